@@ -1,0 +1,208 @@
+//! Frames: what one side says is cut into pieces, each behind its length as a 32-bit integer.
+//!
+//! [`FrameBuffer`] finds frames in bytes as they come; [`write_request`] and [`write_response`] write them. This is the
+//! one place where parsing follows nom's *streaming* rules: here, and only here, too few bytes mean "wait for more".
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use nom::number::streaming::be_i32;
+
+use crate::api::Api;
+use crate::error::EncodeError;
+use crate::header::{RequestHeader, ResponseHeader};
+use crate::message::{Message, Request};
+use crate::put::{Count, Put};
+
+/// Turns a connection's bytes, in whatever chunks they come, into frames.
+///
+/// A frame shares the buffer's memory. The buffer grows with the bytes that arrive, never by what a length claims, and
+/// refuses a frame above its limit as soon as the length is there.
+///
+/// ```
+/// use kurier_protocol::FrameBuffer;
+///
+/// let mut buffer = FrameBuffer::new(1 << 20);
+/// buffer.extend(&[0, 0, 0, 5, b'h', b'e']);
+/// assert_eq!(buffer.next_frame()?, None);
+/// buffer.extend(b"llo");
+/// assert_eq!(buffer.next_frame()?.unwrap(), "hello");
+/// # Ok::<(), kurier_protocol::FrameError>(())
+/// ```
+#[derive(Debug)]
+pub struct FrameBuffer {
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl FrameBuffer {
+    /// How much room [`room`](Self::room) makes at least.
+    pub const ROOM_BYTES: usize = 64 * 1024;
+
+    /// A response's limit when nothing else is known: 100 MiB, as in librdkafka and franz-go.
+    pub const DEFAULT_LIMIT_BYTES: usize = 100 * 1024 * 1024;
+
+    /// An empty buffer that refuses frames of more than `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), limit }
+    }
+
+    /// Changes the limit, for frames not yet returned.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The buffer with some room at its end, for a socket to read into.
+    pub fn room(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() - self.buffer.len() < Self::ROOM_BYTES / 2 {
+            self.buffer.reserve(Self::ROOM_BYTES);
+        }
+        &mut self.buffer
+    }
+
+    /// How many bytes wait for the rest of their frame.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next frame without its length, or `None` when it is not yet complete.
+    ///
+    /// # Errors
+    /// When the length is not possible; the connection is then beyond repair.
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let Ok((_, claimed)) = be_i32::<_, ()>(&self.buffer[..]) else { return Ok(None) };
+        let len = frame_len(claimed, self.limit)?;
+        let Some(end) = len.checked_add(4).filter(|end| *end <= self.buffer.len()) else { return Ok(None) };
+        let mut frame = self.buffer.split_to(end).freeze();
+        Ok(Some(frame.split_off(4)))
+    }
+}
+
+fn frame_len(claimed: i32, limit: usize) -> Result<usize, FrameError> {
+    /// Every frame has a correlation id at least.
+    const SHORTEST: usize = 4;
+    match usize::try_from(claimed) {
+        Ok(len) if len < SHORTEST => Err(FrameError::TooShort { claimed }),
+        Ok(len) if len <= limit => Ok(len),
+        Ok(claimed_len) => Err(match claimed.to_be_bytes() {
+            [b'H', b'T', b'T', b'P'] => FrameError::Http,
+            // A TLS record: alert or handshake, version 3.x.
+            [0x15 | 0x16, 0x03, 0x00..=0x04, _] => FrameError::Tls,
+            _ => FrameError::TooLong { claimed: claimed_len, limit },
+        }),
+        Err(_) => Err(FrameError::TooShort { claimed }),
+    }
+}
+
+/// A length that no frame of Kafka's can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// Negative, or too short for a header.
+    TooShort {
+        /// The length as it came.
+        claimed: i32,
+    },
+    /// Above the limit.
+    TooLong {
+        /// The length as it came.
+        claimed: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The first bytes are those of TLS.
+    Tls,
+    /// The first bytes are those of HTTP.
+    Http,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooShort { claimed } => write!(
+                f,
+                "a frame of {claimed} bytes is not possible: the peer does not speak Kafka, or bytes were lost"
+            ),
+            Self::TooLong { claimed, limit } => write!(
+                f,
+                "a frame of {claimed} bytes is above the limit of {limit}: the peer does not speak Kafka, or the limit is too low"
+            ),
+            Self::Tls => {
+                write!(f, "the peer speaks TLS: set security.protocol to SSL or SASL_SSL, or use the plaintext port")
+            }
+            Self::Http => write!(f, "the peer speaks HTTP: this is not a Kafka broker's port"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Writes a request's frame: length, header, body.
+///
+/// ```
+/// use kurier_protocol::messages::MetadataRequest;
+/// use kurier_protocol::write_request;
+///
+/// let mut frame = Vec::new();
+/// write_request(&MetadataRequest::default(), 12, 7, Some("kurier"), &mut frame)?;
+/// assert_eq!(frame[..4], [0, 0, 0, 21]);
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
+///
+/// # Errors
+/// When the message cannot be written in this version; see [`Message::write`].
+pub fn write_request<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    out: &mut impl Put,
+) -> Result<(), EncodeError> {
+    let header = RequestHeader {
+        api_key: R::KEY,
+        api_version: version,
+        correlation_id,
+        client_id: client_id.map(str::to_owned),
+    };
+    let mut count = Count::default();
+    header.write(&mut count)?;
+    request.write(version, &mut count)?;
+    put_len::<R>(count, version, out)?;
+    header.write(out)?;
+    request.write(version, out)
+}
+
+/// Writes a response's frame: length, header, body.
+///
+/// # Errors
+/// When the message cannot be written in this version; see [`Message::write`].
+pub fn write_response<M: Message>(
+    response: &M,
+    version: i16,
+    correlation_id: i32,
+    out: &mut impl Put,
+) -> Result<(), EncodeError> {
+    let unknown = || EncodeError::new(crate::EncodeErrorKind::UnsupportedVersion).of(M::SCHEMA.name, version);
+    let api = Api::of(M::KEY).ok_or_else(unknown)?;
+    let header = ResponseHeader { correlation_id };
+    let mut count = Count::default();
+    header.write(api, version, &mut count);
+    response.write(version, &mut count)?;
+    put_len::<M>(count, version, out)?;
+    header.write(api, version, out);
+    response.write(version, out)
+}
+
+fn put_len<M: Message>(count: Count, version: i16, out: &mut impl Put) -> Result<(), EncodeError> {
+    let Count(len) = count;
+    let too_long = |_| EncodeError::new(crate::EncodeErrorKind::TooLong(len)).of(M::SCHEMA.name, version);
+    out.put_slice(&i32::try_from(len).map_err(too_long)?.to_be_bytes());
+    Ok(())
+}

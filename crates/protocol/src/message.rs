@@ -1,0 +1,98 @@
+//! What every message can do: be read from a frame's body, be written, be shown.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+
+use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
+use crate::put::Put;
+use crate::schema::Struct;
+use crate::wire::{Context, Version, Wire, encoded_len};
+
+/// A request's or response's body. One structure serves all versions of an API.
+///
+/// A field that the version in use does not have holds its default after reading. Before writing, a field that is set
+/// although the version cannot carry it is an error, unless Kafka calls it ignorable.
+#[expect(private_bounds, reason = "sealed: how a message is encoded is this crate's own affair")]
+pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
+    /// Its name and fields.
+    const SCHEMA: &'static Struct;
+    /// Its API key.
+    const KEY: i16;
+    /// The versions that this crate speaks.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The first flexible version (KIP-482: compact lengths, tagged fields); `i16::MAX` if there is none.
+    const FLEXIBLE_SINCE: i16;
+
+    /// Reads a body, all of it. Fields of type bytes and records share `body` instead of copying.
+    ///
+    /// # Errors
+    /// When the version is not among [`VERSIONS`](Self::VERSIONS), or the bytes are no such message.
+    fn read(body: &Bytes, version: i16) -> Result<Self, ParseError> {
+        let what = Self::SCHEMA.name;
+        let Some(of) = version_of::<Self>(version) else {
+            return Err(ParseError::whole(what, version, ParseErrorKind::UnsupportedVersion));
+        };
+        let locate = |fault| ParseError::locate(fault, what, version, body.len());
+        match Self::parse(body, Context { version: of, body }).map_err(locate)? {
+            ([], message) => Ok(message),
+            (rest, _) => Err(locate(nom::Err::Failure(crate::error::Fault::new(
+                ParseErrorKind::TrailingBytes(rest.len()),
+                rest,
+            )))),
+        }
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When the version is not among [`VERSIONS`](Self::VERSIONS), cannot carry a field that is set, or a length
+    /// does not fit its prefix. What was written by then is of no use.
+    fn write(&self, version: i16, out: &mut impl Put) -> Result<(), EncodeError> {
+        let what = Self::SCHEMA.name;
+        match version_of::<Self>(version) {
+            Some(of) => self.encode(of, out).map_err(|error| error.of(what, version)),
+            None => Err(EncodeError::new(EncodeErrorKind::UnsupportedVersion).of(what, version)),
+        }
+    }
+
+    /// How many bytes [`write`](Self::write) would write.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn written_len(&self, version: i16) -> Result<usize, EncodeError> {
+        let what = Self::SCHEMA.name;
+        match version_of::<Self>(version) {
+            Some(of) => encoded_len(self, of).map_err(|error| error.of(what, version)),
+            None => Err(EncodeError::new(EncodeErrorKind::UnsupportedVersion).of(what, version)),
+        }
+    }
+
+    /// The fields of this version as a JSON object, as Kafka's tools print it; records by their size.
+    #[cfg(feature = "json")]
+    fn json(&self, version: i16) -> serde_json::Value {
+        self.json_with(version, &|_| None)
+    }
+
+    /// As [`json`](Self::json), with what `records` makes of record data put beside their size.
+    #[cfg(feature = "json")]
+    fn json_with(
+        &self,
+        version: i16,
+        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+    ) -> serde_json::Value {
+        let version = Version { number: version, flexible: version >= Self::FLEXIBLE_SINCE };
+        self.to_json(crate::json::View { version, records })
+    }
+}
+
+/// A message that asks.
+pub trait Request: Message {
+    /// The message that answers.
+    type Response: Message;
+}
+
+fn version_of<M: Message>(version: i16) -> Option<Version> {
+    M::VERSIONS.contains(&version).then_some(Version { number: version, flexible: version >= M::FLEXIBLE_SINCE })
+}

@@ -1,0 +1,26 @@
+//! AddOffsetsToTxn (key 25): tells the coordinator that a transaction will commit offsets of a consumer group (KIP-98).
+
+use crate::error_code::ErrorCode;
+use crate::schema::messages;
+
+messages! {
+    /// Names the group.
+    request AddOffsetsToTxnRequest (key 25, versions 0..=4, flexible 3..) -> AddOffsetsToTxnResponse {
+        /// The transaction.
+        0.. transactional_id: String,
+        /// Its producer.
+        0.. producer_id: i64,
+        /// The producer's epoch.
+        0.. producer_epoch: i16,
+        /// The consumer group.
+        0.. group_id: String,
+    }
+
+    /// Whether it was added.
+    response AddOffsetsToTxnResponse {
+        /// Milliseconds for which the broker throttles this connection; 0 if it does not.
+        0.. throttle_time_ms: i32,
+        /// 0, or why not.
+        0.. error_code: ErrorCode,
+    }
+}

@@ -1,0 +1,26 @@
+//! SaslAuthenticate (key 36): carries the tokens of a SASL exchange (KIP-152).
+
+use bytes::Bytes;
+
+use crate::error_code::ErrorCode;
+use crate::schema::messages;
+
+messages! {
+    /// The client's next token. It may hold secrets.
+    request SaslAuthenticateRequest (key 36, versions 0..=2, flexible 2..) -> SaslAuthenticateResponse {
+        /// In the form of the mechanism.
+        0.. auth_bytes: Bytes,
+    }
+
+    /// The broker's next token.
+    response SaslAuthenticateResponse {
+        /// 0, or [`ErrorCode::SASL_AUTHENTICATION_FAILED`].
+        0.. error_code: ErrorCode,
+        /// The same in words.
+        0.. error_message: Option<String>,
+        /// In the form of the mechanism.
+        0.. auth_bytes: Bytes,
+        /// Milliseconds after which the client must authenticate again, 0 for never (KIP-368).
+        1.. [ignorable] session_lifetime_ms: i64,
+    }
+}

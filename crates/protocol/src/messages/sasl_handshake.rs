@@ -1,0 +1,22 @@
+//! SaslHandshake (key 17): which SASL mechanism follows.
+//!
+//! After version 0 the tokens go over the wire bare; after version 1 inside SaslAuthenticate (KIP-152).
+
+use crate::error_code::ErrorCode;
+use crate::schema::messages;
+
+messages! {
+    /// Proposes a mechanism.
+    request SaslHandshakeRequest (key 17, versions 0..=1) -> SaslHandshakeResponse {
+        /// Such as `SCRAM-SHA-256`.
+        0.. mechanism: String,
+    }
+
+    /// Whether the mechanism will do.
+    response SaslHandshakeResponse {
+        /// 0, or [`ErrorCode::UNSUPPORTED_SASL_MECHANISM`].
+        0.. error_code: ErrorCode,
+        /// The mechanisms that the broker offers.
+        0.. mechanisms: Vec<String>,
+    }
+}

@@ -1,0 +1,73 @@
+//! TxnOffsetCommit (key 28): commits a consumer group's offsets as part of a transaction (KIP-98, KIP-447).
+//!
+//! Version 6 of Kafka 4.4, which names topics by their ids, is left out until transactions are built.
+
+use crate::error_code::ErrorCode;
+use crate::schema::messages;
+
+messages! {
+    /// The offsets.
+    request TxnOffsetCommitRequest (key 28, versions 0..=5, flexible 3..) -> TxnOffsetCommitResponse {
+        /// The transaction.
+        0.. transactional_id: String,
+        /// The consumer group.
+        0.. group_id: String,
+        /// The transaction's producer.
+        0.. producer_id: i64,
+        /// The producer's epoch.
+        0.. producer_epoch: i16,
+        /// The consumer's generation or, in the newer group protocol, its member epoch; -1 if unknown (KIP-447). Kafka 4.4
+        /// renamed it to `generationIdOrMemberEpoch`.
+        3.. generation_id: i32 = -1,
+        /// The consumer's member id, empty if unknown.
+        3.. member_id: String,
+        /// The consumer's static id, if it has one.
+        3.. group_instance_id: Option<String> = None,
+        /// The offsets by topic.
+        0.. topics: Vec<TxnOffsetCommitRequestTopic>,
+    }
+
+    /// The offsets of one topic.
+    struct TxnOffsetCommitRequestTopic {
+        /// The topic's name.
+        0..=5 [ignorable] name: String,
+        /// The offsets by partition.
+        0.. partitions: Vec<TxnOffsetCommitRequestPartition>,
+    }
+
+    /// The offset of one partition.
+    struct TxnOffsetCommitRequestPartition {
+        /// The partition's number.
+        0.. partition_index: i32,
+        /// The next offset to read.
+        0.. committed_offset: i64,
+        /// The leader epoch of the last record read, -1 if unknown.
+        2.. [ignorable] committed_leader_epoch: i32 = -1,
+        /// Whatever the consumer wants to keep beside it.
+        0.. committed_metadata: Option<String>,
+    }
+
+    /// What became of each offset.
+    response TxnOffsetCommitResponse {
+        /// Milliseconds for which the broker throttles this connection; 0 if it does not.
+        0.. throttle_time_ms: i32,
+        /// By topic.
+        0.. topics: Vec<TxnOffsetCommitResponseTopic>,
+    }
+
+    /// What became of one topic's offsets.
+    struct TxnOffsetCommitResponseTopic {
+        /// The topic's name.
+        0..=5 [ignorable] name: String,
+        /// By partition.
+        0.. partitions: Vec<TxnOffsetCommitResponsePartition>,
+    }
+
+    /// What became of one partition's offset.
+    struct TxnOffsetCommitResponsePartition {
+        /// The partition's number.
+        0.. partition_index: i32,
+        /// 0, or why it was not committed.
+        0.. error_code: ErrorCode,
+    }
+}

@@ -1,0 +1,101 @@
+//! Where encoded bytes go: into one buffer, into a list of chunks that shares large pieces instead of copying them,
+//! or nowhere, to learn their length.
+//!
+//! `bytes::BufMut` is an unsafe trait, so a counter of it would need `unsafe`; hence a trait of our own.
+
+use bytes::{Bytes, BytesMut};
+
+/// A sink for encoded bytes. All integers are big-endian, as Kafka has them.
+pub trait Put {
+    /// Appends a copy of `bytes`.
+    fn put_slice(&mut self, bytes: &[u8]);
+
+    /// Appends `bytes`; a sink that can keep a reference instead of a copy does so.
+    fn put_shared(&mut self, bytes: &Bytes) {
+        self.put_slice(bytes);
+    }
+}
+
+impl Put for Vec<u8> {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Put for BytesMut {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Counts the bytes and keeps none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl Put for Count {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        // An encoder hands over slices that exist, so their sum is far below the limit of usize.
+        self.0 = self.0.saturating_add(bytes.len());
+    }
+}
+
+/// Gathers a message as chunks for a vectored write: small pieces are copied together, large ones are shared.
+///
+/// ```
+/// use bytes::Bytes;
+/// use kurier_protocol::{Chunks, Put};
+///
+/// let records = Bytes::from(vec![7; 10_000]);
+/// let mut out = Chunks::new();
+/// out.put_slice(b"head");
+/// out.put_shared(&records);
+/// out.put_slice(b"tail");
+///
+/// let chunks = out.finish();
+/// assert_eq!(chunks.len(), 3);
+/// assert_eq!(chunks[1].as_ptr(), records.as_ptr(), "shared, not copied");
+/// ```
+#[derive(Debug, Default)]
+pub struct Chunks {
+    done: Vec<Bytes>,
+    glue: BytesMut,
+}
+
+impl Chunks {
+    /// A piece below this many bytes is cheaper to copy than to give a slot of its own in a vectored write.
+    pub const SHARE_FROM_BYTES: usize = 4096;
+
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The chunks in order; none of them is empty.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Bytes> {
+        self.close_glue();
+        self.done
+    }
+
+    fn close_glue(&mut self) {
+        if !self.glue.is_empty() {
+            self.done.push(self.glue.split().freeze());
+        }
+    }
+}
+
+impl Put for Chunks {
+    fn put_slice(&mut self, bytes: &[u8]) {
+        self.glue.extend_from_slice(bytes);
+    }
+
+    fn put_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < Self::SHARE_FROM_BYTES {
+            self.put_slice(bytes);
+        } else {
+            self.close_glue();
+            self.done.push(bytes.clone());
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Kafka's types on the wire, both ways: integers, bool, uuid, string, bytes, records, arrays and their nulls, in the
+//! plain and in the compact encoding of flexible versions (KIP-482).
+//!
+//! Parsers follow nom's *complete* rules: a frame's length is known before its body is read, so a short body is an
+//! error and never "need more". A claimed length is checked against the bytes that are there before anything is
+//! allocated for it.
+
+use bytes::Bytes;
+use nom::Parser;
+use nom::bytes::complete::take;
+use nom::number::complete::{be_i8, be_i16, be_i32, be_i64};
+
+use crate::error::{EncodeError, EncodeErrorKind, Fault, ParseErrorKind, Step, inside};
+use crate::put::{Count, Put};
+use crate::records::Records;
+use crate::schema::Type;
+use crate::uuid::Uuid;
+use crate::varint::{put_uvarint, uvarint};
+
+/// What a parser of this crate returns: the input left, and the value.
+pub(crate) type Parsed<'a, T> = nom::IResult<&'a [u8], T, Fault>;
+
+/// The version of a message, and whether that version is a flexible one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) number: i16,
+    /// Compact lengths and tagged fields.
+    pub(crate) flexible: bool,
+}
+
+/// What a parser knows besides its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) version: Version,
+    /// The whole body, of which every input is a part: `bytes` fields share it instead of copying.
+    pub(crate) body: &'a Bytes,
+}
+
+/// A type that has a place on the wire.
+pub(crate) trait Wire: Clone + PartialEq {
+    /// The type in the vocabulary of Kafka's descriptors.
+    const TYPE: Type;
+
+    /// Whether null is among its values.
+    const NULLABLE: bool = false;
+
+    /// The value that a field of this type has when its declaration names none. As in Kafka's descriptors, what may
+    /// be null is empty, not null, unless the declaration says so.
+    fn initial() -> Self;
+
+    /// The fewest bytes that a value can take: it bounds what a claimed count may allocate.
+    fn min_len(version: Version) -> usize;
+
+    /// Reads a value from the head of `input`.
+    fn parse<'a>(input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self>;
+
+    /// Writes the value.
+    fn encode(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError>;
+
+    /// Whether the value is null.
+    fn is_null(&self) -> bool {
+        false
+    }
+
+    /// The value in the form in which Kafka's tools print it.
+    #[cfg(feature = "json")]
+    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value;
+
+    /// Puts the value into the object of its structure.
+    #[cfg(feature = "json")]
+    fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
+        object.insert(name, self.to_json(view));
+    }
+}
+
+/// How many bytes `value` takes.
+pub(crate) fn encoded_len(value: &impl Wire, version: Version) -> Result<usize, EncodeError> {
+    let mut count = Count::default();
+    value.encode(version, &mut count)?;
+    Ok(count.0)
+}
+
+/// Stops with what is wrong at the head of `input`.
+pub(crate) fn fail<T>(kind: ParseErrorKind, input: &[u8]) -> Parsed<'_, T> {
+    Err(nom::Err::Failure(Fault::new(kind, input)))
+}
+
+macro_rules! integers {
+    ($($int:ty, $type:ident, $parser:path;)*) => {$(
+        impl Wire for $int {
+            const TYPE: Type = Type::$type;
+
+            fn initial() -> Self {
+                0
+            }
+
+            fn min_len(_: Version) -> usize {
+                size_of::<Self>()
+            }
+
+            fn parse<'a>(input: &'a [u8], _: Context<'a>) -> Parsed<'a, Self> {
+                $parser(input)
+            }
+
+            fn encode(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+                out.put_slice(&self.to_be_bytes());
+                Ok(())
+            }
+
+            #[cfg(feature = "json")]
+            fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+                (*self).into()
+            }
+        }
+    )*};
+}
+
+integers! {
+    i8, Int8, be_i8;
+    i16, Int16, be_i16;
+    i32, Int32, be_i32;
+    i64, Int64, be_i64;
+}
+
+impl Wire for bool {
+    const TYPE: Type = Type::Bool;
+
+    fn initial() -> Self {
+        false
+    }
+
+    fn min_len(_: Version) -> usize {
+        1
+    }
+
+    fn parse<'a>(input: &'a [u8], _: Context<'a>) -> Parsed<'a, Self> {
+        be_i8.map(|byte| byte != 0).parse_complete(input)
+    }
+
+    fn encode(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_slice(&[u8::from(*self)]);
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        (*self).into()
+    }
+}
+
+impl Wire for Uuid {
+    const TYPE: Type = Type::Uuid;
+
+    fn initial() -> Self {
+        Self::ZERO
+    }
+
+    fn min_len(_: Version) -> usize {
+        16
+    }
+
+    fn parse<'a>(input: &'a [u8], _: Context<'a>) -> Parsed<'a, Self> {
+        match input.split_first_chunk() {
+            Some((bytes, rest)) => Ok((rest, Self(*bytes))),
+            None => fail(ParseErrorKind::Truncated, input),
+        }
+    }
+
+    fn encode(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_slice(&self.0);
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        self.to_string().into()
+    }
+}
+
+/// The length prefix of a type before flexible versions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prefix {
+    I16,
+    I32,
+}
+
+/// A type that carries its length, and so can be null.
+pub(crate) trait Lengthed: Clone + PartialEq {
+    const TYPE: Type;
+    const PREFIX: Prefix;
+
+    fn initial() -> Self;
+
+    /// How many elements, or bytes.
+    fn length(&self) -> usize;
+
+    /// Reads `length` elements, or bytes.
+    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self>;
+
+    /// Writes all but the length.
+    fn encode_content(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError>;
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value;
+
+    #[cfg(feature = "json")]
+    fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
+        object.insert(name, self.to_json(view));
+    }
+}
+
+/// The length in front of a value; null is -1, and in the compact form, which says one more, 0.
+fn parse_length(prefix: Prefix, input: &[u8], version: Version) -> Parsed<'_, Option<usize>> {
+    let (rest, length) = if version.flexible {
+        uvarint.map(|length| i64::from(length) - 1).parse_complete(input)?
+    } else {
+        match prefix {
+            Prefix::I16 => be_i16.map(i64::from).parse_complete(input)?,
+            Prefix::I32 => be_i32.map(i64::from).parse_complete(input)?,
+        }
+    };
+    match usize::try_from(length) {
+        Ok(length) => Ok((rest, Some(length))),
+        Err(_) if length == -1 => Ok((rest, None)),
+        Err(_) => fail(ParseErrorKind::NegativeLength(length), input),
+    }
+}
+
+fn put_length(length: Option<usize>, prefix: Prefix, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+    let too_long = |_| EncodeError::new(EncodeErrorKind::TooLong(length.unwrap_or_default()));
+    if version.flexible {
+        let limit = match prefix {
+            Prefix::I16 => i16::MAX.cast_unsigned().into(),
+            Prefix::I32 => i32::MAX.cast_unsigned(),
+        };
+        let one_more = match length {
+            None => 0,
+            Some(length) => match u32::try_from(length).map_err(too_long)? {
+                length if length > limit => return Err(EncodeError::new(EncodeErrorKind::TooLong(length as usize))),
+                length => length + 1,
+            },
+        };
+        put_uvarint(one_more, out);
+        return Ok(());
+    }
+    match (prefix, length) {
+        (Prefix::I16, None) => out.put_slice(&(-1i16).to_be_bytes()),
+        (Prefix::I16, Some(length)) => out.put_slice(&i16::try_from(length).map_err(too_long)?.to_be_bytes()),
+        (Prefix::I32, None) => out.put_slice(&(-1i32).to_be_bytes()),
+        (Prefix::I32, Some(length)) => out.put_slice(&i32::try_from(length).map_err(too_long)?.to_be_bytes()),
+    }
+    Ok(())
+}
+
+fn length_len(prefix: Prefix, version: Version) -> usize {
+    match (version.flexible, prefix) {
+        (true, _) => 1,
+        (false, Prefix::I16) => 2,
+        (false, Prefix::I32) => 4,
+    }
+}
+
+impl<T: Lengthed> Wire for Option<T> {
+    const TYPE: Type = T::TYPE;
+    const NULLABLE: bool = true;
+
+    fn initial() -> Self {
+        Some(T::initial())
+    }
+
+    fn min_len(version: Version) -> usize {
+        length_len(T::PREFIX, version)
+    }
+
+    fn parse<'a>(input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+        match parse_length(T::PREFIX, input, context.version)? {
+            (rest, None) => Ok((rest, None)),
+            (rest, Some(length)) => {
+                let (rest, value) = T::parse_content(length, rest, context)?;
+                Ok((rest, Some(value)))
+            }
+        }
+    }
+
+    fn encode(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        put_length(self.as_ref().map(T::length), T::PREFIX, version, out)?;
+        self.as_ref().map_or(Ok(()), |value| value.encode_content(version, out))
+    }
+
+    fn is_null(&self) -> bool {
+        self.is_none()
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
+        self.as_ref().map_or(serde_json::Value::Null, |value| value.to_json(view))
+    }
+
+    #[cfg(feature = "json")]
+    fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
+        match self {
+            None => {
+                object.insert(name, serde_json::Value::Null);
+            }
+            Some(value) => value.add_json(name, view, object),
+        }
+    }
+}
+
+macro_rules! never_null {
+    ($type:ty $(, $element:ident)?) => {
+        impl $(<$element: Wire>)? Wire for $type {
+            const TYPE: Type = <Self as Lengthed>::TYPE;
+
+            fn initial() -> Self {
+                <Self as Lengthed>::initial()
+            }
+
+            fn min_len(version: Version) -> usize {
+                length_len(<Self as Lengthed>::PREFIX, version)
+            }
+
+            fn parse<'a>(input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+                match parse_length(<Self as Lengthed>::PREFIX, input, context.version)? {
+                    (_, None) => fail(ParseErrorKind::UnexpectedNull, input),
+                    (rest, Some(length)) => Self::parse_content(length, rest, context),
+                }
+            }
+
+            fn encode(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+                put_length(Some(self.length()), <Self as Lengthed>::PREFIX, version, out)?;
+                self.encode_content(version, out)
+            }
+
+            #[cfg(feature = "json")]
+            fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
+                Lengthed::to_json(self, view)
+            }
+
+            #[cfg(feature = "json")]
+            fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
+                Lengthed::add_json(self, name, view, object);
+            }
+        }
+    };
+}
+
+never_null!(String);
+never_null!(Bytes);
+never_null!(Records);
+never_null!(Vec<T>, T);
+
+impl Lengthed for String {
+    const TYPE: Type = Type::String;
+    const PREFIX: Prefix = Prefix::I16;
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    /// Copied: a name that outlives its frame must not keep the frame alive.
+    fn parse_content<'a>(length: usize, input: &'a [u8], _: Context<'a>) -> Parsed<'a, Self> {
+        if length > i16::MAX.cast_unsigned().into() {
+            return fail(ParseErrorKind::StringTooLong(length), input);
+        }
+        let (rest, bytes) = take(length)(input)?;
+        match str::from_utf8(bytes) {
+            Ok(text) => Ok((rest, text.to_owned())),
+            Err(_) => fail(ParseErrorKind::InvalidUtf8, input),
+        }
+    }
+
+    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_slice(self.as_bytes());
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        self.as_str().into()
+    }
+}
+
+impl Lengthed for Bytes {
+    const TYPE: Type = Type::Bytes;
+    const PREFIX: Prefix = Prefix::I32;
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+        let (rest, bytes) = take(length)(input)?;
+        Ok((rest, context.body.slice_ref(bytes)))
+    }
+
+    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_shared(self);
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        crate::json::base64(self)
+    }
+}
+
+impl Lengthed for Records {
+    const TYPE: Type = Type::Records;
+    const PREFIX: Prefix = Prefix::I32;
+
+    fn initial() -> Self {
+        Self::default()
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+        let (rest, bytes) = Bytes::parse_content(length, input, context)?;
+        Ok((rest, bytes.into()))
+    }
+
+    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        for chunk in self.chunks() {
+            out.put_shared(chunk);
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
+        (view.records)(self).unwrap_or_else(|| self.len().into())
+    }
+
+    /// As Java prints them: by their size, under a name of its own; beside it what the view makes of them.
+    #[cfg(feature = "json")]
+    fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
+        object.insert(format!("{name}SizeInBytes"), self.len().into());
+        if let Some(records) = (view.records)(self) {
+            object.insert(name, records);
+        }
+    }
+}
+
+impl<T: Wire> Lengthed for Vec<T> {
+    const TYPE: Type = Type::Array(&T::TYPE);
+    const PREFIX: Prefix = Prefix::I32;
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+        /// A count proves nothing yet: what lies beyond this many elements is allocated as they are read.
+        const RESERVE_MAX: usize = 1024;
+        if length > input.len() / T::min_len(context.version).max(1) {
+            return fail(ParseErrorKind::CountExceedsInput(length), input);
+        }
+        let mut elements = Self::with_capacity(length.min(RESERVE_MAX));
+        let mut rest = input;
+        for index in 0..length {
+            let element;
+            (rest, element) = T::parse(rest, context).map_err(|error| inside(error, Step::Index(index)))?;
+            elements.push(element);
+        }
+        Ok((rest, elements))
+    }
+
+    fn encode_content(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        for (index, element) in self.iter().enumerate() {
+            element.encode(version, out).map_err(|error| error.inside(Step::Index(index)))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
+        self.iter().map(|element| element.to_json(view)).collect()
+    }
+}

@@ -281,6 +281,12 @@ impl Fault {
         self.0.path.push(step);
         self
     }
+
+    /// The same failure, seen from an input that goes on for `bytes` after the one in which it happened.
+    pub(crate) fn with_more(mut self, bytes: usize) -> Self {
+        self.0.left += bytes;
+        self
+    }
 }
 
 impl nom::error::ParseError<&[u8]> for Fault {

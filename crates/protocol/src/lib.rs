@@ -9,6 +9,7 @@ mod json;
 mod message;
 pub mod messages;
 mod put;
+pub mod record_batch;
 mod records;
 pub mod schema;
 mod uuid;

@@ -1,0 +1,68 @@
+//! gzip (RFC 1952). Header and trailer are written here, so that the deflate state, which is the larger part of the
+//! cost of a small batch, is kept and reset instead of made anew.
+
+use flate2::bufread::MultiGzDecoder;
+use flate2::{Compress, Crc, FlushCompress, Status};
+
+use crate::error::{CompressError, DecompressError};
+use crate::types::CompressionType;
+use crate::{Codec, limited};
+
+/// Magic, deflate, no flags, no time, no hint, unknown operating system: as Java has written since JDK 16.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+#[derive(Debug)]
+pub(crate) struct Gzip {
+    level: i32,
+    /// Made when first needed: who only reads does without.
+    deflate: Option<Compress>,
+}
+
+impl Gzip {
+    pub(crate) fn new(level: i32) -> Self {
+        Self { level, deflate: None }
+    }
+}
+
+impl Codec for Gzip {
+    fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
+        let failed =
+            |error: flate2::CompressError| CompressError { codec: CompressionType::Gzip, reason: error.to_string() };
+        let level = u32::try_from(self.level).map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
+        let deflate = self.deflate.get_or_insert_with(|| Compress::new(level, false));
+        deflate.reset();
+        let mut crc = Crc::new();
+        output.extend_from_slice(&HEADER);
+        for chunk in input {
+            crc.update(chunk);
+            let mut rest = *chunk;
+            while !rest.is_empty() {
+                rest = deflate_some(deflate, rest, output, FlushCompress::None).map_err(failed)?.0;
+            }
+        }
+        while deflate_some(deflate, &[], output, FlushCompress::Finish).map_err(failed)?.1 != Status::StreamEnd {}
+        output.extend_from_slice(&crc.sum().to_le_bytes());
+        output.extend_from_slice(&crc.amount().to_le_bytes());
+        Ok(())
+    }
+
+    fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
+        limited(CompressionType::Gzip, MultiGzDecoder::new(input), limit, output)
+    }
+}
+
+/// Deflates what one call takes, and returns the rest.
+fn deflate_some<'a>(
+    deflate: &mut Compress,
+    input: &'a [u8],
+    output: &mut Vec<u8>,
+    flush: FlushCompress,
+) -> Result<(&'a [u8], Status), flate2::CompressError> {
+    /// Room for each call; a vector grows by doubling all the same.
+    const ROOM_BYTES: usize = 4096;
+    output.reserve(ROOM_BYTES);
+    let before = deflate.total_in();
+    let status = deflate.compress_vec(input, output, flush)?;
+    let taken = usize::try_from(deflate.total_in() - before).unwrap_or(input.len());
+    Ok((input.get(taken..).unwrap_or_default(), status))
+}

@@ -1,0 +1,102 @@
+//! LZ4 frames as Java writes them: blocks of 64 KiB, independent of each other, no checksums, no content size, which
+//! makes the header `04 22 4d 18 60 40 82`.
+//!
+//! Java refuses frames whose blocks depend on each other, so no producer can write them, and they are refused here as
+//! well: a reader of them would have to keep twice the memory.
+
+use std::fmt;
+use std::io::Write;
+use std::mem;
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+
+use crate::error::{CompressError, DecompressError};
+use crate::types::CompressionType;
+use crate::{Codec, limited};
+
+pub(crate) struct Lz4 {
+    /// Made when first needed: who only reads does without.
+    encoder: Option<FrameEncoder<Vec<u8>>>,
+}
+
+impl Lz4 {
+    pub(crate) fn new() -> Self {
+        Self { encoder: None }
+    }
+}
+
+impl fmt::Debug for Lz4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lz4").finish_non_exhaustive()
+    }
+}
+
+impl Codec for Lz4 {
+    fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
+        let encoder = self.encoder.get_or_insert_with(|| {
+            let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+            FrameEncoder::with_frame_info(info, Vec::new())
+        });
+        mem::swap(encoder.get_mut(), output);
+        let result = write_frame(encoder, input);
+        mem::swap(encoder.get_mut(), output);
+        if let Err(reason) = result {
+            self.encoder = None;
+            return Err(CompressError { codec: CompressionType::Lz4, reason });
+        }
+        Ok(())
+    }
+
+    fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
+        check_frame(input).map_err(|reason| DecompressError::damaged(CompressionType::Lz4, reason))?;
+        limited(CompressionType::Lz4, FrameDecoder::new(input), limit, output)
+    }
+}
+
+fn write_frame(encoder: &mut FrameEncoder<Vec<u8>>, input: &[&[u8]]) -> Result<(), String> {
+    for chunk in input {
+        encoder.write_all(chunk).map_err(|error| error.to_string())?;
+    }
+    encoder.try_finish().map_err(|error| error.to_string())
+}
+
+/// Walks over the blocks of a frame, which must be one, whole, and of independent blocks. (The library takes a frame
+/// without its end for a whole one.)
+fn check_frame(input: &[u8]) -> Result<(), &'static str> {
+    const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+    const INDEPENDENT: u8 = 0x20;
+    const BLOCK_CHECKSUM: u8 = 0x10;
+    const CONTENT_SIZE: u8 = 0x08;
+    const CONTENT_CHECKSUM: u8 = 0x04;
+    const DICTIONARY: u8 = 0x01;
+    const NOT_COMPRESSED: u32 = 0x8000_0000;
+
+    let short = "the frame is cut short";
+    let rest = input.strip_prefix(&MAGIC).ok_or("it does not begin as an LZ4 frame does")?;
+    let &[flags, _] = rest.first_chunk::<2>().ok_or(short)?;
+    if flags & INDEPENDENT == 0 {
+        return Err("its blocks depend on each other, which Kafka does not allow");
+    }
+    if flags & DICTIONARY != 0 {
+        return Err("it needs a dictionary");
+    }
+    // Two bytes of flags, the content's size if there, a byte of checksum.
+    let header = if flags & CONTENT_SIZE == 0 { 3 } else { 11 };
+    let (_, mut rest) = rest.split_at_checked(header).ok_or(short)?;
+    loop {
+        let (size, after) = rest.split_first_chunk::<4>().ok_or(short)?;
+        let size = u32::from_le_bytes(*size);
+        if size == 0 {
+            rest = after;
+            break;
+        }
+        let checksum = if flags & BLOCK_CHECKSUM == 0 { 0 } else { 4 };
+        let block = usize::try_from(size & !NOT_COMPRESSED).map_err(|_| short)?;
+        (_, rest) = block.checked_add(checksum).and_then(|len| after.split_at_checked(len)).ok_or(short)?;
+    }
+    match (flags & CONTENT_CHECKSUM == 0, rest.len()) {
+        (true, 0) | (false, 4) => Ok(()),
+        (false, 0..4) => Err(short),
+        _ => Err("bytes follow its end"),
+    }
+}

@@ -1,0 +1,57 @@
+//! By the reference library.
+
+use std::fmt;
+use std::io::Write;
+
+use zstd::stream::{read, write};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, ResetDirective, get_error_name};
+
+use super::{WINDOW_LOG_MAX, compress_error};
+use crate::error::{CompressError, DecompressError};
+use crate::types::CompressionType;
+use crate::{Codec, limited};
+
+pub(crate) struct Zstd {
+    level: i32,
+    /// Both are made when first needed: most use one direction.
+    encoder: Option<CCtx<'static>>,
+    decoder: Option<DCtx<'static>>,
+}
+
+impl Zstd {
+    pub(crate) fn new(level: i32) -> Self {
+        Self { level, encoder: None, decoder: None }
+    }
+}
+
+impl fmt::Debug for Zstd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Zstd").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl Codec for Zstd {
+    fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
+        let failed = |code| compress_error(get_error_name(code));
+        let encoder = self.encoder.get_or_insert_with(CCtx::create);
+        encoder.reset(ResetDirective::SessionOnly).map_err(failed)?;
+        encoder.set_parameter(CParameter::CompressionLevel(self.level)).map_err(failed)?;
+        // The tables are sized by it, and a small batch would drown in those for a large one.
+        let len = input.iter().map(|chunk| chunk.len() as u64).sum();
+        encoder.set_pledged_src_size(Some(len)).map_err(failed)?;
+        let mut frame = write::Encoder::with_context(output, encoder);
+        for chunk in input {
+            frame.write_all(chunk).map_err(compress_error)?;
+        }
+        frame.finish().map_err(compress_error)?;
+        Ok(())
+    }
+
+    fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
+        let damaged = |code| DecompressError::damaged(CompressionType::Zstd, get_error_name(code));
+        let decoder = self.decoder.get_or_insert_with(DCtx::create);
+        decoder.reset(ResetDirective::SessionOnly).map_err(damaged)?;
+        decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(damaged)?;
+        limited(CompressionType::Zstd, read::Decoder::with_context(input, decoder), limit, output)
+    }
+}

@@ -1,0 +1,268 @@
+//! What goes in comes out; the frames are Java's; a codec used again writes what a fresh one would; what is damaged,
+//! too large or a lie is refused. Java itself reads our frames in crates/e2e.
+
+use kurier_compression::{Codec, Compression, CompressionType, DecompressError};
+use proptest::prelude::*;
+
+const LIMIT: usize = 64 << 20;
+
+/// The codecs of this build.
+fn codecs() -> Vec<(CompressionType, Box<dyn Codec>)> {
+    let codec = |kind| Compression::new(kind).codec().ok().map(|codec| (kind, codec));
+    CompressionType::ALL.into_iter().filter_map(codec).collect()
+}
+
+fn compress(codec: &mut dyn Codec, chunks: &[&[u8]]) -> Vec<u8> {
+    let mut output = Vec::new();
+    codec.compress(chunks, &mut output).unwrap();
+    output
+}
+
+fn decompress(codec: &mut dyn Codec, input: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
+    let mut output = Vec::new();
+    codec.decompress(input, limit, &mut output)?;
+    Ok(output)
+}
+
+/// Text of `len` bytes that compresses about as events do.
+fn events(len: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(len + 100);
+    let mut number = 1u32;
+    while text.len() < len {
+        number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        text.extend_from_slice(
+            format!("{{\"user\":{},\"city\":\"서울\",\"amount\":{number}}}\n", number >> 20).as_bytes(),
+        );
+    }
+    text.truncate(len);
+    text
+}
+
+#[test]
+fn sizes_around_every_block_border_round_trip() {
+    let text = events(300_000);
+    for (kind, mut codec) in codecs() {
+        for len in [0, 1, 2, 100, 32_767, 32_768, 32_769, 65_535, 65_536, 65_537, 98_304, 131_072, 300_000] {
+            let frame = compress(&mut *codec, &[&text[..len]]);
+            assert_eq!(decompress(&mut *codec, &frame, LIMIT).unwrap(), &text[..len], "{kind} {len}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn however_the_input_is_cut_it_comes_out_whole(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>().prop_map(|byte| byte & 7), 0..70_000), 0..6),
+    ) {
+        let whole = chunks.concat();
+        let slices: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+        for (kind, mut codec) in codecs() {
+            let frame = compress(&mut *codec, &slices);
+            prop_assert_eq!(&decompress(&mut *codec, &frame, LIMIT).unwrap(), &whole, "{}", kind);
+        }
+    }
+}
+
+#[test]
+fn a_codec_used_before_writes_what_a_fresh_one_writes() {
+    let text = events(50_000);
+    for (kind, mut used) in codecs() {
+        compress(&mut *used, &[&text[..20_000]]);
+        let _ = decompress(&mut *used, b"\x1f\x8b\x08damaged", LIMIT);
+        let fresh = compress(&mut *Compression::new(kind).codec().unwrap(), &[&text]);
+        assert_eq!(compress(&mut *used, &[&text]), fresh, "{kind}");
+        assert_eq!(compress(&mut *used, &[&text]), fresh, "{kind}");
+    }
+}
+
+#[test]
+fn both_appends_leave_what_was_there() {
+    for (kind, mut codec) in codecs() {
+        let mut output = b"head".to_vec();
+        codec.compress(&[b"abcabcabc"], &mut output).unwrap();
+        assert_eq!(&output[..4], b"head", "{kind}");
+        let mut text = b"head".to_vec();
+        codec.decompress(&output[4..], LIMIT, &mut text).unwrap();
+        assert_eq!(text, b"headabcabcabc", "{kind}");
+    }
+}
+
+#[test]
+fn a_larger_level_is_not_larger() {
+    let text = events(200_000);
+    let size = |kind, level| {
+        let mut codec = Compression::new(kind).with_level(level).unwrap().codec().unwrap();
+        let frame = compress(&mut *codec, &[&text]);
+        assert_eq!(decompress(&mut *codec, &frame, LIMIT).unwrap(), text);
+        frame.len()
+    };
+    if cfg!(feature = "gzip") {
+        assert!(size(CompressionType::Gzip, 9) < size(CompressionType::Gzip, 1));
+        assert_eq!(size(CompressionType::Gzip, -1), size(CompressionType::Gzip, 6));
+    }
+    if cfg!(any(feature = "zstd", feature = "zstd-pure")) {
+        assert!(size(CompressionType::Zstd, 19) < size(CompressionType::Zstd, 1));
+        assert!(size(CompressionType::Zstd, 1) <= size(CompressionType::Zstd, -5));
+    }
+}
+
+#[test]
+fn levels_are_those_of_the_codec() {
+    let with = |kind, level| Compression::new(kind).with_level(level).map(Compression::level);
+    for (kind, good, bad) in [
+        (CompressionType::Gzip, &[-1, 1, 9][..], &[-2, 0, 10][..]),
+        (CompressionType::Lz4, &[9], &[1, 3, 8, 10, 17]),
+        (CompressionType::Zstd, &[-131_072, -1, 0, 3, 22], &[-131_073, 23]),
+        (CompressionType::Snappy, &[], &[0, 1]),
+        (CompressionType::None, &[], &[0, 1]),
+    ] {
+        for level in good {
+            assert_eq!(with(kind, *level), Ok(*level));
+        }
+        for level in bad {
+            let error = with(kind, *level).unwrap_err();
+            assert!(error.to_string().contains(&format!("{kind} has no level {level}: ")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn names_and_ids_are_kafkas() {
+    for (id, name) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
+        let kind: CompressionType = name.parse().unwrap();
+        assert_eq!((kind.to_string().as_str(), usize::from(kind.id())), (name, id));
+        assert_eq!(CompressionType::from_id(kind.id()), Some(kind));
+    }
+    assert_eq!(CompressionType::from_id(5), None);
+    assert_eq!(
+        "brotli".parse::<CompressionType>().unwrap_err().to_string(),
+        "there is no codec \"brotli\": choose none, gzip, snappy, lz4 or zstd"
+    );
+}
+
+#[test]
+#[cfg(feature = "gzip")]
+fn gzip_has_javas_header() {
+    let mut codec = Compression::new(CompressionType::Gzip).codec().unwrap();
+    assert_eq!(compress(&mut *codec, &[b"x"])[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
+}
+
+#[test]
+#[cfg(feature = "snappy")]
+fn snappy_is_framed_as_by_xerial() {
+    let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
+    let frame = compress(&mut *codec, &[&events(40_000)]);
+    assert_eq!(frame[..16], *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01");
+    let first = u32::from_be_bytes(frame[16..20].try_into().unwrap()) as usize;
+    assert_eq!(snap::raw::decompress_len(&frame[20..20 + first]).unwrap(), 32 * 1024);
+    let second = u32::from_be_bytes(frame[20 + first..24 + first].try_into().unwrap()) as usize;
+    assert_eq!(frame.len(), 24 + first + second, "two blocks and nothing else");
+}
+
+#[test]
+#[cfg(feature = "snappy")]
+fn snappy_is_read_bare_too() {
+    let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
+    let text = events(100_000);
+    let bare = snap::raw::Encoder::new().compress_vec(&text).unwrap();
+    assert_eq!(decompress(&mut *codec, &bare, LIMIT).unwrap(), text);
+}
+
+#[test]
+#[cfg(feature = "lz4")]
+fn lz4_has_javas_header() {
+    let mut codec = Compression::new(CompressionType::Lz4).codec().unwrap();
+    let frame = compress(&mut *codec, &[b"x"]);
+    assert_eq!(frame[..7], [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82]);
+    assert_eq!(frame[frame.len() - 4..], [0; 4], "end mark, no checksum");
+}
+
+#[test]
+#[cfg(feature = "gzip")]
+fn gzip_members_are_read_one_after_the_other() {
+    let mut codec = Compression::new(CompressionType::Gzip).codec().unwrap();
+    let mut frames = compress(&mut *codec, &[b"one "]);
+    frames.extend(compress(&mut *codec, &[b"two"]));
+    assert_eq!(decompress(&mut *codec, &frames, LIMIT).unwrap(), b"one two");
+}
+
+#[test]
+fn the_limit_holds_to_the_byte() {
+    let bomb = vec![0; 10 << 20];
+    for (kind, mut codec) in codecs() {
+        let frame = compress(&mut *codec, &[&bomb]);
+        assert_eq!(decompress(&mut *codec, &frame, bomb.len()).unwrap().len(), bomb.len(), "{kind}");
+        for limit in [0, 1, 1000, bomb.len() - 1] {
+            let error = decompress(&mut *codec, &frame, limit).unwrap_err();
+            assert_eq!(error, DecompressError::TooLarge { codec: kind, limit }, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn every_beginning_of_a_frame_is_damaged() {
+    let text = events(2000);
+    for (kind, mut codec) in codecs().into_iter().skip(1) {
+        let frame = compress(&mut *codec, &[&text]);
+        for len in 0..frame.len() {
+            // The xerial frame has no end mark: cut before its only block it is an empty one.
+            let is_empty_frame = kind == CompressionType::Snappy && len == 16;
+            let result = decompress(&mut *codec, &frame[..len], LIMIT);
+            assert!(result.is_err() || is_empty_frame, "{kind} cut at {len} gave {:?}", result.map(|text| text.len()));
+        }
+    }
+}
+
+#[test]
+fn no_altered_byte_makes_a_codec_panic_or_exceed_its_limit() {
+    let text = events(1000);
+    for (kind, mut codec) in codecs().into_iter().skip(1) {
+        let frame = compress(&mut *codec, &[&text]);
+        for at in 0..frame.len() {
+            for mask in [0x01, 0x10, 0x80, 0xff] {
+                let mut frame = frame.clone();
+                frame[at] ^= mask;
+                if let Ok(text) = decompress(&mut *codec, &frame, 100_000) {
+                    assert!(text.len() <= 100_000, "{kind}");
+                }
+            }
+        }
+        // And it still works.
+        assert_eq!(decompress(&mut *codec, &frame, LIMIT).unwrap(), text, "{kind}");
+    }
+}
+
+#[test]
+fn lies_are_refused() {
+    use CompressionType::{Gzip, Lz4, Snappy, Zstd};
+    let lies: &[(CompressionType, &str, &[u8])] = &[
+        (Gzip, "nothing", b""),
+        (Gzip, "another format", b"PK\x03\x04aaaaaaaaaaaa"),
+        (Gzip, "junk after the member", b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0junk"),
+        (Snappy, "nothing", b""),
+        (Snappy, "4 GiB in 8 bytes", b"\xff\xff\xff\xff\x0f\x00aa"),
+        (Snappy, "1 MiB in 5 bytes", b"\x80\x80\x40\x00a"),
+        (Snappy, "xerial, version 2", b"\x82SNAPPY\0\0\0\0\x02\0\0\0\x01"),
+        (Snappy, "xerial, cut in the length", b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0"),
+        (Snappy, "xerial, negative block", b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\xff\xff\xff\xff"),
+        (Snappy, "xerial, empty block", b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0\0"),
+        (Snappy, "xerial, block beyond the data", b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0\x09\x01\0a"),
+        (Lz4, "nothing", b""),
+        (Lz4, "no blocks and no end", b"\x04\x22\x4d\x18\x60\x40\x82"),
+        (Lz4, "wrong header checksum", b"\x04\x22\x4d\x18\x60\x40\x83\0\0\0\0"),
+        (Lz4, "linked blocks", b"\x04\x22\x4d\x18\x40\x40\xc0\0\0\0\0"),
+        (Lz4, "the legacy format", b"\x02\x21\x4c\x18\x05\0\0\0\x10abcd"),
+        (Lz4, "a skippable frame", b"\x50\x2a\x4d\x18\x04\0\0\0abcd"),
+        (Lz4, "bytes after the end", b"\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0a"),
+        (Lz4, "a block beyond the data", b"\x04\x22\x4d\x18\x60\x40\x82\xff\xff\0\0a"),
+        (Zstd, "nothing", b""),
+        (Zstd, "a window of 2 GiB", b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0"),
+        (Zstd, "a window of 9 MiB", b"\x28\xb5\x2f\xfd\x00\x69\x01\0\0"),
+        (Zstd, "a reserved block", b"\x28\xb5\x2f\xfd\x00\x48\x07\0\0"),
+    ];
+    for (kind, lie, bytes) in lies {
+        let Ok(mut codec) = Compression::new(*kind).codec() else { continue };
+        assert!(decompress(&mut *codec, bytes, LIMIT).is_err(), "{kind}: {lie}");
+    }
+}

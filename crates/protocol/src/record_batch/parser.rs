@@ -1,0 +1,337 @@
+//! Reads batches over borrowed bytes: the header and its checksum at once, the records one by one as they are asked for.
+
+use nom::bytes::complete::take;
+use nom::number::complete::{be_i8, be_i16, be_i32, be_i64, be_u32};
+
+use super::{
+    Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, Header, MAGIC, RECORD_MIN_BYTES, checksum,
+    nullable_len,
+};
+use crate::error::{ParseError, ParseErrorKind, Step, inside};
+use crate::varint::{varint, varlong};
+use crate::wire::{Parsed, fail};
+
+/// A batch whose checksum has been found right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBatch<'a> {
+    header: BatchHeader,
+    body: &'a [u8],
+}
+
+impl<'a> RecordBatch<'a> {
+    /// Reads the batch at the head of `input`; beside it stands what follows.
+    ///
+    /// # Errors
+    /// When `input` does not begin with a whole batch of magic 2 with the right checksum.
+    pub fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
+        let mut magic = MAGIC;
+        match Self::parse_header(input, &mut magic) {
+            Ok((rest, batch)) => Ok((batch, rest)),
+            Err(fault) => Err(ParseError::locate(fault, "RecordBatch", magic.into(), input.len())),
+        }
+    }
+
+    fn parse_header(input: &'a [u8], magic: &mut i8) -> Parsed<'a, Self> {
+        let at = |name| move |fault| inside(fault, Step::Field(name));
+        let (rest, base_offset) = be_i64(input).map_err(at("base_offset"))?;
+        let (after_length, length) = be_i32(rest).map_err(at("batch_length"))?;
+        const LENGTH_MIN: usize = BATCH_HEADER_BYTES - BEFORE_LENGTH_ENDS;
+        let Some(length_bytes) = usize::try_from(length).ok().filter(|length| *length >= LENGTH_MIN) else {
+            return fail(ParseErrorKind::BatchLength(length), rest).map_err(at("batch_length"));
+        };
+        let (_, partition_leader_epoch) = be_i32(after_length).map_err(at("partition_leader_epoch"))?;
+        // The magic is where all formats have it: an older batch is told apart from a damaged one.
+        let (_, found) = take(4usize)(after_length).and_then(|(rest, _)| be_i8(rest)).map_err(at("magic"))?;
+        *magic = found;
+        if found != MAGIC {
+            return fail(ParseErrorKind::UnsupportedVersion, after_length).map_err(at("magic"));
+        }
+        let (next, batch) = take(length_bytes)(after_length).map_err(at("batch_length"))?;
+        let (_, (mut header, body)) =
+            Self::parse_checked(batch).map_err(|fault| fault.map(|fault| fault.with_more(next.len())))?;
+        header.base_offset = base_offset;
+        header.partition_leader_epoch = partition_leader_epoch;
+        Ok((next, Self { header, body }))
+    }
+
+    /// Reads what the batch length counts, in which offset and epoch do not stand.
+    fn parse_checked(batch: &'a [u8]) -> Parsed<'a, (BatchHeader, &'a [u8])> {
+        let at = |name| move |fault| inside(fault, Step::Field(name));
+        let (before_crc, _) = take(5usize)(batch)?;
+        let (checked, stored) = be_u32(before_crc).map_err(at("crc"))?;
+        let computed = checksum(checked, []);
+        if stored != computed {
+            return fail(ParseErrorKind::Crc { stored, computed }, before_crc).map_err(at("crc"));
+        }
+        let (rest, attributes) = be_i16(checked)?;
+        let (rest, last_offset_delta) = be_i32(rest)?;
+        let (rest, base_timestamp) = be_i64(rest)?;
+        let (rest, max_timestamp) = be_i64(rest)?;
+        let (rest, producer_id) = be_i64(rest)?;
+        let (rest, producer_epoch) = be_i16(rest)?;
+        let (rest, base_sequence) = be_i32(rest)?;
+        let (body, record_count) = be_i32(rest)?;
+        // Compaction removes records but keeps the last offset; more records than offsets there cannot be.
+        if record_count < 0 || last_offset_delta < record_count.saturating_sub(1) {
+            return fail(ParseErrorKind::RecordCount(record_count), rest).map_err(at("record_count"));
+        }
+        let header = BatchHeader {
+            base_offset: 0,
+            partition_leader_epoch: -1,
+            attributes: Attributes(attributes),
+            last_offset_delta,
+            base_timestamp,
+            max_timestamp,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            record_count,
+        };
+        Ok((&[], (header, body)))
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The body: the records as the codec of the attributes has left them.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The records of a batch that is not compressed.
+    ///
+    /// # Errors
+    /// When it is, or the count is not possible.
+    pub fn records(&self) -> Result<RecordIter<'a>, ParseError> {
+        if self.header.attributes.codec() != 0 {
+            return Err(ParseError::whole("RecordBatch", MAGIC.into(), ParseErrorKind::Compressed));
+        }
+        self.records_in(self.body)
+    }
+
+    /// The records in `body`, which is this batch's body after decompression.
+    ///
+    /// # Errors
+    /// When the count is not possible.
+    pub fn records_in<'b>(&self, body: &'b [u8]) -> Result<RecordIter<'b>, ParseError> {
+        let count = self.header.record_count;
+        match usize::try_from(count) {
+            Ok(left) if left <= body.len() / RECORD_MIN_BYTES => {
+                Ok(RecordIter { header: self.header, body, rest: body, left, index: 0 })
+            }
+            _ => Err(ParseError::whole("RecordBatch", MAGIC.into(), ParseErrorKind::RecordCount(count))),
+        }
+    }
+}
+
+/// The batches in a partition's records, one after the other. Ends after the first that cannot be read; a broker's
+/// answer to Fetch may well end in the middle of one.
+#[derive(Clone, Debug)]
+pub struct Batches<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Batches<'a> {
+    /// The batches in `records`.
+    #[must_use]
+    pub fn new(records: &'a [u8]) -> Self {
+        Self { rest: records }
+    }
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<RecordBatch<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (item, rest) = match RecordBatch::parse(self.rest) {
+            Ok((batch, rest)) => (Ok(batch), rest),
+            Err(error) => (Err(error), &[][..]),
+        };
+        self.rest = rest;
+        Some(item)
+    }
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// Its offset in the partition; in a producer's batch, its place from 0.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// `None` is null.
+    pub key: Option<&'a [u8]>,
+    /// `None` is null.
+    pub value: Option<&'a [u8]>,
+    /// In their order, repeated ones included.
+    pub headers: Headers<'a>,
+}
+
+/// What a broker's marker says of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ControlType {
+    /// The transaction was aborted.
+    Abort,
+    /// The transaction was committed.
+    Commit,
+    /// A marker of KRaft, or of the future.
+    Other(i16),
+}
+
+impl Record<'_> {
+    /// What the record says, if its batch is a control batch ([`Attributes::is_control`]).
+    #[must_use]
+    pub fn control_type(&self) -> Option<ControlType> {
+        // Key: version, then type, of 16 bits each.
+        let (_, key) = self.key?.split_first_chunk::<2>()?;
+        let (kind, _) = key.split_first_chunk::<2>()?;
+        Some(match i16::from_be_bytes(*kind) {
+            0 => ControlType::Abort,
+            1 => ControlType::Commit,
+            other => ControlType::Other(other),
+        })
+    }
+}
+
+/// The records of a batch. Ends after the first that cannot be read.
+#[derive(Clone, Debug)]
+pub struct RecordIter<'a> {
+    header: BatchHeader,
+    body: &'a [u8],
+    rest: &'a [u8],
+    left: usize,
+    index: usize,
+}
+
+impl<'a> RecordIter<'a> {
+    fn parse_record(&self) -> Parsed<'a, Record<'a>> {
+        let (start, length) = varint(self.rest)?;
+        let wrong_length = || ParseErrorKind::RecordLength(length.into());
+        let Some((content, next)) = usize::try_from(length).ok().and_then(|length| start.split_at_checked(length))
+        else {
+            return fail(wrong_length(), self.rest);
+        };
+        let record = parse_content(content, &self.header).map_err(|fault| fault.map(|f| f.with_more(next.len())))?;
+        match record {
+            ([], record) => Ok((next, record)),
+            _ => fail(wrong_length(), self.rest),
+        }
+    }
+}
+
+fn parse_content<'a>(content: &'a [u8], header: &BatchHeader) -> Parsed<'a, Record<'a>> {
+    let at = |name| move |fault| inside(fault, Step::Field(name));
+    let (rest, _attributes) = be_i8(content)?;
+    let (rest, timestamp_delta) = varlong(rest).map_err(at("timestamp_delta"))?;
+    let Some(own_timestamp) = header.base_timestamp.checked_add(timestamp_delta) else {
+        return fail(ParseErrorKind::Overflow, rest).map_err(at("timestamp_delta"));
+    };
+    let timestamp = if header.attributes.is_log_append_time() { header.max_timestamp } else { own_timestamp };
+    let (rest, offset_delta) = varint(rest).map_err(at("offset_delta"))?;
+    let Some(offset) = header.base_offset.checked_add(offset_delta.into()) else {
+        return fail(ParseErrorKind::Overflow, rest).map_err(at("offset_delta"));
+    };
+    let (rest, key) = nullable_bytes(rest).map_err(at("key"))?;
+    let (rest, value) = nullable_bytes(rest).map_err(at("value"))?;
+    let (rest, headers) = parse_headers(rest).map_err(at("headers"))?;
+    Ok((rest, Record { offset, timestamp, key, value, headers }))
+}
+
+fn nullable_bytes(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
+    let (rest, length) = varint(input)?;
+    match nullable_len(rest, length)? {
+        (rest, None) => Ok((rest, None)),
+        (rest, Some(length)) => {
+            let (rest, bytes) = take(length)(rest)?;
+            Ok((rest, Some(bytes)))
+        }
+    }
+}
+
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = Result<Record<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let parsed = match (self.left, self.rest) {
+            (0, []) => return None,
+            (0, rest) => fail(ParseErrorKind::TrailingBytes(rest.len()), rest),
+            _ => self.parse_record(),
+        };
+        match parsed {
+            Ok((rest, record)) => {
+                self.rest = rest;
+                self.left -= 1;
+                self.index += 1;
+                Some(Ok(record))
+            }
+            Err(fault) => {
+                let fault = inside(inside(fault, Step::Index(self.index)), Step::Field("records"));
+                self.left = 0;
+                self.rest = &[];
+                Some(Err(ParseError::locate(fault, "RecordBatch", MAGIC.into(), self.body.len())))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left.saturating_add(1)))
+    }
+}
+
+/// A record's headers, which have been found to be whole.
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+fn parse_headers(input: &[u8]) -> Parsed<'_, Headers<'_>> {
+    let (first, count) = varint(input)?;
+    let left = match nullable_len(first, count)? {
+        // Each takes a key's and a value's length.
+        (_, Some(count)) if count <= first.len() / 2 => count,
+        (_, Some(count)) => return fail(ParseErrorKind::CountExceedsInput(count), input),
+        (_, None) => return fail(ParseErrorKind::NegativeLength(count.into()), input),
+    };
+    let mut rest = first;
+    for index in 0..left {
+        (rest, _) = parse_one_header(rest).map_err(|fault| inside(fault, Step::Index(index)))?;
+    }
+    Ok((rest, Headers { rest: first, left }))
+}
+
+fn parse_one_header(input: &[u8]) -> Parsed<'_, Header<'_>> {
+    match nullable_bytes(input)? {
+        (_, None) => fail(ParseErrorKind::UnexpectedNull, input),
+        (rest, Some(key)) => {
+            let (rest, value) = nullable_bytes(rest)?;
+            Ok((rest, Header { key, value }))
+        }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        // They were whole when the record was read.
+        let (rest, header) = parse_one_header(self.rest).ok()?;
+        self.rest = rest;
+        Some(header)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Headers<'_> {}

@@ -3,6 +3,7 @@
 
 use kurier_compression::{Codec, Compression, CompressionType, DecompressError};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 const LIMIT: usize = 64 << 20;
 
@@ -50,7 +51,12 @@ fn sizes_around_every_block_border_round_trip() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn however_the_input_is_cut_it_comes_out_whole(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>().prop_map(|byte| byte & 7), 0..70_000), 0..6),

@@ -1,0 +1,90 @@
+//! The sticky choice: even where loads are, lighter where more waits, and whole under many threads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use kurier_partitioner::{Sticky, Weights};
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
+
+    #[test]
+    fn every_partition_is_picked_as_often_as_its_share_says(
+        loads in prop::collection::vec(0u64..1_000_000, 1..20), unit in 1u32..100_000,
+    ) {
+        let loads: Vec<(u32, u64)> = (0..).step_by(3).zip(loads).collect();
+        let weights = Weights::by_load(loads.iter().copied(), unit);
+        let heaviest = loads.iter().map(|(_, load)| *load).max().unwrap();
+        let total: u64 = loads.iter().map(|(_, load)| heaviest - load + u64::from(unit)).sum();
+        for (partition, load) in &loads {
+            let weight = heaviest - load + u64::from(unit);
+            prop_assert!((weights.share(*partition) - weight as f64 / total as f64).abs() < 1e-9);
+        }
+        // The borders: each partition owns as many of the numbers below the total as it weighs.
+        let mut at = 0;
+        for (partition, load) in &loads {
+            let weight = heaviest - load + u64::from(unit);
+            prop_assert_eq!(weights.pick(at), Some(*partition));
+            prop_assert_eq!(weights.pick(at + weight - 1), Some(*partition));
+            at += weight;
+        }
+        prop_assert_eq!(weights.pick(total), weights.pick(0));
+    }
+}
+
+#[test]
+fn no_partition_is_no_choice() {
+    assert_eq!(Weights::even([]).pick(3), None);
+    assert_eq!(Weights::by_load([], 1).pick(3), None);
+    assert_eq!(Weights::default().share(0), 0.0);
+    assert_eq!(Sticky::new().current_or(|| None), None);
+}
+
+#[test]
+fn the_heaviest_load_is_no_overflow() {
+    let weights = Weights::by_load([(0, 0), (1, u64::MAX)], u32::MAX);
+    assert_eq!(weights.pick(0), Some(0));
+}
+
+#[test]
+fn bytes_for_a_partition_left_behind_count_for_nothing() {
+    let sticky = Sticky::new();
+    assert_eq!(sticky.current_or(|| Some(4)), Some(4));
+    assert!(sticky.appended(4, 100, 100));
+    sticky.switch(4, 0);
+    assert!(!sticky.appended(4, 100, 100));
+    sticky.switch(4, 9);
+    assert_eq!(sticky.current(), Some(0), "who comes late does not switch again");
+    assert!(!sticky.appended(0, 99, 100));
+    assert!(sticky.appended(0, u32::MAX, 100), "the count stays at its highest");
+    sticky.switch(0, 0x7fff_ffff);
+    assert_eq!(sticky.current(), Some(0x7fff_ffff), "the highest number that Kafka has");
+}
+
+#[test]
+fn many_threads_switch_once_a_share() {
+    const THREADS: u32 = 4;
+    const APPENDS: u32 = 10_000;
+    let sticky = Sticky::new();
+    let switches = AtomicU64::new(0);
+    sticky.current_or(|| Some(0));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..APPENDS {
+                    let Some(partition) = sticky.current() else { panic!("it was chosen") };
+                    if sticky.appended(partition, 10, 1000) {
+                        switches.fetch_add(1, Ordering::Relaxed);
+                        sticky.switch(partition, partition + 1);
+                    }
+                }
+            });
+        }
+    });
+    // Each share of 1,000 bytes takes at least 100 appends.
+    let partition = sticky.current().unwrap();
+    assert!(partition >= 1 && partition <= THREADS * APPENDS / 100, "{partition}");
+    assert!(switches.load(Ordering::Relaxed) >= partition.into());
+}

@@ -6,6 +6,14 @@ use std::str::FromStr;
 use crate::error::{InvalidLevel, UnknownCompression};
 
 /// A codec by name (`compression.type`).
+///
+/// ```
+/// use kurier_compression::CompressionType;
+///
+/// let kind: CompressionType = "snappy".parse()?;
+/// assert_eq!((kind, kind.id()), (CompressionType::Snappy, 2));
+/// # Ok::<(), kurier_compression::UnknownCompression>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CompressionType {
     /// The records as they are.

@@ -85,6 +85,6 @@ fn many_threads_switch_once_a_share() {
     });
     // Each share of 1,000 bytes takes at least 100 appends.
     let partition = sticky.current().unwrap();
-    assert!(partition >= 1 && partition <= THREADS * APPENDS / 100, "{partition}");
+    assert!((1..=THREADS * APPENDS / 100).contains(&partition), "{partition}");
     assert!(switches.load(Ordering::Relaxed) >= partition.into());
 }

@@ -129,10 +129,12 @@ impl Api {
     }
 }
 
+type Read = fn(&Bytes, i16) -> Result<Box<dyn Body>, ParseError>;
+
 /// One of an API's two messages.
 pub struct Direction {
     schema: &'static Struct,
-    read: fn(&Bytes, i16) -> Result<Box<dyn Body>, ParseError>,
+    read: Read,
     initial: fn() -> Box<dyn Body>,
 }
 

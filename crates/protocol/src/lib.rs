@@ -1,4 +1,89 @@
-//! Kafka's wire on a page.
+//! Kafka's wire protocol, as much of it as a producer needs, without I/O: bytes in, messages out, and back.
+//!
+//! # The wire on a page
+//!
+//! ```text
+//! a connection   [length: int32][frame] [length: int32][frame] …                    FrameBuffer
+//! a request      [api key, version, correlation id, client id][body]                RequestHeader, Message
+//! its response   [correlation id][body]                                             ResponseHeader, Message
+//! a body         fields in the order of its schema; its version says which          messages::*
+//! record data    [61 bytes of header][records] …                                    record_batch
+//! ```
+//!
+//! Requests may follow one another without waiting; the broker answers in their order. All integers are big-endian.
+//!
+//! **Versions.** A message has changed over the years; client and broker agree on a version of each API by
+//! [`ApiVersionsRequest`](messages::ApiVersionsRequest). One structure serves all versions: a field that the version in
+//! use does not have holds its default.
+//!
+//! **Flexible versions** (KIP-482) are the later ones of each API. Their lengths are compact (a varint of one more than
+//! the length, 0 being null), and each structure ends in **tagged fields**, which a reader that does not know them skips.
+//!
+//! **Null** is not empty: where a field may be null, its type is an `Option`, and nothing else is.
+//!
+//! # Reading and writing a message
+//!
+//! ```
+//! use bytes::Bytes;
+//! use kurier_protocol::messages::metadata::MetadataRequestTopic;
+//! use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
+//! use kurier_protocol::{Api, FrameBuffer, Message, RequestHeader, ResponseHeader, write_request, write_response};
+//!
+//! // The client asks who leads the partitions of "orders".
+//! let topic = MetadataRequestTopic { name: Some("orders".to_owned()), ..Default::default() };
+//! let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+//! let mut wire = Vec::new();
+//! write_request(&request, 12, 1, Some("kurier"), &mut wire)?;
+//!
+//! // The broker finds the frame in its bytes, however they came, and reads it.
+//! let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+//! buffer.extend(&wire);
+//! let frame = buffer.next_frame()?.expect("it is all there");
+//! let (header, body) = RequestHeader::read(&frame)?;
+//! assert_eq!((header.api_key, header.api_version, header.correlation_id), (3, 12, 1));
+//! assert_eq!(MetadataRequest::read(&body, header.api_version)?, request);
+//!
+//! // Its answer bears the same number.
+//! let mut answer = Vec::new();
+//! write_response(&MetadataResponse::default(), header.api_version, header.correlation_id, &mut answer)?;
+//! let frame = Bytes::from(answer).slice(4..);
+//! let (header, body) = ResponseHeader::read(&frame, Api::of(3).unwrap(), 12)?;
+//! assert_eq!(header.correlation_id, 1);
+//! assert_eq!(MetadataResponse::read(&body, 12)?.brokers, []);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A program that learns key and version only from the wire, or from its user, goes by the table [`APIS`].
+//!
+//! # Batches
+//!
+//! [`record_batch`] builds them in place and reads them lazily. Compression is not this crate's: a sealed batch gives
+//! its body to a codec and takes the result (`kurier-compression` shows how).
+//!
+//! # What comes from a wire is not trusted
+//!
+//! Every reader returns an error, with message, version, byte and field, for any bytes that are not exactly one message:
+//! cut short, too long, counts and lengths that the input cannot hold, null or bad UTF-8 where it must not be, tags out
+//! of order. A claimed length allocates nothing before its bytes are there: no input of under 64 bytes makes a reader
+//! allocate more than a few KiB. A frame's limit is the caller's ([`FrameBuffer::new`]).
+//!
+//! # How it is known to be right
+//!
+//! * Bodies of every version that the Java client wrote are read, compared with the JSON that the Java client printed,
+//!   and written again: the same bytes (`make golden`). Cut anywhere they are errors; altered anywhere they never panic.
+//! * The tables of fields ([`schema`]), from which readers and writers come, equal the descriptors inside the
+//!   kafka-clients jar (`make schema`).
+//! * An implementation made by others, the kafka-protocol crate, agrees on arbitrary messages (`make oracle`).
+//! * Our batches are read by the Java client, and captured batches of seven clients by us (`make java`,
+//!   `make captures-read`).
+//! * Fuzzers feed every reader (`make fuzz`).
+//!
+//! # Features
+//!
+//! `json`: [`Message::json`] shows a message as Kafka's tools print it.
+
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
+
 mod api;
 mod error;
 mod error_code;

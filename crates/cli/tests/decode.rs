@@ -1,0 +1,164 @@
+//! The command, as a user runs it: every golden body through it, what it says when it cannot, and its exit status.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use kurier_compression::{Compression, CompressionType};
+use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
+use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
+use kurier_protocol::{APIS, write_request};
+use serde_json::{Value, json};
+
+fn kurier(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
+    command.args(arguments);
+    command
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden")
+}
+
+/// `ApiVersions` as the golden folders have it: `api_versions`.
+fn folder(name: &str) -> String {
+    let mut folder = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !folder.is_empty() {
+            folder.push('_');
+        }
+        folder.push(letter.to_ascii_lowercase());
+    }
+    folder
+}
+
+#[test]
+fn every_golden_body_is_printed_as_java_prints_it() {
+    let mut count = 0;
+    for api in APIS {
+        for version in api.versions() {
+            for side in ["request", "response"] {
+                for case in ["default", "full", "nulls"] {
+                    let file = golden().join(folder(api.name())).join(format!("{side}-v{version}-{case}.bin"));
+                    // ApiVersions 5 came with Kafka 4.4, and not every case exists.
+                    let Ok(expected) = fs::read(file.with_extension("json")) else { continue };
+                    let version = version.to_string();
+                    let arguments = ["decode", "--api", api.name(), "--version", &version, &format!("--{side}")];
+                    let output = kurier(&arguments).arg(&file).assert().success().get_output().stdout.clone();
+                    let printed: Value = serde_json::from_slice(&output).unwrap();
+                    assert_eq!(printed, serde_json::from_slice::<Value>(&expected).unwrap(), "{}", file.display());
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count >= 563, "{count} golden bodies");
+}
+
+/// A request to Produce, header and body, with one batch of two records.
+fn produce_request(kind: CompressionType) -> Vec<u8> {
+    let mut builder = RecordBatchBuilder::new();
+    let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"trace", value: None }];
+    builder
+        .append(&NewRecord {
+            timestamp: 1_700_000_000_000,
+            key: Some("키".as_bytes()),
+            value: Some(b"v"),
+            headers: &headers,
+        })
+        .unwrap();
+    builder
+        .append(&NewRecord { timestamp: 1_700_000_000_007, key: None, value: Some(b"\xff\xfe"), headers: &[] })
+        .unwrap();
+    let sealed = builder.seal();
+    let mut body = Vec::new();
+    let chunks: Vec<&[u8]> = sealed.body().iter().map(AsRef::as_ref).collect();
+    Compression::new(kind).codec().unwrap().compress(&chunks, &mut body).unwrap();
+    let records = sealed.compressed(kind.id(), vec![body.into()]).stamp(&Stamp::default()).unwrap();
+
+    let partition = PartitionProduceData { index: 3, records: Some(records) };
+    let topic = TopicProduceData { name: "orders".to_owned(), partition_data: vec![partition], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 1500, topic_data: vec![topic], ..Default::default() };
+    let mut frame = Vec::new();
+    write_request(&request, 9, 7, Some("me"), &mut frame).unwrap();
+    frame.split_off(4)
+}
+
+#[test]
+fn header_and_records_are_printed_for_every_codec() {
+    for kind in CompressionType::ALL {
+        let request = produce_request(kind);
+        let arguments = ["decode", "--api", "produce", "--version", "9", "--request", "--header", "-"];
+        let output = kurier(&arguments).write_stdin(request).assert().success().get_output().stdout.clone();
+        let printed: Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(
+            printed["header"],
+            json!({ "requestApiKey": 0, "requestApiVersion": 9, "correlationId": 7, "clientId": "me" })
+        );
+        assert_eq!((&printed["acks"], &printed["timeoutMs"]), (&json!(-1), &json!(1500)));
+        let partition = &printed["topicData"][0]["partitionData"][0];
+        assert!(partition["recordsSizeInBytes"].as_u64().unwrap() > 61);
+        let batch = &partition["records"][0];
+        assert_eq!((&batch["compression"], &batch["recordCount"]), (&json!(kind.name()), &json!(2)));
+        assert_eq!(
+            batch["records"],
+            json!([
+                {
+                    "offset": 0, "timestamp": 1_700_000_000_000i64, "key": "키", "value": "v",
+                    "headers": [{ "key": "trace", "value": "ab12" }, { "key": "trace", "value": null }],
+                },
+                { "offset": 1, "timestamp": 1_700_000_000_007i64, "key": null, "value": { "base64": "//4=" }, "headers": [] },
+            ])
+        );
+    }
+}
+
+#[track_caller]
+fn fails(arguments: &[&str], status: i32, says: &[&str]) {
+    let assert = kurier(arguments).assert().code(status);
+    assert!(assert.get_output().stdout.is_empty());
+    let talk = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    for part in says {
+        assert!(talk.contains(part), "{part:?} is missing in: {talk}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_its_reason_and_a_way_out() {
+    let file = golden().join("metadata/response-v9-full.bin");
+    let file = file.to_str().unwrap();
+    let decode = ["decode", "--api", "Metadata", "--version", "8", "--response", file];
+    fails(&decode, 1, &[file, "MetadataResponse v8", "at byte", "its versions are 0 to 13", "--header"]);
+    let decode = ["decode", "--api", "Metadata", "--version", "99", "--response", file];
+    fails(&decode, 1, &["this version is not supported", "its versions are 0 to 13"]);
+    let decode = ["decode", "--api", "Metadata", "--version", "9", "--response", "no-such-file"];
+    fails(&decode, 1, &["no-such-file cannot be read", "No such file"]);
+    let decode = ["decode", "--api", "Meta", "--version", "9", "--response", file];
+    fails(&decode, 2, &["--api", "known are Produce, Fetch"]);
+    fails(&["decode", "--api", "Metadata", "--version", "9", file], 2, &["--request|--response"]);
+    fails(&["partition", "--partitions", "0", "a"], 2, &["--partitions"]);
+    fails(&["partition", "--partitions", "3", "--partitioner", "md5", "a"], 2, &["known are java, murmur2_random"]);
+    fails(&["partition", "--partitions", "3"], 2, &["<KEY>"]);
+}
+
+#[test]
+fn a_header_of_another_api_is_named() {
+    let arguments = ["decode", "--api", "Metadata", "--version", "9", "--request", "--header", "-"];
+    let assert = kurier(&arguments).write_stdin(produce_request(CompressionType::None)).assert().code(1);
+    let talk = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(talk.contains("holds a request of Produce v9, not of Metadata v9"), "{talk}");
+}
+
+#[test]
+fn keys_are_placed_by_each_rule() {
+    let placed = |arguments: &[&str]| {
+        let output = kurier(arguments).assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    };
+    assert_eq!(placed(&["partition", "--partitions", "10", "abc", "", "한국어"]), "abc\t7\n\t1\n한국어\t4\n");
+    assert_eq!(placed(&["partition", "--partitions", "10", "--partitioner", "murmur2", "abc"]), "abc\t7\n");
+    assert_eq!(placed(&["partition", "--partitions", "100", "--partitioner", "consistent", "D"]), "D\t92\n");
+    assert_eq!(placed(&["partition", "--partitions", "100", "--partitioner", "fnv1a_random", "D"]), "D\t41\n");
+    assert_eq!(placed(&["partition", "--partitions", "10", "--partitioner", "consistent_random", ""]), "\tany\n");
+}

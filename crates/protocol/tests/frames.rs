@@ -1,0 +1,194 @@
+//! Frames and headers: however the bytes come they are found, and what no frame can begin with is refused at once.
+
+use bytes::Bytes;
+use kurier_protocol::messages::{ApiVersionsResponse, MetadataRequest, ProduceRequest};
+use kurier_protocol::{
+    APIS, Api, Chunks, FrameBuffer, FrameError, Message, ParseErrorKind, Records, RequestHeader, ResponseHeader,
+    write_request, write_response,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
+
+    #[test]
+    fn frames_are_found_however_their_bytes_come(
+        frames in vec(vec(any::<u8>(), 4..300), 0..8), cuts in vec(1usize..100, 1..40), limit in 300usize..400,
+    ) {
+        let mut wire = Vec::new();
+        for frame in &frames {
+            wire.extend(u32::try_from(frame.len()).unwrap().to_be_bytes());
+            wire.extend(frame);
+        }
+        let mut buffer = FrameBuffer::new(limit);
+        let mut found = Vec::new();
+        let mut rest = &wire[..];
+        for cut in cuts.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (chunk, later) = rest.split_at(rest.len().min(*cut));
+            buffer.extend(chunk);
+            rest = later;
+            while let Some(frame) = buffer.next_frame().unwrap() {
+                found.push(frame.to_vec());
+            }
+        }
+        prop_assert_eq!(buffer.pending(), 0);
+        prop_assert_eq!(found, frames);
+    }
+}
+
+#[test]
+fn lengths_that_no_frame_has_are_refused() {
+    let buffer = |head: &[u8], limit| {
+        let mut buffer = FrameBuffer::new(limit);
+        buffer.extend(head);
+        buffer.next_frame()
+    };
+    for (head, error) in [
+        (&b"\xff\xff\xff\xff"[..], FrameError::TooShort { claimed: -1 }),
+        (b"\x80\0\0\0", FrameError::TooShort { claimed: i32::MIN }),
+        (b"\0\0\0\0", FrameError::TooShort { claimed: 0 }),
+        (b"\0\0\0\x03", FrameError::TooShort { claimed: 3 }),
+        (b"\0\x10\0\x01", FrameError::TooLong { claimed: (1 << 20) + 1, limit: 1 << 20 }),
+        (b"\x7f\xff\xff\xff", FrameError::TooLong { claimed: 0x7fff_ffff, limit: 1 << 20 }),
+        (b"\x15\x03\x03\x00\x02\x02\x46", FrameError::Tls),
+        (b"\x16\x03\x01\x02\x00", FrameError::Tls),
+        (b"HTTP/1.1 400 Bad Request", FrameError::Http),
+    ] {
+        assert_eq!(buffer(head, 1 << 20), Err(error), "{head:?}");
+    }
+    assert_eq!(buffer(b"\0\x10\0\0", 1 << 20), Ok(None), "the limit itself is allowed");
+    // Whoever allows so much gets what he asked for.
+    assert_eq!(buffer(b"HTTP", usize::MAX), Ok(None));
+    assert!(FrameError::Tls.to_string().contains("security.protocol"));
+}
+
+#[test]
+fn a_lower_limit_holds_from_the_next_frame_on() {
+    let mut buffer = FrameBuffer::new(100);
+    buffer.extend(&[0, 0, 0, 4, 1, 2, 3, 4, 0, 0, 0, 50]);
+    assert_eq!(buffer.next_frame().unwrap().unwrap(), [1, 2, 3, 4][..]);
+    assert_eq!(buffer.next_frame(), Ok(None));
+    buffer.set_limit(49);
+    assert_eq!(buffer.next_frame(), Err(FrameError::TooLong { claimed: 50, limit: 49 }));
+}
+
+#[test]
+fn the_buffer_grows_with_what_comes_and_not_with_what_is_claimed() {
+    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+    buffer.extend(&(100u32 << 20).to_be_bytes());
+    for _ in 0..64 {
+        assert_eq!(buffer.next_frame(), Ok(None));
+        let room = buffer.room();
+        assert!(room.capacity() - room.len() >= FrameBuffer::ROOM_BYTES / 2);
+        assert!(room.capacity() <= 2 * room.len() + 2 * FrameBuffer::ROOM_BYTES, "{}", room.capacity());
+        let len = room.len() + 10_000;
+        room.resize(len, 0);
+    }
+}
+
+#[test]
+fn every_header_is_read_as_it_was_written() {
+    for api in APIS {
+        for version in api.versions() {
+            for client_id in [None, Some(String::new()), Some("kurier-1".to_owned())] {
+                let header = RequestHeader { api_key: api.key(), api_version: version, correlation_id: -7, client_id };
+                let mut frame = Vec::new();
+                header.write(&mut frame).unwrap();
+                frame.extend(b"body");
+                let frame = Bytes::from(frame);
+                assert_eq!(RequestHeader::read(&frame).unwrap(), (header, Bytes::from_static(b"body")));
+                for len in 0..frame.len() - 4 {
+                    assert!(RequestHeader::read(&frame.slice(..len)).is_err());
+                }
+            }
+            let header = ResponseHeader { correlation_id: 0x0102_0304 };
+            let mut frame = Vec::new();
+            header.write(api, version, &mut frame);
+            assert_eq!(frame.len(), if api.response_header_version(version) == 1 { 5 } else { 4 });
+            assert_eq!(ResponseHeader::read(&frame.into(), api, version).unwrap(), (header, Bytes::new()));
+        }
+    }
+}
+
+#[test]
+fn the_answer_to_api_versions_has_the_old_header_always() {
+    let mut frame = Vec::new();
+    write_response(&ApiVersionsResponse::default(), 4, 9, &mut frame).unwrap();
+    assert_eq!(frame[..8], [0, 0, 0, 12, 0, 0, 0, 9]);
+    assert_eq!(frame[8..], [0, 0, 1, 0, 0, 0, 0, 0], "error, an empty array, throttle, no tags");
+}
+
+#[test]
+fn tagged_fields_of_a_header_are_skipped() {
+    // Metadata 12, correlation id 1, no client id, one tag of two bytes.
+    let frame = Bytes::from_static(b"\0\x03\0\x0c\0\0\0\x01\xff\xff\x01\x05\x02ab\x2a");
+    let (header, body) = RequestHeader::read(&frame).unwrap();
+    assert_eq!((header.api_key, header.client_id), (3, None));
+    assert_eq!(body, "*");
+}
+
+#[test]
+fn an_unknown_api_is_named() {
+    let error = RequestHeader::read(&Bytes::from_static(b"\0\x63\0\0\0\0\0\0\0\0")).unwrap_err();
+    assert_eq!(error.kind(), &ParseErrorKind::UnknownApi(99));
+    assert_eq!(error.to_string(), "RequestHeader v1: no API with key 99 is known, at byte 0");
+}
+
+#[test]
+fn a_request_is_its_length_its_header_and_its_body() {
+    let request = MetadataRequest { topics: None, ..Default::default() };
+    let mut frame = Vec::new();
+    write_request(&request, 9, 3, Some("k"), &mut frame).unwrap();
+    let mut buffer = FrameBuffer::new(1 << 20);
+    buffer.extend(&frame);
+    let (header, body) = RequestHeader::read(&buffer.next_frame().unwrap().unwrap()).unwrap();
+    assert_eq!((header.api_key, header.api_version, header.correlation_id), (3, 9, 3));
+    assert_eq!(MetadataRequest::read(&body, 9).unwrap(), request);
+}
+
+#[test]
+fn record_data_is_shared_on_its_way_out_and_on_its_way_in() {
+    let data = Bytes::from(vec![0x55; 20_000]);
+    let mut request = ProduceRequest { acks: -1, ..Default::default() };
+    let records: Records = vec![Bytes::from_static(b"head"), data.clone()].into();
+    request.topic_data.push(Default::default());
+    request.topic_data[0].name = "t".to_owned();
+    request.topic_data[0].partition_data.push(Default::default());
+    request.topic_data[0].partition_data[0].records = Some(records.clone());
+
+    let mut chunks = Chunks::new();
+    write_request(&request, 9, 1, None, &mut chunks).unwrap();
+    let chunks = chunks.finish();
+    assert_eq!(chunks.len(), 3, "what comes before, the data, the tags after it");
+    assert_eq!(chunks[1].as_ptr(), data.as_ptr());
+
+    let whole = Bytes::from(chunks.concat());
+    let mut plain = Vec::new();
+    write_request(&request, 9, 1, None, &mut plain).unwrap();
+    assert_eq!(whole, plain, "chunks or not, the same bytes");
+
+    let mut buffer = FrameBuffer::new(1 << 20);
+    buffer.extend(&whole);
+    let (_, body) = RequestHeader::read(&buffer.next_frame().unwrap().unwrap()).unwrap();
+    let read = ProduceRequest::read(&body, 9).unwrap();
+    let read = read.topic_data[0].partition_data[0].records.as_ref().unwrap();
+    assert_eq!(read, &records);
+    assert!(body.as_ptr_range().contains(&read.chunks()[0].as_ptr()));
+}
+
+#[test]
+fn the_table_of_apis_is_whole() {
+    assert_eq!(APIS.len(), 14);
+    assert!(APIS.is_sorted_by_key(Api::key));
+    assert_eq!(Api::named("metadata").unwrap().key(), 3);
+    assert!(Api::named("Heartbeat").is_none());
+    for api in APIS {
+        assert_eq!(api.request().schema().name, format!("{}Request", api.name()));
+        assert_eq!(api.response().schema().name, format!("{}Response", api.name()));
+    }
+}

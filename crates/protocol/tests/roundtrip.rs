@@ -1,0 +1,163 @@
+//! Arbitrary messages of every version, and arbitrary batches: what was written is read again, the same.
+
+mod arbitrary;
+
+use bytes::Bytes;
+use kurier_protocol::record_batch::{
+    Attributes, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder, Segment, Stamp,
+};
+use kurier_protocol::{APIS, ParseErrorKind};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
+#[test]
+fn arbitrary_messages_of_every_version_come_back() {
+    for api in APIS {
+        for version in api.versions() {
+            for direction in [api.request(), api.response()] {
+                let flexible = api.request_header_version(version) == 2;
+                let bodies = arbitrary::body(direction.schema(), version, flexible);
+                let check = |body: Vec<u8>| {
+                    let body = Bytes::from(body);
+                    let message =
+                        direction.read(&body, version).map_err(|error| TestCaseError::fail(error.to_string()))?;
+                    let mut written = Vec::new();
+                    message.write(version, &mut written).map_err(|error| TestCaseError::fail(error.to_string()))?;
+                    // What is written is the shorter form: a tagged field at its default is left out.
+                    prop_assert!(written.len() <= body.len());
+                    let again = direction.read(&written.clone().into(), version).unwrap();
+                    prop_assert_eq!(again.json(version), message.json(version));
+                    let mut twice = Vec::new();
+                    again.write(version, &mut twice).unwrap();
+                    prop_assert_eq!(twice, written);
+                    Ok(())
+                };
+                if let Err(failure) = TestRunner::new(config(30)).run(&bodies, check) {
+                    panic!("{} v{version}: {failure}", direction.schema().name);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct OwnedRecord {
+    timestamp: i64,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+fn records() -> impl Strategy<Value = Vec<OwnedRecord>> {
+    let bytes = |max| vec(any::<u8>(), 0..max);
+    let timestamp = prop_oneof![8 => 1_700_000_000_000i64..1_800_000_000_000, 1 => Just(-1), 1 => 0..=i64::MAX];
+    let value = prop_oneof![8 => bytes(300), 1 => bytes(5_000), 1 => bytes(150_000)];
+    let headers = vec((bytes(10), proptest::option::of(bytes(20))), 0..4);
+    let record = (timestamp, proptest::option::of(bytes(40)), proptest::option::of(value), headers)
+        .prop_map(|(timestamp, key, value, headers)| OwnedRecord { timestamp, key, value, headers });
+    vec(record, 1..40)
+}
+
+/// A segment that is a vector, but proves that the builder takes any.
+struct Counted(Vec<u8>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Segment for Counted {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+proptest! {
+    #![proptest_config(config(200))]
+
+    #[test]
+    fn arbitrary_records_come_back_in_order(
+        records in records(), producer_id in -1i64.., producer_epoch in -1i16.., base_sequence in -1i32.., transactional: bool,
+    ) {
+        let mut builder = RecordBatchBuilder::default();
+        let mut capacity = 0;
+        for (index, record) in records.iter().enumerate() {
+            let headers: Vec<Header<'_>> =
+                record.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect();
+            let record = NewRecord {
+                timestamp: record.timestamp,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &headers,
+            };
+            let measured = builder.measure(&record).unwrap();
+            let (before, growth) = (builder.body_bytes(), builder.growth(&measured));
+            let mut grown = 0;
+            builder.push(&measured, |size| {
+                grown += size;
+                Counted(Vec::with_capacity(size))
+            });
+            capacity += grown;
+            prop_assert_eq!(grown, growth, "a builder takes the memory that it announced");
+            prop_assert_eq!(builder.body_bytes(), before + measured.record_bytes());
+            prop_assert_eq!(builder.record_count(), i32::try_from(index + 1).unwrap());
+        }
+        let sealed = builder.seal();
+        prop_assert!(sealed.body_bytes() <= capacity);
+        prop_assert!(sealed.body().iter().all(|segment| segment.len() <= 65_536));
+
+        let stamp = Stamp { producer_id, producer_epoch, base_sequence, transactional };
+        let wire = sealed.stamp(&stamp).unwrap();
+        prop_assert_eq!(&sealed.stamp(&stamp).unwrap(), &wire, "the same stamp, the same bytes");
+        let bytes = wire.to_bytes();
+        let (batch, rest) = RecordBatch::parse(&bytes).unwrap();
+        prop_assert!(rest.is_empty());
+        let header = batch.header();
+        prop_assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (producer_id, producer_epoch, base_sequence));
+        prop_assert_eq!(header.attributes, Attributes(if transactional { 0x10 } else { 0 }));
+        prop_assert_eq!(header.base_timestamp, records[0].timestamp);
+        prop_assert_eq!(header.max_timestamp, records.iter().map(|record| record.timestamp).max().unwrap());
+
+        let read: Vec<_> = batch.records().unwrap().map(Result::unwrap).collect();
+        prop_assert_eq!(read.len(), records.len());
+        for (offset, (read, record)) in (0..).zip(read.into_iter().zip(&records)) {
+            prop_assert_eq!((read.offset, read.timestamp), (offset, record.timestamp));
+            prop_assert_eq!((read.key, read.value), (record.key.as_deref(), record.value.as_deref()));
+            let headers: Vec<_> = read.headers.map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec))).collect();
+            prop_assert_eq!(&headers, &record.headers);
+        }
+    }
+
+    #[test]
+    fn batches_stand_one_after_the_other(sets in vec(records(), 1..4), cut in 0usize..200) {
+        let mut wire = Vec::new();
+        for records in &sets {
+            let mut builder = RecordBatchBuilder::new();
+            for record in records {
+                builder.append(&NewRecord { timestamp: record.timestamp, value: record.value.as_deref(), ..Default::default() }).unwrap();
+            }
+            wire.extend_from_slice(&builder.seal().stamp(&Stamp::default()).unwrap().to_bytes());
+        }
+        let counts = Batches::new(&wire).map(|batch| usize::try_from(batch.unwrap().header().record_count).unwrap());
+        let counts: Vec<_> = counts.collect();
+        prop_assert_eq!(counts, sets.iter().map(Vec::len).collect::<Vec<_>>());
+
+        // Cut anywhere in the last one, the others are still read, and then comes one error.
+        let cut = &wire[..wire.len() - 1 - cut.min(60)];
+        let read: Vec<_> = Batches::new(cut).collect();
+        prop_assert_eq!(read.len(), sets.len());
+        let error = read.last().unwrap().as_ref().unwrap_err();
+        prop_assert_eq!(error.kind(), &ParseErrorKind::Truncated);
+        prop_assert!(read[..sets.len() - 1].iter().all(Result::is_ok));
+    }
+}

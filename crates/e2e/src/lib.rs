@@ -1,1 +1,26 @@
+//! Kurier before foreign judges. Nothing here is part of a user's build; the judges are fetched by Maven and cargo.
+//!
+//! | test | judge | question |
+//! |---|---|---|
+//! | `tests/schema.rs` | the descriptors inside the kafka-clients jar | are our tables of fields Kafka's? |
+//! | `tests/oracle.rs` | the kafka-protocol crate | do we agree on arbitrary messages of every version, both ways? |
+//! | `tests/java.rs` | the Java client's `MemoryRecords` | are our batches, of every codec, read record for record? |
+//! | `tests/captures.rs` | captured traffic of seven clients, and kcat's read-back of it | do we read their batches? |
+//!
+//! A test that lacks what it needs fails with the command that installs it.
 
+pub mod capture;
+pub mod java;
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of testdata.
+#[must_use]
+pub fn testdata(path: &str) -> PathBuf {
+    workspace().join("testdata").join(path)
+}
+
+/// The workspace's top.
+fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}

@@ -51,6 +51,8 @@ pub struct Field {
     pub tag: Option<u32>,
     /// Whether a version without the field may drop its value in silence.
     pub ignorable: bool,
+    /// Its default as the declaration writes it; `None` where that is 0, false, empty or of defaults.
+    pub default: Option<&'static str>,
 }
 
 /// A type in the vocabulary of Kafka's descriptors.
@@ -326,6 +328,7 @@ macro_rules! messages {
                     null_since: $crate::schema::null_since::<$ty>($since, $crate::schema::messages!(@null_since $($($special)*)?)),
                     tag: $crate::schema::messages!(@tag $($($special)*)?),
                     ignorable: $crate::schema::messages!(@ignorable $($($special)*)?),
+                    default: $crate::schema::messages!(@written $($default)?),
                 };
             )*
             const STRUCT: $crate::schema::Struct =
@@ -414,6 +417,9 @@ macro_rules! messages {
 
     (@default $ty:ty) => { <$ty as $crate::wire::Wire>::initial() };
     (@default $ty:ty, $default:expr) => { $default };
+
+    (@written) => { None };
+    (@written $default:expr) => { Some(stringify!($default)) };
 
     (@ignorable) => { false };
     (@ignorable ignorable $($rest:tt)*) => { true };

@@ -1,0 +1,96 @@
+//! Java programs: their jars by Maven, their compilation, their runs.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+/// The jars of one version of the Java client and of what it needs.
+#[derive(Clone, Debug)]
+pub struct Jars {
+    folder: PathBuf,
+    version: &'static str,
+}
+
+impl Jars {
+    /// Fetches the jars of this version of kafka-clients, once, into the workspace's target folder.
+    ///
+    /// # Errors
+    /// When Maven is missing, or cannot fetch them.
+    pub fn fetch(version: &'static str) -> Result<Self> {
+        let folder = target().join(format!("kafka-clients-{version}"));
+        let complete = folder.join(".complete");
+        if !complete.exists() {
+            let mut maven = Command::new("mvn");
+            maven.args(["-q", "-B", "-f"]).arg(sources().join("pom.xml"));
+            maven.arg(format!("-Dkafka.version={version}"));
+            maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+            maven.arg(format!("-DoutputDirectory={}", folder.display()));
+            run(&mut maven, "Maven fetches the Java client; apt-get install maven openjdk-17-jdk-headless")?;
+            fs::write(complete, "")?;
+        }
+        Ok(Self { folder, version })
+    }
+
+    /// The client's own jar.
+    #[must_use]
+    pub fn client(&self) -> PathBuf {
+        self.folder.join(format!("kafka-clients-{}.jar", self.version))
+    }
+
+    /// Compiles a program of this crate's folder `java`.
+    ///
+    /// # Errors
+    /// When the compiler is missing or finds fault.
+    pub fn compile(&self, program: &'static str) -> Result<Program> {
+        let classes = target().join(format!("java-{}", self.version));
+        fs::create_dir_all(&classes)?;
+        let mut javac = Command::new("javac");
+        javac.args(["-nowarn", "-encoding", "UTF-8", "-cp"]).arg(self.folder.join("*")).arg("-d").arg(&classes);
+        javac.arg(sources().join(format!("{program}.java")));
+        run(&mut javac, "apt-get install openjdk-17-jdk-headless")?;
+        Ok(Program { path: format!("{}/*:{}", self.folder.display(), classes.display()), class: program })
+    }
+}
+
+/// A compiled program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: String,
+    class: &'static str,
+}
+
+impl Program {
+    /// Runs it, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails; with what it said.
+    pub fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
+        let mut java = Command::new("java");
+        java.args(["-Dfile.encoding=UTF-8", "-cp", &self.path, self.class]).args(arguments);
+        let output = run(&mut java, "apt-get install openjdk-17-jre-headless")?;
+        String::from_utf8(output.stdout).with_context(|| format!("{} printed what is no text", self.class))
+    }
+}
+
+fn run(command: &mut Command, remedy: &str) -> Result<Output> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("{program} cannot be run; {remedy}"))?;
+    if !output.status.success() {
+        let talk = [output.stdout, output.stderr].concat();
+        bail!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&talk));
+    }
+    Ok(output)
+}
+
+fn sources() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/java"))
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}

@@ -1,0 +1,77 @@
+# Kurier: everything that builds, checks and proves it. `make` alone lists the targets.
+
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := frame message record_batch decompress
+
+# A version control's view of nothing: each of these is a name, not a file.
+.PHONY: help check format lint doc features no-c test golden e2e java schema oracle captures-read fuzz fuzz-minimise
+
+help:
+	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
+
+## make check          format, lints, documentation, each feature alone and none, the build without a C compiler
+check: format lint doc features no-c
+
+format:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
+
+# Each feature builds alone, and the crate without any and with all; default-members have no others.
+features:
+	cargo check --quiet --locked -p kurier-protocol
+	cargo check --quiet --locked -p kurier-protocol --all-features
+	cargo check --quiet --locked -p kurier-compression --no-default-features
+	for feature in gzip snappy lz4 zstd zstd-pure; do \
+	  cargo check --quiet --locked -p kurier-compression --no-default-features --features $$feature || exit 1; done
+	cargo clippy --quiet --locked -p kurier-compression --all-features --all-targets -- -D warnings
+	cargo check --quiet --locked -p kurier-cli --no-default-features
+	cargo check --quiet --locked -p kurier-cli --no-default-features --features zstd
+	@echo "features: each alone, none, all"
+
+# In a target folder of its own, so that nothing that a C compiler built before is at hand.
+no-c:
+	CC=/bin/false CXX=/bin/false cargo build --locked --target-dir target/no-c
+	@echo "no-c: the default features build with CC=/bin/false"
+
+## make test           all tests and doctests; needs Rust alone
+test:
+	cargo test --locked
+
+## make golden         bytes that the Java client wrote, both ways, with a table of counts
+golden:
+	cargo test --quiet --locked -p kurier-protocol --test golden -- --nocapture --test-threads=1
+	cargo test --quiet --locked -p kurier-partitioner --test golden -- --nocapture --test-threads=1
+
+## make e2e            all foreign judges: make java schema oracle captures-read; Maven and Java 17 are needed
+e2e: schema oracle captures-read java
+
+## make java           our batches of every codec, both zstd libraries, read by the Java client
+java:
+	cargo test --quiet --locked -p kurier-e2e --test java -- --nocapture
+	cargo test --quiet --locked -p kurier-e2e --no-default-features --features zstd --test java -- --nocapture
+
+## make schema         our tables of fields beside the descriptors inside the kafka-clients jars
+schema:
+	cargo test --quiet --locked -p kurier-e2e --test schema -- --nocapture
+
+## make oracle         the kafka-protocol crate beside us; ORACLE_CASES=n arbitrary messages a message and version
+oracle:
+	cargo test --quiet --locked -p kurier-e2e --test oracle -- --nocapture
+
+## make captures-read  captured batches of seven clients, as kcat read them
+captures-read:
+	cargo test --quiet --locked -p kurier-e2e --test captures -- --nocapture
+
+## make fuzz           every fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a C++ compiler
+fuzz:
+	fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+## make fuzz-minimise  takes what the fuzzers found new into the committed corpus, minimised
+fuzz-minimise:
+	fuzz/minimise $(FUZZ_TARGETS)

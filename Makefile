@@ -32,6 +32,8 @@ features:
 	cargo clippy --quiet --locked -p kurier-compression --all-features --all-targets -- -D warnings
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-cli --no-default-features --features zstd
+	cargo test --quiet --locked -p kurier-compression --no-default-features
+	cargo test --quiet --locked -p kurier-compression --all-features
 	@echo "features: each alone, none, all"
 
 # In a target folder of its own, so that nothing that a C compiler built before is at hand.

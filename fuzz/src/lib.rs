@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::record_batch::{
-    BATCH_HEADER_BYTES, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder,
+    BATCH_HEADER_BYTES, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp,
 };
 use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 
@@ -13,12 +13,8 @@ use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] = [
-    ("frame", frame),
-    ("message", message),
-    ("record_batch", record_batch),
-    ("decompress", decompress),
-];
+pub const TARGETS: [Target; 4] =
+    [("frame", frame), ("message", message), ("record_batch", record_batch), ("decompress", decompress)];
 
 /// Bytes in chunks, each behind its length of one byte: the frames are those that are found when all comes at once.
 pub fn frame(data: &[u8]) {
@@ -40,13 +36,8 @@ pub fn frame(data: &[u8]) {
     for frame in at_once.into_iter().flatten() {
         if let Ok((header, _)) = RequestHeader::read(&frame) {
             let mut written = Vec::new();
-            header
-                .write(&mut written)
-                .expect("what was read can be written");
-            assert_eq!(
-                RequestHeader::read(&written.into()).map(|(header, _)| header),
-                Ok(header)
-            );
+            header.write(&mut written).expect("what was read can be written");
+            assert_eq!(RequestHeader::read(&written.into()).map(|(header, _)| header), Ok(header));
         }
         for api in APIS {
             let _ = ResponseHeader::read(&frame, api, *api.versions().end());
@@ -72,28 +63,17 @@ pub fn message(data: &[u8]) {
         return;
     };
     let api = &APIS[usize::from(which & 0x7f) % APIS.len()];
-    let direction = if which & 0x80 == 0 {
-        api.response()
-    } else {
-        api.request()
-    };
-    let version = api.versions().start()
-        + i16::from(*version) % (api.versions().end() - api.versions().start() + 1);
+    let direction = if which & 0x80 == 0 { api.response() } else { api.request() };
+    let version = api.versions().start() + i16::from(*version) % (api.versions().end() - api.versions().start() + 1);
     let Ok(message) = direction.read(&Bytes::copy_from_slice(body), version) else {
         return;
     };
     let mut written = Vec::new();
-    message
-        .write(version, &mut written)
-        .expect("what was read can be written");
+    message.write(version, &mut written).expect("what was read can be written");
     assert!(written.len() <= body.len(), "the shortest form is longer");
-    let again = direction
-        .read(&written.clone().into(), version)
-        .expect("what was written can be read");
+    let again = direction.read(&written.clone().into(), version).expect("what was written can be read");
     let mut twice = Vec::new();
-    again
-        .write(version, &mut twice)
-        .expect("what was read can be written");
+    again.write(version, &mut twice).expect("what was read can be written");
     assert_eq!(written, twice);
 }
 
@@ -108,11 +88,7 @@ pub fn record_batch(data: &[u8]) {
         return;
     }
     let mut mended = data.to_vec();
-    mended[8..12].copy_from_slice(
-        &i32::try_from(data.len() - 12)
-            .unwrap_or(i32::MAX)
-            .to_be_bytes(),
-    );
+    mended[8..12].copy_from_slice(&i32::try_from(data.len() - 12).unwrap_or(i32::MAX).to_be_bytes());
     mended[16] = 2;
     let crc = crc32c::crc32c(&mended[21..]);
     mended[17..21].copy_from_slice(&crc.to_be_bytes());
@@ -126,38 +102,20 @@ fn records(batch: &RecordBatch<'_>) {
         return;
     };
     let mut builder = RecordBatchBuilder::new();
-    let mut last = None;
     for record in records.clone() {
         let Ok(record) = record else { return };
         let headers: Vec<Header<'_>> = record.headers.collect();
-        let record = NewRecord {
-            timestamp: record.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &headers,
-        };
+        let record = NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
         if builder.append(&record).is_err() {
             return; // two timestamps may be further apart than a delta can say
         }
-        last = Some(record.timestamp);
     }
-    if last.is_none() {
-        return;
-    }
-    let sealed = builder.seal();
-    let built = sealed
-        .stamp(&Default::default())
-        .expect("it was as long when it was read")
-        .to_bytes();
+    let Some(sealed) = builder.seal() else { return };
+    let built = sealed.stamp(&Stamp::NONE).expect("it was as long when it was read").to_bytes();
     let (again, _) = RecordBatch::parse(&built).expect("what was built can be read");
     for (ours, theirs) in again.records().expect("it is not compressed").zip(records) {
-        let (Ok(ours), Ok(theirs)) = (ours, theirs) else {
-            panic!("what was built can be read")
-        };
-        assert_eq!(
-            (ours.timestamp, ours.key, ours.value),
-            (theirs.timestamp, theirs.key, theirs.value)
-        );
+        let (Ok(ours), Ok(theirs)) = (ours, theirs) else { panic!("what was built can be read") };
+        assert_eq!((ours.timestamp, ours.key, ours.value), (theirs.timestamp, theirs.key, theirs.value));
         assert!(ours.headers.eq(theirs.headers));
     }
 }
@@ -168,21 +126,15 @@ pub fn decompress(data: &[u8]) {
     const LIMIT: usize = 1 << 20;
     let [which, input @ ..] = data else { return };
     let kind = CompressionType::ALL[1 + usize::from(*which) % 4];
-    let mut codec = Compression::new(kind)
-        .codec()
-        .expect("every codec is built");
+    let mut codec = Compression::new(kind).codec().expect("every codec is built");
     let mut output = Vec::new();
     if codec.decompress(input, LIMIT, &mut output).is_err() {
         return;
     }
     assert!(output.len() <= LIMIT);
     let mut frame = Vec::new();
-    codec
-        .compress(&[&output], &mut frame)
-        .expect("memory takes all of it");
+    codec.compress(&[&output], &mut frame).expect("memory takes all of it");
     let mut again = Vec::new();
-    codec
-        .decompress(&frame, LIMIT, &mut again)
-        .expect("what was compressed can be read");
+    codec.decompress(&frame, LIMIT, &mut again).expect("what was compressed can be read");
     assert_eq!(again, output);
 }

@@ -10,9 +10,7 @@ fn corpus_and_findings_are_replayed() {
     for (name, target) in TARGETS {
         let mut count = 0;
         for folder in ["corpus", "findings"] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join(folder)
-                .join(name);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
             for file in fs::read_dir(&folder).into_iter().flatten() {
                 let path = file.unwrap().path();
                 // A panic names the input.
@@ -22,10 +20,7 @@ fn corpus_and_findings_are_replayed() {
             }
         }
         println!("{name}: {count} inputs replayed");
-        assert!(
-            count > 0,
-            "fuzz/corpus/{name} is empty: cargo run -p kurier-fuzz --bin seeds"
-        );
+        assert!(count > 0, "fuzz/corpus/{name} is empty: cargo run -p kurier-fuzz --bin seeds");
     }
 }
 

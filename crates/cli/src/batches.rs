@@ -2,23 +2,29 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kurier_compression::{Compression, CompressionType};
+use kurier_compression::decompress_batch;
 use kurier_protocol::Records;
-use kurier_protocol::record_batch::{Batches, Record, RecordBatch, RecordIter};
+use kurier_protocol::record_batch::{Attributes, Batches, Record, RecordBatch, RecordIter};
 use serde_json::{Value, json};
 
 /// The most that a batch may give when decompressed.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// A list of the batches in `records`, if it begins with one. What follows them and cannot be read, such as the
-/// cut end of an answer to Fetch, is an object with the reason.
+/// A list of the batches in `records`, if it begins with one. What cannot be read, such as a damaged batch or the cut end
+/// of an answer to Fetch, is an object with the reason.
 pub(crate) fn json(records: &Records) -> Option<Value> {
     let bytes = records.to_bytes();
     let batches: Vec<_> = Batches::new(&bytes).collect();
-    match batches.first() {
-        Some(Ok(_)) => Some(batches.iter().map(|read| read.as_ref().map_or_else(unreadable, batch)).collect()),
-        _ => None,
-    }
+    let is_batch = batches.first().is_some_and(Result::is_ok) || looks_like_a_batch(&bytes);
+    is_batch.then(|| batches.iter().map(|read| read.as_ref().map_or_else(unreadable, batch)).collect())
+}
+
+/// Whether the bytes have a length that leads to their end or to what could be the next batch, and a known magic.
+fn looks_like_a_batch(bytes: &[u8]) -> bool {
+    let length = bytes.get(8..12).and_then(|length| length.try_into().ok()).map(i32::from_be_bytes);
+    let rest =
+        length.and_then(|length| usize::try_from(length).ok()).and_then(|length| bytes.len().checked_sub(12 + length));
+    rest.is_some_and(|rest| rest == 0 || rest > 61) && bytes.get(16).is_some_and(|magic| *magic <= 2)
 }
 
 fn unreadable(reason: impl ToString) -> Value {
@@ -28,35 +34,30 @@ fn unreadable(reason: impl ToString) -> Value {
 fn batch(batch: &RecordBatch<'_>) -> Value {
     let header = batch.header();
     let attributes = header.attributes;
-    let codec = CompressionType::from_id(attributes.codec());
     let mut object = json!({
         "baseOffset": header.base_offset,
         "partitionLeaderEpoch": header.partition_leader_epoch,
-        "compression": codec.map_or_else(|| format!("unknown ({})", attributes.codec()), |codec| codec.to_string()),
+        "compression": attributes.compression_type().map_or_else(|| unknown_codec(attributes), |kind| kind.to_string()),
         "timestampType": if attributes.is_log_append_time() { "LogAppendTime" } else { "CreateTime" },
         "isTransactional": attributes.is_transactional(),
         "isControl": attributes.is_control(),
         "lastOffsetDelta": header.last_offset_delta,
         "baseTimestamp": header.base_timestamp,
         "maxTimestamp": header.max_timestamp,
-        "producerId": header.producer_id,
-        "producerEpoch": header.producer_epoch,
-        "baseSequence": header.base_sequence,
+        "producerId": header.producer_id.0,
+        "producerEpoch": header.producer_epoch.0,
+        "baseSequence": header.base_sequence.0,
         "recordCount": header.record_count,
     });
-    match body(batch, codec) {
+    match decompress_batch(batch, BODY_BYTES_MAX) {
         Ok(body) => object["records"] = batch.records_in(&body).map_or_else(unreadable, all),
-        Err(reason) => object["error"] = reason.into(),
+        Err(error) => object["error"] = error.to_string().into(),
     }
     object
 }
 
-fn body(batch: &RecordBatch<'_>, codec: Option<CompressionType>) -> Result<Vec<u8>, String> {
-    let kind = codec.ok_or("its codec is not known")?;
-    let mut codec = Compression::new(kind).codec().map_err(|error| error.to_string())?;
-    let mut body = Vec::new();
-    codec.decompress(batch.body(), BODY_BYTES_MAX, &mut body).map_err(|error| error.to_string())?;
-    Ok(body)
+fn unknown_codec(attributes: Attributes) -> String {
+    format!("unknown ({})", attributes.codec_id())
 }
 
 fn all(records: RecordIter<'_>) -> Value {

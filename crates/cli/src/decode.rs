@@ -60,9 +60,12 @@ impl Decode {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
         let frame = read(&self.file)?;
         let (header, body) = self.split(&frame)?;
-        let direction = if self.side.request { self.api.request() } else { self.api.response() };
-        let message = direction.read(&body, self.api_version).with_context(|| self.advice())?;
-        let fields = message.json_with(self.api_version, &batches::json);
+        let (direction, version) = match self.side.request {
+            true => (self.api.request(), self.api_version),
+            false => (self.api.response(), self.api.response_version(self.api_version, &body)),
+        };
+        let message = direction.read(&body, version).with_context(|| self.advice())?;
+        let fields = message.json_with(version, &batches::json);
         let mut object = Map::new();
         object.extend(header.map(|header| ("header".to_owned(), header)));
         object.extend(fields.as_object().cloned().unwrap_or_default());

@@ -12,8 +12,8 @@ use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
 #[derive(Args, Debug)]
 pub(crate) struct Partition {
     /// How many partitions the topic has.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
-    partitions: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
 
     /// Whose rule: java, or one of librdkafka's: murmur2, murmur2_random, consistent, consistent_random (its default),
     /// fnv1a, fnv1a_random.

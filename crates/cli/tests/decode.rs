@@ -8,7 +8,7 @@ use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
-use kurier_protocol::{APIS, write_request};
+use kurier_protocol::{Api, write_request};
 use serde_json::{Value, json};
 
 fn kurier(arguments: &[&str]) -> Command {
@@ -21,26 +21,25 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden")
 }
 
-/// `ApiVersions` as the golden folders have it: `api_versions`.
-fn folder(name: &str) -> String {
-    let mut folder = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !folder.is_empty() {
-            folder.push('_');
-        }
-        folder.push(letter.to_ascii_lowercase());
-    }
-    folder
+/// The golden folders, each with its API.
+fn folders() -> Vec<(String, &'static Api)> {
+    let versions = fs::read_to_string(golden().join("versions.tsv")).unwrap();
+    let folder = |line: &str| {
+        let mut columns = line.split('\t');
+        let folder = columns.next()?.to_owned();
+        Some((folder, Api::of(columns.next()?.parse().ok()?)?))
+    };
+    versions.lines().filter_map(folder).collect()
 }
 
 #[test]
 fn every_golden_body_is_printed_as_java_prints_it() {
     let mut count = 0;
-    for api in APIS {
+    for (folder, api) in folders() {
         for version in api.versions() {
             for side in ["request", "response"] {
                 for case in ["default", "full", "nulls"] {
-                    let file = golden().join(folder(api.name())).join(format!("{side}-v{version}-{case}.bin"));
+                    let file = golden().join(&folder).join(format!("{side}-v{version}-{case}.bin"));
                     // ApiVersions 5 came with Kafka 4.4, and not every case exists.
                     let Ok(expected) = fs::read(file.with_extension("json")) else { continue };
                     let version = version.to_string();
@@ -71,11 +70,8 @@ fn produce_request(kind: CompressionType) -> Vec<u8> {
     builder
         .append(&NewRecord { timestamp: 1_700_000_000_007, key: None, value: Some(b"\xff\xfe"), headers: &[] })
         .unwrap();
-    let sealed = builder.seal();
-    let mut body = Vec::new();
-    let chunks: Vec<&[u8]> = sealed.body().iter().map(AsRef::as_ref).collect();
-    Compression::new(kind).codec().unwrap().compress(&chunks, &mut body).unwrap();
-    let records = sealed.compressed(kind.id(), vec![body.into()]).stamp(&Stamp::default()).unwrap();
+    let sealed = Compression::new(kind).codec().unwrap().compress_batch(builder.seal().unwrap()).unwrap();
+    let records = sealed.stamp(&Stamp::NONE).unwrap();
 
     let partition = PartitionProduceData { index: 3, records: Some(records) };
     let topic = TopicProduceData { name: "orders".to_owned(), partition_data: vec![partition], ..Default::default() };
@@ -112,6 +108,49 @@ fn header_and_records_are_printed_for_every_codec() {
             ])
         );
     }
+}
+
+#[test]
+fn a_damaged_batch_is_shown_with_its_reason() {
+    let mut request = produce_request(CompressionType::None);
+    let last = request.len() - 6;
+    request[last] ^= 1;
+    let arguments = ["decode", "--api", "produce", "--version", "9", "--request", "--header", "-"];
+    let output = kurier(&arguments).write_stdin(request).assert().success().get_output().stdout.clone();
+    let printed: Value = serde_json::from_slice(&output).unwrap();
+    let error = printed["topicData"][0]["partitionData"][0]["records"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("RecordBatch v2: the checksum is"), "{error}");
+}
+
+#[test]
+fn an_answer_of_version_0_to_a_version_too_new_is_read() {
+    // From Kafka 4.3.1, asked for version 5.
+    let body = [0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4];
+    let arguments = ["decode", "--api", "ApiVersions", "--version", "5", "--response", "-"];
+    let output = kurier(&arguments).write_stdin(body).assert().success().get_output().stdout.clone();
+    let printed: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(printed, json!({ "errorCode": 35, "apiKeys": [{ "apiKey": 18, "minVersion": 0, "maxVersion": 4 }] }));
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kurier"))
+        .args(["decode", "--api", "SaslHandshake", "--version", "0", "--response", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // More mechanisms than a pipe holds, of which nobody reads the last.
+    let many = [&[0, 0, 0, 0, 0x4e, 0x20][..], &b"\0\x04abcd".repeat(20_000)].concat();
+    child.stdin.take().unwrap().write_all(&many).unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 100]).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
 
 #[track_caller]

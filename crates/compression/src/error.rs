@@ -1,10 +1,16 @@
 //! What can go wrong, for whom, and what to do.
 
+use kurier_protocol::CompressionType;
 use thiserror::Error;
 
-use crate::types::CompressionType;
-
 /// A library failed to compress.
+///
+/// ```
+/// use kurier_compression::{CompressError, CompressionType};
+///
+/// let error = CompressError { codec: CompressionType::Gzip, reason: "out of luck".to_owned() };
+/// assert_eq!(error.to_string(), "gzip failed to compress: out of luck; this is a bug, please report it");
+/// ```
 #[derive(Clone, Debug, Error)]
 #[error("{codec} failed to compress: {reason}; this is a bug, please report it")]
 pub struct CompressError {
@@ -14,7 +20,7 @@ pub struct CompressError {
     pub reason: String,
 }
 
-/// Compressed data that cannot be read.
+/// Compressed data that cannot be read. See [`Codec`](crate::Codec) for an example.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecompressError {
@@ -34,6 +40,12 @@ pub enum DecompressError {
         /// In the codec's words.
         reason: String,
     },
+    /// The batch names a codec that Kafka does not have.
+    #[error("the batch is compressed by a codec with the id {0}, which is not in use")]
+    UnknownCodec(u8),
+    /// The batch names a codec that this build does not have.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
 }
 
 impl DecompressError {
@@ -43,7 +55,7 @@ impl DecompressError {
     }
 }
 
-/// A level that the codec does not have.
+/// A level that the codec does not have. See [`Compression`](crate::Compression) for an example.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{codec} has no level {level}: {allowed}")]
 pub struct InvalidLevel {
@@ -56,6 +68,15 @@ pub struct InvalidLevel {
 }
 
 /// A codec that this build does not have.
+///
+/// ```
+/// use kurier_compression::{CompressionType, Unavailable};
+///
+/// assert_eq!(
+///     Unavailable { codec: CompressionType::Zstd }.to_string(),
+///     "this build has no zstd: build it with the crate feature zstd, or zstd-pure, which needs no C compiler"
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this build has no {codec}: build it with the crate feature {}", feature_of(*.codec))]
 pub struct Unavailable {
@@ -69,8 +90,3 @@ fn feature_of(codec: CompressionType) -> &'static str {
         other => other.name(),
     }
 }
-
-/// A name that is no codec's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("there is no codec {0:?}: choose none, gzip, snappy, lz4 or zstd")]
-pub struct UnknownCompression(pub String);

@@ -3,9 +3,9 @@
 
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Compress, Crc, FlushCompress, Status};
+use kurier_protocol::CompressionType;
 
 use crate::error::{CompressError, DecompressError};
-use crate::types::CompressionType;
 use crate::{Codec, limited};
 
 /// Magic, deflate, no flags, no time, no hint, unknown operating system: as Java has written since JDK 16.
@@ -25,6 +25,10 @@ impl Gzip {
 }
 
 impl Codec for Gzip {
+    fn kind(&self) -> CompressionType {
+        CompressionType::Gzip
+    }
+
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
         let failed =
             |error: flate2::CompressError| CompressError { codec: CompressionType::Gzip, reason: error.to_string() };

@@ -8,10 +8,10 @@ use std::fmt;
 use std::io::Write;
 use std::mem;
 
+use kurier_protocol::CompressionType;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
 use crate::error::{CompressError, DecompressError};
-use crate::types::CompressionType;
 use crate::{Codec, limited};
 
 pub(crate) struct Lz4 {
@@ -32,6 +32,10 @@ impl fmt::Debug for Lz4 {
 }
 
 impl Codec for Lz4 {
+    fn kind(&self) -> CompressionType {
+        CompressionType::Lz4
+    }
+
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
         let encoder = self.encoder.get_or_insert_with(|| {
             let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);

@@ -12,9 +12,10 @@
 //!
 //! (`org.xerial.snappy.SnappyOutputStream`. The "framing format" of the snappy project itself is another, unused here.)
 
+use kurier_protocol::CompressionType;
+
 use crate::Codec;
 use crate::error::{CompressError, DecompressError};
-use crate::types::CompressionType;
 
 const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 
@@ -38,6 +39,10 @@ impl Snappy {
 }
 
 impl Codec for Snappy {
+    fn kind(&self) -> CompressionType {
+        CompressionType::Snappy
+    }
+
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
         output.extend_from_slice(&MAGIC);
         output.extend_from_slice(&VERSIONS);

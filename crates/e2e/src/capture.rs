@@ -32,6 +32,10 @@ pub struct Exchange {
     pub request: Bytes,
     /// The response's body.
     pub response: Option<Bytes>,
+    /// The whole request, without its length.
+    pub request_frame: Bytes,
+    /// The whole response, without its length.
+    pub response_frame: Option<Bytes>,
 }
 
 /// One side of a connection: its bytes in order.
@@ -105,8 +109,16 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             };
             let api = Api::of(header.api_key).context("the header has been read")?;
-            let response = response.map(|frame| ResponseHeader::read(&frame, api, header.api_version)).transpose()?;
-            exchanges.push(Exchange { header, api, request, response: response.map(|(_, body)| body) });
+            let read = |frame| ResponseHeader::read(frame, api, header.api_version).map(|(_, body)| body);
+            let body = response.as_ref().map(read).transpose()?;
+            exchanges.push(Exchange {
+                header,
+                api,
+                request,
+                response: body,
+                request_frame: frame,
+                response_frame: response,
+            });
         }
         if responses.next().is_some() {
             bail!("{} answered what {} did not ask", self.server, self.client);

@@ -11,7 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use kurier_compression::{Compression, CompressionType};
 use kurier_e2e::java::Jars;
 use kurier_protocol::Records;
-use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
+use kurier_protocol::record_batch::{
+    Header, NewRecord, ProducerEpoch, ProducerId, RecordBatchBuilder, Sequence, Stamp,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -23,7 +25,7 @@ const BATCHES_PER_CODEC: usize = 60;
 #[derive(Clone, Debug)]
 struct Batch {
     records: Vec<OwnedRecord>,
-    stamp: (i64, i16, i32, bool),
+    stamp: Stamp,
 }
 
 #[derive(Clone, Debug)]
@@ -104,8 +106,10 @@ fn batches(seed: u64) -> Vec<Batch> {
     let large =
         text(150_000).prop_map(|value| OwnedRecord { timestamp: 5, key: None, value: Some(value), headers: vec![] });
     let records = prop_oneof![6 => vec(record.clone(), 1..40), 2 => vec(record, 200..400), 1 => vec(large, 1..3)];
-    let idempotent = (0i64.., 0i16.., 0i32.., any::<bool>());
-    let stamp = prop_oneof![Just((-1, -1, -1, false)), idempotent];
+    let idempotent = (0i64.., 0i16.., 0i32..)
+        .prop_map(|(id, epoch, sequence)| Stamp::idempotent(ProducerId(id), ProducerEpoch(epoch), Sequence(sequence)));
+    let transactional = idempotent.clone().prop_map(Stamp::in_transaction);
+    let stamp = prop_oneof![Just(Stamp::NONE), idempotent, transactional];
     let batch = (records, stamp).prop_map(|(records, stamp)| Batch { records, stamp });
 
     let mut bytes = [0; 32];
@@ -124,37 +128,29 @@ fn build(batch: &Batch, compression: Compression) -> Records {
         let value = record.value.as_deref();
         builder.append(&NewRecord { timestamp: record.timestamp, key, value, headers: &headers }).unwrap();
     }
-    let mut sealed = builder.seal();
-    if compression.kind() != CompressionType::None {
-        let chunks: Vec<&[u8]> = sealed.body().iter().map(AsRef::as_ref).collect();
-        let mut body = Vec::new();
-        compression.codec().unwrap().compress(&chunks, &mut body).unwrap();
-        sealed = sealed.compressed(compression.kind().id(), vec![body.into()]);
-    }
-    let (producer_id, producer_epoch, base_sequence, transactional) = batch.stamp;
-    sealed.stamp(&Stamp { producer_id, producer_epoch, base_sequence, transactional }).unwrap()
+    let sealed = compression.codec().unwrap().compress_batch(builder.seal().unwrap()).unwrap();
+    sealed.stamp(&batch.stamp).unwrap()
 }
 
 /// What java/ReadBatches.java should print.
 fn shown(batch: &Batch, codec: CompressionType) -> Value {
     let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| STANDARD.encode(bytes));
-    let (producer_id, producer_epoch, base_sequence, transactional) = batch.stamp;
+    let stamp = batch.stamp;
     let records = batch.records.iter().zip(0i32..).map(|(record, offset)| {
         let headers: Vec<_> = record
             .headers
             .iter()
             .map(|(key, value)| json!([base64(Some(key.as_bytes())), base64(value.as_deref())]))
             .collect();
-        // Sequences wrap from 2^31 - 1 to 0.
-        let sequence = if base_sequence < 0 { -1 } else { base_sequence.wrapping_add(offset) & i32::MAX };
+        let sequence = if stamp == Stamp::NONE { Sequence(-1) } else { stamp.base_sequence().after(offset) };
         json!({
-            "offset": offset, "timestamp": record.timestamp, "sequence": sequence,
+            "offset": offset, "timestamp": record.timestamp, "sequence": sequence.0,
             "key": base64(record.key.as_deref()), "value": base64(record.value.as_deref()), "headers": headers,
         })
     });
     json!({
-        "magic": 2, "compression": codec.name(), "producerId": producer_id, "producerEpoch": producer_epoch,
-        "baseSequence": base_sequence, "isTransactional": transactional,
+        "magic": 2, "compression": codec.name(), "producerId": stamp.producer_id().0, "producerEpoch": stamp.producer_epoch().0,
+        "baseSequence": stamp.base_sequence().0, "isTransactional": stamp.is_transactional(),
         "maxTimestamp": batch.records.iter().map(|record| record.timestamp).max(),
         "records": records.collect::<Vec<_>>(),
     })

@@ -22,9 +22,6 @@ pub struct Explicit;
 
 impl Partitioner for Explicit {
     fn partition(&self, _: &RecordView<'_>, topic: &TopicView<'_>) -> Result<Choice, PartitionError> {
-        Err(PartitionError {
-            topic: topic.name().to_owned(),
-            reason: "the record names none, and the explicit partitioner chooses none".to_owned(),
-        })
+        Err(PartitionError::new(topic.name(), "the record names none, and the explicit partitioner chooses none"))
     }
 }

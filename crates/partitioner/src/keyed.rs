@@ -16,6 +16,16 @@ use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView, murmur2}
 /// | `fnv1a` | FNV-1a | as empty | hashed |
 ///
 /// All but `java` are librdkafka's names and rules (`rd_kafka_msg_partitioner_*`).
+///
+/// ```
+/// use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
+///
+/// let topic = TopicView::new("orders", 100, &[]).unwrap();
+/// let place = |name, key| Keyed::named(name).unwrap().partition(&RecordView::keyed(key), &topic).unwrap();
+/// assert_eq!(place("java", b"D"), Choice::Partition(53));
+/// assert_eq!(place("consistent_random", b"D"), Choice::Partition(92));
+/// assert_eq!(place("consistent_random", b""), Choice::Anywhere);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keyed {
     name: &'static str,

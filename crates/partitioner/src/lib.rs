@@ -21,6 +21,7 @@
 //! |---|---|---|
 //! | [`Keyed::JAVA`], the default | Java's murmur2 of the key | [`Sticky`], weighted by load ([`Weights`]) |
 //! | [`Keyed::named`] | as librdkafka's `consistent`, `murmur2`, `fnv1a` and their `_random` forms | as there |
+//! | [`Unkeyed`] | as if it had none | as the default |
 //! | [`RoundRobin`] | one partition after the other | the same |
 //! | [`Explicit`] | refused: the record must name its partition | the same |
 //! | your own [`Partitioner`] | as you like | as you like, or [`Choice::Anywhere`] |
@@ -41,17 +42,17 @@ mod keyed;
 mod murmur2;
 mod round_robin;
 mod sticky;
+mod unkeyed;
 
+use std::error::Error;
 use std::fmt;
-use std::num::NonZeroU32;
-
-use thiserror::Error;
 
 pub use explicit::Explicit;
 pub use keyed::Keyed;
 pub use murmur2::murmur2;
 pub use round_robin::RoundRobin;
 pub use sticky::{Sticky, Weights};
+pub use unkeyed::Unkeyed;
 
 /// Chooses a partition for each record that does not name one.
 ///
@@ -85,16 +86,23 @@ pub trait Partitioner: fmt::Debug + Send + Sync {
     fn partition(&self, record: &RecordView<'_>, topic: &TopicView<'_>) -> Result<Choice, PartitionError>;
 }
 
-/// A partitioner's answer.
+/// A partitioner's answer. See [`Partitioner`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// This partition.
-    Partition(u32),
+    Partition(i32),
     /// Whichever partition the producer is filling.
     Anywhere,
 }
 
 /// What a partitioner sees of a record.
+///
+/// ```
+/// use kurier_partitioner::RecordView;
+///
+/// let record = RecordView::new(None, Some(b"value"));
+/// assert_eq!((record.key(), record.value()), (None, Some(&b"value"[..])));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordView<'a> {
     key: Option<&'a [u8]>,
@@ -134,18 +142,29 @@ impl<'a> RecordView<'a> {
 }
 
 /// What a partitioner sees of a topic.
+///
+/// ```
+/// use kurier_partitioner::TopicView;
+///
+/// // Partition 1 of 3 has no leader just now.
+/// let topic = TopicView::new("orders", 3, &[0, 2]).unwrap();
+/// assert_eq!((topic.name(), topic.partition_count(), topic.available()), ("orders", 3, &[0, 2][..]));
+/// assert!(TopicView::new("orders", 0, &[]).is_none());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TopicView<'a> {
     name: &'a str,
-    partition_count: NonZeroU32,
-    available: &'a [u32],
+    /// At least one.
+    partition_count: i32,
+    available: &'a [i32],
 }
 
 impl<'a> TopicView<'a> {
-    /// A topic of `partition_count` partitions, of which `available` have a leader. `None` if it has no partitions.
+    /// A topic of `partition_count` partitions, of which `available`, in ascending order, have a leader. `None` if it
+    /// has no partitions.
     #[must_use]
-    pub fn new(name: &'a str, partition_count: u32, available: &'a [u32]) -> Option<Self> {
-        Some(Self { name, partition_count: NonZeroU32::new(partition_count)?, available })
+    pub fn new(name: &'a str, partition_count: i32, available: &'a [i32]) -> Option<Self> {
+        (partition_count > 0).then_some(Self { name, partition_count, available })
     }
 
     /// Its name.
@@ -156,28 +175,59 @@ impl<'a> TopicView<'a> {
 
     /// How many partitions it has, with or without a leader; at least one.
     #[must_use]
-    pub fn partition_count(&self) -> u32 {
-        self.partition_count.get()
+    pub fn partition_count(&self) -> i32 {
+        self.partition_count
     }
 
     /// The partitions that have a leader, in ascending order; may be empty for a while.
     #[must_use]
-    pub fn available(&self) -> &'a [u32] {
+    pub fn available(&self) -> &'a [i32] {
         self.available
     }
 
     /// Which partition a hash falls to.
     fn place(&self, hash: u32) -> Choice {
-        Choice::Partition(hash % self.partition_count)
+        let partition = hash.checked_rem(self.partition_count.cast_unsigned()).unwrap_or_default();
+        Choice::Partition(partition.cast_signed())
     }
 }
 
 /// Why a record cannot be placed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("no partition of {topic} was chosen: {reason}")]
+///
+/// ```
+/// use kurier_partitioner::PartitionError;
+///
+/// let error = PartitionError::new("orders", "the key is no number");
+/// assert_eq!(error.to_string(), "no partition of orders was chosen: the key is no number");
+/// ```
+#[derive(Debug)]
 pub struct PartitionError {
+    topic: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl PartitionError {
+    /// An error about a record to this topic: a text, or the error at the bottom of it.
+    #[must_use]
+    pub fn new(topic: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { topic: topic.to_owned(), source: source.into() }
+    }
+
     /// The topic's name.
-    pub topic: String,
-    /// In the partitioner's words.
-    pub reason: String,
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+}
+
+impl fmt::Display for PartitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no partition of {} was chosen: {}", self.topic, self.source)
+    }
+}
+
+impl Error for PartitionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
 }

@@ -47,7 +47,8 @@ impl Partitioner for RoundRobin {
         let turn = self.turn(topic.name());
         let available = topic.available();
         let index = (turn as usize).checked_rem(available.len());
-        Ok(match index.and_then(|index| available.get(index)) {
+        let there = |partition: &&i32| (0..topic.partition_count()).contains(*partition);
+        Ok(match index.and_then(|index| available.get(index)).filter(there) {
             Some(partition) => Choice::Partition(*partition),
             None => topic.place(turn),
         })

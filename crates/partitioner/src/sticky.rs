@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Sticky {
     /// The partition plus one (0 for none yet) in the upper half, the bytes in the lower. Kafka's partition numbers have
-    /// 31 bits.
+    /// 31 bits, none is negative.
     state: AtomicU64,
 }
 
@@ -40,12 +40,12 @@ impl Sticky {
 
     /// The partition to which records go now, if one was chosen.
     #[must_use]
-    pub fn current(&self) -> Option<u32> {
+    pub fn current(&self) -> Option<i32> {
         partition_of(self.state.load(Ordering::Relaxed))
     }
 
     /// The partition to which records go now, or else what `first` chooses; `None` if it chooses none.
-    pub fn current_or(&self, first: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    pub fn current_or(&self, first: impl FnOnce() -> Option<i32>) -> Option<i32> {
         if let Some(partition) = self.current() {
             return Some(partition);
         }
@@ -59,7 +59,7 @@ impl Sticky {
     /// Counts bytes that were appended to `partition`, and says whether it has had its share of `switch_after`.
     ///
     /// Bytes for a partition that is no longer the current one count for nothing.
-    pub fn appended(&self, partition: u32, bytes: u32, switch_after: u32) -> bool {
+    pub fn appended(&self, partition: i32, bytes: u32, switch_after: u32) -> bool {
         let count = |state| {
             let so_far = bytes_of(state);
             (partition_of(state) == Some(partition)).then(|| state_of(partition, so_far.saturating_add(bytes)))
@@ -71,19 +71,19 @@ impl Sticky {
     }
 
     /// Goes on to partition `to`, if `from` is still the current one. It may be the same again, with a new share.
-    pub fn switch(&self, from: u32, to: u32) {
+    pub fn switch(&self, from: i32, to: i32) {
         let switched = |state| (partition_of(state) == Some(from)).then_some(state_of(to, 0));
         // Whoever was faster has switched already.
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switched);
     }
 }
 
-fn state_of(partition: u32, bytes: u32) -> u64 {
-    (u64::from(partition) + 1) << 32 | u64::from(bytes)
+fn state_of(partition: i32, bytes: u32) -> u64 {
+    (u64::from(partition.cast_unsigned()) + 1) << 32 | u64::from(bytes)
 }
 
-fn partition_of(state: u64) -> Option<u32> {
-    u32::try_from((state >> 32).checked_sub(1)?).ok()
+fn partition_of(state: u64) -> Option<i32> {
+    i32::try_from((state >> 32).checked_sub(1)?).ok()
 }
 
 fn bytes_of(state: u64) -> u32 {
@@ -104,13 +104,13 @@ fn bytes_of(state: u64) -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     /// Each partition with the sum of the weights up to and with its own.
-    sums: Vec<(u64, u32)>,
+    sums: Vec<(u64, i32)>,
 }
 
 impl Weights {
     /// All alike.
     #[must_use]
-    pub fn even(partitions: impl IntoIterator<Item = u32>) -> Self {
+    pub fn even(partitions: impl IntoIterator<Item = i32>) -> Self {
         Self::from_weights(partitions.into_iter().map(|partition| (partition, 1)))
     }
 
@@ -120,14 +120,14 @@ impl Weights {
     ///
     /// Partitions without a leader are to be left out, as long as there are others.
     #[must_use]
-    pub fn by_load(loads: impl IntoIterator<Item = (u32, u64), IntoIter: Clone>, unit: u32) -> Self {
+    pub fn by_load(loads: impl IntoIterator<Item = (i32, u64), IntoIter: Clone>, unit: u32) -> Self {
         let loads = loads.into_iter();
         let heaviest = loads.clone().map(|(_, load)| load).max().unwrap_or_default();
         let unit = u64::from(unit.max(1));
         Self::from_weights(loads.map(|(partition, load)| (partition, (heaviest - load).saturating_add(unit))))
     }
 
-    fn from_weights(weights: impl Iterator<Item = (u32, u64)>) -> Self {
+    fn from_weights(weights: impl Iterator<Item = (i32, u64)>) -> Self {
         let mut sum = 0u64;
         let mut running = |(partition, weight)| {
             sum = sum.saturating_add(weight);
@@ -138,7 +138,7 @@ impl Weights {
 
     /// Picks by a random number, of which all 64 bits count; `None` if there are no partitions.
     #[must_use]
-    pub fn pick(&self, random: u64) -> Option<u32> {
+    pub fn pick(&self, random: u64) -> Option<i32> {
         let (total, _) = self.sums.last()?;
         let drawn = random.checked_rem(*total)?;
         let index = self.sums.partition_point(|(sum, _)| *sum <= drawn);
@@ -148,7 +148,7 @@ impl Weights {
     /// The likelihood of a partition, from 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a likelihood for people and tests")]
-    pub fn share(&self, partition: u32) -> f64 {
+    pub fn share(&self, partition: i32) -> f64 {
         let Some((total, _)) = self.sums.last() else { return 0.0 };
         let before = [(0, 0)].iter().chain(&self.sums);
         let of_partition = before.zip(&self.sums).filter(|(_, (_, at))| *at == partition);

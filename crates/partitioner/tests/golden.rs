@@ -20,7 +20,7 @@ fn from_hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn place(keyed: Keyed, key: Option<&[u8]>, partitions: u32) -> Choice {
+fn place(keyed: Keyed, key: Option<&[u8]>, partitions: i32) -> Choice {
     keyed.partition(&RecordView::new(key, None), &TopicView::new("t", partitions, &[]).unwrap()).unwrap()
 }
 

@@ -14,7 +14,7 @@ proptest! {
     fn every_partition_is_picked_as_often_as_its_share_says(
         loads in prop::collection::vec(0u64..1_000_000, 1..20), unit in 1u32..100_000,
     ) {
-        let loads: Vec<(u32, u64)> = (0..).step_by(3).zip(loads).collect();
+        let loads: Vec<(i32, u64)> = (0..).step_by(3).zip(loads).collect();
         let weights = Weights::by_load(loads.iter().copied(), unit);
         let heaviest = loads.iter().map(|(_, load)| *load).max().unwrap();
         let total: u64 = loads.iter().map(|(_, load)| heaviest - load + u64::from(unit)).sum();
@@ -65,8 +65,8 @@ fn bytes_for_a_partition_left_behind_count_for_nothing() {
 
 #[test]
 fn many_threads_switch_once_a_share() {
-    const THREADS: u32 = 4;
-    const APPENDS: u32 = 10_000;
+    const THREADS: i32 = 4;
+    const APPENDS: i32 = 10_000;
     let sticky = Sticky::new();
     let switches = AtomicU64::new(0);
     sticky.current_or(|| Some(0));
@@ -86,5 +86,5 @@ fn many_threads_switch_once_a_share() {
     // Each share of 1,000 bytes takes at least 100 appends.
     let partition = sticky.current().unwrap();
     assert!((1..=THREADS * APPENDS / 100).contains(&partition), "{partition}");
-    assert!(switches.load(Ordering::Relaxed) >= partition.into());
+    assert!(switches.load(Ordering::Relaxed) >= partition.cast_unsigned().into());
 }

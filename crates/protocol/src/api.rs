@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 
 use crate::error::{EncodeError, ParseError};
+use crate::error_code::ErrorCode;
 use crate::message::{Message, Request};
 use crate::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, CreateTopicsRequest, EndTxnRequest,
@@ -116,6 +117,24 @@ impl Api {
         i16::from(version >= self.flexible_since && self.key != API_VERSIONS)
     }
 
+    /// In which version the body of a response to a request of version `asked` is written: in that one, but a broker
+    /// that refuses a version of ApiVersions does so in version 0, which every client can read (KIP-511).
+    ///
+    /// ```
+    /// use kurier_protocol::Api;
+    ///
+    /// // From Kafka 4.3.1, asked for version 5: UNSUPPORTED_VERSION, and ApiVersions from 0 to 4.
+    /// let body = bytes::Bytes::from_static(&[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
+    /// let api = Api::named("ApiVersions").unwrap();
+    /// assert_eq!(api.response_version(5, &body), 0);
+    /// assert!(api.response().read(&body, 0).is_ok());
+    /// ```
+    #[must_use]
+    pub fn response_version(&self, asked: i16, body: &[u8]) -> i16 {
+        let refused = ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes();
+        if self.key == ApiVersionsRequest::KEY && body.starts_with(&refused) { 0 } else { asked }
+    }
+
     /// Its request.
     #[must_use]
     pub fn request(&self) -> &Direction {
@@ -129,21 +148,32 @@ impl Api {
     }
 }
 
-type Read = fn(&Bytes, i16) -> Result<Box<dyn Body>, ParseError>;
-
 /// One of an API's two messages.
+///
+/// ```
+/// use kurier_protocol::Api;
+///
+/// let request = Api::named("EndTxn").unwrap().request();
+/// assert_eq!(request.schema().name, "EndTxnRequest");
+/// assert_eq!(request.schema().fields.last().unwrap().name, "committed");
+///
+/// let mut body = Vec::new();
+/// request.initial().write(0, &mut body)?;
+/// assert!(request.read(&body.into(), 0).is_ok());
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 pub struct Direction {
     schema: &'static Struct,
-    read: Read,
-    initial: fn() -> Box<dyn Body>,
+    read: fn(&Bytes, i16) -> Result<AnyMessage, ParseError>,
+    initial: fn() -> AnyMessage,
 }
 
 impl Direction {
     const fn new<M: Message>() -> Self {
         Self {
             schema: M::SCHEMA,
-            read: |body, version| Ok(Box::new(M::read(body, version)?)),
-            initial: || Box::new(M::default()),
+            read: |body, version| M::read(body, version).map(AnyMessage::new),
+            initial: || AnyMessage::new(M::default()),
         }
     }
 
@@ -157,13 +187,13 @@ impl Direction {
     ///
     /// # Errors
     /// As [`Message::read`].
-    pub fn read(&self, body: &Bytes, version: i16) -> Result<Box<dyn Body>, ParseError> {
+    pub fn read(&self, body: &Bytes, version: i16) -> Result<AnyMessage, ParseError> {
         (self.read)(body, version)
     }
 
     /// The message with every field at its default.
     #[must_use]
-    pub fn initial(&self) -> Box<dyn Body> {
+    pub fn initial(&self) -> AnyMessage {
         (self.initial)()
     }
 }
@@ -174,40 +204,76 @@ impl fmt::Debug for Direction {
     }
 }
 
-/// A message of a type known only at run time. Every [`Message`] is one.
-pub trait Body: fmt::Debug + Send + Sync {
+/// A message of a type known only at run time.
+///
+/// ```
+/// use kurier_protocol::Api;
+///
+/// let body = bytes::Bytes::from_static(&[0, 5, b'P', b'L', b'A', b'I', b'N']);
+/// let message = Api::named("SaslHandshake").unwrap().request().read(&body, 1)?;
+/// let mut written = Vec::new();
+/// message.write(1, &mut written).unwrap();
+/// assert_eq!(written, body);
+/// # Ok::<(), kurier_protocol::ParseError>(())
+/// ```
+#[derive(Debug)]
+pub struct AnyMessage(Box<dyn Body>);
+
+impl AnyMessage {
+    fn new(message: impl Message) -> Self {
+        Self(Box::new(message))
+    }
+
     /// As [`Message::write`].
     ///
     /// # Errors
     /// As there.
-    fn write(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError>;
-
-    /// As [`Message::json_with`].
-    #[cfg(feature = "json")]
-    fn json_with(
-        &self,
-        version: i16,
-        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
-    ) -> serde_json::Value;
+    pub fn write(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.0.write_body(version, out)
+    }
 
     /// As [`Message::json`].
     #[cfg(feature = "json")]
-    fn json(&self, version: i16) -> serde_json::Value {
+    #[must_use]
+    pub fn json(&self, version: i16) -> serde_json::Value {
         self.json_with(version, &|_| None)
     }
-}
 
-impl<M: Message> Body for M {
-    fn write(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        Message::write(self, version, out)
-    }
-
+    /// As [`Message::json_with`].
     #[cfg(feature = "json")]
-    fn json_with(
+    #[must_use]
+    pub fn json_with(
         &self,
         version: i16,
         records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
     ) -> serde_json::Value {
-        Message::json_with(self, version, records)
+        self.0.body_json(version, records)
+    }
+}
+
+/// What [`AnyMessage`] can do with the message inside.
+trait Body: fmt::Debug + Send + Sync {
+    fn write_body(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    #[cfg(feature = "json")]
+    fn body_json(
+        &self,
+        version: i16,
+        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+    ) -> serde_json::Value;
+}
+
+impl<M: Message> Body for M {
+    fn write_body(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.write(version, out)
+    }
+
+    #[cfg(feature = "json")]
+    fn body_json(
+        &self,
+        version: i16,
+        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+    ) -> serde_json::Value {
+        self.json_with(version, records)
     }
 }

@@ -11,6 +11,16 @@ use crate::schema::kafka_name;
 ///
 /// The text names the message, its version, the byte and the field, in Kafka's own names:
 /// `MetadataResponse v9: the input ends inside this value, at byte 17, in topics[0].partitions[2].leaderId`.
+///
+/// ```
+/// use kurier_protocol::messages::SaslHandshakeRequest;
+/// use kurier_protocol::{Message, ParseErrorKind};
+///
+/// let error = SaslHandshakeRequest::read(&bytes::Bytes::from_static(&[0, 5, b'P']), 1).unwrap_err();
+/// assert_eq!((error.what(), error.version()), ("SaslHandshakeRequest", 1));
+/// assert_eq!((error.offset(), error.field()), (2, "mechanism"));
+/// assert_eq!(error.kind(), &ParseErrorKind::Truncated);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseError(Box<ParseErrorInner>);
 
@@ -23,7 +33,7 @@ struct ParseErrorInner {
     kind: ParseErrorKind,
 }
 
-/// What was wrong with the bytes.
+/// What was wrong with the bytes. See [`ParseError`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
@@ -47,6 +57,10 @@ pub enum ParseErrorKind {
     VarintTooLong,
     /// An array that claims more elements than the bytes left can hold.
     CountExceedsInput(usize),
+    /// Arrays of so many small elements that they would take this many bytes more of memory than their message may.
+    MemoryExceedsInput(usize),
+    /// More bytes than a field of its kind may have.
+    BytesTooLong(usize),
     /// Tagged fields must come in strictly ascending order of their tags (KIP-482).
     TagOrder(u32),
     /// A known tagged field that is shorter or longer than its declared size.
@@ -64,6 +78,8 @@ pub enum ParseErrorKind {
     RecordCount(i32),
     /// A record whose declared length does not match its content.
     RecordLength(i64),
+    /// A record whose offset is not above the one before it, or is outside its batch.
+    OffsetDelta(i32),
     /// An offset or timestamp beyond 64 bits.
     Overflow,
     /// The records are compressed: decompress the body first.
@@ -83,6 +99,8 @@ impl fmt::Display for ParseErrorKind {
             Self::InvalidUtf8 => write!(f, "the string is not UTF-8"),
             Self::VarintTooLong => write!(f, "the variable-length integer does not fit its type"),
             Self::CountExceedsInput(n) => write!(f, "an array of {n} elements cannot fit into the bytes left"),
+            Self::MemoryExceedsInput(n) => write!(f, "its elements would take {n} bytes, far more than the message"),
+            Self::BytesTooLong(n) => write!(f, "{n} bytes are more than this field may have"),
             Self::TagOrder(tag) => write!(f, "the tagged field {tag} is repeated or out of order"),
             Self::TagSize(tag) => write!(f, "the tagged field {tag} does not fill its declared size"),
             Self::BatchLength(n) => write!(f, "the batch length {n} is not possible"),
@@ -91,6 +109,7 @@ impl fmt::Display for ParseErrorKind {
             }
             Self::RecordCount(n) => write!(f, "the record count {n} does not agree with the batch"),
             Self::RecordLength(n) => write!(f, "the record length {n} does not agree with the record"),
+            Self::OffsetDelta(n) => write!(f, "the offset delta {n} is out of order or outside the batch"),
             Self::Overflow => write!(f, "the value does not fit into 64 bits"),
             Self::Compressed => write!(f, "the records are compressed"),
         }
@@ -114,6 +133,15 @@ impl ParseError {
         Self(Box::new(ParseErrorInner { what, version, offset, field: written(&fault.path), kind: fault.kind }))
     }
 
+    /// The same error, seen from input that began `bytes` before, in which it happened in the element of this index.
+    pub(crate) fn within(mut self, bytes: usize, index: usize) -> Self {
+        let inner = &mut self.0;
+        inner.offset = inner.offset.saturating_add(bytes);
+        let dot = if inner.field.is_empty() { "" } else { "." };
+        inner.field = format!("[{index}]{dot}{}", inner.field);
+        self
+    }
+
     /// The message or structure that was read, in Kafka's name: `MetadataResponse`, `RecordBatch`.
     #[must_use]
     pub fn what(&self) -> &'static str {
@@ -126,7 +154,8 @@ impl ParseError {
         self.0.version
     }
 
-    /// How many bytes were read before the failing value, from the start of the message's body.
+    /// How many bytes stand before the failing value: in a message, in its body; in records, in the batch's body after
+    /// decompression.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.0.offset
@@ -159,6 +188,19 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// A message that cannot be written in the version asked for.
+///
+/// ```
+/// use kurier_protocol::messages::FindCoordinatorRequest;
+/// use kurier_protocol::{EncodeErrorKind, Message};
+///
+/// let request = FindCoordinatorRequest { coordinator_keys: vec!["orders-1".to_owned()], ..Default::default() };
+/// let error = request.write(3, &mut Vec::new()).unwrap_err();
+/// assert_eq!(error.kind(), &EncodeErrorKind::NotInVersion);
+/// assert_eq!(
+///     error.to_string(),
+///     "FindCoordinatorRequest v3: the field is set, but this version cannot carry it, in coordinatorKeys"
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeError(Box<EncodeErrorInner>);
 
@@ -170,12 +212,14 @@ struct EncodeErrorInner {
     kind: EncodeErrorKind,
 }
 
-/// Why it cannot be written.
+/// Why it cannot be written. See [`EncodeError`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeErrorKind {
     /// This crate does not know the version.
     UnsupportedVersion,
+    /// This crate does not know the API key.
+    UnknownApi(i16),
     /// The field is set, but the version has no room for it, and the receiver must not miss it.
     NotInVersion,
     /// Null where this version allows none.
@@ -190,6 +234,7 @@ impl fmt::Display for EncodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnsupportedVersion => write!(f, "this version is not supported"),
+            Self::UnknownApi(key) => write!(f, "no API with key {key} is known"),
             Self::NotInVersion => write!(f, "the field is set, but this version cannot carry it"),
             Self::UnexpectedNull => write!(f, "this version does not allow null here"),
             Self::TooLong(n) => write!(f, "a length of {n} does not fit its prefix"),
@@ -284,7 +329,7 @@ impl Fault {
 
     /// The same failure, seen from an input that goes on for `bytes` after the one in which it happened.
     pub(crate) fn with_more(mut self, bytes: usize) -> Self {
-        self.0.left += bytes;
+        self.0.left = self.0.left.saturating_add(bytes);
         self
     }
 }

@@ -1,5 +1,5 @@
-//! The codes with which brokers refuse, one table: number, Kafka's name, what a client does about it, and a sentence
-//! for people.
+//! The codes with which brokers refuse, one table: number, Kafka's name, what a client does about it, whether it proves
+//! that a batch was not written, and a sentence for people.
 //!
 //! The enum is open: a code that this crate does not know keeps its number. Whether a code is retriable, and whether it
 //! calls for new metadata, is as Java has it (`Errors`, `RetriableException`, `InvalidMetadataException`); the golden
@@ -31,6 +31,13 @@ use crate::wire::{Context, Parsed, Version, Wire};
 pub struct ErrorCode(pub i16);
 
 /// What a client does about a code.
+///
+/// ```
+/// use kurier_protocol::{ErrorCode, Reaction};
+///
+/// assert_eq!(ErrorCode::MESSAGE_TOO_LARGE.reaction(), Reaction::Split);
+/// assert_eq!(ErrorCode::DUPLICATE_SEQUENCE_NUMBER.reaction(), Reaction::Proceed);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reaction {
@@ -48,14 +55,17 @@ pub enum Reaction {
     Resequence,
     /// Starts again from its bootstrap servers.
     Rebootstrap,
-    /// Another producer has taken its place: nothing more can be sent under this id and epoch.
+    /// Sends nothing more under this id and epoch: a newer one is known. A transactional producer has been replaced by
+    /// another.
     Fenced,
+    /// Aborts the transaction, and may begin another.
+    Abort,
     /// Gives up what it asked for, and goes on with the rest.
     Fail,
 }
 
 macro_rules! error_codes {
-    ($($number:literal $name:ident $reaction:ident $text:literal)*) => {
+    ($($number:literal $name:ident $reaction:ident $($unwritten:ident)? $text:literal)*) => {
         #[doc = "The codes by name."]
         impl ErrorCode {
             $(
@@ -72,6 +82,19 @@ macro_rules! error_codes {
                     _ => None,
                 }
             }
+
+            /// Whether a leader that answers so to Produce has certainly not written the batch, at this attempt. After
+            /// any other refusal it may have: a leader that loses its office while it waits for replicas says
+            /// NOT_LEADER_OR_FOLLOWER of what it has appended.
+            ///
+            /// It says nothing of earlier attempts; OUT_OF_ORDER_SEQUENCE_NUMBER least of all.
+            #[must_use]
+            pub fn is_unwritten(self) -> bool {
+                match self {
+                    $($(Self::$name => stringify!($unwritten) == "unwritten",)?)*
+                    _ => false,
+                }
+            }
         }
     };
 }
@@ -80,7 +103,7 @@ error_codes! {
     -1 UNKNOWN_SERVER_ERROR Fail "the broker failed in a way that has no code; its log says more"
     0 NONE Proceed "success"
     1 OFFSET_OUT_OF_RANGE Fail "the partition does not have this offset"
-    2 CORRUPT_MESSAGE Retry "the batch was damaged on its way, or its checksum is wrong"
+    2 CORRUPT_MESSAGE Retry unwritten "the batch was damaged on its way, or its checksum is wrong"
     3 UNKNOWN_TOPIC_OR_PARTITION Refresh "this broker does not have the topic or partition"
     4 INVALID_FETCH_SIZE Fail "the size to fetch is not possible"
     5 LEADER_NOT_AVAILABLE Refresh "the partition has no leader; an election may be under way"
@@ -88,18 +111,18 @@ error_codes! {
     7 REQUEST_TIMED_OUT Retry "the broker could not finish in time; what was sent may have been written"
     8 BROKER_NOT_AVAILABLE Fail "the broker is not available"
     9 REPLICA_NOT_AVAILABLE Refresh "the replica is not available"
-    10 MESSAGE_TOO_LARGE Split "the batch is larger than the topic's max.message.bytes"
+    10 MESSAGE_TOO_LARGE Split unwritten "the batch is larger than the topic's max.message.bytes"
     11 STALE_CONTROLLER_EPOCH Fail "the controller has been replaced"
     12 OFFSET_METADATA_TOO_LARGE Fail "the text beside the offset is too long"
     13 NETWORK_EXCEPTION Refresh "the connection broke before the answer"
     14 COORDINATOR_LOAD_IN_PROGRESS Retry "the coordinator is still loading its state"
     15 COORDINATOR_NOT_AVAILABLE FindCoordinator "the coordinator is not available"
     16 NOT_COORDINATOR FindCoordinator "this broker is not the coordinator (any more)"
-    17 INVALID_TOPIC_EXCEPTION Fail "the topic's name is not allowed, or the topic is Kafka's own"
-    18 RECORD_LIST_TOO_LARGE Fail "the batch is larger than a log segment"
-    19 NOT_ENOUGH_REPLICAS Retry "fewer replicas are in sync than min.insync.replicas asks for; nothing was written"
+    17 INVALID_TOPIC_EXCEPTION Fail unwritten "the topic's name is not allowed, or the topic is Kafka's own"
+    18 RECORD_LIST_TOO_LARGE Fail unwritten "the batch is larger than a log segment"
+    19 NOT_ENOUGH_REPLICAS Retry unwritten "fewer replicas are in sync than min.insync.replicas asks for; nothing was written"
     20 NOT_ENOUGH_REPLICAS_AFTER_APPEND Retry "written, but to fewer replicas in sync than min.insync.replicas asks for"
-    21 INVALID_REQUIRED_ACKS Fail "acks must be -1, 0 or 1"
+    21 INVALID_REQUIRED_ACKS Fail unwritten "acks must be -1, 0 or 1"
     22 ILLEGAL_GENERATION Fail "the consumer group has moved on to another generation"
     23 INCONSISTENT_GROUP_PROTOCOL Fail "the group's members do not agree on a protocol"
     24 INVALID_GROUP_ID Fail "the group's id is not allowed"
@@ -107,37 +130,37 @@ error_codes! {
     26 INVALID_SESSION_TIMEOUT Fail "the session timeout is outside the broker's limits"
     27 REBALANCE_IN_PROGRESS Fail "the group is rebalancing"
     28 INVALID_COMMIT_OFFSET_SIZE Fail "the offsets to commit are too many"
-    29 TOPIC_AUTHORIZATION_FAILED Fail "this principal may not write to (or read) the topic: grant it the ACL"
+    29 TOPIC_AUTHORIZATION_FAILED Fail unwritten "this principal may not write to (or read) the topic: grant it the ACL"
     30 GROUP_AUTHORIZATION_FAILED Fail "this principal may not use the group: grant it the ACL"
-    31 CLUSTER_AUTHORIZATION_FAILED Fail "this principal may not do this on the cluster: grant it the ACL"
-    32 INVALID_TIMESTAMP Fail "a record's timestamp is outside the topic's limits"
+    31 CLUSTER_AUTHORIZATION_FAILED Fail unwritten "this principal may not do this on the cluster: grant it the ACL"
+    32 INVALID_TIMESTAMP Fail unwritten "a record's timestamp is outside the topic's limits"
     33 UNSUPPORTED_SASL_MECHANISM Fail "the broker does not offer this SASL mechanism"
     34 ILLEGAL_SASL_STATE Fail "the request does not belong at this point of the SASL exchange"
-    35 UNSUPPORTED_VERSION Fail "the broker does not speak this version of the API"
+    35 UNSUPPORTED_VERSION Fail unwritten "the broker does not speak this version of the API"
     36 TOPIC_ALREADY_EXISTS Fail "there is already a topic of this name"
     37 INVALID_PARTITIONS Fail "the number of partitions is not possible"
     38 INVALID_REPLICATION_FACTOR Fail "the replication factor is below 1 or above the number of brokers"
     39 INVALID_REPLICA_ASSIGNMENT Fail "the replica assignment is not possible"
     40 INVALID_CONFIG Fail "a configuration is not valid"
     41 NOT_CONTROLLER Retry "this broker is not the controller"
-    42 INVALID_REQUEST Fail "the request breaks a rule of the protocol; the broker's log may say which"
-    43 UNSUPPORTED_FOR_MESSAGE_FORMAT Fail "the topic's message format is too old for this"
-    44 POLICY_VIOLATION Fail "the cluster's policy forbids it"
-    45 OUT_OF_ORDER_SEQUENCE_NUMBER Resequence "the batch's sequence does not follow the last one that the leader has of this producer"
+    42 INVALID_REQUEST Fail unwritten "the request breaks a rule of the protocol; the broker's log may say which"
+    43 UNSUPPORTED_FOR_MESSAGE_FORMAT Fail unwritten "the topic's message format is too old for this"
+    44 POLICY_VIOLATION Fail unwritten "the cluster's policy forbids it"
+    45 OUT_OF_ORDER_SEQUENCE_NUMBER Resequence unwritten "the batch's sequence does not follow the last one that the leader has of this producer"
     46 DUPLICATE_SEQUENCE_NUMBER Proceed "the batch had been written before; its offset is no longer known"
-    47 INVALID_PRODUCER_EPOCH Fenced "the leader has seen a newer epoch of this producer"
-    48 INVALID_TXN_STATE Fail "the transaction is not in a state that allows this"
+    47 INVALID_PRODUCER_EPOCH Fenced unwritten "the leader has seen a newer epoch of this producer"
+    48 INVALID_TXN_STATE Fail unwritten "the transaction is not in a state that allows this"
     49 INVALID_PRODUCER_ID_MAPPING Fail "the transactional id belongs to another producer id"
     50 INVALID_TRANSACTION_TIMEOUT Fail "transaction.timeout.ms is above the broker's transaction.max.timeout.ms"
     51 CONCURRENT_TRANSACTIONS Retry "an earlier transaction of this producer is still being completed"
     52 TRANSACTION_COORDINATOR_FENCED Fail "the coordinator has been replaced"
-    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED Fail "this principal may not use the transactional id: grant it the ACL"
+    53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED Fail unwritten "this principal may not use the transactional id: grant it the ACL"
     54 SECURITY_DISABLED Fail "the broker has no security configured"
     55 OPERATION_NOT_ATTEMPTED Fail "not tried, because something before it in the request failed"
     56 KAFKA_STORAGE_ERROR Refresh "the leader's disk failed; another replica will take over"
     57 LOG_DIR_NOT_FOUND Fail "the broker does not have this log directory"
     58 SASL_AUTHENTICATION_FAILED Fail "the broker does not accept these credentials"
-    59 UNKNOWN_PRODUCER_ID Resequence "the leader no longer remembers this producer"
+    59 UNKNOWN_PRODUCER_ID Resequence unwritten "the leader no longer remembers this producer"
     60 REASSIGNMENT_IN_PROGRESS Fail "a reassignment of the partition is under way"
     61 DELEGATION_TOKEN_AUTH_DISABLED Fail "delegation tokens are switched off"
     62 DELEGATION_TOKEN_NOT_FOUND Fail "there is no such delegation token"
@@ -154,7 +177,7 @@ error_codes! {
     73 TOPIC_DELETION_DISABLED Fail "topics cannot be deleted on this cluster"
     74 FENCED_LEADER_EPOCH Refresh "the leader epoch in the request is behind the broker's"
     75 UNKNOWN_LEADER_EPOCH Retry "the leader epoch in the request is ahead of the broker's"
-    76 UNSUPPORTED_COMPRESSION_TYPE Fail "the broker cannot read this codec in this version"
+    76 UNSUPPORTED_COMPRESSION_TYPE Fail unwritten "the broker cannot read this codec in this version"
     77 STALE_BROKER_EPOCH Fail "the broker has registered anew since"
     78 OFFSET_NOT_AVAILABLE Retry "the new leader does not know its high watermark yet"
     79 MEMBER_ID_REQUIRED Fail "the member must join again with the id that it was given"
@@ -165,10 +188,10 @@ error_codes! {
     84 ELECTION_NOT_NEEDED Refresh "the partition already has the leader that was wanted"
     85 NO_REASSIGNMENT_IN_PROGRESS Fail "no reassignment is under way"
     86 GROUP_SUBSCRIBED_TO_TOPIC Fail "the group is subscribed to the topic"
-    87 INVALID_RECORD Fail "a record of the batch was refused, such as one without a key in a compacted topic"
+    87 INVALID_RECORD Fail unwritten "a record of the batch was refused, such as one without a key in a compacted topic"
     88 UNSTABLE_OFFSET_COMMIT Retry "offsets of an open transaction are in the way"
     89 THROTTLING_QUOTA_EXCEEDED Retry "the quota is used up"
-    90 PRODUCER_FENCED Fenced "a newer producer with the same transactional id has taken over"
+    90 PRODUCER_FENCED Fenced unwritten "a newer producer with the same transactional id has taken over"
     91 RESOURCE_NOT_FOUND Fail "there is no such resource"
     92 DUPLICATE_RESOURCE Fail "the resource is there already"
     93 UNACCEPTABLE_CREDENTIAL Fail "the credential is not acceptable"
@@ -178,10 +201,10 @@ error_codes! {
     97 PRINCIPAL_DESERIALIZATION_FAILURE Fail "the broker could not read the forwarded principal"
     98 SNAPSHOT_NOT_FOUND Fail "there is no such snapshot"
     99 POSITION_OUT_OF_RANGE Fail "the snapshot does not reach this position"
-    100 UNKNOWN_TOPIC_ID Refresh "this broker does not know the topic id; the topic may have been deleted or made anew"
+    100 UNKNOWN_TOPIC_ID Refresh unwritten "this broker does not know the topic id; the topic may have been deleted or made anew"
     101 DUPLICATE_BROKER_REGISTRATION Fail "another broker is registered under this id"
     102 BROKER_ID_NOT_REGISTERED Fail "no broker is registered under this id"
-    103 INCONSISTENT_TOPIC_ID Refresh "the topic id is not the one in the partition's log"
+    103 INCONSISTENT_TOPIC_ID Refresh unwritten "the topic id is not the one in the partition's log"
     104 INCONSISTENT_CLUSTER_ID Fail "the request was meant for another cluster"
     105 TRANSACTIONAL_ID_NOT_FOUND Fail "there is no such transactional id"
     106 FETCH_SESSION_TOPIC_ID_ERROR Retry "the fetch session mixes topic names and ids"
@@ -198,7 +221,7 @@ error_codes! {
     117 UNKNOWN_SUBSCRIPTION_ID Fail "the telemetry subscription has changed"
     118 TELEMETRY_TOO_LARGE Fail "the telemetry is too large"
     119 INVALID_REGISTRATION Fail "the controller refuses the registration"
-    120 TRANSACTION_ABORTABLE Fail "the transaction must be aborted; the producer may go on"
+    120 TRANSACTION_ABORTABLE Abort unwritten "the transaction must be aborted; the producer may go on"
     121 INVALID_RECORD_STATE Fail "the shared record is in another state"
     122 SHARE_SESSION_NOT_FOUND Retry "the broker has forgotten the share session"
     123 INVALID_SHARE_SESSION_EPOCH Retry "the share session is at another epoch"

@@ -1,6 +1,6 @@
 //! Frames: what one side says is cut into pieces, each behind its length as a 32-bit integer.
 //!
-//! [`FrameBuffer`] finds frames in bytes as they come; [`write_request`] and [`write_response`] write them. This is the
+//! [`FrameBuffer`] finds frames in bytes as they come; [`write_request`] and [`write_response`] write them. The buffer is the
 //! one place where parsing follows nom's *streaming* rules: here, and only here, too few bytes mean "wait for more".
 
 use std::fmt;
@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use nom::number::streaming::be_i32;
 
 use crate::api::Api;
-use crate::error::EncodeError;
-use crate::header::{RequestHeader, ResponseHeader};
+use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
+use crate::header::{ResponseHeader, put_request_header};
 use crate::message::{Message, Request};
 use crate::put::{Count, Put};
 
@@ -42,6 +42,9 @@ impl FrameBuffer {
     /// A response's limit when nothing else is known: 100 MiB, as in librdkafka and franz-go.
     pub const DEFAULT_LIMIT_BYTES: usize = 100 * 1024 * 1024;
 
+    /// The limit for a peer that has not authenticated itself: no answer before that is larger than 1 MiB.
+    pub const UNAUTHENTICATED_LIMIT_BYTES: usize = 1024 * 1024;
+
     /// An empty buffer that refuses frames of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
@@ -59,9 +62,18 @@ impl FrameBuffer {
     }
 
     /// The buffer with some room at its end, for a socket to read into.
+    ///
+    /// It doubles with what has arrived, but not beyond the frame that is arriving and one room.
     pub fn room(&mut self) -> &mut BytesMut {
-        if self.buffer.capacity() - self.buffer.len() < Self::ROOM_BYTES / 2 {
-            self.buffer.reserve(Self::ROOM_BYTES);
+        let len = self.buffer.len();
+        if self.buffer.capacity().saturating_sub(len) < Self::ROOM_BYTES / 2 {
+            let left_of_frame = match self.claimed() {
+                Some(claimed) => frame_len(claimed, self.limit).unwrap_or_default().saturating_sub(len),
+                None => 0,
+            };
+            let mut larger = BytesMut::with_capacity(len + len.min(left_of_frame) + Self::ROOM_BYTES);
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
         }
         &mut self.buffer
     }
@@ -77,11 +89,20 @@ impl FrameBuffer {
     /// # Errors
     /// When the length is not possible; the connection is then beyond repair.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Ok((_, claimed)) = be_i32::<_, ()>(&self.buffer[..]) else { return Ok(None) };
+        let Some(claimed) = self.claimed() else { return Ok(None) };
         let len = frame_len(claimed, self.limit)?;
         let Some(end) = len.checked_add(4).filter(|end| *end <= self.buffer.len()) else { return Ok(None) };
         let mut frame = self.buffer.split_to(end).freeze();
+        if self.buffer.is_empty() {
+            // What is left belongs to the frame's memory, which lives as long as the frame does.
+            self.buffer = BytesMut::new();
+        }
         Ok(Some(frame.split_off(4)))
+    }
+
+    /// The length in front of the next frame, once it is there.
+    fn claimed(&self) -> Option<i32> {
+        be_i32::<_, ()>(&self.buffer[..]).map(|(_, claimed)| claimed).ok()
     }
 }
 
@@ -102,6 +123,14 @@ fn frame_len(claimed: i32, limit: usize) -> Result<usize, FrameError> {
 }
 
 /// A length that no frame of Kafka's can have.
+///
+/// ```
+/// use kurier_protocol::{FrameBuffer, FrameError};
+///
+/// let mut buffer = FrameBuffer::new(1 << 20);
+/// buffer.extend(b"HTTP/1.1 400 Bad Request");
+/// assert_eq!(buffer.next_frame(), Err(FrameError::Http));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -165,17 +194,12 @@ pub fn write_request<R: Request>(
     client_id: Option<&str>,
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
-    let header = RequestHeader {
-        api_key: R::KEY,
-        api_version: version,
-        correlation_id,
-        client_id: client_id.map(str::to_owned),
-    };
+    let api = api_of::<R>(version)?;
     let mut count = Count::default();
-    header.write(&mut count)?;
+    put_request_header(api, version, correlation_id, client_id, &mut count)?;
     request.write(version, &mut count)?;
     put_len::<R>(count, version, out)?;
-    header.write(out)?;
+    put_request_header(api, version, correlation_id, client_id, out)?;
     request.write(version, out)
 }
 
@@ -189,8 +213,7 @@ pub fn write_response<M: Message>(
     correlation_id: i32,
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
-    let unknown = || EncodeError::new(crate::EncodeErrorKind::UnsupportedVersion).of(M::SCHEMA.name, version);
-    let api = Api::of(M::KEY).ok_or_else(unknown)?;
+    let api = api_of::<M>(version)?;
     let header = ResponseHeader { correlation_id };
     let mut count = Count::default();
     header.write(api, version, &mut count);
@@ -200,9 +223,41 @@ pub fn write_response<M: Message>(
     response.write(version, out)
 }
 
+/// Reads the frame (without its length) that answers a request of this version: the number of the request, and the body.
+///
+/// A broker that refuses a version of ApiVersions does so in version 0; its answer is read, and its error code says so.
+///
+/// ```
+/// use bytes::Bytes;
+/// use kurier_protocol::messages::ApiVersionsRequest;
+/// use kurier_protocol::{ErrorCode, read_response};
+///
+/// // From Kafka 4.3.1, asked for version 5.
+/// let frame = Bytes::from_static(&[0, 0, 0, 9, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
+/// let (correlation_id, response) = read_response::<ApiVersionsRequest>(&frame, 5)?;
+/// assert_eq!((correlation_id, response.error_code), (9, ErrorCode::UNSUPPORTED_VERSION));
+/// assert_eq!(response.api_keys[0].max_version, 4);
+/// # Ok::<(), kurier_protocol::ParseError>(())
+/// ```
+///
+/// # Errors
+/// When the bytes are no such response.
+pub fn read_response<R: Request>(frame: &Bytes, version: i16) -> Result<(i32, R::Response), ParseError> {
+    let unknown = || ParseError::whole(R::Response::SCHEMA.name, version, ParseErrorKind::UnknownApi(R::KEY));
+    let api = Api::of(R::KEY).ok_or_else(unknown)?;
+    let (header, body) = ResponseHeader::read(frame, api, version)?;
+    let response = R::Response::read(&body, api.response_version(version, &body))?;
+    Ok((header.correlation_id, response))
+}
+
+fn api_of<M: Message>(version: i16) -> Result<&'static Api, EncodeError> {
+    let unknown = || EncodeError::new(EncodeErrorKind::UnknownApi(M::KEY)).of(M::SCHEMA.name, version);
+    Api::of(M::KEY).ok_or_else(unknown)
+}
+
 fn put_len<M: Message>(count: Count, version: i16, out: &mut impl Put) -> Result<(), EncodeError> {
     let Count(len) = count;
-    let too_long = |_| EncodeError::new(crate::EncodeErrorKind::TooLong(len)).of(M::SCHEMA.name, version);
+    let too_long = |_| EncodeError::new(EncodeErrorKind::TooLong(len)).of(M::SCHEMA.name, version);
     out.put_slice(&i32::try_from(len).map_err(too_long)?.to_be_bytes());
     Ok(())
 }

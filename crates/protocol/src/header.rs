@@ -4,6 +4,8 @@
 //! has v0, for the client must be able to read it before it knows what the broker speaks (KIP-511). Request header v0
 //! belongs to ControlledShutdown v0 alone and is not supported.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use crate::api::Api;
@@ -11,9 +13,20 @@ use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind, Ste
 use crate::put::Put;
 use crate::schema::parse_tags;
 use crate::varint::put_uvarint;
-use crate::wire::{Context, Parsed, Version, Wire, fail};
+use crate::wire::{Context, Lengthed, Parsed, Version, Wire, fail, put_length};
 
 /// The head of a request.
+///
+/// ```
+/// use kurier_protocol::RequestHeader;
+///
+/// let header = RequestHeader { api_key: 3, api_version: 12, correlation_id: 7, client_id: Some("me".to_owned()) };
+/// let mut frame = Vec::new();
+/// header.write(&mut frame)?;
+/// frame.extend_from_slice(b"body");
+/// assert_eq!(RequestHeader::read(&frame.into())?, (header, "body".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestHeader {
     /// Which API.
@@ -33,22 +46,22 @@ impl RequestHeader {
     /// When the bytes are no header, or name an API whose header this crate does not know.
     pub fn read(frame: &Bytes) -> Result<(Self, Bytes), ParseError> {
         let mut version = 1;
-        match Self::parse(frame, &mut version) {
+        match Self::parse(Context { version: PLAIN, body: frame, allowance: &Cell::new(NO_ARRAYS) }, &mut version) {
             Ok((body, header)) => Ok((header, frame.slice_ref(body))),
             Err(fault) => Err(ParseError::locate(fault, "RequestHeader", version, frame.len())),
         }
     }
 
-    fn parse<'a>(frame: &'a Bytes, version: &mut i16) -> Parsed<'a, Self> {
-        let (rest, api_key) = field("request_api_key", frame, frame)?;
+    fn parse<'a>(context: Context<'a>, version: &mut i16) -> Parsed<'a, Self> {
+        let (rest, api_key) = field("request_api_key", context.body, context)?;
         let Some(api) = Api::of(api_key) else {
-            return fail(ParseErrorKind::UnknownApi(api_key), frame);
+            return fail(ParseErrorKind::UnknownApi(api_key), context.body);
         };
-        let (rest, api_version) = field("request_api_version", rest, frame)?;
+        let (rest, api_version) = field("request_api_version", rest, context)?;
         *version = api.request_header_version(api_version);
-        let (rest, correlation_id) = field("correlation_id", rest, frame)?;
+        let (rest, correlation_id) = field("correlation_id", rest, context)?;
         // Never compact, not even in v2.
-        let (rest, client_id) = field("client_id", rest, frame)?;
+        let (rest, client_id) = field("client_id", rest, context)?;
         let (rest, ()) = no_tags(rest, *version == 2)?;
         Ok((rest, Self { api_key, api_version, correlation_id, client_id }))
     }
@@ -58,16 +71,9 @@ impl RequestHeader {
     /// # Errors
     /// When the API is not known, or the client id is longer than 32,767 bytes.
     pub fn write(&self, out: &mut impl Put) -> Result<(), EncodeError> {
-        let refuse = |error: EncodeError| error.of("RequestHeader", 1);
-        let api = Api::of(self.api_key).ok_or_else(|| refuse(EncodeError::new(EncodeErrorKind::UnsupportedVersion)))?;
-        out.put_slice(&self.api_key.to_be_bytes());
-        out.put_slice(&self.api_version.to_be_bytes());
-        out.put_slice(&self.correlation_id.to_be_bytes());
-        self.client_id.encode(PLAIN, out).map_err(|error| refuse(error.inside(Step::Field("client_id"))))?;
-        if api.request_header_version(self.api_version) == 2 {
-            put_uvarint(0, out);
-        }
-        Ok(())
+        let unknown = || EncodeError::new(EncodeErrorKind::UnknownApi(self.api_key)).of("RequestHeader", 1);
+        let api = Api::of(self.api_key).ok_or_else(unknown)?;
+        put_request_header(api, self.api_version, self.correlation_id, self.client_id.as_deref(), out)
     }
 
     /// The header as Kafka's tools print it.
@@ -83,7 +89,40 @@ impl RequestHeader {
     }
 }
 
+/// Writes a request's header.
+pub(crate) fn put_request_header(
+    api: &Api,
+    api_version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    out: &mut impl Put,
+) -> Result<(), EncodeError> {
+    let version = api.request_header_version(api_version);
+    let refuse = |error: EncodeError| error.inside(Step::Field("client_id")).of("RequestHeader", version);
+    out.put_slice(&api.key().to_be_bytes());
+    out.put_slice(&api_version.to_be_bytes());
+    out.put_slice(&correlation_id.to_be_bytes());
+    put_length(client_id.map(str::len), String::PREFIX, PLAIN, out).map_err(refuse)?;
+    out.put_slice(client_id.unwrap_or_default().as_bytes());
+    if version == 2 {
+        put_uvarint(0, out);
+    }
+    Ok(())
+}
+
 /// The head of a response.
+///
+/// ```
+/// use kurier_protocol::{Api, ResponseHeader};
+///
+/// let api = Api::named("Metadata").unwrap();
+/// let mut frame = Vec::new();
+/// ResponseHeader { correlation_id: 7 }.write(api, 12, &mut frame);
+/// assert_eq!(frame, [0, 0, 0, 7, 0], "and no tagged fields");
+/// let (header, body) = ResponseHeader::read(&frame.into(), api, 12)?;
+/// assert_eq!((header.correlation_id, body.len()), (7, 0));
+/// # Ok::<(), kurier_protocol::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The number that the request bore.
@@ -97,12 +136,12 @@ impl ResponseHeader {
     /// When the bytes are no such header.
     pub fn read(frame: &Bytes, api: &Api, api_version: i16) -> Result<(Self, Bytes), ParseError> {
         let version = api.response_header_version(api_version);
-        let parse = || {
-            let (rest, correlation_id) = field("correlation_id", frame, frame)?;
+        let parse = |context| {
+            let (rest, correlation_id) = field("correlation_id", frame, context)?;
             let (rest, ()) = no_tags(rest, version == 1)?;
             Ok((rest, Self { correlation_id }))
         };
-        match parse() {
+        match parse(Context { version: PLAIN, body: frame, allowance: &Cell::new(NO_ARRAYS) }) {
             Ok((body, header)) => Ok((header, frame.slice_ref(body))),
             Err(fault) => Err(ParseError::locate(fault, "ResponseHeader", version, frame.len())),
         }
@@ -127,8 +166,11 @@ impl ResponseHeader {
 /// Fields of a header are in the plain encoding throughout.
 const PLAIN: Version = Version { number: 1, flexible: false };
 
-fn field<'a, T: Wire>(name: &'static str, input: &'a [u8], frame: &'a Bytes) -> Parsed<'a, T> {
-    T::parse(input, Context { version: PLAIN, body: frame }).map_err(|fault| inside(fault, Step::Field(name)))
+/// A header has no arrays, and they no allowance.
+const NO_ARRAYS: usize = 0;
+
+fn field<'a, T: Wire>(name: &'static str, input: &'a [u8], context: Context<'a>) -> Parsed<'a, T> {
+    T::parse(input, context).map_err(|fault| inside(fault, Step::Field(name)))
 }
 
 /// No tagged field of a header is known; all are skipped.

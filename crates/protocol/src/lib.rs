@@ -27,7 +27,7 @@
 //! use bytes::Bytes;
 //! use kurier_protocol::messages::metadata::MetadataRequestTopic;
 //! use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
-//! use kurier_protocol::{Api, FrameBuffer, Message, RequestHeader, ResponseHeader, write_request, write_response};
+//! use kurier_protocol::{FrameBuffer, Message, RequestHeader, read_response, write_request, write_response};
 //!
 //! // The client asks who leads the partitions of "orders".
 //! let topic = MetadataRequestTopic { name: Some("orders".to_owned()), ..Default::default() };
@@ -47,9 +47,7 @@
 //! let mut answer = Vec::new();
 //! write_response(&MetadataResponse::default(), header.api_version, header.correlation_id, &mut answer)?;
 //! let frame = Bytes::from(answer).slice(4..);
-//! let (header, body) = ResponseHeader::read(&frame, Api::of(3).unwrap(), 12)?;
-//! assert_eq!(header.correlation_id, 1);
-//! assert_eq!(MetadataResponse::read(&body, 12)?.brokers, []);
+//! assert_eq!(read_response::<MetadataRequest>(&frame, 12)?, (1, MetadataResponse::default()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -65,7 +63,15 @@
 //! Every reader returns an error, with message, version, byte and field, for any bytes that are not exactly one message:
 //! cut short, too long, counts and lengths that the input cannot hold, null or bad UTF-8 where it must not be, tags out
 //! of order. A claimed length allocates nothing before its bytes are there: no input of under 64 bytes makes a reader
-//! allocate more than a few KiB. A frame's limit is the caller's ([`FrameBuffer::new`]).
+//! allocate more than 128 KiB, most of it the room of a [`FrameBuffer`]. A frame's limit is the caller's.
+//!
+//! The arrays of a message may take eight times its bytes of memory and 64 KiB, no more.
+//!
+//! What the values mean is not looked at here. Left to who acts on them: ApiVersions whose lowest version is above the
+//! highest, or that name a key twice; Metadata with negative ids, impossible ports, empty or unprintable hosts, leaders
+//! that are no brokers, more partitions than one would serve; offsets below -1; producer ids and epochs below 0;
+//! partitions in an answer that were not asked for, or are missing from it; control characters in a name that goes into a
+//! log.
 //!
 //! # How it is known to be right
 //!
@@ -85,6 +91,7 @@
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 
 mod api;
+mod compression_type;
 mod error;
 mod error_code;
 mod frame;
@@ -97,16 +104,19 @@ mod put;
 pub mod record_batch;
 mod records;
 pub mod schema;
+mod secret;
 mod uuid;
 mod varint;
 mod wire;
 
-pub use api::{APIS, Api, Body, Direction};
+pub use api::{APIS, AnyMessage, Api, Direction};
+pub use compression_type::{CompressionType, UnknownCompression};
 pub use error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
 pub use error_code::{ErrorCode, Reaction};
-pub use frame::{FrameBuffer, FrameError, write_request, write_response};
+pub use frame::{FrameBuffer, FrameError, read_response, write_request, write_response};
 pub use header::{RequestHeader, ResponseHeader};
 pub use message::{Message, Request};
 pub use put::{Chunks, Put};
 pub use records::Records;
+pub use secret::Secret;
 pub use uuid::{InvalidUuid, Uuid};

@@ -1,5 +1,6 @@
 //! What every message can do: be read from a frame's body, be written, be shown.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -8,12 +9,28 @@ use bytes::Bytes;
 use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
 use crate::put::Put;
 use crate::schema::Struct;
-use crate::wire::{Context, Version, Wire, encoded_len};
+use crate::wire::{Context, Version, Wire, allowance, encoded_len};
 
 /// A request's or response's body. One structure serves all versions of an API.
 ///
 /// A field that the version in use does not have holds its default after reading. Before writing, a field that is set
 /// although the version cannot carry it is an error, unless Kafka calls it ignorable.
+///
+/// ```
+/// use kurier_protocol::Message;
+/// use kurier_protocol::messages::EndTxnResponse;
+///
+/// assert_eq!((EndTxnResponse::SCHEMA.name, EndTxnResponse::KEY), ("EndTxnResponse", 26));
+/// assert_eq!((EndTxnResponse::VERSIONS, EndTxnResponse::FLEXIBLE_SINCE), (0..=5, 3));
+///
+/// // Version 5 brought the producer's id, and an older one may drop it.
+/// let response = EndTxnResponse { producer_id: 4000, ..Default::default() };
+/// let mut body = Vec::new();
+/// response.write(4, &mut body)?;
+/// assert_eq!(body.len(), response.written_len(4)?);
+/// assert_eq!(EndTxnResponse::read(&body.into(), 4)?.producer_id, -1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[expect(private_bounds, reason = "sealed: how a message is encoded is this crate's own affair")]
 pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
     /// Its name and fields.
@@ -35,7 +52,8 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
             return Err(ParseError::whole(what, version, ParseErrorKind::UnsupportedVersion));
         };
         let locate = |fault| ParseError::locate(fault, what, version, body.len());
-        match Self::parse(body, Context { version: of, body }).map_err(locate)? {
+        let allowance = Cell::new(allowance(body));
+        match Self::parse(body, Context { version: of, body, allowance: &allowance }).map_err(locate)? {
             ([], message) => Ok(message),
             (rest, _) => Err(locate(nom::Err::Failure(crate::error::Fault::new(
                 ParseErrorKind::TrailingBytes(rest.len()),
@@ -88,6 +106,13 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
 }
 
 /// A message that asks.
+///
+/// ```
+/// use kurier_protocol::{Message, Request};
+/// use kurier_protocol::messages::EndTxnRequest;
+///
+/// assert_eq!(<EndTxnRequest as Request>::Response::SCHEMA.name, "EndTxnResponse");
+/// ```
 pub trait Request: Message {
     /// The message that answers.
     type Response: Message;

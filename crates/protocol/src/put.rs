@@ -5,7 +5,26 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// A sink for encoded bytes. All integers are big-endian, as Kafka has them.
+/// A sink for encoded bytes.
+///
+/// ```
+/// use kurier_protocol::messages::EndTxnRequest;
+/// use kurier_protocol::{Message, Put};
+///
+/// /// Adds all bytes up.
+/// struct Sum(u32);
+///
+/// impl Put for Sum {
+///     fn put_slice(&mut self, bytes: &[u8]) {
+///         self.0 += bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+///     }
+/// }
+///
+/// let mut sum = Sum(0);
+/// EndTxnRequest { committed: true, ..Default::default() }.write(0, &mut sum)?;
+/// assert_eq!(sum.0, 1);
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 pub trait Put {
     /// Appends a copy of `bytes`.
     fn put_slice(&mut self, bytes: &[u8]);

@@ -26,6 +26,18 @@ use crate::varint::{put_uvarint, uvarint};
 use crate::wire::{Context, Parsed, Version, Wire, encoded_len, fail};
 
 /// A structure of a message: a row for each of its fields, in the order of the wire.
+///
+/// ```
+/// use kurier_protocol::Message;
+/// use kurier_protocol::messages::MetadataRequest;
+/// use kurier_protocol::schema::{Struct, Type};
+///
+/// let schema: &Struct = MetadataRequest::SCHEMA;
+/// let topics = &schema.fields[0];
+/// assert_eq!((topics.name, topics.since, topics.null_since), ("topics", 0, 1));
+/// let Type::Array(Type::Struct(topic)) = topics.ty else { panic!("an array of structures") };
+/// assert_eq!(topic.fields[0].name, "topic_id");
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Struct {
     /// In Kafka's name; a nested structure may bear a name of ours.
@@ -34,7 +46,7 @@ pub struct Struct {
     pub fields: &'static [Field],
 }
 
-/// One field of a structure.
+/// One field of a structure. See [`Struct`] for an example.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
     /// In snake case; [`kafka_name`] gives Kafka's.
@@ -55,7 +67,7 @@ pub struct Field {
     pub default: Option<&'static str>,
 }
 
-/// A type in the vocabulary of Kafka's descriptors.
+/// A type in the vocabulary of Kafka's descriptors. See [`Struct`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// `bool`
@@ -148,7 +160,10 @@ impl Field {
     ) -> Result<(), nom::Err<crate::error::Fault>> {
         match self.parse_value(body, context, slot)? {
             ([], ()) => Ok(()),
-            (rest, ()) => fail(ParseErrorKind::TagSize(tag), rest).map(|(_, never)| never),
+            (rest, ()) => {
+                let wrong_size: Parsed<'_, ()> = fail(ParseErrorKind::TagSize(tag), rest);
+                wrong_size.map(|(_, ())| ()).map_err(|error| inside(error, Step::Field(self.name)))
+            }
         }
     }
 
@@ -256,7 +271,7 @@ pub(crate) fn parse_tags<'a>(
         let Some((body, after)) = usize::try_from(len).ok().and_then(|len| after.split_at_checked(len)) else {
             return fail(ParseErrorKind::Truncated, after);
         };
-        known(tag, body)?;
+        known(tag, body).map_err(|error| error.map(|fault| fault.with_more(after.len())))?;
         rest = after;
     }
     Ok((rest, ()))
@@ -272,7 +287,7 @@ macro_rules! messages {
             -> $response:ident { $($fields:tt)* }
         $($rest:tt)*
     ) => {
-        $crate::schema::messages! { @struct [$(#[$meta])*] $name { $($fields)* } }
+        $crate::schema::messages! { @body [$(#[$meta])*] $name { $($fields)* } }
         $crate::schema::messages! { @message $name, $key, $lowest, $highest, [$($flexible)?] }
         $crate::schema::messages! { @message $response, $key, $lowest, $highest, [$($flexible)?] }
         impl $crate::message::Request for $name {
@@ -282,13 +297,39 @@ macro_rules! messages {
     };
 
     ($(#[$meta:meta])* response $name:ident { $($fields:tt)* } $($rest:tt)*) => {
-        $crate::schema::messages! { @struct [$(#[$meta])*] $name { $($fields)* } }
+        $crate::schema::messages! { @body [$(#[$meta])*] $name { $($fields)* } }
         $crate::schema::messages! { $($rest)* }
     };
 
     ($(#[$meta:meta])* struct $name:ident { $($fields:tt)* } $($rest:tt)*) => {
-        $crate::schema::messages! { @struct [$(#[$meta])*] $name { $($fields)* } }
+        $crate::schema::messages! { @within [$(#[$meta])*] $name { $($fields)* } }
         $crate::schema::messages! { $($rest)* }
+    };
+
+    // The example of a message writes and reads it; that of a structure within begins with its defaults.
+    (@body [$(#[$meta:meta])*] $name:ident { $($fields:tt)* }) => {
+        $crate::schema::messages! { @struct [
+            $(#[$meta])*
+            #[doc = concat!(
+                "\n```\nuse kurier_protocol::Message;\nuse ", module_path!(), "::", stringify!($name), ";\n\n",
+                "let message = ", stringify!($name), "::default();\n",
+                "let newest = *", stringify!($name), "::VERSIONS.end();\n",
+                "let mut body = Vec::new();\nmessage.write(newest, &mut body)?;\n",
+                "assert_eq!(", stringify!($name), "::read(&body.into(), newest)?, message);\n",
+                "# Ok::<(), Box<dyn std::error::Error>>(())\n```",
+            )]
+        ] $name { $($fields)* } }
+    };
+
+    (@within [$(#[$meta:meta])*] $name:ident { $($fields:tt)* }) => {
+        $crate::schema::messages! { @struct [
+            $(#[$meta])*
+            #[doc = concat!(
+                "\n```\nuse ", module_path!(), "::", stringify!($name), ";\n\n",
+                "let one = ", stringify!($name), "::default();\n",
+                "let other = ", stringify!($name), " { ..one.clone() };\nassert_eq!(one, other);\n```",
+            )]
+        ] $name { $($fields)* } }
     };
 
     (@message $name:ident, $key:literal, $lowest:literal, $highest:literal, [$($flexible:literal)?]) => {

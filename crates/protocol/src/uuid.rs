@@ -46,6 +46,12 @@ impl FromStr for Uuid {
 }
 
 /// A text that is not a Kafka id: it takes 22 characters of URL-safe base64.
+///
+/// ```
+/// use kurier_protocol::{InvalidUuid, Uuid};
+///
+/// assert_eq!("orders".parse::<Uuid>(), Err(InvalidUuid));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidUuid;
 

@@ -5,6 +5,8 @@
 //! error and never "need more". A claimed length is checked against the bytes that are there before anything is
 //! allocated for it.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use nom::Parser;
 use nom::bytes::complete::take;
@@ -14,6 +16,7 @@ use crate::error::{EncodeError, EncodeErrorKind, Fault, ParseErrorKind, Step, in
 use crate::put::{Count, Put};
 use crate::records::Records;
 use crate::schema::Type;
+use crate::secret::Secret;
 use crate::uuid::Uuid;
 use crate::varint::{put_uvarint, uvarint};
 
@@ -34,6 +37,17 @@ pub(crate) struct Context<'a> {
     pub(crate) version: Version,
     /// The whole body, of which every input is a part: `bytes` fields share it instead of copying.
     pub(crate) body: &'a Bytes,
+    /// How much memory the arrays of the message may still take.
+    pub(crate) allowance: &'a Cell<usize>,
+}
+
+/// How much memory the arrays of a message may take. An element takes more in memory than on the wire: an honest one up
+/// to five times as much, an empty one up to thirty times, and a frame of nothing but empty ones must not cost thirty
+/// frames.
+pub(crate) fn allowance(body: &[u8]) -> usize {
+    const PER_BYTE: usize = 8;
+    const AT_LEAST: usize = 64 * 1024;
+    body.len().saturating_mul(PER_BYTE).saturating_add(AT_LEAST)
 }
 
 /// A type that has a place on the wire.
@@ -226,7 +240,12 @@ fn parse_length(prefix: Prefix, input: &[u8], version: Version) -> Parsed<'_, Op
     }
 }
 
-fn put_length(length: Option<usize>, prefix: Prefix, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+pub(crate) fn put_length(
+    length: Option<usize>,
+    prefix: Prefix,
+    version: Version,
+    out: &mut impl Put,
+) -> Result<(), EncodeError> {
     let too_long = |_| EncodeError::new(EncodeErrorKind::TooLong(length.unwrap_or_default()));
     if version.flexible {
         let limit = match prefix {
@@ -348,6 +367,7 @@ macro_rules! never_null {
 never_null!(String);
 never_null!(Bytes);
 never_null!(Records);
+never_null!(Secret);
 never_null!(Vec<T>, T);
 
 impl Lengthed for String {
@@ -465,12 +485,15 @@ impl<T: Wire> Lengthed for Vec<T> {
     }
 
     fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
-        /// A count proves nothing yet: what lies beyond this many elements is allocated as they are read.
-        const RESERVE_MAX: usize = 1024;
         if length > input.len() / T::min_len(context.version).max(1) {
             return fail(ParseErrorKind::CountExceedsInput(length), input);
         }
-        let mut elements = Self::with_capacity(length.min(RESERVE_MAX));
+        let memory = length.saturating_mul(size_of::<T>());
+        match context.allowance.get().checked_sub(memory) {
+            Some(left) => context.allowance.set(left),
+            None => return fail(ParseErrorKind::MemoryExceedsInput(memory), input),
+        }
+        let mut elements = Self::with_capacity(length);
         let mut rest = input;
         for index in 0..length {
             let element;

@@ -92,6 +92,23 @@ fn the_buffer_grows_with_what_comes_and_not_with_what_is_claimed() {
 }
 
 #[test]
+fn the_buffer_does_not_keep_the_memory_of_a_large_frame() {
+    const LARGE: usize = 8 << 20;
+    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+    buffer.extend(&u32::try_from(LARGE).unwrap().to_be_bytes());
+    let mut left = LARGE;
+    while left > 0 {
+        let room = buffer.room();
+        let some = left.min(room.capacity() - room.len());
+        room.resize(room.len() + some, 7);
+        left -= some;
+    }
+    assert!(buffer.room().capacity() <= LARGE + 2 * FrameBuffer::ROOM_BYTES, "no more than the frame and some room");
+    assert_eq!(buffer.next_frame().unwrap().unwrap().len(), LARGE);
+    assert!(buffer.room().capacity() <= 2 * FrameBuffer::ROOM_BYTES, "{}", buffer.room().capacity());
+}
+
+#[test]
 fn every_header_is_read_as_it_was_written() {
     for api in APIS {
         for version in api.versions() {

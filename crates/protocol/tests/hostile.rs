@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::messages::{
     ApiVersionsResponse, CreateTopicsRequest, FindCoordinatorRequest, MetadataRequest, MetadataResponse,
-    ProduceRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    ProduceRequest, ProduceResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
 };
 use kurier_protocol::record_batch::{
     BATCH_HEADER_BYTES, ControlType, Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp,
@@ -52,7 +52,14 @@ fn strings_and_bytes() {
     check::<SaslHandshakeRequest>(0, b"\0\x01ab", Kind::TrailingBytes(1), 3, "");
     check::<FindCoordinatorRequest>(3, b"\x81\x80\x02", Kind::StringTooLong(32_768), 3, "key");
     check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\xff\x01", Kind::VarintTooLong, 0, "key");
-    check::<SaslAuthenticateResponse>(0, b"\0\0\xff\xff\x7f\xff\xff\xff", Kind::Truncated, 8, "authBytes");
+    check::<SaslAuthenticateResponse>(
+        0,
+        b"\0\0\xff\xff\x7f\xff\xff\xff",
+        Kind::BytesTooLong(0x7fff_ffff),
+        8,
+        "authBytes",
+    );
+    check::<SaslAuthenticateResponse>(0, b"\0\0\xff\xff\0\0\0\x02a", Kind::Truncated, 8, "authBytes");
     check::<SaslAuthenticateResponse>(0, b"\0\0\xff\xff\xff\xff\xff\xff", Kind::UnexpectedNull, 4, "authBytes");
 }
 
@@ -74,20 +81,73 @@ fn nulls_in_the_wrong_version() {
 
 #[test]
 fn tagged_fields_out_of_order_or_of_the_wrong_size() {
+    // Error, no keys, throttle; then tags from byte 7 on. Tag 1 is an int64, tag 3 a bool.
     let head = |tags: &[u8]| [&[0, 0, 1, 0, 0, 0, 0], tags].concat();
     let read = |tags: &[u8]| ApiVersionsResponse::read(&head(tags).into(), 3);
-    let kind = |tags: &[u8]| read(tags).unwrap_err().kind().clone();
-    // Tag 1 is an int64, tag 3 a bool.
+    let error = |tags: &[u8]| {
+        let error = read(tags).unwrap_err();
+        (error.kind().clone(), error.offset(), error.field().to_owned())
+    };
+    let at = |kind, offset, field: &str| (kind, offset, field.to_owned());
     assert_eq!(read(b"\x02\x01\x08\0\0\0\0\0\0\0\x05\x03\x01\x01").unwrap().finalized_features_epoch, 5);
-    assert_eq!(kind(b"\x02\x03\x01\x01\x01\x08\0\0\0\0\0\0\0\x05"), Kind::TagOrder(1));
-    assert_eq!(kind(b"\x02\x03\x01\x01\x03\x01\x01"), Kind::TagOrder(3));
-    assert_eq!(kind(b"\x01\x03\x02\x01\x01"), Kind::TagSize(3));
-    assert_eq!(kind(b"\x01\x01\x07\0\0\0\0\0\0\0"), Kind::Truncated);
-    assert_eq!(kind(b"\x01\x03\xff\xff\xff\xff\x0f\x01"), Kind::Truncated);
-    assert_eq!(kind(b"\xff\xff\xff\xff\x0f"), Kind::Truncated);
+    assert_eq!(error(b"\x02\x03\x01\x01\x01\x08\0\0\0\0\0\0\0\x05"), at(Kind::TagOrder(1), 11, ""));
+    assert_eq!(error(b"\x02\x03\x01\x01\x03\x01\x01"), at(Kind::TagOrder(3), 11, ""));
+    assert_eq!(error(b"\x01\x03\x02\x01\x01"), at(Kind::TagSize(3), 11, "zkMigrationReady"));
+    assert_eq!(error(b"\x02\x03\x02\x01\x01\x63\x00"), at(Kind::TagSize(3), 11, "zkMigrationReady"));
+    assert_eq!(error(b"\x01\x01\x07\0\0\0\0\0\0\0"), at(Kind::Truncated, 10, "finalizedFeaturesEpoch"));
+    assert_eq!(error(b"\x02\x01\x01\0\x03\x01\x01"), at(Kind::Truncated, 10, "finalizedFeaturesEpoch"));
+    assert_eq!(error(b"\x01\x03\xff\xff\xff\xff\x0f\x01"), at(Kind::Truncated, 14, ""));
+    assert_eq!(error(b"\xff\xff\xff\xff\x0f"), at(Kind::Truncated, 12, ""));
     // Those that nobody knows are skipped.
     assert!(read(b"\x02\x03\x01\x01\x63\x03abc").unwrap().zk_migration_ready);
-    assert_eq!(kind(b"\x02\x63\x03abc\x62\x00"), Kind::TagOrder(0x62));
+    assert_eq!(error(b"\x02\x63\x03abc\x62\x00"), at(Kind::TagOrder(0x62), 13, ""));
+}
+
+#[test]
+fn a_frame_of_empty_elements_does_not_cost_twenty_frames() {
+    // A topic without name and partitions takes three bytes, and in memory sixty-four.
+    let count = 300_000u32;
+    let mut body = vec![];
+    let mut length = count + 1;
+    while length >= 0x80 {
+        body.push(length.to_le_bytes()[0] | 0x80);
+        length >>= 7;
+    }
+    body.push(length.to_le_bytes()[0]);
+    body.extend(b"\x01\x01\x00".repeat(count as usize));
+    body.extend(b"\0\0\0\0\0");
+    let error = ProduceResponse::read(&body.into(), 9).unwrap_err();
+    assert!(matches!(error.kind(), Kind::MemoryExceedsInput(memory) if *memory > 19_000_000), "{error}");
+    assert_eq!((error.offset(), error.field()), (3, "responses"));
+}
+
+#[test]
+fn a_token_is_short_and_shown_by_its_size() {
+    let body = |len: u32| [&len.to_be_bytes()[..], &vec![b'x'; len as usize]].concat();
+    let read = |len| SaslAuthenticateRequest::read(&body(len).into(), 0);
+    assert_eq!(
+        format!("{:?}", read(64 * 1024).unwrap()),
+        "SaslAuthenticateRequest { auth_bytes: Secret(65536 bytes) }"
+    );
+    let error = read(64 * 1024 + 1).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (&Kind::BytesTooLong(65_537), "authBytes"));
+}
+
+#[test]
+fn payload_is_shown_by_its_size() {
+    let mut builder = RecordBatchBuilder::new();
+    let headers = [Header { key: b"secret", value: Some(b"secret") }];
+    let record = NewRecord { timestamp: 5, key: Some(b"secret"), value: Some(b"secret"), headers: &headers };
+    let mut shown = format!("{record:?}{:?}", builder.slot(&record).unwrap());
+    builder.append(&record).unwrap();
+    shown += &format!("{builder:?}");
+    let sealed = builder.seal().unwrap();
+    let records = sealed.stamp(&Stamp::NONE).unwrap();
+    let bytes = records.to_bytes();
+    let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+    let iter = batch.records().unwrap();
+    shown += &format!("{sealed:?}{records:?}{batch:?}{iter:?}{:?}", iter.clone().next().unwrap().unwrap());
+    assert!(!shown.contains("secret") && !shown.contains("115, 101"), "{shown}");
 }
 
 #[test]
@@ -136,7 +196,7 @@ fn batch(damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut builder = RecordBatchBuilder::new();
     let headers = [Header { key: b"h", value: None }];
     builder.append(&NewRecord { timestamp: 5, key: Some(b"key"), value: Some(b"value"), headers: &headers }).unwrap();
-    let mut bytes = builder.seal().stamp(&Stamp::default()).unwrap().to_bytes().to_vec();
+    let mut bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes().to_vec();
     damage(&mut bytes);
     bytes
 }
@@ -185,6 +245,7 @@ fn batch_headers_that_lie() {
     assert_eq!(kind(&mended(57, b"\0\0\0\0")), Some(Kind::TrailingBytes(18)), "a record that nobody counted");
     assert_eq!(kind(&mended(22, b"\x03")), Some(Kind::Compressed));
     assert_eq!(kind(&mended(0, b"\x7f\xff\xff\xff\xff\xff\xff\xff")), None, "the highest offset there is");
+    assert_eq!(first_error(&batch(put(16, b"\x01"))).unwrap().offset(), 16);
     // A last offset beyond the count is what compaction leaves.
     assert_eq!(kind(&mended(23, b"\0\0\x01\0")), None);
 }
@@ -227,6 +288,8 @@ fn records_that_lie() {
     assert_eq!(of(b"\x10\0\0\0\x01\x01\x02\x01\x01"), at(Kind::UnexpectedNull, ".headers[0]"));
     assert_eq!(of(b"\x10\0\0\0\x01\x01\x02\x00\x02"), at(Kind::Truncated, ".headers[0]"));
     assert_eq!(of(b"\x14\0\0\xff\xff\xff\xff\x1f\x01\x01\0"), at(Kind::VarintTooLong, ".offsetDelta"));
+    assert_eq!(of(b"\x0c\0\0\x01\x01\x01\0"), at(Kind::OffsetDelta(-1), ".offsetDelta"));
+    assert_eq!(of(b"\x0c\0\0\x02\x01\x01\0"), at(Kind::OffsetDelta(1), ".offsetDelta"), "beyond the last");
     // The base timestamp is 5: the largest delta leads beyond 64 bits.
     assert_eq!(
         of(b"\x1e\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\x01\x01\0"),
@@ -243,7 +306,29 @@ fn an_error_in_a_record_says_where_in_the_body() {
         mend(bytes);
     });
     let error = first_error(&bytes).unwrap();
-    assert_eq!(error.to_string(), "RecordBatch v2: the input ends inside this value, at byte 5, in records[0].key");
+    assert_eq!(
+        error.to_string(),
+        "RecordBatch body v2: the input ends inside this value, at byte 5, in records[0].key"
+    );
+}
+
+#[test]
+fn offsets_ascend() {
+    let two = |first: u8, second: u8| {
+        let bytes = batch(|bytes| {
+            bytes.truncate(BATCH_HEADER_BYTES);
+            bytes[23..27].copy_from_slice(&9i32.to_be_bytes());
+            bytes[57..61].copy_from_slice(&2i32.to_be_bytes());
+            bytes.extend_from_slice(&[12, 0, 0, first << 1, 1, 1, 0, 12, 0, 0, second << 1, 1, 1, 0]);
+            mend(bytes);
+        });
+        first_error(&bytes).map(|error| (error.kind().clone(), error.field().to_owned()))
+    };
+    assert_eq!(two(0, 1), None);
+    assert_eq!(two(3, 9), None, "with the gaps of compaction");
+    assert_eq!(two(3, 3), Some((Kind::OffsetDelta(3), "records[1].offsetDelta".to_owned())));
+    assert_eq!(two(3, 2), Some((Kind::OffsetDelta(2), "records[1].offsetDelta".to_owned())));
+    assert_eq!(two(3, 10), Some((Kind::OffsetDelta(10), "records[1].offsetDelta".to_owned())));
 }
 
 #[test]
@@ -254,7 +339,7 @@ fn timestamps_forty_days_and_all_of_time_apart() {
         builder.append(&NewRecord { timestamp, ..Default::default() }).unwrap();
     }
     assert_eq!(builder.max_timestamp(), 1_700_000_000_000 + days);
-    let bytes = builder.seal().stamp(&Stamp::default()).unwrap().to_bytes();
+    let bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
     let timestamps: Vec<_> =
         RecordBatch::parse(&bytes).unwrap().0.records().unwrap().map(|record| record.unwrap().timestamp).collect();
     assert_eq!(timestamps, [1_700_000_000_000, 1_700_000_000_000 - days, 1_700_000_000_000 + days, 0]);

@@ -4,7 +4,8 @@ mod arbitrary;
 
 use bytes::Bytes;
 use kurier_protocol::record_batch::{
-    Attributes, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder, Segment, Stamp,
+    Attributes, Batches, Header, NewRecord, ProducerEpoch, ProducerId, RecordBatch, RecordBatchBuilder, Segment,
+    Sequence, Stamp,
 };
 use kurier_protocol::{APIS, ParseErrorKind};
 use proptest::collection::vec;
@@ -101,30 +102,33 @@ proptest! {
                 value: record.value.as_deref(),
                 headers: &headers,
             };
-            let measured = builder.measure(&record).unwrap();
-            let (before, growth) = (builder.body_bytes(), builder.growth(&measured));
+            let before = builder.body_bytes();
+            let slot = builder.slot(&record).unwrap();
+            let (record_bytes, growth) = (slot.record_bytes(), slot.growth());
             let mut grown = 0;
-            builder.push(&measured, |size| {
+            slot.fill(|size| {
                 grown += size;
                 Counted(Vec::with_capacity(size))
             });
             capacity += grown;
             prop_assert_eq!(grown, growth, "a builder takes the memory that it announced");
-            prop_assert_eq!(builder.body_bytes(), before + measured.record_bytes());
+            prop_assert_eq!(builder.body_bytes(), before + record_bytes);
             prop_assert_eq!(builder.record_count(), i32::try_from(index + 1).unwrap());
         }
-        let sealed = builder.seal();
+        let sealed = builder.seal().unwrap();
         prop_assert!(sealed.body_bytes() <= capacity);
         prop_assert!(sealed.body().iter().all(|segment| segment.len() <= 65_536));
 
-        let stamp = Stamp { producer_id, producer_epoch, base_sequence, transactional };
+        let who = (ProducerId(producer_id), ProducerEpoch(producer_epoch), Sequence(base_sequence));
+        let stamp = Stamp::idempotent(who.0, who.1, who.2);
+        let stamp = if transactional { stamp.in_transaction() } else { stamp };
         let wire = sealed.stamp(&stamp).unwrap();
         prop_assert_eq!(&sealed.stamp(&stamp).unwrap(), &wire, "the same stamp, the same bytes");
         let bytes = wire.to_bytes();
         let (batch, rest) = RecordBatch::parse(&bytes).unwrap();
         prop_assert!(rest.is_empty());
         let header = batch.header();
-        prop_assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (producer_id, producer_epoch, base_sequence));
+        prop_assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), who);
         prop_assert_eq!(header.attributes, Attributes(if transactional { 0x10 } else { 0 }));
         prop_assert_eq!(header.base_timestamp, records[0].timestamp);
         prop_assert_eq!(header.max_timestamp, records.iter().map(|record| record.timestamp).max().unwrap());
@@ -147,7 +151,7 @@ proptest! {
             for record in records {
                 builder.append(&NewRecord { timestamp: record.timestamp, value: record.value.as_deref(), ..Default::default() }).unwrap();
             }
-            wire.extend_from_slice(&builder.seal().stamp(&Stamp::default()).unwrap().to_bytes());
+            wire.extend_from_slice(&builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes());
         }
         let counts = Batches::new(&wire).map(|batch| usize::try_from(batch.unwrap().header().record_count).unwrap());
         let counts: Vec<_> = counts.collect();
@@ -159,6 +163,7 @@ proptest! {
         prop_assert_eq!(read.len(), sets.len());
         let error = read.last().unwrap().as_ref().unwrap_err();
         prop_assert_eq!(error.kind(), &ParseErrorKind::Truncated);
+        prop_assert!(error.field().starts_with(&format!("[{}].", sets.len() - 1)), "{}", error);
         prop_assert!(read[..sets.len() - 1].iter().all(Result::is_ok));
     }
 }

@@ -15,11 +15,15 @@ pub(crate) use pure::Zstd;
 #[cfg(feature = "zstd")]
 pub(crate) use reference::Zstd;
 
+use kurier_protocol::CompressionType;
+
 use crate::error::CompressError;
-use crate::types::CompressionType;
 
 /// The largest window that a reader accepts, as a power of two.
 const WINDOW_LOG_MAX: u32 = 23;
+
+/// From this level on the libraries would take larger windows, which not every reader accepts; they are held to it.
+const LARGE_WINDOWS_FROM_LEVEL: i32 = 20;
 
 fn compress_error(reason: impl ToString) -> CompressError {
     CompressError { codec: CompressionType::Zstd, reason: reason.to_string() }

@@ -1,17 +1,18 @@
-//! By structured-zstd. Its context cannot leave its thread, so each thread keeps one, of the level it last used.
+//! By structured-zstd. Its encoder cannot leave its thread, so each thread keeps one a level.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
+use kurier_protocol::CompressionType;
 use structured_zstd::decoding::{FrameDecoder, StreamingDecoder};
-use structured_zstd::encoding::{CompressionContext, CompressionLevel};
+use structured_zstd::encoding::{CompressionContext, CompressionLevel, CompressionParameters};
 
-use super::{WINDOW_LOG_MAX, compress_error};
+use super::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
 use crate::error::{CompressError, DecompressError};
-use crate::types::CompressionType;
 use crate::{Codec, limited};
 
 thread_local! {
-    static ENCODER: RefCell<Option<(i32, CompressionContext)>> = const { RefCell::new(None) };
+    static ENCODERS: RefCell<BTreeMap<i32, CompressionContext>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 #[derive(Debug)]
@@ -23,18 +24,31 @@ impl Zstd {
     pub(crate) fn new(level: i32) -> Self {
         Self { level }
     }
+
+    fn encoder(&self) -> Result<CompressionContext, CompressError> {
+        let level = CompressionLevel::from_level(self.level);
+        let mut encoder = CompressionContext::new(level);
+        if self.level >= LARGE_WINDOWS_FROM_LEVEL {
+            let parameters = CompressionParameters::builder(level).window_log(WINDOW_LOG_MAX).build();
+            encoder.set_parameters(&parameters.map_err(compress_error)?).map_err(compress_error)?;
+        }
+        Ok(encoder)
+    }
 }
 
 impl Codec for Zstd {
+    fn kind(&self) -> CompressionType {
+        CompressionType::Zstd
+    }
+
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
-        ENCODER.with_borrow_mut(|kept| {
-            let fresh = || (self.level, CompressionContext::new(CompressionLevel::from_level(self.level)));
-            let (level, mut encoder) = kept.take().filter(|(level, _)| *level == self.level).unwrap_or_else(fresh);
-            write_frame(&mut encoder, input, output).map_err(compress_error)?;
-            // A context that failed stays failed, and is not kept.
-            *kept = Some((level, encoder));
-            Ok(())
-        })
+        // A thread that is ending has no encoders any more.
+        let kept = ENCODERS.try_with(|encoders| encoders.borrow_mut().remove(&self.level)).ok().flatten();
+        let mut encoder = kept.map_or_else(|| self.encoder(), Ok)?;
+        write_frame(&mut encoder, input, output).map_err(compress_error)?;
+        // An encoder that failed stays failed, and does not come here.
+        let _ = ENCODERS.try_with(|encoders| encoders.borrow_mut().insert(self.level, encoder));
+        Ok(())
     }
 
     fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io::Write;
 
+use kurier_protocol::CompressionType;
 use zstd::stream::{read, write};
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, ResetDirective, get_error_name};
 
-use super::{WINDOW_LOG_MAX, compress_error};
+use super::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
 use crate::error::{CompressError, DecompressError};
-use crate::types::CompressionType;
 use crate::{Codec, limited};
 
 pub(crate) struct Zstd {
@@ -31,11 +31,18 @@ impl fmt::Debug for Zstd {
 }
 
 impl Codec for Zstd {
+    fn kind(&self) -> CompressionType {
+        CompressionType::Zstd
+    }
+
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
         let failed = |code| compress_error(get_error_name(code));
         let encoder = self.encoder.get_or_insert_with(CCtx::create);
         encoder.reset(ResetDirective::SessionOnly).map_err(failed)?;
         encoder.set_parameter(CParameter::CompressionLevel(self.level)).map_err(failed)?;
+        if self.level >= LARGE_WINDOWS_FROM_LEVEL {
+            encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX)).map_err(failed)?;
+        }
         // The tables are sized by it, and a small batch would drown in those for a large one.
         let len = input.iter().map(|chunk| chunk.len() as u64).sum();
         encoder.set_pledged_src_size(Some(len)).map_err(failed)?;

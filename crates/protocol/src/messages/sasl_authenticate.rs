@@ -1,15 +1,14 @@
 //! SaslAuthenticate (key 36): carries the tokens of a SASL exchange (KIP-152).
 
-use bytes::Bytes;
-
 use crate::error_code::ErrorCode;
 use crate::schema::messages;
+use crate::secret::Secret;
 
 messages! {
     /// The client's next token. It may hold secrets.
     request SaslAuthenticateRequest (key 36, versions 0..=2, flexible 2..) -> SaslAuthenticateResponse {
         /// In the form of the mechanism.
-        0.. auth_bytes: Bytes,
+        0.. auth_bytes: Secret,
     }
 
     /// The broker's next token.
@@ -19,7 +18,7 @@ messages! {
         /// The same in words.
         0.. error_message: Option<String>,
         /// In the form of the mechanism.
-        0.. auth_bytes: Bytes,
+        0.. auth_bytes: Secret,
         /// Milliseconds after which the client must authenticate again, 0 for never (KIP-368).
         1.. [ignorable] session_lifetime_ms: i64,
     }

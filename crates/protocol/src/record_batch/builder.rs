@@ -4,10 +4,13 @@
 //! or grown: growing one buffer to 1 MiB by copying costs half as much again a record. Segments come from the caller, so
 //! that it can count their memory, and get it back when the last reference to them goes.
 
+use std::fmt;
+
 use bytes::Bytes;
 
-use super::{Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, Header};
-use crate::error::{EncodeError, EncodeErrorKind, Step};
+use super::{Attributes, BATCH_HEADER_BYTES, BatchHeader, Header, Size, Stamp, refuse};
+use crate::compression_type::CompressionType;
+use crate::error::{EncodeError, EncodeErrorKind};
 use crate::put::Put;
 use crate::records::Records;
 use crate::varint::{put_varlong, varlong_len};
@@ -19,7 +22,15 @@ const FIRST_SEGMENT_BYTES: usize = 1024;
 const LARGEST_SEGMENT_BYTES: usize = 64 * 1024;
 
 /// A record to be appended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use kurier_protocol::record_batch::NewRecord;
+///
+/// let record = NewRecord { timestamp: 1_700_000_000_000, key: Some(b"k"), value: Some(b"v"), headers: &[] };
+/// let deletion = NewRecord { value: None, ..record };
+/// assert_ne!(record, deletion);
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct NewRecord<'a> {
     /// Milliseconds since 1970.
     pub timestamp: i64,
@@ -31,9 +42,61 @@ pub struct NewRecord<'a> {
     pub headers: &'a [Header<'a>],
 }
 
+impl fmt::Debug for NewRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRecord")
+            .field("timestamp", &self.timestamp)
+            .field("key", &Size(self.key))
+            .field("value", &Size(self.value))
+            .field("headers", &self.headers)
+            .finish()
+    }
+}
+
 /// A piece of memory that a builder fills and then shares.
 ///
-/// `Vec<u8>` is one. A producer that counts its memory wraps a vector together with what it must give back.
+/// `Vec<u8>` is one. A producer that counts its memory wraps a vector together with what it must give back:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use kurier_protocol::record_batch::{NewRecord, RecordBatchBuilder, Segment};
+///
+/// /// Gives its bytes back when the last reference to them goes.
+/// struct Counted(Vec<u8>, Arc<AtomicUsize>);
+///
+/// impl AsRef<[u8]> for Counted {
+///     fn as_ref(&self) -> &[u8] {
+///         &self.0
+///     }
+/// }
+///
+/// impl Segment for Counted {
+///     fn buffer(&mut self) -> &mut Vec<u8> {
+///         &mut self.0
+///     }
+/// }
+///
+/// impl Drop for Counted {
+///     fn drop(&mut self) {
+///         self.1.fetch_add(self.0.capacity(), Ordering::Relaxed);
+///     }
+/// }
+///
+/// let free = Arc::new(AtomicUsize::new(10_000));
+/// let mut builder = RecordBatchBuilder::default();
+/// let slot = builder.slot(&NewRecord { value: Some(&[7; 2000]), ..Default::default() })?;
+/// assert_eq!(slot.growth(), 1024 + 2048, "two segments, to be taken from what is free");
+/// free.fetch_sub(slot.growth(), Ordering::Relaxed);
+/// slot.fill(|size| Counted(Vec::with_capacity(size), Arc::clone(&free)));
+///
+/// let sealed = builder.seal().unwrap();
+/// assert_eq!(free.load(Ordering::Relaxed), 10_000 - 3072);
+/// drop(sealed);
+/// assert_eq!(free.load(Ordering::Relaxed), 10_000);
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 pub trait Segment: AsRef<[u8]> + Send + 'static {
     /// The vector to fill. It has the capacity that the builder asked for, and the builder never exceeds it.
     fn buffer(&mut self) -> &mut Vec<u8>;
@@ -54,7 +117,7 @@ impl Segment for Vec<u8> {
 /// builder.append(&NewRecord { timestamp: 1_700_000_000_000, value: Some(b"first"), ..Default::default() })?;
 /// builder.append(&NewRecord { timestamp: 1_700_000_000_007, key: Some(b"k"), ..Default::default() })?;
 ///
-/// let records = builder.seal().stamp(&Stamp::default())?;
+/// let records = builder.seal().expect("it is not empty").stamp(&Stamp::NONE)?;
 /// let bytes = records.to_bytes();
 /// let (batch, rest) = RecordBatch::parse(&bytes).unwrap();
 /// assert!(rest.is_empty());
@@ -62,12 +125,11 @@ impl Segment for Vec<u8> {
 /// assert_eq!(values, [Some(&b"first"[..]), None]);
 /// # Ok::<(), kurier_protocol::EncodeError>(())
 /// ```
-#[derive(Debug)]
 pub struct RecordBatchBuilder<S = Vec<u8>> {
     segments: Vec<S>,
     /// How much more the last segment takes.
     room: usize,
-    len: usize,
+    body_bytes: usize,
     record_count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -75,25 +137,14 @@ pub struct RecordBatchBuilder<S = Vec<u8>> {
 
 impl<S> Default for RecordBatchBuilder<S> {
     fn default() -> Self {
-        Self { segments: Vec::new(), room: 0, len: 0, record_count: 0, base_timestamp: 0, max_timestamp: 0 }
+        Self { segments: Vec::new(), room: 0, body_bytes: 0, record_count: 0, base_timestamp: 0, max_timestamp: 0 }
     }
 }
 
-/// A record with the lengths that it will have as the next one of its builder.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured<'a> {
-    record: NewRecord<'a>,
-    timestamp_delta: i64,
-    /// Of the record without its own length.
-    content_len: i64,
-    len: usize,
-}
-
-impl Measured<'_> {
-    /// How many bytes the record takes.
-    #[must_use]
-    pub fn record_bytes(&self) -> usize {
-        self.len
+impl<S> fmt::Debug for RecordBatchBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { body_bytes, record_count, .. } = self;
+        write!(f, "RecordBatchBuilder({record_count} records, {body_bytes} bytes)")
     }
 }
 
@@ -107,11 +158,12 @@ impl RecordBatchBuilder {
     /// Appends a record and returns how many bytes it takes.
     ///
     /// # Errors
-    /// As [`measure`](Self::measure).
+    /// As [`slot`](Self::slot).
     pub fn append(&mut self, record: &NewRecord<'_>) -> Result<usize, EncodeError> {
-        let measured = self.measure(record)?;
-        self.push(&measured, Vec::with_capacity);
-        Ok(measured.len)
+        let slot = self.slot(record)?;
+        let record_bytes = slot.record_bytes();
+        slot.fill(Vec::with_capacity);
+        Ok(record_bytes)
     }
 }
 
@@ -119,7 +171,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
     /// How many bytes the records take so far, without the batch's header.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        self.len
+        self.body_bytes
     }
 
     /// How many records it has.
@@ -140,11 +192,11 @@ impl<S: Segment> RecordBatchBuilder<S> {
         self.max_timestamp
     }
 
-    /// Computes how a record would stand as the next of this batch.
+    /// The place that a record would have as the next of this batch; it is appended when the slot is filled.
     ///
     /// # Errors
     /// When a length, or with it the batch's, is above 2,147,483,647, or its timestamp is too far from the first one's.
-    pub fn measure<'a>(&self, record: &NewRecord<'a>) -> Result<Measured<'a>, EncodeError> {
+    pub fn slot<'b, 'r>(&'b mut self, record: &NewRecord<'r>) -> Result<Slot<'b, 'r, S>, EncodeError> {
         let timestamp_delta = if self.record_count == 0 {
             0
         } else {
@@ -158,17 +210,54 @@ impl<S: Segment> RecordBatchBuilder<S> {
             content += bytes_len(Some(header.key), "headers")? + bytes_len(header.value, "headers")?;
         }
         let content_len = length(content, "record")?;
-        let len = varlong_len(content_len) + content;
-        length(self.len + len + BATCH_HEADER_BYTES, "batch")?;
-        Ok(Measured { record: *record, timestamp_delta, content_len, len })
+        let record_bytes = varlong_len(content_len) + content;
+        length(self.body_bytes + record_bytes + BATCH_HEADER_BYTES, "batch")?;
+        Ok(Slot { builder: self, record: *record, timestamp_delta, content_len, record_bytes })
     }
 
-    /// How many bytes of new segments a record would take; 0 if it fits into the last one.
+    /// Closes the batch; `None` if it has no record, for Kafka knows no empty batch from a producer.
     #[must_use]
-    pub fn growth(&self, measured: &Measured<'_>) -> usize {
-        let mut missing = measured.len.saturating_sub(self.room);
+    pub fn seal(self) -> Option<SealedBatch> {
+        if self.is_empty() {
+            return None;
+        }
+        Some(SealedBatch {
+            body: self.segments.into_iter().map(Bytes::from_owner).collect(),
+            body_bytes: self.body_bytes,
+            record_count: self.record_count,
+            base_timestamp: self.base_timestamp,
+            max_timestamp: self.max_timestamp,
+            compression_type: CompressionType::None,
+        })
+    }
+}
+
+/// The place of the next record of a builder. Dropped, it appends nothing.
+///
+/// See [`Segment`] for an example.
+#[derive(Debug)]
+pub struct Slot<'b, 'r, S = Vec<u8>> {
+    builder: &'b mut RecordBatchBuilder<S>,
+    record: NewRecord<'r>,
+    timestamp_delta: i64,
+    /// Of the record without its own length.
+    content_len: i64,
+    record_bytes: usize,
+}
+
+impl<S: Segment> Slot<'_, '_, S> {
+    /// How many bytes the record takes.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
+    /// How many bytes of new segments the record needs; 0 if it fits into the last one.
+    #[must_use]
+    pub fn growth(&self) -> usize {
+        let mut missing = self.record_bytes.saturating_sub(self.builder.room);
         let mut growth = 0;
-        let mut index = self.segments.len();
+        let mut index = self.builder.segments.len();
         while missing > 0 {
             let size = segment_bytes(index);
             growth += size;
@@ -178,46 +267,31 @@ impl<S: Segment> RecordBatchBuilder<S> {
         growth
     }
 
-    /// Appends a record that this batch has measured, no other record having come between.
-    ///
-    /// `segment` is called with the size of each segment that is needed, in all with what [`growth`](Self::growth)
-    /// says.
+    /// Appends the record. `segment` is called with the size of each segment that is needed, in all with what
+    /// [`growth`](Self::growth) says.
     ///
     /// # Panics
     /// When a segment has less capacity than was asked for.
-    pub fn push(&mut self, measured: &Measured<'_>, segment: impl FnMut(usize) -> S) {
-        let Measured { record, timestamp_delta, content_len, len } = measured;
-        if self.record_count == 0 {
-            self.base_timestamp = record.timestamp;
-            self.max_timestamp = record.timestamp;
+    pub fn fill(self, segment: impl FnMut(usize) -> S) {
+        let Self { builder, record, timestamp_delta, content_len, record_bytes } = self;
+        let offset_delta = builder.record_count;
+        if builder.record_count == 0 {
+            builder.base_timestamp = record.timestamp;
+            builder.max_timestamp = record.timestamp;
         }
-        let offset_delta = self.record_count;
-        match self.segments.last_mut() {
-            Some(last) if *len <= self.room => {
-                put_record(record, *timestamp_delta, offset_delta, *content_len, last.buffer());
-                self.room -= len;
+        match builder.segments.last_mut() {
+            Some(last) if record_bytes <= builder.room => {
+                put_record(&record, timestamp_delta, offset_delta, content_len, last.buffer());
+                builder.room -= record_bytes;
             }
             _ => {
-                let mut straddle = Straddle { segments: &mut self.segments, room: &mut self.room, segment };
-                put_record(record, *timestamp_delta, offset_delta, *content_len, &mut straddle);
+                let mut straddle = Straddle { segments: &mut builder.segments, room: &mut builder.room, segment };
+                put_record(&record, timestamp_delta, offset_delta, content_len, &mut straddle);
             }
         }
-        self.len += len;
-        self.record_count += 1;
-        self.max_timestamp = self.max_timestamp.max(record.timestamp);
-    }
-
-    /// Closes the batch.
-    #[must_use]
-    pub fn seal(self) -> SealedBatch {
-        SealedBatch {
-            body: self.segments.into_iter().map(Bytes::from_owner).collect(),
-            body_len: self.len,
-            record_count: self.record_count,
-            base_timestamp: self.base_timestamp,
-            max_timestamp: self.max_timestamp,
-            attributes: Attributes::default(),
-        }
+        builder.body_bytes += record_bytes;
+        builder.record_count += 1;
+        builder.max_timestamp = builder.max_timestamp.max(record.timestamp);
     }
 }
 
@@ -263,7 +337,7 @@ fn put_record(record: &NewRecord<'_>, timestamp_delta: i64, offset_delta: i32, c
     put_varlong(offset_delta.into(), out);
     put_bytes(record.key, out);
     put_bytes(record.value, out);
-    put_varlong(measured_length(record.headers.len()), out);
+    put_varlong(fitting_length(record.headers.len()), out);
     for header in record.headers {
         put_bytes(Some(header.key), out);
         put_bytes(header.value, out);
@@ -275,14 +349,14 @@ fn put_bytes(bytes: Option<&[u8]>, out: &mut impl Put) {
     match bytes {
         None => put_varlong(-1, out),
         Some(bytes) => {
-            put_varlong(measured_length(bytes.len()), out);
+            put_varlong(fitting_length(bytes.len()), out);
             out.put_slice(bytes);
         }
     }
 }
 
-/// A length that [`RecordBatchBuilder::measure`] has found to fit.
-fn measured_length(len: usize) -> i64 {
+/// A length that [`RecordBatchBuilder::slot`] has found to fit.
+fn fitting_length(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
@@ -299,25 +373,34 @@ fn length(len: usize, field: &'static str) -> Result<i64, EncodeError> {
     i32::try_from(len).map(i64::from).map_err(|_| refuse(EncodeErrorKind::TooLong(len), field))
 }
 
-fn refuse(kind: EncodeErrorKind, field: &'static str) -> EncodeError {
-    EncodeError::new(kind).inside(Step::Field(field)).of("RecordBatch", super::MAGIC.into())
-}
-
 /// A closed batch that has yet to learn under which producer id, epoch and sequence it goes out.
 ///
 /// A clone shares the records' bytes.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use kurier_protocol::record_batch::{NewRecord, ProducerEpoch, ProducerId, RecordBatchBuilder, Sequence, Stamp};
+///
+/// let mut builder = RecordBatchBuilder::new();
+/// builder.append(&NewRecord { value: Some(b"v"), ..Default::default() })?;
+/// let sealed = builder.seal().unwrap();
+/// assert_eq!((sealed.record_count(), sealed.body_bytes()), (1, 8));
+///
+/// let stamp = Stamp::idempotent(ProducerId(7), ProducerEpoch(0), Sequence::FIRST);
+/// assert_eq!(sealed.stamp(&stamp)?, sealed.stamp(&stamp)?, "the same stamp, the same bytes");
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
+#[derive(Clone)]
 pub struct SealedBatch {
     body: Vec<Bytes>,
-    body_len: usize,
+    body_bytes: usize,
     record_count: i32,
     base_timestamp: i64,
     max_timestamp: i64,
-    attributes: Attributes,
+    compression_type: CompressionType,
 }
 
 impl SealedBatch {
-    /// The records, encoded, as chunks in order.
+    /// The records, encoded and perhaps compressed, as chunks in order.
     #[must_use]
     pub fn body(&self) -> &[Bytes] {
         &self.body
@@ -326,10 +409,10 @@ impl SealedBatch {
     /// How many bytes the body has.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
-        self.body_len
+        self.body_bytes
     }
 
-    /// How many records.
+    /// How many records; at least one.
     #[must_use]
     pub fn record_count(&self) -> i32 {
         self.record_count
@@ -347,62 +430,45 @@ impl SealedBatch {
         self.max_timestamp
     }
 
-    /// The codec's id, 0 while the body is not compressed.
+    /// By which codec the body is compressed.
     #[must_use]
-    pub fn codec(&self) -> u8 {
-        self.attributes.codec()
+    pub fn compression_type(&self) -> CompressionType {
+        self.compression_type
     }
 
-    /// The same batch with its body compressed: `body` is what the codec of this id made of [`body`](Self::body).
+    /// The same batch with another body: what the codec made of [`body`](Self::body).
     #[must_use]
-    pub fn compressed(self, codec: u8, body: Vec<Bytes>) -> Self {
-        let body_len = body.iter().map(Bytes::len).sum();
-        Self { body, body_len, attributes: self.attributes.with_codec(codec), ..self }
+    pub fn with_compressed_body(self, compression_type: CompressionType, body: Vec<Bytes>) -> Self {
+        let body_bytes = body.iter().map(Bytes::len).sum();
+        Self { body, body_bytes, compression_type, ..self }
     }
 
     /// The batch as it goes out. The same stamp gives the same bytes.
     ///
     /// # Errors
-    /// When the body is above 2,147,483,647 bytes.
+    /// When the body is too long for a batch's length, which is at most 2,147,483,647.
     pub fn stamp(&self, stamp: &Stamp) -> Result<Records, EncodeError> {
         let header = BatchHeader {
             base_offset: 0,
             partition_leader_epoch: -1,
-            attributes: self.attributes.with_transactional(stamp.transactional),
+            attributes: Attributes::default()
+                .with_compression_type(self.compression_type)
+                .with_transactional(stamp.is_transactional()),
             last_offset_delta: self.record_count - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
-            producer_id: stamp.producer_id,
-            producer_epoch: stamp.producer_epoch,
-            base_sequence: stamp.base_sequence,
+            producer_id: stamp.producer_id(),
+            producer_epoch: stamp.producer_epoch(),
+            base_sequence: stamp.base_sequence(),
             record_count: self.record_count,
         };
-        let len = BATCH_HEADER_BYTES - BEFORE_LENGTH_ENDS + self.body_len;
-        let len = i32::try_from(len).map_err(|_| refuse(EncodeErrorKind::TooLong(len), "batch"))?;
-        let mut bytes = Vec::with_capacity(BATCH_HEADER_BYTES);
-        header.write(len, self.body.iter().map(AsRef::as_ref), &mut bytes);
-        let mut chunks = Vec::with_capacity(1 + self.body.len());
-        chunks.push(bytes.into());
-        chunks.extend_from_slice(&self.body);
-        Ok(chunks.into())
+        header.with_body(self.body.clone())
     }
 }
 
-/// Under which producer id, epoch and sequence a batch goes out. The default is without idempotence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// -1 without idempotence.
-    pub producer_id: i64,
-    /// -1 without idempotence.
-    pub producer_epoch: i16,
-    /// The first record's sequence; -1 without idempotence.
-    pub base_sequence: i32,
-    /// Whether the batch belongs to a transaction.
-    pub transactional: bool,
-}
-
-impl Default for Stamp {
-    fn default() -> Self {
-        Self { producer_id: -1, producer_epoch: -1, base_sequence: -1, transactional: false }
+impl fmt::Debug for SealedBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { body_bytes, record_count, compression_type, .. } = self;
+        write!(f, "SealedBatch({record_count} records, {body_bytes} bytes, {compression_type})")
     }
 }

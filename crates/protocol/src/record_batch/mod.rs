@@ -22,26 +22,29 @@
 //! key, value, and a count of headers, each a key and a value. A length of -1 is null.
 //!
 //! [`RecordBatchBuilder`] encodes records in place into segments; [`SealedBatch`] is the closed body, which a
-//! [`Stamp`] turns into [`Records`](crate::Records) for the wire. [`RecordBatch`] reads, lazily, over borrowed bytes.
+//! [`Stamp`] turns into [`Records`] for the wire. [`RecordBatch`] reads, lazily, over borrowed bytes.
 
 mod builder;
 mod parser;
+mod stamp;
 
-pub use builder::{Measured, NewRecord, RecordBatchBuilder, SealedBatch, Segment, Stamp};
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use builder::{NewRecord, RecordBatchBuilder, SealedBatch, Segment, Slot};
 pub use parser::{Batches, ControlType, Headers, Record, RecordBatch, RecordIter};
+pub use stamp::{ProducerEpoch, ProducerId, Sequence, Stamp};
 
-use crate::error::ParseErrorKind;
-use crate::put::Put;
-use crate::wire::{Parsed, fail};
+use crate::compression_type::CompressionType;
+use crate::error::{EncodeError, EncodeErrorKind, Step};
+use crate::records::Records;
 
 /// How many bytes stand before a batch's records.
 pub const BATCH_HEADER_BYTES: usize = 61;
 
 /// What the batch length does not count: the base offset and itself.
 const BEFORE_LENGTH_ENDS: usize = 12;
-
-/// The header bytes that the checksum covers.
-const CHECKED_HEADER_BYTES: usize = 40;
 
 /// The magic that this crate reads and writes.
 const MAGIC: i8 = 2;
@@ -50,7 +53,15 @@ const MAGIC: i8 = 2;
 const RECORD_MIN_BYTES: usize = 7;
 
 /// A header of a record. Kafka means keys to be UTF-8 but does not check, and neither does this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use kurier_protocol::record_batch::{Header, NewRecord};
+///
+/// let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"trace", value: None }];
+/// let record = NewRecord { headers: &headers, ..Default::default() };
+/// assert_eq!(format!("{:?}", record.headers[0]), "Header { key: 5 bytes, value: 4 bytes }");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
     /// May be empty, and may repeat.
     pub key: &'a [u8],
@@ -58,7 +69,34 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("key", &Size(Some(self.key))).field("value", &Size(self.value)).finish()
+    }
+}
+
+/// Shows payload by its size, for it has no place in logs.
+struct Size<'a>(Option<&'a [u8]>);
+
+impl fmt::Debug for Size<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("null"),
+            Some(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
 /// The bits of a batch that say how to take it.
+///
+/// ```
+/// use kurier_protocol::CompressionType;
+/// use kurier_protocol::record_batch::Attributes;
+///
+/// let attributes = Attributes(0x14);
+/// assert_eq!(attributes.compression_type(), Some(CompressionType::Zstd));
+/// assert!(attributes.is_transactional() && !attributes.is_control());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(pub i16);
 
@@ -68,22 +106,34 @@ impl Attributes {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
 
-    /// The codec's id: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; 5 to 7 are not in use.
+    /// The codec's id; 5 to 7 are not in use.
     #[must_use]
-    pub fn codec(self) -> u8 {
+    pub fn codec_id(self) -> u8 {
         (self.0 & Self::CODEC).to_be_bytes()[1]
     }
 
-    /// These attributes with another codec; of its id the lowest three bits count.
+    /// The codec, if its id is in use.
     #[must_use]
-    pub fn with_codec(self, id: u8) -> Self {
-        Self((self.0 & !Self::CODEC) | (i16::from(id) & Self::CODEC))
+    pub fn compression_type(self) -> Option<CompressionType> {
+        CompressionType::from_id(self.codec_id())
+    }
+
+    /// These attributes with another codec.
+    #[must_use]
+    pub fn with_compression_type(self, kind: CompressionType) -> Self {
+        Self((self.0 & !Self::CODEC) | i16::from(kind.id()))
     }
 
     /// Whether all records have the time of their append, and not their own.
     #[must_use]
     pub fn is_log_append_time(self) -> bool {
         self.0 & Self::LOG_APPEND_TIME != 0
+    }
+
+    /// These attributes, with the records' own times or with that of their append.
+    #[must_use]
+    pub fn with_log_append_time(self, is_log_append_time: bool) -> Self {
+        self.with(Self::LOG_APPEND_TIME, is_log_append_time)
     }
 
     /// Whether the batch belongs to a transaction.
@@ -94,8 +144,8 @@ impl Attributes {
 
     /// These attributes, in or out of a transaction.
     #[must_use]
-    pub fn with_transactional(self, transactional: bool) -> Self {
-        Self(if transactional { self.0 | Self::TRANSACTIONAL } else { self.0 & !Self::TRANSACTIONAL })
+    pub fn with_transactional(self, is_transactional: bool) -> Self {
+        self.with(Self::TRANSACTIONAL, is_transactional)
     }
 
     /// Whether the batch holds a broker's marker instead of records for people.
@@ -103,9 +153,41 @@ impl Attributes {
     pub fn is_control(self) -> bool {
         self.0 & Self::CONTROL != 0
     }
+
+    /// These attributes, for a marker or for records.
+    #[must_use]
+    pub fn with_control(self, is_control: bool) -> Self {
+        self.with(Self::CONTROL, is_control)
+    }
+
+    fn with(self, bit: i16, is_set: bool) -> Self {
+        Self(if is_set { self.0 | bit } else { self.0 & !bit })
+    }
 }
 
 /// All of a batch's header but length, magic and checksum.
+///
+/// ```
+/// use bytes::Bytes;
+/// use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
+///
+/// let mut builder = RecordBatchBuilder::new();
+/// builder.append(&NewRecord { value: Some(b"v"), ..Default::default() })?;
+/// let sent = builder.seal().unwrap().stamp(&Stamp::NONE)?.to_bytes();
+/// let (batch, _) = RecordBatch::parse(&sent).unwrap();
+///
+/// // A broker gives the batch its place, and on a topic of LogAppendTime its time.
+/// let mut header = *batch.header();
+/// header.base_offset = 42;
+/// header.attributes = header.attributes.with_log_append_time(true);
+/// header.max_timestamp = 1_700_000_000_000;
+/// let kept = header.with_body(vec![Bytes::copy_from_slice(batch.body())])?.to_bytes();
+///
+/// let (batch, _) = RecordBatch::parse(&kept).unwrap();
+/// let record = batch.records().unwrap().next().unwrap().unwrap();
+/// assert_eq!((record.offset, record.timestamp), (42, 1_700_000_000_000));
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
     /// The first record's offset.
@@ -121,45 +203,47 @@ pub struct BatchHeader {
     /// The highest timestamp; under LogAppendTime that of all records.
     pub max_timestamp: i64,
     /// -1 without idempotence.
-    pub producer_id: i64,
+    pub producer_id: ProducerId,
     /// -1 without idempotence.
-    pub producer_epoch: i16,
+    pub producer_epoch: ProducerEpoch,
     /// The first record's sequence; -1 without idempotence.
-    pub base_sequence: i32,
+    pub base_sequence: Sequence,
     /// How many records. Compaction may leave fewer than `last_offset_delta + 1`.
     pub record_count: i32,
 }
 
 impl BatchHeader {
-    /// The 40 bytes that the checksum covers.
-    fn checked_bytes(&self) -> [u8; CHECKED_HEADER_BYTES] {
-        let mut bytes = [0; CHECKED_HEADER_BYTES];
-        let mut rest = &mut bytes[..];
-        let mut put = |field: &[u8]| {
-            let (place, after) = std::mem::take(&mut rest).split_at_mut(field.len());
-            place.copy_from_slice(field);
-            rest = after;
-        };
-        put(&self.attributes.0.to_be_bytes());
-        put(&self.last_offset_delta.to_be_bytes());
-        put(&self.base_timestamp.to_be_bytes());
-        put(&self.max_timestamp.to_be_bytes());
-        put(&self.producer_id.to_be_bytes());
-        put(&self.producer_epoch.to_be_bytes());
-        put(&self.base_sequence.to_be_bytes());
-        put(&self.record_count.to_be_bytes());
-        bytes
-    }
+    /// The batch of this header and this body, with length and checksum.
+    ///
+    /// # Errors
+    /// When the body is too long for a batch's length, which is at most 2,147,483,647.
+    pub fn with_body(&self, body: Vec<Bytes>) -> Result<Records, EncodeError> {
+        let body_bytes: usize = body.iter().map(Bytes::len).sum();
+        let length = BATCH_HEADER_BYTES - BEFORE_LENGTH_ENDS + body_bytes;
+        let batch_length = i32::try_from(length).map_err(|_| refuse(EncodeErrorKind::TooLong(length), "batch"))?;
 
-    /// Writes the header of a batch whose body is these chunks, `batch_length` being 49 more than they hold.
-    fn write<'a>(&self, batch_length: i32, body: impl IntoIterator<Item = &'a [u8]>, out: &mut impl Put) {
-        let checked = self.checked_bytes();
-        out.put_slice(&self.base_offset.to_be_bytes());
-        out.put_slice(&batch_length.to_be_bytes());
-        out.put_slice(&self.partition_leader_epoch.to_be_bytes());
-        out.put_slice(&MAGIC.to_be_bytes());
-        out.put_slice(&checksum(&checked, body).to_be_bytes());
-        out.put_slice(&checked);
+        let mut checked = Vec::with_capacity(BATCH_HEADER_BYTES);
+        checked.extend_from_slice(&self.attributes.0.to_be_bytes());
+        checked.extend_from_slice(&self.last_offset_delta.to_be_bytes());
+        checked.extend_from_slice(&self.base_timestamp.to_be_bytes());
+        checked.extend_from_slice(&self.max_timestamp.to_be_bytes());
+        checked.extend_from_slice(&self.producer_id.0.to_be_bytes());
+        checked.extend_from_slice(&self.producer_epoch.0.to_be_bytes());
+        checked.extend_from_slice(&self.base_sequence.0.to_be_bytes());
+        checked.extend_from_slice(&self.record_count.to_be_bytes());
+
+        let mut header = Vec::with_capacity(BATCH_HEADER_BYTES);
+        header.extend_from_slice(&self.base_offset.to_be_bytes());
+        header.extend_from_slice(&batch_length.to_be_bytes());
+        header.extend_from_slice(&self.partition_leader_epoch.to_be_bytes());
+        header.extend_from_slice(&MAGIC.to_be_bytes());
+        header.extend_from_slice(&checksum(&checked, body.iter().map(AsRef::as_ref)).to_be_bytes());
+        header.extend_from_slice(&checked);
+
+        let mut chunks = Vec::with_capacity(1 + body.len());
+        chunks.push(header.into());
+        chunks.extend(body);
+        Ok(chunks.into())
     }
 }
 
@@ -168,11 +252,6 @@ fn checksum<'a>(header: &[u8], body: impl IntoIterator<Item = &'a [u8]>) -> u32 
     body.into_iter().fold(crc32c::crc32c(header), crc32c::crc32c_append)
 }
 
-/// A length as a varint, -1 being null.
-fn nullable_len<'a>(input: &'a [u8], length: i32) -> Parsed<'a, Option<usize>> {
-    match usize::try_from(length) {
-        Ok(length) => Ok((input, Some(length))),
-        Err(_) if length == -1 => Ok((input, None)),
-        Err(_) => fail(ParseErrorKind::NegativeLength(length.into()), input),
-    }
+fn refuse(kind: EncodeErrorKind, field: &'static str) -> EncodeError {
+    EncodeError::new(kind).inside(Step::Field(field)).of("RecordBatch", MAGIC.into())
 }

@@ -1,18 +1,22 @@
 //! Reads batches over borrowed bytes: the header and its checksum at once, the records one by one as they are asked for.
 
+use std::fmt;
+
+use nom::Parser;
 use nom::bytes::complete::take;
 use nom::number::complete::{be_i8, be_i16, be_i32, be_i64, be_u32};
 
 use super::{
-    Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, Header, MAGIC, RECORD_MIN_BYTES, checksum,
-    nullable_len,
+    Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, Header, MAGIC, ProducerEpoch, ProducerId,
+    RECORD_MIN_BYTES, Sequence, Size, checksum,
 };
+use crate::compression_type::CompressionType;
 use crate::error::{ParseError, ParseErrorKind, Step, inside};
 use crate::varint::{varint, varlong};
 use crate::wire::{Parsed, fail};
 
-/// A batch whose checksum has been found right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A batch whose checksum has been found right. See [`RecordBatchBuilder`](super::RecordBatchBuilder) for an example.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RecordBatch<'a> {
     header: BatchHeader,
     body: &'a [u8],
@@ -35,17 +39,17 @@ impl<'a> RecordBatch<'a> {
         let at = |name| move |fault| inside(fault, Step::Field(name));
         let (rest, base_offset) = be_i64(input).map_err(at("base_offset"))?;
         let (after_length, length) = be_i32(rest).map_err(at("batch_length"))?;
+        let (at_magic, partition_leader_epoch) = be_i32(after_length).map_err(at("partition_leader_epoch"))?;
+        // The magic is where all formats have it: an older batch is told apart from a damaged one.
+        let (_, found) = be_i8(at_magic).map_err(at("magic"))?;
+        *magic = found;
+        if found != MAGIC {
+            return fail(ParseErrorKind::UnsupportedVersion, at_magic).map_err(at("magic"));
+        }
         const LENGTH_MIN: usize = BATCH_HEADER_BYTES - BEFORE_LENGTH_ENDS;
         let Some(length_bytes) = usize::try_from(length).ok().filter(|length| *length >= LENGTH_MIN) else {
             return fail(ParseErrorKind::BatchLength(length), rest).map_err(at("batch_length"));
         };
-        let (_, partition_leader_epoch) = be_i32(after_length).map_err(at("partition_leader_epoch"))?;
-        // The magic is where all formats have it: an older batch is told apart from a damaged one.
-        let (_, found) = take(4usize)(after_length).and_then(|(rest, _)| be_i8(rest)).map_err(at("magic"))?;
-        *magic = found;
-        if found != MAGIC {
-            return fail(ParseErrorKind::UnsupportedVersion, after_length).map_err(at("magic"));
-        }
         let (next, batch) = take(length_bytes)(after_length).map_err(at("batch_length"))?;
         let (_, (mut header, body)) =
             Self::parse_checked(batch).map_err(|fault| fault.map(|fault| fault.with_more(next.len())))?;
@@ -82,9 +86,9 @@ impl<'a> RecordBatch<'a> {
             last_offset_delta,
             base_timestamp,
             max_timestamp,
-            producer_id,
-            producer_epoch,
-            base_sequence,
+            producer_id: ProducerId(producer_id),
+            producer_epoch: ProducerEpoch(producer_epoch),
+            base_sequence: Sequence(base_sequence),
             record_count,
         };
         Ok((&[], (header, body)))
@@ -107,7 +111,7 @@ impl<'a> RecordBatch<'a> {
     /// # Errors
     /// When it is, or the count is not possible.
     pub fn records(&self) -> Result<RecordIter<'a>, ParseError> {
-        if self.header.attributes.codec() != 0 {
+        if self.header.attributes.codec_id() != CompressionType::None.id() {
             return Err(ParseError::whole("RecordBatch", MAGIC.into(), ParseErrorKind::Compressed));
         }
         self.records_in(self.body)
@@ -121,25 +125,51 @@ impl<'a> RecordBatch<'a> {
         let count = self.header.record_count;
         match usize::try_from(count) {
             Ok(left) if left <= body.len() / RECORD_MIN_BYTES => {
-                Ok(RecordIter { header: self.header, body, rest: body, left, index: 0 })
+                Ok(RecordIter { header: self.header, body, rest: body, left, index: 0, last_offset_delta: -1 })
             }
             _ => Err(ParseError::whole("RecordBatch", MAGIC.into(), ParseErrorKind::RecordCount(count))),
         }
     }
 }
 
+impl fmt::Debug for RecordBatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordBatch").field("header", &self.header).field("body", &Size(Some(self.body))).finish()
+    }
+}
+
 /// The batches in a partition's records, one after the other. Ends after the first that cannot be read; a broker's
 /// answer to Fetch may well end in the middle of one.
+///
+/// ```
+/// use kurier_protocol::record_batch::{Batches, NewRecord, RecordBatchBuilder, Stamp};
+///
+/// let mut builder = RecordBatchBuilder::new();
+/// builder.append(&NewRecord { value: Some(b"v"), ..Default::default() })?;
+/// let batch = builder.seal().unwrap().stamp(&Stamp::NONE)?.to_bytes();
+///
+/// let fetched = [&batch[..], &batch[..], &batch[..40]].concat();
+/// let read: Vec<_> = Batches::new(&fetched).collect();
+/// assert!(read[0].is_ok() && read[1].is_ok());
+/// assert_eq!(
+///     read[2].as_ref().unwrap_err().to_string(),
+///     "RecordBatch v2: the input ends inside this value, at byte 150, in [2].batchLength"
+/// );
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     rest: &'a [u8],
+    /// Bytes and batches before `rest`.
+    offset: usize,
+    index: usize,
 }
 
 impl<'a> Batches<'a> {
     /// The batches in `records`.
     #[must_use]
     pub fn new(records: &'a [u8]) -> Self {
-        Self { rest: records }
+        Self { rest: records, offset: 0, index: 0 }
     }
 }
 
@@ -150,17 +180,38 @@ impl<'a> Iterator for Batches<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let (item, rest) = match RecordBatch::parse(self.rest) {
-            Ok((batch, rest)) => (Ok(batch), rest),
-            Err(error) => (Err(error), &[][..]),
-        };
-        self.rest = rest;
-        Some(item)
+        match RecordBatch::parse(self.rest) {
+            Ok((batch, rest)) => {
+                self.offset += self.rest.len() - rest.len();
+                self.index += 1;
+                self.rest = rest;
+                Some(Ok(batch))
+            }
+            Err(error) => {
+                self.rest = &[];
+                Some(Err(error.within(self.offset, self.index)))
+            }
+        }
     }
 }
 
 /// A record as it was read.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use kurier_protocol::record_batch::{Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
+///
+/// let headers = [Header { key: b"trace", value: Some(b"ab12") }];
+/// let mut builder = RecordBatchBuilder::new();
+/// builder.append(&NewRecord { timestamp: 5, key: Some(b"k"), value: None, headers: &headers })?;
+/// let bytes = builder.seal().unwrap().stamp(&Stamp::NONE)?.to_bytes();
+///
+/// let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+/// let record = batch.records().unwrap().next().unwrap().unwrap();
+/// assert_eq!((record.offset, record.timestamp, record.key, record.value), (0, 5, Some(&b"k"[..]), None));
+/// assert!(record.headers.eq(headers));
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
+#[derive(Clone)]
 pub struct Record<'a> {
     /// Its offset in the partition; in a producer's batch, its place from 0.
     pub offset: i64,
@@ -174,7 +225,32 @@ pub struct Record<'a> {
     pub headers: Headers<'a>,
 }
 
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("offset", &self.offset)
+            .field("timestamp", &self.timestamp)
+            .field("key", &Size(self.key))
+            .field("value", &Size(self.value))
+            .field("headers", &self.headers)
+            .finish()
+    }
+}
+
 /// What a broker's marker says of a transaction.
+///
+/// ```
+/// use kurier_protocol::record_batch::{ControlType, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
+///
+/// let mut builder = RecordBatchBuilder::new();
+/// // Version 0 and type 1, of 16 bits each.
+/// builder.append(&NewRecord { key: Some(&[0, 0, 0, 1]), ..Default::default() })?;
+/// let bytes = builder.seal().unwrap().stamp(&Stamp::NONE)?.to_bytes();
+/// let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+/// let record = batch.records().unwrap().next().unwrap().unwrap();
+/// assert_eq!(record.control_type(), Some(ControlType::Commit));
+/// # Ok::<(), kurier_protocol::EncodeError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ControlType {
@@ -201,58 +277,68 @@ impl Record<'_> {
     }
 }
 
-/// The records of a batch. Ends after the first that cannot be read.
-#[derive(Clone, Debug)]
+/// The records of a batch. Ends after the first that cannot be read. See [`Record`] for an example.
+#[derive(Clone)]
 pub struct RecordIter<'a> {
     header: BatchHeader,
     body: &'a [u8],
     rest: &'a [u8],
     left: usize,
     index: usize,
+    /// Of the record before; offsets ascend.
+    last_offset_delta: i32,
+}
+
+impl fmt::Debug for RecordIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordIter").field("left", &self.left).field("rest", &Size(Some(self.rest))).finish()
+    }
 }
 
 impl<'a> RecordIter<'a> {
-    fn parse_record(&self) -> Parsed<'a, Record<'a>> {
+    fn parse_record(&self) -> Parsed<'a, (Record<'a>, i32)> {
         let (start, length) = varint(self.rest)?;
         let wrong_length = || ParseErrorKind::RecordLength(length.into());
         let Some((content, next)) = usize::try_from(length).ok().and_then(|length| start.split_at_checked(length))
         else {
             return fail(wrong_length(), self.rest);
         };
-        let record = parse_content(content, &self.header).map_err(|fault| fault.map(|f| f.with_more(next.len())))?;
-        match record {
+        match self.parse_content(content).map_err(|fault| fault.map(|fault| fault.with_more(next.len())))? {
             ([], record) => Ok((next, record)),
             _ => fail(wrong_length(), self.rest),
         }
     }
-}
 
-fn parse_content<'a>(content: &'a [u8], header: &BatchHeader) -> Parsed<'a, Record<'a>> {
-    let at = |name| move |fault| inside(fault, Step::Field(name));
-    let (rest, _attributes) = be_i8(content)?;
-    let (rest, timestamp_delta) = varlong(rest).map_err(at("timestamp_delta"))?;
-    let Some(own_timestamp) = header.base_timestamp.checked_add(timestamp_delta) else {
-        return fail(ParseErrorKind::Overflow, rest).map_err(at("timestamp_delta"));
-    };
-    let timestamp = if header.attributes.is_log_append_time() { header.max_timestamp } else { own_timestamp };
-    let (rest, offset_delta) = varint(rest).map_err(at("offset_delta"))?;
-    let Some(offset) = header.base_offset.checked_add(offset_delta.into()) else {
-        return fail(ParseErrorKind::Overflow, rest).map_err(at("offset_delta"));
-    };
-    let (rest, key) = nullable_bytes(rest).map_err(at("key"))?;
-    let (rest, value) = nullable_bytes(rest).map_err(at("value"))?;
-    let (rest, headers) = parse_headers(rest).map_err(at("headers"))?;
-    Ok((rest, Record { offset, timestamp, key, value, headers }))
+    /// Reads what a record's length counts; beside the record stands its offset delta.
+    fn parse_content(&self, content: &'a [u8]) -> Parsed<'a, (Record<'a>, i32)> {
+        let header = &self.header;
+        let at = |name| move |fault| inside(fault, Step::Field(name));
+        let (at_timestamp, _attributes) = be_i8(content)?;
+        let (at_offset, timestamp_delta) = varlong(at_timestamp).map_err(at("timestamp_delta"))?;
+        let Some(own_timestamp) = header.base_timestamp.checked_add(timestamp_delta) else {
+            return fail(ParseErrorKind::Overflow, at_timestamp).map_err(at("timestamp_delta"));
+        };
+        let timestamp = if header.attributes.is_log_append_time() { header.max_timestamp } else { own_timestamp };
+        let (rest, offset_delta) = varint(at_offset).map_err(at("offset_delta"))?;
+        if offset_delta <= self.last_offset_delta || offset_delta > header.last_offset_delta {
+            return fail(ParseErrorKind::OffsetDelta(offset_delta), at_offset).map_err(at("offset_delta"));
+        }
+        let Some(offset) = header.base_offset.checked_add(offset_delta.into()) else {
+            return fail(ParseErrorKind::Overflow, at_offset).map_err(at("offset_delta"));
+        };
+        let (rest, key) = nullable_bytes(rest).map_err(at("key"))?;
+        let (rest, value) = nullable_bytes(rest).map_err(at("value"))?;
+        let (rest, headers) = parse_headers(rest).map_err(at("headers"))?;
+        Ok((rest, (Record { offset, timestamp, key, value, headers }, offset_delta)))
+    }
 }
 
 fn nullable_bytes(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
     let (rest, length) = varint(input)?;
-    match nullable_len(rest, length)? {
-        (rest, None) => Ok((rest, None)),
-        (rest, Some(length)) => {
-            let (rest, bytes) = take(length)(rest)?;
-            Ok((rest, Some(bytes)))
-        }
+    match usize::try_from(length) {
+        Ok(length) => take(length).map(Some).parse_complete(rest),
+        Err(_) if length == -1 => Ok((rest, None)),
+        Err(_) => fail(ParseErrorKind::NegativeLength(length.into()), input),
     }
 }
 
@@ -266,17 +352,18 @@ impl<'a> Iterator for RecordIter<'a> {
             _ => self.parse_record(),
         };
         match parsed {
-            Ok((rest, record)) => {
+            Ok((rest, (record, offset_delta))) => {
                 self.rest = rest;
                 self.left -= 1;
                 self.index += 1;
+                self.last_offset_delta = offset_delta;
                 Some(Ok(record))
             }
             Err(fault) => {
                 let fault = inside(inside(fault, Step::Index(self.index)), Step::Field("records"));
                 self.left = 0;
                 self.rest = &[];
-                Some(Err(ParseError::locate(fault, "RecordBatch", MAGIC.into(), self.body.len())))
+                Some(Err(ParseError::locate(fault, "RecordBatch body", MAGIC.into(), self.body.len())))
             }
         }
     }
@@ -286,8 +373,8 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-/// A record's headers, which have been found to be whole.
-#[derive(Clone, Debug)]
+/// A record's headers, which have been found to be whole. See [`Record`] for an example.
+#[derive(Clone)]
 pub struct Headers<'a> {
     rest: &'a [u8],
     left: usize,
@@ -295,11 +382,11 @@ pub struct Headers<'a> {
 
 fn parse_headers(input: &[u8]) -> Parsed<'_, Headers<'_>> {
     let (first, count) = varint(input)?;
-    let left = match nullable_len(first, count)? {
+    let left = match usize::try_from(count) {
         // Each takes a key's and a value's length.
-        (_, Some(count)) if count <= first.len() / 2 => count,
-        (_, Some(count)) => return fail(ParseErrorKind::CountExceedsInput(count), input),
-        (_, None) => return fail(ParseErrorKind::NegativeLength(count.into()), input),
+        Ok(count) if count <= first.len() / 2 => count,
+        Ok(count) => return fail(ParseErrorKind::CountExceedsInput(count), input),
+        Err(_) => return fail(ParseErrorKind::NegativeLength(count.into()), input),
     };
     let mut rest = first;
     for index in 0..left {
@@ -335,3 +422,9 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl ExactSizeIterator for Headers<'_> {}
+
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}

@@ -1,83 +1,8 @@
-//! Which codecs Kafka has, their ids on the wire, and their levels.
+//! A codec and its level, as they are configured.
 
-use std::fmt;
-use std::str::FromStr;
+use kurier_protocol::CompressionType;
 
-use crate::error::{InvalidLevel, UnknownCompression};
-
-/// A codec by name (`compression.type`).
-///
-/// ```
-/// use kurier_compression::CompressionType;
-///
-/// let kind: CompressionType = "snappy".parse()?;
-/// assert_eq!((kind, kind.id()), (CompressionType::Snappy, 2));
-/// # Ok::<(), kurier_compression::UnknownCompression>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum CompressionType {
-    /// The records as they are.
-    #[default]
-    None,
-    /// RFC 1952.
-    Gzip,
-    /// Snappy blocks in the framing of the xerial library.
-    Snappy,
-    /// LZ4 frames.
-    Lz4,
-    /// RFC 8878; brokers take it since Kafka 2.1 (KIP-110).
-    Zstd,
-}
-
-impl CompressionType {
-    /// All of them, by id.
-    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
-
-    /// The id in the attributes of a record batch.
-    #[must_use]
-    pub fn id(self) -> u8 {
-        match self {
-            Self::None => 0,
-            Self::Gzip => 1,
-            Self::Snappy => 2,
-            Self::Lz4 => 3,
-            Self::Zstd => 4,
-        }
-    }
-
-    /// The codec of an id; 5 to 7 are not in use.
-    #[must_use]
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.id() == id)
-    }
-
-    /// Its name in Kafka's configuration.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl fmt::Display for CompressionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for CompressionType {
-    type Err = UnknownCompression;
-
-    fn from_str(name: &str) -> Result<Self, UnknownCompression> {
-        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| UnknownCompression(name.to_owned()))
-    }
-}
+use crate::error::InvalidLevel;
 
 /// A codec and its level.
 ///

@@ -1,0 +1,59 @@
+//! House rules that a script can check, over all crates of the library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every source file of a crate.
+fn sources(krate: &str) -> Vec<PathBuf> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn every_public_type_has_an_example_or_says_where_one_is() {
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for krate in ["protocol", "compression", "partitioner"] {
+        for file in sources(krate) {
+            let text = fs::read_to_string(&file).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            for (index, line) in lines.iter().enumerate() {
+                let is_type = ["pub struct ", "pub enum ", "pub trait "].iter().any(|start| line.starts_with(start));
+                if !is_type {
+                    continue;
+                }
+                count += 1;
+                let docs: Vec<_> = lines[..index]
+                    .iter()
+                    .rev()
+                    .take_while(|line| line.starts_with("///") || line.starts_with("#["))
+                    .collect();
+                let has_example = docs.iter().any(|line| line.contains("```"));
+                let has_pointer = docs.iter().any(|line| line.contains("for an example"));
+                if !has_example && !has_pointer {
+                    missing.push(format!("{}:{}: {line}", file.display(), index + 1));
+                }
+            }
+        }
+    }
+    println!("{count} public types (those of messages get their examples from their macro)");
+    assert!(missing.is_empty(), "public types without an example:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    for krate in ["protocol", "compression", "partitioner", "cli", "e2e"] {
+        for file in sources(krate) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(text.starts_with("//! "), "{} does not open by saying what it is for", file.display());
+        }
+    }
+}

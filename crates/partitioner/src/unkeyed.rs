@@ -1,0 +1,22 @@
+//! Keys that say nothing of the place.
+
+use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
+
+/// Takes every record for one without a key (`partitioner.ignore.keys`, librdkafka's `random`): it goes wherever the
+/// producer's batches fill.
+///
+/// ```
+/// use kurier_partitioner::{Choice, Partitioner, RecordView, TopicView, Unkeyed};
+///
+/// let topic = TopicView::new("orders", 3, &[0, 1, 2]).unwrap();
+/// assert_eq!(Unkeyed.partition(&RecordView::keyed(b"k"), &topic)?, Choice::Anywhere);
+/// # Ok::<(), kurier_partitioner::PartitionError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unkeyed;
+
+impl Partitioner for Unkeyed {
+    fn partition(&self, _: &RecordView<'_>, _: &TopicView<'_>) -> Result<Choice, PartitionError> {
+        Ok(Choice::Anywhere)
+    }
+}

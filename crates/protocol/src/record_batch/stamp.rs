@@ -4,13 +4,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerId(pub i64);
 
-/// Counts the lives of a producer id, so that what an earlier one sent late is refused; -1 is none. See
-/// [`Stamp`] for an example.
+/// Counts the lives of a producer id, so that what an earlier one sent late is refused; -1 is none.
+/// See [`Stamp`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerEpoch(pub i16);
 
-/// Numbers the records that a producer sends to a partition, from 0 on in each epoch; -1 is none. See [`Stamp`] for
-/// an example.
+/// Numbers the records that a producer sends to a partition, from 0 on in each epoch; -1 is none.
+/// See [`Stamp`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub i32);
 

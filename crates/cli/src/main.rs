@@ -2,6 +2,7 @@
 //! command line that makes no sense.
 
 mod batches;
+mod broker;
 mod decode;
 mod partition;
 
@@ -21,6 +22,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Broker(broker::Broker),
     Decode(decode::Decode),
     Partition(partition::Partition),
 }
@@ -28,6 +30,7 @@ enum Command {
 fn main() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = match Cli::parse().command {
+        Command::Broker(broker) => broker.run(&mut out),
         Command::Decode(decode) => decode.run(&mut out),
         Command::Partition(partition) => partition.run(&mut out),
     };

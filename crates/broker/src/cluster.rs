@@ -1,0 +1,355 @@
+//! The cluster: nodes, topics, who leads what, and what each request does to it. No I/O and no clock: a node's request
+//! comes in as bytes, its answer goes out as bytes, and the time is said.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kurier_protocol::{ErrorCode, Uuid};
+
+use crate::fault::{Fault, Faults};
+use crate::log::Log;
+
+/// One partition's share of memory is small, but not nothing.
+const PARTITIONS_MAX: i32 = 100_000;
+
+/// A topic's settings, in Kafka's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSettings {
+    /// How many replicas each partition has; cut to the number of nodes.
+    pub replication_factor: usize,
+    /// How many replicas must be in sync for a write with acks=all (`min.insync.replicas`).
+    pub min_insync_replicas: usize,
+    /// The largest batch, in bytes (`max.message.bytes`).
+    pub max_message_bytes: usize,
+    /// Whether records get the time of their append (`message.timestamp.type=LogAppendTime`).
+    pub is_log_append_time: bool,
+}
+
+impl Default for TopicSettings {
+    /// Three replicas, of which one must be in sync, batches of up to 1,048,588 bytes, the records' own times.
+    fn default() -> Self {
+        Self { replication_factor: 3, min_insync_replicas: 1, max_message_bytes: 1_048_588, is_log_append_time: false }
+    }
+}
+
+/// What a cluster begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// How many nodes; their ids count from 1.
+    pub nodes: u16,
+    /// Whether asking for the metadata of a topic that is missing creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// How many partitions such a topic gets (`num.partitions`).
+    pub default_partitions: i32,
+    /// What such a topic, and one created without settings of its own, gets.
+    pub default_topic: TopicSettings,
+    /// The host that the nodes give out.
+    pub host: String,
+}
+
+impl Default for ClusterSettings {
+    /// One node on 127.0.0.1 that creates topics of one partition when they are asked for.
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            auto_create_topics: true,
+            default_partitions: 1,
+            default_topic: TopicSettings::default(),
+            host: "127.0.0.1".to_owned(),
+        }
+    }
+}
+
+/// A whole cluster, in memory.
+#[derive(Debug)]
+pub struct Cluster {
+    settings: ClusterSettings,
+    nodes: BTreeMap<i32, Node>,
+    topics: BTreeMap<String, Topic>,
+    next_topic: u64,
+    next_producer_id: i64,
+    /// Counts what a waiting reader could have waited for.
+    changes: u64,
+    pub(crate) faults: Faults,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) port: u16,
+    pub(crate) is_up: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: Uuid,
+    pub(crate) settings: TopicSettings,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    /// The node that leads, if any is up that may.
+    pub(crate) leader: Option<i32>,
+    /// Rises with each change of leader.
+    pub(crate) leader_epoch: i32,
+    pub(crate) replicas: Vec<i32>,
+    /// Replicas in sync. The last of them stays when its node stops, for no other has all of the log.
+    pub(crate) isr: Vec<i32>,
+    pub(crate) log: Log,
+}
+
+/// Why something asked of a cluster by its owner cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ClusterError(pub(crate) String);
+
+impl Cluster {
+    /// A cluster whose nodes are up, and listen nowhere yet.
+    #[must_use]
+    pub fn new(settings: ClusterSettings) -> Self {
+        let node = |id| (i32::from(id), Node { port: 0, is_up: true });
+        Self {
+            nodes: (1..=settings.nodes).map(node).collect(),
+            topics: BTreeMap::new(),
+            next_topic: 1,
+            next_producer_id: 1000,
+            changes: 0,
+            faults: Faults::default(),
+            settings,
+        }
+    }
+
+    /// What the cluster began with.
+    #[must_use]
+    pub fn settings(&self) -> &ClusterSettings {
+        &self.settings
+    }
+
+    /// The ids of all nodes, up or not.
+    pub fn node_ids(&self) -> impl Iterator<Item = i32> {
+        self.nodes.keys().copied()
+    }
+
+    pub(crate) fn nodes(&self) -> &BTreeMap<i32, Node> {
+        &self.nodes
+    }
+
+    pub(crate) fn topics(&self) -> &BTreeMap<String, Topic> {
+        &self.topics
+    }
+
+    /// Says on which port a node listens.
+    pub fn set_port(&mut self, node: i32, port: u16) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.port = port;
+        }
+    }
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    /// When there is one of this name, the name is not allowed, or it would have no partitions.
+    pub fn create_topic(&mut self, name: &str, partitions: i32, settings: TopicSettings) -> Result<(), ClusterError> {
+        self.try_create_topic(name, partitions, settings).map_err(|code| {
+            ClusterError(format!(
+                "topic {name:?} of {partitions} partitions cannot be created: {code}, {}",
+                code.meaning()
+            ))
+        })
+    }
+
+    pub(crate) fn try_create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: TopicSettings,
+    ) -> Result<(), ErrorCode> {
+        if !is_topic_name(name) {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
+        if self.topics.contains_key(name) {
+            return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
+        }
+        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+            return Err(ErrorCode::INVALID_PARTITIONS);
+        }
+        if settings.replication_factor == 0 {
+            return Err(ErrorCode::INVALID_REPLICATION_FACTOR);
+        }
+        let id = self.new_topic_id();
+        let partitions = (0..partitions).map(|index| self.new_partition(index, &settings)).collect();
+        self.topics.insert(name.to_owned(), Topic { id, settings, partitions });
+        Ok(())
+    }
+
+    fn new_partition(&self, index: i32, settings: &TopicSettings) -> Partition {
+        let ids: Vec<i32> = self.nodes.keys().copied().collect();
+        let first = usize::try_from(index).unwrap_or_default() % ids.len().max(1);
+        let replication = settings.replication_factor.min(ids.len());
+        let replicas: Vec<i32> = ids.iter().cycle().skip(first).take(replication).copied().collect();
+        let isr: Vec<i32> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
+        Partition { leader: isr.first().copied(), leader_epoch: 0, replicas, isr, log: Log::default() }
+    }
+
+    /// Ids are told apart by their number alone; the rest makes them look like Kafka's.
+    fn new_topic_id(&mut self) -> Uuid {
+        let mut id = *b"Kurier\x40\x00\x80\x00\0\0\0\0\0\0";
+        let number = self.next_topic.to_be_bytes();
+        for (place, byte) in id.iter_mut().skip(10).zip(number.iter().skip(2)) {
+            *place = *byte;
+        }
+        self.next_topic += 1;
+        Uuid(id)
+    }
+
+    /// Deletes a topic with all its records. One created later under the same name has another id.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn delete_topic(&mut self, name: &str) -> Result<(), ClusterError> {
+        self.topics
+            .remove(name)
+            .map(|_| ())
+            .ok_or_else(|| ClusterError(format!("there is no topic {name:?} to delete")))
+    }
+
+    /// Gives a topic more partitions.
+    ///
+    /// # Errors
+    /// When there is no such topic, or it has as many.
+    pub fn add_partitions(&mut self, name: &str, total: i32) -> Result<(), ClusterError> {
+        let refuse = |why| ClusterError(format!("topic {name:?} cannot have {total} partitions: {why}"));
+        let topic = self.topics.get(name).ok_or_else(|| refuse("there is no such topic"))?;
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        if total <= count || total > PARTITIONS_MAX {
+            return Err(refuse("it must have more than now, and no more than 100,000"));
+        }
+        let new: Vec<_> = (count..total).map(|index| self.new_partition(index, &topic.settings)).collect();
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.partitions.extend(new);
+        }
+        Ok(())
+    }
+
+    /// Makes a node the leader of a partition.
+    ///
+    /// # Errors
+    /// When there is no such partition, or the node is not up or no replica in sync.
+    pub fn move_leader(&mut self, topic: &str, partition: i32, node: i32) -> Result<(), ClusterError> {
+        let refuse = |why| ClusterError(format!("node {node} cannot lead {topic}-{partition}: {why}"));
+        if !self.is_up(node) {
+            return Err(refuse("it is not up"));
+        }
+        let partition = self.partition_mut(topic, partition).ok_or_else(|| refuse("there is no such partition"))?;
+        if !partition.isr.contains(&node) {
+            return Err(refuse("it is no replica in sync"));
+        }
+        partition.leader = Some(node);
+        partition.leader_epoch += 1;
+        Ok(())
+    }
+
+    /// The node that leads a partition, if there is one.
+    #[must_use]
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        self.partition(topic, partition)?.leader
+    }
+
+    /// Stops a node: what it led goes to another replica in sync, if there is one that is up.
+    pub fn stop_node(&mut self, node: i32) {
+        self.set_up(node, false);
+    }
+
+    /// Starts a node again: its replicas come into sync, and it leads what nobody else could.
+    pub fn start_node(&mut self, node: i32) {
+        self.set_up(node, true);
+    }
+
+    /// Whether a node is up.
+    #[must_use]
+    pub fn is_up(&self, node: i32) -> bool {
+        self.nodes.get(&node).is_some_and(|node| node.is_up)
+    }
+
+    fn set_up(&mut self, id: i32, is_up: bool) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.is_up = is_up;
+        let up: Vec<i32> = self.nodes.iter().filter(|(_, node)| node.is_up).map(|(id, _)| *id).collect();
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.follow(&up);
+        }
+    }
+
+    /// Scripts a fault; see [`Fault`].
+    pub fn add_fault(&mut self, fault: Fault) {
+        self.faults.add(fault);
+    }
+
+    /// The batches of a partition as they stand in its log.
+    #[must_use]
+    pub fn log(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {
+        self.partition(topic, partition)?.log.read(0, usize::MAX)
+    }
+
+    /// The offset after a partition's last record.
+    #[must_use]
+    pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        Some(self.partition(topic, partition)?.log.end_offset())
+    }
+
+    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn topic_mut(&mut self, name: &str) -> Option<&mut Topic> {
+        self.topics.get_mut(name)
+    }
+
+    /// Rises whenever there may be more to read.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Says that there may be more to read.
+    pub(crate) fn has_changed(&mut self) {
+        self.changes += 1;
+    }
+
+    /// The name of the topic with this id.
+    pub(crate) fn topic_name(&self, id: Uuid) -> Option<&str> {
+        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
+    }
+
+    pub(crate) fn new_producer_id(&mut self) -> i64 {
+        self.next_producer_id += 1;
+        self.next_producer_id
+    }
+}
+
+impl Partition {
+    /// Follows a change in which nodes are up.
+    fn follow(&mut self, up: &[i32]) {
+        let in_sync: Vec<i32> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
+        if in_sync.is_empty() {
+            // Whoever was last in sync alone may lead again.
+            self.leader = None;
+            return;
+        }
+        if self.leader.is_none_or(|leader| !in_sync.contains(&leader)) {
+            self.leader = in_sync.first().copied();
+            self.leader_epoch += 1;
+        }
+        // Replicas in memory catch up at once.
+        self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
+    }
+}
+
+/// Whether Kafka allows the name (`org.apache.kafka.common.internals.Topic`).
+fn is_topic_name(name: &str) -> bool {
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.chars().all(is_allowed)
+}

@@ -1,0 +1,90 @@
+//! Faults by script: what a node does instead of, or besides, what it was asked.
+
+use std::time::Duration;
+
+use kurier_protocol::ErrorCode;
+
+/// What goes wrong, for which requests, and how often.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kurier_broker::{Fault, FaultKind};
+/// use kurier_protocol::ErrorCode;
+///
+/// // The next two requests to Produce are refused, whichever node they reach.
+/// let refused = Fault::new("Produce", FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS)).times(2);
+/// // Node 2 appends what it is sent once, but the answer is lost.
+/// let lost = Fault::new("Produce", FaultKind::CloseAfter).on_node(2);
+/// // Metadata is slow from now on.
+/// let slow = Fault::new("Metadata", FaultKind::Delay(Duration::from_millis(50))).times(usize::MAX);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    api: &'static str,
+    node: Option<i32>,
+    times: usize,
+    kind: FaultKind,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// Does nothing, and answers with this code: of Produce, for every partition.
+    Error(ErrorCode),
+    /// Does what was asked, and answers with this code all the same.
+    ErrorAfter(ErrorCode),
+    /// Does nothing, and closes the connection.
+    Close,
+    /// Does what was asked, and closes the connection without an answer.
+    CloseAfter,
+    /// Does what was asked, sends this many bytes of the answer, and closes the connection.
+    Cut(usize),
+    /// Does what was asked, and never answers.
+    Silence,
+    /// Does what was asked, and answers after this long.
+    Delay(Duration),
+    /// Does what was asked, and says in its answer that it throttles for this long (KIP-219).
+    Throttle(Duration),
+}
+
+impl Fault {
+    /// A fault of the next request to the API of this name, such as `Produce`, on any node.
+    #[must_use]
+    pub fn new(api: &'static str, kind: FaultKind) -> Self {
+        Self { api, node: None, times: 1, kind }
+    }
+
+    /// On this node alone.
+    #[must_use]
+    pub fn on_node(self, node: i32) -> Self {
+        Self { node: Some(node), ..self }
+    }
+
+    /// As often as this.
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times, ..self }
+    }
+}
+
+/// The faults that are still to come.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// The fault that this request meets, if any; the oldest goes first.
+    pub(crate) fn meet(&mut self, api: &str, node: i32) -> Option<FaultKind> {
+        let is_met = |fault: &&mut Fault| fault.api == api && fault.node.is_none_or(|id| id == node) && fault.times > 0;
+        let fault = self.0.iter_mut().find(is_met)?;
+        fault.times -= 1;
+        let kind = fault.kind.clone();
+        self.0.retain(|fault| fault.times > 0);
+        Some(kind)
+    }
+}

@@ -1,0 +1,129 @@
+//! Fetch 4 to 12.
+//!
+//! Version 7 brought sessions, which this broker does not keep: it answers with session 0, and readers go on asking in
+//! full (KIP-227). Version 12 is the last that names topics. A request waits until `min_bytes` are there, as long as
+//! `max_wait_ms`; the first batch is returned even if it is larger than asked for (KIP-74).
+
+use std::time::Duration;
+
+use kurier_protocol::messages::FetchResponse;
+use kurier_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
+use kurier_protocol::{ErrorCode, Records};
+
+use crate::cluster::Cluster;
+use crate::node::{Call, Outcome};
+use crate::reader::{Read, Reader};
+
+struct Wanted {
+    partition: i32,
+    offset: i64,
+    max_bytes: usize,
+}
+
+pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+    let version = call.version;
+    let _replica_id = reader.int32()?;
+    let max_wait_ms = reader.int32()?;
+    let min_bytes = reader.int32()?;
+    let max_bytes = reader.int32()?;
+    let _isolation_level = reader.int8()?;
+    let session_id = if version >= 7 { reader.int32()? } else { 0 };
+    let _session_epoch = if version >= 7 { reader.int32()? } else { -1 };
+    let topics = reader.array(|reader| {
+        let name = reader.string()?.to_owned();
+        let partitions = reader.array(|reader| {
+            let partition = reader.int32()?;
+            let _current_leader_epoch = if version >= 9 { reader.int32()? } else { -1 };
+            let offset = reader.int64()?;
+            let _last_fetched_epoch = if version >= 12 { reader.int32()? } else { -1 };
+            let _log_start_offset = if version >= 5 { reader.int64()? } else { -1 };
+            let max_bytes = usize::try_from(reader.int32()?).unwrap_or_default();
+            reader.tags()?;
+            Ok(Wanted { partition, offset, max_bytes })
+        })?;
+        reader.tags()?;
+        Ok((name, partitions))
+    })?;
+    if version >= 7 {
+        reader.array(|reader| {
+            let _forgotten_topic = reader.string()?;
+            reader.array(Reader::int32)?;
+            reader.tags()
+        })?;
+    }
+    if version >= 11 {
+        let _rack_id = reader.string()?;
+    }
+    reader.tags()?;
+    reader.end()?;
+
+    let refuse = call.refuse.or((session_id != 0).then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    if let Some(error_code) = refuse.filter(|_| version >= 7) {
+        return Ok(call.answer(&FetchResponse { error_code, ..Default::default() }));
+    }
+    let mut room = usize::try_from(max_bytes).unwrap_or_default();
+    let mut found = 0;
+    let mut has_error = false;
+    let responses = topics
+        .into_iter()
+        .map(|(topic, wanted)| {
+            let read = |wanted: &Wanted| {
+                let data = read(cluster, call.node, &topic, wanted, room, refuse);
+                let bytes = data.records.as_ref().map_or(0, Records::len);
+                room = room.saturating_sub(bytes);
+                found += bytes;
+                has_error |= !data.error_code.is_none();
+                data
+            };
+            let partitions = wanted.iter().map(read).collect();
+            FetchableTopicResponse { topic, partitions }
+        })
+        .collect();
+    let is_enough = found >= usize::try_from(min_bytes).unwrap_or_default() || has_error || call.is_late;
+    match u64::try_from(max_wait_ms) {
+        Ok(wait @ 1..) if !is_enough => Ok(Outcome::Wait(Duration::from_millis(wait))),
+        _ => {
+            Ok(call.answer(&FetchResponse { throttle_time_ms: call.throttle_time_ms, responses, ..Default::default() }))
+        }
+    }
+}
+
+fn read(
+    cluster: &Cluster,
+    node: i32,
+    topic: &str,
+    wanted: &Wanted,
+    room: usize,
+    refuse: Option<ErrorCode>,
+) -> PartitionData {
+    let refused = |error_code| PartitionData {
+        partition_index: wanted.partition,
+        error_code,
+        high_watermark: -1,
+        records: Some(Records::default()),
+        ..Default::default()
+    };
+    if let Some(code) = refuse {
+        return refused(code);
+    }
+    let Some(partition) = cluster.partition(topic, wanted.partition) else {
+        return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    };
+    if partition.leader != Some(node) {
+        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    let end_offset = partition.log.end_offset();
+    let Some(batches) = partition.log.read(wanted.offset, wanted.max_bytes.min(room)) else {
+        return PartitionData { high_watermark: end_offset, ..refused(ErrorCode::OFFSET_OUT_OF_RANGE) };
+    };
+    PartitionData {
+        partition_index: wanted.partition,
+        // Replicas in memory have everything at once.
+        high_watermark: end_offset,
+        last_stable_offset: end_offset,
+        log_start_offset: 0,
+        aborted_transactions: None,
+        records: Some(batches.into()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,69 @@
+//! ListOffsets 1 to 8.
+//!
+//! Instead of a timestamp a request may say -1 for the end, -2 for the beginning, from version 7 on -3 for the record
+//! with the highest timestamp, from 8 on -4 for the beginning of what is kept locally, which here is all.
+
+use kurier_protocol::ErrorCode;
+use kurier_protocol::messages::ListOffsetsResponse;
+use kurier_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+
+use crate::cluster::Cluster;
+use crate::node::{Call, Outcome};
+use crate::reader::{Read, Reader};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+
+pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+    let _replica_id = reader.int32()?;
+    if call.version >= 2 {
+        let _isolation_level = reader.int8()?;
+    }
+    let topics = reader.array(|reader| {
+        let name = reader.string()?.to_owned();
+        let partitions = reader.array(|reader| {
+            let index = reader.int32()?;
+            let _current_leader_epoch = if call.version >= 4 { reader.int32()? } else { -1 };
+            let timestamp = reader.int64()?;
+            reader.tags()?;
+            Ok((index, timestamp))
+        })?;
+        reader.tags()?;
+        let partitions = partitions.iter().map(|(index, timestamp)| find(cluster, call, &name, *index, *timestamp));
+        Ok(ListOffsetsTopicResponse { partitions: partitions.collect(), name })
+    })?;
+    reader.tags()?;
+    reader.end()?;
+    Ok(call.answer(&ListOffsetsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
+}
+
+fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32, timestamp: i64) -> ListOffsetsPartitionResponse {
+    let refused =
+        |error_code| ListOffsetsPartitionResponse { partition_index: index, error_code, ..Default::default() };
+    if let Some(code) = call.refuse {
+        return refused(code);
+    }
+    let Some(partition) = cluster.partition(topic, index) else {
+        return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    };
+    if partition.leader != Some(call.node) {
+        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    const NONE: (i64, i64) = (-1, -1);
+    let (offset, timestamp) = match timestamp {
+        LATEST => (partition.log.end_offset(), -1),
+        EARLIEST | EARLIEST_LOCAL => (0, -1),
+        MAX_TIMESTAMP => partition.log.newest_record().unwrap_or(NONE),
+        timestamp => partition.log.record_at(timestamp).unwrap_or(NONE),
+    };
+    ListOffsetsPartitionResponse {
+        partition_index: index,
+        timestamp,
+        offset,
+        // Before version 4 it has no place.
+        leader_epoch: if call.version >= 4 && offset >= 0 { partition.leader_epoch } else { -1 },
+        ..Default::default()
+    }
+}

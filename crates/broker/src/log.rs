@@ -1,0 +1,162 @@
+//! A partition's log, and what it remembers of the producers that wrote to it.
+//!
+//! The rules of sequences are those of Kafka's `ProducerAppendInfo` and `ProducerStateEntry`: a producer id has an epoch
+//! and its last five batches. A batch whose epoch, first and last sequence are among them is a duplicate and is answered
+//! with its old offset, whatever its bytes. Any other must begin where the last one ended; a new epoch must begin at 0;
+//! an unknown id may begin anywhere (until Kafka 4.5, KAFKA-15591).
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use kurier_protocol::ErrorCode;
+
+use crate::batch::{self, Batch};
+
+/// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+const REMEMBERED_BATCHES: usize = 5;
+
+/// The batches of one partition.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    batches: Vec<Stored>,
+    end_offset: i64,
+    producers: HashMap<i64, Producer>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    base_offset: i64,
+    last_offset: i64,
+    max_timestamp: i64,
+    bytes: Bytes,
+}
+
+/// What is known of a producer id.
+#[derive(Debug)]
+struct Producer {
+    epoch: i16,
+    recent: VecDeque<Recent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    first_sequence: i32,
+    last_sequence: i32,
+    appended: Appended,
+}
+
+/// Where a batch came to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
+    /// -1 on a topic of CreateTime.
+    pub(crate) log_append_time: i64,
+}
+
+/// `count` sequences after this one; after 2^31 - 1 comes 0.
+fn sequence_after(sequence: i32, count: i32) -> i32 {
+    sequence.wrapping_add(count) & i32::MAX
+}
+
+impl Log {
+    /// The offset that the next record gets.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Appends a batch, or finds that it was appended before.
+    pub(crate) fn append(
+        &mut self,
+        batch: &Batch,
+        leader_epoch: i32,
+        append_time: Option<i64>,
+    ) -> Result<Appended, ErrorCode> {
+        if batch.producer_id >= 0
+            && let Some(appended) = self.check_sequence(batch)?
+        {
+            return Ok(appended);
+        }
+        let appended = Appended { base_offset: self.end_offset, log_append_time: append_time.unwrap_or(-1) };
+        let bytes = batch.stored(self.end_offset, leader_epoch, append_time);
+        let base_offset = self.end_offset;
+        self.end_offset += i64::from(batch.record_count);
+        let max_timestamp = append_time.unwrap_or(batch.max_timestamp);
+        self.batches.push(Stored { base_offset, last_offset: self.end_offset - 1, max_timestamp, bytes });
+        if batch.producer_id >= 0 {
+            self.remember(batch, appended);
+        }
+        Ok(appended)
+    }
+
+    /// Where the batch stands already, `None` if it may be appended.
+    fn check_sequence(&self, batch: &Batch) -> Result<Option<Appended>, ErrorCode> {
+        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(None) };
+        if batch.producer_epoch < producer.epoch {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        let first = batch.base_sequence;
+        if batch.producer_epoch > producer.epoch {
+            return if first == 0 { Ok(None) } else { Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) };
+        }
+        let last = sequence_after(first, batch.record_count - 1);
+        let same = |recent: &&Recent| (recent.first_sequence, recent.last_sequence) == (first, last);
+        if let Some(duplicate) = producer.recent.iter().find(same) {
+            return Ok(Some(duplicate.appended));
+        }
+        match producer.recent.back() {
+            Some(newest) if sequence_after(newest.last_sequence, 1) != first => {
+                Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn remember(&mut self, batch: &Batch, appended: Appended) {
+        let fresh = || Producer { epoch: batch.producer_epoch, recent: VecDeque::new() };
+        let producer = self.producers.entry(batch.producer_id).or_insert_with(fresh);
+        if producer.epoch != batch.producer_epoch {
+            *producer = fresh();
+        }
+        producer.recent.push_back(Recent {
+            first_sequence: batch.base_sequence,
+            last_sequence: sequence_after(batch.base_sequence, batch.record_count - 1),
+            appended,
+        });
+        if producer.recent.len() > REMEMBERED_BATCHES {
+            producer.recent.pop_front();
+        }
+    }
+
+    /// The batches from the one on that holds `offset`, as many as fit into `max_bytes`, but one at least.
+    ///
+    /// `None` when the log does not reach to `offset`.
+    pub(crate) fn read(&self, offset: i64, max_bytes: usize) -> Option<Vec<Bytes>> {
+        if !(0..=self.end_offset).contains(&offset) {
+            return None;
+        }
+        let first = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let mut room = max_bytes;
+        let mut read = Vec::new();
+        for batch in self.batches.iter().skip(first) {
+            match room.checked_sub(batch.bytes.len()) {
+                Some(left) => room = left,
+                None if read.is_empty() => room = 0,
+                None => break,
+            }
+            read.push(batch.bytes.clone());
+        }
+        Some(read)
+    }
+
+    /// The first record whose timestamp is at least this: its offset and timestamp.
+    pub(crate) fn record_at(&self, timestamp: i64) -> Option<(i64, i64)> {
+        let batch = self.batches.iter().find(|batch| batch.max_timestamp >= timestamp)?;
+        batch::record_at(&batch.bytes, timestamp).map(|(delta, found)| (batch.base_offset + i64::from(delta), found))
+    }
+
+    /// The record with the highest timestamp: its offset and timestamp.
+    pub(crate) fn newest_record(&self) -> Option<(i64, i64)> {
+        let newest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
+        self.record_at(newest)
+    }
+}

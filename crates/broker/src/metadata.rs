@@ -1,0 +1,112 @@
+//! Metadata 0 to 13.
+//!
+//! In version 0 an empty list of topics asks for all, from 1 on null does. Version 4 lets the client forbid that a topic
+//! is created, 10 brings topic ids, 12 takes them in the request, 13 can tell the client to start anew (never here).
+
+use kurier_protocol::messages::MetadataResponse;
+use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::{ErrorCode, Uuid};
+
+use crate::cluster::{Cluster, Partition, Topic};
+use crate::node::{Call, Outcome};
+use crate::reader::{Read, Reader};
+
+/// What the cluster calls itself.
+const CLUSTER_ID: &str = "kurier-in-memory-00000";
+
+/// A topic in a request: by id from version 10 on, by name, or, in versions that allow it, by id alone.
+struct Wanted<'a> {
+    id: Uuid,
+    name: Option<&'a str>,
+}
+
+pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+    let wanted = reader.nullable_array(|reader| {
+        let id = if call.version >= 10 { Uuid(reader.uuid()?) } else { Uuid::ZERO };
+        let name = if call.version >= 10 { reader.nullable_string()? } else { Some(reader.string()?) };
+        reader.tags()?;
+        Ok(Wanted { id, name })
+    })?;
+    let may_create = if call.version >= 4 { reader.boolean()? } else { true };
+    if (8..=10).contains(&call.version) {
+        let _include_cluster_authorized_operations = reader.boolean()?;
+    }
+    if call.version >= 8 {
+        let _include_topic_authorized_operations = reader.boolean()?;
+    }
+    reader.tags()?;
+    reader.end()?;
+
+    let asks_for_all = wanted.as_ref().is_none_or(|wanted| call.version == 0 && wanted.is_empty());
+    let topics = if asks_for_all {
+        cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, call.refuse)).collect()
+    } else {
+        wanted.unwrap_or_default().iter().map(|wanted| find(cluster, wanted, may_create, call.refuse)).collect()
+    };
+    let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
+    let broker = |(id, node): (&i32, &crate::cluster::Node)| MetadataResponseBroker {
+        node_id: *id,
+        host: cluster.settings().host.clone(),
+        port: node.port.into(),
+        rack: None,
+    };
+    Ok(call.answer(&MetadataResponse {
+        throttle_time_ms: call.throttle_time_ms,
+        brokers: up().map(broker).collect(),
+        cluster_id: Some(CLUSTER_ID.to_owned()),
+        controller_id: up().map(|(id, _)| *id).next().unwrap_or(-1),
+        topics,
+        ..Default::default()
+    }))
+}
+
+/// What is said of one topic that was asked for; it may come to be by that.
+fn find(
+    cluster: &mut Cluster,
+    wanted: &Wanted<'_>,
+    may_create: bool,
+    refuse: Option<ErrorCode>,
+) -> MetadataResponseTopic {
+    let refused = |error_code| MetadataResponseTopic {
+        error_code,
+        name: wanted.name.map(str::to_owned),
+        topic_id: wanted.id,
+        ..Default::default()
+    };
+    let Some(name) = wanted.name.map(str::to_owned).or_else(|| cluster.topic_name(wanted.id).map(str::to_owned)) else {
+        return refused(ErrorCode::UNKNOWN_TOPIC_ID);
+    };
+    if !cluster.topics().contains_key(&name) && may_create && cluster.settings().auto_create_topics {
+        let (partitions, settings) = (cluster.settings().default_partitions, cluster.settings().default_topic.clone());
+        if let Err(code) = cluster.try_create_topic(&name, partitions, settings) {
+            return refused(code);
+        }
+    }
+    match cluster.topics().get(&name) {
+        Some(topic) => shown(cluster, &name, topic, refuse),
+        None => refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    }
+}
+
+fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>) -> MetadataResponseTopic {
+    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| shown_partition(cluster, index, partition));
+    MetadataResponseTopic {
+        error_code: refuse.unwrap_or(ErrorCode::NONE),
+        name: Some(name.to_owned()),
+        topic_id: topic.id,
+        partitions: if refuse.is_none() { partitions.collect() } else { Vec::new() },
+        ..Default::default()
+    }
+}
+
+fn shown_partition(cluster: &Cluster, index: i32, partition: &Partition) -> MetadataResponsePartition {
+    MetadataResponsePartition {
+        error_code: if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE },
+        partition_index: index,
+        leader_id: partition.leader.unwrap_or(-1),
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        offline_replicas: partition.replicas.iter().copied().filter(|id| !cluster.is_up(*id)).collect(),
+    }
+}

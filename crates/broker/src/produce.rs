@@ -1,0 +1,150 @@
+//! Produce 3 to 13.
+//!
+//! Version 3 brought batches of magic 2, 7 zstd, 8 errors by record, 10 says who leads instead (KIP-951), 13 names topics
+//! by id. Before a batch is looked at come acks, topic, leader and min.insync.replicas, in Kafka's order
+//! (`ReplicaManager.appendToLocalLog`, `Partition.appendRecordsToLeader`). With acks 0 there is no answer; an error closes
+//! the connection instead, as the only sign that the client can get.
+
+use kurier_protocol::messages::ProduceResponse;
+use kurier_protocol::messages::produce::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kurier_protocol::{ErrorCode, Uuid};
+
+use crate::batch::Batch;
+use crate::cluster::{Cluster, Partition};
+use crate::log::Appended;
+use crate::node::{Call, Outcome};
+use crate::reader::{Malformed, Read, Reader};
+
+struct TopicData<'a> {
+    name: Option<&'a str>,
+    id: Uuid,
+    partitions: Vec<PartitionData<'a>>,
+}
+
+struct PartitionData<'a> {
+    index: i32,
+    records: Option<&'a [u8]>,
+}
+
+pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+    let transactional_id = reader.nullable_string()?;
+    let acks = reader.int16()?;
+    let _timeout_ms = reader.int32()?;
+    let topics = reader.array(|reader| {
+        let name = if call.version < 13 { Some(reader.string()?) } else { None };
+        let id = if call.version >= 13 { Uuid(reader.uuid()?) } else { Uuid::ZERO };
+        let partitions = reader.array(|reader| {
+            let data = PartitionData { index: reader.int32()?, records: reader.nullable_bytes()? };
+            reader.tags()?;
+            Ok(data)
+        })?;
+        reader.tags()?;
+        Ok(TopicData { name, id, partitions })
+    })?;
+    reader.tags()?;
+    reader.end()?;
+
+    let refuse = match (call.refuse, acks, transactional_id) {
+        (Some(code), ..) => Some(code),
+        (None, -1..=1, None) => None,
+        // There are no transactions here yet.
+        (None, -1..=1, Some(_)) => Some(ErrorCode::INVALID_TXN_STATE),
+        _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
+    };
+    let mut responses = Vec::with_capacity(topics.len());
+    let mut moved_to = Vec::new();
+    for topic in topics {
+        let name = topic.name.map(str::to_owned).or_else(|| cluster.topic_name(topic.id).map(str::to_owned));
+        let mut partition_responses = Vec::with_capacity(topic.partitions.len());
+        for data in &topic.partitions {
+            let result = match (refuse, &name) {
+                (Some(code), _) => Err(code),
+                (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                (None, Some(name)) => append(cluster, call, acks, name, data),
+            };
+            let mut answer = answer(data.index, result)?;
+            if answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER
+                && let Some((leader, epoch)) = name.as_deref().and_then(|name| leader(cluster, name, data.index))
+            {
+                answer.current_leader = LeaderIdAndEpoch { leader_id: leader, leader_epoch: epoch };
+                moved_to.push(leader);
+            }
+            partition_responses.push(answer);
+        }
+        let name = topic.name.unwrap_or_default().to_owned();
+        responses.push(TopicProduceResponse { name, topic_id: topic.id, partition_responses });
+    }
+    if acks == 0 {
+        let mut answers = responses.iter().flat_map(|topic| &topic.partition_responses);
+        return Ok(if answers.all(|answer| answer.error_code.is_none()) { Outcome::Nothing } else { Outcome::Close });
+    }
+    // Before version 10 neither has a place.
+    if call.version < 10 {
+        moved_to.clear();
+        for answer in responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
+            answer.current_leader = LeaderIdAndEpoch::default();
+        }
+    }
+    moved_to.sort_unstable();
+    moved_to.dedup();
+    Ok(call.answer(&ProduceResponse {
+        responses,
+        throttle_time_ms: call.throttle_time_ms,
+        node_endpoints: moved_to.into_iter().filter_map(|id| endpoint(cluster, id)).collect(),
+    }))
+}
+
+fn append(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    acks: i16,
+    name: &str,
+    data: &PartitionData<'_>,
+) -> Result<Appended, ErrorCode> {
+    const ALL: i16 = -1;
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let topic = cluster.topic_mut(name).ok_or(unknown)?;
+    let settings = topic.settings.clone();
+    let index = usize::try_from(data.index).map_err(|_| unknown)?;
+    let partition: &mut Partition = topic.partitions.get_mut(index).ok_or(unknown)?;
+    if partition.leader != Some(call.node) {
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    }
+    if acks == ALL && partition.isr.len() < settings.min_insync_replicas {
+        return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+    }
+    let records = data.records.ok_or(ErrorCode::INVALID_RECORD)?;
+    let batch = Batch::check(call.frame.slice_ref(records), call.version, settings.max_message_bytes)?;
+    let append_time = settings.is_log_append_time.then_some(call.now_ms);
+    let appended = partition.log.append(&batch, partition.leader_epoch, append_time)?;
+    cluster.has_changed();
+    Ok(appended)
+}
+
+fn answer(index: i32, result: Result<Appended, ErrorCode>) -> Read<PartitionProduceResponse> {
+    if index < 0 {
+        return Err(Malformed);
+    }
+    Ok(match result {
+        Ok(Appended { base_offset, log_append_time }) => PartitionProduceResponse {
+            index,
+            base_offset,
+            log_append_time_ms: log_append_time,
+            log_start_offset: 0,
+            ..Default::default()
+        },
+        Err(error_code) => PartitionProduceResponse { index, error_code, base_offset: -1, ..Default::default() },
+    })
+}
+
+fn leader(cluster: &Cluster, topic: &str, index: i32) -> Option<(i32, i32)> {
+    let partition = cluster.partition(topic, index)?;
+    Some((partition.leader?, partition.leader_epoch))
+}
+
+fn endpoint(cluster: &Cluster, id: i32) -> Option<NodeEndpoint> {
+    let node = cluster.nodes().get(&id)?;
+    Some(NodeEndpoint { node_id: id, host: cluster.settings().host.clone(), port: node.port.into(), rack: None })
+}

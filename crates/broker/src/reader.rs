@@ -1,0 +1,138 @@
+//! Reads requests. A plain cursor that shares nothing with `kurier-protocol`: a client and a broker that read and write
+//! by the same tables would agree on each other's mistakes.
+//!
+//! Compact forms, null and tagged fields are as in KIP-482; which version of which API is flexible stands with each API.
+
+/// A request that is not what it claims to be. Kafka closes the connection on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// A cursor over a request's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    is_flexible: bool,
+}
+
+pub(crate) type Read<T> = Result<T, Malformed>;
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, is_flexible: false }
+    }
+
+    /// From here on, lengths are compact and structures end in tagged fields.
+    pub(crate) fn flexible(self, is_flexible: bool) -> Self {
+        Self { is_flexible, ..self }
+    }
+
+    fn take<const N: usize>(&mut self) -> Read<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    fn slice(&mut self, len: usize) -> Read<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn int8(&mut self) -> Read<i8> {
+        Ok(i8::from_be_bytes(self.take()?))
+    }
+
+    pub(crate) fn int16(&mut self) -> Read<i16> {
+        Ok(i16::from_be_bytes(self.take()?))
+    }
+
+    pub(crate) fn int32(&mut self) -> Read<i32> {
+        Ok(i32::from_be_bytes(self.take()?))
+    }
+
+    pub(crate) fn int64(&mut self) -> Read<i64> {
+        Ok(i64::from_be_bytes(self.take()?))
+    }
+
+    pub(crate) fn boolean(&mut self) -> Read<bool> {
+        Ok(self.int8()? != 0)
+    }
+
+    pub(crate) fn uuid(&mut self) -> Read<[u8; 16]> {
+        self.take()
+    }
+
+    /// Up to five bytes of seven bits, the lowest first.
+    fn unsigned_varint(&mut self) -> Read<u32> {
+        let mut value = 0u64;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.take()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return u32::try_from(value).map_err(|_| Malformed);
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// A length: compact, of 16 bits or of 32; null is `None`.
+    fn length(&mut self, is_short: bool) -> Read<Option<usize>> {
+        let length = match (self.is_flexible, is_short) {
+            (true, _) => i64::from(self.unsigned_varint()?) - 1,
+            (false, true) => self.int16()?.into(),
+            (false, false) => self.int32()?.into(),
+        };
+        match length {
+            -1 => Ok(None),
+            length => usize::try_from(length).map(Some).map_err(|_| Malformed),
+        }
+    }
+
+    pub(crate) fn nullable_string(&mut self) -> Read<Option<&'a str>> {
+        let Some(length) = self.length(true)? else { return Ok(None) };
+        str::from_utf8(self.slice(length)?).map(Some).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn string(&mut self) -> Read<&'a str> {
+        self.nullable_string()?.ok_or(Malformed)
+    }
+
+    pub(crate) fn nullable_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+        match self.length(false)? {
+            None => Ok(None),
+            Some(length) => self.slice(length).map(Some),
+        }
+    }
+
+    /// An array that may be null, each element read by `element`.
+    pub(crate) fn nullable_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Option<Vec<T>>> {
+        let Some(length) = self.length(false)? else { return Ok(None) };
+        // Every element takes a byte at least.
+        if length > self.rest.len() {
+            return Err(Malformed);
+        }
+        (0..length).map(|_| element(self)).collect::<Read<Vec<T>>>().map(Some)
+    }
+
+    pub(crate) fn array<T>(&mut self, element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        self.nullable_array(element)?.ok_or(Malformed)
+    }
+
+    /// The tagged fields at the end of a structure, none of which means anything to this broker.
+    pub(crate) fn tags(&mut self) -> Read<()> {
+        if !self.is_flexible {
+            return Ok(());
+        }
+        for _ in 0..self.unsigned_varint()? {
+            let _tag = self.unsigned_varint()?;
+            let size = self.unsigned_varint()?;
+            self.slice(usize::try_from(size).map_err(|_| Malformed)?)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Read<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}

@@ -1,0 +1,299 @@
+//! Puts a cluster on loopback: a listener a node, a task a connection.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use kurier_protocol::FrameBuffer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
+use crate::fault::Fault;
+use crate::node::Reply;
+
+/// The largest request that a node takes (`socket.request.max.bytes`).
+const REQUEST_BYTES_MAX: usize = 100 << 20;
+
+/// A cluster that listens. Dropped, it stops.
+///
+/// See the crate's page for examples.
+pub struct Broker {
+    shared: Arc<Shared>,
+    listen: SocketAddr,
+    /// The task of each node that is up, which holds those of its connections.
+    nodes: Mutex<BTreeMap<i32, AbortHandle>>,
+}
+
+struct Shared {
+    cluster: Mutex<Cluster>,
+    /// Says that something has changed to who waits for records.
+    changed: watch::Sender<()>,
+}
+
+impl Shared {
+    fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        // A panic in a test must not take the others' cluster from them.
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a broker begins with.
+#[derive(Clone, Debug)]
+pub struct BrokerBuilder {
+    settings: ClusterSettings,
+    topics: Vec<(String, i32, Option<TopicSettings>)>,
+    listen: SocketAddr,
+}
+
+impl Broker {
+    /// One node on a free port of 127.0.0.1, which creates topics as they are asked for.
+    ///
+    /// # Errors
+    /// When the port cannot be opened.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// For more nodes, topics and settings.
+    #[must_use]
+    pub fn builder() -> BrokerBuilder {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        BrokerBuilder { settings: ClusterSettings::default(), topics: Vec::new(), listen }
+    }
+
+    /// Every node's host and port, separated by commas, as for `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        let cluster = self.shared.cluster();
+        let host = &cluster.settings().host;
+        let addresses: Vec<_> = cluster.nodes().values().map(|node| format!("{host}:{}", node.port)).collect();
+        addresses.join(",")
+    }
+
+    /// Looks at the cluster, or changes it.
+    pub fn with_cluster<T>(&self, act: impl FnOnce(&mut Cluster) -> T) -> T {
+        let result = act(&mut self.shared.cluster());
+        self.shared.changed.send_replace(());
+        result
+    }
+
+    /// Creates a topic with the cluster's default settings.
+    ///
+    /// # Errors
+    /// As [`Cluster::create_topic`].
+    pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), ClusterError> {
+        self.with_cluster(|cluster| {
+            let settings = cluster.settings().default_topic.clone();
+            cluster.create_topic(name, partitions, settings)
+        })
+    }
+
+    /// Scripts a fault.
+    pub fn add_fault(&self, fault: Fault) {
+        self.with_cluster(|cluster| cluster.add_fault(fault));
+    }
+
+    /// Stops a node: its listener and connections close at once, its partitions get other leaders.
+    pub fn stop_node(&self, node: i32) {
+        if let Some(task) = self.tasks().remove(&node) {
+            task.abort();
+        }
+        self.with_cluster(|cluster| cluster.stop_node(node));
+    }
+
+    /// Starts a node again, on the port that it had.
+    ///
+    /// # Errors
+    /// When the port is taken meanwhile.
+    pub async fn start_node(&self, node: i32) -> io::Result<()> {
+        let port = self.shared.cluster().nodes().get(&node).map(|node| node.port);
+        let Some(port) = port else { return Err(io::Error::other(format!("there is no node {node}"))) };
+        let listener = TcpListener::bind(SocketAddr::new(self.listen.ip(), port)).await?;
+        self.with_cluster(|cluster| cluster.start_node(node));
+        self.listen(node, listener);
+        Ok(())
+    }
+
+    fn listen(&self, node: i32, listener: TcpListener) {
+        let task = tokio::spawn(accept(node, listener, Arc::clone(&self.shared)));
+        self.tasks().insert(node, task.abort_handle());
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, AbortHandle>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BrokerBuilder {
+    /// How many nodes; one if it is not said. Their ids count from 1.
+    #[must_use]
+    pub fn nodes(mut self, nodes: u16) -> Self {
+        self.settings.nodes = nodes.max(1);
+        self
+    }
+
+    /// What topics get that do not say otherwise.
+    #[must_use]
+    pub fn topics_by_default(mut self, settings: TopicSettings) -> Self {
+        self.settings.default_topic = settings;
+        self
+    }
+
+    /// A topic to begin with, with the default settings.
+    #[must_use]
+    pub fn topic(mut self, name: &str, partitions: i32) -> Self {
+        self.topics.push((name.to_owned(), partitions, None));
+        self
+    }
+
+    /// A topic to begin with, with settings of its own.
+    #[must_use]
+    pub fn topic_with(mut self, name: &str, partitions: i32, settings: TopicSettings) -> Self {
+        self.topics.push((name.to_owned(), partitions, Some(settings)));
+        self
+    }
+
+    /// Whether topics are created as they are asked for, and with how many partitions; yes, with one.
+    #[must_use]
+    pub fn auto_create_topics(mut self, is_on: bool, partitions: i32) -> Self {
+        self.settings.auto_create_topics = is_on;
+        self.settings.default_partitions = partitions;
+        self
+    }
+
+    /// Where the first node listens; the next ones on the ports after it. Port 0, the default, gives each a free one.
+    /// The address is also what the nodes tell their clients.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Starts the nodes.
+    ///
+    /// # Errors
+    /// When a port cannot be opened, or a topic not created.
+    pub async fn start(self) -> io::Result<Broker> {
+        let Self { mut settings, topics, listen } = self;
+        settings.host = match listen.ip() {
+            // Whoever listens everywhere is told from here by this name.
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            ip => ip.to_string(),
+        };
+        let mut cluster = Cluster::new(settings);
+        for (name, partitions, settings) in topics {
+            let settings = settings.unwrap_or_else(|| cluster.settings().default_topic.clone());
+            cluster.create_topic(&name, partitions, settings).map_err(io::Error::other)?;
+        }
+        let mut listeners = Vec::new();
+        for (node, offset) in cluster.node_ids().collect::<Vec<_>>().into_iter().zip(0u16..) {
+            let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(offset) };
+            let address = SocketAddr::new(listen.ip(), port);
+            let cannot = |error| io::Error::other(format!("node {node} cannot listen on {address}: {error}"));
+            let listener = TcpListener::bind(address).await.map_err(cannot)?;
+            cluster.set_port(node, listener.local_addr()?.port());
+            listeners.push((node, listener));
+        }
+        let shared = Arc::new(Shared { cluster: Mutex::new(cluster), changed: watch::Sender::new(()) });
+        let broker = Broker { shared, listen, nodes: Mutex::default() };
+        for (node, listener) in listeners {
+            broker.listen(node, listener);
+        }
+        Ok(broker)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for task in self.tasks().values() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("bootstrap_servers", &self.bootstrap_servers()).finish_non_exhaustive()
+    }
+}
+
+/// Takes connections until it is aborted, and theirs with it.
+async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        // Who cannot be accepted may try again; out of descriptors, a moment helps.
+        let Ok((socket, _)) = listener.accept().await else {
+            sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            // A connection's end is its own affair, whichever way it comes.
+            let _ = serve(node, socket, &shared).await;
+        });
+    }
+}
+
+/// Answers one request after the other, as Kafka does, until the client goes or a request closes the connection.
+async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut buffer = FrameBuffer::new(REQUEST_BYTES_MAX);
+    loop {
+        let frame = loop {
+            match buffer.next_frame().map_err(io::Error::other)? {
+                Some(frame) => break frame,
+                None if socket.read_buf(buffer.room()).await? == 0 => return Ok(()),
+                None => {}
+            }
+        };
+        match answer(node, &frame, shared).await {
+            Reply::Send { frame, after, cut } => {
+                if !after.is_zero() {
+                    sleep(after).await;
+                }
+                let whole = cut.is_none();
+                socket.write_all(&frame.slice(..cut.unwrap_or(frame.len()).min(frame.len()))).await?;
+                if !whole {
+                    return Ok(());
+                }
+            }
+            Reply::Nothing => {}
+            Reply::Wait(_) | Reply::Close => return Ok(()),
+        }
+    }
+}
+
+/// What to do about a request, after as long as it may wait.
+async fn answer(node: i32, frame: &Bytes, shared: &Shared) -> Reply {
+    let mut changed = shared.changed.subscribe();
+    let mut late_at = None;
+    loop {
+        let is_late = late_at.is_some_and(|at| at <= Instant::now());
+        let (reply, has_changed) = {
+            let mut cluster = shared.cluster();
+            let before = cluster.changes();
+            (cluster.handle(node, frame, now_ms(), is_late), cluster.changes() != before)
+        };
+        if has_changed {
+            shared.changed.send_replace(());
+        }
+        let Reply::Wait(wait) = reply else { return reply };
+        let at = *late_at.get_or_insert_with(|| Instant::now() + wait);
+        let _ = timeout_at(at, changed.changed()).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server is where time enters")]
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -57,7 +57,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
-    let refuse = call.refuse.or((session_id != 0).then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
+    let refuse = call.refuse.or_else(|| (session_id != 0).then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
     if let Some(error_code) = refuse.filter(|_| version >= 7) {
         return Ok(call.answer(&FetchResponse { error_code, ..Default::default() }));
     }

@@ -20,7 +20,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
-    let refuse = call.refuse.or(transactional_id.map(|_| ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
+    let refuse = call.refuse.or_else(|| transactional_id.map(|_| ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     let (producer_id, producer_epoch) = match refuse {
         None => (cluster.new_producer_id(), 0),
         Some(_) => (-1, -1),

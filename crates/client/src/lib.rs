@@ -1,1 +1,44 @@
+//! A Kafka producer from scratch: honest about every record's fate, and fast.
+//!
+//! See [`Producer`] for how records are sent, [`ProducerBuilder`] for what it can be told, [`Error`] for what may go wrong.
+//!
+//! # The story of one record
+//!
+//! ```text
+//!  caller's thread (data plane, per record)                control task (core, per batch)            connection task (I/O)
+//!  Record ─ Serializer ─ Partitioner ─ Accumulator         Sender ─ ProduceRequest ─ Connections     vectored write ─▶ broker
+//!             key, value   from what     append encoded ──▶ leader known, window open; correlation ──▶ header | batch | batch
+//!             as bytes     is known      into the open      stamp id, epoch, sequence; id, FIFO                       │
+//!                          of the topic  batch              max.request.size                                          ▼
+//!  Delivery ◀── one wake-up a batch ◀── Cell ◀───────────── Verdict: written, retry, split, failed ◀── nom ◀── frame ◀┘
+//! ```
+//!
+//! On the thread that sends, a record is serialised, placed and appended, encoded, to its partition's open batch
+//! (`accumulator`). A single-threaded state machine without I/O (`core`) decides which batches go when, to whom, and what
+//! an answer means; it sees batches, never records. Sockets, clocks and tasks are in `driver` alone.
 
+mod accumulator;
+mod builder;
+mod closing;
+mod config;
+mod core;
+mod delivery;
+mod driver;
+mod error;
+mod producer;
+mod record;
+mod serializer;
+
+pub use builder::ProducerBuilder;
+pub use closing::{Summary, Undelivered, Unfinished};
+pub use config::{Acks, Config, Explained, HostPort, PartitionerChoice};
+pub use delivery::Delivery;
+pub use error::{Error, ErrorKind, SendError, Stage, Written};
+pub use kurier_compression::CompressionType;
+pub use kurier_partitioner as partitioner;
+pub use kurier_protocol::ErrorCode;
+pub use producer::{Producer, TopicProducer};
+pub use record::{Record, RecordMetadata};
+pub use serializer::{
+    BoxError, BytesSerializer, IntegerSerializer, Part, Serialize, Serializer, StringSerializer, Unset,
+};

@@ -1,0 +1,432 @@
+//! `buffer.memory`: who has how much of it, and who waits for some.
+//!
+//! A permit belongs to a segment of a batch, and comes back when the last reference to the segment goes, be that on an
+//! answer, on expiry, or when a socket has let go of it. A partition may hold at most twice what is free, so that one
+//! whose leader is gone cannot take all; but one that holds nothing may always have its record.
+//!
+//! Whoever finds no room waits: first come, first served within a partition, and the partitions in turn. A permit is
+//! given to the waiter by whoever frees memory, so that nobody overtakes; one that is given to a waiter who has gone
+//! meanwhile is passed on.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::error::Error;
+
+/// The memory of a producer.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    total: usize,
+    used: AtomicUsize,
+    /// Whether anybody waits; read with every permit.
+    is_contended: AtomicBool,
+    queues: Mutex<Queues>,
+}
+
+/// How many bytes of memory a partition holds.
+#[derive(Debug, Default)]
+pub(crate) struct Load(AtomicUsize);
+
+impl Load {
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Waiters by partition, and the partitions in the order of their turns.
+#[derive(Debug, Default)]
+struct Queues {
+    turns: VecDeque<u32>,
+    waiters: HashMap<u32, VecDeque<Arc<Waiter>>>,
+}
+
+/// Some bytes of memory; dropped, they are free again.
+pub(crate) struct Permit {
+    memory: Arc<Memory>,
+    load: Arc<Load>,
+    bytes: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            used: AtomicUsize::new(0),
+            is_contended: AtomicBool::new(false),
+            queues: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// How much is in use; above the total only by the rounding of a single record.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes memory for a partition, if there is some and nobody waits for it.
+    pub(crate) fn try_acquire(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
+        if self.is_contended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.grant(load, bytes)
+    }
+
+    /// Takes memory, if there is some.
+    fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
+        let held = load.bytes();
+        let fits = |used: usize| {
+            let free = self.total.saturating_sub(used);
+            // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
+            let is_there = bytes <= free || used == 0;
+            let is_fair = held == 0 || held + bytes <= free.saturating_mul(2);
+            (is_there && is_fair).then(|| used + bytes)
+        };
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
+        load.0.fetch_add(bytes, Ordering::Relaxed);
+        Some(Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes })
+    }
+
+    /// Takes memory, whether there is some or not.
+    pub(crate) fn take(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Permit {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+        load.0.fetch_add(bytes, Ordering::Relaxed);
+        Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes }
+    }
+
+    /// Waits for memory for a partition, until `deadline`.
+    pub(crate) fn acquire(
+        self: &Arc<Self>,
+        partition: u32,
+        load: &Arc<Load>,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Acquire {
+        let waiter =
+            Arc::new(Waiter { load: Arc::clone(load), bytes, deadline, state: Mutex::new(WaiterState::Waiting(None)) });
+        let mut queues = self.queues();
+        let queue = queues.waiters.entry(partition).or_default();
+        queue.push_back(Arc::clone(&waiter));
+        if queue.len() == 1 {
+            queues.turns.push_back(partition);
+        }
+        self.is_contended.store(true, Ordering::Release);
+        drop(queues);
+        // Some may have become free before this one stood in line.
+        self.serve();
+        Acquire { waiter, memory: Arc::clone(self) }
+    }
+
+    /// Gives what is free to those who wait.
+    fn serve(self: &Arc<Self>) {
+        let mut woken = Vec::new();
+        let mut queues = self.queues();
+        // Once around without success, and there is none for anybody.
+        let mut refused_in_turn = 0;
+        while refused_in_turn < queues.turns.len() {
+            let Some(partition) = queues.turns.pop_front() else { break };
+            let Some(queue) = queues.waiters.get_mut(&partition) else { continue };
+            while queue.front().is_some_and(|waiter| waiter.is_gone()) {
+                queue.pop_front();
+            }
+            let granted = queue.front().and_then(|waiter| self.grant(&waiter.load, waiter.bytes));
+            match (queue.pop_front(), granted) {
+                (Some(waiter), Some(permit)) => {
+                    woken.push((waiter, permit));
+                    refused_in_turn = 0;
+                }
+                (Some(waiter), None) => {
+                    queue.push_front(waiter);
+                    refused_in_turn += 1;
+                }
+                (None, _) => {}
+            }
+            if queue.is_empty() {
+                queues.waiters.remove(&partition);
+            } else {
+                queues.turns.push_back(partition);
+            }
+        }
+        if queues.turns.is_empty() {
+            self.is_contended.store(false, Ordering::Release);
+        }
+        drop(queues);
+        for (waiter, permit) in woken {
+            waiter.resolve(WaiterState::Granted(permit));
+        }
+    }
+
+    /// Turns away who has waited until now, or everybody, with what `error` says.
+    pub(crate) fn turn_away(self: &Arc<Self>, until: Option<Instant>, error: impl Fn() -> Error) {
+        if !self.is_contended.load(Ordering::Acquire) {
+            return;
+        }
+        let mut turned_away = Vec::new();
+        for queue in self.queues().waiters.values_mut() {
+            queue.retain(|waiter| {
+                let is_over = until.is_none_or(|now| waiter.deadline <= now);
+                if is_over {
+                    turned_away.push(Arc::clone(waiter));
+                }
+                !is_over
+            });
+        }
+        for waiter in turned_away {
+            waiter.resolve(WaiterState::TurnedAway(error()));
+        }
+        self.serve();
+    }
+
+    /// When the first of those who wait has waited long enough.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if !self.is_contended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queues().waiters.values().flatten().map(|waiter| waiter.deadline).min()
+    }
+
+    /// Whether anybody waits.
+    #[cfg(test)]
+    pub(crate) fn is_contended(&self) -> bool {
+        self.is_contended.load(Ordering::Acquire)
+    }
+}
+
+impl Permit {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes as much as this out of the permit, or all of it.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { memory: Arc::clone(&self.memory), load: Arc::clone(&self.load), bytes }
+    }
+
+    /// Adds what another permit of the same partition holds.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.used.fetch_sub(self.bytes, Ordering::AcqRel);
+        if self.memory.is_contended.load(Ordering::Acquire) {
+            self.memory.serve();
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({} bytes)", self.bytes)
+    }
+}
+
+#[derive(Debug)]
+struct Waiter {
+    load: Arc<Load>,
+    bytes: usize,
+    deadline: Instant,
+    state: Mutex<WaiterState>,
+}
+
+#[derive(Debug)]
+enum WaiterState {
+    Waiting(Option<Waker>),
+    Granted(Permit),
+    TurnedAway(Error),
+    /// Who waited has what it waited for, or has gone.
+    Over,
+}
+
+impl Waiter {
+    fn state(&self) -> MutexGuard<'_, WaiterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(*self.state(), WaiterState::Over)
+    }
+
+    fn resolve(&self, to: WaiterState) {
+        let mut state = self.state();
+        if let WaiterState::Waiting(waker) = &mut *state {
+            let waker = waker.take();
+            *state = to;
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else {
+            // It has gone: what was meant for it is dropped outside the lock, and so passed on.
+            drop(state);
+            drop(to);
+        }
+    }
+}
+
+/// Waits for memory. Dropped, it leaves the line.
+#[derive(Debug)]
+pub(crate) struct Acquire {
+    waiter: Arc<Waiter>,
+    memory: Arc<Memory>,
+}
+
+impl Future for Acquire {
+    type Output = Result<Permit, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.waiter.state();
+        match std::mem::replace(&mut *state, WaiterState::Over) {
+            WaiterState::Granted(permit) => Poll::Ready(Ok(permit)),
+            WaiterState::TurnedAway(error) => Poll::Ready(Err(error)),
+            WaiterState::Waiting(_) | WaiterState::Over => {
+                *state = WaiterState::Waiting(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Acquire {
+    fn drop(&mut self) {
+        let before = std::mem::replace(&mut *self.waiter.state(), WaiterState::Over);
+        let was_waiting = matches!(before, WaiterState::Waiting(_));
+        // A permit that came too late goes to the next.
+        drop(before);
+        if was_waiting {
+            self.memory.serve();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn load() -> Arc<Load> {
+        Arc::new(Load::default())
+    }
+
+    fn poll(acquire: &mut Acquire) -> Poll<Result<Permit, Error>> {
+        Pin::new(acquire).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn far() -> Instant {
+        near() + Duration::from_secs(3600)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn near() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_partition_holds_at_most_twice_what_is_free() {
+        let memory = Memory::new(900);
+        let (greedy, other) = (load(), load());
+        let mut held = Vec::new();
+        while let Some(permit) = memory.try_acquire(&greedy, 100) {
+            held.push(permit);
+        }
+        assert_eq!(held.len(), 6, "a third is left for others");
+        assert!(memory.try_acquire(&other, 300).is_some());
+        drop(held);
+        assert_eq!((memory.used(), greedy.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn any_record_fits_into_memory_that_nobody_uses() {
+        let memory = Memory::new(1000);
+        let partition = load();
+        let permit = memory.try_acquire(&partition, 1024).expect("rounding is no reason");
+        assert!(memory.try_acquire(&load(), 1).is_none());
+        drop(permit);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn those_who_wait_are_served_in_turn() {
+        let memory = Memory::new(100);
+        let (a, b) = (load(), load());
+        let all = memory.try_acquire(&load(), 100).unwrap();
+        let mut waiting =
+            [memory.acquire(1, &a, 60, far()), memory.acquire(1, &a, 10, far()), memory.acquire(2, &b, 60, far())];
+        assert!(waiting.iter_mut().all(|acquire| poll(acquire).is_pending()));
+        drop(all);
+        let Poll::Ready(Ok(first)) = poll(&mut waiting[0]) else { panic!("there was room") };
+        assert!(poll(&mut waiting[2]).is_pending(), "its turn, but no room");
+        assert!(memory.try_acquire(&load(), 10).is_none(), "nobody overtakes");
+        drop(first);
+        assert!(poll(&mut waiting[2]).is_ready());
+        assert!(poll(&mut waiting[1]).is_ready());
+        assert!(!memory.is_contended());
+    }
+
+    #[test]
+    fn a_permit_for_one_who_has_gone_is_passed_on() {
+        let memory = Memory::new(100);
+        let all = memory.try_acquire(&load(), 100).unwrap();
+        let gone = memory.acquire(1, &load(), 100, far());
+        let late = memory.acquire(1, &load(), 100, far());
+        let mut last = memory.acquire(2, &load(), 100, far());
+        drop(gone);
+        drop(all); // granted to `late`
+        drop(late);
+        assert!(poll(&mut last).is_ready());
+        drop(last);
+        assert_eq!((memory.used(), memory.is_contended()), (0, false));
+    }
+
+    #[test]
+    fn who_has_waited_long_enough_is_turned_away() {
+        let memory = Memory::new(100);
+        let all = memory.try_acquire(&load(), 100).unwrap();
+        let soon = near();
+        let mut early = memory.acquire(1, &load(), 10, soon);
+        let mut late = memory.acquire(1, &load(), 10, far());
+        assert_eq!(memory.next_deadline(), Some(soon));
+        memory.turn_away(Some(soon), || Error::new(ErrorKind::BufferFull, "full"));
+        assert!(matches!(poll(&mut early), Poll::Ready(Err(error)) if error.kind() == ErrorKind::BufferFull));
+        assert!(poll(&mut late).is_pending());
+        drop(all);
+        assert!(poll(&mut late).is_ready());
+    }
+
+    #[test]
+    fn a_permit_splits_and_joins_without_loss() {
+        let memory = Memory::new(100);
+        let partition = load();
+        let mut permit = memory.try_acquire(&partition, 90).unwrap();
+        let part = permit.split(30);
+        assert_eq!((permit.bytes(), part.bytes(), memory.used()), (60, 30, 90));
+        permit.join(part);
+        let rest = permit.split(1000);
+        assert_eq!((permit.bytes(), rest.bytes()), (0, 90));
+        drop(rest);
+        assert_eq!((memory.used(), partition.bytes()), (0, 0));
+    }
+}

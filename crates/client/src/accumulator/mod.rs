@@ -1,0 +1,628 @@
+//! Where the records of all threads gather: open batches by partition, encoded in place, in memory that is counted.
+//!
+//! ```text
+//!  a sender's thread                                     the driver
+//!  Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
+//!                          └─▶ Signal (a batch was opened, or is ready) ──▶ core
+//! ```
+//!
+//! A batch is *ready* at `batch.size` or after `linger.ms`, and *closed* when it is taken; until then it goes on growing,
+//! up to the partition's cap. So an idle cluster gets small batches at once, and a busy one large ones.
+//!
+//! No user's code runs under a lock. Under a partition's lock those of its batch's cell and of memory may be taken, which
+//! stand last.
+
+pub(crate) mod batch;
+pub(crate) mod memory;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use kurier_partitioner::{Choice, Sticky, TopicView, Weights};
+use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
+
+use crate::config::Config;
+use crate::delivery::{Callback, Cell, Delivery, Runner};
+use crate::error::{Error, ErrorKind};
+use batch::{BatchId, OpenBatch, Piece, Taken};
+use memory::{Load, Memory, Permit};
+
+/// Reads the time for whoever may not.
+pub(crate) trait Clock: Send + Sync {
+    fn now(&self) -> Instant;
+
+    /// Milliseconds since 1970.
+    fn wall_ms(&self) -> i64;
+}
+
+/// What the core is told of what senders do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// A partition that had no batch has one; it may be ready at once.
+    Opened { partition: PartitionId, since: Instant, is_full: bool },
+    /// The first batch of a partition is ready, whatever its age.
+    Full { partition: PartitionId },
+    /// A topic is sent to that is not known.
+    Wanted(Arc<str>),
+    /// Somebody waits for memory.
+    Pressure,
+}
+
+/// Numbers partitions over all topics, in the order in which the core learnt of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PartitionId(pub(crate) u32);
+
+/// What the core has learnt of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) topic: Arc<str>,
+    /// Each partition by its index, with whether it has a leader.
+    pub(crate) partitions: Vec<(PartitionId, bool)>,
+}
+
+/// Where records gather.
+pub(crate) struct Accumulator {
+    config: Arc<Config>,
+    pub(crate) memory: Arc<Memory>,
+    clock: Arc<dyn Clock>,
+    runner: Arc<dyn Runner>,
+    topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
+    /// By number; taken to change `topics`, too.
+    partitions: Mutex<Vec<Arc<Partition>>>,
+    signals: Mutex<Vec<Signal>>,
+    wake: Box<dyn Fn() + Send + Sync>,
+    random: Mutex<fastrand::Rng>,
+    next_batch: AtomicU64,
+    /// Batches that have an outcome to come.
+    incomplete: Mutex<BTreeSet<BatchId>>,
+    closed: Mutex<Option<Error>>,
+}
+
+/// A topic to send to.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    places: ArcSwap<Places>,
+    /// One for every few threads, since it is written with every record.
+    sticky: [Stripe; STRIPES],
+    /// How much compression leaves, in millionths.
+    ratio: AtomicU32,
+}
+
+/// A topic's partitions at one time.
+#[derive(Debug)]
+pub(crate) struct Places {
+    partitions: Box<[Arc<Partition>]>,
+    /// Those that have a leader.
+    available: Box<[i32]>,
+}
+
+const STRIPES: usize = 8;
+
+/// On a cache line of its own, so that threads do not slow each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Stripe(Sticky);
+
+/// A partition's batches.
+pub(crate) struct Partition {
+    id: PartitionId,
+    topic: Arc<str>,
+    index: i32,
+    queue: Mutex<Queue>,
+    load: Arc<Load>,
+    /// How large a batch may grow, before compression.
+    cap: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<OpenBatch>,
+}
+
+/// A record that could not be appended at once.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) bytes: usize,
+}
+
+/// What is left of a partition after a batch was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) since: Instant,
+    pub(crate) is_full: bool,
+}
+
+/// A record and where it is to go.
+pub(crate) struct Placed<'a> {
+    pub(crate) record: NewRecord<'a>,
+    pub(crate) choice: Choice,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is under our locks is whole at every moment, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Accumulator {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        clock: Arc<dyn Clock>,
+        runner: Arc<dyn Runner>,
+        seed: u64,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self {
+            memory: Memory::new(config.buffer_memory),
+            config,
+            clock,
+            runner,
+            topics: ArcSwap::default(),
+            partitions: Mutex::default(),
+            signals: Mutex::default(),
+            wake,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            next_batch: AtomicU64::new(1),
+            incomplete: Mutex::default(),
+            closed: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// A topic that is known.
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.load().get(name).cloned()
+    }
+
+    /// Tells the core something.
+    pub(crate) fn signal(&self, signal: Signal) {
+        lock(&self.signals).push(signal);
+        (self.wake)();
+    }
+
+    /// What the core has not yet been told.
+    pub(crate) fn take_signals(&self) -> Vec<Signal> {
+        std::mem::take(&mut *lock(&self.signals))
+    }
+
+    /// Takes what the core has learnt of a topic.
+    pub(crate) fn publish(&self, layout: &Layout) {
+        let mut all = lock(&self.partitions);
+        let mut partitions = Vec::with_capacity(layout.partitions.len());
+        for ((id, _), index) in layout.partitions.iter().zip(0i32..) {
+            let at = id.0 as usize;
+            if at == all.len() {
+                all.push(Arc::new(self.new_partition(*id, &layout.topic, index)));
+            }
+            if let Some(partition) = all.get(at) {
+                partitions.push(Arc::clone(partition));
+            }
+        }
+        let has_leader = layout.partitions.iter().zip(0..).filter(|((_, has_leader), _)| *has_leader);
+        let available = has_leader.map(|(_, index)| index).collect();
+        let places = Arc::new(Places { partitions: partitions.into(), available });
+        if let Some(topic) = self.topics.load().get(&layout.topic) {
+            topic.places.store(places);
+            return;
+        }
+        let topic = Arc::new(Topic {
+            name: Arc::clone(&layout.topic),
+            places: ArcSwap::new(places),
+            sticky: Default::default(),
+            ratio: AtomicU32::new(MILLION),
+        });
+        let mut topics = HashMap::clone(&self.topics.load());
+        topics.insert(Arc::clone(&layout.topic), topic);
+        self.topics.store(Arc::new(topics));
+    }
+
+    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32) -> Partition {
+        let first_cap = self.config.batch_size.saturating_mul(4).min(self.config.max_request_size);
+        Partition {
+            id,
+            topic: Arc::clone(topic),
+            index,
+            queue: Mutex::default(),
+            load: Arc::default(),
+            cap: AtomicUsize::new(first_cap),
+        }
+    }
+
+    /// Appends a record, if there is room. `permit` is memory that was waited for; what is left of it is free again.
+    pub(crate) fn append(
+        &self,
+        topic: &Topic,
+        placed: &Placed<'_>,
+        mut permit: Option<Permit>,
+        callback: Option<Callback>,
+    ) -> Result<Delivery, (AppendError, Option<Callback>)> {
+        let stripe = stripe();
+        loop {
+            let places = topic.places.load();
+            let place = match self.place(topic, &places, placed.choice, stripe) {
+                Ok(place) => place,
+                Err(error) => return Err((AppendError::Refused(error), callback)),
+            };
+            let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
+                return Err((AppendError::Refused(no_partition(topic, place, &places)), callback));
+            };
+            let mut queue = lock(&partition.queue);
+            // Both may have changed since the choice was made.
+            let is_current = Arc::ptr_eq(&places, &topic.places.load());
+            let still_sticks = placed.choice != Choice::Anywhere || sticky(topic, stripe).current() == Some(place);
+            if !is_current || !still_sticks {
+                continue;
+            }
+            let appended = self.append_to(&mut queue, partition, topic, &placed.record, &mut permit);
+            let appended = match appended {
+                Ok(appended) => appended,
+                Err(error) => return Err((error, callback)),
+            };
+            let delivery = Delivery::new(appended.cell, appended.index, placed.record.timestamp);
+            if let Some(callback) = callback {
+                delivery.call_back(callback);
+            }
+            drop(queue);
+            if placed.choice == Choice::Anywhere {
+                self.count_sticky(topic, &places, stripe, place, appended.record_bytes);
+            }
+            if let Some(signal) = appended.signal {
+                self.signal(signal);
+            }
+            return Ok(delivery);
+        }
+    }
+
+    /// The index of the partition that a choice comes to.
+    fn place(&self, topic: &Topic, places: &Places, choice: Choice, stripe: usize) -> Result<i32, Error> {
+        match choice {
+            Choice::Partition(index) => Ok(index),
+            Choice::Anywhere => {
+                let first = || self.weights(places).pick(lock(&self.random).u64(..));
+                let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
+                sticky(topic, stripe).current_or(first).ok_or_else(nowhere)
+            }
+        }
+    }
+
+    /// How likely each partition is for records without a key: by what waits for it, if that is wanted.
+    fn weights(&self, places: &Places) -> Weights {
+        let all = || (0i32..).zip(&places.partitions).map(|(index, _)| index);
+        if places.available.is_empty() {
+            return Weights::even(all());
+        }
+        let available = places.available.iter().copied();
+        if !self.config.adaptive_partitioning {
+            return Weights::even(available);
+        }
+        let load = |index: i32| {
+            let partition = usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
+            (index, partition.map_or(0, |partition| partition.load.bytes() as u64))
+        };
+        Weights::by_load(available.map(load), u32::try_from(self.config.batch_size).unwrap_or(u32::MAX))
+    }
+
+    fn count_sticky(&self, topic: &Topic, places: &Places, stripe: usize, place: i32, record_bytes: usize) {
+        let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
+        let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
+        let sticky = sticky(topic, stripe);
+        if sticky.appended(place, bytes, switch_after)
+            && let Some(next) = self.weights(places).pick(lock(&self.random).u64(..))
+        {
+            sticky.switch(place, next);
+        }
+    }
+
+    fn append_to(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        record: &NewRecord<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        let cap = partition.cap.load(Ordering::Relaxed);
+        // What the record can take at most: its lengths and deltas are varints, of few bytes.
+        let takes_more = |batch: &OpenBatch| !batch.is_closed && batch.builder.body_bytes() + bytes_of(record) <= cap;
+        if !queue.batches.back().is_some_and(takes_more) {
+            return self.append_to_new(queue, partition, topic, record, permit);
+        }
+        let Some(batch) = queue.batches.back_mut() else { return Err(AppendError::Refused(impossible())) };
+        let appended = self.fill(batch, partition, topic, record, permit)?;
+        Ok(appended)
+    }
+
+    /// Appends to a batch of its own, which is kept if there is room.
+    fn append_to_new(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        record: &NewRecord<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        if let Some(error) = lock(&self.closed).clone() {
+            return Err(AppendError::Refused(error));
+        }
+        let created = self.clock.now();
+        let mut batch = OpenBatch {
+            id: BatchId(self.next_batch.fetch_add(1, Ordering::Relaxed)),
+            builder: RecordBatchBuilder::default(),
+            cell: Arc::new(Cell::new(Arc::clone(&partition.topic), partition.index, Arc::clone(&self.runner))),
+            created,
+            is_full: false,
+            is_closed: false,
+        };
+        let mut appended = self.fill(&mut batch, partition, topic, record, permit)?;
+        lock(&self.incomplete).insert(batch.id);
+        appended.signal = match queue.batches.back_mut() {
+            None => Some(Signal::Opened { partition: partition.id, since: created, is_full: batch.is_full }),
+            // The one before is as large as it gets.
+            Some(before) if !before.is_full => {
+                before.is_full = true;
+                Some(Signal::Full { partition: partition.id })
+            }
+            Some(_) => None,
+        };
+        queue.batches.push_back(batch);
+        Ok(appended)
+    }
+
+    fn fill(
+        &self,
+        batch: &mut OpenBatch,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        record: &NewRecord<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        let index = batch.builder.record_count().cast_unsigned();
+        let refuse = |error: kurier_protocol::EncodeError| {
+            AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "the record cannot be encoded").caused_by(error))
+        };
+        let slot = batch.builder.slot(record).map_err(refuse)?;
+        let record_bytes = slot.record_bytes();
+        let limit = self.config.max_request_size.min(self.memory.total());
+        if record_bytes + BATCH_HEADER_BYTES > limit {
+            return Err(AppendError::Refused(self.too_large(record_bytes + BATCH_HEADER_BYTES)));
+        }
+        let growth = slot.growth();
+        let mut pieces = match growth {
+            0 => None,
+            _ => match self.take_memory(partition, growth, permit) {
+                Some(permit) => Some(permit),
+                None => return Err(AppendError::NoRoom(NoRoom { partition: Arc::clone(partition), bytes: growth })),
+            },
+        };
+        slot.fill(|capacity| Piece::new(capacity, pieces.as_mut()));
+        let mut signal = None;
+        if !batch.is_full && self.is_ready(batch, topic) {
+            batch.is_full = true;
+            signal = Some(Signal::Full { partition: partition.id });
+        }
+        // Without batches, the next record is another's.
+        batch.is_closed = self.config.batch_size == 0;
+        Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
+    }
+
+    /// Memory for a batch to grow: what was waited for, and whatever that lacks.
+    fn take_memory(&self, partition: &Partition, bytes: usize, permit: &mut Option<Permit>) -> Option<Permit> {
+        match permit.take() {
+            None => self.memory.try_acquire(&partition.load, bytes),
+            Some(held) if held.bytes() >= bytes => Some(held),
+            Some(mut held) => match self.memory.try_acquire(&partition.load, bytes - held.bytes()) {
+                Some(more) => {
+                    held.join(more);
+                    Some(held)
+                }
+                None => {
+                    *permit = Some(held);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Whether a batch has, as far as can be told, `batch.size` bytes after compression.
+    fn is_ready(&self, batch: &OpenBatch, topic: &Topic) -> bool {
+        let plain = batch.builder.body_bytes() as u64;
+        let estimated = match self.config.compression_type {
+            kurier_compression::CompressionType::None => plain,
+            // A little more than was seen, as in Java.
+            _ => plain * u64::from(topic.ratio.load(Ordering::Relaxed)) / u64::from(MILLION) * 105 / 100,
+        };
+        estimated + BATCH_HEADER_BYTES as u64 >= self.config.batch_size as u64
+    }
+
+    fn too_large(&self, bytes: usize) -> Error {
+        let Config { max_request_size, buffer_memory, .. } = &*self.config;
+        let (limit, key) = match max_request_size <= buffer_memory {
+            true => (max_request_size, "max.request.size"),
+            false => (buffer_memory, "buffer.memory"),
+        };
+        let text =
+            format!("a record of {bytes} bytes is above {key}, which is {limit}: raise it, or send less at once");
+        Error::new(ErrorKind::RecordTooLarge, text)
+    }
+
+    /// Takes the first batch of a partition, if it fits into `room` bytes or `is_first` of its request; beside it stands
+    /// what is left.
+    pub(crate) fn take(&self, id: PartitionId, room: usize, is_first: bool) -> (Option<Taken>, Option<Left>) {
+        let Some(partition) = self.partition(id) else { return (None, None) };
+        let mut queue = lock(&partition.queue);
+        let fits = |batch: &OpenBatch| is_first || batch.builder.body_bytes() + BATCH_HEADER_BYTES <= room;
+        let taken = queue.batches.pop_front_if(|batch| fits(batch)).and_then(|batch| batch.take(&partition.load));
+        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        (taken, left)
+    }
+
+    /// Takes the batches of a partition that were opened up to then, beside what is left.
+    pub(crate) fn drain(&self, id: PartitionId, until: Instant) -> (Vec<Taken>, Option<Left>) {
+        let Some(partition) = self.partition(id) else { return (Vec::new(), None) };
+        let mut queue = lock(&partition.queue);
+        let mut taken = Vec::new();
+        while let Some(batch) = queue.batches.pop_front_if(|batch| batch.created <= until) {
+            taken.extend(batch.take(&partition.load));
+        }
+        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        (taken, left)
+    }
+
+    /// Lets the batches of a partition that are older than this take no more records.
+    pub(crate) fn close_batches(&self, id: PartitionId, created_before: Instant) {
+        let Some(partition) = self.partition(id) else { return };
+        for batch in &mut lock(&partition.queue).batches {
+            batch.is_closed |= batch.created <= created_before;
+        }
+    }
+
+    fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
+        lock(&self.partitions).get(id.0 as usize).cloned()
+    }
+
+    /// How many bytes a batch of this partition may have next, after one of `plain_bytes` was acknowledged: twice as
+    /// many, if it was as large as was allowed.
+    pub(crate) fn grow_cap(&self, id: PartitionId, plain_bytes: usize) {
+        let Some(partition) = self.partition(id) else { return };
+        let cap = partition.cap.load(Ordering::Relaxed);
+        // What fills three quarters was ended by the next record's size.
+        if plain_bytes >= cap / 4 * 3 {
+            partition.cap.store(cap.saturating_mul(2).min(self.config.max_request_size), Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes a batch of this partition may have next, after one of `plain_bytes` was too large: half as many.
+    pub(crate) fn shrink_cap(&self, id: PartitionId, plain_bytes: usize) {
+        if let Some(partition) = self.partition(id) {
+            partition.cap.store((plain_bytes / 2).max(self.config.batch_size).max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Learns from a batch what compression leaves of a topic: quickly when it is more, slowly when it is less, as in
+    /// Java's `CompressionRatioEstimator`.
+    pub(crate) fn compressed(&self, topic: &str, plain_bytes: usize, compressed_bytes: usize) {
+        let Some(topic) = self.topic(topic) else { return };
+        let Some(seen) = (compressed_bytes as u64 * u64::from(MILLION)).checked_div(plain_bytes as u64) else { return };
+        let seen = u32::try_from(seen).unwrap_or(u32::MAX).min(2 * MILLION);
+        let old = topic.ratio.load(Ordering::Relaxed);
+        let new = if seen > old { seen.max(old + MILLION / 20) } else { seen.max(old.saturating_sub(MILLION / 200)) };
+        topic.ratio.store(new, Ordering::Relaxed);
+    }
+
+    /// Says that a batch has its outcome, or all of its pieces theirs.
+    pub(crate) fn complete(&self, id: BatchId) {
+        lock(&self.incomplete).remove(&id);
+    }
+
+    /// The oldest batch without an outcome, and the newest that was ever opened.
+    pub(crate) fn incomplete(&self) -> (Option<BatchId>, BatchId) {
+        let newest = BatchId(self.next_batch.load(Ordering::Relaxed).saturating_sub(1));
+        (lock(&self.incomplete).first().copied(), newest)
+    }
+
+    /// How many batches have an outcome to come.
+    pub(crate) fn incomplete_count(&self) -> usize {
+        lock(&self.incomplete).len()
+    }
+
+    /// Accepts nothing any more.
+    pub(crate) fn close(&self, error: Error) {
+        *lock(&self.closed) = Some(error.clone());
+        // Open batches take no more records, so that none slips in behind the check.
+        for partition in &*lock(&self.partitions) {
+            for batch in &mut lock(&partition.queue).batches {
+                batch.is_closed = true;
+            }
+        }
+        self.memory.turn_away(None, || error.clone());
+    }
+}
+
+/// Why a record was not appended.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// It cannot be.
+    Refused(Error),
+    /// It has to wait.
+    NoRoom(NoRoom),
+}
+
+struct Appended {
+    cell: Arc<Cell>,
+    index: u32,
+    record_bytes: usize,
+    signal: Option<Signal>,
+}
+
+const MILLION: u32 = 1_000_000;
+
+fn impossible() -> Error {
+    Error::new(ErrorKind::Bug, "a queue lost its last batch under its lock")
+}
+
+/// About how many bytes a record takes.
+fn bytes_of(record: &NewRecord<'_>) -> usize {
+    let header = |header: &kurier_protocol::record_batch::Header<'_>| {
+        header.key.len() + header.value.map_or(0, <[u8]>::len) + 10
+    };
+    let headers: usize = record.headers.iter().map(header).sum();
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 36
+}
+
+fn sticky(topic: &Topic, stripe: usize) -> &Sticky {
+    &topic.sticky[stripe % STRIPES].0
+}
+
+/// The stripe of this thread.
+fn stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    STRIPE.try_with(|stripe| *stripe).unwrap_or_default()
+}
+
+fn no_partition(topic: &Topic, place: i32, places: &Places) -> Error {
+    let count = places.partitions.len();
+    let text = format!("topic {} has no partition {place}: it has {count}, counted from 0", topic.name);
+    Error::new(ErrorKind::Partitioning, text)
+}
+
+impl Topic {
+    /// The topic as a partitioner sees it; `None` while it has no partitions.
+    pub(crate) fn with_view<T>(&self, see: impl FnOnce(&TopicView<'_>) -> T) -> Option<T> {
+        let places = self.places.load();
+        let count = i32::try_from(places.partitions.len()).ok()?;
+        TopicView::new(&self.name, count, &places.available).map(|view| see(&view))
+    }
+}
+
+impl NoRoom {
+    /// Waits for the memory that was missing.
+    pub(crate) fn wait(&self, accumulator: &Accumulator, deadline: Instant) -> memory::Acquire {
+        let Self { partition, bytes } = self;
+        let acquire = accumulator.memory.acquire(partition.id.0, &partition.load, *bytes, deadline);
+        accumulator.signal(Signal::Pressure);
+        acquire
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({}-{})", self.topic, self.index)
+    }
+}
+
+impl fmt::Debug for Accumulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulator").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! How a producer is made.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kurier_compression::CompressionType;
+use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use crate::config::{Acks, Config, HostPort, PartitionerChoice};
+use crate::driver::{Command, Driver, Shared};
+use crate::error::{Error, ErrorKind};
+use crate::producer::{Handle, Producer};
+use crate::serializer::BytesSerializer;
+
+/// Configures a producer; [`Producer::builder`] begins one.
+///
+/// Each method's page opens with its key in Kafka, its default and its unit. Whatever has no method is set by
+/// [`set`](Self::set).
+pub struct ProducerBuilder<KS = BytesSerializer, VS = BytesSerializer> {
+    config: Config,
+    /// The first thing that was wrong; [`build`](Self::build) tells it.
+    wrong: Option<Error>,
+    key_serializer: KS,
+    value_serializer: VS,
+    partitioner: Option<Arc<dyn Partitioner>>,
+    runtime: Option<runtime::Handle>,
+}
+
+impl Default for ProducerBuilder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            wrong: None,
+            key_serializer: BytesSerializer,
+            value_serializer: BytesSerializer,
+            partitioner: None,
+            runtime: None,
+        }
+    }
+}
+
+/// Methods that set one field each.
+macro_rules! setters {
+    ($($(#[doc = $doc:literal])* $key:literal $name:ident($argument:ident: $type:ty) => $field:ident;)*) => {$(
+        $(#[doc = $doc])*
+        #[must_use]
+        pub fn $name(mut self, $argument: $type) -> Self {
+            self.config.$field = $argument;
+            self.config.made($key);
+            self
+        }
+    )*};
+}
+
+impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
+    setters! {
+        /// `acks`, all by default: who must have a record before the broker answers.
+        "acks" acks(acks: Acks) => acks;
+        /// `linger.ms`, 5 ms by default: how long an unfilled batch waits for more records.
+        "linger.ms" linger(linger: Duration) => linger;
+        /// `batch.size`, 16,384 bytes by default: how large a batch is ready to go; 0 sends each record by itself.
+        "batch.size" batch_size(bytes: usize) => batch_size;
+        /// `buffer.memory`, 33,554,432 bytes by default: how much unsent and unacknowledged records may take.
+        "buffer.memory" buffer_memory(bytes: usize) => buffer_memory;
+        /// `max.block.ms`, 60 s by default: how long a send may wait for metadata and memory.
+        "max.block.ms" max_block(patience: Duration) => max_block;
+        /// `compression.type`, none by default.
+        "compression.type" compression(compression: CompressionType) => compression_type;
+        /// `enable.idempotence`, true by default: whether brokers are to notice repeated and reordered batches.
+        "enable.idempotence" enable_idempotence(is_enabled: bool) => enable_idempotence;
+        /// `delivery.timeout.ms`, 120 s by default: how long a record may take to its outcome.
+        "delivery.timeout.ms" delivery_timeout(timeout: Duration) => delivery_timeout;
+        /// `request.timeout.ms`, 30 s by default: how long a request may take.
+        "request.timeout.ms" request_timeout(timeout: Duration) => request_timeout;
+        /// `max.request.size`, 1,048,576 bytes by default: the largest request, and the largest record.
+        "max.request.size" max_request_size(bytes: usize) => max_request_size;
+    }
+
+    /// `bootstrap.servers`: the first contacts, as `host:port`, or several of them separated by commas.
+    #[must_use]
+    pub fn bootstrap_servers(mut self, servers: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let servers: Vec<String> = servers.into_iter().map(|server| server.as_ref().to_owned()).collect();
+        self.config.bootstrap_servers = Vec::<HostPort>::new();
+        self.set("bootstrap.servers", &servers.join(","))
+    }
+
+    /// `client.id`, `kurier` by default: the name under which brokers log and limit this producer.
+    #[must_use]
+    pub fn client_id(self, client_id: &str) -> Self {
+        self.set("client.id", client_id)
+    }
+
+    /// Any setting by its key, in Java's name or librdkafka's. What is wrong with it is told by [`build`](Self::build).
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        if let Err(error) = self.config.set(key, value) {
+            self.wrong.get_or_insert(error);
+        }
+        self
+    }
+
+    /// All settings at once, in place of those so far.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Who chooses a partition for records that do not name one; `partitioner.class` and its kin then say nothing.
+    #[must_use]
+    pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+
+    /// Who serialises keys; without it, keys are whatever is bytes.
+    #[must_use]
+    pub fn key_serializer<S>(self, key_serializer: S) -> ProducerBuilder<S, VS> {
+        let Self { config, wrong, value_serializer, partitioner, runtime, .. } = self;
+        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
+    }
+
+    /// Who serialises values; without it, values are whatever is bytes.
+    #[must_use]
+    pub fn value_serializer<S>(self, value_serializer: S) -> ProducerBuilder<KS, S> {
+        let Self { config, wrong, key_serializer, partitioner, runtime, .. } = self;
+        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
+    }
+
+    /// Runs the producer's tasks on this runtime, which must drive I/O and time, instead of on a thread of its own. When
+    /// the runtime is shut down, so is the producer: what is under way fails.
+    #[must_use]
+    pub fn runtime(mut self, runtime: runtime::Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Checks the settings, starts the producer, and waits up to `max.block.ms` until a server was reached.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration) when a setting is wrong or two do not agree; of kind
+    /// [`Network`](ErrorKind::Network), with what went wrong at every server, when none could be reached.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, the producer ends.
+    pub async fn build(self) -> Result<Producer<KS, VS>, Error> {
+        let Self { config, wrong, key_serializer, value_serializer, partitioner, runtime } = self;
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        let config = Arc::new(config.check()?);
+        let partitioner = partitioner.unwrap_or_else(|| partitioner_of(&config));
+        let seed = fastrand::u64(..);
+        let shared = Shared::new(Arc::clone(&config), seed);
+        let driver = Driver::new(Arc::clone(&shared), seed)?;
+        let is_guest = runtime.is_some();
+        match runtime {
+            Some(runtime) => drop(runtime.spawn(driver.run())),
+            None => start_thread(driver)?,
+        }
+        let deadline = shared.accumulator.clock().now() + config.max_block;
+        let producer = Producer::new(Handle {
+            shared: Arc::clone(&shared),
+            key_serializer,
+            value_serializer,
+            partitioner,
+            is_guest,
+        });
+        let (reply, answer) = oneshot::channel();
+        shared.command(Command::Reach { deadline, reply });
+        answer.await.map_err(|_| Error::new(ErrorKind::Closed, "the runtime of the producer has ended"))??;
+        Ok(producer)
+    }
+}
+
+fn start_thread(driver: Driver) -> Result<(), Error> {
+    let failed = |what: &str, error: std::io::Error| Error::new(ErrorKind::Network, what.to_owned()).caused_by(error);
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|error| failed("no runtime for the producer is to be had", error))?;
+    let thread = std::thread::Builder::new().name("kurier".to_owned());
+    let thread = thread.spawn(move || runtime.block_on(driver.run()));
+    thread.map(drop).map_err(|error| failed("no thread for the producer is to be had", error))
+}
+
+fn partitioner_of(config: &Config) -> Arc<dyn Partitioner> {
+    match config.partitioner {
+        _ if config.partitioner_ignore_keys => Arc::new(Unkeyed),
+        PartitionerChoice::Java => Arc::new(Keyed::JAVA),
+        PartitionerChoice::RoundRobin => Arc::new(RoundRobin::new()),
+        PartitionerChoice::Explicit => Arc::new(Explicit),
+        PartitionerChoice::Keyed(name) => Arc::new(Keyed::named(name).unwrap_or_default()),
+    }
+}
+
+impl<KS, VS> fmt::Debug for ProducerBuilder<KS, VS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder")
+            .field("config", &self.config)
+            .field("wrong", &self.wrong)
+            .finish_non_exhaustive()
+    }
+}

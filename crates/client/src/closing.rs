@@ -1,0 +1,137 @@
+//! How a producer ends: what became of its records, and those that were not delivered, to be kept.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kurier_protocol::record_batch;
+
+use crate::error::Written;
+
+/// What became of a producer's records since it was built.
+///
+/// ```
+/// let counts = kurier::Summary::default();
+/// assert_eq!(counts.to_string(), "0 written, 0 not written, 0 unknown");
+/// assert_eq!(counts.failed(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// They are in their logs, as far as `acks` promises.
+    pub written: u64,
+    /// They are not, and will not be.
+    pub not_written: u64,
+    /// They may be.
+    pub unknown: u64,
+}
+
+impl Summary {
+    /// How many failed, with whatever certainty.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.not_written.saturating_add(self.unknown)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} written, {} not written, {} unknown", self.written, self.not_written, self.unknown)
+    }
+}
+
+/// What a producer had accepted and could not deliver before it was to be closed.
+///
+/// Iterate it for the records, with the certainty of each.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    counts: Summary,
+    records: Vec<Undelivered>,
+}
+
+impl Unfinished {
+    pub(crate) fn new(counts: Summary, records: Vec<Undelivered>) -> Self {
+        Self { counts, records }
+    }
+
+    /// What became of all records.
+    #[must_use]
+    pub fn counts(&self) -> Summary {
+        self.counts
+    }
+
+    /// The records that were left when time was up, each partition's in their order.
+    #[must_use]
+    pub fn records(&self) -> &[Undelivered] {
+        &self.records
+    }
+}
+
+impl IntoIterator for Unfinished {
+    type Item = Undelivered;
+    type IntoIter = std::vec::IntoIter<Undelivered>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.into_iter()
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records were not delivered before the producer was to be closed; in all: {}",
+            self.records.len(),
+            self.counts
+        )
+    }
+}
+
+impl std::error::Error for Unfinished {}
+
+/// A record that was not delivered.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition that was chosen.
+    pub partition: i32,
+    /// The key, as it was serialised; `None` is null.
+    pub key: Option<Bytes>,
+    /// The value, as it was serialised; `None` is null.
+    pub value: Option<Bytes>,
+    /// The headers, in their order.
+    pub headers: Vec<(Bytes, Option<Bytes>)>,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Whether it may be in the log all the same.
+    pub written: Written,
+}
+
+impl Undelivered {
+    pub(crate) fn new(topic: &Arc<str>, partition: i32, record: record_batch::Record<'_>, written: Written) -> Self {
+        let own = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        Self {
+            topic: Arc::clone(topic),
+            partition,
+            key: own(record.key),
+            value: own(record.value),
+            headers: record.headers.map(|header| (Bytes::copy_from_slice(header.key), own(header.value))).collect(),
+            timestamp: record.timestamp,
+            written,
+        }
+    }
+}
+
+impl fmt::Debug for Undelivered {
+    /// Without its bytes: payload has no place in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undelivered")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .field("timestamp", &self.timestamp)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! How long to wait before trying again: twice as long each time, up to a limit, give or take a fifth (KIP-580, Java's
+//! `ExponentialBackoff`).
+
+use std::time::Duration;
+
+/// A first wait and a longest one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Backoff {
+    /// The wait after this many failures in a row, of which there is at least one.
+    pub(crate) fn after(self, failures: u32, random: &mut fastrand::Rng) -> Duration {
+        if self.longest <= self.first {
+            return self.longest;
+        }
+        let doublings = failures.saturating_sub(1).min(31);
+        let wait = self.first.saturating_mul(1 << doublings).min(self.longest);
+        wait.mul_f64(0.8 + 0.4 * random.f64()).min(self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn waits_double_up_to_the_limit_give_or_take_a_fifth() {
+        let backoff = Backoff { first: ms(100), longest: ms(1000) };
+        let mut random = fastrand::Rng::with_seed(1);
+        for (failures, middle) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (6, 1000), (u32::MAX, 1000)] {
+            for _ in 0..200 {
+                let wait = backoff.after(failures, &mut random);
+                assert!(
+                    wait >= ms(middle * 8 / 10) && wait <= ms((middle * 12 / 10).min(1000)),
+                    "{failures}: {wait:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_below_the_first_wait_is_the_wait() {
+        let backoff = Backoff { first: ms(100), longest: ms(50) };
+        assert_eq!(backoff.after(3, &mut fastrand::Rng::with_seed(1)), ms(50));
+    }
+}

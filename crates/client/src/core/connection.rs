@@ -1,0 +1,597 @@
+//! Connections: to whom they go, how far each has come, and what is unanswered on it.
+//!
+//! ```text
+//!            want                connected             versions agreed
+//!   Idle ──────────▶ Connecting ───────────▶ Negotiating ───────────▶ Ready
+//!    ▲                   │ failed, or too slow    │                     │ lost, timed out, idle
+//!    └──── Backoff ◀─────┴────────────────────────┴─────────────────────┘
+//! ```
+//!
+//! A server is a *peer*: one of the bootstrap servers, or a node that metadata named. Requests on a connection are answered
+//! in their order; each answer must bear the number of the request that is first in line. When a connection ends, what
+//! was unanswered comes back with whether its last byte had been accepted by the kernel: before that, nothing of it can
+//! have been executed.
+//!
+//! Left to others: which address of a name is tried (the driver), and what requests mean.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, write_request};
+
+use super::backoff::Backoff;
+use super::timer::Timers;
+use super::versions::Versions;
+use super::{Action, Actions};
+use crate::config::{Config, HostPort};
+use crate::error::printable;
+
+/// A server that may be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// A node of the cluster.
+    Node(i32),
+    /// A bootstrap server, by its place in the list.
+    Seed(u32),
+}
+
+/// Numbers connections; none comes twice, so that what belongs to an old one is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// A request that is unanswered. `Q` is what was asked.
+#[derive(Debug)]
+pub(crate) struct Pending<Q> {
+    correlation_id: i32,
+    pub(crate) version: i16,
+    /// `None` is the first request on each connection, for its versions.
+    question: Option<Q>,
+    deadline: Instant,
+    /// Whether the kernel has accepted its last byte.
+    is_written: bool,
+    has_answer: bool,
+}
+
+/// A request that will get no answer, because its connection has ended.
+#[derive(Debug)]
+pub(crate) struct Unanswered<Q> {
+    pub(crate) question: Q,
+    /// Whether it may have been executed.
+    pub(crate) is_written: bool,
+}
+
+/// What became of a connection, or of a request on it.
+#[derive(Debug)]
+pub(crate) enum Event<Q> {
+    /// Requests may be sent.
+    Ready(Peer),
+    /// The last byte of a request was accepted, so that there is room for another.
+    Written(Peer),
+    /// The last byte of a request without an answer was accepted.
+    Sent {
+        peer: Peer,
+        question: Q,
+    },
+    Answered {
+        peer: Peer,
+        version: i16,
+        question: Q,
+        frame: Bytes,
+    },
+    /// The connection could not be made, or has ended.
+    Lost {
+        peer: Peer,
+        unanswered: Vec<Unanswered<Q>>,
+        why: String,
+    },
+    /// A peer that was to be left alone may be sent to again.
+    Unmuted(Peer),
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Backoff { until: Instant },
+    Connecting { connection: ConnectionId, since: Instant },
+    Negotiating { connection: ConnectionId },
+    Ready { connection: ConnectionId, versions: Versions },
+}
+
+/// How long a peer may take to become ready, at first and at most; the bounds of what it is asked are the requests'.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    setup: Backoff,
+    reconnect: Backoff,
+    request: Duration,
+    idle: Duration,
+}
+
+#[derive(Debug)]
+struct Link<Q> {
+    host: HostPort,
+    state: State,
+    /// How often in a row it did not become ready.
+    failures: u32,
+    /// How often in a row it broke off when it was asked for its versions.
+    negotiations_broken: u32,
+    /// The version in which to ask for versions.
+    versions_version: i16,
+    setup_deadline: Instant,
+    pending: VecDeque<Pending<Q>>,
+    muted_until: Option<Instant>,
+    used_at: Instant,
+    trouble: Option<String>,
+}
+
+/// The highest version in which versions are asked for. In 5 one says with whom one believes to be talking, which is not
+/// checked yet; and brokers before Kafka 4.4 would refuse it.
+const VERSIONS_VERSION: i16 = 4;
+
+impl<Q> Link<Q> {
+    fn connection(&self) -> Option<ConnectionId> {
+        match self.state {
+            State::Idle | State::Backoff { .. } => None,
+            State::Connecting { connection, .. }
+            | State::Negotiating { connection }
+            | State::Ready { connection, .. } => Some(connection),
+        }
+    }
+}
+
+/// All connections.
+#[derive(Debug)]
+pub(crate) struct Connections<Q> {
+    client_id: String,
+    patience: Patience,
+    links: BTreeMap<Peer, Link<Q>>,
+    peers: HashMap<ConnectionId, Peer>,
+    timers: Timers<Peer>,
+    next_connection: u64,
+    next_correlation_id: i32,
+    random: fastrand::Rng,
+}
+
+impl<Q: fmt::Debug> Connections<Q> {
+    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+        let patience = Patience {
+            setup: Backoff { first: config.connection_setup_timeout, longest: config.connection_setup_timeout_max },
+            reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
+            request: config.request_timeout,
+            idle: config.connections_max_idle,
+        };
+        let mut connections = Self {
+            client_id: config.client_id.clone(),
+            patience,
+            links: BTreeMap::new(),
+            peers: HashMap::new(),
+            timers: Timers::default(),
+            next_connection: 0,
+            next_correlation_id: 0,
+            random: fastrand::Rng::with_seed(seed),
+        };
+        for (host, index) in config.bootstrap_servers.iter().zip(0u32..) {
+            connections.add(Peer::Seed(index), host.clone(), now);
+        }
+        connections
+    }
+
+    fn add(&mut self, peer: Peer, host: HostPort, now: Instant) {
+        let link = Link {
+            host,
+            state: State::Idle,
+            failures: 0,
+            negotiations_broken: 0,
+            versions_version: VERSIONS_VERSION,
+            setup_deadline: now,
+            pending: VecDeque::new(),
+            muted_until: None,
+            used_at: now,
+            trouble: None,
+        };
+        self.links.insert(peer, link);
+    }
+
+    /// Takes the nodes of the cluster and where they listen. A node that moved is connected to anew; one that is no
+    /// longer named is kept while it is of use.
+    pub(crate) fn set_nodes(
+        &mut self,
+        nodes: &BTreeMap<i32, HostPort>,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Vec<Event<Q>> {
+        let mut events = Vec::new();
+        for (id, host) in nodes {
+            let peer = Peer::Node(*id);
+            match self.links.get(&peer) {
+                Some(link) if link.host == *host => {}
+                Some(_) => {
+                    events.extend(self.lose(peer, format!("node {id} has moved to {host}"), now, out));
+                    self.timers.set(peer, None);
+                    self.add(peer, host.clone(), now);
+                }
+                None => self.add(peer, host.clone(), now),
+            }
+        }
+        let is_stale = |(peer, link): (&Peer, &Link<Q>)| match peer {
+            Peer::Node(id) if !nodes.contains_key(id) && link.connection().is_none() => Some(*peer),
+            _ => None,
+        };
+        let stale: Vec<Peer> = self.links.iter().filter_map(is_stale).collect();
+        for peer in stale {
+            self.links.remove(&peer);
+            self.timers.set(peer, None);
+        }
+        events
+    }
+
+    /// Has a peer connected to, if that has not begun and nothing says to wait.
+    pub(crate) fn want(&mut self, peer: Peer, now: Instant, out: &mut Actions) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if !matches!(link.state, State::Idle) {
+            return;
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.peers.insert(connection, peer);
+        let timeout = self.patience.setup.after(link.failures.saturating_add(1), &mut self.random);
+        link.setup_deadline = now + timeout;
+        link.state = State::Connecting { connection, since: now };
+        out.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
+        self.schedule(peer);
+    }
+
+    /// A connection stands: the first thing is to ask what the server speaks.
+    pub(crate) fn handle_connected(
+        &mut self,
+        connection: ConnectionId,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Vec<Event<Q>> {
+        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
+        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+        link.state = State::Negotiating { connection };
+        // Some services break off when they are asked in a version that they do not know.
+        if link.negotiations_broken >= 2 {
+            link.versions_version = 0;
+        }
+        self.ask_versions(peer, now, out)
+    }
+
+    fn ask_versions(&mut self, peer: Peer, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        let Some(link) = self.links.get(&peer) else { return Vec::new() };
+        let version = link.versions_version;
+        let request = ApiVersionsRequest {
+            client_software_name: "kurier".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        match self.transmit(peer, &request, version, None, true, now, out) {
+            Ok(()) => Vec::new(),
+            Err(error) => self.lose(peer, error.to_string(), now, out),
+        }
+    }
+
+    /// Sends a request to a peer that is ready. Without `has_answer` it is over once it is written.
+    #[expect(clippy::too_many_arguments, reason = "a request has that many sides")]
+    pub(crate) fn send<R: Request>(
+        &mut self,
+        peer: Peer,
+        request: &R,
+        version: i16,
+        question: Q,
+        has_answer: bool,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Result<(), EncodeError> {
+        self.transmit(peer, request, version, Some(question), has_answer, now, out)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request has that many sides")]
+    fn transmit<R: Request>(
+        &mut self,
+        peer: Peer,
+        request: &R,
+        version: i16,
+        question: Option<Q>,
+        has_answer: bool,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Result<(), EncodeError> {
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
+        let Some(connection) = link.connection() else { return Ok(()) };
+        let correlation_id = self.next_correlation_id;
+        let mut chunks = Chunks::new();
+        write_request(request, version, correlation_id, Some(&self.client_id), &mut chunks)?;
+        self.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
+        let deadline = now + self.patience.request;
+        link.used_at = now;
+        link.pending.push_back(Pending { correlation_id, version, question, deadline, is_written: false, has_answer });
+        out.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
+        self.schedule(peer);
+        Ok(())
+    }
+
+    /// The kernel has accepted the last byte of a request.
+    pub(crate) fn handle_written(
+        &mut self,
+        connection: ConnectionId,
+        correlation_id: i32,
+        now: Instant,
+    ) -> Option<Event<Q>> {
+        let peer = self.peers.get(&connection).copied()?;
+        let link = self.links.get_mut(&peer)?;
+        let at = link.pending.iter().position(|pending| pending.correlation_id == correlation_id)?;
+        let pending = link.pending.get_mut(at)?;
+        pending.is_written = true;
+        link.used_at = now;
+        if pending.has_answer {
+            return Some(Event::Written(peer));
+        }
+        let question = link.pending.remove(at)?.question?;
+        self.schedule(peer);
+        Some(Event::Sent { peer, question })
+    }
+
+    /// A frame has arrived.
+    pub(crate) fn handle_received(
+        &mut self,
+        connection: ConnectionId,
+        frame: Bytes,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Vec<Event<Q>> {
+        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
+        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+        link.used_at = now;
+        let answered = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
+        let is_first_in_line =
+            |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
+        let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {
+            return self.lose(peer, "it answered what was not asked".to_owned(), now, out);
+        };
+        self.schedule(peer);
+        match pending.question {
+            Some(question) => vec![Event::Answered { peer, version: pending.version, question, frame }],
+            None => match read_response::<ApiVersionsRequest>(&frame, pending.version) {
+                Ok((_, response)) => self.handle_versions(peer, &response, now, out),
+                Err(error) => self.lose(peer, error.to_string(), now, out),
+            },
+        }
+    }
+
+    fn handle_versions(
+        &mut self,
+        peer: Peer,
+        response: &ApiVersionsResponse,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Vec<Event<Q>> {
+        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+        let State::Negotiating { connection } = link.state else { return Vec::new() };
+        let offered = Versions::of(response);
+        if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
+            // It may say which it knows; what is not lower than what it refused is no help.
+            let highest =
+                offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
+            link.versions_version = highest.unwrap_or(0);
+            return self.ask_versions(peer, now, out);
+        }
+        if !response.error_code.is_none() {
+            let why = format!("it refused to say what it speaks: {}", response.error_code);
+            return self.lose(peer, why, now, out);
+        }
+        match offered {
+            Ok(versions) => {
+                link.state = State::Ready { connection, versions };
+                link.failures = 0;
+                link.negotiations_broken = 0;
+                link.trouble = None;
+                tracing::debug!(%link.host, ?peer, "connected");
+                self.schedule(peer);
+                vec![Event::Ready(peer)]
+            }
+            Err(why) => self.lose(peer, why, now, out),
+        }
+    }
+
+    /// The driver says that a connection could not be made, or has ended; what it had written until then, it has said.
+    pub(crate) fn handle_disconnected(
+        &mut self,
+        connection: ConnectionId,
+        why: String,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Vec<Event<Q>> {
+        match self.peers.get(&connection).copied() {
+            Some(peer) => self.end(peer, why, now, out),
+            None => Vec::new(),
+        }
+    }
+
+    /// Ends a peer's connection; it is left alone for a while. What the driver is still writing may get through in this
+    /// moment, so all that was handed over counts as written.
+    pub(crate) fn lose(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.pending.iter_mut().for_each(|pending| pending.is_written = true);
+        }
+        self.end(peer, why, now, out)
+    }
+
+    fn end(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+        let Some(connection) = link.connection() else { return Vec::new() };
+        out.push_back(Action::Disconnect(connection));
+        self.peers.remove(&connection);
+        if matches!(link.state, State::Negotiating { .. }) {
+            link.negotiations_broken += 1;
+        }
+        link.failures = link.failures.saturating_add(1);
+        let until = now + self.patience.reconnect.after(link.failures, &mut self.random);
+        link.state = State::Backoff { until };
+        link.trouble = Some(why.clone());
+        link.muted_until = None;
+        let unanswered = |pending: Pending<Q>| {
+            pending.question.map(|question| Unanswered { question, is_written: pending.is_written })
+        };
+        let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
+        tracing::debug!(%link.host, ?peer, %why, unanswered = unanswered.len(), "connection lost");
+        self.schedule(peer);
+        vec![Event::Lost { peer, unanswered, why }]
+    }
+
+    /// Sends a peer nothing for a while, because it says that it is asked too much (KIP-219). Its answers may take as
+    /// much longer.
+    pub(crate) fn throttle(&mut self, peer: Peer, throttle_time_ms: i32, now: Instant) {
+        let (Ok(millis), Some(link)) = (u64::try_from(throttle_time_ms), self.links.get_mut(&peer)) else { return };
+        if millis == 0 {
+            return;
+        }
+        let wait = Duration::from_millis(millis);
+        link.muted_until = link.muted_until.max(Some(now + wait));
+        for pending in &mut link.pending {
+            pending.deadline += wait;
+        }
+        self.schedule(peer);
+    }
+
+    /// Ends what has lasted too long.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        let mut events = Vec::new();
+        while let Some(peer) = self.timers.pop(now) {
+            events.extend(self.check(peer, now, out));
+            self.schedule(peer);
+        }
+        events
+    }
+
+    fn check(&mut self, peer: Peer, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+        match link.state {
+            State::Idle => {}
+            State::Backoff { until } => {
+                if until <= now {
+                    link.state = State::Idle;
+                    return vec![Event::Unmuted(peer)];
+                }
+            }
+            State::Connecting { .. } | State::Negotiating { .. } if link.setup_deadline <= now => {
+                let key = "socket.connection.setup.timeout.ms";
+                return self.lose(peer, format!("the connection was not ready within {key}"), now, out);
+            }
+            State::Connecting { .. } => {}
+            State::Negotiating { .. } | State::Ready { .. } => {
+                if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
+                    return self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now, out);
+                }
+                if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
+                    let events = self.lose(peer, "it was not needed for connections.max.idle.ms".to_owned(), now, out);
+                    if let Some(link) = self.links.get_mut(&peer) {
+                        // That is nobody's fault.
+                        (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
+                    }
+                    return events;
+                }
+                if link.muted_until.is_some_and(|until| until <= now) {
+                    link.muted_until = None;
+                    return vec![Event::Unmuted(peer)];
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn schedule(&mut self, peer: Peer) {
+        let at = self.links.get(&peer).and_then(|link| match link.state {
+            State::Idle => None,
+            State::Backoff { until } => Some(until),
+            State::Connecting { .. } => Some(link.setup_deadline),
+            State::Negotiating { .. } | State::Ready { .. } => {
+                let answer = match link.pending.front() {
+                    Some(pending) => pending.deadline,
+                    None => link.used_at + self.patience.idle,
+                };
+                let setup = matches!(link.state, State::Negotiating { .. }).then_some(link.setup_deadline);
+                [Some(answer), setup, link.muted_until].into_iter().flatten().min()
+            }
+        });
+        self.timers.set(peer, at);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// What a peer that is ready speaks.
+    pub(crate) fn versions(&self, peer: Peer) -> Option<&Versions> {
+        match &self.links.get(&peer)?.state {
+            State::Ready { versions, .. } => Some(versions),
+            _ => None,
+        }
+    }
+
+    /// Whether a peer takes one more request, when it may have so many unanswered. What is not even written yet is sent
+    /// no faster by adding to it.
+    pub(crate) fn has_room(&self, peer: Peer, max_in_flight: usize) -> bool {
+        self.links.get(&peer).is_some_and(|link| {
+            matches!(link.state, State::Ready { .. })
+                && link.muted_until.is_none()
+                && link.pending.len() < max_in_flight
+                && link.pending.back().is_none_or(|last| last.is_written)
+        })
+    }
+
+    /// Whom to ask what any node can answer: one that is ready and has the least to do, or one that is connected to for
+    /// the purpose, unless one is already on its way. Bootstrap servers are gone back to when no node is left.
+    pub(crate) fn anyone(&mut self, max_in_flight: usize, now: Instant, out: &mut Actions) -> Option<Peer> {
+        /// So long a connection may take before another is tried beside it.
+        const SLOW: Duration = Duration::from_secs(1);
+        let ready = self.links.iter().filter(|(peer, _)| self.has_room(**peer, max_in_flight));
+        if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
+            return Some(*peer);
+        }
+        let is_under_way = |link: &Link<Q>| match link.state {
+            State::Connecting { since, .. } => now < since + SLOW,
+            State::Negotiating { .. } | State::Ready { .. } => true,
+            State::Idle | State::Backoff { .. } => false,
+        };
+        if self.links.values().any(is_under_way) {
+            return None;
+        }
+        let mut idle: Vec<(Peer, u32)> = Vec::new();
+        idle.extend(
+            self.links.iter().filter(|(_, link)| matches!(link.state, State::Idle)).map(|(p, l)| (*p, l.failures)),
+        );
+        self.random.shuffle(&mut idle);
+        // Nodes before bootstrap servers, and those that failed least first.
+        idle.sort_by_key(|(peer, failures)| (*failures, matches!(peer, Peer::Seed(_))));
+        if let Some((peer, _)) = idle.first() {
+            self.want(*peer, now, out);
+        }
+        None
+    }
+
+    /// A peer for people: its node id and where it listens.
+    pub(crate) fn name(&self, peer: Peer) -> String {
+        let host = self.links.get(&peer).map_or_else(String::new, |link| printable(&link.host.to_string()));
+        match peer {
+            Peer::Node(id) => format!("node {id} ({host})"),
+            Peer::Seed(_) => host,
+        }
+    }
+
+    /// What went wrong last with each peer that is in trouble.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let trouble = |(peer, link): (&Peer, &Link<Q>)| {
+            link.trouble.as_ref().map(|why| format!("{}: {}", self.name(*peer), printable(why)))
+        };
+        self.links.iter().filter_map(trouble).collect()
+    }
+
+    /// What went wrong last with a peer.
+    pub(crate) fn trouble(&self, peer: Peer) -> Option<&str> {
+        self.links.get(&peer)?.trouble.as_deref()
+    }
+}

@@ -1,0 +1,358 @@
+//! The cluster as far as it is known: nodes, topics, and who leads each partition (Java's `Metadata`; KIP-320, 516, 951).
+//!
+//! A topic is asked for when somebody sends to it, and from then on. What is known is refreshed when it turns out to be
+//! wrong, and when it is `metadata.max.age.ms` old; after a refresh that did not help, the next one waits its backoff. A
+//! partition keeps its number here, and what it goes by, when its topic cannot be seen for a while.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
+use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
+use kurier_protocol::{ErrorCode, Reaction, Uuid};
+
+use super::backoff::Backoff;
+use crate::accumulator::{Layout, PartitionId};
+use crate::config::{Config, HostPort};
+
+/// More partitions than any topic has.
+const PARTITIONS_MAX: usize = 200_000;
+
+/// The cluster as far as it is known.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    max_age: Duration,
+    backoff: Backoff,
+    random: fastrand::Rng,
+    nodes: BTreeMap<i32, HostPort>,
+    topics: HashMap<Arc<str>, Topic>,
+    /// By number.
+    places: Vec<Place>,
+    refresh: Refresh,
+}
+
+#[derive(Debug)]
+struct Refresh {
+    /// Topics that were never seen, and have not been asked for since they were wanted.
+    new: BTreeSet<Arc<str>>,
+    is_wanted: bool,
+    is_under_way: bool,
+    /// How often in a row it did not help.
+    futile: u32,
+    not_before: Instant,
+    last: Option<Instant>,
+}
+
+/// A topic that somebody sends to.
+#[derive(Debug)]
+struct Topic {
+    id: Uuid,
+    /// Each partition by its index; empty until it is seen.
+    partitions: Vec<PartitionId>,
+    /// What a broker said last, if it was not success.
+    error: Option<ErrorCode>,
+}
+
+/// A partition, and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    pub(crate) topic_id: Uuid,
+    pub(crate) index: i32,
+    /// The node that leads it, if one does and is known.
+    pub(crate) leader: Option<i32>,
+    leader_epoch: i32,
+}
+
+/// What an answer changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Topics as they now are.
+    pub(crate) layouts: Vec<Layout>,
+    /// Partitions that are new, or have another leader.
+    pub(crate) moved: Vec<PartitionId>,
+    /// Partitions of topics that were deleted and made anew.
+    pub(crate) recreated: Vec<PartitionId>,
+    /// Topics of which nothing can be had, and why.
+    pub(crate) refused: Vec<(Arc<str>, ErrorCode)>,
+}
+
+impl Metadata {
+    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+        Self {
+            max_age: config.metadata_max_age,
+            backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
+            random: fastrand::Rng::with_seed(seed),
+            nodes: BTreeMap::new(),
+            topics: HashMap::new(),
+            places: Vec::new(),
+            // The first connection proves itself by it.
+            refresh: Refresh {
+                new: BTreeSet::new(),
+                is_wanted: true,
+                is_under_way: false,
+                futile: 0,
+                not_before: now,
+                last: None,
+            },
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> &BTreeMap<i32, HostPort> {
+        &self.nodes
+    }
+
+    pub(crate) fn place(&self, id: PartitionId) -> Option<&Place> {
+        self.places.get(id.0 as usize)
+    }
+
+    /// Whether anything was ever learnt.
+    pub(crate) fn is_known(&self) -> bool {
+        self.refresh.last.is_some()
+    }
+
+    /// What a broker said last of a topic, if it was not success.
+    pub(crate) fn topic_error(&self, name: &str) -> Option<ErrorCode> {
+        self.topics.get(name)?.error
+    }
+
+    /// Somebody sends to a topic. What is already known of it is in the returned layout.
+    pub(crate) fn want(&mut self, name: &Arc<str>) {
+        if self.topics.contains_key(name) {
+            return;
+        }
+        self.topics.insert(Arc::clone(name), Topic { id: Uuid::ZERO, partitions: Vec::new(), error: None });
+        self.refresh.new.insert(Arc::clone(name));
+    }
+
+    /// Nobody waits for a topic any more; if it was never seen, it is not asked for again.
+    pub(crate) fn forget(&mut self, name: &str) {
+        if self.topics.get(name).is_some_and(|topic| topic.partitions.is_empty()) {
+            self.topics.remove(name);
+            self.refresh.new.remove(name);
+        }
+    }
+
+    /// What is known turned out to be wrong.
+    pub(crate) fn doubt(&mut self) {
+        self.refresh.is_wanted = true;
+    }
+
+    /// What to ask for now, if anything.
+    pub(crate) fn ask(&self, now: Instant) -> Option<MetadataRequest> {
+        let Refresh { new, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
+        if *is_under_way {
+            return None;
+        }
+        let is_old = last.is_some_and(|last| last + self.max_age <= now);
+        let topics: Vec<&Arc<str>> = match (*is_wanted || is_old || self.has_unseen()) && *not_before <= now {
+            true => self.topics.keys().collect(),
+            false if !new.is_empty() => new.iter().collect(),
+            false => return None,
+        };
+        let named = |name: &&Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
+        Some(MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..Default::default() })
+    }
+
+    /// Whether there is a topic that was asked for and not found, and may yet be.
+    fn has_unseen(&self) -> bool {
+        let unseen =
+            |(name, topic): (&Arc<str>, &Topic)| topic.partitions.is_empty() && !self.refresh.new.contains(name);
+        self.topics.iter().any(unseen)
+    }
+
+    /// When to ask next, if nothing happens before.
+    pub(crate) fn next_ask(&self) -> Option<Instant> {
+        let Refresh { is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
+        if *is_under_way {
+            return None;
+        }
+        let aged = last.map(|last| last + self.max_age);
+        match *is_wanted || self.has_unseen() {
+            true => Some(*not_before),
+            false => aged.map(|aged| aged.max(*not_before)),
+        }
+    }
+
+    /// The question has gone out.
+    pub(crate) fn asked(&mut self) {
+        self.refresh.is_under_way = true;
+        self.refresh.is_wanted = false;
+        self.refresh.new.clear();
+    }
+
+    /// No answer came.
+    pub(crate) fn handle_failure(&mut self, now: Instant) {
+        self.refresh.is_under_way = false;
+        self.refresh.is_wanted = true;
+        self.put_off(now);
+    }
+
+    fn put_off(&mut self, now: Instant) {
+        self.refresh.futile = self.refresh.futile.saturating_add(1);
+        self.refresh.not_before = now + self.backoff.after(self.refresh.futile, &mut self.random);
+    }
+
+    /// Takes an answer in. It is a failure if it names no nodes.
+    pub(crate) fn handle_response(&mut self, response: MetadataResponse, now: Instant) -> Result<Changes, String> {
+        self.refresh.is_under_way = false;
+        let nodes = match nodes_of(&response) {
+            Ok(nodes) => nodes,
+            Err(why) => {
+                self.handle_failure(now);
+                return Err(why);
+            }
+        };
+        self.nodes = nodes;
+        let mut changes = Changes::default();
+        for topic in response.topics {
+            self.take_topic(topic, &mut changes);
+        }
+        self.refresh.last = Some(now);
+        // Whoever is not content with this asks again, but not at once; the first time soon.
+        if self.has_unseen() || !changes.is_news() {
+            self.put_off(now);
+        } else {
+            self.refresh.futile = 0;
+            self.refresh.not_before = now + self.backoff.first;
+        }
+        Ok(changes)
+    }
+
+    fn take_topic(&mut self, heard: MetadataResponseTopic, changes: &mut Changes) {
+        let Some((name, topic)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
+            return;
+        };
+        let name = Arc::clone(name);
+        let is_seen = !topic.partitions.is_empty();
+        let count = heard.partitions.len();
+        let error = match heard.error_code {
+            // No partitions, and no error: it is being made or unmade.
+            ErrorCode::NONE if count == 0 || count > PARTITIONS_MAX => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+            ErrorCode::NONE => None,
+            code => Some(code),
+        };
+        if let Some(topic) = self.topics.get_mut(&name) {
+            topic.error = error;
+        }
+        if let Some(code) = error {
+            let is_for_good = !matches!(code.reaction(), Reaction::Retry | Reaction::Refresh);
+            if is_for_good && !is_seen {
+                self.topics.remove(&name);
+            }
+            if is_for_good {
+                changes.refused.push((name, code));
+            }
+            return;
+        }
+        self.take_partitions(&name, heard, changes);
+    }
+
+    fn take_partitions(&mut self, name: &Arc<str>, heard: MetadataResponseTopic, changes: &mut Changes) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let is_new_id = topic.id != heard.topic_id && heard.topic_id != Uuid::ZERO;
+        let is_recreated = is_new_id && topic.id != Uuid::ZERO;
+        if is_new_id {
+            topic.id = heard.topic_id;
+        }
+        let mut by_index: HashMap<i32, MetadataResponsePartition> =
+            heard.partitions.into_iter().map(|partition| (partition.partition_index, partition)).collect();
+        // A broker that lags behind may name fewer than there are; those that it does not name keep what they had.
+        let count = by_index.len().max(if is_recreated { 0 } else { topic.partitions.len() });
+        let mut is_other = is_new_id;
+        for index in (0i32..).take(count) {
+            let at = usize::try_from(index).unwrap_or_default();
+            let id = match topic.partitions.get(at) {
+                Some(id) => *id,
+                None => {
+                    let Ok(next) = u32::try_from(self.places.len()) else { break };
+                    let place =
+                        Place { topic: Arc::clone(name), topic_id: topic.id, index, leader: None, leader_epoch: -1 };
+                    self.places.push(place);
+                    topic.partitions.push(PartitionId(next));
+                    changes.moved.push(PartitionId(next));
+                    is_other = true;
+                    PartitionId(next)
+                }
+            };
+            let Some(place) = self.places.get_mut(id.0 as usize) else { continue };
+            if is_new_id {
+                place.topic_id = topic.id;
+                place.leader_epoch = -1;
+            }
+            if is_recreated {
+                changes.recreated.push(id);
+            }
+            let Some(partition) = by_index.remove(&index) else { continue };
+            // An epoch that is older than what is known comes from a broker that lags behind.
+            if partition.leader_epoch >= 0 && partition.leader_epoch < place.leader_epoch {
+                continue;
+            }
+            let leader = Some(partition.leader_id).filter(|leader| self.nodes.contains_key(leader));
+            place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
+            if leader != place.leader {
+                is_other |= leader.is_some() != place.leader.is_some();
+                place.leader = leader;
+                changes.moved.push(id);
+            }
+        }
+        if is_recreated && count < topic.partitions.len() {
+            topic.partitions.truncate(count);
+        }
+        if is_other {
+            let has_leader =
+                |id: &PartitionId| self.places.get(id.0 as usize).is_some_and(|place| place.leader.is_some());
+            let partitions = topic.partitions.iter().map(|id| (*id, has_leader(id))).collect();
+            changes.layouts.push(Layout { topic: Arc::clone(name), partitions });
+        }
+    }
+
+    /// Takes in who leads a partition from whoever does not any more (KIP-951). Says whether it is news.
+    pub(crate) fn take_hint(&mut self, id: PartitionId, leader: &LeaderIdAndEpoch, endpoints: &[NodeEndpoint]) -> bool {
+        let Some(place) = self.places.get_mut(id.0 as usize) else { return false };
+        if leader.leader_epoch <= place.leader_epoch {
+            return false;
+        }
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
+        let host = endpoint.and_then(|endpoint| host_of(&endpoint.host, endpoint.port));
+        if let Entry::Vacant(unknown) = self.nodes.entry(leader.leader_id) {
+            let Some(host) = host else { return false };
+            unknown.insert(host);
+        }
+        place.leader = Some(leader.leader_id);
+        place.leader_epoch = leader.leader_epoch;
+        true
+    }
+}
+
+impl Changes {
+    fn is_news(&self) -> bool {
+        !self.layouts.is_empty() || !self.moved.is_empty() || !self.refused.is_empty()
+    }
+}
+
+/// The nodes of an answer, those that can be.
+fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, String> {
+    if !response.error_code.is_none() {
+        return Err(format!("it refused to describe the cluster: {}", response.error_code));
+    }
+    let node = |broker: &kurier_protocol::messages::metadata::MetadataResponseBroker| {
+        let host = host_of(&broker.host, broker.port)?;
+        (broker.node_id >= 0).then_some((broker.node_id, host))
+    };
+    let nodes: BTreeMap<i32, HostPort> = response.brokers.iter().filter_map(node).collect();
+    if nodes.is_empty() {
+        return Err("it names no nodes of the cluster".to_owned());
+    }
+    Ok(nodes)
+}
+
+/// An address that can be one.
+fn host_of(host: &str, port: i32) -> Option<HostPort> {
+    let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+    let is_possible = !host.is_empty() && host.len() <= 255 && !host.contains(char::is_control);
+    is_possible.then(|| HostPort { host: host.to_owned(), port })
+}

@@ -1,0 +1,375 @@
+//! The producer's control plane: a state machine without sockets, tasks, clocks or chance of its own. The same seed and
+//! the same inputs give the same actions, always.
+//!
+//! ```text
+//!                Input, now                                  Action
+//!   driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
+//!   accumulator, sockets             ids · sender                       sockets, accumulator, cells
+//! ```
+//!
+//! It sees batches, never records. Time is what it is told; [`Core::next_timeout`] says when it wants to be told again.
+
+mod backoff;
+mod connection;
+mod idempotence;
+mod metadata;
+mod response;
+mod sender;
+mod timer;
+mod versions;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
+use kurier_protocol::{Request, read_response};
+
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Layout, Left, PartitionId, Signal};
+use crate::config::{Config, HostPort};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind};
+pub(crate) use connection::ConnectionId;
+use connection::{Connections, Event, Peer};
+use idempotence::ProducerIds;
+use metadata::{Changes, Metadata};
+use sender::{Sender, Sent};
+
+/// What happened in the world.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A sender's thread says something.
+    Signal(Signal),
+    /// Nobody waits for this topic any more.
+    Unwanted(Arc<str>),
+    /// What has gathered is to go now, whatever its age: somebody flushes, or waits for memory.
+    Hurry,
+    /// Nothing is sent any more: all that is left fails.
+    Abandon,
+    /// The answer to [`Action::Take`]; beside each partition stands what is left of it.
+    Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
+    /// The answer to [`Action::Drain`].
+    Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
+    /// The answer to [`Action::Split`]: the pieces, or why there are none.
+    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
+    /// A connection stands.
+    Connected(ConnectionId),
+    /// The kernel has accepted the last byte of a request.
+    Written { connection: ConnectionId, correlation_id: i32 },
+    /// A frame arrived, without its length.
+    Received { connection: ConnectionId, frame: Bytes },
+    /// A connection could not be made, or has ended.
+    Disconnected { connection: ConnectionId, why: String },
+}
+
+/// What the world is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Connect to one of a host's addresses: to the first that will, beginning with a later one at each attempt.
+    Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
+    /// End a connection, if it has not ended.
+    Disconnect(ConnectionId),
+    /// Write a frame.
+    Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
+    /// Take the first batch of each of these partitions, as long as they fit into `room` bytes, compress them, and give
+    /// them in as [`Input::Taken`].
+    Take { node: i32, partitions: Vec<PartitionId>, room: usize },
+    /// Take the batches of a partition that were opened up to then, and give them in as [`Input::Drained`].
+    Drain { partition: PartitionId, until: Instant, why: Error },
+    /// Let a partition's batches that were opened up to then take no more records.
+    CloseBatches { partition: PartitionId, until: Instant },
+    /// Split a batch in two, and give the pieces in as [`Input::Split`].
+    Split { partition: PartitionId, whole: Key, batch: Taken },
+    /// Tell senders of a topic.
+    Publish(Layout),
+    /// Tell who waits for a topic that it cannot be had.
+    Refuse { topic: Arc<str>, error: Error },
+    /// Tell who sent a batch's records what became of them. `is_last` is false while other pieces of it are under way.
+    Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
+}
+
+/// Actions in the order in which they are to be done.
+pub(crate) type Actions = VecDeque<Action>;
+
+/// Names a batch, or a piece of one, in the order of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) batch: crate::accumulator::batch::BatchId,
+    pub(crate) first_record: u32,
+}
+
+/// What a request asked, for when its answer comes.
+#[derive(Debug)]
+enum Question {
+    Metadata,
+    ProducerId,
+    Produce(Vec<Sent>),
+}
+
+/// What the sender sends by.
+#[derive(Debug)]
+struct World {
+    config: Arc<Config>,
+    metadata: Metadata,
+    connections: Connections<Question>,
+    ids: ProducerIds,
+    random: fastrand::Rng,
+    out: Actions,
+}
+
+/// The control plane.
+#[derive(Debug)]
+pub(crate) struct Core {
+    world: World,
+    sender: Sender,
+}
+
+impl Core {
+    pub(crate) fn new(config: Arc<Config>, seed: u64, now: Instant) -> Self {
+        let mut core = Self {
+            world: World {
+                metadata: Metadata::new(&config, seed ^ 1, now),
+                connections: Connections::new(&config, seed ^ 2, now),
+                ids: ProducerIds::new(&config, now),
+                random: fastrand::Rng::with_seed(seed),
+                config,
+                out: Actions::new(),
+            },
+            sender: Sender::default(),
+        };
+        core.advance(now);
+        core
+    }
+
+    /// Takes in what happened.
+    pub(crate) fn handle(&mut self, input: Input, now: Instant) {
+        let Self { world, sender } = self;
+        match input {
+            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic),
+            Input::Signal(Signal::Opened { partition, since, is_full }) => {
+                sender.handle_opened(partition, Left { since, is_full }, world, now);
+            }
+            Input::Signal(Signal::Full { partition }) => sender.handle_full(partition, world, now),
+            Input::Signal(Signal::Pressure) | Input::Hurry => sender.hurry(world, now),
+            Input::Unwanted(topic) => world.metadata.forget(&topic),
+            Input::Abandon => sender.abandon(world, now),
+            Input::Taken { node, batches, left } => sender.handle_taken(node, batches, left, world, now),
+            Input::Drained { partition, batches, left, why } => {
+                sender.handle_drained(partition, batches, left, &why, world, now);
+            }
+            Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, world, now),
+            Input::Connected(connection) => {
+                let events = world.connections.handle_connected(connection, now, &mut world.out);
+                self.follow(events, now);
+            }
+            Input::Written { connection, correlation_id } => {
+                let event = world.connections.handle_written(connection, correlation_id, now);
+                self.follow(event, now);
+            }
+            Input::Received { connection, frame } => {
+                let events = world.connections.handle_received(connection, frame, now, &mut world.out);
+                self.follow(events, now);
+            }
+            Input::Disconnected { connection, why } => {
+                let events = world.connections.handle_disconnected(connection, why, now, &mut world.out);
+                self.follow(events, now);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let events = self.world.connections.handle_timeout(now, &mut self.world.out);
+        self.follow(events, now);
+        self.sender.handle_timeout(&mut self.world, now);
+        self.advance(now);
+    }
+
+    /// What is to be done next; drained until there is nothing.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.world.out.pop_front()
+    }
+
+    /// When something will be due, if nothing happens before.
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        /// When somebody is to be asked and nobody can be, this is looked at again.
+        const LOOK_AGAIN: Duration = Duration::from_millis(250);
+        let World { metadata, connections, ids, .. } = &self.world;
+        let asks = [metadata.next_ask(), ids.next_ask()].into_iter().flatten().map(|at| match at <= now {
+            true => now + LOOK_AGAIN,
+            false => at,
+        });
+        asks.chain(connections.next_timeout()).chain(self.sender.next_timeout()).min()
+    }
+
+    /// Whether a server was reached and said what the cluster is.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.world.metadata.is_known()
+    }
+
+    /// What stands in the way of a topic that is not known, for an error.
+    pub(crate) fn obstacle(&self, topic: &str) -> String {
+        if let Some(code) = self.world.metadata.topic_error(topic) {
+            return format!("{code}, {}", code.meaning());
+        }
+        self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
+    }
+
+    /// What stands in the way of reaching the cluster, server by server.
+    pub(crate) fn obstacles(&self) -> Option<String> {
+        let troubles = self.world.connections.troubles();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+
+    /// Asks what is to be asked, and sends what can be sent.
+    fn advance(&mut self, now: Instant) {
+        self.ask_metadata(now);
+        self.ask_producer_id(now);
+        self.sender.pump(&mut self.world, now);
+    }
+
+    fn ask_metadata(&mut self, now: Instant) {
+        let Some(request) = self.world.metadata.ask(now) else { return };
+        if self.ask_anyone(&request, Question::Metadata, now) {
+            self.world.metadata.asked();
+        }
+    }
+
+    fn ask_producer_id(&mut self, now: Instant) {
+        if !self.world.ids.asks(now) {
+            return;
+        }
+        let request =
+            InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
+        if self.ask_anyone(&request, Question::ProducerId, now) {
+            self.world.ids.asked();
+        }
+    }
+
+    /// Asks whoever can be asked, and says whether somebody was.
+    fn ask_anyone<R: Request>(&mut self, request: &R, question: Question, now: Instant) -> bool {
+        let World { config, connections, out, .. } = &mut self.world;
+        let Some(peer) = connections.anyone(config.max_in_flight, now, out) else { return false };
+        let version = connections.versions(peer).and_then(versions::Versions::highest::<R>);
+        let sent = match version {
+            Some(version) => {
+                connections.send(peer, request, version, question, true, now, out).map_err(|e| e.to_string())
+            }
+            None => {
+                let offered = connections.versions(peer).map_or_else(String::new, versions::Versions::offered::<R>);
+                Err(format!("it offers {offered} of {}, and none of them is spoken here", R::SCHEMA.name))
+            }
+        };
+        match sent {
+            Ok(()) => true,
+            Err(why) => {
+                let events = connections.lose(peer, why, now, out);
+                self.follow(events, now);
+                false
+            }
+        }
+    }
+
+    fn follow(&mut self, events: impl IntoIterator<Item = Event<Question>>, now: Instant) {
+        for event in events {
+            match event {
+                Event::Ready(peer) | Event::Written(peer) | Event::Unmuted(peer) => self.sender.wake(peer),
+                Event::Sent { peer, question } => {
+                    if let Question::Produce(sent) = question {
+                        self.sender.handle_sent(sent, &mut self.world, now);
+                    }
+                    self.sender.wake(peer);
+                }
+                Event::Answered { peer, version, question, frame } => {
+                    self.handle_answer(peer, version, question, &frame, now);
+                    self.sender.wake(peer);
+                }
+                Event::Lost { peer, unanswered, why } => {
+                    for unanswered in unanswered {
+                        self.handle_unanswered(peer, unanswered.question, unanswered.is_written, &why, now);
+                    }
+                    // Whoever led partitions there may not any more.
+                    if self.world.metadata.is_known() {
+                        self.world.metadata.doubt();
+                    }
+                    self.sender.wake(peer);
+                }
+            }
+        }
+    }
+
+    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str, now: Instant) {
+        match question {
+            Question::Metadata => self.world.metadata.handle_failure(now),
+            Question::ProducerId => self.world.ids.handle_failure(now, &mut self.world.random),
+            Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.world, now),
+        }
+    }
+
+    fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes, now: Instant) {
+        let handled = match question {
+            Question::Metadata => match read::<MetadataRequest>(frame, version) {
+                Ok(response) => {
+                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
+                    self.world.metadata.handle_response(response, now).map(|changes| self.take_changes(changes, now))
+                }
+                Err(why) => {
+                    self.world.metadata.handle_failure(now);
+                    Err(why)
+                }
+            },
+            Question::ProducerId => match read::<InitProducerIdRequest>(frame, version) {
+                Ok(response) => {
+                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
+                    let handled = self.world.ids.handle_response(&response, now, &mut self.world.random);
+                    let refused = handled.err().map(|code| Error::refused(code, None));
+                    self.sender.handle_producer_id(refused, &mut self.world, now);
+                    Ok(())
+                }
+                Err(why) => {
+                    self.world.ids.handle_failure(now, &mut self.world.random);
+                    Err(why)
+                }
+            },
+            Question::Produce(sent) => match read::<ProduceRequest>(frame, version) {
+                Ok(response) => {
+                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
+                    self.sender.handle_response(sent, &response, peer, &mut self.world, now)
+                }
+                // What cannot be read may have said that all is well.
+                Err(why) => {
+                    self.sender.handle_lost(sent, true, peer, &why, &mut self.world, now);
+                    Err(why)
+                }
+            },
+        };
+        if let Err(why) = handled {
+            let events = self.world.connections.lose(peer, why, now, &mut self.world.out);
+            self.follow(events, now);
+        }
+    }
+
+    fn take_changes(&mut self, changes: Changes, now: Instant) {
+        let Changes { layouts, moved, recreated, refused } = changes;
+        let World { metadata, connections, out, .. } = &mut self.world;
+        let events = connections.set_nodes(metadata.nodes(), now, out);
+        self.follow(events, now);
+        self.world.out.extend(layouts.into_iter().map(Action::Publish));
+        for (topic, code) in refused {
+            let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());
+            let error = Error::new(ErrorKind::Metadata, text).with_code(Some(code));
+            self.world.out.push_back(Action::Refuse { topic, error });
+        }
+        for partition in recreated {
+            self.sender.handle_recreated(partition, &mut self.world, now);
+        }
+        self.sender.handle_moved(&moved, &mut self.world, now);
+    }
+}
+
+fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {
+    read_response::<R>(frame, version).map(|(_, response)| response).map_err(|error| error.to_string())
+}

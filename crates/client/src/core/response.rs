@@ -1,0 +1,157 @@
+//! What a broker's answer to Produce means for a batch: a pure table, from answer to verdict.
+
+use std::sync::Arc;
+
+use kurier_protocol::messages::produce::PartitionProduceResponse;
+use kurier_protocol::{ErrorCode, Reaction};
+
+use crate::delivery::Outcome;
+use crate::error::Error;
+
+/// What becomes of a batch after an answer.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is in the log.
+    Written(Outcome),
+    /// The same bytes are sent again.
+    Retry,
+    /// It goes out in pieces.
+    Split,
+    /// The partition's line of sequences is broken.
+    Broken {
+        /// Whether this id is of no more use to the partition.
+        needs_new_id: bool,
+    },
+    /// It failed for good.
+    Failed(Outcome),
+}
+
+/// What is known of the batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) record_count: i32,
+    pub(crate) is_idempotent: bool,
+    /// Whether no batch of its partition that was sent before it is without an acknowledgement.
+    pub(crate) is_head: bool,
+}
+
+/// The verdict on a batch. Whether it may have been written in spite of a failure is for the caller to add, who knows
+/// its earlier attempts.
+pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdict {
+    let code = answer.error_code;
+    match (code, code.reaction()) {
+        (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => Verdict::Written(written(None, answer)),
+        (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer)),
+        (_, Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator) => Verdict::Retry,
+        (_, Reaction::Split) if asked.record_count > 1 => Verdict::Split,
+        // A batch before it is to blame: it comes again, and this one after it.
+        (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, _) if asked.is_idempotent && !asked.is_head => Verdict::Retry,
+        (_, Reaction::Resequence) if asked.is_idempotent => Verdict::Broken { needs_new_id: false },
+        (ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::INVALID_PRODUCER_ID_MAPPING, _) if asked.is_idempotent => {
+            Verdict::Broken { needs_new_id: true }
+        }
+        _ => Verdict::Failed(failed(answer, asked)),
+    }
+}
+
+fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse) -> Outcome {
+    let known = |number: i64| (number >= 0).then_some(number);
+    Outcome::Written {
+        base_offset: base_offset.and_then(known),
+        log_append_time: known(answer.log_append_time_ms),
+        is_acknowledged: true,
+    }
+}
+
+/// The failure of a batch, or of the records of it that are to blame (KIP-467).
+fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
+    let whole = Error::refused(answer.error_code, answer.error_message.as_deref());
+    let culprit = |error: &kurier_protocol::messages::produce::BatchIndexAndErrorMessage| {
+        let index =
+            u32::try_from(error.batch_index).ok().filter(|index| *index < asked.record_count.cast_unsigned())?;
+        let said = error.batch_index_error_message.as_deref().or(answer.error_message.as_deref());
+        Some((index, Error::refused(ErrorCode::INVALID_RECORD, said)))
+    };
+    let culprits: Arc<[(u32, Error)]> = answer.record_errors.iter().filter_map(culprit).collect();
+    if culprits.is_empty() {
+        return Outcome::Failed(whole);
+    }
+    let others = format!("another record of its batch was refused: {whole}");
+    Outcome::Rejected { culprits, others: Error::new(whole.kind(), others).with_code(Some(answer.error_code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use kurier_protocol::messages::produce::BatchIndexAndErrorMessage;
+
+    use super::*;
+
+    const HEAD: Asked = Asked { record_count: 3, is_idempotent: true, is_head: true };
+
+    fn answer(error_code: ErrorCode) -> PartitionProduceResponse {
+        PartitionProduceResponse { error_code, base_offset: 7, ..Default::default() }
+    }
+
+    fn name(code: ErrorCode, asked: Asked) -> &'static str {
+        match verdict(&answer(code), asked) {
+            Verdict::Written(_) => "written",
+            Verdict::Retry => "retry",
+            Verdict::Split => "split",
+            Verdict::Broken { needs_new_id: false } => "broken",
+            Verdict::Broken { needs_new_id: true } => "new id",
+            Verdict::Failed(_) => "failed",
+        }
+    }
+
+    #[test]
+    fn every_code_has_its_verdict() {
+        let single = Asked { record_count: 1, ..HEAD };
+        let follower = Asked { is_head: false, ..HEAD };
+        let plain = Asked { is_idempotent: false, ..HEAD };
+        for (code, asked, expected) in [
+            (ErrorCode::NONE, HEAD, "written"),
+            (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, HEAD, "written"),
+            (ErrorCode::NOT_LEADER_OR_FOLLOWER, HEAD, "retry"),
+            (ErrorCode::NOT_ENOUGH_REPLICAS, HEAD, "retry"),
+            (ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, HEAD, "retry"),
+            (ErrorCode::CORRUPT_MESSAGE, HEAD, "retry"),
+            (ErrorCode::UNKNOWN_TOPIC_ID, HEAD, "retry"),
+            (ErrorCode::MESSAGE_TOO_LARGE, HEAD, "split"),
+            (ErrorCode::MESSAGE_TOO_LARGE, single, "failed"),
+            (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, HEAD, "broken"),
+            (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, follower, "retry"),
+            (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, plain, "failed"),
+            (ErrorCode::UNKNOWN_PRODUCER_ID, HEAD, "broken"),
+            (ErrorCode::INVALID_PRODUCER_EPOCH, HEAD, "new id"),
+            (ErrorCode::INVALID_RECORD, HEAD, "failed"),
+            (ErrorCode::TOPIC_AUTHORIZATION_FAILED, HEAD, "failed"),
+            (ErrorCode(9999), HEAD, "failed"),
+        ] {
+            assert_eq!(name(code, asked), expected, "{code} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_has_no_offset_and_neither_has_an_impossible_one() {
+        for (code, base_offset, expected) in [
+            (ErrorCode::NONE, 7, Some(7)),
+            (ErrorCode::NONE, -1, None),
+            (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, 7, None),
+        ] {
+            let answer = PartitionProduceResponse { error_code: code, base_offset, ..Default::default() };
+            let Verdict::Written(Outcome::Written { base_offset, .. }) = verdict(&answer, HEAD) else {
+                panic!("{code}")
+            };
+            assert_eq!(base_offset, expected);
+        }
+    }
+
+    #[test]
+    fn only_records_that_exist_are_blamed() {
+        let blamed = |batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: None };
+        let record_errors = vec![blamed(1), blamed(3), blamed(-1)];
+        let answer = PartitionProduceResponse { record_errors, ..answer(ErrorCode::INVALID_RECORD) };
+        let Verdict::Failed(Outcome::Rejected { culprits, .. }) = verdict(&answer, HEAD) else { panic!("blamed") };
+        assert_eq!(culprits.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
+    }
+}

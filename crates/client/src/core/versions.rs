@@ -1,0 +1,84 @@
+//! Which version of each API a broker and we both speak.
+
+use std::collections::HashMap;
+
+use kurier_protocol::messages::ApiVersionsResponse;
+use kurier_protocol::{Message, Request};
+
+/// What a broker speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Versions(HashMap<i16, (i16, i16)>);
+
+impl Versions {
+    /// From a broker's answer. An API that is named twice, or with its range the wrong way round, is an error.
+    pub(crate) fn of(response: &ApiVersionsResponse) -> Result<Self, String> {
+        let mut versions = HashMap::new();
+        for api in &response.api_keys {
+            if api.min_version > api.max_version || api.min_version < 0 {
+                return Err(format!(
+                    "it offers API {} in versions {} to {}",
+                    api.api_key, api.min_version, api.max_version
+                ));
+            }
+            if versions.insert(api.api_key, (api.min_version, api.max_version)).is_some() {
+                return Err(format!("it offers API {} twice", api.api_key));
+            }
+        }
+        Ok(Self(versions))
+    }
+
+    /// The highest version of a request that both speak.
+    pub(crate) fn highest<R: Request>(&self) -> Option<i16> {
+        self.highest_below::<R>(*R::VERSIONS.end())
+    }
+
+    /// The highest version of a request, up to `limit`, that both speak.
+    pub(crate) fn highest_below<R: Request>(&self, limit: i16) -> Option<i16> {
+        let (lowest, highest) = *self.0.get(&R::KEY)?;
+        let highest = highest.min(limit).min(*R::VERSIONS.end());
+        (highest >= lowest.max(*R::VERSIONS.start())).then_some(highest)
+    }
+
+    /// What a broker offers of an API, for an error.
+    pub(crate) fn offered<R: Message>(&self) -> String {
+        match self.0.get(&R::KEY) {
+            Some((lowest, highest)) => format!("versions {lowest} to {highest}"),
+            None => "nothing".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kurier_protocol::messages::api_versions::ApiVersion;
+    use kurier_protocol::messages::{EndTxnRequest, MetadataRequest, ProduceRequest};
+
+    use super::*;
+
+    fn offer(ranges: &[(i16, i16, i16)]) -> ApiVersionsResponse {
+        let api = |(api_key, min_version, max_version): &(i16, i16, i16)| ApiVersion {
+            api_key: *api_key,
+            min_version: *min_version,
+            max_version: *max_version,
+        };
+        ApiVersionsResponse { api_keys: ranges.iter().map(api).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn the_highest_common_version_is_taken() {
+        let versions = Versions::of(&offer(&[(0, 0, 8), (3, 5, 99)])).unwrap();
+        assert_eq!(versions.highest::<ProduceRequest>(), Some(8));
+        assert_eq!(versions.highest_below::<ProduceRequest>(7), Some(7));
+        assert_eq!(versions.highest_below::<ProduceRequest>(2), None, "magic 2 came with version 3");
+        assert_eq!(versions.highest::<MetadataRequest>(), Some(13));
+        assert_eq!(versions.highest::<EndTxnRequest>(), None);
+        assert_eq!(versions.offered::<ProduceRequest>(), "versions 0 to 8");
+    }
+
+    #[test]
+    fn offers_that_make_no_sense_are_refused() {
+        for offered in [&[(0, 3, 2)][..], &[(0, -1, 2)], &[(3, 0, 1), (3, 0, 1)]] {
+            assert!(Versions::of(&offer(offered)).is_err());
+        }
+    }
+}

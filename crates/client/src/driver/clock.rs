@@ -1,0 +1,22 @@
+//! The only place that knows what time it is.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::accumulator::Clock;
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "time enters here")]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "time enters here")]
+    fn wall_ms(&self) -> i64 {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+    }
+}

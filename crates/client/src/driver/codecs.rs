@@ -1,0 +1,88 @@
+//! Compresses batches that were taken, and splits those that were too large.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use kurier_compression::{Codec, Compression, CompressionType, decompress_batch};
+use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
+
+use crate::accumulator::batch::Taken;
+use crate::accumulator::memory::Memory;
+
+/// Codecs that are not at work; their contexts are large, and are used again.
+#[derive(Debug)]
+pub(crate) struct Codecs {
+    compression: Compression,
+    memory: Arc<Memory>,
+    idle: Mutex<Vec<Box<dyn Codec>>>,
+}
+
+impl Codecs {
+    pub(crate) fn new(compression: Compression, memory: Arc<Memory>) -> Self {
+        Self { compression, memory, idle: Mutex::default() }
+    }
+
+    /// Whether there is anything to do.
+    pub(crate) fn compress(&self) -> bool {
+        self.compression.kind() != CompressionType::None
+    }
+
+    /// Compresses a batch. One that becomes no smaller, or cannot be compressed, goes as it is.
+    pub(crate) fn compress_batch(&self, taken: &mut Taken) {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let Some(mut codec) = kept.or_else(|| self.compression.codec().ok()) else { return };
+        let chunks: Vec<&[u8]> = taken.sealed.body().iter().map(AsRef::as_ref).collect();
+        let plain_bytes = taken.sealed.body_bytes();
+        // Half is what events come to; a vector that is too small doubles.
+        let mut body = Vec::with_capacity(plain_bytes / 2);
+        match codec.compress(&chunks, &mut body) {
+            Ok(()) if body.len() < plain_bytes => {
+                body.shrink_to_fit();
+                let body = Bytes::from_owner(taken.piece(&self.memory, body));
+                taken.sealed = taken.sealed.clone().with_compressed_body(codec.kind(), vec![body]);
+            }
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "a batch goes uncompressed"),
+        }
+        idle().push(codec);
+    }
+
+    /// Splits a batch of at least two records into halves by size.
+    pub(crate) fn split(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
+        /// What our own batches can hold at most.
+        const LIMIT: usize = i32::MAX as usize;
+        let bytes = whole.sealed.stamp(&Stamp::NONE).map_err(|error| error.to_string())?.to_bytes();
+        let (batch, _) = RecordBatch::parse(&bytes).map_err(|error| error.to_string())?;
+        let body = decompress_batch(&batch, LIMIT).map_err(|error| error.to_string())?;
+        let half = whole.plain_bytes / 2;
+        let mut builders = vec![RecordBatchBuilder::default()];
+        for record in batch.records_in(&body).map_err(|error| error.to_string())? {
+            let record = record.map_err(|error| error.to_string())?;
+            let headers: Vec<_> = record.headers.collect();
+            let new =
+                NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
+            let is_half = builders.len() == 1 && builders.last().is_some_and(|first| first.body_bytes() >= half);
+            if is_half && builders.last().is_some_and(|first| !first.is_empty()) {
+                builders.push(RecordBatchBuilder::default());
+            }
+            let Some(builder) = builders.last_mut() else { continue };
+            let slot = builder.slot(&new).map_err(|error| error.to_string())?;
+            slot.fill(|capacity| whole.piece(&self.memory, Vec::with_capacity(capacity)));
+        }
+        let mut pieces = Vec::new();
+        let mut first = whole.range.start;
+        for sealed in builders.into_iter().filter_map(RecordBatchBuilder::seal) {
+            let mut piece = whole.piece_of(first, sealed);
+            first = piece.range.end;
+            if self.compress() {
+                self.compress_batch(&mut piece);
+            }
+            pieces.push(piece);
+        }
+        match pieces.len() {
+            2 => Ok(pieces),
+            count => Err(format!("its records make {count} pieces")),
+        }
+    }
+}

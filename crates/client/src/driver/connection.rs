@@ -1,0 +1,168 @@
+//! One connection: the task that makes it, reads frames from it, and writes frames to it.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use kurier_protocol::FrameBuffer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, HostPort};
+use crate::core::{ConnectionId, Input};
+
+/// A frame to be written.
+pub(super) struct Frame {
+    pub(super) correlation_id: i32,
+    pub(super) chunks: Vec<Bytes>,
+}
+
+/// Where a connection's task stands between core and server.
+pub(super) struct Wires {
+    pub(super) connection: ConnectionId,
+    pub(super) frames: mpsc::Receiver<Frame>,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+/// Makes a connection and serves it until it ends, and says why it did.
+pub(super) async fn run(config: Arc<Config>, host: HostPort, attempt: u32, wires: Wires) {
+    let Wires { connection, frames, inputs } = wires;
+    let why = match connect(&config, &host, attempt).await {
+        Ok(stream) => {
+            // Gone is the driver, and with it whoever wants to know.
+            if inputs.send(Input::Connected(connection)).await.is_err() {
+                return;
+            }
+            let (reader, writer) = stream.into_split();
+            either(write(connection, writer, frames, &inputs), read(connection, reader, &inputs)).await
+        }
+        Err(why) => why,
+    };
+    let _ = inputs.send(Input::Disconnected { connection, why }).await;
+}
+
+/// Connects to the first of a host's addresses that will have it.
+async fn connect(config: &Config, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
+    let found = lookup_host((host.host.as_str(), host.port)).await;
+    let mut addresses: Vec<SocketAddr> =
+        found.map_err(|error| format!("its address was not found: {error}"))?.collect();
+    if addresses.is_empty() {
+        return Err("its name has no address".to_owned());
+    }
+    // An address that lets one wait until all time is up must not keep the others from their turn.
+    let first = attempt as usize % addresses.len();
+    addresses.rotate_left(first);
+    let mut refusals = Vec::new();
+    for address in addresses {
+        match TcpStream::connect(address).await.and_then(|stream| tune(config, stream)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refusals.push(format!("{address}: {error}")),
+        }
+    }
+    Err(refusals.join(", "))
+}
+
+fn tune(config: &Config, stream: TcpStream) -> io::Result<TcpStream> {
+    /// A peer that is gone without a word is noticed after a minute or two, also by an idle connection.
+    const KEEPALIVE: Duration = Duration::from_secs(60);
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE))?;
+    if let Ok(size) = usize::try_from(config.send_buffer_bytes) {
+        socket.set_send_buffer_size(size)?;
+    }
+    if let Ok(size) = usize::try_from(config.receive_buffer_bytes) {
+        socket.set_recv_buffer_size(size)?;
+    }
+    Ok(stream)
+}
+
+/// Runs both, in one task, until one of them ends. What the writer has to say of a frame it says before the reader can
+/// say that the connection has ended.
+async fn either(writer: impl Future<Output = String>, reader: impl Future<Output = String>) -> String {
+    let (mut writer, mut reader) = (pin!(writer), pin!(reader));
+    poll_fn(|cx| match writer.as_mut().poll(cx) {
+        Poll::Ready(why) => Poll::Ready(why),
+        Poll::Pending => reader.as_mut().poll(cx),
+    })
+    .await
+}
+
+async fn write(
+    connection: ConnectionId,
+    mut writer: OwnedWriteHalf,
+    mut frames: mpsc::Receiver<Frame>,
+    inputs: &mpsc::Sender<Input>,
+) -> String {
+    while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
+        // With room for it beforehand, nothing comes between the last byte and the word of it.
+        let Ok(permit) = inputs.reserve().await else { break };
+        if let Err(error) = write_all(&mut writer, chunks).await {
+            return format!("it could not be written to: {error}");
+        }
+        permit.send(Input::Written { connection, correlation_id });
+    }
+    "it is no longer needed".to_owned()
+}
+
+async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::Result<()> {
+    /// More slices do not make a write faster.
+    const SLICES_MAX: usize = 64;
+    let mut first = 0;
+    while let Some(rest) = chunks.get_mut(first..).filter(|rest| !rest.is_empty()) {
+        let slices: Vec<IoSlice<'_>> = rest.iter().take(SLICES_MAX).map(|chunk| IoSlice::new(chunk)).collect();
+        let mut written = writer.write_vectored(&slices).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for chunk in rest {
+            let step = written.min(chunk.len());
+            chunk.advance(step);
+            written -= step;
+            if !chunk.is_empty() {
+                break;
+            }
+            // Memory that the socket has is memory for the next records.
+            *chunk = Bytes::new();
+            first += 1;
+        }
+    }
+    Ok(())
+}
+
+async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, inputs: &mpsc::Sender<Input>) -> String {
+    let mut buffer = FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES);
+    let mut has_spoken = false;
+    loop {
+        match reader.read_buf(buffer.room()).await {
+            Ok(0) if has_spoken => return "it closed the connection".to_owned(),
+            Ok(0) => {
+                let hint = "is it a Kafka broker, and is this its PLAINTEXT port?";
+                return format!("it closed the connection before it said anything: {hint}");
+            }
+            Ok(_) => {}
+            Err(error) => return format!("it could not be read from: {error}"),
+        }
+        loop {
+            match buffer.next_frame() {
+                Ok(Some(frame)) => {
+                    // Its first answer shows that it is a broker; without SASL, that is all that it has to show.
+                    buffer.set_limit(FrameBuffer::DEFAULT_LIMIT_BYTES);
+                    has_spoken = true;
+                    if inputs.send(Input::Received { connection, frame }).await.is_err() {
+                        return "it is no longer needed".to_owned();
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+}

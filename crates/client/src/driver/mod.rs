@@ -1,0 +1,576 @@
+//! What connects the core to the world: one task that feeds it what happens and does what it says, and one a connection.
+//!
+//! ```text
+//!   senders ─ signals, commands ─▶ ┌─────────┐ ─ frames ─▶ connection tasks ─▶ sockets
+//!   connection tasks ─── inputs ─▶ │ Driver  │
+//!   clock ────────────────── now ─▶│  Core   │ ─ take, split ─▶ accumulator, codecs
+//!                                  └─────────┘ ─ complete ────▶ cells, and through them wakers and callbacks
+//! ```
+//!
+//! Sockets, names of hosts, clocks and tasks are here and nowhere else.
+
+mod callbacks;
+mod clock;
+mod codecs;
+mod connection;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
+
+use kurier_compression::decompress_batch;
+use kurier_protocol::record_batch::{RecordBatch, Stamp};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::accumulator::batch::{BatchId, Taken};
+use crate::accumulator::{Accumulator, Signal, Topic};
+use crate::closing::{Summary, Undelivered, Unfinished};
+use crate::config::Config;
+use crate::core::{Action, ConnectionId, Core, Input, Key};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind, Written};
+use callbacks::Callbacks;
+pub(crate) use clock::SystemClock;
+use codecs::Codecs;
+use connection::{Frame, Wires};
+
+/// What a producer's handles and its driver share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) accumulator: Accumulator,
+    callbacks: Arc<Callbacks>,
+    notify: Arc<Notify>,
+    commands: Mutex<Vec<Command>>,
+    tallies: Tallies,
+}
+
+/// What a handle asks of the driver.
+pub(crate) enum Command {
+    /// To say when a server has been reached.
+    Reach { deadline: Instant, reply: oneshot::Sender<Result<(), Error>> },
+    /// To say when a topic is known.
+    Topic { name: Arc<str>, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
+    /// To say when everything accepted until now has its outcome.
+    Flush { reply: oneshot::Sender<Summary> },
+    /// To accept nothing more, and to say when all is done, or what is left at the deadline.
+    Close { deadline: Instant, reply: oneshot::Sender<Result<Summary, Unfinished>> },
+    /// Nobody can send or ask anything any more.
+    Detach,
+}
+
+/// How many records had which outcome.
+#[derive(Debug, Default)]
+struct Tallies {
+    written: AtomicU64,
+    not_written: AtomicU64,
+    unknown: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Arc<Config>, seed: u64) -> Arc<Self> {
+        let notify = Arc::new(Notify::new());
+        let callbacks = Arc::new(Callbacks::default());
+        let wake = Arc::clone(&notify);
+        let runner = Arc::clone(&callbacks) as Arc<dyn crate::delivery::Runner>;
+        let accumulator = Accumulator::new(
+            Arc::clone(&config),
+            Arc::new(SystemClock),
+            runner,
+            seed,
+            Box::new(move || wake.notify_one()),
+        );
+        Arc::new(Self {
+            config,
+            accumulator,
+            callbacks,
+            notify,
+            commands: Mutex::default(),
+            tallies: Tallies::default(),
+        })
+    }
+
+    /// Asks something of the driver.
+    pub(crate) fn command(&self, command: Command) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+        self.notify.notify_one();
+    }
+
+    /// What became of all records so far.
+    pub(crate) fn summary(&self) -> Summary {
+        let Tallies { written, not_written, unknown } = &self.tallies;
+        Summary {
+            written: written.load(Ordering::Relaxed),
+            not_written: not_written.load(Ordering::Relaxed),
+            unknown: unknown.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits until all callbacks of records that have their outcome have run.
+    pub(crate) async fn callbacks_done(&self) {
+        let (told, done) = oneshot::channel();
+        self.callbacks.tell_when_done(told);
+        let _ = done.await;
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("accumulator", &self.accumulator)
+            .field("tallies", &self.tallies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The control task.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    core: Core,
+    codecs: Arc<Codecs>,
+    inputs: mpsc::Receiver<Input>,
+    /// For connections and codecs, to reach us.
+    input: mpsc::Sender<Input>,
+    connections: HashMap<ConnectionId, Line>,
+    waiting: Waiting,
+    closing: Option<Closing>,
+    is_over: bool,
+}
+
+/// A connection's task, and the way to it.
+struct Line {
+    frames: mpsc::Sender<Frame>,
+    task: AbortHandle,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiting {
+    reach: Vec<Patient<()>>,
+    topics: HashMap<Arc<str>, Vec<Patient<Arc<Topic>>>>,
+    /// Beside each the newest batch that it waits for.
+    flushes: Vec<(BatchId, oneshot::Sender<Summary>)>,
+}
+
+/// Somebody who waits for something, but not for ever.
+type Patient<T> = (Instant, oneshot::Sender<Result<T, Error>>);
+
+/// A producer on its way out.
+struct Closing {
+    deadline: Instant,
+    replies: Vec<oneshot::Sender<Result<Summary, Unfinished>>>,
+    /// What failed because time was up; `None` until it is.
+    undelivered: Option<Vec<Undelivered>>,
+}
+
+/// How much may happen before we look. Whoever has more to say waits.
+const INPUTS_MAX: usize = 1024;
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, seed: u64) -> Result<Self, Error> {
+        let (input, inputs) = mpsc::channel(INPUTS_MAX);
+        let now = shared.accumulator.clock().now();
+        let codecs = Codecs::new(shared.config.compression()?, Arc::clone(&shared.accumulator.memory));
+        Ok(Self {
+            core: Core::new(Arc::clone(&shared.config), seed, now),
+            codecs: Arc::new(codecs),
+            shared,
+            inputs,
+            input,
+            connections: HashMap::new(),
+            waiting: Waiting::default(),
+            closing: None,
+            is_over: false,
+        })
+    }
+
+    /// Runs until the producer is closed.
+    pub(crate) async fn run(mut self) {
+        while !self.is_over {
+            self.work();
+            if self.is_over {
+                break;
+            }
+            let until = self.next_deadline();
+            self.wait(until).await;
+            // Senders that are never idle must not keep connections from their turn.
+            tokio::task::yield_now().await;
+        }
+        for line in self.connections.values() {
+            line.task.abort();
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.accumulator.clock().now()
+    }
+
+    /// Takes in all that happened, and does all that is to be done.
+    fn work(&mut self) {
+        let now = self.now();
+        self.take_signals(now);
+        self.take_commands(now);
+        for _ in 0..INPUTS_MAX {
+            let Ok(input) = self.inputs.try_recv() else { break };
+            self.core.handle(input, now);
+            self.act(now);
+        }
+        self.core.handle_timeout(now);
+        self.act(now);
+        self.serve(now);
+    }
+
+    fn take_signals(&mut self, now: Instant) {
+        let mut is_pressed = false;
+        for signal in self.shared.accumulator.take_signals() {
+            match signal {
+                Signal::Pressure => is_pressed = true,
+                signal => self.core.handle(Input::Signal(signal), now),
+            }
+        }
+        if is_pressed {
+            self.core.handle(Input::Signal(Signal::Pressure), now);
+        }
+    }
+
+    fn take_commands(&mut self, now: Instant) {
+        let commands = std::mem::take(&mut *self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner));
+        for command in commands {
+            match command {
+                Command::Reach { deadline, reply } => self.waiting.reach.push((deadline, reply)),
+                Command::Topic { name, deadline, reply } => match self.shared.accumulator.topic(&name) {
+                    Some(topic) => drop(reply.send(Ok(topic))),
+                    None => {
+                        self.core.handle(Input::Signal(Signal::Wanted(Arc::clone(&name))), now);
+                        self.waiting.topics.entry(name).or_default().push((deadline, reply));
+                    }
+                },
+                Command::Flush { reply } => {
+                    let (_, newest) = self.shared.accumulator.incomplete();
+                    self.waiting.flushes.push((newest, reply));
+                    self.core.handle(Input::Hurry, now);
+                }
+                Command::Close { deadline, reply } => self.close(deadline, Some(reply), now),
+                Command::Detach if self.closing.is_none() => {
+                    let left = self.shared.accumulator.incomplete_count();
+                    if left > 0 {
+                        tracing::warn!(
+                            batches = left,
+                            "a producer was dropped with batches under way; they are still delivered, unless the process ends \
+                             before: call close"
+                        );
+                    }
+                    self.close(now + self.shared.config.delivery_timeout, None, now);
+                }
+                Command::Detach => {}
+            }
+        }
+        self.act(now);
+    }
+
+    fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>, now: Instant) {
+        match &mut self.closing {
+            Some(closing) => {
+                closing.deadline = closing.deadline.min(deadline);
+                closing.replies.extend(reply);
+            }
+            None => {
+                self.closing = Some(Closing { deadline, replies: reply.into_iter().collect(), undelivered: None });
+                self.shared.accumulator.close(closed());
+                self.core.handle(Input::Hurry, now);
+            }
+        }
+    }
+
+    /// Does what the core says.
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Connect { connection, host, attempt } => {
+                    // As many frames as may be unanswered, and a few that ask about the cluster.
+                    let (frames, receiver) = mpsc::channel(self.shared.config.max_in_flight.saturating_add(8));
+                    let wires = Wires { connection, frames: receiver, inputs: self.input.clone() };
+                    let config = Arc::clone(&self.shared.config);
+                    let task = tokio::spawn(connection::run(config, host, attempt, wires)).abort_handle();
+                    self.connections.insert(connection, Line { frames, task });
+                }
+                Action::Disconnect(connection) => {
+                    if let Some(line) = self.connections.remove(&connection) {
+                        line.task.abort();
+                    }
+                }
+                Action::Transmit { connection, correlation_id, chunks } => {
+                    let Some(line) = self.connections.get(&connection) else { continue };
+                    if line.frames.try_send(Frame { correlation_id, chunks }).is_err() {
+                        let why = "its line is full, or its task has ended".to_owned();
+                        self.core.handle(Input::Disconnected { connection, why }, now);
+                    }
+                }
+                Action::Take { node, partitions, room } => self.take(node, &partitions, room, now),
+                Action::Drain { partition, until, why } => {
+                    let (batches, left) = self.shared.accumulator.drain(partition, until);
+                    self.core.handle(Input::Drained { partition, batches, left, why }, now);
+                }
+                Action::CloseBatches { partition, until } => self.shared.accumulator.close_batches(partition, until),
+                Action::Split { partition, whole, batch } => self.split(partition, whole, &batch, now),
+                Action::Publish(layout) => {
+                    self.shared.accumulator.publish(&layout);
+                    let Some(topic) = self.shared.accumulator.topic(&layout.topic) else { continue };
+                    for (_, reply) in self.waiting.topics.remove(&layout.topic).into_iter().flatten() {
+                        let _ = reply.send(Ok(Arc::clone(&topic)));
+                    }
+                }
+                Action::Refuse { topic, error } => {
+                    for (_, reply) in self.waiting.topics.remove(&topic).into_iter().flatten() {
+                        let _ = reply.send(Err(error.clone()));
+                    }
+                }
+                Action::Complete { partition, batch, outcome, is_last } => {
+                    if let Outcome::Written { .. } = outcome {
+                        self.shared.accumulator.grow_cap(partition, batch.plain_bytes);
+                    }
+                    self.complete(batch, outcome, is_last);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, node: i32, partitions: &[crate::accumulator::PartitionId], room: usize, now: Instant) {
+        let (mut batches, mut left, mut room) = (Vec::new(), Vec::new(), room);
+        for id in partitions {
+            let (taken, remainder) = self.shared.accumulator.take(*id, room, batches.is_empty());
+            if let Some(taken) = taken {
+                room = room.saturating_sub(taken.plain_bytes + kurier_protocol::record_batch::BATCH_HEADER_BYTES);
+                batches.push((*id, taken));
+            }
+            left.push((*id, remainder));
+        }
+        if !self.codecs.compress() || batches.is_empty() {
+            return self.core.handle(Input::Taken { node, batches, left }, now);
+        }
+        let (codecs, shared, input) = (Arc::clone(&self.codecs), Arc::clone(&self.shared), self.input.clone());
+        tokio::task::spawn_blocking(move || {
+            for (_, taken) in &mut batches {
+                codecs.compress_batch(taken);
+                shared.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
+            }
+            // Gone is the driver only with all that it had.
+            let _ = input.blocking_send(Input::Taken { node, batches, left });
+        });
+    }
+
+    /// Batches that are too large are rare; they are split here and now.
+    fn split(&mut self, partition: crate::accumulator::PartitionId, whole: Key, batch: &Taken, now: Instant) {
+        self.shared.accumulator.shrink_cap(partition, batch.plain_bytes);
+        let pieces = self.codecs.split(batch);
+        self.core.handle(Input::Split { partition, whole, pieces }, now);
+    }
+
+    fn complete(&mut self, batch: Taken, outcome: Outcome, is_last: bool) {
+        let Tallies { written, not_written, unknown } = &self.shared.tallies;
+        let count = u64::from(batch.range.end - batch.range.start);
+        let certainty = match &outcome {
+            Outcome::Written { .. } => None,
+            Outcome::Failed(error) => Some(error.written()),
+            Outcome::Rejected { others, .. } => Some(others.written()),
+        };
+        match certainty {
+            None => written.fetch_add(count, Ordering::Relaxed),
+            Some(Written::No) => not_written.fetch_add(count, Ordering::Relaxed),
+            Some(Written::Unknown) => unknown.fetch_add(count, Ordering::Relaxed),
+        };
+        if let Some(certainty) = certainty
+            && let Some(undelivered) = self.closing.as_mut().and_then(|closing| closing.undelivered.as_mut())
+        {
+            undelivered.extend(records_of(&batch, certainty));
+        }
+        let Taken { cell, range, id, .. } = batch;
+        cell.resolve(range, outcome);
+        if is_last {
+            self.shared.accumulator.complete(id);
+        }
+    }
+
+    /// Answers who has waited long enough, or no longer needs to.
+    fn serve(&mut self, now: Instant) {
+        self.shared.accumulator.memory.turn_away(Some(now), || self.no_memory());
+        self.serve_reach(now);
+        self.serve_topics(now);
+        self.serve_flushes();
+        self.serve_closing(now);
+    }
+
+    fn no_memory(&self) -> Error {
+        let config = &self.shared.config;
+        let why = self.core.obstacles().unwrap_or_else(|| "the brokers are slower than this producer".to_owned());
+        let text = format!(
+            "no room under buffer.memory, which is {}, within max.block.ms, which is {}: {why}",
+            config.buffer_memory,
+            config.max_block.as_millis()
+        );
+        Error::new(ErrorKind::BufferFull, text)
+    }
+
+    fn serve_reach(&mut self, now: Instant) {
+        if self.core.is_connected() {
+            for (_, reply) in self.waiting.reach.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+        }
+        for (_, reply) in self.waiting.reach.extract_if(.., |(deadline, _)| *deadline <= now) {
+            let config = &self.shared.config;
+            let why = self.core.obstacles().unwrap_or_else(|| "none has answered yet".to_owned());
+            let text = format!(
+                "no bootstrap server could be reached within max.block.ms, which is {}; check bootstrap.servers: {why}",
+                config.max_block.as_millis()
+            );
+            let _ = reply.send(Err(Error::new(ErrorKind::Network, text)));
+        }
+    }
+
+    fn serve_topics(&mut self, now: Instant) {
+        let mut unwanted = Vec::new();
+        for (name, waiters) in &mut self.waiting.topics {
+            for (_, reply) in waiters.extract_if(.., |(deadline, reply)| *deadline <= now || reply.is_closed()) {
+                let text = format!(
+                    "topic {} is not known within max.block.ms, which is {}: {}",
+                    crate::error::printable(name),
+                    self.shared.config.max_block.as_millis(),
+                    self.core.obstacle(name)
+                );
+                let _ = reply.send(Err(Error::new(ErrorKind::Metadata, text)));
+            }
+            if waiters.is_empty() {
+                unwanted.push(Arc::clone(name));
+            }
+        }
+        for name in unwanted {
+            self.waiting.topics.remove(&name);
+            self.core.handle(Input::Unwanted(name), now);
+        }
+    }
+
+    fn serve_flushes(&mut self) {
+        if self.waiting.flushes.is_empty() {
+            return;
+        }
+        let (oldest, _) = self.shared.accumulator.incomplete();
+        let counts = self.shared.summary();
+        for (_, reply) in
+            self.waiting.flushes.extract_if(.., |(newest, _)| oldest.is_none_or(|oldest| oldest > *newest))
+        {
+            let _ = reply.send(counts);
+        }
+    }
+
+    fn serve_closing(&mut self, now: Instant) {
+        let Some(closing) = &mut self.closing else { return };
+        if closing.deadline <= now && closing.undelivered.is_none() && self.shared.accumulator.incomplete_count() > 0 {
+            closing.undelivered = Some(Vec::new());
+            self.core.handle(Input::Abandon, now);
+            self.act(now);
+        }
+        // A batch that is being compressed comes back in a moment.
+        if self.shared.accumulator.incomplete_count() > 0 {
+            return;
+        }
+        self.is_over = true;
+        self.serve_flushes();
+        let Some(Closing { replies, undelivered, .. }) = self.closing.take() else { return };
+        let counts = self.shared.summary();
+        let undelivered = undelivered.unwrap_or_default();
+        for reply in replies {
+            let result = match undelivered.is_empty() {
+                true => Ok(counts),
+                false => Err(Unfinished::new(counts, undelivered.clone())),
+            };
+            let _ = reply.send(result);
+        }
+    }
+
+    /// When there will be something to do, if nothing happens before.
+    fn next_deadline(&self) -> Option<Instant> {
+        let Waiting { reach, topics, .. } = &self.waiting;
+        let reach = reach.iter().map(|(deadline, _)| *deadline);
+        let topics = topics.values().flatten().map(|(deadline, _)| *deadline);
+        let closing = self.closing.as_ref().filter(|closing| closing.undelivered.is_none());
+        let others = [
+            self.core.next_timeout(self.now()),
+            self.shared.accumulator.memory.next_deadline(),
+            closing.map(|closing| closing.deadline),
+        ];
+        reach.chain(topics).chain(others.into_iter().flatten()).min()
+    }
+
+    /// Waits for something to happen.
+    async fn wait(&mut self, until: Option<Instant>) {
+        let shared = Arc::clone(&self.shared);
+        let mut notified = std::pin::pin!(shared.notify.notified());
+        let far = || self.now() + std::time::Duration::from_secs(3600);
+        let until = until.unwrap_or_else(far);
+        let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
+        let input = poll_fn(|cx| {
+            if notified.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            self.inputs.poll_recv(cx)
+        })
+        .await;
+        if let Some(input) = input {
+            let now = self.now();
+            self.core.handle(input, now);
+            self.act(now);
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// A runtime that is shut down takes its tasks with it: whoever waits is told.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let now = self.now();
+        self.shared.accumulator.close(closed());
+        for line in self.connections.values() {
+            line.task.abort();
+        }
+        self.core.handle(Input::Abandon, now);
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Drain { partition, until, why } => {
+                    let (batches, left) = self.shared.accumulator.drain(partition, until);
+                    self.core.handle(Input::Drained { partition, batches, left, why }, now);
+                }
+                Action::Complete { batch, outcome, is_last, .. } => self.complete(batch, outcome, is_last),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
+}
+
+/// The records of a batch, for whoever may want to keep them.
+fn records_of(batch: &Taken, written: Written) -> Vec<Undelivered> {
+    const LIMIT: usize = i32::MAX as usize;
+    let Ok(bytes) = batch.sealed.stamp(&Stamp::NONE) else { return Vec::new() };
+    let bytes = bytes.to_bytes();
+    let Ok((parsed, _)) = RecordBatch::parse(&bytes) else { return Vec::new() };
+    let Ok(body) = decompress_batch(&parsed, LIMIT) else { return Vec::new() };
+    let Ok(records) = parsed.records_in(&body) else { return Vec::new() };
+    let (topic, partition) = batch.cell.place();
+    records.filter_map(Result::ok).map(|record| Undelivered::new(topic, partition, record, written)).collect()
+}

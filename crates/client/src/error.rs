@@ -1,0 +1,319 @@
+//! What went wrong: whose fault, where, after what, whether the record may be in the log all the same, and what to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kurier_protocol::ErrorCode;
+
+/// Why a record was not delivered, or a call not carried out.
+///
+/// Cheap to clone: all records of a batch share one. [`written`](Self::written) is the question to ask before sending a
+/// record again.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    text: String,
+    written: Written,
+    place: Option<(Arc<str>, i32)>,
+    node: Option<String>,
+    code: Option<ErrorCode>,
+    stage: Option<Stage>,
+    attempts: u32,
+    age: Option<Duration>,
+    cause: Option<Cause>,
+}
+
+/// What kind of thing went wrong, and so whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A setting is wrong, or two do not agree. Mend the configuration.
+    Configuration,
+    /// The record is larger than `max.request.size`, `buffer.memory` or its topic allow. Make it smaller, or allow more.
+    RecordTooLarge,
+    /// The serializer refused the key or the value.
+    Serialization,
+    /// The partitioner refused the record, or its partition is none of the topic's.
+    Partitioning,
+    /// The topic's partitions were not learnt in time, or it does not exist.
+    Metadata,
+    /// The topic's partitions are not known yet; they are being asked for. Only [`try_send`](crate::Producer::try_send)
+    /// says so.
+    MetadataPending,
+    /// There was no room under `buffer.memory` in time. Send more slowly, or give more memory.
+    BufferFull,
+    /// The outcome was not known before `delivery.timeout.ms`.
+    DeliveryTimeout,
+    /// A broker refused; [`error_code`](Error::error_code) says how.
+    Refused,
+    /// No broker could be reached, or one broke the protocol.
+    Network,
+    /// The producer is closed, or was closed before the record was delivered.
+    Closed,
+    /// The topic was deleted and made anew while the record was on its way.
+    TopicRecreated,
+    /// A bug in Kurier. Please report it.
+    Bug,
+}
+
+/// Whether a record that failed may be in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Written {
+    /// It is not, and will not be.
+    No,
+    /// It may be, now or in a moment: the answer was lost, or said too little.
+    Unknown,
+}
+
+/// How far a record had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It waited for its batch to be taken.
+    Queued,
+    /// Its batch waited to be sent again.
+    Backoff,
+    /// Its batch was on its way to a broker, or the answer on its way back.
+    InFlight,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Backoff => "waiting to be sent again",
+            Self::InFlight => "in flight",
+        })
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            text: text.into(),
+            written: Written::No,
+            place: None,
+            node: None,
+            code: None,
+            stage: None,
+            attempts: 0,
+            age: None,
+            cause: None,
+        }))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// A broker's refusal.
+    pub(crate) fn refused(code: ErrorCode, said: Option<&str>) -> Self {
+        let text = match said {
+            Some(said) => format!("{code}, {} (the broker says: {})", code.meaning(), printable(said)),
+            None => format!("{code}, {}", code.meaning()),
+        };
+        let kind = match code {
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => ErrorKind::RecordTooLarge,
+            _ => ErrorKind::Refused,
+        };
+        Self::new(kind, text).change(|inner| inner.code = Some(code))
+    }
+
+    pub(crate) fn caused_by(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let cause: Box<dyn std::error::Error + Send + Sync> = cause.into();
+        self.change(|inner| inner.cause = Some(cause.into()))
+    }
+
+    pub(crate) fn written_is(self, written: Written) -> Self {
+        self.change(|inner| inner.written = written)
+    }
+
+    /// Adds the reason to the text.
+    pub(crate) fn because(self, why: &str) -> Self {
+        self.change(|inner| inner.text = format!("{}: {why}", inner.text))
+    }
+
+    pub(crate) fn at(self, topic: &Arc<str>, partition: i32) -> Self {
+        self.change(|inner| inner.place = Some((Arc::clone(topic), partition)))
+    }
+
+    pub(crate) fn on(self, node: Option<String>) -> Self {
+        self.change(|inner| inner.node = node)
+    }
+
+    pub(crate) fn with_code(self, code: Option<ErrorCode>) -> Self {
+        self.change(|inner| inner.code = code.or(inner.code))
+    }
+
+    pub(crate) fn after(self, stage: Stage, attempts: u32, age: Duration) -> Self {
+        self.change(|inner| {
+            inner.stage = Some(stage);
+            inner.attempts = attempts;
+            inner.age = Some(age);
+        })
+    }
+
+    /// What kind of thing went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether the record may be in the log all the same. Of a call that concerned no record it is `No`.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.0.written
+    }
+
+    /// The record's topic and partition, once they were chosen.
+    #[must_use]
+    pub fn topic_partition(&self) -> Option<(&str, i32)> {
+        self.0.place.as_ref().map(|(topic, partition)| (&**topic, *partition))
+    }
+
+    /// The last thing that a broker said of it.
+    #[must_use]
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        self.0.code
+    }
+
+    /// The broker that it was about, as its id and address.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.0.node.as_deref()
+    }
+
+    /// How far the record had come.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        self.0.stage
+    }
+
+    /// How often its batch had been sent.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How old its batch was.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.0.age
+    }
+
+    /// Whether the same call may succeed later without anything being changed.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self.0.kind {
+            ErrorKind::MetadataPending
+            | ErrorKind::Metadata
+            | ErrorKind::BufferFull
+            | ErrorKind::DeliveryTimeout
+            | ErrorKind::Network => true,
+            ErrorKind::Refused => self.0.code.is_some_and(ErrorCode::is_retriable),
+            _ => false,
+        }
+    }
+
+    /// Whether the producer can do nothing more: it is closed, or met a bug of its own.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Bug)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, text, written, place, node, stage, attempts, age, cause, .. } = &*self.0;
+        if let Some((topic, partition)) = place {
+            write!(f, "produce to {}-{partition}", printable(topic))?;
+            if let Some(node) = node {
+                write!(f, " on {node}")?;
+            }
+            write!(f, ": ")?;
+        }
+        write!(f, "{text}")?;
+        if let Some(cause) = cause {
+            write!(f, ": {cause}")?;
+        }
+        if let (Some(stage), Some(age)) = (stage, age) {
+            write!(f, "; {stage}, ")?;
+            match attempts {
+                0 => write!(f, "never sent")?,
+                1 => write!(f, "sent once")?,
+                many => write!(f, "sent {many} times")?,
+            }
+            write!(f, " in {:.1} s", age.as_secs_f64())?;
+        }
+        match (place, written) {
+            (None, _) => {}
+            (Some(_), Written::No) => write!(f, "; not written")?,
+            (Some(_), Written::Unknown) => write!(f, "; it is not known whether it was written")?,
+        }
+        if *kind == ErrorKind::Bug {
+            write!(f, "; this is a bug in Kurier, please report it")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// What others named or said, without the control characters that would play tricks on a terminal or a log.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|letter| {
+            letter
+                .is_control()
+                .then(|| letter.escape_default())
+                .map_or_else(|| letter.to_string(), |escaped| escaped.to_string())
+                .chars()
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// A record that was not accepted, with the reason.
+#[derive(Clone, Debug)]
+pub struct SendError<R> {
+    /// Why.
+    pub error: Error,
+    /// The record, to be sent again or kept.
+    pub record: R,
+}
+
+impl<R> fmt::Display for SendError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<R: fmt::Debug> std::error::Error for SendError<R> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<R> From<SendError<R>> for Error {
+    fn from(error: SendError<R>) -> Self {
+        error.error
+    }
+}

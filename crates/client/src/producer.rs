@@ -1,0 +1,505 @@
+//! The handle with which records are sent.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use kurier_partitioner::{Choice, Partitioner, RecordView};
+use kurier_protocol::record_batch::NewRecord;
+use tokio::sync::oneshot;
+
+use crate::accumulator::memory::Permit;
+use crate::accumulator::{AppendError, NoRoom, Placed, Signal, Topic};
+use crate::builder::ProducerBuilder;
+use crate::closing::{Summary, Unfinished};
+use crate::config::Config;
+use crate::delivery::{Callback, Delivery};
+use crate::driver::{Command, Shared};
+use crate::error::{Error, ErrorKind, SendError};
+use crate::record::{Record, RecordMetadata};
+use crate::serializer::{Bytes, BytesSerializer, Serialize};
+
+/// Sends records. A clone sends by the same connections and batches.
+///
+/// `KS` and `VS` serialise keys and values; without serializers of one's own they take whatever is bytes.
+///
+/// When the last handle is dropped, what was accepted is still delivered in the background, as long as the process lives;
+/// [`close`](Self::close) waits for it, and tells what became of it.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::builder().topic("orders", 3).start().await?;
+/// # let servers = broker.bootstrap_servers();
+/// use std::time::Duration;
+///
+/// use kurier::{Producer, Record};
+///
+/// let producer = Producer::builder().bootstrap_servers(servers.split(',')).build().await?;
+/// let record = || Record::to("orders").key("customer-7").value("two of them");
+///
+/// producer.send(record()).await?.forget(); // accepted: fire and forget
+/// let metadata = producer.send(record()).await?.await?; // wait for partition and offset
+/// assert_eq!(metadata.offset(), Some(1));
+/// producer.send(record()).await?.on_complete(|result| println!("{result:?}")); // take a callback
+///
+/// let summary = producer.close(Duration::from_secs(10)).await?;
+/// assert_eq!(summary.written, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Producer<KS = BytesSerializer, VS = BytesSerializer> {
+    handle: Arc<Handle<KS, VS>>,
+}
+
+/// What all clones share; with the last of them it is dropped.
+pub(crate) struct Handle<KS, VS> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key_serializer: KS,
+    pub(crate) value_serializer: VS,
+    pub(crate) partitioner: Arc<dyn Partitioner>,
+    /// Whether the driver runs on the user's runtime, which senders must then not keep from it.
+    pub(crate) is_guest: bool,
+}
+
+impl<KS, VS> Drop for Handle<KS, VS> {
+    fn drop(&mut self) {
+        self.shared.command(Command::Detach);
+    }
+}
+
+impl<KS, VS> Clone for Producer<KS, VS> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl Producer {
+    /// Begins to configure a producer.
+    #[must_use]
+    pub fn builder() -> ProducerBuilder {
+        ProducerBuilder::default()
+    }
+
+    /// A producer as a file in the form of Java's properties describes it, in Java's names or librdkafka's.
+    ///
+    /// # Errors
+    /// As [`Config::from_properties`] and [`ProducerBuilder::build`].
+    pub async fn from_properties(file: impl Read) -> Result<Self, Error> {
+        Self::builder().config(Config::from_properties(file)?).build().await
+    }
+}
+
+impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
+    pub(crate) fn new(handle: Handle<KS, VS>) -> Self {
+        Self { handle: Arc::new(handle) }
+    }
+
+    /// Sends a record: waits until it is accepted, which is normally at once, and gives the [`Delivery`] by which its
+    /// outcome is learnt.
+    ///
+    /// It is accepted when its topic is known and there is room under `buffer.memory`; that may take up to `max.block.ms`.
+    /// From then on it will be delivered or fail, whatever happens to the `Delivery`.
+    ///
+    /// # Errors
+    /// Of kind [`Metadata`](ErrorKind::Metadata), [`BufferFull`](ErrorKind::BufferFull),
+    /// [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`Serialization`](ErrorKind::Serialization),
+    /// [`Partitioning`](ErrorKind::Partitioning) or [`Closed`](ErrorKind::Closed). The record is then not sent.
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent.
+    pub async fn send<K, V>(&self, record: Record<'_, K, V>) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        if self.handle.is_guest {
+            tokio::task::consume_budget().await;
+        }
+        let topic = match self.shared().accumulator.topic(record.topic) {
+            Some(topic) => topic,
+            None => self.learn(record.topic).await?,
+        };
+        self.send_to(&topic, &record, None).await
+    }
+
+    /// Sends a record and waits for its outcome.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`Delivery`].
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record may be sent or not; what was accepted is delivered.
+    pub async fn deliver<K, V>(&self, record: Record<'_, K, V>) -> Result<RecordMetadata, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        self.send(record).await?.await
+    }
+
+    /// Sends a record and has `callback` called with its outcome. The callbacks of a partition's records are called in the
+    /// order of the records, on a thread of the producer's that does nothing else.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); the callback is then not called.
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent and the callback not called.
+    pub async fn send_with<K, V>(
+        &self,
+        record: Record<'_, K, V>,
+        callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        if self.handle.is_guest {
+            tokio::task::consume_budget().await;
+        }
+        let topic = match self.shared().accumulator.topic(record.topic) {
+            Some(topic) => topic,
+            None => self.learn(record.topic).await?,
+        };
+        self.send_to(&topic, &record, Some(Box::new(callback))).await.map(Delivery::forget)
+    }
+
+    /// Sends a record if that can be done at once; else hands it back.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send). Of kind [`MetadataPending`](ErrorKind::MetadataPending) when the topic is not known yet: it
+    /// is being asked for, so a later try may succeed.
+    pub fn try_send<'r, K, V>(&self, record: Record<'r, K, V>) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        match self.admit_now(&record) {
+            Ok(delivery) => Ok(delivery),
+            Err(error) => Err(Box::new(SendError { error, record })),
+        }
+    }
+
+    fn admit_now<K, V>(&self, record: &Record<'_, K, V>) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let accumulator = &self.shared().accumulator;
+        let Some(topic) = accumulator.topic(record.topic) else {
+            accumulator.signal(Signal::Wanted(record.topic.into()));
+            let text =
+                format!("topic {} is not known yet; it is being asked for", crate::error::printable(record.topic));
+            return Err(Error::new(ErrorKind::MetadataPending, text));
+        };
+        let parts = self.serialize(record)?;
+        match self.append(&topic, record, &parts, None, None) {
+            Ok(delivery) => Ok(delivery),
+            Err((AppendError::Refused(error), _)) => Err(error),
+            Err((AppendError::NoRoom(_), _)) => {
+                accumulator.signal(Signal::Pressure);
+                let text = format!("no room under buffer.memory, which is {}", self.shared().config.buffer_memory);
+                Err(Error::new(ErrorKind::BufferFull, text))
+            }
+        }
+    }
+
+    /// A handle to one topic, which spares each record the look-up.
+    ///
+    /// # Errors
+    /// Of kind [`Metadata`](ErrorKind::Metadata) when nothing is learnt of the topic within `max.block.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing.
+    pub async fn topic(&self, name: &str) -> Result<TopicProducer<KS, VS>, Error> {
+        let topic = match self.shared().accumulator.topic(name) {
+            Some(topic) => topic,
+            None => self.learn(name).await?,
+        };
+        Ok(TopicProducer { producer: self.clone(), topic })
+    }
+
+    /// Waits until every record that was accepted until now has its outcome, and gives the counts of all outcomes so far.
+    /// What has gathered is sent at once, without lingering.
+    ///
+    /// # Errors
+    /// Of kind [`Closed`](ErrorKind::Closed) when the producer was closed before.
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing.
+    pub async fn flush(&self) -> Result<Summary, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared().command(Command::Flush { reply });
+        answer.await.map_err(|_| closed())
+    }
+
+    /// Accepts nothing more, waits up to `patience` until every record has its outcome and every callback has run, and
+    /// ends the producer and its clones.
+    ///
+    /// # Errors
+    /// [`Unfinished`], with the records that were left when time was up, each with whether it may be written.
+    ///
+    /// # Cancel safety
+    /// Once polled, the producer is closed in the background, whether this future is dropped or not.
+    pub async fn close(&self, patience: Duration) -> Result<Summary, Unfinished> {
+        let shared = self.shared();
+        let (reply, answer) = oneshot::channel();
+        let now = shared.accumulator.clock().now();
+        // So long a time need not be told from forever.
+        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        shared.command(Command::Close { deadline: now + patience.min(FOREVER), reply });
+        // Whoever closed it before has heard what was left.
+        let result = answer.await.unwrap_or_else(|_| Ok(shared.summary()));
+        shared.callbacks_done().await;
+        result
+    }
+
+    /// What became of all records so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.shared().summary()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+
+    /// Waits until a topic is known.
+    async fn learn(&self, name: &str) -> Result<Arc<Topic>, Error> {
+        let shared = self.shared();
+        let deadline = shared.accumulator.clock().now() + shared.config.max_block;
+        let (reply, answer) = oneshot::channel();
+        shared.command(Command::Topic { name: name.into(), deadline, reply });
+        answer.await.map_err(|_| closed())?
+    }
+
+    fn serialize<'v, K, V>(&self, record: &'v Record<'_, K, V>) -> Result<Parts<'v>, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let refused = |what: &str, error| {
+            let text =
+                format!("the {what} of a record for {} was not serialised", crate::error::printable(record.topic));
+            Error::new(ErrorKind::Serialization, text).caused_by(error)
+        };
+        let mut scratch = Scratch::take();
+        let key = record.key.serialize(&self.handle.key_serializer, record.topic, &mut scratch.0);
+        let key = key.map_err(|error| refused("key", error))?;
+        let key_end = scratch.0.len();
+        let value = record.value.serialize(&self.handle.value_serializer, record.topic, &mut scratch.0);
+        let value = value.map_err(|error| refused("value", error))?;
+        Ok(Parts { key, value, key_end, scratch })
+    }
+
+    fn append<K, V>(
+        &self,
+        topic: &Topic,
+        record: &Record<'_, K, V>,
+        parts: &Parts<'_>,
+        permit: Option<Permit>,
+        callback: Option<Callback>,
+    ) -> Result<Delivery, (AppendError, Option<Callback>)> {
+        let accumulator = &self.shared().accumulator;
+        let (key, value) = (parts.key(), parts.value());
+        let choice = match record.partition {
+            Some(partition) => Ok(Choice::Partition(partition)),
+            None => {
+                let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
+                let chosen =
+                    topic.with_view(|view| self.handle.partitioner.partition(&RecordView::new(key, value), view));
+                chosen.ok_or_else(nowhere).and_then(|chosen| {
+                    chosen.map_err(|error| {
+                        Error::new(ErrorKind::Partitioning, "the partitioner refused a record").caused_by(error)
+                    })
+                })
+            }
+        };
+        let choice = match choice {
+            Ok(choice) => choice,
+            Err(error) => return Err((AppendError::Refused(error), callback)),
+        };
+        let timestamp = record.timestamp.unwrap_or_else(|| accumulator.clock().wall_ms());
+        let record = NewRecord { timestamp, key, value, headers: &record.headers };
+        accumulator.append(topic, &Placed { record, choice }, permit, callback)
+    }
+
+    /// Appends a record to its topic, waiting for room as long as that is allowed.
+    async fn send_to<K, V>(
+        &self,
+        topic: &Arc<Topic>,
+        record: &Record<'_, K, V>,
+        callback: Option<Callback>,
+    ) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let parts = self.serialize(record)?;
+        match self.append(topic, record, &parts, None, callback) {
+            Ok(delivery) => Ok(delivery),
+            Err((AppendError::Refused(error), _)) => Err(error),
+            Err((AppendError::NoRoom(missing), callback)) => {
+                self.send_with_patience(topic, record, &parts, missing, callback).await
+            }
+        }
+    }
+
+    /// The slow way: waits for memory, and tries again.
+    async fn send_with_patience<K, V>(
+        &self,
+        topic: &Arc<Topic>,
+        record: &Record<'_, K, V>,
+        parts: &Parts<'_>,
+        mut missing: NoRoom,
+        mut callback: Option<Callback>,
+    ) -> Result<Delivery, Error>
+    where
+        K: Send + Sync,
+        V: Send + Sync,
+    {
+        let shared = self.shared();
+        let deadline: Instant = shared.accumulator.clock().now() + shared.config.max_block;
+        loop {
+            let permit = missing.wait(&shared.accumulator, deadline).await?;
+            match self.append(topic, record, parts, Some(permit), callback) {
+                Ok(delivery) => return Ok(delivery),
+                Err((AppendError::Refused(error), _)) => return Err(error),
+                Err((AppendError::NoRoom(still_missing), handed_back)) => {
+                    (missing, callback) = (still_missing, handed_back);
+                }
+            }
+        }
+    }
+}
+
+/// Sends records to one topic; made by [`Producer::topic`].
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::start().await?;
+/// # let producer = kurier::Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+/// let orders = producer.topic("orders").await?;
+/// let metadata = orders.send(orders.record().value("two of them")).await?.await?;
+/// assert_eq!((metadata.topic(), metadata.offset()), ("orders", Some(0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TopicProducer<KS = BytesSerializer, VS = BytesSerializer> {
+    producer: Producer<KS, VS>,
+    topic: Arc<Topic>,
+}
+
+impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
+    /// The topic's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.topic.name
+    }
+
+    /// A record for this topic.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        Record::to(&self.topic.name)
+    }
+
+    /// Sends a record to this topic, as [`Producer::send`]; the topic that the record names is not looked at.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent.
+    pub async fn send<K, V>(&self, record: Record<'_, K, V>) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        if self.producer.handle.is_guest {
+            tokio::task::consume_budget().await;
+        }
+        self.producer.send_to(&self.topic, &record, None).await
+    }
+}
+
+impl<KS, VS> Clone for TopicProducer<KS, VS> {
+    fn clone(&self) -> Self {
+        Self { producer: self.producer.clone(), topic: Arc::clone(&self.topic) }
+    }
+}
+
+impl<KS, VS> fmt::Debug for TopicProducer<KS, VS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicProducer").field("topic", &self.topic.name).finish_non_exhaustive()
+    }
+}
+
+impl<KS, VS> fmt::Debug for Producer<KS, VS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("shared", &self.handle.shared).finish_non_exhaustive()
+    }
+}
+
+/// A record's key and value as bytes, where they lie.
+struct Parts<'v> {
+    key: Bytes<'v>,
+    value: Bytes<'v>,
+    key_end: usize,
+    scratch: Scratch,
+}
+
+impl Parts<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        match self.key {
+            Bytes::Null => None,
+            Bytes::Borrowed(bytes) => Some(bytes),
+            Bytes::Scratch => self.scratch.0.get(..self.key_end),
+        }
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        match self.value {
+            Bytes::Null => None,
+            Bytes::Borrowed(bytes) => Some(bytes),
+            Bytes::Scratch => self.scratch.0.get(self.key_end..),
+        }
+    }
+}
+
+/// Where serializers write: memory that a thread uses again and again.
+struct Scratch(BytesMut);
+
+std::thread_local! {
+    static SCRATCH: Cell<BytesMut> = Cell::default();
+}
+
+impl Scratch {
+    fn take() -> Self {
+        // A thread that is ending has none any more.
+        Self(SCRATCH.try_with(Cell::take).unwrap_or_default())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        /// What a large record needed is not kept for small ones.
+        const KEPT_BYTES_MAX: usize = 64 * 1024;
+        if self.0.capacity() == 0 || self.0.capacity() > KEPT_BYTES_MAX {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.0);
+        scratch.clear();
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
+}

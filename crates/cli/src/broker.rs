@@ -8,6 +8,8 @@ use clap::Args;
 use kurier_broker::{Broker as Cluster, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::options::property;
+
 /// Run a Kafka cluster in memory, until Ctrl-C or SIGTERM.
 ///
 /// Its bootstrap servers are printed on one line of standard output once it is ready. What is written to it is gone when
@@ -36,11 +38,6 @@ fn topic(text: &str) -> Result<(String, i32), String> {
     let (name, partitions) = text.rsplit_once(':').ok_or("it takes a name, a colon and a number of partitions")?;
     let partitions = partitions.parse().map_err(|_| format!("{partitions:?} is no number of partitions"))?;
     Ok((name.to_owned(), partitions))
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 impl Broker {

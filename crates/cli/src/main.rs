@@ -1,10 +1,17 @@
-//! The `kurier` command. Data goes to standard output, talk to standard error; exit status 0 is success, 1 failure, 2 a
-//! command line that makes no sense.
+//! The `kurier` command. Data goes to standard output, talk to standard error; [`exit`] says what the status means.
 
 mod batches;
 mod broker;
+mod connection;
+mod consume;
 mod decode;
+mod escapes;
+mod exit;
+mod format;
+mod interrupt;
+mod options;
 mod partition;
+mod reader;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,6 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Broker(broker::Broker),
+    Consume(consume::Consume),
     Decode(decode::Decode),
     Partition(partition::Partition),
 }
@@ -30,17 +38,18 @@ enum Command {
 fn main() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = match Cli::parse().command {
-        Command::Broker(broker) => broker.run(&mut out),
-        Command::Decode(decode) => decode.run(&mut out),
-        Command::Partition(partition) => partition.run(&mut out),
+        Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
+        Command::Consume(consume) => consume.run(&mut out),
+        Command::Decode(decode) => decode.run(&mut out).map(|()| ExitCode::SUCCESS),
+        Command::Partition(partition) => partition.run(&mut out).map(|()| ExitCode::SUCCESS),
     };
-    match result.and_then(|()| out.flush().map_err(Error::from)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
+        Ok(status) => status,
         // Whoever read our output has had enough of it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kurier: {error:#}");
-            ExitCode::FAILURE
+            exit::status(&error)
         }
     }
 }

@@ -1,0 +1,358 @@
+//! A connection to a broker for tools: one request at a time, in the newest version that both sides speak.
+//!
+//! It is a client of its own, beside the producer's, so that neither hides the other's mistakes. TLS and SASL it has none.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use kurier_protocol::messages::ApiVersionsRequest;
+use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::{Api, ErrorCode, FrameBuffer, Request, read_response, write_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::exit::Misuse;
+
+/// What of Kafka's settings a connection, and who reads by it, follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// `bootstrap.servers`.
+    pub(crate) bootstrap_servers: Vec<HostPort>,
+    /// `client.id`, default `kurier`.
+    pub(crate) client_id: String,
+    /// `request.timeout.ms`, default 30,000.
+    pub(crate) request_timeout: Duration,
+    /// `socket.connection.setup.timeout.ms`, default 10,000.
+    pub(crate) setup_timeout: Duration,
+    /// `retry.backoff.ms`, default 100; doubled with each retry.
+    pub(crate) retry_backoff: Duration,
+    /// `retry.backoff.max.ms`, default 1,000.
+    pub(crate) retry_backoff_max: Duration,
+}
+
+impl Settings {
+    /// The settings, of which later ones go before earlier ones; beside them, the keys that mean nothing here.
+    ///
+    /// # Errors
+    /// When a value makes no sense, there is no server, or a connection of a kind is asked for that is not to be had.
+    pub(crate) fn new(given: &[(String, String)]) -> Result<(Self, Vec<String>)> {
+        let mut settings = Self {
+            bootstrap_servers: Vec::new(),
+            client_id: "kurier".to_owned(),
+            request_timeout: Duration::from_secs(30),
+            setup_timeout: Duration::from_secs(10),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+        };
+        let mut ignored = Vec::new();
+        for (key, value) in given {
+            let millis = || {
+                let wrong = |_| Misuse::error(format!("{key} cannot be {value:?}: it takes a number of milliseconds"));
+                value.parse().map(Duration::from_millis).map_err(wrong)
+            };
+            match key.as_str() {
+                "bootstrap.servers" => settings.bootstrap_servers = servers(value).map_err(Misuse::error)?,
+                "client.id" => settings.client_id.clone_from(value),
+                "request.timeout.ms" => settings.request_timeout = millis()?,
+                "socket.connection.setup.timeout.ms" => settings.setup_timeout = millis()?,
+                "retry.backoff.ms" => settings.retry_backoff = millis()?,
+                "retry.backoff.max.ms" => settings.retry_backoff_max = millis()?,
+                "security.protocol" if !value.eq_ignore_ascii_case("PLAINTEXT") => {
+                    return Err(Misuse::error(format!(
+                        "security.protocol={value} cannot be followed yet: name a PLAINTEXT listener of the brokers"
+                    )));
+                }
+                "security.protocol" => {}
+                _ => ignored.push(key.clone()),
+            }
+        }
+        if settings.bootstrap_servers.is_empty() {
+            return Err(Misuse::error("where is the cluster? Name a broker by -b HOST:PORT"));
+        }
+        Ok((settings, ignored))
+    }
+
+    /// How long to wait before the `retry`th retry in a row, counted from 1.
+    pub(crate) fn backoff(&self, retry: u32) -> Duration {
+        let doubled = 1u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.retry_backoff.saturating_mul(doubled).min(self.retry_backoff_max)
+    }
+}
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    /// A name or an address; of IPv6 without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+fn servers(text: &str) -> Result<Vec<HostPort>, String> {
+    text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::parse).collect()
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{text:?} is no host:port: {why}");
+        // Listeners are often copied with their protocol.
+        let rest = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address,
+            None if host.contains(':') => return Err(wrong("an address of IPv6 stands in brackets, as [::1]:9092")),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(wrong("the host is missing"));
+        }
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is 1 to 65535"))?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    /// With control characters shown, for brokers tell hosts too.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.host.escape_debug();
+        if self.host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
+    }
+}
+
+/// A connection that could not be made, or broke. Another one, perhaps to another broker, may do.
+///
+/// It carries its cause as text: an I/O error in the chain would be taken for one of standard output.
+#[derive(Debug)]
+pub(crate) struct Broken(String);
+
+impl Broken {
+    /// Whether an error is of this kind.
+    pub(crate) fn is_in(error: &Error) -> bool {
+        error.chain().any(<dyn std::error::Error>::is::<Self>)
+    }
+
+    /// The error that says so.
+    pub(crate) fn error(text: impl fmt::Display) -> Error {
+        Error::new(Self(text.to_string()))
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// An open connection, past its first exchange.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// As errors call the broker.
+    peer: String,
+    socket: TcpStream,
+    buffer: FrameBuffer,
+    versions: Vec<ApiVersion>,
+    next_correlation_id: i32,
+    client_id: String,
+    request_timeout: Duration,
+}
+
+impl Connection {
+    /// Connects to the first address of a server that answers as a broker does.
+    ///
+    /// # Errors
+    /// With every address and its own cause, separated by line breaks.
+    pub(crate) async fn open(server: &HostPort, settings: &Settings) -> Result<Self> {
+        let resolve = timeout(settings.setup_timeout, lookup_host((server.host.as_str(), server.port)));
+        let addresses: Vec<SocketAddr> = match resolve.await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(Broken::error(format!("{server}: the name cannot be resolved: {error}"))),
+            Err(_) => return Err(Broken::error(format!("{server}: the name was not resolved in time"))),
+        };
+        let mut causes = Vec::new();
+        let mut is_broken = true;
+        for address in addresses {
+            let shown = address.to_string();
+            let peer = server.to_string();
+            let peer = if peer == shown { peer } else { format!("{peer} ({shown})") };
+            match Self::open_address(address, &peer, settings).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    is_broken &= Broken::is_in(&error);
+                    causes.push(format!("{peer}: {error:#}"));
+                }
+            }
+        }
+        if causes.is_empty() {
+            return Err(Broken::error(format!("{server}: the name has no address")));
+        }
+        let causes = causes.join("\n");
+        Err(if is_broken { Broken::error(causes) } else { anyhow!(causes) })
+    }
+
+    async fn open_address(address: SocketAddr, peer: &str, settings: &Settings) -> Result<Self> {
+        let millis = settings.setup_timeout.as_millis();
+        let socket = timeout(settings.setup_timeout, TcpStream::connect(address))
+            .await
+            .map_err(|_| {
+                Broken::error(format!("no connection within {millis} ms (socket.connection.setup.timeout.ms)"))
+            })?
+            .map_err(Broken::error)?;
+        socket.set_nodelay(true).map_err(Broken::error)?;
+        let mut connection = Self {
+            peer: peer.to_owned(),
+            socket,
+            // Until it has shown itself a broker, it is not trusted with more.
+            buffer: FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES),
+            versions: Vec::new(),
+            next_correlation_id: 0,
+            client_id: settings.client_id.clone(),
+            request_timeout: settings.request_timeout,
+        };
+        connection.learn_versions().await?;
+        connection.buffer.set_limit(FrameBuffer::DEFAULT_LIMIT_BYTES);
+        Ok(connection)
+    }
+
+    async fn learn_versions(&mut self) -> Result<()> {
+        /// The last that brings anything a reader needs; every broker since 2.4 has it.
+        const NEWEST: i16 = 3;
+        let request = ApiVersionsRequest {
+            client_software_name: "kurier-cli".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Default::default()
+        };
+        let mut response = self.call_in(&request, NEWEST).await?;
+        if response.error_code == ErrorCode::UNSUPPORTED_VERSION {
+            response = self.call_in(&request, 0).await?;
+        }
+        if !response.error_code.is_none() {
+            bail!("ApiVersions was refused: {}, {}", response.error_code, response.error_code.meaning());
+        }
+        self.versions = response.api_keys;
+        Ok(())
+    }
+
+    /// As errors call the broker.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Sends a request and waits for its answer. After an error the connection is of no more use.
+    pub(crate) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response> {
+        let version = self.version::<R>()?;
+        self.call_in(request, version).await.with_context(|| self.peer.clone())
+    }
+
+    fn version<R: Request>(&self) -> Result<i16> {
+        let (lowest, highest) = (*R::VERSIONS.start(), *R::VERSIONS.end());
+        let offered = self.versions.iter().find(|versions| versions.api_key == R::KEY);
+        match offered {
+            Some(offered) if offered.max_version.min(highest) >= offered.min_version.max(lowest) => {
+                Ok(offered.max_version.min(highest))
+            }
+            Some(ApiVersion { min_version, max_version, .. }) => bail!(
+                "{} speaks {} {min_version} to {max_version}, and Kurier {lowest} to {highest}",
+                self.peer,
+                name_of::<R>()
+            ),
+            None => bail!("{} does not speak {} at all", self.peer, name_of::<R>()),
+        }
+    }
+
+    async fn call_in<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
+        let limit = self.request_timeout;
+        timeout(limit, self.exchange(request, version)).await.unwrap_or_else(|_| {
+            let (name, millis) = (name_of::<R>(), limit.as_millis());
+            Err(Broken::error(format!("no answer to {name} within {millis} ms (request.timeout.ms)")))
+        })
+    }
+
+    async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = correlation_id.wrapping_add(1);
+        let mut frame = Vec::new();
+        write_request(request, version, correlation_id, Some(&self.client_id), &mut frame)?;
+        self.socket.write_all(&frame).await.map_err(Broken::error)?;
+        let frame = loop {
+            if let Some(frame) = self.buffer.next_frame()? {
+                break frame;
+            }
+            if self.socket.read_buf(self.buffer.room()).await.map_err(Broken::error)? == 0 {
+                let name = name_of::<R>();
+                // Before the first answer it may well be something else.
+                let hint = if self.versions.is_empty() { ": is it a Kafka broker's PLAINTEXT listener?" } else { "" };
+                return Err(Broken::error(format!("it closed the connection instead of answering {name}{hint}")));
+            }
+        };
+        let (answered, response) = read_response::<R>(&frame, version)
+            .with_context(|| format!("its answer to {} cannot be read", name_of::<R>()))?;
+        if answered != correlation_id {
+            bail!("the answer bears the number {answered} instead of {correlation_id}: it does not speak Kafka");
+        }
+        Ok(response)
+    }
+}
+
+fn name_of<R: Request>() -> &'static str {
+    Api::of(R::KEY).map_or(R::SCHEMA.name, Api::name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn servers_are_read_as_java_reads_them_and_shown_so() {
+        let read = servers(" a:1 ,, [::1]:9092,PLAINTEXT://kafka-1.example:19092,").unwrap();
+        let shown: Vec<_> = read.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["a:1", "[::1]:9092", "kafka-1.example:19092"]);
+        let cases =
+            [("a", "port is missing"), ("::1:9092", "[::1]:9092"), (":9", "host is"), ("a:0", "1 to"), ("a:x", "1 to")];
+        for (text, says) in cases {
+            let error = servers(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn later_settings_go_before_earlier_ones_and_strange_ones_are_named() {
+        let (settings, ignored) = Settings::new(&given(&[
+            ("bootstrap.servers", "a:1"),
+            ("retry.backoff.ms", "3"),
+            ("linger.ms", "5"),
+            ("security.protocol", "plaintext"),
+            ("bootstrap.servers", "b:2"),
+        ]))
+        .unwrap();
+        assert_eq!(
+            (settings.bootstrap_servers[0].to_string(), ignored),
+            ("b:2".to_owned(), vec!["linger.ms".to_owned()])
+        );
+        let waits: Vec<_> = [1, 2, 3, 9, 10, 100].map(|retry| settings.backoff(retry).as_millis()).into();
+        assert_eq!(waits, [3, 6, 12, 768, 1000, 1000]);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused() {
+        for (wrong, says) in [
+            (vec![], "-b HOST:PORT"),
+            (vec![("bootstrap.servers", "a")], "port is missing"),
+            (vec![("bootstrap.servers", "a:1"), ("request.timeout.ms", "1s")], "request.timeout.ms cannot be \"1s\""),
+            (vec![("bootstrap.servers", "a:1"), ("security.protocol", "SSL")], "security.protocol=SSL"),
+        ] {
+            let error = Settings::new(&given(&wrong)).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

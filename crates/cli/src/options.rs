@@ -1,0 +1,82 @@
+//! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::exit::Misuse;
+
+/// Where the cluster is and how to talk to it.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// Brokers to begin with, as host:port, separated by commas; of IPv6 as [::1]:9092.
+    #[arg(short, long, value_name = "HOSTS")]
+    pub(crate) bootstrap_server: Option<String>,
+
+    /// A setting in Kafka's words, such as client.id=me. It goes before the file's.
+    #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
+    pub(crate) properties: Vec<(String, String)>,
+
+    /// A file of such settings, as Java's clients read them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) command_config: Option<PathBuf>,
+}
+
+/// `key=value`.
+pub(crate) fn property(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl Options {
+    /// Every setting, in the order in which they are to be made: the file's, those of the command line, the bootstrap
+    /// servers.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn settings(&self) -> Result<Vec<(String, String)>> {
+        let mut settings = Vec::new();
+        if let Some(path) = &self.command_config {
+            let cannot = |error: &dyn std::fmt::Display| {
+                Misuse::error(format!("--command-config: {} cannot be read: {error}", path.display()))
+            };
+            let file = File::open(path).map_err(|error| cannot(&error))?;
+            settings.extend(java_properties::read(file).map_err(|error| cannot(&error))?);
+            // It comes as a map; what is said of the settings is said in the same order every time.
+            settings.sort();
+        }
+        settings.extend(self.properties.iter().cloned());
+        let servers = self.bootstrap_server.iter().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()));
+        settings.extend(servers);
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consume.properties");
+        let options = Options {
+            bootstrap_server: Some("c:9092".to_owned()),
+            properties: vec![property(" client.id = two words ").unwrap()],
+            command_config: Some(path),
+        };
+        let settings = options.settings().unwrap();
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(
+            settings,
+            [
+                ("bootstrap.servers", "a:9092,b:9092"),
+                ("client.id", "from the file"),
+                ("client.id", "two words"),
+                ("bootstrap.servers", "c:9092"),
+            ]
+        );
+        assert!(property("client.id").is_err());
+    }
+}

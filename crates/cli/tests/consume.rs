@@ -1,0 +1,437 @@
+//! `kurier consume`, as a user runs it, against a cluster in memory: what it prints, where it begins and stops, what it
+//! outlives, and what it says when it cannot go on.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::thread;
+
+use assert_cmd::Command;
+use bytes::Bytes;
+use kurier_broker::{Broker, BrokerBuilder, Fault, FaultKind, Reply};
+use kurier_compression::{Compression, CompressionType};
+use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
+use kurier_protocol::messages::{ApiVersionsResponse, ProduceRequest};
+use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
+use kurier_protocol::{ErrorCode, RequestHeader, read_response, write_request, write_response};
+use tokio::runtime::Runtime;
+
+const NOW: i64 = 1_700_000_000_000;
+
+/// A running cluster, and the runtime that it runs on.
+struct Running {
+    broker: Broker,
+    runtime: Runtime,
+}
+
+fn start(builder: BrokerBuilder) -> Running {
+    let runtime = Runtime::new().unwrap();
+    let broker = runtime.block_on(builder.start()).unwrap();
+    Running { broker, runtime }
+}
+
+/// Three nodes and a topic of six partitions.
+fn three_nodes() -> Running {
+    start(Broker::builder().nodes(3).topic("events", 6))
+}
+
+impl Running {
+    /// Appends a batch to a partition of "events", by way of its leader.
+    fn append(&self, partition: i32, kind: CompressionType, records: &[NewRecord<'_>]) {
+        let mut builder = RecordBatchBuilder::new();
+        for record in records {
+            builder.append(record).unwrap();
+        }
+        let sealed = Compression::new(kind).codec().unwrap().compress_batch(builder.seal().unwrap()).unwrap();
+        let data = PartitionProduceData { index: partition, records: Some(sealed.stamp(&Stamp::NONE).unwrap()) };
+        let topic = TopicProduceData { name: "events".to_owned(), partition_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() };
+        let mut frame = Vec::new();
+        write_request(&request, 9, 1, Some("test"), &mut frame).unwrap();
+        let frame = Bytes::from(frame).slice(4..);
+        let reply = self.broker.with_cluster(|cluster| {
+            let leader = cluster.leader("events", partition).unwrap();
+            cluster.handle(leader, &frame, NOW, false)
+        });
+        let Reply::Send { frame, .. } = reply else { panic!("{reply:?}") };
+        let (_, response) = read_response::<ProduceRequest>(&frame.slice(4..), 9).unwrap();
+        assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    }
+
+    /// Appends values in one batch without compression.
+    fn append_values(&self, partition: i32, values: &[&str]) {
+        let record = |value| NewRecord { timestamp: NOW, value: Some(value), ..Default::default() };
+        let records: Vec<_> = values.iter().map(|value| record(value.as_bytes())).collect();
+        self.append(partition, CompressionType::None, &records);
+    }
+
+    /// Runs `kurier consume` on "events".
+    fn consume(&self, arguments: &[&str]) -> Ran {
+        consume(&[&["-b", &self.broker.bootstrap_servers(), "-t", "events"], arguments].concat())
+    }
+}
+
+/// What a command printed, said and returned.
+#[derive(Debug)]
+struct Ran {
+    printed: String,
+    said: String,
+    status: i32,
+}
+
+impl Ran {
+    #[track_caller]
+    fn prints(self, text: &str) -> Self {
+        assert_eq!((self.printed.as_str(), self.status), (text, 0), "{}", self.said);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.said.contains(part), "{part:?} is missing in: {}", self.said);
+        }
+        self
+    }
+
+    #[track_caller]
+    fn fails(self, status: i32) -> Self {
+        assert_eq!((self.printed.as_str(), self.status), ("", status), "{}", self.said);
+        self
+    }
+}
+
+fn consume(arguments: &[&str]) -> Ran {
+    // Failures that pass cost no time here.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
+    let output = command.args(["consume", "-X", "retry.backoff.ms=0"]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { printed: text(output.stdout), said: text(output.stderr), status: output.status.code().unwrap() }
+}
+
+#[test]
+fn batches_of_every_codec_are_read_and_each_partition_in_order() {
+    let cluster = three_nodes();
+    let mut expected = Vec::new();
+    for (round, kind) in CompressionType::ALL.iter().cycle().take(20).enumerate() {
+        for partition in 0..6 {
+            let values: Vec<String> = (0..round * 7 + 1).map(|n| format!("{partition} {round} {n} é키🙂")).collect();
+            let records: Vec<_> = values
+                .iter()
+                .map(|value| NewRecord { timestamp: NOW, value: Some(value.as_bytes()), ..Default::default() })
+                .collect();
+            cluster.append(partition, *kind, &records);
+            expected.extend(values);
+        }
+    }
+    let ran = cluster.consume(&["--exit-at-end"]);
+    assert_eq!((ran.said.as_str(), ran.status), ("", 0));
+    // The sort is stable: what is left to it is the order within each partition.
+    let by_partition = |mut lines: Vec<String>| {
+        lines.sort_by(|one, other| one[..1].cmp(&other[..1]));
+        lines
+    };
+    assert_eq!(by_partition(ran.printed.lines().map(str::to_owned).collect()), by_partition(expected));
+}
+
+#[test]
+fn records_are_printed_by_the_format() {
+    let cluster = start(Broker::builder().topic("events", 1));
+    let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"none", value: None }];
+    cluster.append(
+        0,
+        CompressionType::Lz4,
+        &[
+            NewRecord { timestamp: NOW, key: Some("키".as_bytes()), value: Some(b"one"), headers: &headers },
+            NewRecord { timestamp: NOW + 7, key: None, value: Some(b""), headers: &[] },
+            NewRecord { timestamp: NOW, key: Some(b""), value: None, headers: &[] },
+        ],
+    );
+    cluster.consume(&["-e", "--format", r"%t[%p]@%o %T %k(%K)=%s(%S) {%h} 100%%\x3b\n"]).prints(
+        "events[0]@0 1700000000000 키(3)=one(3) {trace=ab12,none=NULL} 100%;\n\
+         events[0]@1 1700000000007 (-1)=(0) {} 100%;\n\
+         events[0]@2 1700000000000 (0)=(-1) {} 100%;\n",
+    );
+}
+
+#[test]
+fn reading_begins_and_stops_where_it_is_told() {
+    let cluster = start(Broker::builder().topic("events", 2));
+    cluster.append_values(0, &["a", "b", "c"]);
+    cluster.append_values(0, &["d"]);
+    cluster.append_values(1, &["x"]);
+    let partition_0 = ["-p", "0", "-e"];
+    let of_0 = |more: &[&str]| cluster.consume(&[&partition_0, more].concat());
+    of_0(&[]).prints("a\nb\nc\nd\n");
+    of_0(&["-o", "beginning", "-c", "2"]).prints("a\nb\n");
+    of_0(&["-o", "1"]).prints("b\nc\nd\n");
+    of_0(&["-o", "end"]).prints("");
+    of_0(&["-o", "4"]).prints("");
+    of_0(&["-c", "0"]).prints("");
+    of_0(&["-o", "9"]).prints("").says(&["events-0 has the offsets from 0 to 4, not 9"]);
+    // Without --exit-at-end, it is the count alone that ends it.
+    cluster.consume(&["-p", "1", "-c", "1"]).prints("x\n");
+    cluster.consume(&["-p", "2", "-e"]).fails(1).says(&["topic \"events\" has no partition 2: it has 0, 1"]);
+}
+
+#[test]
+fn failures_that_pass_are_outlived() {
+    let faults = [
+        ("Fetch", FaultKind::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER), "says NOT_LEADER_OR_FOLLOWER (6)"),
+        ("Fetch", FaultKind::Error(ErrorCode::KAFKA_STORAGE_ERROR), "says KAFKA_STORAGE_ERROR (56)"),
+        ("Fetch", FaultKind::Error(ErrorCode::OFFSET_OUT_OF_RANGE), ""),
+        ("Fetch", FaultKind::Close, "closed the connection instead of answering Fetch"),
+        ("Fetch", FaultKind::Cut(30), "closed the connection instead of answering Fetch"),
+        ("ListOffsets", FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE), "says LEADER_NOT_AVAILABLE (5)"),
+        ("ListOffsets", FaultKind::CloseAfter, "closed the connection instead of answering ListOffsets"),
+        // At the start the next bootstrap server is asked, without a word.
+        ("Metadata", FaultKind::Close, ""),
+        ("ApiVersions", FaultKind::Cut(3), ""),
+    ];
+    for (api, kind, says) in faults {
+        let cluster = three_nodes();
+        for partition in 0..6 {
+            cluster.append_values(partition, &["one", "two"]);
+        }
+        cluster.broker.add_fault(Fault::new(api, kind.clone()).times(2));
+        let ran = cluster.consume(&["-e", "-f", r"%p %o %s\n"]).says(&[says]);
+        assert_eq!(ran.status, 0, "{api} {kind:?}: {}", ran.said);
+        let mut lines: Vec<_> = ran.printed.lines().map(str::to_owned).collect();
+        lines.sort();
+        let expected: Vec<_> = (0..6).flat_map(|p| [format!("{p} 0 one"), format!("{p} 1 two")]).collect();
+        assert_eq!(lines, expected, "{api} {kind:?}");
+    }
+}
+
+#[test]
+fn failures_that_do_not_pass_end_it() {
+    let forever = |kind| Fault::new("Fetch", kind).times(usize::MAX);
+    let cluster = three_nodes();
+    cluster.append_values(3, &["one"]);
+    cluster.broker.add_fault(forever(FaultKind::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER)));
+    cluster.consume(&["-e"]).fails(1).says(&["events-3 cannot be read, after 30 retries", "NOT_LEADER_OR_FOLLOWER"]);
+
+    let cluster = three_nodes();
+    cluster.append_values(3, &["one"]);
+    cluster.broker.add_fault(forever(FaultKind::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
+    cluster.consume(&["-e"]).fails(1).says(&["events-3 cannot be read", "grant it the ACL"]);
+
+    let cluster = three_nodes();
+    cluster.append_values(3, &["one"]);
+    cluster.broker.add_fault(forever(FaultKind::Silence));
+    let arguments = ["-e", "-X", "request.timeout.ms=5"];
+    cluster.consume(&arguments).fails(1).says(&["no answer to Fetch within 5 ms (request.timeout.ms)"]);
+}
+
+/// The command while it runs, and its lines as they come.
+struct Tail {
+    child: std::process::Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+fn tail(cluster: &Running, arguments: &[&str]) -> Tail {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kurier"))
+        .args(["consume", "-X", "retry.backoff.ms=1", "-t", "events", "-b", &cluster.broker.bootstrap_servers()])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Tail { child, lines }
+}
+
+impl Tail {
+    fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// Ends it by a signal; what it said by then, and its status.
+    fn ended_by(mut self, signal: &str) -> (String, Option<i32>) {
+        let kill = format!("kill -s {signal} {}", self.child.id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (said, self.child.wait().unwrap().code())
+    }
+}
+
+#[test]
+fn a_reader_follows_the_leader_and_a_signal_ends_it() {
+    let cluster = three_nodes();
+    cluster.append_values(0, &["one"]);
+    let mut tail = tail(&cluster, &["-p", "0", "-f", r"%o %s\n"]);
+    assert_eq!(tail.line(), "0 one");
+    // The leadership moves, then the leader goes, then it comes back and the other one goes.
+    cluster.broker.with_cluster(|cluster| cluster.move_leader("events", 0, 2).unwrap());
+    cluster.append_values(0, &["two"]);
+    assert_eq!(tail.line(), "1 two");
+    cluster.broker.stop_node(2);
+    cluster.append_values(0, &["three"]);
+    assert_eq!(tail.line(), "2 three");
+    cluster.runtime.block_on(cluster.broker.start_node(2)).unwrap();
+    cluster.broker.stop_node(1);
+    cluster.broker.stop_node(3);
+    cluster.append_values(0, &["four"]);
+    assert_eq!(tail.line(), "3 four");
+    let (said, status) = tail.ended_by("INT");
+    assert_eq!(status, Some(130), "{said}");
+    assert!(said.contains("events-0: ") && said.contains("trying again"), "{said}");
+}
+
+#[test]
+fn a_signal_cuts_no_line_and_ends_a_reader_that_waits_for_a_broker() {
+    let cluster = three_nodes();
+    cluster.append_values(0, &["one"]);
+    let mut quiet = tail(&cluster, &["-X", "request.timeout.ms=600000"]);
+    assert_eq!(quiet.line(), "one");
+    cluster.broker.add_fault(Fault::new("Fetch", FaultKind::Silence).times(usize::MAX));
+    assert_eq!(quiet.ended_by("TERM"), (String::new(), Some(143)));
+}
+
+#[test]
+fn a_reader_whose_reader_has_had_enough_ends() {
+    let cluster = start(Broker::builder().topic("events", 1));
+    // More than a pipe holds.
+    let value = "x".repeat(1000);
+    for _ in 0..20 {
+        cluster.append_values(0, &[value.as_str(); 10]);
+    }
+    let mut tail = tail(&cluster, &[]);
+    tail.line();
+    let Tail { mut child, lines } = tail;
+    drop(lines);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
+}
+
+/// A server of one connection, which does as told. Gives its address.
+fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || serve(listener.accept().unwrap().0));
+    address
+}
+
+/// A server that answers whatever it is sent with these bytes, and waits until the client has gone.
+fn answering(bytes: &'static [u8]) -> String {
+    server(move |mut socket| {
+        let _ = socket.read(&mut [0; 1000]);
+        let _ = socket.write_all(bytes);
+        let _ = socket.read_to_end(&mut Vec::new());
+    })
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn each_server_that_cannot_be_used_is_named_with_its_cause() {
+    let closing = server(|mut socket| {
+        let _ = socket.read(&mut [0; 1000]);
+    });
+    let servers = [
+        (nobody(), "Connection refused"),
+        (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the peer speaks HTTP"),
+        (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS"),
+        (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), "does not speak Kafka"),
+        (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
+        (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
+        (closing, "closed the connection instead of answering ApiVersions: is it a Kafka broker's PLAINTEXT"),
+        // No resolver is asked for a name that none can have.
+        ("no..host:9092".to_owned(), "the name cannot be resolved"),
+    ];
+    let list = servers.each_ref().map(|(server, _)| server.as_str()).join(", ");
+    let ran = consume(&["-b", &list, "-t", "events"]).fails(1);
+    for (server, cause) in &servers {
+        let line = ran.said.lines().find(|line| line.contains(server.as_str()) && line.contains(cause));
+        assert!(line.is_some(), "{server}: {cause}: {}", ran.said);
+    }
+    ran.says(&["no bootstrap server can be used", "(-b)"]);
+
+    let silent = answering(b"");
+    let arguments = ["-b", &silent, "-t", "events", "-X", "request.timeout.ms=5"];
+    consume(&arguments).fails(1).says(&["no answer to ApiVersions within 5 ms (request.timeout.ms)"]);
+}
+
+#[test]
+fn the_first_server_that_can_be_used_is() {
+    let cluster = three_nodes();
+    cluster.append_values(0, &["one"]);
+    let good = cluster.broker.bootstrap_servers();
+    let list = format!("{}, {}, {good}", nobody(), answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    consume(&["-b", &list, "-t", "events", "-e"]).prints("one\n");
+}
+
+/// A broker that offers these versions, asked in version 0 after it has refused another.
+fn offering(versions: Vec<ApiVersion>) -> String {
+    server(move |mut socket| {
+        let mut answer = |expected: i16, response: ApiVersionsResponse| {
+            let mut length = [0; 4];
+            socket.read_exact(&mut length).unwrap();
+            let mut frame = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
+            socket.read_exact(&mut frame).unwrap();
+            let (header, _) = RequestHeader::read(&frame.into()).unwrap();
+            assert_eq!((header.api_key, header.api_version), (18, expected));
+            let mut frame = Vec::new();
+            write_response(&response, 0, header.correlation_id, &mut frame).unwrap();
+            socket.write_all(&frame).unwrap();
+        };
+        answer(3, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..Default::default() });
+        answer(0, ApiVersionsResponse { api_keys: versions, ..Default::default() });
+        let _ = socket.read_to_end(&mut Vec::new());
+    })
+}
+
+#[test]
+fn versions_are_agreed_upon_with_brokers_of_any_age() {
+    let newer = ApiVersion { api_key: 3, min_version: 90, max_version: 99 };
+    let cases =
+        [(vec![newer], "speaks Metadata 90 to 99, and Kurier 0 to 13"), (vec![], "does not speak Metadata at all")];
+    for (versions, says) in cases {
+        consume(&["-b", &offering(versions), "-t", "events"]).fails(1).says(&[says]);
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_not_created() {
+    let cluster = three_nodes();
+    let arguments = ["-b", &cluster.broker.bootstrap_servers(), "-t", "evnts", "-e"];
+    consume(&arguments).fails(1).says(&[
+        "topic \"evnts\" cannot be read",
+        "UNKNOWN_TOPIC_OR_PARTITION",
+        "check its name",
+    ]);
+    assert_eq!(cluster.broker.with_cluster(|cluster| cluster.end_offset("evnts", 0)), None);
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_explained() {
+    let file = format!("{}/tests/consume.properties", env!("CARGO_MANIFEST_DIR"));
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&[], &["-b HOST:PORT"]),
+        (&["-b", "localhost"], &["\"localhost\" is no host:port", "the port is missing"]),
+        (&["-b", "a:1", "-o", "middle"], &["--offset", "beginning, end, or an offset"]),
+        (&["-b", "a:1", "-o=-1"], &["--offset", "beginning, end, or an offset"]),
+        (&["-b", "a:1", "-f", "%z"], &["--format", "%z is not known"]),
+        (&["-b", "a:1", "-X", "client.id"], &["--command-property", "a key, = and a value"]),
+        (&["-b", "a:1", "-X", "request.timeout.ms=soon"], &["request.timeout.ms cannot be \"soon\""]),
+        (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
+        (&["--command-config", &file, "-X", "security.protocol=SASL_SSL"], &["security.protocol=SASL_SSL cannot be"]),
+    ];
+    for (arguments, says) in cases {
+        consume(&[&["-t", "events"], arguments].concat()).fails(2).says(says);
+    }
+    consume(&["-b", "a:1"]).fails(2).says(&["--topic"]);
+}
+
+#[test]
+fn settings_for_others_are_passed_over_with_a_word() {
+    let cluster = three_nodes();
+    cluster.append_values(0, &["one"]);
+    cluster.consume(&["-e", "-X", "linger.ms=5"]).prints("one\n").says(&["linger.ms means nothing to consume"]);
+}

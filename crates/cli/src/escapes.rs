@@ -3,6 +3,22 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// What the text stands for. Bytes, for `\xff` is no text.
+///
+/// # Errors
+/// As [`escaped`].
+pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '\\' => bytes.push(escaped(&mut rest)?),
+            letter => bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    Ok(bytes)
+}
+
 /// The byte after a backslash.
 ///
 /// # Errors
@@ -27,26 +43,28 @@ pub(crate) fn escaped(rest: &mut Peekable<Chars<'_>>) -> Result<u8, String> {
 mod tests {
     use super::*;
 
-    fn unescaped(text: &str) -> Result<Vec<u8>, String> {
-        let mut rest = text.chars().peekable();
-        let mut bytes = Vec::new();
-        while rest.peek().is_some() {
-            bytes.push(escaped(&mut rest)?);
-        }
-        Ok(bytes)
-    }
-
     #[test]
     fn escapes_stand_for_bytes() {
-        for (text, byte) in [("t", 9), ("n", 10), ("r", 13), ("\\", 92), ("x41", 65), ("xfF", 255), ("x9", 9)] {
-            assert_eq!(unescaped(text), Ok(vec![byte]), "{text}");
+        let cases: [(&str, &[u8]); 9] = [
+            ("", b""),
+            ("plain", b"plain"),
+            (r"\t", b"\t"),
+            (r"a\nb\rc", b"a\nb\rc"),
+            (r"C:\\x", b"C:\\x"),
+            (r"\x41\x1fz", b"A\x1fz"),
+            (r"\xfF0", b"\xff0"),
+            (r"\x9!", b"\x09!"),
+            ("→\\t키", "→\t키".as_bytes()),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(unescaped(text).as_deref(), Ok(bytes), "{text}");
         }
     }
 
     #[test]
     fn what_stands_for_nothing_is_refused() {
-        for (text, says) in [("q", r"\q is not known"), ("", "ends in a backslash"), ("xg", "hexadecimal")] {
-            let error = escaped(&mut text.chars().peekable()).unwrap_err();
+        for (text, says) in [(r"a\q", r"\q is not known"), ("a\\", "ends in a backslash"), (r"\xg", "hexadecimal")] {
+            let error = unescaped(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
     }

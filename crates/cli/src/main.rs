@@ -9,6 +9,8 @@ mod escapes;
 mod exit;
 mod format;
 mod interrupt;
+#[cfg_attr(not(test), expect(dead_code, reason = "kurier produce is to read by it"))]
+mod lines;
 mod options;
 mod partition;
 mod reader;

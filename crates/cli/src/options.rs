@@ -11,7 +11,7 @@ use crate::exit::Misuse;
 /// Where the cluster is and how to talk to it.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Brokers to begin with, as host:port, separated by commas; of IPv6 as [::1]:9092.
+    /// Brokers to begin with, as host:port, separated by commas. An address of IPv6 stands in brackets.
     #[arg(short, long, value_name = "HOSTS")]
     pub(crate) bootstrap_server: Option<String>,
 

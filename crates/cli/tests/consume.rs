@@ -216,12 +216,15 @@ fn failures_that_do_not_pass_end_it() {
     cluster.append_values(3, &["one"]);
     cluster.broker.add_fault(forever(FaultKind::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED)));
     cluster.consume(&["-e"]).fails(1).says(&["events-3 cannot be read", "grant it the ACL"]);
+}
 
+#[test]
+fn a_broker_that_does_not_answer_is_given_up() {
     let cluster = three_nodes();
     cluster.append_values(3, &["one"]);
-    cluster.broker.add_fault(forever(FaultKind::Silence));
-    let arguments = ["-e", "-X", "request.timeout.ms=5"];
-    cluster.consume(&arguments).fails(1).says(&["no answer to Fetch within 5 ms (request.timeout.ms)"]);
+    cluster.broker.add_fault(Fault::new("Fetch", FaultKind::Silence));
+    let ran = cluster.consume(&["-e", "-X", "request.timeout.ms=300"]).prints("one\n");
+    ran.says(&["no answer to Fetch within 300 ms (request.timeout.ms)"]);
 }
 
 /// The command while it runs, and its lines as they come.

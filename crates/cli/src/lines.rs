@@ -175,6 +175,12 @@ impl fmt::Debug for Lines {
 }
 
 impl Lines {
+    /// How many bytes all inputs have, if that is known beforehand.
+    pub(crate) fn total_bytes(&self) -> Option<u64> {
+        let bytes_of = |file: &PathBuf| fs::metadata(file).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+        self.files.iter().map(bytes_of).sum()
+    }
+
     /// The next line, `None` after the last.
     ///
     /// # Errors

@@ -9,10 +9,11 @@ mod escapes;
 mod exit;
 mod format;
 mod interrupt;
-#[cfg_attr(not(test), expect(dead_code, reason = "kurier produce is to read by it"))]
 mod lines;
 mod options;
 mod partition;
+mod perf;
+mod produce;
 mod reader;
 
 use std::io::{self, Write};
@@ -35,6 +36,8 @@ enum Command {
     Consume(consume::Consume),
     Decode(decode::Decode),
     Partition(partition::Partition),
+    Perf(perf::Perf),
+    Produce(produce::Produce),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         Command::Consume(consume) => consume.run(&mut out),
         Command::Decode(decode) => decode.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Partition(partition) => partition.run(&mut out).map(|()| ExitCode::SUCCESS),
+        Command::Perf(perf) => perf.run(&mut out),
+        Command::Produce(produce) => produce.run(),
     };
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,

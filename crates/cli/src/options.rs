@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use kurier::{Config, ErrorKind, Producer};
 
 use crate::exit::Misuse;
 
@@ -31,6 +32,21 @@ pub(crate) fn property(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    /// A producer's configuration: these settings, and others that go before them.
+    ///
+    /// # Errors
+    /// When a setting is wrong.
+    pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
+        let mut config = Config::default();
+        for (key, value) in self.settings()? {
+            config.set(&key, &value).map_err(Misuse::error)?;
+        }
+        for (key, value) in others {
+            config.set(key, &value).map_err(Misuse::error)?;
+        }
+        Ok(config)
+    }
+
     /// Every setting, in the order in which they are to be made: the file's, those of the command line, the bootstrap
     /// servers.
     ///
@@ -52,6 +68,17 @@ impl Options {
         settings.extend(servers);
         Ok(settings)
     }
+}
+
+/// A producer of this configuration.
+///
+/// # Errors
+/// When settings do not agree, or no server can be reached.
+pub(crate) async fn build(config: Config) -> Result<Producer> {
+    Producer::builder().config(config).build().await.map_err(|error| match error.kind() {
+        ErrorKind::Configuration => Misuse::error(error),
+        _ => error.into(),
+    })
 }
 
 #[cfg(test)]

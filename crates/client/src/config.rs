@@ -548,6 +548,12 @@ impl Config {
         Ok(compression)
     }
 
+    /// The largest request and record in force, in bytes: `max.request.size`.
+    #[must_use]
+    pub fn max_request_size(&self) -> usize {
+        self.max_request_size
+    }
+
     /// Every setting with its value; what was changed so that they agree, and why; what was given and means nothing.
     #[must_use]
     pub fn explain(&self) -> Vec<Explained> {

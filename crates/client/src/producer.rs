@@ -179,26 +179,27 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        match self.admit_now(&record) {
-            Ok(delivery) => Ok(delivery),
-            Err(error) => Err(Box::new(SendError { error, record })),
-        }
+        let accumulator = &self.shared().accumulator;
+        let sent = match accumulator.topic(record.topic) {
+            Some(topic) => self.send_now(&topic, &record),
+            None => {
+                accumulator.signal(Signal::Wanted(record.topic.into()));
+                let topic = crate::error::printable(record.topic);
+                let text = format!("topic {topic} is not known yet; it is being asked for");
+                Err(Error::new(ErrorKind::MetadataPending, text))
+            }
+        };
+        sent.map_err(|error| Box::new(SendError { error, record }))
     }
 
-    fn admit_now<K, V>(&self, record: &Record<'_, K, V>) -> Result<Delivery, Error>
+    fn send_now<K, V>(&self, topic: &Topic, record: &Record<'_, K, V>) -> Result<Delivery, Error>
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
         let accumulator = &self.shared().accumulator;
-        let Some(topic) = accumulator.topic(record.topic) else {
-            accumulator.signal(Signal::Wanted(record.topic.into()));
-            let text =
-                format!("topic {} is not known yet; it is being asked for", crate::error::printable(record.topic));
-            return Err(Error::new(ErrorKind::MetadataPending, text));
-        };
         let parts = self.serialize(record)?;
-        match self.append(&topic, record, &parts, None, None) {
+        match self.append(topic, record, &parts, None, None) {
             Ok(delivery) => Ok(delivery),
             Err((AppendError::Refused(error), _)) => Err(error),
             Err((AppendError::NoRoom(_), _)) => {
@@ -426,6 +427,56 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
             tokio::task::consume_budget().await;
         }
         self.producer.send_to(&self.topic, &record, None).await
+    }
+
+    /// Sends a record to this topic and has `callback` called with its outcome, as [`Producer::send_with`].
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; the callback is then not called.
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent and the callback not called.
+    pub async fn send_with<K, V>(
+        &self,
+        record: Record<'_, K, V>,
+        callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static,
+    ) -> Result<(), Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        if self.producer.handle.is_guest {
+            tokio::task::consume_budget().await;
+        }
+        self.producer.send_to(&self.topic, &record, Some(Box::new(callback))).await.map(Delivery::forget)
+    }
+
+    /// Sends a record to this topic and waits for its outcome, as [`Producer::deliver`].
+    ///
+    /// # Errors
+    /// As [`Producer::send`] and [`Delivery`].
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record may be sent or not; what was accepted is delivered.
+    pub async fn deliver<K, V>(&self, record: Record<'_, K, V>) -> Result<RecordMetadata, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        self.send(record).await?.await
+    }
+
+    /// Sends a record to this topic if that can be done at once, as [`Producer::try_send`]; else hands it back.
+    ///
+    /// # Errors
+    /// As [`Producer::try_send`].
+    pub fn try_send<'r, K, V>(&self, record: Record<'r, K, V>) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let sent = self.producer.send_now(&self.topic, &record);
+        sent.map_err(|error| Box::new(SendError { error, record }))
     }
 }
 

@@ -1,0 +1,453 @@
+//! `kurier perf`: how many records a second, at what latency and what cost.
+
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use hdrhistogram::Histogram;
+use kurier::{Error, RecordMetadata, TopicProducer};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::exit::Misuse;
+use crate::interrupt::unless_interrupted;
+use crate::options::{self, Options};
+
+/// Send many records and measure, as kafka-producer-perf-test does.
+///
+/// Time and CPU count from the first send to the last acknowledgement, latency from each send to its acknowledgement.
+#[derive(Args, Debug)]
+pub(crate) struct Perf {
+    #[command(flatten)]
+    options: Options,
+
+    /// The topic to send to.
+    #[arg(short, long)]
+    topic: String,
+
+    /// How many records.
+    #[arg(long, value_name = "N")]
+    num_records: u64,
+
+    /// How many bytes each value has.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    record_size: u32,
+
+    /// A file of which values are windows, one after the other; without it, letters by a fixed seed.
+    #[arg(long, value_name = "FILE")]
+    payload_file: Option<PathBuf>,
+
+    /// At most so many records a second; -1 for as many as can be.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    throughput: i64,
+
+    /// Give each record a key of eight digits.
+    #[arg(long)]
+    keyed: bool,
+
+    /// From how many threads to send.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+
+    /// Print one line of JSON at the end, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// So often what was reached so far is said.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// Every record has its outcome by its delivery timeout; that is waited for.
+const PATIENCE: Duration = Duration::MAX;
+
+impl Perf {
+    pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let payload = Arc::new(Payload::new(self)?);
+            let producer = options::build(self.options.config([])?).await?;
+            // Whoever asks for the topic first waits for it; that is no part of the measure.
+            let topic = producer.topic(&self.topic).await?;
+            let job = Arc::new(Job {
+                topic,
+                payload,
+                is_keyed: self.keyed,
+                records: self.num_records,
+                threads: u64::from(self.threads),
+                rate: u64::try_from(self.throughput).ok().filter(|rate| *rate > 0),
+                start: now(),
+                tally: Tally::new()?,
+                is_over: AtomicBool::new(false),
+            });
+            let meter = Meter::start()?;
+            let senders = start(&job)?;
+            let ended = unless_interrupted(self.watch(&job, senders)).await?;
+            job.is_over.store(true, Ordering::Relaxed);
+            // That waits for the last acknowledgement, and for its callback.
+            let closed = producer.close(PATIENCE).await;
+            let report = meter.stop(u64::from(self.record_size), job.tally.take_total())?;
+            match self.json {
+                true => writeln!(out, "{}", report.json())?,
+                false => writeln!(out, "{report}")?,
+            }
+            if let Some(error) = lock(&job.tally.error).as_ref() {
+                eprintln!("kurier: the first record that failed: {error}");
+            }
+            match ended {
+                Err(status) => Ok(status),
+                Ok(sent) => {
+                    sent?;
+                    let is_whole = report.window.failed == 0 && closed.is_ok();
+                    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                }
+            }
+        })
+    }
+
+    /// Waits until all is sent, and says every few seconds how far it has come.
+    async fn watch(&self, job: &Job, senders: Vec<oneshot::Receiver<Result<(), Error>>>) -> Result<()> {
+        let all = async {
+            for sender in senders {
+                sender.await.map_err(|_| anyhow!("a thread that sends has panicked"))??;
+            }
+            Ok(())
+        };
+        let mut all = pin!(all);
+        loop {
+            match tokio::time::timeout(REPORT_EVERY, all.as_mut()).await {
+                Ok(result) => return result,
+                Err(_) if self.json => {}
+                Err(_) => {
+                    let seconds = REPORT_EVERY.as_secs_f64();
+                    eprintln!(
+                        "{}",
+                        Report::of(u64::from(self.record_size), seconds, job.tally.take_window()).in_short()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What the threads that send share.
+struct Job {
+    topic: TopicProducer,
+    payload: Arc<Payload>,
+    is_keyed: bool,
+    records: u64,
+    threads: u64,
+    rate: Option<u64>,
+    start: Instant,
+    tally: Tally,
+    is_over: AtomicBool,
+}
+
+/// Sends from as many threads as were asked for, each its share.
+fn start(job: &Arc<Job>) -> Result<Vec<oneshot::Receiver<Result<(), Error>>>> {
+    let mut senders = Vec::new();
+    for thread in 0..job.threads {
+        let (done, ended) = oneshot::channel();
+        senders.push(ended);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let job = Arc::clone(job);
+        let name = format!("kurier-perf-{thread}");
+        std::thread::Builder::new().name(name).spawn(move || drop(done.send(runtime.block_on(send(job, thread)))))?;
+    }
+    Ok(senders)
+}
+
+async fn send(job: Arc<Job>, thread: u64) -> Result<(), Error> {
+    let mut number = thread;
+    while number < job.records {
+        if let Some(rate) = job.rate {
+            pace(job.start, number, rate).await;
+        }
+        if number % 1024 < job.threads && job.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let sent = now();
+        let tallied = Arc::clone(&job);
+        let acknowledged = move |result: Result<RecordMetadata, Error>| tallied.tally.add(sent, result);
+        let key = key_of(number);
+        let record = job.topic.record().value(job.payload.value(number));
+        job.topic.send_with(record.nullable_key(job.is_keyed.then_some(&key[..])), acknowledged).await?;
+        number += job.threads;
+    }
+    Ok(())
+}
+
+/// Waits until this record is due.
+async fn pace(start: Instant, number: u64, rate: u64) {
+    // A timer is too coarse for each record by itself.
+    if !number.is_multiple_of(16) {
+        return;
+    }
+    let due =
+        Duration::from_nanos(u64::try_from(u128::from(number) * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX));
+    if let Some(wait) = due.checked_sub(start.elapsed()) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where values come from: windows of a file, or of letters.
+struct Payload {
+    bytes: Vec<u8>,
+    size: usize,
+}
+
+impl Payload {
+    fn new(perf: &Perf) -> Result<Self> {
+        let size = usize::try_from(perf.record_size)?;
+        let bytes = match &perf.payload_file {
+            Some(path) => std::fs::read(path).with_context(|| format!("--payload-file {}", path.display()))?,
+            None => letters(size.max(1 << 20) + 1),
+        };
+        if bytes.len() <= size {
+            let text = format!("--payload-file has {} bytes: it must be longer than --record-size {size}", bytes.len());
+            return Err(Misuse::error(text));
+        }
+        Ok(Self { bytes, size })
+    }
+
+    fn value(&self, number: u64) -> &[u8] {
+        let windows = self.bytes.len() - self.size;
+        let at = usize::try_from(number).unwrap_or(0).wrapping_mul(self.size) % windows;
+        self.bytes.get(at..at + self.size).unwrap_or_default()
+    }
+}
+
+/// Letters that look random and are always the same (xorshift).
+fn letters(count: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        b'A' + u8::try_from(state % 26).unwrap_or_default()
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+/// A key of eight digits, scattered.
+fn key_of(number: u64) -> [u8; 8] {
+    let mut rest = number.wrapping_mul(2_654_435_761) % 100_000_000;
+    let mut key = [b'0'; 8];
+    for digit in key.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    key
+}
+
+/// Acknowledgements and how long they took.
+struct Tally {
+    /// Since the last report.
+    window: Mutex<Window>,
+    /// Before that.
+    total: Mutex<Window>,
+    /// The first failure.
+    error: Mutex<Option<Error>>,
+}
+
+struct Window {
+    acknowledged: u64,
+    failed: u64,
+    latency_us: Histogram<u64>,
+}
+
+impl Window {
+    fn new() -> Result<Self> {
+        // From a microsecond to ten minutes, to three digits.
+        Ok(Self { acknowledged: 0, failed: 0, latency_us: Histogram::new_with_bounds(1, 600_000_000, 3)? })
+    }
+
+    /// What was there, leaving nothing.
+    fn take(&mut self) -> Self {
+        let empty = Histogram::new_from(&self.latency_us);
+        let latency_us = std::mem::replace(&mut self.latency_us, empty);
+        Self {
+            acknowledged: std::mem::take(&mut self.acknowledged),
+            failed: std::mem::take(&mut self.failed),
+            latency_us,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.acknowledged += other.acknowledged;
+        self.failed += other.failed;
+        // They have the same bounds.
+        let _ = self.latency_us.add(&other.latency_us);
+    }
+
+    /// In milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    fn latency_ms(&self, quantile: f64) -> f64 {
+        self.latency_us.value_at_quantile(quantile) as f64 / 1e3
+    }
+}
+
+impl Tally {
+    fn new() -> Result<Self> {
+        Ok(Self { window: Mutex::new(Window::new()?), total: Mutex::new(Window::new()?), error: Mutex::default() })
+    }
+
+    fn add(&self, sent: Instant, result: Result<RecordMetadata, Error>) {
+        let mut window = lock(&self.window);
+        match result {
+            Ok(_) => {
+                let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+                window.latency_us.saturating_record(micros);
+                window.acknowledged += 1;
+            }
+            Err(error) => {
+                lock(&self.error).get_or_insert(error);
+                window.failed += 1;
+            }
+        }
+    }
+
+    fn take_window(&self) -> Window {
+        let window = lock(&self.window).take();
+        lock(&self.total).add(&window);
+        window
+    }
+
+    fn take_total(&self) -> Window {
+        self.take_window();
+        lock(&self.total).take()
+    }
+}
+
+/// A stopwatch, for time and for what the process takes of the processors.
+struct Meter {
+    start: Instant,
+    cpu: Cpu,
+}
+
+/// Seconds of processor time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cpu {
+    user: f64,
+    system: f64,
+}
+
+impl Cpu {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
+    fn now() -> Result<Self> {
+        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+        let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
+        Ok(Self { user: seconds(usage.user_time()), system: seconds(usage.system_time()) })
+    }
+}
+
+impl Meter {
+    fn start() -> Result<Self> {
+        Ok(Self { start: now(), cpu: Cpu::now()? })
+    }
+
+    fn stop(self, size: u64, window: Window) -> Result<Report> {
+        let cpu = Cpu::now()?;
+        let cpu = Cpu { user: cpu.user - self.cpu.user, system: cpu.system - self.cpu.system };
+        Ok(Report { cpu, ..Report::of(size, self.start.elapsed().as_secs_f64(), window) })
+    }
+}
+
+/// What came out.
+struct Report {
+    size: u64,
+    seconds: f64,
+    cpu: Cpu,
+    window: Window,
+}
+
+impl Report {
+    fn of(size: u64, seconds: f64, window: Window) -> Self {
+        Self { size, seconds, cpu: Cpu::default(), window }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    fn records_per_second(&self) -> f64 {
+        self.window.acknowledged as f64 / self.seconds
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    fn bytes_per_second(&self) -> f64 {
+        self.records_per_second() * self.size as f64
+    }
+
+    /// As kafka-producer-perf-test says it every few seconds.
+    fn in_short(&self) -> String {
+        format!(
+            "{} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
+            self.window.acknowledged,
+            self.records_per_second(),
+            // Its megabytes are of 1,048,576 bytes.
+            self.bytes_per_second() / f64::from(1 << 20),
+            self.window.latency_us.mean() / 1e3,
+            self.window.latency_ms(1.0),
+        )
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let rounded = |number: f64, digits: i32| (number * 10f64.powi(digits)).round() / 10f64.powi(digits);
+        #[expect(clippy::cast_precision_loss, reason = "a quotient for people")]
+        let records = self.window.acknowledged.max(1) as f64;
+        json!({
+            "peer": "kurier",
+            "records": self.window.acknowledged,
+            "failed": self.window.failed,
+            "size": self.size,
+            "secs": rounded(self.seconds, 3),
+            "rec_per_s": rounded(self.records_per_second(), 0),
+            "mb_per_s": rounded(self.bytes_per_second() / 1e6, 1),
+            "cpu_user": rounded(self.cpu.user, 3),
+            "cpu_sys": rounded(self.cpu.system, 3),
+            "cpu_us_per_rec": rounded((self.cpu.user + self.cpu.system) * 1e6 / records, 3),
+            "rss_mb": rounded(peak_memory_mb(), 1),
+            "p50_ms": rounded(self.window.latency_ms(0.5), 2),
+            "p99_ms": rounded(self.window.latency_ms(0.99), 2),
+            "p999_ms": rounded(self.window.latency_ms(0.999), 2),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    /// As kafka-producer-perf-test ends.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let latency = |quantile| self.window.latency_ms(quantile).round();
+        write!(
+            f,
+            "{} {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
+            self.in_short().trim_end_matches('.').to_owned() + ",",
+            latency(0.5),
+            latency(0.95),
+            latency(0.99),
+            latency(0.999)
+        )
+    }
+}
+
+/// The most memory that the process ever had, in millions of bytes.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn peak_memory_mb() -> f64 {
+    // In kilobytes on Linux.
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
+}

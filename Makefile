@@ -5,10 +5,15 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help check format lint doc features no-c test golden e2e java schema oracle captures-read fuzz fuzz-minimise
+.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read fuzz fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
+
+## make run            testdata/events.txt through a broker in memory and back, with every codec; needs Rust alone
+run:
+	cargo build --quiet --locked -p kurier-cli
+	crates/cli/run
 
 ## make check          format, lints, documentation, each feature alone and none, the build without a C compiler
 check: format lint doc features no-c
@@ -30,6 +35,10 @@ features:
 	for feature in gzip snappy lz4 zstd zstd-pure; do \
 	  cargo check --quiet --locked -p kurier-compression --no-default-features --features $$feature || exit 1; done
 	cargo clippy --quiet --locked -p kurier-compression --all-features --all-targets -- -D warnings
+	cargo check --quiet --locked -p kurier --no-default-features
+	for feature in gzip snappy lz4 zstd zstd-pure; do \
+	  cargo check --quiet --locked -p kurier --no-default-features --features $$feature || exit 1; done
+	cargo check --quiet --locked -p kurier --all-features
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-cli --no-default-features --features zstd
 	cargo test --quiet --locked -p kurier-compression --no-default-features

@@ -162,7 +162,7 @@ pub(crate) struct LineTooLong {
 
 impl fmt::Display for LineTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is longer than {} bytes", self.place, self.limit)
+        write!(f, "{} is longer than {} bytes: raise max.request.size, or send less at once", self.place, self.limit)
     }
 }
 
@@ -323,7 +323,12 @@ mod tests {
 
     #[test]
     fn a_line_above_the_limit_is_named_and_the_next_one_read() {
-        let long = |line: u64| (line, Err(format!("text, line {line} is longer than 3 bytes")));
+        let long = |line: u64| {
+            (
+                line,
+                Err(format!("text, line {line} is longer than 3 bytes: raise max.request.size, or send less at once")),
+            )
+        };
         let good = |line: u64, text: &str| (line, Ok(format!("-|{text}")));
         let cases: [(&str, Vec<_>); 5] = [
             ("abc\nabcd\nab\n", vec![good(1, "abc"), long(2), good(3, "ab")]),

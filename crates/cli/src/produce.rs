@@ -63,9 +63,7 @@ impl Produce {
     async fn produce(&self) -> Result<ExitCode> {
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
         let config = self.options.config(compression)?;
-        // The producer says it better of what is a little too long; this is for what should not even be held.
-        let limit = config.max_request_size().saturating_add(1);
-        let lines = self.input.open(limit)?;
+        let lines = self.input.open(config.max_request_size())?;
         let report = self.delivery_report.as_ref().map(|path| {
             let cannot = |error: io::Error| Misuse::error(format!("--delivery-report {}: {error}", path.display()));
             File::create(path).map(BufWriter::new).map_err(cannot)

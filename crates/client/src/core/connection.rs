@@ -582,10 +582,18 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// What went wrong last with each peer that is in trouble.
+    /// What went wrong last with each peer that is in trouble, or what is waited for.
     pub(crate) fn troubles(&self) -> Vec<String> {
         let trouble = |(peer, link): (&Peer, &Link<Q>)| {
-            link.trouble.as_ref().map(|why| format!("{}: {}", self.name(*peer), printable(why)))
+            let waits = match link.state {
+                State::Connecting { .. } => Some("no connection stands yet"),
+                State::Negotiating { .. } => Some(
+                    "it was connected to and does not answer: is it a Kafka broker, and is this its PLAINTEXT port?",
+                ),
+                State::Idle | State::Backoff { .. } | State::Ready { .. } => None,
+            };
+            let why = link.trouble.as_deref().or(waits)?;
+            Some(format!("{}: {}", self.name(*peer), printable(why)))
         };
         self.links.iter().filter_map(trouble).collect()
     }

@@ -213,7 +213,11 @@ impl Core {
     /// What stands in the way of a topic that is not known, for an error.
     pub(crate) fn obstacle(&self, topic: &str) -> String {
         if let Some(code) = self.world.metadata.topic_error(topic) {
-            return format!("{code}, {}", code.meaning());
+            let advice = match code {
+                kurier_protocol::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ": create it, or check its name",
+                _ => "",
+            };
+            return format!("{code}, {}{advice}", code.meaning());
         }
         self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
     }

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -60,9 +60,11 @@ async fn connect(config: &Config, host: &HostPort, attempt: u32) -> Result<TcpSt
     let first = attempt as usize % addresses.len();
     addresses.rotate_left(first);
     let mut refusals = Vec::new();
+    let is_literal = host.host.parse::<IpAddr>().is_ok();
     for address in addresses {
         match TcpStream::connect(address).await.and_then(|stream| tune(config, stream)) {
             Ok(stream) => return Ok(stream),
+            Err(error) if is_literal => return Err(error.to_string()),
             Err(error) => refusals.push(format!("{address}: {error}")),
         }
     }

@@ -22,18 +22,43 @@ impl Jars {
     /// # Errors
     /// When Maven is missing, or cannot fetch them.
     pub fn fetch(version: &'static str) -> Result<Self> {
-        let folder = target().join(format!("kafka-clients-{version}"));
+        Self::fetch_named("kafka-clients", &sources().join("pom.xml"), version)
+    }
+
+    /// Fetches the jars of this version of the Kafka server and its tools, the client among them, in the same way.
+    ///
+    /// # Errors
+    /// When Maven is missing, or cannot fetch them.
+    pub fn fetch_server(version: &'static str) -> Result<Self> {
+        let pom = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/pom.xml"));
+        Self::fetch_named("kafka-server", pom, version)
+    }
+
+    fn fetch_named(what: &str, pom: &Path, version: &'static str) -> Result<Self> {
+        let folder = target().join(format!("{what}-{version}"));
         let complete = folder.join(".complete");
         if !complete.exists() {
             let mut maven = Command::new("mvn");
-            maven.args(["-q", "-B", "-f"]).arg(sources().join("pom.xml"));
+            maven.args(["-q", "-B", "-f"]).arg(pom);
             maven.arg(format!("-Dkafka.version={version}"));
             maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
             maven.arg(format!("-DoutputDirectory={}", folder.display()));
-            run(&mut maven, "Maven fetches the Java client; apt-get install maven openjdk-17-jdk-headless")?;
+            run(&mut maven, "Maven fetches the jars; apt-get install maven openjdk-17-jdk-headless")?;
             fs::write(complete, "")?;
         }
         Ok(Self { folder, version })
+    }
+
+    /// Which version of Kafka these jars are.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// A program that comes with the jars, by its class.
+    #[must_use]
+    pub fn program(&self, class: &'static str) -> Program {
+        Program { path: self.folder.join("*").display().to_string(), class }
     }
 
     /// The client's own jar.
@@ -70,14 +95,24 @@ impl Program {
     /// # Errors
     /// When it fails; with what it said.
     pub fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
-        let mut java = Command::new("java");
-        java.args(["-Dfile.encoding=UTF-8", "-cp", &self.path, self.class]).args(arguments);
-        let output = run(&mut java, "apt-get install openjdk-17-jre-headless")?;
+        let output = run(self.command(&[]).args(arguments), "apt-get install openjdk-17-jre-headless")?;
         String::from_utf8(output.stdout).with_context(|| format!("{} printed what is no text", self.class))
+    }
+
+    /// The command that runs it, with these options for the virtual machine; its own arguments may follow.
+    ///
+    /// The first compiler alone: these programs live too short for the second to pay, and share their cores.
+    #[must_use]
+    pub fn command(&self, options: &[&str]) -> Command {
+        let mut java = Command::new("java");
+        java.args(["-Dfile.encoding=UTF-8", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(options).args(["-cp", &self.path, self.class]);
+        java
     }
 }
 
-fn run(command: &mut Command, remedy: &str) -> Result<Output> {
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command, remedy: &str) -> Result<Output> {
     let program = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("{program} cannot be run; {remedy}"))?;
     if !output.status.success() {
@@ -91,6 +126,7 @@ fn sources() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/java"))
 }
 
-fn target() -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

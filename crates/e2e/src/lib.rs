@@ -10,7 +10,10 @@
 //! A test that lacks what it needs fails with the command that installs it.
 
 pub mod capture;
+pub mod clock;
+pub mod cluster;
 pub mod java;
+pub mod kafka;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,287 @@
+//! Real Apache Kafka on loopback: nodes that are broker and controller at once (KRaft), each a process of ours, which can
+//! be killed, paused, stopped and revived. Its jars come by Maven, once; its ports are free ones; its data goes when it goes.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+use crate::clock::wait_until;
+use crate::java::{Jars, Program};
+use crate::kafka::Kafka;
+
+/// Any will do: 16 bytes in base64.
+const CLUSTER_ID: &str = "S3VyaWVyLWUyZS10ZXN0cw";
+
+/// For a node to start, or to stop when told to; they take three seconds when nothing else runs.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A cluster of our own. Its nodes end when it is dropped; and, but for a paused one, also when the process that holds it is
+/// killed.
+#[derive(Debug)]
+pub struct Cluster {
+    kafka: Kafka,
+    nodes: Vec<Node>,
+    /// Last, so that it is removed when no node writes there any more.
+    _folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: i32,
+    address: String,
+    folder: PathBuf,
+    program: Program,
+    /// None while it is down.
+    process: Option<Child>,
+    /// Keep its ports, also while it is down.
+    _ports: [Port; 2],
+}
+
+/// A free port, kept for whoever binds it with SO_REUSEADDR, as Java does.
+///
+/// Linux lets several sockets share a port like that as long as one of them listens, and chooses it neither for who asks
+/// for any port nor for an outgoing connection. A port that was merely free a moment ago may be another's by the time a
+/// node wants it back.
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    _socket: Socket,
+}
+
+impl Cluster {
+    /// Starts a cluster of this version of Kafka with this many nodes, numbered from 0, and waits until each of them answers
+    /// and knows all others.
+    ///
+    /// # Errors
+    /// When Java or Maven is missing, or a node does not start; with what it logged last.
+    pub fn start(version: &'static str, nodes: usize) -> Result<Self> {
+        let jars = Jars::fetch_server(version)?;
+        let program = jars.compile("RunNode")?;
+        let folder = tempfile::Builder::new().prefix("kurier-kafka-").tempdir()?;
+        let ports: Vec<[Port; 2]> =
+            (0..nodes).map(|_| Ok([Port::reserve()?, Port::reserve()?])).collect::<Result<_>>()?;
+        let voters: Vec<_> = (0..).zip(&ports).map(|(id, ports)| format!("{id}@{}", ports[1].address())).collect();
+        let nodes = (0..).zip(ports).map(|(id, ports)| {
+            let folder = folder.path().join(id.to_string());
+            fs::create_dir(&folder)?;
+            fs::write(folder.join("node.properties"), properties(id, &ports, &voters, &folder))?;
+            let address = ports[0].address();
+            Ok(Node { id, address, folder, program: program.clone(), process: None, _ports: ports })
+        });
+        let mut nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
+        format_all(&jars, &nodes)?;
+        for node in &mut nodes {
+            node.launch()?;
+        }
+        let addresses: Vec<&str> = nodes.iter().map(|node| node.address.as_str()).collect();
+        let kafka = Kafka::new(&addresses.join(","), jars)?;
+        let mut cluster = Self { kafka, nodes, _folder: folder };
+        for index in 0..cluster.nodes.len() {
+            cluster.wait_until_ready(index)?;
+        }
+        Ok(cluster)
+    }
+
+    /// What there is to ask of it.
+    #[must_use]
+    pub fn kafka(&self) -> &Kafka {
+        &self.kafka
+    }
+
+    /// Ends a node at once, by SIGKILL, paused or not. A node that is down stays so.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn kill(&mut self, id: i32) -> Result<()> {
+        self.node(id)?.kill()
+    }
+
+    /// Tells a node to end, by SIGTERM: it gives its partitions away first. Returns when it has ended.
+    ///
+    /// # Errors
+    /// When it does not; with what it logged last.
+    pub fn stop(&mut self, id: i32) -> Result<()> {
+        let node = self.node(id)?;
+        node.signal(Signal::TERM)?;
+        wait_until("the node ended", PATIENCE, || Ok(node.has_ended()?.then_some(()))).with_context(|| node.talk())?;
+        node.process = None;
+        Ok(())
+    }
+
+    /// Freezes a node, by SIGSTOP: its sockets stay, and nobody answers.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub fn pause(&mut self, id: i32) -> Result<()> {
+        self.node(id)?.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen node go on.
+    ///
+    /// # Errors
+    /// When it is down.
+    pub fn resume(&mut self, id: i32) -> Result<()> {
+        self.node(id)?.signal(Signal::CONT)
+    }
+
+    /// Starts a node that is down, on its ports and with its data, and waits until it answers and knows all that are up.
+    ///
+    /// # Errors
+    /// When it does not start; with what it logged last.
+    pub fn revive(&mut self, id: i32) -> Result<()> {
+        let node = self.node(id)?;
+        ensure!(node.process.is_none(), "node {id} is not down");
+        node.launch()?;
+        let index = self.nodes.iter().position(|node| node.id == id).context("it was there")?;
+        self.wait_until_ready(index)
+    }
+
+    fn node(&mut self, id: i32) -> Result<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))
+    }
+
+    /// A node serves clients only once it has read the cluster's metadata and may take part, so its answer says it all.
+    fn wait_until_ready(&mut self, index: usize) -> Result<()> {
+        let up: Vec<i32> = self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.id).collect();
+        let (kafka, node) = (&self.kafka, &mut self.nodes[index]);
+        let what = format!("node {} at {} answers and knows {up:?}", node.id, node.address);
+        let waited = wait_until(&what, PATIENCE, || {
+            ensure!(!node.has_ended()?, "node {} ended", node.id);
+            let known = kafka.nodes(&node.address).unwrap_or_default();
+            Ok(up.iter().all(|id| known.contains(id)).then_some(()))
+        });
+        waited.with_context(|| node.talk())
+    }
+}
+
+impl Node {
+    fn launch(&mut self) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let mut java = self.program.command(&["-Xmx400m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]);
+        java.arg(self.properties()).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        let process = java.spawn().context("java cannot be run; apt-get install openjdk-17-jre-headless")?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process.as_ref().with_context(|| format!("node {} is down", self.id))?;
+        Ok(kill_process(Pid::from_child(process), signal)?)
+    }
+
+    fn has_ended(&mut self) -> Result<bool> {
+        match &mut self.process {
+            Some(process) => Ok(process.try_wait()?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.folder.join("node.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The end of its log.
+    fn talk(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(20);
+        format!("node {} logged last:\n{}\n", self.id, lines[last..].join("\n"))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _nothing_to_do_about_it = self.kill();
+    }
+}
+
+impl Port {
+    fn reserve() -> Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let number = socket.local_addr()?.as_socket().context("an address of IPv4")?.port();
+        Ok(Self { number, _socket: socket })
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)
+    }
+}
+
+/// Gives every node its empty log, all at once.
+fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
+    let tool = jars.program("kafka.tools.StorageTool");
+    let mut running = Vec::new();
+    for node in nodes {
+        let mut format = tool.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
+        format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(node.properties());
+        let log = File::create(node.log())?;
+        let format = format.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+        running.push(format.context("java cannot be run; apt-get install openjdk-17-jre-headless")?);
+    }
+    // All are waited for, whatever one of them says.
+    let ended: Vec<_> = running.iter_mut().map(Child::wait).collect();
+    for (node, ended) in nodes.iter().zip(ended) {
+        ensure!(ended?.success(), "a node's folder was not formatted: {}", node.talk());
+    }
+    Ok(())
+}
+
+/// A node's settings. What is not said here is as Kafka has it.
+fn properties(id: i32, ports: &[Port; 2], voters: &[String], folder: &Path) -> String {
+    let [clients, controllers] = ports.each_ref().map(Port::address);
+    // No more replicas than nodes, and no more than Kafka's own default.
+    let replicas = voters.len().min(3);
+    let data = folder.join("data");
+    let settings = [
+        ("node.id", id.to_string()),
+        ("process.roles", "broker,controller".to_owned()),
+        ("controller.quorum.voters", voters.join(",")),
+        ("controller.listener.names", "CONTROLLER".to_owned()),
+        ("inter.broker.listener.name", "CLIENT".to_owned()),
+        ("listener.security.protocol.map", "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
+        ("listeners", format!("CLIENT://{clients},CONTROLLER://{controllers}")),
+        ("advertised.listeners", format!("CLIENT://{clients}")),
+        ("log.dirs", data.display().to_string()),
+        // A killed node's partitions get another leader after so long; by default, after 9 seconds.
+        ("broker.session.timeout.ms", "6000".to_owned()),
+        ("broker.heartbeat.interval.ms", "1000".to_owned()),
+        // A topic that is not there is an error, not a new topic.
+        ("auto.create.topics.enable", "false".to_owned()),
+        // What Kafka keeps for itself, small: the console consumer's group.
+        ("offsets.topic.num.partitions", "1".to_owned()),
+        ("offsets.topic.replication.factor", replicas.to_string()),
+        ("group.initial.rebalance.delay.ms", "0".to_owned()),
+        // Few threads, for few cores.
+        ("num.network.threads", "2".to_owned()),
+        ("num.io.threads", "2".to_owned()),
+        ("background.threads", "2".to_owned()),
+        ("log.cleaner.threads", "1".to_owned()),
+        ("log.cleaner.dedupe.buffer.size", "2097152".to_owned()),
+    ];
+    settings.iter().fold(String::new(), |mut text, (name, value)| {
+        let _a_string_takes_all = writeln!(text, "{name}={value}");
+        text
+    })
+}

@@ -1,0 +1,298 @@
+//! A running Kafka, whoever runs it: its topics, and what others than we read from it and write to it. The Java client is
+//! asked through java/AskKafka.java, kcat and Java's console consumer as a user would.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::clock::wait_until;
+use crate::java::{Jars, run};
+
+/// A running Kafka.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap_servers: String,
+    jars: Jars,
+    asked: Mutex<AskKafka>,
+    folder: TempDir,
+}
+
+/// A partition as the cluster describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub index: i32,
+    /// The node that leads it, if one does.
+    pub leader: Option<i32>,
+    /// The offset that its next record gets; -1 without a leader.
+    pub end: i64,
+    /// The nodes in sync.
+    pub in_sync: Vec<i32>,
+}
+
+/// A record of text, as others read it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Record {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its key, if it has one.
+    pub key: Option<String>,
+    /// Its value.
+    pub value: String,
+}
+
+impl Kafka {
+    /// Talks to this Kafka by the client and the tools of this version of Kafka. It need not be up yet.
+    ///
+    /// # Errors
+    /// When Java or Maven is missing.
+    pub fn new(bootstrap_servers: &str, jars: Jars) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let asked = AskKafka::start(&jars, bootstrap_servers, folder.path())?;
+        Ok(Self { bootstrap_servers: bootstrap_servers.to_owned(), jars, asked: Mutex::new(asked), folder })
+    }
+
+    /// One's own cluster, which `KAFKA_BOOTSTRAP` names.
+    ///
+    /// # Errors
+    /// When Java or Maven is missing.
+    pub fn from_environment() -> Option<Result<Self>> {
+        let bootstrap_servers = std::env::var("KAFKA_BOOTSTRAP").ok().filter(|servers| !servers.is_empty())?;
+        Some(Jars::fetch_server("4.3.1").and_then(|jars| Self::new(&bootstrap_servers, jars)))
+    }
+
+    /// All its nodes, those that are down too, in the order of their ids.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+
+    /// The nodes that are alive, in the eyes of the node at this address.
+    ///
+    /// # Errors
+    /// When it does not answer within a second.
+    pub fn nodes(&self, address: &str) -> Result<Vec<i32>> {
+        let answer = self.ask(&["nodes", address])?;
+        answer.iter().map(|id| id.parse().context("a node's id")).collect()
+    }
+
+    /// Creates a topic, and waits until every replica of it is in sync.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn create_topic(&self, name: &str, partitions: i32, replicas: usize, settings: &[&str]) -> Result<()> {
+        let counts = [partitions.to_string(), replicas.to_string()];
+        self.ask(&[&["create", name, &counts[0], &counts[1]], settings].concat())?;
+        self.wait_for_replicas(name, replicas)
+    }
+
+    /// Deletes topics.
+    ///
+    /// # Errors
+    /// When they cannot be.
+    pub fn delete_topics(&self, names: &[&str]) -> Result<()> {
+        self.ask(&[&["delete"], names].concat())?;
+        Ok(())
+    }
+
+    /// Waits until every partition of a topic has a leader and this many replicas in sync.
+    ///
+    /// # Errors
+    /// When it is not so within 30 seconds: five times as long as a node that fell silent counts as alive.
+    pub fn wait_for_replicas(&self, topic: &str, replicas: usize) -> Result<()> {
+        let mut last = String::new();
+        let waited = wait_until(&format!("{replicas} replicas of {topic} in sync"), Duration::from_secs(30), || {
+            // What a node does not know yet, or does not know any more, is no failure.
+            let partitions = match self.describe(topic) {
+                Ok(partitions) => partitions,
+                Err(error) => {
+                    last = format!("{error:#}");
+                    return Ok(None);
+                }
+            };
+            last = format!("{partitions:?}");
+            let is_so = |partition: &Partition| partition.leader.is_some() && partition.in_sync.len() == replicas;
+            Ok((!partitions.is_empty() && partitions.iter().all(is_so)).then_some(()))
+        });
+        waited.with_context(|| format!("last: {last}"))
+    }
+
+    /// The partitions of a topic, in their order.
+    ///
+    /// # Errors
+    /// When the cluster does not say.
+    pub fn describe(&self, topic: &str) -> Result<Vec<Partition>> {
+        let answer = self.ask(&["describe", topic])?;
+        let mut partitions = answer.iter().map(|line| Partition::parse(line)).collect::<Result<Vec<_>>>()?;
+        partitions.sort_by_key(|partition| partition.index);
+        Ok(partitions)
+    }
+
+    /// The node that leads a partition, if one does.
+    ///
+    /// # Errors
+    /// When the cluster does not say.
+    pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<i32>> {
+        let partitions = self.describe(topic)?;
+        let partition = partitions.iter().find(|other| other.index == partition).context("no such partition")?;
+        Ok(partition.leader)
+    }
+
+    /// Writes a file by the Java producer as it is without settings: a record a line, key and value parted by a tab; a line
+    /// without one has no key.
+    ///
+    /// # Errors
+    /// When not every record was acknowledged.
+    pub fn produce_by_java(&self, topic: &str, file: &Path) -> Result<()> {
+        self.ask(&["produce", topic, &file.display().to_string()])?;
+        Ok(())
+    }
+
+    /// What a topic holds up to its present end, by Java's consumer, in the order of partitions and offsets.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_by_java(&self, topic: &str) -> Result<Vec<Record>> {
+        let file = self.folder.path().join("read");
+        self.ask(&["read", topic, &file.display().to_string()])?;
+        records(&fs::read_to_string(file)?)
+    }
+
+    /// The same by kcat, which checks the batches' checksums too.
+    ///
+    /// # Errors
+    /// When kcat is missing, or cannot read it.
+    pub fn read_by_kcat(&self, topic: &str) -> Result<Vec<Record>> {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-C", "-q", "-e", "-o", "beginning", "-b", &self.bootstrap_servers, "-t", topic]);
+        kcat.args(["-X", "check.crcs=true", "-X", "fetch.wait.max.ms=50"]);
+        kcat.args(["-f", r"%p\t%o\t%K\t%k\t%s\n"]);
+        let output = run(&mut kcat, "apt-get install kcat")?;
+        records(&String::from_utf8(output.stdout)?)
+    }
+
+    /// What the topics hold whose names match a pattern, by Java's console consumer, by the headers that it prints: it tells
+    /// no topics apart. It ends after `count` records, or when none came for ten seconds.
+    ///
+    /// # Errors
+    /// When it fails, or finds other than `count` records.
+    pub fn read_by_console_consumer(&self, topics: &str, count: usize) -> Result<BTreeMap<String, Vec<Record>>> {
+        // Kafka 3.8 moved it, and 4.2 renamed the option.
+        let (class, property) = match self.jars.version() {
+            version if version.starts_with("3.7.") => ("kafka.tools.ConsoleConsumer", "--property"),
+            _ => ("org.apache.kafka.tools.consumer.ConsoleConsumer", "--formatter-property"),
+        };
+        let mut consumer = self.jars.program(class).command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);
+        consumer.args(["--bootstrap-server", &self.bootstrap_servers, "--include", topics, "--from-beginning"]);
+        consumer.args(["--max-messages", &count.to_string(), "--timeout-ms", "10000"]);
+        for what in ["partition", "offset", "headers", "key"] {
+            consumer.args([property, &format!("print.{what}=true")]);
+        }
+        let output = run(&mut consumer, "apt-get install openjdk-17-jre-headless")?;
+        let mut found: BTreeMap<String, Vec<Record>> = BTreeMap::new();
+        for line in std::str::from_utf8(&output.stdout)?.lines() {
+            let (headers, record) = console_record(line).with_context(|| format!("the console consumer: {line:?}"))?;
+            found.entry(headers.to_owned()).or_default().push(record);
+        }
+        let read: usize = found.values().map(Vec::len).sum();
+        ensure!(read == count, "Java's console consumer read {read} records of {topics}, not {count}");
+        found.values_mut().for_each(|records| records.sort());
+        Ok(found)
+    }
+
+    fn ask(&self, words: &[&str]) -> Result<Vec<String>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.ask(words).with_context(|| format!("asking by Java: {}", words.join(" ")))
+    }
+}
+
+impl Partition {
+    fn parse(line: &str) -> Result<Self> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [index, leader, end, in_sync] = fields[..] else { bail!("not a partition: {line:?}") };
+        let leader: i32 = leader.parse()?;
+        let in_sync = in_sync.split(',').filter(|id| !id.is_empty()).map(str::parse);
+        Ok(Self {
+            index: index.parse()?,
+            leader: (leader >= 0).then_some(leader),
+            end: end.parse()?,
+            in_sync: in_sync.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Lines of partition, offset, the key's length or -1, key, value. The value may have tabs of its own.
+fn records(lines: &str) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for line in lines.lines() {
+        let fields: Vec<&str> = line.splitn(5, '\t').collect();
+        let [partition, offset, key_length, key, value] = fields[..] else { bail!("not a record: {line:?}") };
+        let key = (key_length != "-1").then(|| key.to_owned());
+        records.push(Record { partition: partition.parse()?, offset: offset.parse()?, key, value: value.to_owned() });
+    }
+    records.sort();
+    Ok(records)
+}
+
+/// A line such as `Partition:0<TAB>Offset:5<TAB>name:value<TAB>key<TAB>value`, by its headers.
+fn console_record(line: &str) -> Option<(&str, Record)> {
+    let mut fields = line.splitn(5, '\t');
+    let partition = fields.next()?.strip_prefix("Partition:")?.parse().ok()?;
+    let offset = fields.next()?.strip_prefix("Offset:")?.parse().ok()?;
+    let (headers, key, value) = (fields.next()?, fields.next()?, fields.next()?);
+    let key = (key != "null").then(|| key.to_owned());
+    Some((headers, Record { partition, offset, key, value: value.to_owned() }))
+}
+
+/// The running java/AskKafka.java.
+#[derive(Debug)]
+struct AskKafka {
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl AskKafka {
+    fn start(jars: &Jars, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
+        // What it logs besides, of nodes that are down above all, nobody reads.
+        let mut java = jars.compile("AskKafka")?.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]);
+        java.arg(bootstrap_servers).stdin(Stdio::piped()).stdout(Stdio::piped());
+        java.stderr(File::create(folder.join("ask-kafka.log"))?);
+        let mut process = java.spawn().context("java cannot be run; apt-get install openjdk-17-jre-headless")?;
+        let questions = process.stdin.take().context("it was given one")?;
+        let answers = BufReader::new(process.stdout.take().context("it was given one")?);
+        Ok(Self { process, questions, answers })
+    }
+
+    fn ask(&mut self, words: &[&str]) -> Result<Vec<String>> {
+        writeln!(self.questions, "{}", words.join("\t"))?;
+        let answer = self.line()?;
+        match answer.split_once('\t') {
+            Some(("ok", count)) => (0..count.parse::<usize>()?).map(|_| self.line()).collect(),
+            Some(("error", why)) => bail!("{why}"),
+            _ => bail!("no answer: {answer:?}"),
+        }
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.answers.read_line(&mut line)? > 0, "java/AskKafka.java ended");
+        Ok(line.trim_end_matches('\n').to_owned())
+    }
+}
+
+impl Drop for AskKafka {
+    fn drop(&mut self) {
+        let _ended_already = self.process.kill();
+        let _nothing_to_do_about_it = self.process.wait();
+    }
+}

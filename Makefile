@@ -5,7 +5,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read fuzz fuzz-minimise
+.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read test-kafka fuzz \
+  fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -78,6 +79,10 @@ oracle:
 ## make captures-read  captured batches of seven clients, as kcat read them
 captures-read:
 	cargo test --quiet --locked -p kurier-e2e --test captures -- --nocapture
+
+## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes; KAFKA_BOOTSTRAP=host:port uses yours
+test-kafka:
+	cargo test --locked -p kurier-e2e --test kafka
 
 ## make fuzz           every fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a C++ compiler
 fuzz:

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use crate::clock::wait_until;
 use crate::java::{Jars, run};
 
+/// The version of Kafka that is tested most, and whose client and tools talk to a cluster of one's own.
+pub const VERSION: &str = "4.3.1";
+
 /// A running Kafka.
 #[derive(Debug)]
 pub struct Kafka {
@@ -31,7 +34,7 @@ pub struct Partition {
     pub index: i32,
     /// The node that leads it, if one does.
     pub leader: Option<i32>,
-    /// The offset that its next record gets; -1 without a leader.
+    /// Where its log ends for consumers, which do not see what followers have yet to copy; -1 without a leader.
     pub end: i64,
     /// The nodes in sync.
     pub in_sync: Vec<i32>,
@@ -67,7 +70,7 @@ impl Kafka {
     /// When Java or Maven is missing.
     pub fn from_environment() -> Option<Result<Self>> {
         let bootstrap_servers = std::env::var("KAFKA_BOOTSTRAP").ok().filter(|servers| !servers.is_empty())?;
-        Some(Jars::fetch_server("4.3.1").and_then(|jars| Self::new(&bootstrap_servers, jars)))
+        Some(Jars::fetch_server(VERSION).and_then(|jars| Self::new(&bootstrap_servers, jars)))
     }
 
     /// All its nodes, those that are down too, in the order of their ids.
@@ -122,6 +125,22 @@ impl Kafka {
             last = format!("{partitions:?}");
             let is_so = |partition: &Partition| partition.leader.is_some() && partition.in_sync.len() == replicas;
             Ok((!partitions.is_empty() && partitions.iter().all(is_so)).then_some(()))
+        });
+        waited.with_context(|| format!("last: {last}"))
+    }
+
+    /// Waits until consumers see this many records of a topic: with acks=0 nobody says when they are written, with acks=1
+    /// not when the followers have them.
+    ///
+    /// # Errors
+    /// When there are fewer after ten seconds.
+    pub fn wait_for_records(&self, topic: &str, count: usize) -> Result<()> {
+        let mut last = String::new();
+        let waited = wait_until(&format!("{count} records in {topic}"), Duration::from_secs(10), || {
+            let partitions = self.describe(topic)?;
+            last = format!("{partitions:?}");
+            let ends = partitions.iter().map(|partition| partition.end).sum::<i64>();
+            Ok((ends >= i64::try_from(count)?).then_some(()))
         });
         waited.with_context(|| format!("last: {last}"))
     }

@@ -1,0 +1,191 @@
+//! The `kurier` command as its users run it: its exit status, its talk, its delivery report.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kurier_e2e::clock::{now, wait_until};
+use kurier_e2e::kafka::Kafka;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A `kurier produce` to be.
+pub(crate) struct Produce {
+    command: Command,
+    topic: String,
+    folder: TempDir,
+}
+
+/// One that runs. It ends when dropped.
+pub(crate) struct Producing {
+    process: Child,
+    topic: String,
+    started: Instant,
+    folder: TempDir,
+}
+
+/// One that has ended.
+pub(crate) struct Produced {
+    /// Its exit status; none after a signal.
+    pub(crate) code: Option<i32>,
+    /// What it said on standard error.
+    pub(crate) talk: String,
+    /// Its delivery report, in the order of the lines of its input.
+    pub(crate) report: Vec<Reported>,
+    pub(crate) took: Duration,
+}
+
+/// A line of the delivery report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// From 1.
+    pub(crate) line: usize,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With acks=0 nobody says at which offset.
+    Written { partition: i32, offset: Option<i64> },
+    /// `written` is "no" or "unknown".
+    Failed { error: String, written: String },
+}
+
+impl Produce {
+    /// To this topic, with the report that every test wants.
+    pub(crate) fn to(kafka: &Kafka, topic: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new(binary()?);
+        command.args(["produce", "-b", kafka.bootstrap_servers(), "-t", topic, "--delivery-report"]);
+        command.arg(folder.path().join("report"));
+        Ok(Self { command, topic: topic.to_owned(), folder })
+    }
+
+    pub(crate) fn arguments(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Feeds it this file, and waits for its end.
+    pub(crate) fn file(mut self, file: &Path) -> Result<Produced> {
+        self.command.arg(file).stdin(Stdio::null());
+        self.start()?.finish()
+    }
+
+    /// Starts it on standard input.
+    pub(crate) fn standard_input(mut self) -> Result<(Producing, ChildStdin)> {
+        self.command.stdin(Stdio::piped());
+        let mut producing = self.start()?;
+        let input = producing.process.stdin.take().context("it was given one")?;
+        Ok((producing, input))
+    }
+
+    fn start(mut self) -> Result<Producing> {
+        self.command.stdout(Stdio::null()).stderr(File::create(self.folder.path().join("talk"))?);
+        let process = self.command.spawn().with_context(|| format!("{:?} cannot be run", self.command))?;
+        Ok(Producing { process, topic: self.topic, started: now(), folder: self.folder })
+    }
+}
+
+impl Producing {
+    /// Waits for its end, which nothing should delay longer than the default of delivery.timeout.ms, two minutes.
+    pub(crate) fn finish(mut self) -> Result<Produced> {
+        let talk = |folder: &TempDir| fs::read_to_string(folder.path().join("talk")).unwrap_or_default();
+        let limit = Duration::from_secs(150);
+        let status = wait_until("kurier produce ended", limit, || Ok(self.process.try_wait()?))
+            .with_context(|| format!("it said: {}", talk(&self.folder)))?;
+        let took = self.started.elapsed();
+        let talk = talk(&self.folder);
+        // Without one, the exit status and the talk say why.
+        let report = fs::read_to_string(self.folder.path().join("report")).unwrap_or_default();
+        let mut report = report
+            .lines()
+            .map(|line| Reported::parse(line, &self.topic).with_context(|| format!("the delivery report: {line}")))
+            .collect::<Result<Vec<_>>>()?;
+        report.sort_by_key(|reported| reported.line);
+        Ok(Produced { code: status.code(), talk, report, took })
+    }
+}
+
+impl Drop for Producing {
+    fn drop(&mut self) {
+        let _ended_already = self.process.kill();
+        let _nothing_to_do_about_it = self.process.wait();
+    }
+}
+
+impl Produced {
+    /// It ended as it should, and its report has each line once.
+    pub(crate) fn expect(&self, code: i32, lines: usize) -> Result<()> {
+        let Self { code: ended, talk, report, .. } = self;
+        ensure!(*ended == Some(code), "it ended with {ended:?}, not {code}, and said: {talk}");
+        let found = report.iter().map(|reported| reported.line);
+        ensure!(found.eq(1..=lines), "the report has {} lines, not each of 1 to {lines} once", report.len());
+        Ok(())
+    }
+
+    /// Every line of its report is a failure of which it is known that nothing was written.
+    pub(crate) fn expect_not_written(&self, why: &str) -> Result<()> {
+        for Reported { line, outcome } in &self.report {
+            let Outcome::Failed { error, written } = outcome else { bail!("line {line} was written: {outcome:?}") };
+            ensure!(error.contains(why), "line {line} failed, but not with {why}: {error}");
+            ensure!(written == "no", "line {line} was not written, but the report says {written:?}");
+        }
+        ensure!(self.talk.contains(why), "it does not say {why}: {}", self.talk);
+        Ok(())
+    }
+}
+
+impl Reported {
+    fn parse(line: &str, topic: &str) -> Result<Self> {
+        let fields: Value = line.parse()?;
+        let number = |name: &str| fields.get(name).and_then(Value::as_i64);
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let outcome = match text("error") {
+            Some(error) => Outcome::Failed { error, written: text("written").context("written")? },
+            None => {
+                ensure!(text("topic").as_deref() == Some(topic), "another topic");
+                let partition = number("partition").context("partition")?.try_into()?;
+                Outcome::Written { partition, offset: number("offset") }
+            }
+        };
+        Ok(Self { line: number("line").context("line")?.try_into()?, outcome })
+    }
+}
+
+/// Runs cargo in the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
+}
+
+/// The command, built if `KURIER` does not name it.
+fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| match env::var_os("KURIER") {
+        Some(named) => Ok(named.into()),
+        None => build().map_err(|error| format!("{error:#}")),
+    });
+    binary.as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--locked", "-p", "kurier-cli", "--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "cargo does not build kurier-cli");
+    // It says where it put it, which settings of all kinds have a say in.
+    let messages = String::from_utf8(output.stdout)?;
+    let mut executables = messages.lines().filter_map(|line| {
+        let message: Value = line.parse().ok()?;
+        let is_ours = message["target"]["name"] == "kurier" && message["target"]["kind"][0] == "bin";
+        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
+    });
+    executables.next_back().context("cargo names no binary called kurier")
+}

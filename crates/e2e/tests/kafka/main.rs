@@ -1,0 +1,97 @@
+//! `kurier produce` and the client's examples before real Apache Kafka; what is written is read by kcat and by Java.
+//!
+//! `make test-kafka` runs all, `cargo test -p kurier-e2e --test kafka -- failover` those with that in their names. They run
+//! one after another and share a cluster as long as they want the same. `KAFKA_BOOTSTRAP` names a cluster of one's own for
+//! those that end no node; `KURIER` a binary to use instead of building one.
+#![expect(clippy::print_stdout, reason = "tests show what they counted")]
+
+mod failover;
+mod kurier;
+mod refusals;
+mod round_trip;
+mod three_ways;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use kurier_e2e::cluster::Cluster;
+use kurier_e2e::kafka::{self, Kafka};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let clusters = Arc::new(Clusters::default());
+    let conclusion = libtest_mimic::run(&arguments, trials(&clusters));
+    drop(clusters);
+    conclusion.exit_code()
+}
+
+/// Those that want the same cluster stand together.
+fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
+    let on_any = |name: &str, shape, test: fn(&Kafka) -> Result<()>| {
+        let clusters = Arc::clone(clusters);
+        Trial::test(name, move || clusters.theirs_or(shape, test))
+    };
+    let on_ours = |name: &str, shape, test: fn(&mut Cluster) -> Result<()>| {
+        let clusters = Arc::clone(clusters);
+        Trial::test(name, move || clusters.ours(shape, test))
+    };
+    let mut trials = vec![
+        on_any("round_trip", THREE_NODES, round_trip::round_trip),
+        on_any("three_ways", THREE_NODES, three_ways::three_ways),
+        on_ours("unknown_topic_is_refused", THREE_NODES, refusals::unknown_topic),
+        on_ours("too_few_replicas_are_refused", THREE_NODES, refusals::too_few_replicas),
+        on_ours("failover", THREE_NODES, failover::failover),
+        on_ours("first_bootstrap_server_dead", THREE_NODES, failover::first_bootstrap_server_dead),
+    ];
+    // One's own cluster has the nodes and the version that it has.
+    if Kafka::from_environment().is_none() {
+        trials.push(on_any("round_trip_on_one_node", (kafka::VERSION, 1), round_trip::round_trip));
+        trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
+    }
+    trials
+}
+
+/// A version of Kafka, and how many nodes.
+type Shape = (&'static str, usize);
+
+const THREE_NODES: Shape = (kafka::VERSION, 3);
+
+/// The cluster that runs, one at a time: they would take each other's cores.
+#[derive(Default)]
+struct Clusters {
+    running: Mutex<Option<(Shape, Cluster)>>,
+}
+
+impl Clusters {
+    /// Runs a test on a cluster of ours. One on which a test failed is not used again.
+    fn ours(&self, shape: Shape, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<(), Failed> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, mut cluster) = match running.take() {
+            Some((other, cluster)) if other == shape => (other, cluster),
+            other => {
+                drop(other);
+                let (version, nodes) = shape;
+                println!("\nKafka {version}, nodes: {nodes}");
+                (shape, Cluster::start(version, nodes).map_err(failed)?)
+            }
+        };
+        test(&mut cluster).map_err(failed)?;
+        *running = Some((shape, cluster));
+        Ok(())
+    }
+
+    /// Runs a test on the cluster that `KAFKA_BOOTSTRAP` names, or on one of ours.
+    fn theirs_or(&self, shape: Shape, test: impl FnOnce(&Kafka) -> Result<()>) -> Result<(), Failed> {
+        match Kafka::from_environment() {
+            Some(theirs) => theirs.and_then(|kafka| test(&kafka)).map_err(failed),
+            None => self.ours(shape, |cluster| test(cluster.kafka())),
+        }
+    }
+}
+
+fn failed(error: anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kurier::{Acks, CompressionType, ErrorKind, Producer, Record, Written};
-use kurier_broker::Broker;
+use kurier_broker::{Broker, TopicSettings};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -44,4 +44,21 @@ async fn many_records_arrive_once_and_in_order() {
         assert_eq!((summary.written, summary.failed()), (20_000, 0), "{acks:?} {compression}");
         producer.close(LONG).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn records_for_a_node_that_is_gone_for_good_go_to_the_next_leader() {
+    let topics = TopicSettings { replication_factor: 3, ..Default::default() };
+    let broker = Broker::builder().nodes(3).topics_by_default(topics).topic("t", 12).start().await.unwrap();
+    let producer = Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await.unwrap();
+    for number in 0..6_000 {
+        if number == 3_000 {
+            broker.stop_node(2);
+        }
+        let record = Record::to("t").partition(number % 12).value("v");
+        producer.send(record).await.unwrap().forget();
+        tokio::task::yield_now().await;
+    }
+    let summary = producer.flush().await.unwrap();
+    assert_eq!((summary.written, summary.failed()), (6_000, 0));
 }

@@ -83,8 +83,8 @@ struct Partition {
     closed_until: Option<Instant>,
     /// Whether its first batch is being taken, or its batches are.
     is_taking: bool,
-    /// Whether it stands in its leader's queue.
-    is_queued: bool,
+    /// The node in whose queue it stands.
+    queued: Option<i32>,
     /// Batches to be sent, or sent again.
     waiting: BTreeSet<Key>,
     /// Batches that are sent and not answered. One that is no longer among the batches has expired meanwhile.
@@ -435,12 +435,16 @@ impl Sender {
         let stand = self.stand(id, world, now);
         match stand {
             Stand::Ready(node) => {
-                let partition = self.partition(id);
-                if !partition.is_queued {
-                    partition.is_queued = true;
-                    self.nodes.entry(node).or_default().ready.push_back(id);
-                    self.awake.insert(node);
+                let before = self.partition(id).queued.replace(node);
+                // A node that led it may be gone for good, and its queue is not looked at again.
+                if let Some(queue) = before.filter(|before| *before != node).and_then(|node| self.nodes.get_mut(&node))
+                {
+                    queue.ready.retain(|other| *other != id);
                 }
+                if before != Some(node) {
+                    self.nodes.entry(node).or_default().ready.push_back(id);
+                }
+                self.awake.insert(node);
             }
             Stand::Leaderless => {
                 self.leaderless.insert(id);
@@ -534,7 +538,7 @@ impl Sender {
         let mut room = world.config.max_request_size;
         for id in ready {
             if self.stand(id, world, now) != Stand::Ready(node) {
-                self.partition(id).is_queued = false;
+                self.partition(id).queued = None;
                 self.review(id, world, now);
                 continue;
             }
@@ -559,7 +563,7 @@ impl Sender {
         queue.is_taking = true;
         for id in &takable {
             let partition = self.partition(*id);
-            partition.is_queued = false;
+            partition.queued = None;
             partition.is_taking = true;
             partition.open = None;
         }
@@ -610,7 +614,7 @@ impl Sender {
         let (mut chosen, mut others) = (Vec::new(), VecDeque::new());
         for id in ready {
             if self.stand(id, world, now) != Stand::Ready(node) {
-                self.partition(id).is_queued = false;
+                self.partition(id).queued = None;
                 others.push_back((id, false));
                 continue;
             }
@@ -632,7 +636,7 @@ impl Sender {
             if stays { queue.ready.push_back(id) } else { changed.push(id) }
         }
         for (id, _) in &chosen {
-            self.partition(*id).is_queued = false;
+            self.partition(*id).queued = None;
         }
         changed.extend(chosen.iter().map(|(id, _)| *id));
         if !chosen.is_empty() {

@@ -217,6 +217,12 @@ impl Delivery {
         self.call_back(Box::new(callback));
     }
 
+    /// The same delivery, for a test that looks more than once.
+    #[cfg(test)]
+    pub(crate) fn again(&self) -> Self {
+        Self::new(Arc::clone(&self.cell), self.index, self.timestamp)
+    }
+
     pub(crate) fn call_back(&self, callback: Callback) {
         self.cell.add_callback(self.index, self.timestamp, callback);
     }

@@ -377,3 +377,6 @@ impl Core {
 fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {
     read_response::<R>(frame, version).map(|(_, response)| response).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
 use callbacks::Callbacks;
 pub(crate) use clock::SystemClock;
-use codecs::Codecs;
+pub(crate) use codecs::Codecs;
 use connection::{Frame, Wires};
 
 /// What a producer's handles and its driver share.

@@ -1,0 +1,565 @@
+//! The core by hand: each test is a story of what happens in the world and what the core says to it. The cluster answers
+//! by itself what is asked about it; what becomes of batches the story says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use kurier_partitioner::Choice;
+use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
+use kurier_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, MetadataResponse, ProduceResponse,
+};
+use kurier_protocol::record_batch::{NewRecord, RecordBatch};
+use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
+
+use super::*;
+use crate::accumulator::{Accumulator, AppendError, Clock, Placed};
+use crate::delivery::{Call, Delivery, Runner};
+use crate::driver::Codecs;
+use crate::error::Written;
+use crate::record::RecordMetadata;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A clock that stands still until it is moved.
+struct Ticks(Mutex<Instant>);
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+
+    fn wall_ms(&self) -> i64 {
+        1_700_000_000_000
+    }
+}
+
+struct NoCallbacks;
+
+impl Runner for NoCallbacks {
+    fn run(&self, _: Vec<Call>) {}
+}
+
+/// A batch in a request.
+#[derive(Clone, Debug, PartialEq)]
+struct Asked {
+    index: i32,
+    id: i64,
+    epoch: i16,
+    sequence: i32,
+    count: i32,
+    bytes: Bytes,
+}
+
+/// A request of batches that waits for its answer.
+#[derive(Debug)]
+struct Produce {
+    connection: ConnectionId,
+    node: i32,
+    correlation_id: i32,
+    version: i16,
+    topic_id: Uuid,
+    batches: Vec<Asked>,
+}
+
+impl Produce {
+    /// Epoch, first sequence and count of its only batch.
+    fn only(&self) -> (i16, i32, i32) {
+        let [Asked { epoch, sequence, count, .. }] = &self.batches[..] else { panic!("{self:?}") };
+        (*epoch, *sequence, *count)
+    }
+}
+
+/// The core, what gathers for it, and a cluster with one topic, `t`.
+struct Rig {
+    core: Core,
+    accumulator: Accumulator,
+    codecs: Codecs,
+    clock: Arc<Ticks>,
+    /// The leader and its epoch of each partition.
+    leaders: Vec<(i32, i32)>,
+    topic_id: Uuid,
+    nodes: BTreeSet<i32>,
+    /// Nodes that cannot be connected to.
+    down: BTreeSet<i32>,
+    /// Who is at the other end.
+    connections: BTreeMap<ConnectionId, i32>,
+    requests: VecDeque<Produce>,
+    /// What was taken, while takes are held back.
+    held_takes: Option<VecDeque<Input>>,
+    next_producer_id: i64,
+    metadata_asked: usize,
+}
+
+/// The number of the bootstrap server.
+const SEED: i32 = -1;
+
+impl Rig {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let now = Instant::now();
+        let mut config = Config::default();
+        config.set("bootstrap.servers", "seed:9092").unwrap();
+        config.linger = ms(5);
+        change(&mut config);
+        let config = Arc::new(config.check().unwrap());
+        let clock = Arc::new(Ticks(Mutex::new(now)));
+        let (as_clock, runner) = (Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(NoCallbacks));
+        let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, 1, Box::new(|| {}));
+        let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
+        let mut rig = Self {
+            core: Core::new(config, 1, now),
+            accumulator,
+            codecs,
+            clock,
+            leaders: vec![(1, 0)],
+            topic_id: Uuid([7; 16]),
+            nodes: [1, 2, 3].into(),
+            down: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            requests: VecDeque::new(),
+            held_takes: None,
+            next_producer_id: 1000,
+            metadata_asked: 0,
+        };
+        rig.handle(Input::Signal(Signal::Wanted("t".into())));
+        rig.turn();
+        rig.pass(ms(200));
+        assert!(rig.accumulator.topic("t").is_some(), "the topic is known");
+        rig
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.core.handle(input, now);
+    }
+
+    /// Time passes, in steps as the core wants to be woken.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now() + time;
+        for _ in 0..100_000 {
+            let next = self.core.next_timeout(self.now()).filter(|at| *at < end).unwrap_or(end);
+            let next = next.max(self.now() + Duration::from_micros(1)).min(end);
+            *self.clock.0.lock().unwrap() = next;
+            self.turn();
+            if next == end {
+                return;
+            }
+        }
+        panic!("the core is never content");
+    }
+
+    /// All that can happen now happens.
+    fn turn(&mut self) {
+        for signal in self.accumulator.take_signals() {
+            self.handle(Input::Signal(signal));
+        }
+        let now = self.now();
+        self.core.handle_timeout(now);
+        while let Some(action) = self.core.poll_action() {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect { connection, host, .. } => {
+                let node = host.host.strip_prefix('n').map_or(SEED, |node| node.parse().unwrap());
+                self.connections.insert(connection, node);
+                if self.down.contains(&node) {
+                    self.cut(node);
+                } else {
+                    self.handle(Input::Connected(connection));
+                }
+            }
+            Action::Disconnect(connection) => drop(self.connections.remove(&connection)),
+            Action::Transmit { connection, correlation_id, chunks } => {
+                let frame: Bytes = chunks.concat().into();
+                self.read(connection, correlation_id, &frame.slice(4..));
+                self.handle(Input::Written { connection, correlation_id });
+            }
+            Action::Take { node, partitions, room } => {
+                let (mut batches, mut left) = (Vec::new(), Vec::new());
+                for id in partitions {
+                    let (taken, remainder) = self.accumulator.take(id, room, batches.is_empty());
+                    batches.extend(taken.map(|taken| (id, taken)));
+                    left.push((id, remainder));
+                }
+                let taken = Input::Taken { node, batches, left };
+                match &mut self.held_takes {
+                    Some(held) => held.push_back(taken),
+                    None => self.handle(taken),
+                }
+            }
+            Action::Drain { partition, until, why } => {
+                let (batches, left) = self.accumulator.drain(partition, until);
+                self.handle(Input::Drained { partition, batches, left, why });
+            }
+            Action::CloseBatches { partition, until } => self.accumulator.close_batches(partition, until),
+            Action::Split { partition, whole, batch } => {
+                let pieces = self.codecs.split(&batch);
+                self.handle(Input::Split { partition, whole, pieces });
+            }
+            Action::Publish(layout) => self.accumulator.publish(&layout),
+            Action::Refuse { .. } => {}
+            Action::Complete { batch, outcome, is_last, .. } => {
+                batch.cell.resolve(batch.range.clone(), outcome);
+                if is_last {
+                    self.accumulator.complete(batch.id);
+                }
+            }
+        }
+    }
+
+    /// A server reads a request, and answers what is asked of the cluster.
+    fn read(&mut self, connection: ConnectionId, correlation_id: i32, frame: &Bytes) {
+        let (header, body) = RequestHeader::read(frame).unwrap();
+        let version = header.api_version;
+        match header.api_key {
+            ApiVersionsRequest::KEY => {
+                let api = |api_key, max_version| ApiVersion { api_key, min_version: 0, max_version };
+                let api_keys = vec![api(0, 13), api(3, 13), api(18, 4), api(22, 5)];
+                let response = ApiVersionsResponse { api_keys, ..Default::default() };
+                self.answer(connection, correlation_id, version, &response);
+            }
+            MetadataRequest::KEY => {
+                self.metadata_asked += 1;
+                let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
+                let response = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                self.answer(connection, correlation_id, version, &response);
+            }
+            InitProducerIdRequest::KEY => {
+                self.next_producer_id += 1;
+                let response = InitProducerIdResponse { producer_id: self.next_producer_id, ..Default::default() };
+                self.answer(connection, correlation_id, version, &response);
+            }
+            ProduceRequest::KEY => {
+                let node = self.connections[&connection];
+                let asked = ProduceRequest::read(&body, version).unwrap();
+                let mut batches = Vec::new();
+                let mut topic_id = Uuid::ZERO;
+                for topic in asked.topic_data {
+                    topic_id = topic.topic_id;
+                    for partition in topic.partition_data {
+                        let bytes = partition.records.unwrap().to_bytes();
+                        let batch = *RecordBatch::parse(&bytes).unwrap().0.header();
+                        batches.push(Asked {
+                            index: partition.index,
+                            id: batch.producer_id.0,
+                            epoch: batch.producer_epoch.0,
+                            sequence: batch.base_sequence.0,
+                            count: batch.record_count,
+                            bytes: bytes.clone(),
+                        });
+                    }
+                }
+                self.requests.push_back(Produce { connection, node, correlation_id, version, topic_id, batches });
+            }
+            other => panic!("API {other}"),
+        }
+    }
+
+    fn describe(&self, has_topic: bool) -> MetadataResponse {
+        let host = |node_id: &i32| MetadataResponseBroker {
+            node_id: *node_id,
+            host: format!("n{node_id}"),
+            port: 9092,
+            rack: None,
+        };
+        let partition = |((leader_id, leader_epoch), partition_index): (&(i32, i32), i32)| MetadataResponsePartition {
+            partition_index,
+            leader_id: *leader_id,
+            leader_epoch: *leader_epoch,
+            ..Default::default()
+        };
+        let topic = has_topic.then(|| MetadataResponseTopic {
+            name: Some("t".to_owned()),
+            topic_id: self.topic_id,
+            partitions: self.leaders.iter().zip(0..).map(partition).collect(),
+            ..Default::default()
+        });
+        MetadataResponse {
+            brokers: self.nodes.iter().map(host).collect(),
+            topics: topic.into_iter().collect(),
+            ..Default::default()
+        }
+    }
+
+    fn answer<M: Message>(&mut self, connection: ConnectionId, correlation_id: i32, version: i16, response: &M) {
+        let mut frame = Vec::new();
+        write_response(response, version, correlation_id, &mut frame).unwrap();
+        self.handle(Input::Received { connection, frame: Bytes::from(frame).slice(4..) });
+    }
+
+    /// The request that came first.
+    fn request(&mut self) -> Produce {
+        self.requests.pop_front().expect("a request was sent")
+    }
+
+    /// A broker answers all of a request's batches with this code, and success with this offset.
+    fn settle(&mut self, request: &Produce, code: ErrorCode, offset: i64) {
+        self.settle_with(request, |answer| PartitionProduceResponse {
+            error_code: code,
+            base_offset: offset,
+            ..answer
+        });
+    }
+
+    fn settle_with(
+        &mut self,
+        request: &Produce,
+        change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
+    ) {
+        let answer = |asked: &Asked| change(PartitionProduceResponse { index: asked.index, ..Default::default() });
+        let response = ProduceResponse {
+            responses: vec![TopicProduceResponse {
+                name: "t".to_owned(),
+                topic_id: request.topic_id,
+                partition_responses: request.batches.iter().map(answer).collect(),
+            }],
+            ..Default::default()
+        };
+        self.reply(request, &response);
+    }
+
+    fn reply(&mut self, request: &Produce, response: &ProduceResponse) {
+        self.answer(request.connection, request.correlation_id, request.version, response);
+        self.turn();
+    }
+
+    /// A node's connections end.
+    fn cut(&mut self, node: i32) {
+        let cut: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, other)| **other == node).map(|(connection, _)| *connection).collect();
+        for connection in cut {
+            self.handle(Input::Disconnected { connection, why: "cut".to_owned() });
+        }
+    }
+
+    /// A record of so many bytes to a partition.
+    fn send(&self, partition: i32, bytes: usize) -> Delivery {
+        let value = vec![7; bytes];
+        let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
+        let placed = Placed { record, choice: Choice::Partition(partition) };
+        let topic = self.accumulator.topic("t").unwrap();
+        match self.accumulator.append(&topic, &placed, None, None) {
+            Ok(delivery) => delivery,
+            Err((AppendError::Refused(error), _)) => panic!("{error}"),
+            Err((AppendError::NoRoom(missing), _)) => panic!("{missing:?}"),
+        }
+    }
+
+    /// A record is sent, lingers, and goes.
+    fn send_and_linger(&mut self, partition: i32) -> Delivery {
+        let delivery = self.send(partition, 10);
+        self.pass(ms(6));
+        delivery
+    }
+
+    /// The first batch of a partition, acknowledged, so that five may follow.
+    fn open_gate(&mut self, partition: i32) {
+        let first = self.send_and_linger(partition);
+        let request = self.request();
+        self.settle(&request, ErrorCode::NONE, 0);
+        assert_eq!(fate(&first), Fate::At(0));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    At(i64),
+    Failed(ErrorKind, Written),
+}
+
+fn fate(delivery: &Delivery) -> Fate {
+    let result: Poll<Result<RecordMetadata, Error>> =
+        Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()));
+    match result {
+        Poll::Pending => Fate::Open,
+        Poll::Ready(Ok(metadata)) => Fate::At(metadata.offset().unwrap_or(-1)),
+        Poll::Ready(Err(error)) => Fate::Failed(error.kind(), error.written()),
+    }
+}
+
+#[test]
+fn a_retry_after_a_lost_connection_has_the_same_bytes() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let first = rig.request();
+    rig.cut(1);
+    rig.pass(ms(500));
+    let second = rig.request();
+    assert_ne!(first.connection, second.connection);
+    assert_eq!(first.batches, second.batches);
+    rig.settle(&second, ErrorCode::DUPLICATE_SEQUENCE_NUMBER, -1);
+    assert_eq!(fate(&delivery), Fate::At(-1));
+}
+
+#[test]
+fn one_batch_until_the_first_is_acknowledged_then_five() {
+    let mut rig = Rig::new(|_| {});
+    let _first = rig.send_and_linger(0);
+    let _second = rig.send_and_linger(0);
+    assert_eq!(rig.requests.len(), 1);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    let more: Vec<Delivery> = (0..7).map(|_| rig.send_and_linger(0)).collect();
+    assert_eq!(rig.requests.len(), 5);
+    for offset in 1..6 {
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NONE, offset);
+    }
+    assert_eq!(fate(&more[0]), Fate::At(2));
+}
+
+#[test]
+fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let first = rig.send_and_linger(0);
+    let asked = rig.request();
+    rig.leaders = vec![(2, 1)];
+    rig.core.world.metadata.doubt();
+    rig.pass(ms(200));
+    let second = rig.send_and_linger(0);
+    assert!(rig.requests.is_empty(), "the old leader may yet answer");
+    rig.settle(&asked, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+    rig.pass(ms(500));
+    let again = rig.request();
+    assert_eq!((again.node, &again.batches), (2, &asked.batches));
+    // What was sent before goes first.
+    let next = rig.request();
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!((next.node, next.only()), (2, (0, 2, 1)));
+    rig.settle(&next, ErrorCode::NONE, 2);
+    assert_eq!((fate(&first), fate(&second)), (Fate::At(1), Fate::At(2)));
+}
+
+#[test]
+fn a_late_success_of_what_has_expired_in_flight_closes_the_gap() {
+    let mut rig = Rig::new(|config| {
+        config.set("delivery.timeout.ms", "1000").unwrap();
+        config.set("request.timeout.ms", "900").unwrap();
+    });
+    rig.open_gate(0);
+    let lost = rig.send_and_linger(0);
+    rig.request();
+    rig.cut(1);
+    rig.pass(ms(500));
+    let again = rig.request();
+    rig.pass(ms(400));
+    let next = rig.send_and_linger(0);
+    let after = rig.request();
+    rig.pass(ms(100));
+    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+    rig.settle(&again, ErrorCode::NONE, 1);
+    rig.settle(&after, ErrorCode::NONE, 2);
+    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown), "nothing completes twice");
+    let last = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!(request.only(), (0, 3, 1), "nothing is missing in the log");
+    rig.settle(&request, ErrorCode::NONE, 3);
+    assert_eq!((fate(&next), fate(&last)), (Fate::At(2), Fate::At(3)));
+}
+
+#[test]
+fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
+    let mut rig = Rig::new(|config| {
+        config.set("delivery.timeout.ms", "1000").unwrap();
+        config.set("request.timeout.ms", "900").unwrap();
+    });
+    rig.open_gate(0);
+    let lost = rig.send_and_linger(0);
+    rig.request();
+    rig.cut(1);
+    rig.pass(ms(500));
+    let again = rig.request();
+    rig.pass(ms(400));
+    let next = rig.send_and_linger(0);
+    let after = rig.request();
+    rig.pass(ms(100));
+    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+    rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+    rig.settle(&after, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    rig.pass(ms(300));
+    let request = rig.request();
+    assert_eq!(request.only(), (1, 0, 1));
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&next), Fate::At(1));
+}
+
+#[test]
+fn out_of_order_at_the_head_drains_and_goes_on_under_the_next_epoch() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let deliveries: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
+    let requests: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
+    assert_eq!(requests.iter().map(Produce::only).collect::<Vec<_>>(), [(0, 1, 1), (0, 2, 1), (0, 3, 1)]);
+    rig.settle(&requests[0], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    rig.pass(ms(300));
+    assert!(rig.requests.is_empty(), "two are in flight");
+    rig.settle(&requests[1], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    rig.settle(&requests[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    for sequence in 0..3 {
+        rig.pass(ms(500));
+        let request = rig.request();
+        assert_eq!(request.only(), (1, sequence, 1));
+        assert!(rig.requests.is_empty());
+        rig.settle(&request, ErrorCode::NONE, i64::from(sequence) + 1);
+    }
+    assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [Fate::At(1), Fate::At(2), Fate::At(3)]);
+}
+
+#[test]
+fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let deliveries: Vec<Delivery> = (0..4).map(|_| rig.send(0, 100)).collect();
+    rig.pass(ms(6));
+    let follower = rig.send_and_linger(0);
+    let (whole, after) = (rig.request(), rig.request());
+    assert_eq!((whole.only(), after.only()), ((0, 1, 4), (0, 5, 1)));
+    rig.settle(&whole, ErrorCode::MESSAGE_TOO_LARGE, -1);
+    rig.settle(&after, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    for (sequence, count) in [(1, 2), (3, 2), (5, 1)] {
+        rig.pass(ms(1_000));
+        let request = rig.request();
+        assert_eq!(request.only(), (0, sequence, count));
+        rig.settle(&request, ErrorCode::NONE, sequence.into());
+    }
+    assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4].map(Fate::At));
+    assert_eq!((fate(&follower), rig.accumulator.incomplete_count()), (Fate::At(5), 0));
+}
+
+#[test]
+fn a_throttled_node_is_left_alone() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    let answer = PartitionProduceResponse { base_offset: 1, ..Default::default() };
+    let topic_id = request.topic_id;
+    let topic = TopicProduceResponse { name: "t".to_owned(), topic_id, partition_responses: vec![answer] };
+    let response = ProduceResponse { responses: vec![topic], throttle_time_ms: 1_000, ..ProduceResponse::default() };
+    rig.reply(&request, &response);
+    assert_eq!(fate(&delivery), Fate::At(1));
+    let next = rig.send_and_linger(0);
+    rig.pass(ms(900));
+    assert!(rig.requests.is_empty());
+    rig.pass(ms(100));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 2);
+    assert_eq!(fate(&next), Fate::At(2));
+}

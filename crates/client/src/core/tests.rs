@@ -563,3 +563,22 @@ fn a_throttled_node_is_left_alone() {
     rig.settle(&request, ErrorCode::NONE, 2);
     assert_eq!(fate(&next), Fate::At(2));
 }
+
+#[test]
+fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    let asked = rig.request();
+    rig.down = [1].into();
+    rig.cut(1);
+    // It waits for the node that is gone, and nobody knows better.
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(2, 1)];
+    rig.pass(ms(2_000));
+    let again = rig.request();
+    assert_eq!((again.node, &again.batches), (2, &asked.batches));
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}

@@ -89,6 +89,8 @@ pub(crate) enum Event<Q> {
     },
     /// A peer that was to be left alone may be sent to again.
     Unmuted(Peer),
+    /// The cluster no longer names a node, and nothing connects to it.
+    Gone(Peer),
 }
 
 #[derive(Debug)]
@@ -223,8 +225,14 @@ impl<Q: fmt::Debug> Connections<Q> {
         for peer in stale {
             self.links.remove(&peer);
             self.timers.set(peer, None);
+            events.push(Event::Gone(peer));
         }
         events
+    }
+
+    /// Whether there is such a peer.
+    pub(crate) fn knows(&self, peer: Peer) -> bool {
+        self.links.contains_key(&peer)
     }
 
     /// Has a peer connected to, if that has not begun and nothing says to wait.

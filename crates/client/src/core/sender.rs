@@ -502,7 +502,11 @@ impl Sender {
         if due > now {
             return Stand::Due(due);
         }
-        let Some(leader) = world.metadata.place(id).and_then(|place| place.leader) else { return Stand::Leaderless };
+        // A leader that the cluster no longer names cannot be sent to either.
+        let leader = world.metadata.place(id).and_then(|place| place.leader);
+        let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
+            return Stand::Leaderless;
+        };
         if !in_flight.is_empty() && *sent_to != Some(leader) {
             return Stand::Nothing;
         }
@@ -529,6 +533,13 @@ impl Sender {
             return;
         }
         let peer = Peer::Node(node);
+        if !world.connections.knows(peer) {
+            for id in std::mem::take(&mut queue.ready) {
+                self.partition(id).queued = None;
+                self.review(id, world, now);
+            }
+            return;
+        }
         if !world.connections.has_room(peer, world.config.max_in_flight) {
             world.connections.want(peer, now, &mut world.out);
             return;

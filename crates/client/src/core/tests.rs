@@ -582,3 +582,22 @@ fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
     rig.settle(&again, ErrorCode::NONE, 1);
     assert_eq!(fate(&delivery), Fate::At(1));
 }
+
+#[test]
+fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
+    let mut rig = Rig::new(|_| {});
+    // The last that is heard of the partition is older than what was known; the cluster has lost node 1 since.
+    for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
+        (rig.leaders, rig.nodes) = (vec![(1, leader_epoch)], nodes.into_iter().collect());
+        rig.core.world.metadata.doubt();
+        rig.pass(ms(1_000));
+    }
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(3, 6)];
+    rig.pass(ms(3_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!((request.node, fate(&delivery)), (3, Fate::At(0)));
+}

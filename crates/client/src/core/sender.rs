@@ -369,6 +369,10 @@ impl Sender {
         let error = self.explain(id, batch.describe(error, stage, now), world);
         let partition = self.partition(id);
         partition.waiting.remove(&key);
+        if partition.waiting.is_empty() {
+            // It was for those; what is yet to be taken has nothing to wait for.
+            partition.retry_at = None;
+        }
         partition.is_unsettled |= is_maybe_written;
         if is_stamped {
             partition.line.break_off();

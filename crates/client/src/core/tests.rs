@@ -601,3 +601,22 @@ fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!((request.node, fate(&delivery)), (3, Fate::At(0)));
 }
+
+#[test]
+fn what_may_be_written_is_never_sent_under_another_epoch() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let (first, second) = (rig.send_and_linger(0), rig.send_and_linger(0));
+    rig.requests.clear();
+    rig.cut(1);
+    rig.pass(ms(500));
+    let again = rig.request();
+    rig.settle(&again, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    assert_eq!(fate(&first), Fate::Failed(ErrorKind::Refused, Written::Unknown));
+    assert_eq!(fate(&second), Fate::Failed(ErrorKind::Refused, Written::Unknown));
+    let third = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!(request.only(), (1, 0, 1));
+    rig.settle(&request, ErrorCode::NONE, 3);
+    assert_eq!(fate(&third), Fate::At(3));
+}

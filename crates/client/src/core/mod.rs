@@ -343,7 +343,13 @@ impl Core {
             Question::Produce(sent) => match read::<ProduceRequest>(frame, version) {
                 Ok(response) => {
                     self.world.connections.throttle(peer, response.throttle_time_ms, now);
-                    self.sender.handle_response(sent, &response, peer, &mut self.world, now)
+                    let handled = self.sender.handle_response(sent, &response, peer, &mut self.world, now);
+                    if !response.node_endpoints.is_empty() {
+                        self.set_nodes(now);
+                        // What was said to be led by a node that was not known can go there now.
+                        self.sender.handle_moved(&[], &mut self.world, now);
+                    }
+                    handled
                 }
                 // What cannot be read may have said that all is well.
                 Err(why) => {
@@ -358,11 +364,16 @@ impl Core {
         }
     }
 
-    fn take_changes(&mut self, changes: Changes, now: Instant) {
-        let Changes { layouts, moved, recreated, refused } = changes;
+    /// Has connections follow the cluster's nodes, as metadata or a hint has them.
+    fn set_nodes(&mut self, now: Instant) {
         let World { metadata, connections, out, .. } = &mut self.world;
         let events = connections.set_nodes(metadata.nodes(), now, out);
         self.follow(events, now);
+    }
+
+    fn take_changes(&mut self, changes: Changes, now: Instant) {
+        let Changes { layouts, moved, recreated, refused } = changes;
+        self.set_nodes(now);
         self.world.out.extend(layouts.into_iter().map(Action::Publish));
         for (topic, code) in refused {
             let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());

@@ -929,10 +929,6 @@ impl Sender {
             }
             Verdict::Retry => {
                 let is_told = world.metadata.take_hint(id, &answer.current_leader, &response.node_endpoints);
-                if is_told {
-                    let events = world.connections.set_nodes(world.metadata.nodes(), now, &mut world.out);
-                    debug_assert!(events.is_empty(), "a hint adds nodes and moves none");
-                }
                 self.retry(id, key, !is_told, world, now);
             }
             Verdict::Split => self.split(id, key, world, now),

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use kurier_partitioner::Choice;
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
-use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
+use kurier_protocol::messages::produce::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
 use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, MetadataResponse, ProduceResponse,
 };
@@ -619,4 +621,54 @@ fn what_may_be_written_is_never_sent_under_another_epoch() {
     assert_eq!(request.only(), (1, 0, 1));
     rig.settle(&request, ErrorCode::NONE, 3);
     assert_eq!(fate(&third), Fate::At(3));
+}
+
+#[test]
+fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
+    let mut rig = Rig::new(|_| {});
+    rig.leaders = vec![(1, 1), (2, 1)];
+    rig.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let deliveries = [rig.send_and_linger(0), rig.send_and_linger(1)];
+    let (to_1, to_2) = (rig.request(), rig.request());
+    assert_eq!((to_1.node, to_2.node), (1, 2));
+    // The cluster no longer names node 2, which is connected to all the same.
+    (rig.nodes, rig.leaders) = ([1, 3].into(), vec![(1, 1), (2, 0)]);
+    rig.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let answer = PartitionProduceResponse {
+        error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        current_leader: LeaderIdAndEpoch { leader_id: 2, leader_epoch: 9 },
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    let node = NodeEndpoint { node_id: 2, host: "n2".to_owned(), port: 9093, rack: None };
+    rig.reply(&to_1, &ProduceResponse { responses: vec![topic], node_endpoints: vec![node], ..Default::default() });
+    rig.pass(ms(1_000));
+    for request in std::mem::take(&mut rig.requests) {
+        assert_eq!(request.node, 2);
+        rig.settle(&request, ErrorCode::NONE, 0);
+    }
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(0), Fate::At(0)]);
+}
+
+#[test]
+fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    let answer = PartitionProduceResponse {
+        error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        current_leader: LeaderIdAndEpoch { leader_id: 4, leader_epoch: 1 },
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    let node = NodeEndpoint { node_id: 4, host: "n4".to_owned(), port: 9092, rack: None };
+    rig.reply(&request, &ProduceResponse { responses: vec![topic], node_endpoints: vec![node], ..Default::default() });
+    let again = rig.request();
+    assert_eq!((again.node, again.batches == request.batches), (4, true));
+    rig.settle(&again, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
 }

@@ -178,7 +178,10 @@ impl Sender {
 
     /// A partition has a batch.
     pub(crate) fn handle_opened(&mut self, id: PartitionId, left: Left, world: &mut World, now: Instant) {
-        self.partition(id).open = Some(left);
+        let partition = self.partition(id);
+        // Whoever made it ready may have been faster to say so than whoever opened it.
+        let is_full = left.is_full || partition.open.is_some_and(|open| open.is_full);
+        partition.open = Some(Left { is_full, ..left });
         if self.is_abandoned {
             return self.drain(id, now, &closed(), world);
         }
@@ -605,7 +608,9 @@ impl Sender {
         for (id, left) in left {
             let partition = self.partition(id);
             partition.is_taking = false;
-            // What a sender said meanwhile is newer.
+            // What a sender has said meanwhile counts, too.
+            let is_full = partition.open.is_some_and(|open| open.is_full);
+            let left = left.map(|left| Left { is_full: left.is_full || is_full, ..left });
             partition.open = left.or(partition.open);
             self.review(id, world, now);
         }

@@ -672,3 +672,45 @@ fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
     rig.settle(&again, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
 }
+
+/// Four records of 300 bytes make a batch ready, twelve fill it; nothing goes for its age alone.
+fn patient() -> Rig {
+    Rig::new(|config| (config.batch_size, config.linger) = (1_000, ms(10_000)))
+}
+
+#[test]
+fn a_batch_that_is_ready_while_the_one_before_is_taken_does_not_linger() {
+    let mut rig = patient();
+    rig.held_takes = Some(VecDeque::new());
+    let _first: Vec<Delivery> = (0..14).map(|_| rig.send(0, 300)).collect();
+    rig.turn();
+    let second: Vec<Delivery> = (0..4).map(|_| rig.send(0, 300)).collect();
+    rig.turn();
+    for taken in rig.held_takes.take().unwrap() {
+        rig.handle(taken);
+    }
+    rig.turn();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 12);
+    assert_eq!(fate(&second[0]), Fate::At(14));
+}
+
+#[test]
+fn a_batch_is_ready_in_whatever_order_its_signals_come() {
+    let mut rig = patient();
+    rig.down = [1].into();
+    let delivery = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
+    let signals = rig.accumulator.take_signals();
+    assert_eq!(signals.len(), 2);
+    for signal in signals.into_iter().rev() {
+        rig.handle(Input::Signal(signal));
+    }
+    rig.turn();
+    rig.down.clear();
+    rig.pass(ms(1_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(3));
+}

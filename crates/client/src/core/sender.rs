@@ -182,9 +182,6 @@ impl Sender {
         // Whoever made it ready may have been faster to say so than whoever opened it.
         let is_full = left.is_full || partition.open.is_some_and(|open| open.is_full);
         partition.open = Some(Left { is_full, ..left });
-        if self.is_abandoned {
-            return self.drain(id, now, &closed(), world);
-        }
         self.review(id, world, now);
     }
 
@@ -438,6 +435,11 @@ impl Sender {
 
     /// Puts a partition into its leader's queue if it can send, and sets its timer.
     fn review(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        if self.is_abandoned
+            && let Some(open) = self.partition(id).open
+        {
+            return self.drain(id, now.max(open.since), &closed(), world);
+        }
         self.mend(id, world, now);
         let stand = self.stand(id, world, now);
         match stand {

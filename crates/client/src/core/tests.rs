@@ -714,3 +714,46 @@ fn a_batch_is_ready_in_whatever_order_its_signals_come() {
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(3));
 }
+
+#[test]
+fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
+    let mut rig = patient();
+    // One batch is told of, and one behind it is opened after time was up.
+    let time_is_up = rig.now();
+    let mut deliveries: Vec<Delivery> = (0..12).map(|_| rig.send(0, 300)).collect();
+    rig.down = [1].into();
+    rig.turn();
+    *rig.clock.0.lock().unwrap() += ms(1);
+    deliveries.push(rig.send(0, 300));
+    rig.core.handle(Input::Abandon, time_is_up);
+    rig.turn();
+    for delivery in &deliveries {
+        assert_eq!(fate(delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+    }
+    assert_eq!(rig.accumulator.incomplete_count(), 0);
+}
+
+#[test]
+fn the_end_comes_also_to_what_the_core_was_not_told_of() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send(0, 10);
+    drop(rig.accumulator.take_signals());
+    rig.handle(Input::Abandon);
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+}
+
+#[test]
+fn the_end_comes_also_to_what_is_being_taken() {
+    let mut rig = Rig::new(|_| {});
+    rig.held_takes = Some(VecDeque::new());
+    let delivery = rig.send_and_linger(0);
+    rig.handle(Input::Abandon);
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Open);
+    for taken in rig.held_takes.take().unwrap() {
+        rig.handle(taken);
+    }
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+}

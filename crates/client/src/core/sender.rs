@@ -79,8 +79,8 @@ struct Queue {
 struct Partition {
     /// What gathers for it.
     open: Option<Left>,
-    /// Batches opened up to then take no more records.
-    closed_until: Option<Instant>,
+    /// When batches that were old were last told to take no more records.
+    closed_at: Option<Instant>,
     /// Whether its first batch is being taken, or its batches are.
     is_taking: bool,
     /// The node in whose queue it stands.
@@ -336,11 +336,13 @@ impl Sender {
         let grows_for = grows_for(world);
         let partition = self.partition(id);
         if let Some(open) = partition.open
-            && open.since + grows_for <= now
-            && partition.closed_until < Some(open.since)
+            && let Some(until) = now.checked_sub(grows_for)
+            && open.since <= until
+            && partition.closed_at.is_none_or(|closed| closed <= until)
         {
-            partition.closed_until = Some(open.since);
-            world.out.push_back(Action::CloseBatches { partition: id, until: open.since });
+            // Those behind the first, too; and those that are too young come next time.
+            partition.closed_at = Some(now);
+            world.out.push_back(Action::CloseBatches { partition: id, until });
         }
     }
 
@@ -479,8 +481,8 @@ impl Sender {
         let open = partition.open.filter(|_| !partition.is_taking);
         let oldest = [waiting, in_flight, open.map(|open| open.since)].into_iter().flatten().min();
         let expires = oldest.map(|oldest| oldest + world.config.delivery_timeout);
-        let grown = open.filter(|open| partition.closed_until < Some(open.since));
-        expires.into_iter().chain(grown.map(|open| open.since + grows_for(world))).min()
+        let grows = open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + grows_for(world));
+        expires.into_iter().chain(grows).min()
     }
 
     fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
@@ -1023,7 +1025,7 @@ impl Sender {
 
 /// How long a batch takes records after it was opened.
 fn grows_for(world: &World) -> Duration {
-    world.config.linger + world.config.delivery_timeout / 16
+    (world.config.linger + world.config.delivery_timeout / 16).max(Duration::from_millis(1))
 }
 
 fn closed() -> Error {

@@ -757,3 +757,19 @@ fn the_end_comes_also_to_what_is_being_taken() {
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
 }
+
+#[test]
+fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_another() {
+    let mut rig = Rig::new(|_| {});
+    rig.down = [1].into();
+    let mut deliveries = Vec::new();
+    for _ in 0..40 {
+        deliveries.push(rig.send(0, 10));
+        rig.pass(ms(5_000));
+    }
+    // Of the 120 s of delivery.timeout.ms, what was sent 100 s ago has used no more than 15 s more.
+    for delivery in deliveries.iter().rev().take(20) {
+        assert_eq!(fate(delivery), Fate::Open);
+    }
+    assert!(matches!(fate(&deliveries[0]), Fate::Failed(ErrorKind::DeliveryTimeout, Written::No)));
+}

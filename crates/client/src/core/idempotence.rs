@@ -81,8 +81,12 @@ impl Line {
         if is_open { max_in_flight } else { 1 }
     }
 
+    /// A batch was acknowledged. One of a line that has broken off says nothing of the next: it may even have gone to
+    /// another topic of the same name.
     pub(crate) fn acknowledge(&mut self, now: Instant) {
-        self.acknowledged_at = Some(now);
+        if !self.is_broken {
+            self.acknowledged_at = Some(now);
+        }
     }
 
     /// The partition's log may know nothing of us.

@@ -773,3 +773,25 @@ fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_ano
     }
     assert!(matches!(fate(&deliveries[0]), Fate::Failed(ErrorKind::DeliveryTimeout, Written::No)));
 }
+
+#[test]
+fn the_gate_to_a_recreated_topic_is_not_opened_by_answers_of_the_old_one() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let old = rig.send_and_linger(0);
+    let asked = rig.request();
+    (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
+    rig.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let new: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
+    assert!(rig.requests.is_empty());
+    rig.settle(&asked, ErrorCode::NONE, 1);
+    assert_eq!(fate(&old), Fate::At(1));
+    rig.pass(ms(100));
+    let first = rig.request();
+    assert_eq!((first.topic_id, first.batches[0].epoch, first.batches[0].sequence), (rig.topic_id, 1, 0));
+    let _more = rig.send_and_linger(0);
+    assert!(rig.requests.is_empty(), "one, until it is acknowledged");
+    rig.settle(&first, ErrorCode::NONE, 0);
+    assert_eq!(fate(&new[0]), Fate::At(0));
+}

@@ -689,7 +689,8 @@ impl Sender {
             match self.stamp(id, key, topic_id, world) {
                 Ok(records) => {
                     let data = PartitionProduceData { index, records: Some(records) };
-                    match topics.iter_mut().find(|data| *data.name == *topic) {
+                    // A partition that its topic has lost still goes by the old id.
+                    match topics.iter_mut().find(|data| *data.name == *topic && data.topic_id == topic_id) {
                         Some(topic) => topic.partition_data.push(data),
                         None => {
                             topics.push(TopicProduceData {
@@ -703,6 +704,9 @@ impl Sender {
                 }
                 Err(error) => self.fail(id, key, error, Stage::Queued, world, now),
             }
+        }
+        if sent.is_empty() {
+            return;
         }
         let acks = world.config.acks;
         // From 13 on topics go by their ids, of which some brokers know none.

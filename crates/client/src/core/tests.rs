@@ -795,3 +795,19 @@ fn the_gate_to_a_recreated_topic_is_not_opened_by_answers_of_the_old_one() {
     rig.settle(&first, ErrorCode::NONE, 0);
     assert_eq!(fate(&new[0]), Fate::At(0));
 }
+
+#[test]
+fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let (sent, lost) = (rig.send_and_linger(0), rig.send_and_linger(0));
+    let asked = rig.request();
+    (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
+    rig.settle(&asked, ErrorCode::UNKNOWN_TOPIC_ID, -1);
+    rig.cut(1);
+    rig.requests.clear();
+    rig.pass(ms(1_000));
+    assert!(rig.requests.is_empty(), "nothing is asked for them");
+    assert_eq!(fate(&sent), Fate::Failed(ErrorKind::TopicRecreated, Written::No));
+    assert!(matches!(fate(&lost), Fate::Failed(_, Written::Unknown)));
+}

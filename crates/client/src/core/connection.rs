@@ -562,7 +562,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
         let is_under_way = |link: &Link<Q>| match link.state {
             State::Connecting { since, .. } => now < since + SLOW,
-            State::Negotiating { .. } | State::Ready { .. } => true,
+            State::Negotiating { .. } => true,
+            // It has room again in a moment, unless it is silent, or wants to be left alone.
+            State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW,
             State::Idle | State::Backoff { .. } => false,
         };
         if self.links.values().any(is_under_way) {

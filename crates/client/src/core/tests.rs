@@ -811,3 +811,26 @@ fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
     assert_eq!(fate(&sent), Fate::Failed(ErrorKind::TopicRecreated, Written::No));
     assert!(matches!(fate(&lost), Fate::Failed(_, Written::Unknown)));
 }
+
+#[test]
+fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    // The only connection that stands is to node 1, which wants to be left alone.
+    rig.down = [SEED].into();
+    rig.cut(SEED);
+    rig.pass(ms(1_000));
+    let others: Vec<i32> = rig.connections.values().copied().filter(|node| *node != 1).collect();
+    rig.down.extend(&others);
+    others.iter().for_each(|node| rig.cut(*node));
+    let _delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    let answer = PartitionProduceResponse { error_code: ErrorCode::LEADER_NOT_AVAILABLE, ..Default::default() };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    rig.down = [SEED].into();
+    let before = rig.metadata_asked;
+    rig.reply(&request, &ProduceResponse { responses: vec![topic], throttle_time_ms: 60_000, ..Default::default() });
+    rig.pass(ms(5_000));
+    assert!(rig.metadata_asked > before);
+}

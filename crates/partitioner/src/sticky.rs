@@ -124,7 +124,9 @@ impl Weights {
         let loads = loads.into_iter();
         let heaviest = loads.clone().map(|(_, load)| load).max().unwrap_or_default();
         let unit = u64::from(unit.max(1));
-        Self::from_weights(loads.map(|(partition, load)| (partition, (heaviest - load).saturating_add(unit))))
+        // Loads that are read while others send may be heavier the second time.
+        let lack = |load: u64| heaviest.saturating_sub(load);
+        Self::from_weights(loads.map(|(partition, load)| (partition, lack(load).saturating_add(unit))))
     }
 
     fn from_weights(weights: impl Iterator<Item = (i32, u64)>) -> Self {

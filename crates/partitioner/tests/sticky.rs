@@ -88,3 +88,14 @@ fn many_threads_switch_once_a_share() {
     assert!((1..=THREADS * APPENDS / 100).contains(&partition), "{partition}");
     assert!(switches.load(Ordering::Relaxed) >= partition.cast_unsigned().into());
 }
+
+#[test]
+fn a_load_that_rises_while_it_is_weighed_weighs_as_the_heaviest() {
+    let load = std::cell::Cell::new(0);
+    let rising = (0..2).map(|partition| {
+        load.set(load.get() + 10);
+        (partition, load.get())
+    });
+    // 10 and 20 when the heaviest is looked for, 30 and 40 then.
+    assert_eq!(Weights::by_load(rising, 1).share(0), 0.5);
+}

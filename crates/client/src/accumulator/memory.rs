@@ -1,7 +1,7 @@
 //! `buffer.memory`: who has how much of it, and who waits for some.
 //!
 //! A permit belongs to a segment of a batch, and comes back when the last reference to the segment goes, be that on an
-//! answer, on expiry, or when a socket has let go of it. A partition may hold at most twice what is free, so that one
+//! answer, on expiry, or when a socket has let go of it. A partition may hold at most twice what is then free, so that one
 //! whose leader is gone cannot take all; but one that holds nothing may always have its record.
 //!
 //! Whoever finds no room waits: first come, first served within a partition, and the partitions in turn. A permit is
@@ -92,7 +92,7 @@ impl Memory {
             let free = self.total.saturating_sub(used);
             // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
             let is_there = bytes <= free || used == 0;
-            let is_fair = held == 0 || held + bytes <= free.saturating_mul(2);
+            let is_fair = held == 0 || held + bytes <= free.saturating_sub(bytes).saturating_mul(2);
             (is_there && is_fair).then(|| used + bytes)
         };
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;

@@ -182,6 +182,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let accumulator = &self.shared().accumulator;
         let sent = match accumulator.topic(record.topic) {
             Some(topic) => self.send_now(&topic, &record),
+            None if let Some(closed) = accumulator.closed() => Err(closed),
             None => {
                 accumulator.signal(Signal::Wanted(record.topic.into()));
                 let topic = crate::error::printable(record.topic);

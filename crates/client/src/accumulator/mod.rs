@@ -533,6 +533,16 @@ impl Accumulator {
         lock(&self.incomplete).len()
     }
 
+    /// The numbers of all partitions.
+    pub(crate) fn partition_ids(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0u32..).take(lock(&self.partitions).len()).map(PartitionId)
+    }
+
+    /// Why nothing is accepted any more, if so.
+    pub(crate) fn closed(&self) -> Option<Error> {
+        lock(&self.closed).clone()
+    }
+
     /// Accepts nothing any more.
     pub(crate) fn close(&self, error: Error) {
         *lock(&self.closed) = Some(error.clone());

@@ -18,17 +18,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
 
 use kurier_compression::decompress_batch;
 use kurier_protocol::record_batch::{RecordBatch, Stamp};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::accumulator::batch::{BatchId, Taken};
-use crate::accumulator::{Accumulator, Signal, Topic};
+use crate::accumulator::{Accumulator, PartitionId, Signal, Topic};
 use crate::closing::{Summary, Undelivered, Unfinished};
 use crate::config::Config;
 use crate::core::{Action, ConnectionId, Core, Input, Key};
@@ -45,7 +46,8 @@ pub(crate) struct Shared {
     pub(crate) accumulator: Accumulator,
     callbacks: Arc<Callbacks>,
     notify: Arc<Notify>,
-    commands: Mutex<Vec<Command>>,
+    /// `None` once nobody takes them any more.
+    commands: Mutex<Option<Vec<Command>>>,
     tallies: Tallies,
 }
 
@@ -89,15 +91,21 @@ impl Shared {
             accumulator,
             callbacks,
             notify,
-            commands: Mutex::default(),
+            commands: Mutex::new(Some(Vec::new())),
             tallies: Tallies::default(),
         })
     }
 
-    /// Asks something of the driver.
+    /// Asks something of the driver. After its end the question is dropped, and so answered.
     pub(crate) fn command(&self, command: Command) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+        if let Some(commands) = &mut *self.commands() {
+            commands.push(command);
+        }
         self.notify.notify_one();
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Option<Vec<Command>>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What became of all records so far.
@@ -107,6 +115,22 @@ impl Shared {
             written: written.load(Ordering::Relaxed),
             not_written: not_written.load(Ordering::Relaxed),
             unknown: unknown.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tells a batch's records what became of them.
+    fn complete(&self, batch: Taken, outcome: Outcome, is_last: bool) {
+        let Tallies { written, not_written, unknown } = &self.tallies;
+        let Taken { cell, range, id, .. } = batch;
+        let count = u64::from(range.end - range.start);
+        match certainty_of(&outcome) {
+            None => written.fetch_add(count, Ordering::Relaxed),
+            Some(Written::No) => not_written.fetch_add(count, Ordering::Relaxed),
+            Some(Written::Unknown) => unknown.fetch_add(count, Ordering::Relaxed),
+        };
+        cell.resolve(range, outcome);
+        if is_last {
+            self.accumulator.complete(id);
         }
     }
 
@@ -165,6 +189,20 @@ struct Closing {
     replies: Vec<oneshot::Sender<Result<Summary, Unfinished>>>,
     /// What failed because time was up; `None` until it is.
     undelivered: Option<Vec<Undelivered>>,
+}
+
+/// Batches that are being compressed. Whichever way that ends, their records have an outcome.
+struct UnderWay {
+    batches: Vec<(PartitionId, Taken)>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        for (_, batch) in self.batches.drain(..) {
+            self.shared.complete(batch, Outcome::Failed(undelivered()), true);
+        }
+    }
 }
 
 /// How much may happen before we look. Whoever has more to say waits.
@@ -238,8 +276,8 @@ impl Driver {
     }
 
     fn take_commands(&mut self, now: Instant) {
-        let commands = std::mem::take(&mut *self.shared.commands.lock().unwrap_or_else(PoisonError::into_inner));
-        for command in commands {
+        let commands = self.shared.commands().as_mut().map(std::mem::take);
+        for command in commands.into_iter().flatten() {
             match command {
                 Command::Reach { deadline, reply } => self.waiting.reach.push((deadline, reply)),
                 Command::Topic { name, deadline, reply } => match self.shared.accumulator.topic(&name) {
@@ -339,7 +377,7 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, node: i32, partitions: &[crate::accumulator::PartitionId], room: usize, now: Instant) {
+    fn take(&mut self, node: i32, partitions: &[PartitionId], room: usize, now: Instant) {
         let (mut batches, mut left, mut room) = (Vec::new(), Vec::new(), room);
         for id in partitions {
             let (taken, remainder) = self.shared.accumulator.take(*id, room, batches.is_empty());
@@ -352,47 +390,38 @@ impl Driver {
         if !self.codecs.compress() || batches.is_empty() {
             return self.core.handle(Input::Taken { node, batches, left }, now);
         }
-        let (codecs, shared, input) = (Arc::clone(&self.codecs), Arc::clone(&self.shared), self.input.clone());
+        let (codecs, input) = (Arc::clone(&self.codecs), self.input.clone());
+        let mut under_way = UnderWay { batches, shared: Arc::clone(&self.shared) };
         tokio::task::spawn_blocking(move || {
-            for (_, taken) in &mut batches {
+            for (_, taken) in &mut under_way.batches {
                 codecs.compress_batch(taken);
-                shared.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
+                let accumulator = &under_way.shared.accumulator;
+                accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
             }
-            // Gone is the driver only with all that it had.
-            let _ = input.blocking_send(Input::Taken { node, batches, left });
+            let batches = std::mem::take(&mut under_way.batches);
+            // Gone is the driver with the runtime that it ran on.
+            if let Err(SendError(Input::Taken { batches, .. })) =
+                input.blocking_send(Input::Taken { node, batches, left })
+            {
+                under_way.batches.extend(batches);
+            }
         });
     }
 
     /// Batches that are too large are rare; they are split here and now.
-    fn split(&mut self, partition: crate::accumulator::PartitionId, whole: Key, batch: &Taken, now: Instant) {
+    fn split(&mut self, partition: PartitionId, whole: Key, batch: &Taken, now: Instant) {
         self.shared.accumulator.shrink_cap(partition, batch.plain_bytes);
         let pieces = self.codecs.split(batch);
         self.core.handle(Input::Split { partition, whole, pieces }, now);
     }
 
     fn complete(&mut self, batch: Taken, outcome: Outcome, is_last: bool) {
-        let Tallies { written, not_written, unknown } = &self.shared.tallies;
-        let count = u64::from(batch.range.end - batch.range.start);
-        let certainty = match &outcome {
-            Outcome::Written { .. } => None,
-            Outcome::Failed(error) => Some(error.written()),
-            Outcome::Rejected { others, .. } => Some(others.written()),
-        };
-        match certainty {
-            None => written.fetch_add(count, Ordering::Relaxed),
-            Some(Written::No) => not_written.fetch_add(count, Ordering::Relaxed),
-            Some(Written::Unknown) => unknown.fetch_add(count, Ordering::Relaxed),
-        };
-        if let Some(certainty) = certainty
+        if let Some(certainty) = certainty_of(&outcome)
             && let Some(undelivered) = self.closing.as_mut().and_then(|closing| closing.undelivered.as_mut())
         {
             undelivered.extend(records_of(&batch, certainty));
         }
-        let Taken { cell, range, id, .. } = batch;
-        cell.resolve(range, outcome);
-        if is_last {
-            self.shared.accumulator.complete(id);
-        }
+        self.shared.complete(batch, outcome, is_last);
     }
 
     /// Answers who has waited long enough, or no longer needs to.
@@ -531,15 +560,42 @@ impl Driver {
 impl Drop for Driver {
     /// A runtime that is shut down takes its tasks with it: whoever waits is told.
     fn drop(&mut self) {
-        if self.is_over {
-            return;
+        if !self.is_over {
+            self.end();
         }
+        // Whoever asked too late is told by that.
+        drop(self.shared.commands().take());
+    }
+}
+
+impl Driver {
+    /// Gives all that is left the outcome of what was closed.
+    fn end(&mut self) {
         let now = self.now();
         self.shared.accumulator.close(closed());
         for line in self.connections.values() {
             line.task.abort();
         }
         self.core.handle(Input::Abandon, now);
+        self.give_up(now);
+        self.inputs.close();
+        while let Ok(input) = self.inputs.try_recv() {
+            if let Input::Taken { .. } = input {
+                self.core.handle(input, now);
+                self.give_up(now);
+            }
+        }
+        // The core has not been told of everything that was opened.
+        for id in self.shared.accumulator.partition_ids() {
+            let (batches, _) = self.shared.accumulator.drain(id, self.now());
+            for batch in batches {
+                self.complete(batch, Outcome::Failed(undelivered()), true);
+            }
+        }
+    }
+
+    /// Does of what the core says only what ends batches.
+    fn give_up(&mut self, now: Instant) {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Drain { partition, until, why } => {
@@ -561,6 +617,19 @@ impl fmt::Debug for Driver {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
+}
+
+fn undelivered() -> Error {
+    Error::new(ErrorKind::Closed, "the producer was closed before the record was delivered")
+}
+
+/// Whether records may be written that failed; `None` if they did not.
+fn certainty_of(outcome: &Outcome) -> Option<Written> {
+    match outcome {
+        Outcome::Written { .. } => None,
+        Outcome::Failed(error) => Some(error.written()),
+        Outcome::Rejected { others, .. } => Some(others.written()),
+    }
 }
 
 /// The records of a batch, for whoever may want to keep them.

@@ -249,9 +249,9 @@ impl Driver {
 
     /// Takes in all that happened, and does all that is to be done.
     fn work(&mut self) {
+        self.take_signals();
+        self.take_commands();
         let now = self.now();
-        self.take_signals(now);
-        self.take_commands(now);
         for _ in 0..INPUTS_MAX {
             let Ok(input) = self.inputs.try_recv() else { break };
             self.core.handle(input, now);
@@ -262,9 +262,12 @@ impl Driver {
         self.serve(now);
     }
 
-    fn take_signals(&mut self, now: Instant) {
+    fn take_signals(&mut self) {
         let mut is_pressed = false;
-        for signal in self.shared.accumulator.take_signals() {
+        let signals = self.shared.accumulator.take_signals();
+        // Read after they were taken: what a hurry is for was opened before it.
+        let now = self.now();
+        for signal in signals {
             match signal {
                 Signal::Pressure => is_pressed = true,
                 signal => self.core.handle(Input::Signal(signal), now),
@@ -275,8 +278,9 @@ impl Driver {
         }
     }
 
-    fn take_commands(&mut self, now: Instant) {
+    fn take_commands(&mut self) {
         let commands = self.shared.commands().as_mut().map(std::mem::take);
+        let now = self.now();
         for command in commands.into_iter().flatten() {
             match command {
                 Command::Reach { deadline, reply } => self.waiting.reach.push((deadline, reply)),

@@ -57,12 +57,15 @@ impl Codecs {
         let body = decompress_batch(&batch, LIMIT).map_err(|error| error.to_string())?;
         let half = whole.plain_bytes / 2;
         let mut builders = vec![RecordBatchBuilder::default()];
-        for record in batch.records_in(&body).map_err(|error| error.to_string())? {
+        let last = batch.header().record_count - 1;
+        for (record, index) in batch.records_in(&body).map_err(|error| error.to_string())?.zip(0..) {
             let record = record.map_err(|error| error.to_string())?;
             let headers: Vec<_> = record.headers.collect();
             let new =
                 NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
-            let is_half = builders.len() == 1 && builders.last().is_some_and(|first| first.body_bytes() >= half);
+            // The last record goes by itself if it alone is half of all.
+            let is_half = |first: &RecordBatchBuilder<_>| first.body_bytes() >= half || index == last;
+            let is_half = builders.len() == 1 && builders.last().is_some_and(is_half);
             if is_half && builders.last().is_some_and(|first| !first.is_empty()) {
                 builders.push(RecordBatchBuilder::default());
             }

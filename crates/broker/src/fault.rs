@@ -33,6 +33,9 @@ pub struct Fault {
 pub enum FaultKind {
     /// Does nothing, and answers with this code: of Produce, for every partition.
     Error(ErrorCode),
+    /// Of Produce: does nothing, answers INVALID_RECORD for every partition, and blames the records at these places of
+    /// each batch (KIP-467).
+    Blame(Vec<i32>),
     /// Does what was asked, and answers with this code all the same.
     ErrorAfter(ErrorCode),
     /// Does nothing, and closes the connection.

@@ -53,6 +53,8 @@ pub(crate) struct Call<'a> {
     pub(crate) is_late: bool,
     /// By script: to do nothing, and answer so.
     pub(crate) refuse: Option<ErrorCode>,
+    /// By script: which records of each batch to blame.
+    pub(crate) blame: Vec<i32>,
     /// By script: what to say of throttling.
     pub(crate) throttle_time_ms: i32,
 }
@@ -124,8 +126,17 @@ impl Cluster {
         let version = reader.int16()?;
         let correlation_id = reader.int32()?;
         let _client_id = reader.nullable_string()?;
-        let mut call =
-            Call { node, version, correlation_id, frame, now_ms, is_late, refuse: None, throttle_time_ms: 0 };
+        let mut call = Call {
+            node,
+            version,
+            correlation_id,
+            frame,
+            now_ms,
+            is_late,
+            refuse: None,
+            blame: Vec::new(),
+            throttle_time_ms: 0,
+        };
         let api = APIS.iter().find(|api| api.key == key).ok_or(Malformed)?;
         if !(api.lowest..=api.highest).contains(&version) {
             // Only of ApiVersions may a client ask for what nobody has (KIP-511).
@@ -143,9 +154,12 @@ impl Cluster {
         if let Some(FaultKind::Throttle(time)) = fault {
             call.throttle_time_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         }
-        match fault {
+        match &fault {
             Some(FaultKind::Close) => return Ok(Reply::Close),
-            Some(FaultKind::Error(code)) => call.refuse = Some(code),
+            Some(FaultKind::Error(code)) => call.refuse = Some(*code),
+            Some(FaultKind::Blame(places)) => {
+                (call.refuse, call.blame) = (Some(ErrorCode::INVALID_RECORD), places.clone());
+            }
             _ => {}
         }
         let outcome = (api.handle)(self, &call, reader.clone())?;

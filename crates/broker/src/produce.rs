@@ -7,7 +7,7 @@
 
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kurier_protocol::{ErrorCode, Uuid};
 
@@ -65,6 +65,13 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
                 (None, Some(name)) => append(cluster, call, acks, name, data),
             };
             let mut answer = answer(data.index, result)?;
+            if call.version >= 8 {
+                let blamed = |batch_index: &i32| BatchIndexAndErrorMessage {
+                    batch_index: *batch_index,
+                    batch_index_error_message: Some("blamed by script".to_owned()),
+                };
+                answer.record_errors = call.blame.iter().map(blamed).collect();
+            }
             if answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && let Some((leader, epoch)) = name.as_deref().and_then(|name| leader(cluster, name, data.index))
             {

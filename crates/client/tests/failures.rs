@@ -1,0 +1,682 @@
+//! What becomes of records when brokers refuse, connections break, nodes stop and leaders move: each is in its log once
+//! and in its order, or its sender is told whether it may be.
+
+mod cluster;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cluster::{LONG, batches, cluster_that_stalls, heal, producer, stall, values};
+use kurier::{CompressionType, Delivery, ErrorCode, ErrorKind, Producer, Record, Stage, TopicProducer, Written};
+use kurier_broker::{Broker, Fault, FaultKind, TopicSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Sends these values in one go; they make one batch, or a few.
+async fn send(topic: &TopicProducer, values: &[String]) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for value in values {
+        deliveries.push(topic.send(topic.record().value(value)).await.unwrap());
+    }
+    deliveries
+}
+
+/// Partition 0 of `t` holds these values, under one producer id, whose epochs and sequences have no gap. Gives the epoch
+/// of the last batch.
+#[track_caller]
+fn check_log(broker: &Broker, expected: &[String], about: &str) -> i16 {
+    assert_eq!(values(broker, "t", 0), expected, "{about}");
+    let batches = batches(broker, "t", 0);
+    let (mut epoch, mut next) = (0, 0);
+    for batch in &batches {
+        assert_eq!(batch.producer_id, batches[0].producer_id, "{about}");
+        if batch.epoch != epoch {
+            (epoch, next) = (batch.epoch, 0);
+        }
+        assert_eq!(batch.sequence, next, "{about}");
+        next += i32::try_from(batch.records.len()).unwrap();
+    }
+    epoch
+}
+
+#[tokio::test]
+async fn every_retriable_refusal_is_overcome_by_sending_the_same_again() {
+    let codes: Vec<ErrorCode> = (-1..200).map(ErrorCode).filter(|code| code.is_retriable()).collect();
+    assert!(codes.len() > 20);
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut expected = Vec::new();
+    for code in codes {
+        // Before it was written, and after.
+        for kind in [FaultKind::Error(code), FaultKind::ErrorAfter(code)] {
+            broker.add_fault(Fault::new("Produce", kind.clone()));
+            let new: Vec<String> = (0..3).map(|number| format!("{kind:?} {number}")).collect();
+            let first = i64::try_from(expected.len()).unwrap();
+            for (delivery, offset) in send(&topic, &new).await.into_iter().zip(first..) {
+                assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(offset), "{kind:?}");
+            }
+            expected.extend(new);
+            assert_eq!(check_log(&broker, &expected, &format!("{kind:?}")), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_is_lost_is_in_the_log_once_at_its_first_offset() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).request_timeout(ms(100)).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut expected = Vec::new();
+    for kind in [
+        FaultKind::Close,
+        FaultKind::CloseAfter,
+        FaultKind::Cut(0),
+        FaultKind::Cut(3),
+        FaultKind::Cut(20),
+        FaultKind::Silence,
+        FaultKind::Throttle(ms(20)),
+    ] {
+        for times in [1, 3] {
+            broker.add_fault(Fault::new("Produce", kind.clone()).times(times));
+            let new: Vec<String> = (0..50).map(|number| format!("{kind:?} {number}")).collect();
+            let first = i64::try_from(expected.len()).unwrap();
+            for (delivery, offset) in send(&topic, &new).await.into_iter().zip(first..) {
+                assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(offset), "{kind:?}");
+            }
+            expected.extend(new);
+            assert_eq!(check_log(&broker, &expected, &format!("{kind:?}")), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_behind_a_batch_that_fails_stays_behind_it() {
+    for kind in [
+        FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS),
+        FaultKind::ErrorAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        FaultKind::Error(ErrorCode::CORRUPT_MESSAGE),
+        FaultKind::Close,
+        FaultKind::CloseAfter,
+        FaultKind::Cut(5),
+    ] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let producer = producer(&broker).batch_size(200).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        let expected: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
+        for (value, number) in expected.iter().zip(0..) {
+            if number % 300 == 100 {
+                broker.add_fault(Fault::new("Produce", kind.clone()));
+            }
+            topic.send(topic.record().value(value)).await.unwrap().forget();
+        }
+        let summary = timeout(LONG, producer.flush()).await.unwrap().unwrap();
+        assert_eq!((summary.written, summary.failed()), (3000, 0), "{kind:?}");
+        assert_eq!(check_log(&broker, &expected, &format!("{kind:?}")), 0);
+    }
+}
+
+/// Stands before the only node of a cluster, and cuts a connection in the middle of a request when it is told to.
+struct Proxy {
+    /// How many bytes of the next large request to let through.
+    cut_after: Arc<Mutex<Option<usize>>>,
+}
+
+impl Proxy {
+    const LARGE: usize = 1000;
+
+    async fn before(broker: &Broker) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let node = broker.bootstrap_servers();
+        let port = listener.local_addr().unwrap().port();
+        broker.with_cluster(|cluster| cluster.set_port(1, port));
+        let proxy = Self { cut_after: Arc::default() };
+        let cut_after = Arc::clone(&proxy.cut_after);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(&node).await.unwrap();
+                tokio::spawn(Self::relay(client, server, Arc::clone(&cut_after)));
+            }
+        });
+        proxy
+    }
+
+    async fn relay(client: TcpStream, server: TcpStream, cut_after: Arc<Mutex<Option<usize>>>) {
+        let ((mut requests, mut to_client), (mut answers, mut to_server)) = (client.into_split(), server.into_split());
+        let forward = async {
+            let mut read = vec![0; 64 << 10];
+            loop {
+                let count = requests.read(&mut read).await.unwrap_or_default();
+                let cut = if count > Self::LARGE { cut_after.lock().unwrap().take() } else { None };
+                let whole = &read[..cut.unwrap_or(count)];
+                if to_server.write_all(whole).await.is_err() || count == 0 || cut.is_some() {
+                    return;
+                }
+            }
+        };
+        let back = tokio::io::copy(&mut answers, &mut to_client);
+        tokio::select! { () = forward => {}, _ = back => {} }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_cut_in_the_middle_is_sent_again() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let proxy = Proxy::before(&broker).await;
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut expected = Vec::new();
+    for cut in [0, 1, 4, 50, 500, Proxy::LARGE] {
+        *proxy.cut_after.lock().unwrap() = Some(cut);
+        let new: Vec<String> = (0..10).map(|number| format!("{cut} {number:500}")).collect();
+        for delivery in send(&topic, &new).await {
+            timeout(LONG, delivery).await.unwrap().unwrap();
+        }
+        assert_eq!(*proxy.cut_after.lock().unwrap(), None, "it was not cut");
+        expected.extend(new);
+        assert_eq!(check_log(&broker, &expected, &format!("cut after {cut}")), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_stop_and_start_under_load_and_each_record_arrives_once_and_in_order() {
+    let broker = Broker::builder().nodes(3).topic("t", 6).start().await.unwrap();
+    let producer = producer(&broker).buffer_memory(1 << 20).batch_size(4000).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut expected = vec![Vec::new(); 6];
+    for number in 0..24_000 {
+        match number {
+            3_000 => broker.stop_node(2),
+            7_000 => broker.start_node(2).await.unwrap(),
+            10_000 => broker.stop_node(1),
+            14_000 => broker.start_node(1).await.unwrap(),
+            16_000 => broker.stop_node(3),
+            17_000 => broker.stop_node(2),
+            19_000 => broker.start_node(3).await.unwrap(),
+            20_000 => broker.start_node(2).await.unwrap(),
+            _ => {}
+        }
+        let partition = number % 6;
+        let value = format!("{number:40}");
+        expected[usize::try_from(partition).unwrap()].push(value.clone());
+        topic.send(topic.record().partition(partition).value(value)).await.unwrap().forget();
+    }
+    let summary = timeout(LONG, producer.flush()).await.unwrap().unwrap();
+    assert_eq!((summary.written, summary.failed()), (24_000, 0));
+    for (partition, expected) in (0..).zip(expected) {
+        assert_eq!(values(&broker, "t", partition), expected, "{partition}");
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_has_moved_is_followed_by_its_hint_alone() {
+    let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
+    let builder = producer(&broker).set("retry.backoff.ms", "30000").set("retry.backoff.max.ms", "30000");
+    let producer = builder.build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("before")).await.unwrap();
+    // Metadata tells nothing more.
+    broker.add_fault(Fault::new("Metadata", FaultKind::Silence).times(usize::MAX));
+    for (node, offset) in [(2, 1), (3, 2), (1, 3)] {
+        broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
+        let delivery = topic.deliver(topic.record().value(format!("at {node}")));
+        assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(offset));
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_has_moved_is_found_by_metadata() {
+    let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    for (node, offset) in [(1, 0), (2, 1), (3, 2), (1, 3)] {
+        let old = broker.with_cluster(|cluster| cluster.leader("t", 0)).unwrap();
+        if node != old {
+            broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
+            // It says that it does not lead, but not who does.
+            let refusal = FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE);
+            broker.add_fault(Fault::new("Produce", refusal).on_node(old));
+        }
+        let delivery = topic.deliver(topic.record().value(format!("at {node}")));
+        assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(offset));
+    }
+}
+
+#[tokio::test]
+async fn a_partition_without_a_leader_waits_for_one() {
+    let broker = cluster_that_stalls().await;
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    stall(&broker);
+    let delivery = topic.send(topic.record().partition(1).value("v")).await.unwrap();
+    // The other is not kept from its own.
+    topic.deliver(topic.record().partition(0).value("v")).await.unwrap();
+    heal(&broker);
+    assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(0));
+}
+
+/// Addresses at which nobody answers: at the first, connections are refused; at the second, they are taken and left.
+async fn dead_servers() -> (String, String, TcpListener) {
+    let refusing = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    (refusing.to_string(), silent.local_addr().unwrap().to_string(), silent)
+}
+
+#[tokio::test]
+async fn servers_that_do_not_answer_are_passed_over_at_the_beginning() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let (refusing, silent, _silent) = dead_servers().await;
+    for _ in 0..5 {
+        let builder = producer(&broker).set("socket.connection.setup.timeout.ms", "50");
+        let builder = builder.bootstrap_servers([&refusing, &silent, &broker.bootstrap_servers()]);
+        let producer = timeout(LONG, builder.build()).await.unwrap().unwrap();
+        producer.deliver(Record::to("t").value("v")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn servers_of_which_none_answers_are_named_with_what_was_wrong() {
+    let (refusing, silent, _silent) = dead_servers().await;
+    let builder = Producer::builder().bootstrap_servers([&refusing, &silent]).max_block(ms(300));
+    let error = builder.set("socket.connection.setup.timeout.ms", "50").build().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::Network, true));
+    let text = error.to_string();
+    assert!(text.contains(&refusing) && text.contains(&silent) && text.contains("refused"), "{text}");
+}
+
+/// Sends two records to a cluster in which nothing can be delivered; gives the first one's error.
+async fn undelivered(broker: &Broker) -> kurier::Error {
+    let builder = producer(broker).request_timeout(ms(60)).delivery_timeout(ms(200)).linger(Duration::ZERO);
+    let producer = builder.build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let deliveries = send(&topic, &["a".to_owned(), "b".to_owned()]).await;
+    let mut errors = Vec::new();
+    for delivery in deliveries {
+        errors.push(timeout(LONG, delivery).await.unwrap().unwrap_err());
+    }
+    assert_eq!(errors[0].kind(), ErrorKind::DeliveryTimeout);
+    assert_eq!(errors[0].topic_partition(), Some(("t", 0)));
+    let summary = timeout(LONG, producer.flush()).await.unwrap().unwrap();
+    let unknown = errors.iter().filter(|error| error.written() == Written::Unknown).count();
+    assert_eq!((summary.written, summary.failed()), (0, 2));
+    assert_eq!(summary.unknown, u64::try_from(unknown).unwrap());
+    errors.swap_remove(0)
+}
+
+#[tokio::test]
+async fn what_was_sent_and_never_answered_may_be_written() {
+    for kind in [FaultKind::Silence, FaultKind::Delay(LONG), FaultKind::CloseAfter] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        broker.add_fault(Fault::new("Produce", kind.clone()).times(usize::MAX));
+        let error = undelivered(&broker).await;
+        assert_eq!(error.written(), Written::Unknown, "{error}");
+        assert!(error.attempts() >= 2, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("delivery.timeout.ms, which is 200") && text.contains("it is not known"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_not_written() {
+    let (refusing, silent, _silent) = dead_servers().await;
+    for (address, reason) in [(refusing, "refused"), (silent, "its leader")] {
+        let broker = Broker::builder().nodes(2).topic("other", 1).start().await.unwrap();
+        let settings = TopicSettings { replication_factor: 1, ..TopicSettings::default() };
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        let servers = broker.bootstrap_servers();
+        broker.with_cluster(|cluster| {
+            cluster.create_topic("t", 1, settings).unwrap();
+            cluster.set_port(1, port);
+        });
+        let builder = Producer::builder().bootstrap_servers(servers.rsplit(',').next());
+        let builder = builder.set("reconnect.backoff.ms", "5").request_timeout(ms(60)).delivery_timeout(ms(200));
+        let producer = builder.build().await.unwrap();
+        let error = producer.deliver(Record::to("t").value("v")).await.unwrap_err();
+        assert_eq!((error.kind(), error.written()), (ErrorKind::DeliveryTimeout, Written::No), "{error}");
+        assert_eq!((error.stage(), error.attempts()), (Some(Stage::Queued), 0));
+        let text = error.to_string();
+        assert!(text.contains(reason) && text.contains("never sent") && text.contains("not written"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_too_few_replicas_refused_is_not_written() {
+    let settings = TopicSettings { min_insync_replicas: 2, ..TopicSettings::default() };
+    let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
+    let error = undelivered(&broker).await;
+    assert_eq!((error.written(), error.error_code()), (Written::No, Some(ErrorCode::NOT_ENOUGH_REPLICAS)), "{error}");
+    assert!(error.attempts() >= 2 && error.to_string().contains("NOT_ENOUGH_REPLICAS"), "{error}");
+    assert!(values(&broker, "t", 0).is_empty());
+}
+
+#[tokio::test]
+async fn what_too_few_replicas_took_may_be_written() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let code = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    broker.add_fault(Fault::new("Produce", FaultKind::ErrorAfter(code)).times(usize::MAX));
+    let error = undelivered(&broker).await;
+    assert_eq!((error.written(), error.error_code()), (Written::Unknown, Some(code)), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_is_sent_no_more_often_than_retries_allows() {
+    let code = ErrorCode::NOT_ENOUGH_REPLICAS;
+    for (kind, expected) in [
+        (FaultKind::Error(code), (ErrorKind::Refused, Written::No, Some(code))),
+        (FaultKind::CloseAfter, (ErrorKind::Network, Written::Unknown, None)),
+    ] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let producer = producer(&broker).set("retries", "2").build().await.unwrap();
+        broker.add_fault(Fault::new("Produce", kind.clone()).times(3));
+        let error = producer.deliver(Record::to("t").value("v")).await.unwrap_err();
+        assert_eq!((error.kind(), error.written(), error.error_code()), expected, "{error}");
+        assert_eq!(error.attempts(), 3);
+        // What follows is not held up by it.
+        producer.deliver(Record::to("t").value("next")).await.unwrap();
+        let written = if kind == FaultKind::CloseAfter { &["v", "next"][..] } else { &["next"] };
+        assert_eq!(values(&broker, "t", 0), written);
+    }
+}
+
+#[tokio::test]
+async fn what_arrives_after_it_was_given_up_changes_nothing_for_who_follows() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let builder = producer(&broker).linger(Duration::ZERO).request_timeout(LONG).delivery_timeout(LONG);
+    let producer = builder.build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("first")).await.unwrap();
+    drop((topic, producer));
+    let builder = cluster::producer(&broker).linger(Duration::ZERO).request_timeout(ms(300)).delivery_timeout(ms(300));
+    let producer = builder.build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("second")).await.unwrap();
+    // The answer comes when nobody waits for it any more, or when the request has timed out, whichever is first.
+    broker.add_fault(Fault::new("Produce", FaultKind::Delay(ms(310))));
+    let error = topic.deliver(topic.record().value("third")).await.unwrap_err();
+    assert_eq!((error.kind(), error.written()), (ErrorKind::DeliveryTimeout, Written::Unknown));
+    topic.deliver(topic.record().value("fourth")).await.unwrap();
+    assert_eq!(values(&broker, "t", 0), ["first", "second", "third", "fourth"]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_for_good_fails_alone() {
+    for code in [
+        ErrorCode::INVALID_RECORD,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+        ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
+        ErrorCode::INVALID_REQUIRED_ACKS,
+        ErrorCode(9999),
+    ] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let producer = producer(&broker).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        topic.deliver(topic.record().value("before")).await.unwrap();
+        broker.add_fault(Fault::new("Produce", FaultKind::Error(code)));
+        let error = topic.deliver(topic.record().value("refused")).await.unwrap_err();
+        assert_eq!((error.kind(), error.error_code()), (ErrorKind::Refused, Some(code)), "{error}");
+        let certainty = if code == ErrorCode(9999) { Written::Unknown } else { Written::No };
+        assert_eq!((error.written(), error.is_retriable(), error.attempts()), (certainty, false, 1), "{error}");
+        assert!(error.node().unwrap().contains("node 1 (127.0.0.1:"), "{error}");
+        topic.deliver(topic.record().value("after")).await.unwrap();
+        // Its sequence is missing, so what follows goes out under the next epoch.
+        assert_eq!(check_log(&broker, &["before".to_owned(), "after".to_owned()], &code.to_string()), 1);
+    }
+}
+
+#[tokio::test]
+async fn of_a_batch_that_is_refused_the_culprits_are_told_from_the_others() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).linger(Duration::from_secs(50)).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    broker.add_fault(Fault::new("Produce", FaultKind::Blame(vec![1, 3, 100])));
+    let deliveries = send(&topic, &["a", "b", "c", "d", "e"].map(str::to_owned)).await;
+    let summary = producer.flush().await.unwrap();
+    assert_eq!((summary.written, summary.not_written, summary.unknown), (0, 5, 0));
+    for (delivery, index) in deliveries.into_iter().zip(0..) {
+        let error = delivery.await.unwrap_err();
+        assert_eq!((error.kind(), error.written()), (ErrorKind::Refused, Written::No));
+        assert_eq!(error.error_code(), Some(ErrorCode::INVALID_RECORD));
+        let expected = if index == 1 || index == 3 { "blamed by script" } else { "another record of its batch" };
+        assert!(error.to_string().contains(expected), "{index}: {error}");
+    }
+}
+
+/// Values that compress badly, and differ in length.
+fn noise(count: usize, longest: usize) -> Vec<String> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..count)
+        .map(|number| {
+            let length = random.usize(0..longest);
+            format!("{number} {}", (0..length).map(|_| random.alphanumeric()).collect::<String>())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_goes_in_pieces() {
+    for compression in [CompressionType::None, CompressionType::Gzip, CompressionType::Lz4] {
+        for max_message_bytes in [1500, 8000] {
+            let settings = TopicSettings { max_message_bytes, ..TopicSettings::default() };
+            let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
+            let producer = producer(&broker).compression(compression).batch_size(30_000).build().await.unwrap();
+            let topic = producer.topic("t").await.unwrap();
+            let expected = noise(2000, 500);
+            let deliveries = send(&topic, &expected).await;
+            let mut flush = Box::pin(producer.flush());
+            let summary = timeout(LONG, &mut flush).await.unwrap().unwrap();
+            assert_eq!((summary.written, summary.failed()), (2000, 0), "{compression} {max_message_bytes}");
+            assert_eq!(check_log(&broker, &expected, &compression.to_string()), 0);
+            for (delivery, offset) in deliveries.into_iter().zip(0..) {
+                assert_eq!(delivery.await.unwrap().offset(), Some(offset));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_for_its_topic_fails_alone() {
+    // Where it stands among the others decides how its batch comes apart.
+    for (count, place) in [(1, 0), (2, 0), (2, 1), (3, 1), (100, 0), (100, 50), (100, 99)] {
+        let settings = TopicSettings { max_message_bytes: 2000, ..TopicSettings::default() };
+        let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
+        let producer = producer(&broker).linger(Duration::from_secs(50)).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        let mut sent: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        sent[place] = "x".repeat(5000);
+        let mut deliveries = send(&topic, &sent).await;
+        producer.flush().await.unwrap();
+        let error = deliveries.remove(place).await.unwrap_err();
+        assert_eq!((error.kind(), error.written()), (ErrorKind::RecordTooLarge, Written::No), "{place}: {error}");
+        assert_eq!(error.error_code(), Some(ErrorCode::MESSAGE_TOO_LARGE), "{error}");
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+        sent.remove(place);
+        check_log(&broker, &sent, &format!("{place} of {count}"));
+    }
+}
+
+#[tokio::test]
+async fn a_partition_whose_sequence_is_lost_goes_on_under_the_next_epoch() {
+    for code in [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let producer = producer(&broker).batch_size(200).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        topic.deliver(topic.record().value("first")).await.unwrap();
+        broker.add_fault(Fault::new("Produce", FaultKind::Error(code)));
+        let mut expected = vec!["first".to_owned()];
+        expected.extend((0..300).map(|number| number.to_string()));
+        for delivery in send(&topic, &expected[1..]).await {
+            timeout(LONG, delivery).await.unwrap().unwrap();
+        }
+        assert_eq!(check_log(&broker, &expected, &code.to_string()), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_has_seen_a_newer_epoch_gets_another_id() {
+    let broker = Broker::builder().topic("t", 2).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let send = async |partition, value| topic.deliver(topic.record().partition(partition).value(value)).await;
+    send(0, "a").await.unwrap();
+    send(1, "b").await.unwrap();
+    broker.add_fault(Fault::new("Produce", FaultKind::Error(ErrorCode::INVALID_PRODUCER_EPOCH)));
+    timeout(LONG, send(0, "c")).await.unwrap().unwrap();
+    send(1, "d").await.unwrap();
+    let ids =
+        |partition| batches(&broker, "t", partition).into_iter().map(|batch| batch.producer_id).collect::<Vec<_>>();
+    let (first, other) = (ids(0), ids(1));
+    assert!(first[0] != first[1] && other == [first[0]; 2], "{first:?} {other:?}");
+    assert_eq!(values(&broker, "t", 0), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_sequence_that_is_lost_behind_a_lost_answer_leaves_it_unknown() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("a")).await.unwrap();
+    broker.add_fault(Fault::new("Produce", FaultKind::CloseAfter));
+    broker.add_fault(Fault::new("Produce", FaultKind::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
+    // It is in the log; under another epoch it would be there twice.
+    let error = timeout(LONG, topic.deliver(topic.record().value("b"))).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.written()), (ErrorKind::Refused, Written::Unknown), "{error}");
+    topic.deliver(topic.record().value("c")).await.unwrap();
+    assert_eq!(check_log(&broker, &["a", "b", "c"].map(str::to_owned), ""), 1);
+}
+
+#[tokio::test]
+async fn a_producer_id_that_is_not_to_be_had_at_once_is_asked_for_again() {
+    for kind in [
+        FaultKind::Error(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+        FaultKind::Error(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        FaultKind::Error(ErrorCode::NOT_COORDINATOR),
+        FaultKind::Error(ErrorCode::CONCURRENT_TRANSACTIONS),
+        FaultKind::Close,
+        FaultKind::CloseAfter,
+        FaultKind::Cut(3),
+    ] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        broker.add_fault(Fault::new("InitProducerId", kind.clone()).times(3));
+        let producer = producer(&broker).build().await.unwrap();
+        let delivery = producer.deliver(Record::to("t").value("v"));
+        assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(0), "{kind:?}");
+        assert!(batches(&broker, "t", 0)[0].producer_id >= 0);
+    }
+}
+
+#[tokio::test]
+async fn a_producer_id_that_is_refused_fails_what_needs_it() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    broker.add_fault(Fault::new("InitProducerId", FaultKind::Error(code)));
+    let producer = producer(&broker).build().await.unwrap();
+    let error = timeout(LONG, producer.deliver(Record::to("t").value("v"))).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.written()), (ErrorKind::Refused, Written::No), "{error}");
+    assert_eq!(error.error_code(), Some(code), "{error}");
+    assert!(error.to_string().contains("no producer id"), "{error}");
+    // Somebody may have granted it meanwhile.
+    timeout(LONG, producer.deliver(Record::to("t").value("v"))).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
+    let broker = Broker::builder().auto_create_topics(false, 1).start().await.unwrap();
+    let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
+    let error = producer.send(Record::to("missing").value("v")).await.unwrap_err();
+    assert_eq!((error.kind(), error.written(), error.is_retriable()), (ErrorKind::Metadata, Written::No, true));
+    let text = error.to_string();
+    assert!(text.contains("topic missing") && text.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{text}");
+    broker.create_topic("missing", 1).unwrap();
+    producer.deliver(Record::to("missing").value("v")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_that_appears_while_it_is_waited_for_is_sent_to() {
+    let broker = Broker::builder().auto_create_topics(false, 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let mut delivery = Box::pin(producer.deliver(Record::to("late").value("v")));
+    assert!(timeout(ms(30), &mut delivery).await.is_err());
+    broker.create_topic("late", 1).unwrap();
+    assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(0));
+}
+
+#[tokio::test]
+async fn a_topic_whose_name_cannot_be_is_refused_at_once() {
+    let broker = Broker::start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let error = timeout(LONG, producer.send(Record::to("not\na topic").value("v"))).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.error_code()), (ErrorKind::Metadata, Some(ErrorCode::INVALID_TOPIC_EXCEPTION)));
+    assert!(error.to_string().contains("topic not\\na topic"), "{error}");
+    producer.deliver(Record::to("t").value("v")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_is_created_by_being_sent_to() {
+    let broker = Broker::builder().nodes(2).auto_create_topics(true, 3).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let metadata = producer.deliver(Record::to("new").partition(2).value("v")).await.unwrap();
+    assert_eq!((metadata.topic(), metadata.partition(), metadata.offset()), ("new", 2, Some(0)));
+}
+
+#[tokio::test]
+async fn records_for_a_topic_that_is_made_anew_do_not_end_in_the_new_one_unasked() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("in the old one")).await.unwrap();
+    broker.with_cluster(|cluster| cluster.delete_topic("t")).unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let error = timeout(LONG, topic.deliver(topic.record().value("between"))).await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.written()), (ErrorKind::TopicRecreated, Written::No), "{error}");
+    for (value, offset) in [("new", 0), ("newer", 1)] {
+        let metadata = timeout(LONG, topic.deliver(topic.record().value(value))).await.unwrap().unwrap();
+        assert_eq!(metadata.offset(), Some(offset));
+    }
+    assert_eq!(values(&broker, "t", 0), ["new", "newer"]);
+}
+
+#[tokio::test]
+async fn new_partitions_are_found_and_the_old_ones_kept() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).set("metadata.max.age.ms", "20").build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("a")).await.unwrap();
+    broker.with_cluster(|cluster| cluster.add_partitions("t", 3)).unwrap();
+    let found = async {
+        loop {
+            match topic.send(topic.record().partition(2).value("b")).await {
+                Ok(delivery) => return delivery.await.unwrap(),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Partitioning),
+            }
+            // The driver has a thread of its own; the broker has this one.
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(timeout(LONG, found).await.unwrap().partition(), 2);
+    topic.deliver(topic.record().partition(0).value("c")).await.unwrap();
+    assert_eq!(check_log(&broker, &["a", "c"].map(str::to_owned), ""), 0);
+}
+
+#[tokio::test]
+async fn without_acknowledgements_a_broker_that_refuses_costs_no_more_than_a_connection() {
+    let broker = Broker::builder().nodes(2).topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).acks(kurier::Acks::None).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.deliver(topic.record().value("lost")).await.unwrap();
+    let leader = broker.with_cluster(|cluster| cluster.leader("t", 0)).unwrap();
+    broker.with_cluster(|cluster| cluster.move_leader("t", 0, 3 - leader)).unwrap();
+    let arrived = async {
+        while values(&broker, "t", 0).last().is_none_or(|value| value != "arrived") {
+            topic.deliver(topic.record().value("arrived")).await.unwrap();
+        }
+    };
+    timeout(LONG, arrived).await.unwrap();
+}

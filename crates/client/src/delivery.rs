@@ -19,13 +19,25 @@ pub(crate) type Callback = Box<dyn FnOnce(Result<RecordMetadata, Error>) + Send>
 
 /// Runs callbacks, in the order in which they are handed over, somewhere else.
 pub(crate) trait Runner: Send + Sync {
-    fn run(&self, calls: Vec<Call>);
+    fn run(&self, calls: Calls);
 }
 
-/// A callback with what it is called with.
-pub(crate) struct Call {
-    pub(crate) callback: Callback,
-    pub(crate) result: Result<RecordMetadata, Error>,
+/// Callbacks of one batch whose records have their outcomes.
+pub(crate) struct Calls {
+    cell: Arc<Cell>,
+    due: Vec<Waiting>,
+    range: Range<u32>,
+    outcome: Outcome,
+}
+
+impl Calls {
+    /// Calls each with its record's outcome, by way of `call`.
+    pub(crate) fn call_each(self, mut call: impl FnMut(Callback, Result<RecordMetadata, Error>)) {
+        let Self { cell, due, range, outcome } = self;
+        for Waiting { index, timestamp, callback } in due {
+            call(callback, cell.result(&range, &outcome, index, timestamp));
+        }
+    }
 }
 
 /// What became of a range of a batch's records.
@@ -97,42 +109,46 @@ impl Cell {
     }
 
     /// Resolves records that have no outcome yet.
-    pub(crate) fn resolve(&self, range: Range<u32>, outcome: Outcome) {
+    pub(crate) fn resolve(self: &Arc<Self>, range: Range<u32>, outcome: Outcome) {
         let mut state = self.state();
         debug_assert!(range.clone().all(|index| state.outcome(index).is_none()), "a record is resolved twice");
         let at = state.resolved.partition_point(|(before, _)| before.end <= range.start);
-        state.resolved.insert(at, (range.clone(), outcome));
+        state.resolved.insert(at, (range.clone(), outcome.clone()));
         let indexes = usize_range(&range, state.wakers.len());
         let wakers: Vec<Waker> = state.wakers.get_mut(indexes).into_iter().flatten().filter_map(Option::take).collect();
-        let (due, waiting) =
-            std::mem::take(&mut state.callbacks).into_iter().partition(|one| range.contains(&one.index));
-        state.callbacks = waiting;
-        let due: Vec<Waiting> = due;
-        let calls = due.into_iter().filter_map(|Waiting { index, timestamp, callback }| {
-            let (range, outcome) = state.outcome(index)?;
-            Some(Call { callback, result: self.result(range, outcome, index, timestamp) })
-        });
-        let calls: Vec<Call> = calls.collect();
+        // They stand in the order of their records.
+        let first = state.callbacks.partition_point(|one| one.index < range.start);
+        let end = state.callbacks.partition_point(|one| one.index < range.end);
+        let due: Vec<Waiting> = match first == 0 && end == state.callbacks.len() {
+            true => std::mem::take(&mut state.callbacks),
+            false => state.callbacks.drain(first..end).collect(),
+        };
         drop(state);
         for waker in wakers {
             waker.wake();
         }
-        if !calls.is_empty() {
-            self.runner.run(calls);
+        if !due.is_empty() {
+            self.runner.run(Calls { cell: Arc::clone(self), due, range, outcome });
         }
     }
 
     /// Registers a callback for a record; it is called after those of the records before it, if they have any.
-    pub(crate) fn add_callback(&self, index: u32, timestamp: i64, callback: Callback) {
+    pub(crate) fn add_callback(self: &Arc<Self>, index: u32, timestamp: i64, callback: Callback) {
         let mut state = self.state();
+        let waiting = Waiting { index, timestamp, callback };
         if let Some((range, outcome)) = state.outcome(index) {
-            let result = self.result(range, outcome, index, timestamp);
+            let (range, outcome) = (range.clone(), outcome.clone());
             drop(state);
-            self.runner.run(vec![Call { callback, result }]);
+            self.runner.run(Calls { cell: Arc::clone(self), due: vec![waiting], range, outcome });
             return;
         }
-        let at = state.callbacks.partition_point(|one| one.index <= index);
-        state.callbacks.insert(at, Waiting { index, timestamp, callback });
+        // Mostly it is the newest.
+        if state.callbacks.last().is_none_or(|last| last.index <= index) {
+            state.callbacks.push(waiting);
+        } else {
+            let at = state.callbacks.partition_point(|one| one.index <= index);
+            state.callbacks.insert(at, waiting);
+        }
     }
 
     fn poll(&self, index: u32, timestamp: i64, cx: &Context<'_>) -> Poll<Result<RecordMetadata, Error>> {
@@ -249,11 +265,11 @@ mod tests {
 
     /// Runs nothing, and remembers what it should have run.
     #[derive(Default)]
-    struct Later(Mutex<Vec<Call>>);
+    struct Later(Mutex<Vec<Calls>>);
 
     impl Runner for Later {
-        fn run(&self, calls: Vec<Call>) {
-            self.0.lock().unwrap().extend(calls);
+        fn run(&self, calls: Calls) {
+            self.0.lock().unwrap().push(calls);
         }
     }
 
@@ -312,8 +328,8 @@ mod tests {
         cell.resolve(0..4, written(10));
         cell.add_callback(3, 0, callback(3));
         assert!(seen.lock().unwrap().is_empty(), "they are run by another");
-        for Call { callback, result } in std::mem::take(&mut *later.0.lock().unwrap()) {
-            callback(result);
+        for calls in std::mem::take(&mut *later.0.lock().unwrap()) {
+            calls.call_each(|callback, result| callback(result));
         }
         assert_eq!(*seen.lock().unwrap(), [(0, Some(10)), (2, Some(12)), (3, Some(13))]);
     }

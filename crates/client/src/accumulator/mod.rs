@@ -87,6 +87,8 @@ pub(crate) struct Accumulator {
 pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     places: ArcSwap<Places>,
+    /// Counts the changes of `places`; cheaper to look at twice than they are.
+    generation: AtomicU64,
     /// One for every few threads, since it is written with every record.
     sticky: [Stripe; STRIPES],
     /// How much compression leaves, in millionths.
@@ -211,11 +213,13 @@ impl Accumulator {
         let places = Arc::new(Places { partitions: partitions.into(), available });
         if let Some(topic) = self.topics.load().get(&layout.topic) {
             topic.places.store(places);
+            topic.generation.fetch_add(1, Ordering::Release);
             return;
         }
         let topic = Arc::new(Topic {
             name: Arc::clone(&layout.topic),
             places: ArcSwap::new(places),
+            generation: AtomicU64::new(0),
             sticky: Default::default(),
             ratio: AtomicU32::new(MILLION),
         });
@@ -246,6 +250,7 @@ impl Accumulator {
     ) -> Result<Delivery, (AppendError, Option<Callback>)> {
         let stripe = stripe();
         loop {
+            let generation = topic.generation.load(Ordering::Acquire);
             let places = topic.places.load();
             let place = match self.place(topic, &places, placed.choice, stripe) {
                 Ok(place) => place,
@@ -256,7 +261,7 @@ impl Accumulator {
             };
             let mut queue = lock(&partition.queue);
             // Both may have changed since the choice was made.
-            let is_current = Arc::ptr_eq(&places, &topic.places.load());
+            let is_current = topic.generation.load(Ordering::Acquire) == generation;
             let still_sticks = placed.choice != Choice::Anywhere || sticky(topic, stripe).current() == Some(place);
             if !is_current || !still_sticks {
                 continue;

@@ -21,7 +21,7 @@ use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
 
 use super::*;
 use crate::accumulator::{Accumulator, AppendError, Clock, Placed};
-use crate::delivery::{Call, Delivery, Runner};
+use crate::delivery::{Calls, Delivery, Runner};
 use crate::driver::Codecs;
 use crate::error::Written;
 use crate::record::RecordMetadata;
@@ -46,7 +46,7 @@ impl Clock for Ticks {
 struct NoCallbacks;
 
 impl Runner for NoCallbacks {
-    fn run(&self, _: Vec<Call>) {}
+    fn run(&self, _: Calls) {}
 }
 
 /// A batch in a request.

@@ -8,7 +8,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::delivery::{Call, Runner};
+use crate::delivery::{Calls, Runner};
 
 /// The line of callbacks. Its thread begins with the first of them, and ends after the last when the producer is gone.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ struct State {
 
 /// What comes next in the line.
 enum Next {
-    Call(Call),
+    Call(Calls),
     /// Somebody who waits for those before it.
     Tell(oneshot::Sender<()>),
 }
@@ -45,11 +45,11 @@ impl Line {
             if let Some(next) = state.calls.pop_front() {
                 drop(state);
                 match next {
-                    Next::Call(Call { callback, result }) => {
+                    Next::Call(calls) => calls.call_each(|callback, result| {
                         if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
                             tracing::error!("a callback panicked; its record's outcome stands");
                         }
-                    }
+                    }),
                     Next::Tell(told) => drop(told.send(())),
                 }
                 state = self.state();
@@ -82,9 +82,9 @@ impl Callbacks {
 }
 
 impl Runner for Callbacks {
-    fn run(&self, calls: Vec<Call>) {
+    fn run(&self, calls: Calls) {
         let mut state = self.0.state();
-        state.calls.extend(calls.into_iter().map(Next::Call));
+        state.calls.push_back(Next::Call(calls));
         if !state.is_running {
             let line = Arc::clone(&self.0);
             let spawned = thread::Builder::new().name("kurier-callbacks".to_owned()).spawn(move || line.work());

@@ -555,14 +555,14 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// the purpose, unless one is already on its way. Bootstrap servers are gone back to when no node is left.
     pub(crate) fn anyone(&mut self, max_in_flight: usize, now: Instant, out: &mut Actions) -> Option<Peer> {
         /// So long a connection may take before another is tried beside it.
-        const SLOW: Duration = Duration::from_secs(1);
+        const SLOW: Duration = Duration::from_millis(500);
         let ready = self.links.iter().filter(|(peer, _)| self.has_room(**peer, max_in_flight));
         if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
             return Some(*peer);
         }
         let is_under_way = |link: &Link<Q>| match link.state {
             State::Connecting { since, .. } => now < since + SLOW,
-            State::Negotiating { .. } => true,
+            State::Negotiating { .. } => now < link.used_at + SLOW,
             // It has room again in a moment, unless it is silent, or wants to be left alone.
             State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW,
             State::Idle | State::Backoff { .. } => false,

@@ -217,6 +217,15 @@ impl Permit {
         Self { memory: Arc::clone(&self.memory), load: Arc::clone(&self.load), bytes }
     }
 
+    /// Gives the memory to a partition other than the one that it was taken for.
+    pub(crate) fn pass_to(&mut self, load: &Arc<Load>) {
+        if !Arc::ptr_eq(&self.load, load) {
+            load.0.fetch_add(self.bytes, Ordering::Relaxed);
+            self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.load = Arc::clone(load);
+        }
+    }
+
     /// Adds what another permit of the same partition holds.
     pub(crate) fn join(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);

@@ -420,6 +420,10 @@ impl Accumulator {
 
     /// Memory for a batch to grow: what was waited for, and whatever that lacks.
     fn take_memory(&self, partition: &Partition, bytes: usize, permit: &mut Option<Permit>) -> Option<Permit> {
+        if let Some(permit) = permit {
+            // While it was waited for, records without a key may have gone on to another partition.
+            permit.pass_to(&partition.load);
+        }
         match permit.take() {
             None => self.memory.try_acquire(&partition.load, bytes),
             Some(held) if held.bytes() >= bytes => Some(held),
@@ -639,5 +643,74 @@ impl fmt::Debug for Partition {
 impl fmt::Debug for Accumulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accumulator").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Calls;
+
+    struct Still(Instant);
+
+    impl Clock for Still {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        fn wall_ms(&self) -> i64 {
+            0
+        }
+    }
+
+    struct Nobody;
+
+    impl Runner for Nobody {
+        fn run(&self, _: Calls) {}
+    }
+
+    fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
+        let mut config = Config::default();
+        change(&mut config);
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let clock = Arc::new(Still(Instant::now()));
+        Accumulator::new(Arc::new(config), clock, Arc::new(Nobody), 1, Box::new(|| {}))
+    }
+
+    /// The topic, with partitions of these numbers.
+    fn publish(accumulator: &Accumulator, ids: std::ops::Range<u32>) -> Arc<Topic> {
+        let partitions = ids.map(|id| (PartitionId(id), true)).collect();
+        accumulator.publish(&Layout { topic: "t".into(), partitions });
+        accumulator.topic("t").unwrap()
+    }
+
+    fn append(
+        accumulator: &Accumulator,
+        topic: &Topic,
+        choice: Choice,
+        value: &[u8],
+        permit: Option<Permit>,
+    ) -> Result<Delivery, AppendError> {
+        let record = NewRecord { value: Some(value), ..Default::default() };
+        accumulator.append(topic, &Placed { record, choice }, permit, None).map_err(|(error, _)| error)
+    }
+
+    fn loads(topic: &Topic) -> Vec<usize> {
+        topic.places.load().partitions.iter().map(|partition| partition.load.bytes()).collect()
+    }
+
+    #[test]
+    fn memory_that_was_waited_for_counts_for_the_partition_that_gets_the_record() {
+        for (waited_for, value_bytes) in [(1024, 10), (4096, 10), (1024, 2_000)] {
+            let accumulator = accumulator(|_| {});
+            let topic = publish(&accumulator, 0..2);
+            let other = Arc::clone(&topic.places.load().partitions[0].load);
+            let permit = accumulator.memory.try_acquire(&other, waited_for);
+            append(&accumulator, &topic, Choice::Partition(1), &vec![0; value_bytes], permit).unwrap().forget();
+            let used = accumulator.memory.used();
+            assert_eq!(loads(&topic), [0, used]);
+            drop(accumulator.take(PartitionId(1), usize::MAX, true));
+            assert_eq!((loads(&topic), accumulator.memory.used()), (vec![0, 0], 0));
+        }
     }
 }

@@ -257,6 +257,13 @@ impl Accumulator {
                 Err(error) => return Err((AppendError::Refused(error), callback)),
             };
             let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
+                // A topic that was made anew may have fewer partitions.
+                if placed.choice == Choice::Anywhere
+                    && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
+                {
+                    sticky(topic, stripe).switch(place, next);
+                    continue;
+                }
                 return Err((AppendError::Refused(no_partition(topic, place, &places)), callback));
             };
             let mut queue = lock(&partition.queue);
@@ -712,5 +719,17 @@ mod tests {
             drop(accumulator.take(PartitionId(1), usize::MAX, true));
             assert_eq!((loads(&topic), accumulator.memory.used()), (vec![0, 0], 0));
         }
+    }
+
+    #[test]
+    fn records_without_a_key_find_a_partition_after_a_topic_was_made_anew_with_fewer() {
+        let accumulator = accumulator(|_| {});
+        let topic = publish(&accumulator, 0..8);
+        sticky(&topic, stripe()).switch(sticky(&topic, stripe()).current_or(|| Some(7)).unwrap(), 7);
+        append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
+        publish(&accumulator, 0..2);
+        append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
+        let error = append(&accumulator, &topic, Choice::Partition(7), b"v", None).unwrap_err();
+        assert!(matches!(error, AppendError::Refused(error) if error.kind() == ErrorKind::Partitioning));
     }
 }

@@ -343,7 +343,8 @@ impl Accumulator {
     ) -> Result<Appended, AppendError> {
         let cap = partition.cap.load(Ordering::Relaxed);
         // What the record can take at most: its lengths and deltas are varints, of few bytes.
-        let takes_more = |batch: &OpenBatch| !batch.is_closed && batch.builder.body_bytes() + bytes_of(record) <= cap;
+        let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
+        let takes_more = |batch: &OpenBatch| !batch.is_closed && grown(batch) <= cap;
         if !queue.batches.back().is_some_and(takes_more) {
             return self.append_to_new(queue, partition, topic, record, permit);
         }
@@ -731,5 +732,19 @@ mod tests {
         append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
         let error = append(&accumulator, &topic, Choice::Partition(7), b"v", None).unwrap_err();
         assert!(matches!(error, AppendError::Refused(error) if error.kind() == ErrorKind::Partitioning));
+    }
+
+    #[test]
+    fn a_batch_is_never_larger_than_max_request_size() {
+        for value_bytes in 90..130 {
+            let accumulator = accumulator(|config| (config.max_request_size, config.batch_size) = (4_000, 4_000));
+            let topic = publish(&accumulator, 0..1);
+            for _ in 0..100 {
+                append(&accumulator, &topic, Choice::Partition(0), &vec![0; value_bytes], None).unwrap().forget();
+            }
+            while let (Some(taken), _) = accumulator.take(PartitionId(0), usize::MAX, true) {
+                assert!(taken.plain_bytes + BATCH_HEADER_BYTES <= 4_000);
+            }
+        }
     }
 }

@@ -834,3 +834,31 @@ fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
     rig.pass(ms(5_000));
     assert!(rig.metadata_asked > before);
 }
+
+#[test]
+fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
+    for sizes in [[10, 10, 3_000], [10, 3_000, 10], [3_000, 10, 10]] {
+        let mut rig = Rig::new(|_| {});
+        rig.open_gate(0);
+        let deliveries = sizes.map(|size| (size, rig.send(0, size)));
+        rig.pass(ms(6));
+        for _ in 0..20 {
+            rig.pass(ms(500));
+            let Some(request) = rig.requests.pop_front() else { break };
+            let code = match request.batches[0].bytes.len() {
+                ..2_000 => ErrorCode::NONE,
+                _ => ErrorCode::MESSAGE_TOO_LARGE,
+            };
+            rig.settle(&request, code, 0);
+        }
+        for (size, delivery) in deliveries {
+            let is_small = size == 10;
+            match fate(&delivery) {
+                Fate::At(_) => assert!(is_small),
+                other => {
+                    assert_eq!((is_small, other), (false, Fate::Failed(ErrorKind::RecordTooLarge, Written::No)));
+                }
+            }
+        }
+    }
+}

@@ -95,7 +95,7 @@ impl Memory {
             let is_fair = held == 0 || held + bytes <= free.saturating_sub(bytes).saturating_mul(2);
             (is_there && is_fair).then(|| used + bytes)
         };
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).ok()?;
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
         load.0.fetch_add(bytes, Ordering::Relaxed);
         Some(Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes })
     }
@@ -123,7 +123,9 @@ impl Memory {
         if queue.len() == 1 {
             queues.turns.push_back(partition);
         }
-        self.is_contended.store(true, Ordering::Release);
+        // Who waits says so and then looks for room; who makes room says so and then looks for who waits. In one order
+        // of all four (SeqCst), one of them sees the other.
+        self.is_contended.store(true, Ordering::SeqCst);
         drop(queues);
         // Some may have become free before this one stood in line.
         self.serve();
@@ -238,8 +240,8 @@ impl Drop for Permit {
             return;
         }
         self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.memory.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        if self.memory.is_contended.load(Ordering::Acquire) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        if self.memory.is_contended.load(Ordering::SeqCst) {
             self.memory.serve();
         }
     }

@@ -201,7 +201,6 @@ impl Memory {
     }
 
     /// Whether anybody waits.
-    #[cfg(test)]
     pub(crate) fn is_contended(&self) -> bool {
         self.is_contended.load(Ordering::Acquire)
     }

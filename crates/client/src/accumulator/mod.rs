@@ -376,6 +376,8 @@ impl Accumulator {
         };
         let mut appended = self.fill(&mut batch, partition, topic, record, permit)?;
         lock(&self.incomplete).insert(batch.id);
+        // Who waits for memory waits for that of this batch as well, and has said so before there was one.
+        batch.is_full |= self.memory.is_contended();
         appended.signal = match queue.batches.back_mut() {
             None => Some(Signal::Opened { partition: partition.id, since: created, is_full: batch.is_full }),
             // The one before is as large as it gets.

@@ -862,3 +862,34 @@ fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
         }
     }
 }
+
+#[test]
+fn nothing_lingers_while_somebody_waits_for_memory() {
+    let mut rig = Rig::new(|config| (config.linger, config.buffer_memory) = (ms(10_000), 2_048));
+    let topic = rig.accumulator.topic("t").unwrap();
+    let value = [7; 900];
+    let record = NewRecord { value: Some(&value), ..Default::default() };
+    let placed = Placed { record, choice: Choice::Partition(0) };
+    let mut deliveries = Vec::new();
+    let missing = loop {
+        match rig.accumulator.append(&topic, &placed, None, None) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err((AppendError::NoRoom(missing), _)) => break missing,
+            Err((AppendError::Refused(error), _)) => panic!("{error}"),
+        }
+    };
+    let deadline = rig.now() + ms(60_000);
+    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.accumulator, deadline)).collect();
+    while let Some(mut first) = waiting.pop_front() {
+        rig.turn();
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NONE, 0);
+        rig.pass(ms(1));
+        let Poll::Ready(permit) = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("there is room")
+        };
+        let appended = rig.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
+        deliveries.push(appended.map_err(|(error, _)| error).unwrap());
+    }
+    assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
+}

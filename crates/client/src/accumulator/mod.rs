@@ -418,6 +418,10 @@ impl Accumulator {
             },
         };
         slot.fill(|capacity| Piece::new(capacity, pieces.as_mut()));
+        if pieces.is_some() {
+            // What is left is free again when the lock is not held, for it may wake somebody.
+            *permit = pieces;
+        }
         let mut signal = None;
         if !batch.is_full && self.is_ready(batch, topic) {
             batch.is_full = true;
@@ -658,6 +662,8 @@ impl fmt::Debug for Accumulator {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+
     use super::*;
     use crate::delivery::Calls;
 
@@ -748,5 +754,29 @@ mod tests {
                 assert!(taken.plain_bytes + BATCH_HEADER_BYTES <= 4_000);
             }
         }
+    }
+
+    #[test]
+    fn nobody_is_woken_under_a_lock() {
+        struct Looks(Arc<Topic>, std::sync::atomic::AtomicBool);
+        impl std::task::Wake for Looks {
+            fn wake(self: Arc<Self>) {
+                let is_free = self.0.places.load().partitions[0].queue.try_lock().is_ok();
+                self.1.store(is_free, Ordering::Relaxed);
+            }
+        }
+        let accumulator = accumulator(|config| config.buffer_memory = 4_096);
+        let topic = publish(&accumulator, 0..1);
+        let partition = Arc::clone(&topic.places.load().partitions[0]);
+        let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
+        let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
+        let mut waiting = Box::pin(NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far));
+        let looks = Arc::new(Looks(Arc::clone(&topic), false.into()));
+        let waker = std::task::Waker::from(Arc::clone(&looks));
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        append(&accumulator, &topic, Choice::Partition(0), b"v", permit).unwrap().forget();
+        assert!(looks.1.load(Ordering::Relaxed));
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -470,6 +470,7 @@ impl Config {
             return Err(refused("max.in.flight.requests.per.connection must be at least 1".to_owned()));
         }
         self.check_idempotence()?;
+        self.limit_times();
         self.check_delivery_timeout()?;
         self.compression()?;
         if self.max_request_size == 0 || self.buffer_memory == 0 {
@@ -482,6 +483,28 @@ impl Config {
             self.adjusted.insert("reconnect.backoff.max.ms", why);
         }
         Ok(self)
+    }
+
+    /// Makes times so short that they can be added to any moment.
+    fn limit_times(&mut self) {
+        /// A hundred years need not be told from forever.
+        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        for time in [
+            &mut self.linger,
+            &mut self.max_block,
+            &mut self.delivery_timeout,
+            &mut self.request_timeout,
+            &mut self.metadata_max_age,
+            &mut self.retry_backoff,
+            &mut self.retry_backoff_max,
+            &mut self.reconnect_backoff,
+            &mut self.reconnect_backoff_max,
+            &mut self.connection_setup_timeout,
+            &mut self.connection_setup_timeout_max,
+            &mut self.connections_max_idle,
+        ] {
+            *time = (*time).min(FOREVER);
+        }
     }
 
     fn check_idempotence(&mut self) -> Result<(), Error> {

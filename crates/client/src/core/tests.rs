@@ -893,3 +893,28 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
     }
     assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
 }
+
+#[test]
+fn times_without_end_are_only_long() {
+    let mut rig = Rig::new(|config| {
+        for time in [
+            &mut config.linger,
+            &mut config.delivery_timeout,
+            &mut config.request_timeout,
+            &mut config.metadata_max_age,
+            &mut config.retry_backoff,
+            &mut config.retry_backoff_max,
+            &mut config.connections_max_idle,
+            &mut config.connection_setup_timeout,
+            &mut config.connection_setup_timeout_max,
+        ] {
+            *time = Duration::MAX;
+        }
+    });
+    let delivery = rig.send_and_linger(0);
+    rig.handle(Input::Hurry);
+    rig.turn();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}

@@ -1,0 +1,108 @@
+//! How often memory is taken from the allocator for a record: in the long run not at all, on whatever thread.
+//!
+//! What is counted is the whole process: while nothing can be written, the senders' threads; else driver and broker, too.
+
+mod cluster;
+
+use std::alloc::System;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cluster::{cluster_that_stalls, heal, stall};
+use kurier::{ErrorKind, Producer, TopicProducer};
+use kurier_broker::Broker;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const RECORDS: u64 = 100_000;
+/// Two for every hundred records: their segments, of up to 64 KiB, and what stands around these.
+const SENDERS_LIMIT: u64 = RECORDS / 50;
+/// What a batch, of up to 1 MiB, may take on its way through driver, sockets, broker and log, and back.
+const EACH_BATCH_LIMIT: u64 = 250;
+const VALUE: [u8; 100] = [b'x'; 100];
+
+/// A way to send a record.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Send,
+    TrySend,
+    ByName,
+    SendWith,
+}
+
+async fn send_all(way: Way, producer: &Producer, topic: &TopicProducer, called: &Arc<AtomicU64>) {
+    for _ in 0..RECORDS {
+        let record = topic.record().partition(1).key(&VALUE[..8]).value(&VALUE[..]).header("h", "v");
+        match way {
+            Way::Send => topic.send(record).await.unwrap().forget(),
+            Way::TrySend => match topic.try_send(record) {
+                Ok(delivery) => delivery.forget(),
+                Err(refused) => {
+                    assert_eq!(refused.error.kind(), ErrorKind::BufferFull);
+                    topic.send(refused.record).await.unwrap().forget();
+                }
+            },
+            Way::ByName => producer.send(record).await.unwrap().forget(),
+            Way::SendWith => {
+                let called = Arc::clone(called);
+                let callback = move |_| {
+                    called.fetch_add(1, Ordering::Relaxed);
+                };
+                topic.send_with(record, callback).await.unwrap();
+            }
+        }
+    }
+}
+
+fn batch_count(broker: &Broker) -> u64 {
+    broker.with_cluster(|cluster| cluster.log("t", 1)).unwrap().len() as u64
+}
+
+/// One test, for the count is the process's.
+#[tokio::test]
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+async fn in_the_long_run_nothing_is_allocated_for_a_record() {
+    let broker = cluster_that_stalls().await;
+    let builder = Producer::builder().bootstrap_servers([broker.bootstrap_servers()]);
+    let producer = builder.buffer_memory(64 << 20).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let called = Arc::new(AtomicU64::new(0));
+    // What is made once: connections, threads, tables that grow.
+    for way in [Way::Send, Way::SendWith] {
+        send_all(way, &producer, &topic, &called).await;
+        producer.flush().await.unwrap();
+    }
+    for way in [Way::Send, Way::TrySend, Way::ByName, Way::SendWith] {
+        for is_stalled in [true, false] {
+            if is_stalled {
+                stall(&broker);
+            }
+            let batches_before = batch_count(&broker);
+            let region = Region::new(ALLOCATOR);
+            send_all(way, &producer, &topic, &called).await;
+            if !is_stalled {
+                producer.flush().await.unwrap();
+            }
+            let change = region.change();
+            if is_stalled {
+                heal(&broker);
+                producer.flush().await.unwrap();
+            }
+            let batches = batch_count(&broker) - batches_before;
+            let boxes = if let Way::SendWith = way { RECORDS } else { 0 };
+            let count = change.allocations + change.reallocations;
+            let about = if is_stalled { "senders alone" } else { "driver and broker as well" };
+            let each = count as f64 / RECORDS as f64;
+            println!("{way:?}, {about}: {count}, which is {each:.5} a record; {batches} batches");
+            let limit = if is_stalled { SENDERS_LIMIT } else { EACH_BATCH_LIMIT * batches };
+            assert!(
+                (boxes..boxes + limit).contains(&(count as u64)),
+                "{way:?}, {about}: {change:?}, {batches} batches"
+            );
+        }
+    }
+    producer.close(cluster::LONG).await.unwrap();
+    assert_eq!(called.load(Ordering::Relaxed), 3 * RECORDS);
+}

@@ -1,0 +1,214 @@
+//! What a producer is told: keys and values, what does not agree, and what becomes of it.
+
+use std::time::Duration;
+
+use kurier::{Acks, CompressionType, Config, Error, ErrorKind, HostPort, Producer, ProducerBuilder};
+
+/// A builder that would be refused only for what is added to it.
+fn builder() -> ProducerBuilder {
+    Producer::builder().bootstrap_servers(["127.0.0.1:9"])
+}
+
+/// What a builder is refused for, before it reaches for any server.
+async fn refusal(builder: ProducerBuilder) -> String {
+    let error = builder.build().await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::Configuration, false), "{error}");
+    error.to_string()
+}
+
+fn value_of(config: &Config, key: &str) -> Option<String> {
+    let line = config.explain().into_iter().find(|line| line.key == key);
+    line.unwrap_or_else(|| panic!("{key} is not explained")).value
+}
+
+#[test]
+fn an_unknown_key_is_told_the_nearest_one() {
+    for (key, nearest) in [
+        ("linger", "linger.ms"),
+        ("bootstrap.server", "bootstrap.servers"),
+        ("batch_size", "batch.size"),
+        ("compresion.type", "compression.type"),
+        ("max.in.flight.requests", "max.in.flight"),
+        ("enable.idempotance", "enable.idempotence"),
+        ("queue.buffering.max.m", "queue.buffering.max.ms"),
+        ("Acks", "acks"),
+    ] {
+        let error = Config::default().set(key, "1").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains(&format!("did you mean {nearest}?")), "{error}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_is_told_what_can() {
+    for (key, value, expected) in [
+        ("linger.ms", "5ms", "milliseconds"),
+        ("linger.ms", "-1", "milliseconds"),
+        ("batch.size", "16k", "a number from 0"),
+        ("acks", "2", "0, 1 or all"),
+        ("compression.type", "brotli", "gzip"),
+        ("enable.idempotence", "yes", "true or false"),
+        ("partitioner.class", "com.example.Mine", "given to the builder"),
+        ("bootstrap.servers", "kafka", "the port is missing"),
+        ("bootstrap.servers", "kafka:0", "1 to 65535"),
+        ("bootstrap.servers", "kafka:65536", "1 to 65535"),
+        ("bootstrap.servers", ":9092", "the host is missing"),
+        ("bootstrap.servers", "::1:9092", "in brackets"),
+    ] {
+        let error = Config::default().set(key, value).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(key) && text.contains(value) && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn servers_come_with_blanks_protocols_and_addresses_of_ipv6() {
+    for (text, expected) in [
+        ("a:1", &[("a", 1)][..]),
+        (" a:1 , b:2,\tc:3\n", &[("a", 1), ("b", 2), ("c", 3)]),
+        ("a:1,,b:2,", &[("a", 1), ("b", 2)]),
+        ("[::1]:9092, [fe80::1]:1", &[("::1", 9092), ("fe80::1", 1)]),
+        ("PLAINTEXT://a:1,PLAINTEXT://[::1]:2", &[("a", 1), ("::1", 2)]),
+    ] {
+        let mut config = Config::default();
+        config.set("bootstrap.servers", text).unwrap();
+        let servers =
+            expected.iter().map(|(host, port)| HostPort { host: (*host).to_owned(), port: *port }.to_string());
+        assert_eq!(value_of(&config, "bootstrap.servers"), Some(servers.collect::<Vec<_>>().join(",")), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_and_does_not_agree_is_refused() {
+    let second = Duration::from_secs(1);
+    for (builder, expected) in [
+        (Producer::builder(), "bootstrap.servers is missing"),
+        (builder().bootstrap_servers([""]), "bootstrap.servers is missing"),
+        (builder().acks(Acks::Leader).enable_idempotence(true), "enable.idempotence cannot be true: acks is 1"),
+        (builder().set("acks", "0").set("enable.idempotence", "true"), "enable.idempotence cannot be true: acks is 0"),
+        (builder().set("retries", "0").enable_idempotence(true), "enable.idempotence cannot be true: retries is 0"),
+        (builder().set("max.in.flight.requests.per.connection", "6"), "is 6, and enable.idempotence, which is true"),
+        (builder().set("max.in.flight", "0"), "must be at least 1"),
+        (
+            builder().delivery_timeout(second).request_timeout(second).linger(Duration::from_millis(1)),
+            "delivery.timeout.ms is 1000, but must be at least linger.ms + request.timeout.ms, which is 1001",
+        ),
+        (builder().delivery_timeout(second), "delivery.timeout.ms is 1000"),
+        (builder().max_request_size(0), "above 0"),
+        (builder().buffer_memory(0), "above 0"),
+        (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
+        // The first thing that was wrong is what is told.
+        (builder().set("linger", "1").set("batch", "1"), "did you mean linger.ms?"),
+        (builder().set("security.protocol", "SASL_SSL"), "security.protocol=SASL_SSL cannot be followed yet"),
+        (builder().set("ssl.truststore.location", "/t.jks"), "cannot be followed yet"),
+        (builder().set("transactional.id", "mine"), "cannot be followed yet"),
+    ] {
+        let text = refusal(builder).await;
+        assert!(text.contains(expected), "{expected:?} is not in {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_asked_for_gives_way() {
+    let broker = kurier_broker::Broker::builder().topic("t", 1).start().await.unwrap();
+    let builder = || Producer::builder().bootstrap_servers([broker.bootstrap_servers()]);
+    for builder in [
+        builder().acks(Acks::Leader),
+        builder().acks(Acks::None),
+        builder().set("retries", "0"),
+        builder().set("max.in.flight", "6").enable_idempotence(false),
+        builder().request_timeout(Duration::from_secs(300)),
+        builder().linger(Duration::from_millis(7)).set("request.timeout.ms", "200000"),
+        builder().set("security.protocol", "PLAINTEXT"),
+        builder().set("key.serializer", "org.apache.kafka.common.serialization.StringSerializer"),
+    ] {
+        let about = format!("{builder:?}");
+        let producer = builder.build().await.unwrap();
+        producer.deliver(kurier::Record::to("t").value("v")).await.unwrap_or_else(|error| panic!("{about}: {error}"));
+    }
+}
+
+#[test]
+fn librdkafkas_names_set_the_same() {
+    for (alias, name, value) in [
+        ("metadata.broker.list", "bootstrap.servers", "a:1"),
+        ("request.required.acks", "acks", "1"),
+        ("queue.buffering.max.ms", "linger.ms", "17"),
+        ("compression.codec", "compression.type", "lz4"),
+        ("message.send.max.retries", "retries", "17"),
+        ("message.max.bytes", "max.request.size", "17"),
+        ("max.in.flight", "max.in.flight.requests.per.connection", "3"),
+        ("message.timeout.ms", "delivery.timeout.ms", "17"),
+        ("socket.timeout.ms", "request.timeout.ms", "17"),
+        ("topic.metadata.refresh.interval.ms", "metadata.max.age.ms", "17"),
+        ("socket.send.buffer.bytes", "send.buffer.bytes", "17"),
+        ("socket.receive.buffer.bytes", "receive.buffer.bytes", "17"),
+        ("partitioner", "partitioner.class", "murmur2_random"),
+    ] {
+        let (mut by_alias, mut by_name) = (Config::default(), Config::default());
+        by_alias.set(alias, value).unwrap();
+        by_name.set(name, value).unwrap();
+        assert_eq!(by_alias, by_name, "{alias}");
+        assert_eq!(value_of(&by_alias, name).as_deref(), Some(value), "{alias}");
+    }
+}
+
+#[test]
+fn everything_is_explained() {
+    let mut config = Config::default();
+    config.set(" linger.ms ", " 20 ").unwrap();
+    config.set("key.serializer", "org.example.Mine").unwrap();
+    config.strict(false);
+    config.set("sasl.mechanism", "PLAIN").unwrap();
+    config.set("no.such.key", "1").unwrap();
+    let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
+    for line in [
+        "linger.ms=20 # set (default 5)",
+        "batch.size=16384 # default",
+        "acks=all # default",
+        "# key.serializer ignored: serializers are given to the builder",
+        "# sasl.mechanism ignored: it cannot be followed yet",
+        "# no.such.key ignored: it is not known",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+    }
+}
+
+#[test]
+fn a_file_of_properties_is_read_as_java_reads_it() -> Result<(), Error> {
+    let file = "# a comment
+! another
+bootstrap.servers = kafka-1:9092,\\
+    kafka-2:9092
+linger.ms: 20
+acks all
+compression.type=gzip
+client.id=caf\\u00e9
+key.serializer=org.apache.kafka.common.serialization.StringSerializer
+";
+    let config = Config::from_properties(file.as_bytes())?;
+    for (key, value) in [
+        ("bootstrap.servers", "kafka-1:9092,kafka-2:9092"),
+        ("linger.ms", "20"),
+        ("acks", "all"),
+        ("compression.type", "gzip"),
+        ("client.id", "café"),
+    ] {
+        assert_eq!(value_of(&config, key).as_deref(), Some(value), "{key}");
+    }
+    assert_eq!(value_of(&config, "key.serializer"), None);
+    let error = Config::from_properties(&b"linger.ms=soon"[..]).unwrap_err();
+    assert!(error.to_string().contains("linger.ms cannot be \"soon\""), "{error}");
+    let error = Config::from_properties(&b"client.id=\\u00g0"[..]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_producer_is_made_from_a_file() {
+    let broker = kurier_broker::Broker::builder().topic("t", 1).start().await.unwrap();
+    let file = format!("bootstrap.servers={}\nacks=0\n", broker.bootstrap_servers());
+    let producer = Producer::from_properties(file.as_bytes()).await.unwrap();
+    let metadata = producer.deliver(kurier::Record::to("t").value("v")).await.unwrap();
+    assert!(!metadata.acknowledged());
+}

@@ -1,8 +1,8 @@
 //! ApiVersions 0 to 4.
 //!
-//! Version 3 says who the client is, 4 can offer features whose lowest version is 0 (KIP-1022). Asked for one that is
-//! not there, a node answers in version 0 with UNSUPPORTED_VERSION and its range of this API (KIP-511), as Kafka 4.3
-//! does when asked for version 5.
+//! Version 3 says who the client is, in letters, digits, `-` and `.` (KIP-511), 4 can offer features whose lowest
+//! version is 0 (KIP-1022). Asked for one that is not there, a node answers in version 0 with UNSUPPORTED_VERSION and its
+//! range of this API (KIP-511), as Kafka 4.3 does when asked for version 5.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
@@ -13,17 +13,27 @@ use crate::node::{APIS, Api, Call, Outcome};
 use crate::reader::{Read, Reader};
 
 pub(crate) fn handle(_: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+    let mut is_well_named = true;
     if call.version >= 3 {
-        let _client_software_name = reader.string()?;
-        let _client_software_version = reader.string()?;
+        let (software_name, software_version) = (reader.string()?, reader.string()?);
+        is_well_named = is_name(software_name) && is_name(software_version);
         reader.tags()?;
     }
     reader.end()?;
+    let refuse = call.refuse.or_else(|| (!is_well_named).then_some(ErrorCode::INVALID_REQUEST));
+    let offer = if refuse.is_none() { offering(&APIS) } else { ApiVersionsResponse::default() };
     Ok(call.answer(&ApiVersionsResponse {
-        error_code: call.refuse.unwrap_or(ErrorCode::NONE),
+        error_code: refuse.unwrap_or(ErrorCode::NONE),
         throttle_time_ms: call.throttle_time_ms,
-        ..offering(&APIS)
+        ..offer
     }))
+}
+
+/// Whether a client's software may be called so (`ApiVersionsRequest.isValid`).
+fn is_name(name: &str) -> bool {
+    let is_inside = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
+    let is_end = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+    name.chars().all(is_inside) && is_end(name.chars().next()) && is_end(name.chars().next_back())
 }
 
 /// What a client is told that asks for a version that is not there.
@@ -33,6 +43,10 @@ pub(crate) fn only_itself() -> ApiVersionsResponse {
 }
 
 fn offering(apis: &[Api]) -> ApiVersionsResponse {
-    let range = |api: &Api| ApiVersion { api_key: api.key, min_version: api.lowest, max_version: api.highest };
+    let range = |api: &Api| {
+        // librdkafka compresses only where Produce 0 is offered, so Kafka offers what it refuses (KAFKA-18659).
+        let min_version = if api.name == "Produce" { 0 } else { api.lowest };
+        ApiVersion { api_key: api.key, min_version, max_version: api.highest }
+    };
     ApiVersionsResponse { api_keys: apis.iter().map(range).collect(), ..Default::default() }
 }

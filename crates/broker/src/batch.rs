@@ -1,5 +1,8 @@
-//! Looks into a batch as Kafka's `ProduceRequest.validateRecords` and `LogValidator` do, by the offsets of the fields
-//! and with a cursor of its own: like the reader of requests it shares no code with the client.
+//! Looks into a batch as Kafka's `ProduceRequest.validateRecords`, `UnifiedLog` and `LogValidator` do, by the offsets of
+//! the fields and with a cursor of its own: like the reader of requests it shares no code with the client.
+//!
+//! Codes are Kafka 4.3's. Some batches are refused that it takes although no client should send them: with bytes after
+//! the batch, records whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
 
 use std::borrow::Cow;
 
@@ -7,12 +10,32 @@ use bytes::{Bytes, BytesMut};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::ErrorCode;
 
+use crate::cluster::TopicSettings;
+
 /// The most that a batch may hold when decompressed; Kafka itself has no such limit.
 const BODY_BYTES_MAX: usize = 256 << 20;
+
+/// How many records a refusal blames at most.
+const BLAMED_MAX: usize = 1000;
+
+/// Why a batch is not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    /// The records to blame by their place in the batch, and what is wrong with them (KIP-467).
+    pub(crate) blamed: Vec<(i32, String)>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, blamed: Vec::new() }
+    }
+}
 
 /// A batch that was found to be sound.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
+    /// What was sent.
     bytes: Bytes,
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
@@ -56,35 +79,69 @@ impl Batch {
 
     /// Bits of the attributes.
     const LOG_APPEND_TIME: i16 = 0x08;
+    const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
 
-    /// Checks what a producer sent for one partition in this version of Produce.
+    /// The shortest length that any batch of any magic has.
+    const SHORTEST: i32 = 14;
+
+    /// Whether what was sent claims to belong to a transaction.
+    pub(crate) fn is_transactional(bytes: &[u8]) -> bool {
+        field::<1>(bytes, Self::MAGIC) == Some([2])
+            && int16(bytes, Self::ATTRIBUTES).is_some_and(|attributes| attributes & Self::TRANSACTIONAL != 0)
+    }
+
+    /// Finds the one batch in what was sent for a partition in this version of Produce, as
+    /// `ProduceRequest.validateRecords` does before anything is asked of the partition.
     ///
     /// # Errors
     /// With the code that Kafka gives.
-    pub(crate) fn check(bytes: Bytes, produce_version: i16, max_message_bytes: usize) -> Result<Self, ErrorCode> {
+    pub(crate) fn find(sent: &[u8], produce_version: i16) -> Result<&[u8], ErrorCode> {
         let invalid = ErrorCode::INVALID_RECORD;
-        let length = int32(&bytes, Self::LENGTH).ok_or(invalid)?;
-        if field::<1>(&bytes, Self::MAGIC) != Some([2]) {
-            return Err(invalid);
-        }
-        // One batch, and nothing after it.
-        if usize::try_from(length).ok().and_then(|length| length.checked_add(12)) != Some(bytes.len()) {
-            return Err(if bytes.len() < Self::HEADER { ErrorCode::CORRUPT_MESSAGE } else { invalid });
-        }
-        let attributes = int16(&bytes, Self::ATTRIBUTES).ok_or(invalid)?;
-        let codec = u8::try_from(attributes & 7).unwrap_or_default();
-        if codec == CompressionType::Zstd.id() && produce_version < 7 {
-            return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
-        }
-        if bytes.len() > max_message_bytes {
-            return Err(ErrorCode::MESSAGE_TOO_LARGE);
-        }
-        let checked = bytes.get(Self::ATTRIBUTES..).ok_or(ErrorCode::CORRUPT_MESSAGE)?;
-        if field(&bytes, Self::CRC).map(u32::from_be_bytes) != Some(crc32c::crc32c(checked)) {
+        let length = int32(sent, Self::LENGTH).ok_or(invalid)?;
+        if length < Self::SHORTEST {
             return Err(ErrorCode::CORRUPT_MESSAGE);
         }
-        let batch = Self {
+        let [magic] = field(sent, Self::MAGIC).ok_or(invalid)?;
+        if magic > 2 {
+            return Err(ErrorCode::CORRUPT_MESSAGE);
+        }
+        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(12)).ok_or(invalid)?;
+        let (batch, after) = sent.split_at_checked(end).ok_or(invalid)?;
+        if magic != 2 {
+            return Err(invalid);
+        }
+        if batch.len() < Self::HEADER {
+            return Err(ErrorCode::CORRUPT_MESSAGE);
+        }
+        if codec(batch) == CompressionType::Zstd.id() && produce_version < 7 {
+            return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
+        }
+        if after.is_empty() {
+            Ok(batch)
+        } else {
+            Err(if is_intact(batch) { invalid } else { ErrorCode::CORRUPT_MESSAGE })
+        }
+    }
+
+    /// Checks a batch that was [found](Self::find), before it is appended to a topic's partition at this time.
+    ///
+    /// # Errors
+    /// With the code that Kafka gives.
+    pub(crate) fn check(bytes: Bytes, settings: &TopicSettings, now_ms: i64) -> Result<Self, Refusal> {
+        let invalid = ErrorCode::INVALID_RECORD;
+        // A producer cannot know where its batch will stand.
+        if int64(&bytes, 0) != Some(0) {
+            return Err(invalid.into());
+        }
+        if bytes.len() > settings.max_message_bytes {
+            return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
+        }
+        if !is_intact(&bytes) {
+            return Err(ErrorCode::CORRUPT_MESSAGE.into());
+        }
+        let attributes = int16(&bytes, Self::ATTRIBUTES).ok_or(invalid)?;
+        let mut batch = Self {
             producer_id: int64(&bytes, Self::PRODUCER_ID).ok_or(invalid)?,
             producer_epoch: int16(&bytes, Self::PRODUCER_EPOCH).ok_or(invalid)?,
             base_sequence: int32(&bytes, Self::BASE_SEQUENCE).ok_or(invalid)?,
@@ -97,41 +154,86 @@ impl Batch {
             && attributes & Self::CONTROL == 0
             && (batch.producer_id < 0 || (batch.base_sequence >= 0 && batch.producer_epoch >= 0));
         if !is_sound {
-            return Err(invalid);
+            return Err(invalid.into());
         }
-        batch.check_records()?;
+        batch.check_records(settings, now_ms)?;
         Ok(batch)
     }
 
-    /// Whether the body holds as many records as the header says, with offsets from 0 on, and nothing else.
-    fn check_records(&self) -> Result<(), ErrorCode> {
+    /// Whether the body holds as many records as the header says, with offsets from 0 on and possible times, and nothing
+    /// else. Finds out the highest timestamp, whatever the header says it is.
+    fn check_records(&mut self, settings: &TopicSettings, now_ms: i64) -> Result<(), Refusal> {
+        let invalid = ErrorCode::INVALID_RECORD;
+        let base_timestamp = int64(&self.bytes, Self::BASE_TIMESTAMP).ok_or(invalid)?;
+        let latest = now_ms.saturating_add(settings.timestamp_after_max_ms);
+        let is_of_append_time = is_of_append_time(&self.bytes);
         let Some(body) = body(&self.bytes)? else { return Ok(()) };
+        let mut max_timestamp = NO_TIMESTAMP;
+        let mut blamed = Vec::new();
         let mut rest = &body[..];
-        for offset in 0..self.record_count {
+        for index in 0..self.record_count {
             let record;
-            (record, rest) = next_record(rest).ok_or(ErrorCode::INVALID_RECORD)?;
-            if record.offset_delta != i64::from(offset) {
-                return Err(ErrorCode::INVALID_RECORD);
+            (record, rest) = next_record(rest).ok_or(invalid)?;
+            if record.offset_delta != i64::from(index) {
+                return Err(invalid.into());
+            }
+            let timestamp = base_timestamp.checked_add(record.timestamp_delta).ok_or(invalid)?;
+            max_timestamp = max_timestamp.max(timestamp);
+            let what = match settings.is_log_append_time {
+                true if is_of_append_time => "a producer cannot say when its records are appended".to_owned(),
+                false if timestamp > latest => format!("its timestamp, {timestamp}, is later than {latest}"),
+                _ => continue,
+            };
+            if blamed.len() < BLAMED_MAX {
+                blamed.push((index, what));
             }
         }
-        if rest.is_empty() { Ok(()) } else { Err(ErrorCode::INVALID_RECORD) }
+        if !rest.is_empty() {
+            return Err(invalid.into());
+        }
+        if !blamed.is_empty() {
+            return Err(Refusal { code: ErrorCode::INVALID_TIMESTAMP, blamed });
+        }
+        self.max_timestamp = max_timestamp;
+        Ok(())
     }
 
-    /// The batch as it stands in the log. Offset and leader epoch are not covered by the checksum; the time of an append
-    /// is, and so gives a new one.
+    /// The batch as it stands in the log. Offset and leader epoch are not covered by the checksum; times are.
     pub(crate) fn stored(&self, base_offset: i64, leader_epoch: i32, append_time: Option<i64>) -> Bytes {
         let mut bytes = BytesMut::from(&self.bytes[..]);
         put(&mut bytes, 0, base_offset.to_be_bytes());
         put(&mut bytes, Self::LEADER_EPOCH, leader_epoch.to_be_bytes());
-        if let Some(time) = append_time {
-            let attributes = int16(&bytes, Self::ATTRIBUTES).unwrap_or_default() | Self::LOG_APPEND_TIME;
+        let sent = int16(&bytes, Self::ATTRIBUTES).unwrap_or_default();
+        let (attributes, max_timestamp) = match append_time {
+            Some(time) => (sent | Self::LOG_APPEND_TIME, time),
+            None => (sent & !Self::LOG_APPEND_TIME, self.max_timestamp),
+        };
+        if attributes != sent || Some(max_timestamp) != int64(&bytes, Self::MAX_TIMESTAMP) {
             put(&mut bytes, Self::ATTRIBUTES, attributes.to_be_bytes());
-            put(&mut bytes, Self::MAX_TIMESTAMP, time.to_be_bytes());
+            put(&mut bytes, Self::MAX_TIMESTAMP, max_timestamp.to_be_bytes());
             let crc = crc32c::crc32c(bytes.get(Self::ATTRIBUTES..).unwrap_or_default());
             put(&mut bytes, Self::CRC, crc.to_be_bytes());
         }
         bytes.freeze()
     }
+}
+
+/// What a record without a timestamp has.
+const NO_TIMESTAMP: i64 = -1;
+
+/// The codec's id in a batch's attributes.
+fn codec(batch: &[u8]) -> u8 {
+    int16(batch, Batch::ATTRIBUTES).and_then(|attributes| u8::try_from(attributes & 7).ok()).unwrap_or_default()
+}
+
+fn is_of_append_time(batch: &[u8]) -> bool {
+    int16(batch, Batch::ATTRIBUTES).is_some_and(|attributes| attributes & Batch::LOG_APPEND_TIME != 0)
+}
+
+/// Whether the checksum is that of the bytes.
+fn is_intact(batch: &[u8]) -> bool {
+    let crc = batch.get(Batch::ATTRIBUTES..).map(crc32c::crc32c);
+    crc.is_some() && crc == field(batch, Batch::CRC).map(u32::from_be_bytes)
 }
 
 fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
@@ -143,32 +245,39 @@ fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
 /// A batch's records, decompressed; `None` if this build does not have the codec, whose batches it takes on trust.
 fn body(batch: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ErrorCode> {
     let body = batch.get(Batch::HEADER..).unwrap_or_default();
-    let codec = int16(batch, Batch::ATTRIBUTES).and_then(|attributes| u8::try_from(attributes & 7).ok());
-    let kind = codec.and_then(CompressionType::from_id).ok_or(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)?;
+    let kind = CompressionType::from_id(codec(batch)).ok_or(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)?;
     if kind == CompressionType::None {
         return Ok(Some(body.into()));
     }
     let Ok(mut codec) = Compression::new(kind).codec() else { return Ok(None) };
     let mut plain = Vec::new();
-    codec.decompress(body, BODY_BYTES_MAX, &mut plain).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?;
+    // The checksum was right, so it is the client that failed; Kafka has no better word for it.
+    codec.decompress(body, BODY_BYTES_MAX, &mut plain).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
     Ok(Some(plain.into()))
 }
 
+/// The epoch of the leader that appended a stored batch.
+pub(crate) fn leader_epoch(batch: &[u8]) -> Option<i32> {
+    int32(batch, Batch::LEADER_EPOCH)
+}
+
 /// The first record of a stored batch whose timestamp is at least this: its offset delta and timestamp.
-pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i32, i64)> {
-    let max_timestamp = int64(batch, Batch::MAX_TIMESTAMP)?;
-    let is_append_time = int16(batch, Batch::ATTRIBUTES)? & Batch::LOG_APPEND_TIME != 0;
+pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
+    if is_of_append_time(batch) {
+        return Some((0, int64(batch, Batch::MAX_TIMESTAMP)?));
+    }
+    let base_timestamp = int64(batch, Batch::BASE_TIMESTAMP)?;
     let body = body(batch).ok()??;
     let mut rest = &body[..];
-    while !rest.is_empty() && !is_append_time {
+    while !rest.is_empty() {
         let record;
         (record, rest) = next_record(rest)?;
-        let found = int64(batch, Batch::BASE_TIMESTAMP)?.checked_add(record.timestamp_delta)?;
+        let found = base_timestamp.checked_add(record.timestamp_delta)?;
         if found >= timestamp {
-            return Some((record.offset_delta.try_into().ok()?, found));
+            return Some((record.offset_delta, found));
         }
     }
-    is_append_time.then_some((0, max_timestamp))
+    None
 }
 
 /// What is looked at in a record.

@@ -9,8 +9,8 @@ use kurier_protocol::{ErrorCode, Uuid};
 use crate::fault::{Fault, Faults};
 use crate::log::Log;
 
-/// One partition's share of memory is small, but not nothing.
-const PARTITIONS_MAX: i32 = 100_000;
+/// How many partitions a cluster may have: one's share of memory is small, but not nothing.
+const PARTITIONS_MAX: usize = 100_000;
 
 /// A topic's settings, in Kafka's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +23,22 @@ pub struct TopicSettings {
     pub max_message_bytes: usize,
     /// Whether records get the time of their append (`message.timestamp.type=LogAppendTime`).
     pub is_log_append_time: bool,
+    /// How far ahead of the broker's clock a record's own time may be, in milliseconds
+    /// (`message.timestamp.after.max.ms`).
+    pub timestamp_after_max_ms: i64,
 }
 
 impl Default for TopicSettings {
-    /// Three replicas, of which one must be in sync, batches of up to 1,048,588 bytes, the records' own times.
+    /// Three replicas, of which one must be in sync, batches of up to 1,048,588 bytes, the records' own times, which may
+    /// be an hour ahead.
     fn default() -> Self {
-        Self { replication_factor: 3, min_insync_replicas: 1, max_message_bytes: 1_048_588, is_log_append_time: false }
+        Self {
+            replication_factor: 3,
+            min_insync_replicas: 1,
+            max_message_bytes: 1_048_588,
+            is_log_append_time: false,
+            timestamp_after_max_ms: 3_600_000,
+        }
     }
 }
 
@@ -90,7 +100,7 @@ pub(crate) struct Topic {
 pub(crate) struct Partition {
     /// The node that leads, if any is up that may.
     pub(crate) leader: Option<i32>,
-    /// Rises with each change of leader.
+    /// Rises with each change of leader, also to none.
     pub(crate) leader_epoch: i32,
     pub(crate) replicas: Vec<i32>,
     /// Replicas in sync. The last of them stays when its node stops, for no other has all of the log.
@@ -170,8 +180,11 @@ impl Cluster {
         if self.topics.contains_key(name) {
             return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
         }
-        if !(1..=PARTITIONS_MAX).contains(&partitions) {
+        if partitions < 1 {
             return Err(ErrorCode::INVALID_PARTITIONS);
+        }
+        if !self.has_room_for(partitions) {
+            return Err(ErrorCode::POLICY_VIOLATION);
         }
         if settings.replication_factor == 0 {
             return Err(ErrorCode::INVALID_REPLICATION_FACTOR);
@@ -182,13 +195,21 @@ impl Cluster {
         Ok(())
     }
 
+    fn has_room_for(&self, partitions: i32) -> bool {
+        let count: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
+        usize::try_from(partitions).is_ok_and(|more| more <= PARTITIONS_MAX.saturating_sub(count))
+    }
+
     fn new_partition(&self, index: i32, settings: &TopicSettings) -> Partition {
         let ids: Vec<i32> = self.nodes.keys().copied().collect();
         let first = usize::try_from(index).unwrap_or_default() % ids.len().max(1);
         let replication = settings.replication_factor.min(ids.len());
         let replicas: Vec<i32> = ids.iter().cycle().skip(first).take(replication).copied().collect();
-        let isr: Vec<i32> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
-        Partition { leader: isr.first().copied(), leader_epoch: 0, replicas, isr, log: Log::default() }
+        let up: Vec<i32> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
+        let leader = up.first().copied();
+        // Of an empty log, those that are down have everything.
+        let isr = if up.is_empty() { replicas.clone() } else { up };
+        Partition { leader, leader_epoch: 0, replicas, isr, log: Log::default() }
     }
 
     /// Ids are told apart by their number alone; the rest makes them look like Kafka's.
@@ -216,13 +237,13 @@ impl Cluster {
     /// Gives a topic more partitions.
     ///
     /// # Errors
-    /// When there is no such topic, or it has as many.
+    /// When there is no such topic, it has as many, or the cluster would have more than 100,000.
     pub fn add_partitions(&mut self, name: &str, total: i32) -> Result<(), ClusterError> {
         let refuse = |why| ClusterError(format!("topic {name:?} cannot have {total} partitions: {why}"));
         let topic = self.topics.get(name).ok_or_else(|| refuse("there is no such topic"))?;
         let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        if total <= count || total > PARTITIONS_MAX {
-            return Err(refuse("it must have more than now, and no more than 100,000"));
+        if total <= count || !self.has_room_for(total - count) {
+            return Err(refuse("it must have more than now, and the cluster no more than 100,000"));
         }
         let new: Vec<_> = (count..total).map(|index| self.new_partition(index, &topic.settings)).collect();
         if let Some(topic) = self.topics.get_mut(name) {
@@ -288,7 +309,7 @@ impl Cluster {
     /// The batches of a partition as they stand in its log.
     #[must_use]
     pub fn log(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {
-        self.partition(topic, partition)?.log.read(0, usize::MAX)
+        self.partition(topic, partition)?.log.read(0, usize::MAX, true)
     }
 
     /// The offset after a partition's last record.
@@ -334,22 +355,21 @@ impl Partition {
     /// Follows a change in which nodes are up.
     fn follow(&mut self, up: &[i32]) {
         let in_sync: Vec<i32> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
-        if in_sync.is_empty() {
-            // Whoever was last in sync alone may lead again.
-            self.leader = None;
-            return;
-        }
-        if self.leader.is_none_or(|leader| !in_sync.contains(&leader)) {
-            self.leader = in_sync.first().copied();
+        let leader = self.leader.filter(|leader| in_sync.contains(leader)).or_else(|| in_sync.first().copied());
+        if leader != self.leader {
+            self.leader = leader;
             self.leader_epoch += 1;
         }
-        // Replicas in memory catch up at once.
-        self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
+        // Replicas in memory catch up at once, if there is one to learn from. Else whoever was last in sync alone may lead
+        // again.
+        if leader.is_some() {
+            self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
+        }
     }
 }
 
 /// Whether Kafka allows the name (`org.apache.kafka.common.internals.Topic`).
-fn is_topic_name(name: &str) -> bool {
+pub(crate) fn is_topic_name(name: &str) -> bool {
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
     (1..=249).contains(&name.len()) && name != "." && name != ".." && name.chars().all(is_allowed)
 }

@@ -1,14 +1,17 @@
 //! CreateTopics 2 to 7.
 //!
 //! From version 4 on a count of -1 asks for the cluster's default. Versions 5 and up tell what was made, 7 its id. Of the
-//! configurations `min.insync.replicas`, `max.message.bytes` and `message.timestamp.type` count here; the others are
-//! accepted and forgotten. Assignments are taken for their number alone.
+//! configurations `min.insync.replicas`, `max.message.bytes`, `message.timestamp.type` and
+//! `message.timestamp.after.max.ms` count here; the others are accepted and forgotten. Assignments are taken for their
+//! numbers alone: how many partitions, and how many replicas of the first.
 
+use std::collections::BTreeMap;
+
+use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::CreateTopicsResponse;
 use kurier_protocol::messages::create_topics::CreatableTopicResult;
-use kurier_protocol::{ErrorCode, Uuid};
 
-use crate::cluster::{Cluster, TopicSettings};
+use crate::cluster::{Cluster, Topic, TopicSettings};
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 
@@ -16,7 +19,8 @@ struct Wanted<'a> {
     name: &'a str,
     partitions: i32,
     replication_factor: i16,
-    assignments: usize,
+    /// How many replicas each partition is to have, where that is laid down.
+    assignments: Vec<usize>,
     configs: Vec<(&'a str, Option<&'a str>)>,
 }
 
@@ -27,8 +31,9 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let replication_factor = reader.int16()?;
         let assignments = reader.array(|reader| {
             let _partition_index = reader.int32()?;
-            reader.array(Reader::int32)?;
-            reader.tags()
+            let replicas = reader.array(Reader::int32)?.len();
+            reader.tags()?;
+            Ok(replicas)
         })?;
         let configs = reader.array(|reader| {
             let config = (reader.string()?, reader.nullable_string()?);
@@ -36,73 +41,88 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             Ok(config)
         })?;
         reader.tags()?;
-        Ok(Wanted { name, partitions, replication_factor, assignments: assignments.len(), configs })
+        Ok(Wanted { name, partitions, replication_factor, assignments, configs })
     })?;
     let _timeout_ms = reader.int32()?;
     let is_dry_run = reader.boolean()?;
     reader.tags()?;
     reader.end()?;
 
-    let topics = wanted.iter().map(|wanted| create(cluster, call, wanted, is_dry_run)).collect();
+    let mut counts = BTreeMap::new();
+    for wanted in &wanted {
+        *counts.entry(wanted.name).or_insert(0) += 1;
+    }
+    let twice = |name: &str| CreatableTopicResult { name: name.to_owned(), ..refused(ErrorCode::INVALID_REQUEST) };
+    let mut topics: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| twice(name)).collect();
+    let once = wanted.iter().filter(|wanted| counts.get(wanted.name) == Some(&1));
+    topics.extend(once.map(|wanted| create(cluster, call, wanted, is_dry_run)));
     Ok(call.answer(&CreateTopicsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
 }
 
 fn create(cluster: &mut Cluster, call: &Call<'_>, wanted: &Wanted<'_>, is_dry_run: bool) -> CreatableTopicResult {
     let result = match call.refuse {
         Some(code) => Err(code),
-        None => settings(cluster, wanted).and_then(|(partitions, settings)| {
-            cluster.try_create_topic(wanted.name, partitions, settings.clone())?;
-            Ok((partitions, settings))
-        }),
+        None => settings(cluster, wanted)
+            .and_then(|(partitions, settings)| cluster.try_create_topic(wanted.name, partitions, settings)),
     };
-    let name = wanted.name.to_owned();
-    match result {
-        Ok((partitions, settings)) => {
-            let topic_id = cluster.topics().get(wanted.name).map_or(Uuid::ZERO, |topic| topic.id);
-            if is_dry_run {
-                let _ = cluster.delete_topic(wanted.name);
-            }
-            CreatableTopicResult {
-                name,
-                topic_id,
-                error_message: None,
-                num_partitions: partitions,
-                replication_factor: i16::try_from(settings.replication_factor).unwrap_or(i16::MAX),
-                ..Default::default()
-            }
-        }
-        Err(error_code) => CreatableTopicResult {
-            name,
-            error_code,
-            error_message: Some(error_code.meaning().to_owned()),
-            ..Default::default()
-        },
+    let shown = match result {
+        Ok(()) => cluster.topics().get(wanted.name).map(created).unwrap_or_default(),
+        Err(code) => refused(code),
+    };
+    if is_dry_run && result.is_ok() {
+        let _ = cluster.delete_topic(wanted.name);
     }
+    CreatableTopicResult { name: wanted.name.to_owned(), ..shown }
+}
+
+fn created(topic: &Topic) -> CreatableTopicResult {
+    let replicas = topic.partitions.first().map_or(0, |partition| partition.replicas.len());
+    CreatableTopicResult {
+        topic_id: topic.id,
+        error_message: None,
+        num_partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
+        ..Default::default()
+    }
+}
+
+fn refused(error_code: ErrorCode) -> CreatableTopicResult {
+    CreatableTopicResult { error_code, error_message: Some(error_code.meaning().to_owned()), ..Default::default() }
 }
 
 /// How many partitions a topic is to have, and its settings.
 fn settings(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<(i32, TopicSettings), ErrorCode> {
     let mut settings = cluster.settings().default_topic.clone();
     let partitions = match wanted.partitions {
-        -1 if wanted.assignments > 0 => i32::try_from(wanted.assignments).unwrap_or(i32::MAX),
+        -1 if !wanted.assignments.is_empty() => i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX),
         -1 => cluster.settings().default_partitions,
         count => count,
     };
-    if wanted.replication_factor != -1 {
-        let factor = usize::try_from(wanted.replication_factor).unwrap_or_default();
+    let factor = match wanted.replication_factor {
+        -1 => wanted.assignments.first().copied(),
+        factor => Some(usize::try_from(factor).unwrap_or_default()),
+    };
+    if let Some(factor) = factor {
         if factor == 0 || factor > usize::from(cluster.settings().nodes) {
             return Err(ErrorCode::INVALID_REPLICATION_FACTOR);
         }
         settings.replication_factor = factor;
     }
     for (name, value) in &wanted.configs {
-        let number = || value.and_then(|value| value.parse().ok()).ok_or(ErrorCode::INVALID_CONFIG);
+        let invalid = ErrorCode::INVALID_CONFIG;
+        let number = |lowest: usize| {
+            let number = value.and_then(|value| value.parse().ok()).ok_or(invalid)?;
+            if number >= lowest { Ok(number) } else { Err(invalid) }
+        };
         match (*name, *value) {
-            ("min.insync.replicas", _) => settings.min_insync_replicas = number()?,
-            ("max.message.bytes", _) => settings.max_message_bytes = number()?,
+            ("min.insync.replicas", _) => settings.min_insync_replicas = number(1)?,
+            ("max.message.bytes", _) => settings.max_message_bytes = number(0)?,
+            ("message.timestamp.after.max.ms", _) => {
+                settings.timestamp_after_max_ms = i64::try_from(number(0)?).map_err(|_| invalid)?;
+            }
             ("message.timestamp.type", Some("CreateTime")) => settings.is_log_append_time = false,
             ("message.timestamp.type", Some("LogAppendTime")) => settings.is_log_append_time = true,
-            ("message.timestamp.type", _) => return Err(ErrorCode::INVALID_CONFIG),
+            ("message.timestamp.type", _) => return Err(invalid),
             _ => {}
         }
     }

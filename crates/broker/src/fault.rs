@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kurier_protocol::ErrorCode;
 
+use crate::node::APIS;
+
 /// What goes wrong, for which requests, and how often.
 ///
 /// ```
@@ -44,7 +46,7 @@ pub enum FaultKind {
     CloseAfter,
     /// Does what was asked, sends this many bytes of the answer, and closes the connection.
     Cut(usize),
-    /// Does what was asked, and never answers.
+    /// Does what was asked, and never answers, nor anything that the connection asks after that; it stays open.
     Silence,
     /// Does what was asked, and answers after this long.
     Delay(Duration),
@@ -54,8 +56,13 @@ pub enum FaultKind {
 
 impl Fault {
     /// A fault of the next request to the API of this name, such as `Produce`, on any node.
+    ///
+    /// # Panics
+    /// When the nodes speak no API of this name: nobody would ever meet the fault.
     #[must_use]
     pub fn new(api: &'static str, kind: FaultKind) -> Self {
+        let names = || APIS.iter().map(|known| known.name);
+        assert!(names().any(|name| name == api), "{api:?} is none of {:?}", names().collect::<Vec<_>>());
         Self { api, node: None, times: 1, kind }
     }
 
@@ -70,6 +77,10 @@ impl Fault {
     pub fn times(self, times: usize) -> Self {
         Self { times, ..self }
     }
+
+    fn is_met(&self, api: &str, node: i32) -> bool {
+        self.api == api && self.node.is_none_or(|id| id == node) && self.times > 0
+    }
 }
 
 /// The faults that are still to come.
@@ -82,12 +93,15 @@ impl Faults {
     }
 
     /// The fault that this request meets, if any; the oldest goes first.
-    pub(crate) fn meet(&mut self, api: &str, node: i32) -> Option<FaultKind> {
-        let is_met = |fault: &&mut Fault| fault.api == api && fault.node.is_none_or(|id| id == node) && fault.times > 0;
-        let fault = self.0.iter_mut().find(is_met)?;
-        fault.times -= 1;
-        let kind = fault.kind.clone();
+    pub(crate) fn met(&self, api: &str, node: i32) -> Option<FaultKind> {
+        self.0.iter().find(|fault| fault.is_met(api, node)).map(|fault| fault.kind.clone())
+    }
+
+    /// Strikes off what this request has met. Not before it is answered: one that waits comes again.
+    pub(crate) fn strike_off(&mut self, api: &str, node: i32) {
+        if let Some(fault) = self.0.iter_mut().find(|fault| fault.is_met(api, node)) {
+            fault.times -= 1;
+        }
         self.0.retain(|fault| fault.times > 0);
-        Some(kind)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Version 7 brought sessions, which this broker does not keep: it answers with session 0, and readers go on asking in
 //! full (KIP-227). Version 12 is the last that names topics. A request waits until `min_bytes` are there, as long as
-//! `max_wait_ms`; the first batch is returned even if it is larger than asked for (KIP-74).
+//! `max_wait_ms`; the first batch of all is returned even if it is larger than asked for (KIP-74).
 
 use std::time::Duration;
 
@@ -18,6 +18,13 @@ struct Wanted {
     partition: i32,
     offset: i64,
     max_bytes: usize,
+}
+
+/// How much may be read of one partition.
+struct Limit {
+    max_bytes: usize,
+    /// Whether a batch is to be read even if it is larger.
+    wants_one: bool,
 }
 
 pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
@@ -64,11 +71,12 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let mut room = usize::try_from(max_bytes).unwrap_or_default();
     let mut found = 0;
     let mut has_error = false;
-    let responses = topics
+    let responses: Vec<_> = topics
         .into_iter()
         .map(|(topic, wanted)| {
             let read = |wanted: &Wanted| {
-                let data = read(cluster, call.node, &topic, wanted, room, refuse);
+                let limit = Limit { max_bytes: wanted.max_bytes.min(room), wants_one: found == 0 };
+                let data = read(cluster, call.node, &topic, wanted, &limit, refuse);
                 let bytes = data.records.as_ref().map_or(0, Records::len);
                 room = room.saturating_sub(bytes);
                 found += bytes;
@@ -79,7 +87,10 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             FetchableTopicResponse { topic, partitions }
         })
         .collect();
-    let is_enough = found >= usize::try_from(min_bytes).unwrap_or_default() || has_error || call.is_late;
+    let is_enough = found >= usize::try_from(min_bytes).unwrap_or_default()
+        || has_error
+        || call.is_late
+        || responses.iter().all(|topic| topic.partitions.is_empty());
     match u64::try_from(max_wait_ms) {
         Ok(wait @ 1..) if !is_enough => Ok(Outcome::Wait(Duration::from_millis(wait))),
         _ => {
@@ -93,13 +104,14 @@ fn read(
     node: i32,
     topic: &str,
     wanted: &Wanted,
-    room: usize,
+    limit: &Limit,
     refuse: Option<ErrorCode>,
 ) -> PartitionData {
     let refused = |error_code| PartitionData {
         partition_index: wanted.partition,
         error_code,
         high_watermark: -1,
+        aborted_transactions: None,
         records: Some(Records::default()),
         ..Default::default()
     };
@@ -113,8 +125,8 @@ fn read(
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
     let end_offset = partition.log.end_offset();
-    let Some(batches) = partition.log.read(wanted.offset, wanted.max_bytes.min(room)) else {
-        return PartitionData { high_watermark: end_offset, ..refused(ErrorCode::OFFSET_OUT_OF_RANGE) };
+    let Some(batches) = partition.log.read(wanted.offset, limit.max_bytes, limit.wants_one) else {
+        return refused(ErrorCode::OFFSET_OUT_OF_RANGE);
     };
     PartitionData {
         partition_index: wanted.partition,

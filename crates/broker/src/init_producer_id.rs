@@ -1,7 +1,8 @@
 //! InitProducerId 0 to 5.
 //!
 //! Without a transactional id every call gives a new id at epoch 0, whatever id it names (`TransactionCoordinator.
-//! handleInitProducerId`). Transactional ids are refused: there are no transactions here yet.
+//! handleInitProducerId`); but it names id and epoch, or neither. Transactional ids are refused: there are no transactions
+//! here yet.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::InitProducerIdResponse;
@@ -13,14 +14,19 @@ use crate::reader::{Read, Reader};
 pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let transactional_id = reader.nullable_string()?;
     let _transaction_timeout_ms = reader.int32()?;
-    if call.version >= 3 {
-        let _producer_id = reader.int64()?;
-        let _producer_epoch = reader.int16()?;
-    }
+    const NONE: i64 = -1;
+    let producer_id = if call.version >= 3 { reader.int64()? } else { NONE };
+    let producer_epoch = if call.version >= 3 { reader.int16()?.into() } else { NONE };
     reader.tags()?;
     reader.end()?;
 
-    let refuse = call.refuse.or_else(|| transactional_id.map(|_| ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
+    let refuse = match transactional_id {
+        _ if call.refuse.is_some() => call.refuse,
+        Some("") => Some(ErrorCode::INVALID_REQUEST),
+        Some(_) => Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        None if (producer_id == NONE) != (producer_epoch == NONE) => Some(ErrorCode::INVALID_REQUEST),
+        None => None,
+    };
     let (producer_id, producer_epoch) = match refuse {
         None => (cluster.new_producer_id(), 0),
         Some(_) => (-1, -1),

@@ -8,6 +8,7 @@ use kurier_protocol::messages::ListOffsetsResponse;
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 
 use crate::cluster::Cluster;
+use crate::log::Found;
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 
@@ -51,19 +52,28 @@ fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32, timestamp: 
     if partition.leader != Some(call.node) {
         return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
     }
-    const NONE: (i64, i64) = (-1, -1);
-    let (offset, timestamp) = match timestamp {
-        LATEST => (partition.log.end_offset(), -1),
-        EARLIEST | EARLIEST_LOCAL => (0, -1),
-        MAX_TIMESTAMP => partition.log.newest_record().unwrap_or(NONE),
-        timestamp => partition.log.record_at(timestamp).unwrap_or(NONE),
+    let lowest = match call.version {
+        ..7 => EARLIEST,
+        7 => MAX_TIMESTAMP,
+        8.. => EARLIEST_LOCAL,
+    };
+    if timestamp < lowest {
+        return refused(ErrorCode::UNSUPPORTED_VERSION);
+    }
+    let log = &partition.log;
+    let at = |offset, leader_epoch| Found { offset, timestamp: -1, leader_epoch };
+    let found = match timestamp {
+        LATEST => at(log.end_offset(), partition.leader_epoch),
+        EARLIEST | EARLIEST_LOCAL => at(0, log.first_epoch().unwrap_or(partition.leader_epoch)),
+        MAX_TIMESTAMP => log.newest_record().unwrap_or_else(|| at(-1, -1)),
+        timestamp => log.record_at(timestamp).unwrap_or_else(|| at(-1, -1)),
     };
     ListOffsetsPartitionResponse {
         partition_index: index,
-        timestamp,
-        offset,
+        timestamp: found.timestamp,
+        offset: found.offset,
         // Before version 4 it has no place.
-        leader_epoch: if call.version >= 4 && offset >= 0 { partition.leader_epoch } else { -1 },
+        leader_epoch: if call.version >= 4 { found.leader_epoch } else { -1 },
         ..Default::default()
     }
 }

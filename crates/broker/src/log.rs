@@ -31,6 +31,15 @@ struct Stored {
     bytes: Bytes,
 }
 
+/// A record that was looked for by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    /// Of the leader that appended it.
+    pub(crate) leader_epoch: i32,
+}
+
 /// What is known of a producer id.
 #[derive(Debug)]
 struct Producer {
@@ -42,14 +51,16 @@ struct Producer {
 struct Recent {
     first_sequence: i32,
     last_sequence: i32,
-    appended: Appended,
+    base_offset: i64,
+    max_timestamp: i64,
 }
 
 /// Where a batch came to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
-    /// -1 on a topic of CreateTime.
+    /// -1 on a topic of CreateTime. Of a duplicate Kafka gives the batch's highest timestamp there too, which on a topic
+    /// of LogAppendTime is the same thing (`UnifiedLog.append`).
     pub(crate) log_append_time: i64,
 }
 
@@ -83,7 +94,7 @@ impl Log {
         let max_timestamp = append_time.unwrap_or(batch.max_timestamp);
         self.batches.push(Stored { base_offset, last_offset: self.end_offset - 1, max_timestamp, bytes });
         if batch.producer_id >= 0 {
-            self.remember(batch, appended);
+            self.remember(batch, base_offset, max_timestamp);
         }
         Ok(appended)
     }
@@ -101,7 +112,8 @@ impl Log {
         let last = sequence_after(first, batch.record_count - 1);
         let same = |recent: &&Recent| (recent.first_sequence, recent.last_sequence) == (first, last);
         if let Some(duplicate) = producer.recent.iter().find(same) {
-            return Ok(Some(duplicate.appended));
+            let Recent { base_offset, max_timestamp, .. } = *duplicate;
+            return Ok(Some(Appended { base_offset, log_append_time: max_timestamp }));
         }
         match producer.recent.back() {
             Some(newest) if sequence_after(newest.last_sequence, 1) != first => {
@@ -111,7 +123,7 @@ impl Log {
         }
     }
 
-    fn remember(&mut self, batch: &Batch, appended: Appended) {
+    fn remember(&mut self, batch: &Batch, base_offset: i64, max_timestamp: i64) {
         let fresh = || Producer { epoch: batch.producer_epoch, recent: VecDeque::new() };
         let producer = self.producers.entry(batch.producer_id).or_insert_with(fresh);
         if producer.epoch != batch.producer_epoch {
@@ -120,17 +132,18 @@ impl Log {
         producer.recent.push_back(Recent {
             first_sequence: batch.base_sequence,
             last_sequence: sequence_after(batch.base_sequence, batch.record_count - 1),
-            appended,
+            base_offset,
+            max_timestamp,
         });
         if producer.recent.len() > REMEMBERED_BATCHES {
             producer.recent.pop_front();
         }
     }
 
-    /// The batches from the one on that holds `offset`, as many as fit into `max_bytes`, but one at least.
+    /// The batches from the one on that holds `offset`, as many as fit into `max_bytes`; one at least, if so wanted.
     ///
     /// `None` when the log does not reach to `offset`.
-    pub(crate) fn read(&self, offset: i64, max_bytes: usize) -> Option<Vec<Bytes>> {
+    pub(crate) fn read(&self, offset: i64, max_bytes: usize, wants_one: bool) -> Option<Vec<Bytes>> {
         if !(0..=self.end_offset).contains(&offset) {
             return None;
         }
@@ -140,7 +153,7 @@ impl Log {
         for batch in self.batches.iter().skip(first) {
             match room.checked_sub(batch.bytes.len()) {
                 Some(left) => room = left,
-                None if read.is_empty() => room = 0,
+                None if wants_one && read.is_empty() => room = 0,
                 None => break,
             }
             read.push(batch.bytes.clone());
@@ -148,14 +161,21 @@ impl Log {
         Some(read)
     }
 
-    /// The first record whose timestamp is at least this: its offset and timestamp.
-    pub(crate) fn record_at(&self, timestamp: i64) -> Option<(i64, i64)> {
-        let batch = self.batches.iter().find(|batch| batch.max_timestamp >= timestamp)?;
-        batch::record_at(&batch.bytes, timestamp).map(|(delta, found)| (batch.base_offset + i64::from(delta), found))
+    /// The epoch of the leader that appended the first batch.
+    pub(crate) fn first_epoch(&self) -> Option<i32> {
+        batch::leader_epoch(&self.batches.first()?.bytes)
     }
 
-    /// The record with the highest timestamp: its offset and timestamp.
-    pub(crate) fn newest_record(&self) -> Option<(i64, i64)> {
+    /// The first record whose timestamp is at least this.
+    pub(crate) fn record_at(&self, timestamp: i64) -> Option<Found> {
+        let batch = self.batches.iter().find(|batch| batch.max_timestamp >= timestamp)?;
+        let (delta, timestamp) = batch::record_at(&batch.bytes, timestamp)?;
+        let leader_epoch = batch::leader_epoch(&batch.bytes)?;
+        Some(Found { offset: batch.base_offset + delta, timestamp, leader_epoch })
+    }
+
+    /// The first record with the highest timestamp.
+    pub(crate) fn newest_record(&self) -> Option<Found> {
         let newest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
         self.record_at(newest)
     }

@@ -2,19 +2,21 @@
 //!
 //! In version 0 an empty list of topics asks for all, from 1 on null does. Version 4 lets the client forbid that a topic
 //! is created, 10 brings topic ids, 12 takes them in the request, 13 can tell the client to start anew (never here).
+//!
+//! A topic that is created by being asked for is there at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION for a while.
 
 use kurier_protocol::messages::MetadataResponse;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kurier_protocol::{ErrorCode, Uuid};
 
-use crate::cluster::{Cluster, Partition, Topic};
+use crate::cluster::{Cluster, Partition, Topic, is_topic_name};
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 
 /// What the cluster calls itself.
 const CLUSTER_ID: &str = "kurier-in-memory-00000";
 
-/// A topic in a request: by id from version 10 on, by name, or, in versions that allow it, by id alone.
+/// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a place for the id, in vain.
 struct Wanted<'a> {
     id: Uuid,
     name: Option<&'a str>,
@@ -37,11 +39,14 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
+    let has_id = |wanted: &Wanted<'_>| wanted.name.is_none() || wanted.id != Uuid::ZERO;
+    let is_too_early = call.version < 12 && wanted.iter().flatten().any(has_id);
+    let refuse = call.refuse.or_else(|| is_too_early.then_some(ErrorCode::INVALID_REQUEST));
     let asks_for_all = wanted.as_ref().is_none_or(|wanted| call.version == 0 && wanted.is_empty());
     let topics = if asks_for_all {
-        cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, call.refuse)).collect()
+        cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, refuse)).collect()
     } else {
-        wanted.unwrap_or_default().iter().map(|wanted| find(cluster, wanted, may_create, call.refuse)).collect()
+        wanted.unwrap_or_default().iter().map(|wanted| find(cluster, call, wanted, may_create, refuse)).collect()
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
     let broker = |(id, node): (&i32, &crate::cluster::Node)| MetadataResponseBroker {
@@ -63,28 +68,37 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
 /// What is said of one topic that was asked for; it may come to be by that.
 fn find(
     cluster: &mut Cluster,
+    call: &Call<'_>,
     wanted: &Wanted<'_>,
     may_create: bool,
     refuse: Option<ErrorCode>,
 ) -> MetadataResponseTopic {
-    let refused = |error_code| MetadataResponseTopic {
+    let refused = |name: Option<&str>, error_code| MetadataResponseTopic {
         error_code,
-        name: wanted.name.map(str::to_owned),
+        // Null has a place from version 12 on.
+        name: name.or_else(|| (call.version < 12).then_some("")).map(str::to_owned),
         topic_id: wanted.id,
         ..Default::default()
     };
-    let Some(name) = wanted.name.map(str::to_owned).or_else(|| cluster.topic_name(wanted.id).map(str::to_owned)) else {
-        return refused(ErrorCode::UNKNOWN_TOPIC_ID);
+    if let Some(code) = refuse {
+        return refused(wanted.name, code);
+    }
+    let name = if wanted.id == Uuid::ZERO { wanted.name } else { cluster.topic_name(wanted.id) };
+    let Some(name) = name.map(str::to_owned) else {
+        return refused(None, ErrorCode::UNKNOWN_TOPIC_ID);
     };
+    if !is_topic_name(&name) {
+        return refused(Some(&name), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    }
     if !cluster.topics().contains_key(&name) && may_create && cluster.settings().auto_create_topics {
         let (partitions, settings) = (cluster.settings().default_partitions, cluster.settings().default_topic.clone());
         if let Err(code) = cluster.try_create_topic(&name, partitions, settings) {
-            return refused(code);
+            return refused(Some(&name), code);
         }
     }
     match cluster.topics().get(&name) {
-        Some(topic) => shown(cluster, &name, topic, refuse),
-        None => refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        Some(topic) => shown(cluster, &name, topic, None),
+        None => refused(Some(&name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
     }
 }
 

@@ -104,6 +104,8 @@ pub enum Reply {
     },
     /// Sends nothing, and reads the next request.
     Nothing,
+    /// Sends nothing, now or later, and keeps the connection open until the client goes.
+    Hang,
     /// Asks again when the cluster has changed, or with `is_late` after this long.
     Wait(Duration),
     /// Closes the connection.
@@ -121,6 +123,10 @@ impl Cluster {
     }
 
     fn try_handle(&mut self, node: i32, frame: &Bytes, now_ms: i64, is_late: bool) -> Read<Reply> {
+        // Who stops does nothing more, even on connections that have yet to learn it.
+        if !self.is_up(node) {
+            return Ok(Reply::Close);
+        }
         let mut reader = Reader::new(frame);
         let key = reader.int16()?;
         let version = reader.int16()?;
@@ -150,26 +156,32 @@ impl Cluster {
         let mut reader = reader.flexible(version >= api.flexible);
         reader.tags()?;
 
-        let fault = self.faults.meet(api.name, node);
+        let fault = self.faults.met(api.name, node);
         if let Some(FaultKind::Throttle(time)) = fault {
             call.throttle_time_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         }
         match &fault {
-            Some(FaultKind::Close) => return Ok(Reply::Close),
             Some(FaultKind::Error(code)) => call.refuse = Some(*code),
             Some(FaultKind::Blame(places)) => {
                 (call.refuse, call.blame) = (Some(ErrorCode::INVALID_RECORD), places.clone());
             }
             _ => {}
         }
-        let outcome = (api.handle)(self, &call, reader.clone())?;
+        let mut outcome = match fault {
+            Some(FaultKind::Close) => Outcome::Close,
+            _ => (api.handle)(self, &call, reader.clone())?,
+        };
+        if let Outcome::Wait(time) = outcome {
+            return Ok(Reply::Wait(time));
+        }
+        self.faults.strike_off(api.name, node);
+        if let Some(FaultKind::ErrorAfter(code)) = fault {
+            call.refuse = Some(code);
+            outcome = (api.handle)(self, &call, reader)?;
+        }
         Ok(match fault {
-            Some(FaultKind::ErrorAfter(code)) => {
-                call.refuse = Some(code);
-                reply((api.handle)(self, &call, reader)?, Duration::ZERO, None)
-            }
             Some(FaultKind::CloseAfter) => Reply::Close,
-            Some(FaultKind::Silence) => Reply::Nothing,
+            Some(FaultKind::Silence) => Reply::Hang,
             Some(FaultKind::Cut(bytes)) => reply(outcome, Duration::ZERO, Some(bytes)),
             Some(FaultKind::Delay(after)) => reply(outcome, after, None),
             _ => reply(outcome, Duration::ZERO, None),

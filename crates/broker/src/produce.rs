@@ -1,9 +1,10 @@
 //! Produce 3 to 13.
 //!
-//! Version 3 brought batches of magic 2, 7 zstd, 8 errors by record, 10 says who leads instead (KIP-951), 13 names topics
-//! by id. Before a batch is looked at come acks, topic, leader and min.insync.replicas, in Kafka's order
-//! (`ReplicaManager.appendToLocalLog`, `Partition.appendRecordsToLeader`). With acks 0 there is no answer; an error closes
-//! the connection instead, as the only sign that the client can get.
+//! Version 3 brought batches of magic 2, 7 zstd, 8 errors by record (KIP-467), 10 says who leads instead (KIP-951), 13
+//! names topics by id. What is refused first is Kafka's order: transactions, topic, the batch's frame, acks, leader,
+//! min.insync.replicas, the batch, its sequence (`KafkaApis.handleProduceRequest`, `Partition.appendRecordsToLeader`,
+//! `UnifiedLog.append`). With acks 0 there is no answer; an error closes the connection instead, as the only sign that the
+//! client can get.
 
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::{
@@ -11,11 +12,11 @@ use kurier_protocol::messages::produce::{
 };
 use kurier_protocol::{ErrorCode, Uuid};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Refusal};
 use crate::cluster::{Cluster, Partition};
 use crate::log::Appended;
 use crate::node::{Call, Outcome};
-use crate::reader::{Malformed, Read, Reader};
+use crate::reader::{Read, Reader};
 
 struct TopicData<'a> {
     name: Option<&'a str>,
@@ -29,7 +30,7 @@ struct PartitionData<'a> {
 }
 
 pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
-    let transactional_id = reader.nullable_string()?;
+    let _transactional_id = reader.nullable_string()?;
     let acks = reader.int16()?;
     let _timeout_ms = reader.int32()?;
     let topics = reader.array(|reader| {
@@ -46,13 +47,11 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
-    let refuse = match (call.refuse, acks, transactional_id) {
-        (Some(code), ..) => Some(code),
-        (None, -1..=1, None) => None,
-        // There are no transactions here yet.
-        (None, -1..=1, Some(_)) => Some(ErrorCode::INVALID_TXN_STATE),
-        _ => Some(ErrorCode::INVALID_REQUIRED_ACKS),
-    };
+    let records = || topics.iter().flat_map(|topic| &topic.partitions).filter_map(|data| data.records);
+    // There are no transactions here yet. Kafka's answer is the same for the whole request.
+    let is_transactional = records().any(Batch::is_transactional);
+    let refuse = call.refuse.or_else(|| is_transactional.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
+    let blamed: Vec<_> = call.blame.iter().map(|place| (*place, "blamed by script".to_owned())).collect();
     let mut responses = Vec::with_capacity(topics.len());
     let mut moved_to = Vec::new();
     for topic in topics {
@@ -60,18 +59,11 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let mut partition_responses = Vec::with_capacity(topic.partitions.len());
         for data in &topic.partitions {
             let result = match (refuse, &name) {
-                (Some(code), _) => Err(code),
-                (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                (Some(code), _) => Err(Refusal { code, blamed: blamed.clone() }),
+                (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_ID.into()),
                 (None, Some(name)) => append(cluster, call, acks, name, data),
             };
-            let mut answer = answer(data.index, result)?;
-            if call.version >= 8 {
-                let blamed = |batch_index: &i32| BatchIndexAndErrorMessage {
-                    batch_index: *batch_index,
-                    batch_index_error_message: Some("blamed by script".to_owned()),
-                };
-                answer.record_errors = call.blame.iter().map(blamed).collect();
-            }
+            let mut answer = answer(data.index, result);
             if answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && let Some((leader, epoch)) = name.as_deref().and_then(|name| leader(cluster, name, data.index))
             {
@@ -109,32 +101,34 @@ fn append(
     acks: i16,
     name: &str,
     data: &PartitionData<'_>,
-) -> Result<Appended, ErrorCode> {
+) -> Result<Appended, Refusal> {
     const ALL: i16 = -1;
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     let topic = cluster.topic_mut(name).ok_or(unknown)?;
     let settings = topic.settings.clone();
     let index = usize::try_from(data.index).map_err(|_| unknown)?;
     let partition: &mut Partition = topic.partitions.get_mut(index).ok_or(unknown)?;
+    let sent = Batch::find(data.records.unwrap_or_default(), call.version)?;
+    if !(ALL..=1).contains(&acks) {
+        return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
+    }
     if partition.leader != Some(call.node) {
-        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
     }
-    if acks == ALL && partition.isr.len() < settings.min_insync_replicas {
-        return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+    // More cannot be in sync than there are (`Partition.effectiveMinIsr`).
+    let min_insync_replicas = settings.min_insync_replicas.min(partition.replicas.len());
+    if acks == ALL && partition.isr.len() < min_insync_replicas {
+        return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
     }
-    let records = data.records.ok_or(ErrorCode::INVALID_RECORD)?;
-    let batch = Batch::check(call.frame.slice_ref(records), call.version, settings.max_message_bytes)?;
+    let batch = Batch::check(call.frame.slice_ref(sent), &settings, call.now_ms)?;
     let append_time = settings.is_log_append_time.then_some(call.now_ms);
     let appended = partition.log.append(&batch, partition.leader_epoch, append_time)?;
     cluster.has_changed();
     Ok(appended)
 }
 
-fn answer(index: i32, result: Result<Appended, ErrorCode>) -> Read<PartitionProduceResponse> {
-    if index < 0 {
-        return Err(Malformed);
-    }
-    Ok(match result {
+fn answer(index: i32, result: Result<Appended, Refusal>) -> PartitionProduceResponse {
+    match result {
         Ok(Appended { base_offset, log_append_time }) => PartitionProduceResponse {
             index,
             base_offset,
@@ -142,8 +136,19 @@ fn answer(index: i32, result: Result<Appended, ErrorCode>) -> Read<PartitionProd
             log_start_offset: 0,
             ..Default::default()
         },
-        Err(error_code) => PartitionProduceResponse { index, error_code, base_offset: -1, ..Default::default() },
-    })
+        Err(Refusal { code: error_code, blamed }) => PartitionProduceResponse {
+            index,
+            error_code,
+            base_offset: -1,
+            error_message: (!blamed.is_empty()).then(|| format!("{} of the batch's records are refused", blamed.len())),
+            record_errors: blamed.into_iter().map(|(index, what)| blame(index, what)).collect(),
+            ..Default::default()
+        },
+    }
+}
+
+fn blame(batch_index: i32, what: String) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage { batch_index, batch_index_error_message: Some(what) }
 }
 
 fn leader(cluster: &Cluster, topic: &str, index: i32) -> Option<(i32, i32)> {

@@ -3,6 +3,10 @@
 //!
 //! Compact forms, null and tagged fields are as in KIP-482; which version of which API is flexible stands with each API.
 
+/// How many elements a request's arrays may have in all. What a node makes of an element, to read it and to answer it, is
+/// many times the byte or two that it may take in the request.
+const ELEMENTS_MAX: usize = 200_000;
+
 /// A request that is not what it claims to be. Kafka closes the connection on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -12,13 +16,14 @@ pub(crate) struct Malformed;
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     is_flexible: bool,
+    elements_left: usize,
 }
 
 pub(crate) type Read<T> = Result<T, Malformed>;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, is_flexible: false }
+        Self { rest: bytes, is_flexible: false, elements_left: ELEMENTS_MAX }
     }
 
     /// From here on, lengths are compact and structures end in tagged fields.
@@ -111,6 +116,7 @@ impl<'a> Reader<'a> {
         if length > self.rest.len() {
             return Err(Malformed);
         }
+        self.elements_left = self.elements_left.checked_sub(length).ok_or(Malformed)?;
         (0..length).map(|_| element(self)).collect::<Read<Vec<T>>>().map(Some)
     }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,7 +15,7 @@ use kurier_protocol::FrameBuffer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
@@ -28,8 +31,9 @@ const REQUEST_BYTES_MAX: usize = 100 << 20;
 pub struct Broker {
     shared: Arc<Shared>,
     listen: SocketAddr,
-    /// The task of each node that is up, which holds those of its connections.
-    nodes: Mutex<BTreeMap<i32, AbortHandle>>,
+    /// The task of each node, which holds its listener and the tasks of its connections. One that was stopped stays here,
+    /// for it may take a moment to let go of the port.
+    nodes: Mutex<BTreeMap<i32, JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -74,7 +78,7 @@ impl Broker {
     pub fn bootstrap_servers(&self) -> String {
         let cluster = self.shared.cluster();
         let host = &cluster.settings().host;
-        let addresses: Vec<_> = cluster.nodes().values().map(|node| format!("{host}:{}", node.port)).collect();
+        let addresses: Vec<_> = cluster.nodes().values().map(|node| authority(host, node.port)).collect();
         addresses.join(",")
     }
 
@@ -101,21 +105,36 @@ impl Broker {
         self.with_cluster(|cluster| cluster.add_fault(fault));
     }
 
-    /// Stops a node: its listener and connections close at once, its partitions get other leaders.
+    /// Stops a node: it does nothing more, its listener and connections close, its partitions get other leaders.
     pub fn stop_node(&self, node: i32) {
-        if let Some(task) = self.tasks().remove(&node) {
+        self.with_cluster(|cluster| cluster.stop_node(node));
+        if let Some(task) = self.tasks().get(&node) {
             task.abort();
         }
-        self.with_cluster(|cluster| cluster.stop_node(node));
     }
 
-    /// Starts a node again, on the port that it had.
+    /// Starts a node again, on the port that it had. One that is up stays so.
     ///
     /// # Errors
-    /// When the port is taken meanwhile.
+    /// When there is no such node, or the port is taken meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropped early, it leaves the node down, and may be called again.
     pub async fn start_node(&self, node: i32) -> io::Result<()> {
-        let port = self.shared.cluster().nodes().get(&node).map(|node| node.port);
+        let (port, is_up) = {
+            let cluster = self.shared.cluster();
+            (cluster.nodes().get(&node).map(|node| node.port), cluster.is_up(node))
+        };
         let Some(port) = port else { return Err(io::Error::other(format!("there is no node {node}"))) };
+        if is_up {
+            return Ok(());
+        }
+        // The port is free once the old task has ended.
+        poll_fn(|context| match self.tasks().get_mut(&node) {
+            Some(task) if !task.is_finished() => Pin::new(task).poll(context).map(|_| ()),
+            _ => Poll::Ready(()),
+        })
+        .await;
         let listener = TcpListener::bind(SocketAddr::new(self.listen.ip(), port)).await?;
         self.with_cluster(|cluster| cluster.start_node(node));
         self.listen(node, listener);
@@ -124,10 +143,10 @@ impl Broker {
 
     fn listen(&self, node: i32, listener: TcpListener) {
         let task = tokio::spawn(accept(node, listener, Arc::clone(&self.shared)));
-        self.tasks().insert(node, task.abort_handle());
+        self.tasks().insert(node, task);
     }
 
-    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, AbortHandle>> {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, JoinHandle<()>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -267,6 +286,10 @@ async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<
                 }
             }
             Reply::Nothing => {}
+            Reply::Hang => {
+                while socket.read(&mut [0; 1024]).await? > 0 {}
+                return Ok(());
+            }
             Reply::Wait(_) | Reply::Close => return Ok(()),
         }
     }
@@ -292,8 +315,25 @@ async fn answer(node: i32, frame: &Bytes, shared: &Shared) -> Reply {
     }
 }
 
+/// Host and port in one, which of an IPv6 address need brackets between them.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the server is where time enters")]
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        assert_eq!(authority("127.0.0.1", 9092), "127.0.0.1:9092");
+        assert_eq!(authority("localhost", 9092), "localhost:9092");
+        assert_eq!(authority("::1", 9092), "[::1]:9092");
+    }
 }

@@ -1,0 +1,181 @@
+//! Whatever bytes come, a node answers or closes; it neither panics nor takes memory without measure.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use kurier_broker::{Cluster, Reply, TopicSettings};
+use kurier_protocol::Request;
+use kurier_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
+use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use kurier_protocol::messages::metadata::MetadataRequestTopic;
+use kurier_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::FileFailurePersistence;
+
+use crate::wire::{ALL, NOW_MS, batch, cluster_with, frame, produce_request, stamp, stamped};
+
+/// One request of each API in each version.
+static REQUESTS: LazyLock<Vec<(&str, i16, Bytes)>> = LazyLock::new(|| {
+    fn versions<R: Request>(request: R, requests: &mut Vec<(&'static str, i16, Bytes)>) {
+        for version in R::VERSIONS {
+            if request.written_len(version).is_ok() {
+                requests.push((R::SCHEMA.name, version, frame(version, &request)));
+            }
+        }
+    }
+    let mut requests = Vec::new();
+    let names = ("tests".to_owned(), "1".to_owned());
+    let (client_software_name, client_software_version) = names;
+    versions(ApiVersionsRequest { client_software_name, client_software_version, ..Default::default() }, &mut requests);
+    let topic = MetadataRequestTopic { name: Some("t".to_owned()), ..Default::default() };
+    versions(MetadataRequest { topics: Some(vec![topic]), ..Default::default() }, &mut requests);
+    versions(InitProducerIdRequest { transactional_id: None, ..Default::default() }, &mut requests);
+    versions(FindCoordinatorRequest { key: "group".to_owned(), ..Default::default() }, &mut requests);
+    versions(
+        FindCoordinatorRequest { coordinator_keys: vec!["group".to_owned()], ..Default::default() },
+        &mut requests,
+    );
+    let partitions = vec![FetchPartition { partition_max_bytes: 1000, ..Default::default() }];
+    let topics = vec![FetchTopic { topic: "t".to_owned(), partitions }];
+    versions(FetchRequest { max_bytes: 1000, topics, ..Default::default() }, &mut requests);
+    let partitions = vec![ListOffsetsPartition { timestamp: NOW_MS, ..Default::default() }];
+    let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions }];
+    versions(ListOffsetsRequest { replica_id: -1, topics, ..Default::default() }, &mut requests);
+    let configs = vec![CreatableTopicConfig { name: "min.insync.replicas".to_owned(), value: Some("1".to_owned()) }];
+    let topic = CreatableTopic {
+        name: "new".to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs,
+        ..Default::default()
+    };
+    versions(CreateTopicsRequest { topics: vec![topic], ..Default::default() }, &mut requests);
+    versions(
+        produce_request(ALL, "t", &[(0, stamped(stamp(0), &[(NOW_MS, "some"), (NOW_MS, "values")]))]),
+        &mut requests,
+    );
+    requests
+});
+
+fn written() -> Cluster {
+    let mut cluster = cluster_with(1, TopicSettings::default());
+    let request = produce_request(ALL, "t", &[(0, batch(&["a", "b"]))]);
+    assert!(matches!(cluster.handle(1, &frame(9, &request), NOW_MS, false), Reply::Send { .. }));
+    cluster
+}
+
+#[test]
+fn every_request_is_answered_whole_and_closes_cut_short() {
+    for (name, version, whole) in REQUESTS.iter() {
+        if (*name, *version) == ("ApiVersionsRequest", 5) {
+            continue; // not spoken, and answered whatever follows
+        }
+        let mut cluster = written();
+        let answered = matches!(cluster.handle(1, whole, NOW_MS, true), Reply::Send { .. });
+        assert!(answered, "{name} v{version}");
+        for len in 0..whole.len() {
+            assert_eq!(
+                cluster.handle(1, &whole.slice(..len), NOW_MS, true),
+                Reply::Close,
+                "{name} v{version} cut at {len}"
+            );
+        }
+        let more = Bytes::from([&whole[..], b"\0"].concat());
+        assert_eq!(cluster.handle(1, &more, NOW_MS, true), Reply::Close, "{name} v{version} with a byte more");
+    }
+    println!("{} requests", REQUESTS.len());
+}
+
+/// Every byte of every request, once each way that breaks readers.
+#[test]
+fn every_byte_may_be_wrong() {
+    let mut count = 0;
+    for (_, _, whole) in REQUESTS.iter() {
+        for at in 0..whole.len() {
+            for byte in [0, 0x7f, 0x80, 0xff] {
+                let mut bytes = whole.to_vec();
+                bytes[at] = byte;
+                let _ = written().handle(1, &bytes.into(), NOW_MS, true);
+                count += 1;
+            }
+        }
+    }
+    println!("{count} requests with a wrong byte");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
+
+    #[test]
+    fn any_body_of_any_api_is_met(key in -1i16..30, version in -1i16..20, body in vec(any::<u8>(), 0..300)) {
+        let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
+        let _ = written().handle(1, &[&header, &body[..]].concat().into(), NOW_MS, true);
+    }
+
+    #[test]
+    fn any_bytes_are_met(bytes in vec(any::<u8>(), 0..100)) {
+        let _ = written().handle(1, &bytes.into(), NOW_MS, true);
+    }
+
+    #[test]
+    fn requests_may_be_wrong_in_many_places(
+        which in any::<Index>(), wrong in vec((any::<Index>(), any::<u8>()), 1..10), now_ms in any::<i64>(),
+    ) {
+        let mut bytes = REQUESTS[which.index(REQUESTS.len())].2.to_vec();
+        for (at, byte) in wrong {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let mut cluster = written();
+        // Twice, for what was written may be read.
+        for _ in 0..2 {
+            let _ = cluster.handle(1, &bytes.clone().into(), now_ms, true);
+        }
+    }
+
+    /// A batch whose checksum is right can be as wrong as it likes in all else.
+    #[test]
+    fn batches_may_be_wrong_with_the_right_checksum(
+        wrong in vec((any::<Index>(), any::<u8>()), 1..6), codec in 0u8..8, now_ms in any::<i64>(),
+    ) {
+        let mut batch = stamped(stamp(0), &[(NOW_MS, "some"), (NOW_MS + 1, "values")]).to_vec();
+        batch[22] = codec;
+        for (at, byte) in wrong {
+            let at = 17 + at.index(batch.len() - 17);
+            batch[at] = byte;
+        }
+        let crc = crc32c::crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        let mut cluster = written();
+        let request = produce_request(ALL, "t", &[(0, batch.into())]);
+        let _ = cluster.handle(1, &frame(9, &request), now_ms, true);
+        for timestamp in [-3, 0, NOW_MS, i64::MAX] {
+            let partitions = vec![ListOffsetsPartition { timestamp, ..Default::default() }];
+            let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions }];
+            let _ = cluster.handle(1, &frame(8, &ListOffsetsRequest { topics, ..Default::default() }), now_ms, true);
+        }
+    }
+}
+
+/// A key of no length takes a byte in the request, and a hundred in the answer.
+#[test]
+fn a_request_has_no_more_than_200000_elements() {
+    for (count, is_answered) in [(200_000usize, true), (200_001, false)] {
+        let keys = FindCoordinatorRequest { coordinator_keys: vec![String::new(); count], ..Default::default() };
+        let reply = written().handle(1, &frame(4, &keys), NOW_MS, false);
+        assert_eq!(reply != Reply::Close, is_answered, "{count} keys");
+    }
+    // All arrays of a request together.
+    let topic = FetchTopic { topic: String::new(), partitions: vec![FetchPartition::default(); 999] };
+    for (count, is_answered) in [(200, true), (201, false)] {
+        let request = FetchRequest { topics: vec![topic.clone(); count], ..Default::default() };
+        let reply = written().handle(1, &frame(12, &request), NOW_MS, true);
+        assert_eq!(reply != Reply::Close, is_answered, "{count} topics of 999 partitions");
+    }
+}

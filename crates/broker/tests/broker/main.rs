@@ -1,0 +1,15 @@
+//! The cluster as its clients see it. All speak the wire with `kurier-protocol`, whose reader and tables the cluster's
+//! own reader of requests does not share.
+
+mod faults;
+mod hostile;
+mod law;
+mod leaders;
+mod metadata;
+mod produce;
+mod reading;
+mod sequences;
+mod server;
+mod topics;
+mod versions;
+mod wire;

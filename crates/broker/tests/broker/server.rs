@@ -1,0 +1,306 @@
+//! The cluster on loopback: connections, nodes that stop and start, faults on a wire.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_broker::{Broker, Fault, FaultKind};
+use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
+use kurier_protocol::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest};
+use kurier_protocol::{ErrorCode, FrameBuffer, Request, read_response, write_request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use crate::wire::{ALL, batch, produce_request, values};
+
+/// A connection to a node.
+struct Connection {
+    socket: TcpStream,
+    buffer: FrameBuffer,
+    next: i32,
+}
+
+impl Connection {
+    async fn to(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self { socket, buffer: FrameBuffer::new(1 << 20), next: 1 }
+    }
+
+    /// Sends a request, and says which number it bears.
+    async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        let mut wire = Vec::new();
+        write_request(request, version, self.next, Some("tests"), &mut wire).unwrap();
+        self.socket.write_all(&wire).await.unwrap();
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// The next answer, or `None` when the node has closed the connection.
+    async fn receive(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.buffer.next_frame().unwrap() {
+                return Some(frame);
+            }
+            // A node that has not read all of what came may end with a reset.
+            match self.socket.read_buf(self.buffer.room()).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        let number = self.send(version, request).await;
+        let (correlation_id, response) = read_response::<R>(&self.receive().await?, version).unwrap();
+        assert_eq!(correlation_id, number);
+        Some(response)
+    }
+}
+
+/// Where each node listens.
+fn addresses(broker: &Broker) -> Vec<SocketAddr> {
+    broker.bootstrap_servers().split(',').map(|address| address.parse().unwrap()).collect()
+}
+
+/// Three nodes, and a topic "t" that node 1 leads.
+async fn three_nodes() -> (Broker, Vec<SocketAddr>) {
+    let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
+    let addresses = addresses(&broker);
+    assert_eq!(addresses.len(), 3);
+    (broker, addresses)
+}
+
+fn metadata() -> MetadataRequest {
+    MetadataRequest { topics: None, ..Default::default() }
+}
+
+fn fetch(fetch_offset: i64) -> FetchRequest {
+    let partitions = vec![FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() }];
+    let topics = vec![FetchTopic { topic: "t".to_owned(), partitions }];
+    // As long as may be: the tests wait for no time to pass.
+    FetchRequest { max_wait_ms: i32::MAX, min_bytes: 1, topics, ..Default::default() }
+}
+
+fn found(fetched: Option<kurier_protocol::messages::FetchResponse>) -> (ErrorCode, usize) {
+    let partition = fetched.unwrap().responses.remove(0).partitions.remove(0);
+    (partition.error_code, partition.records.unwrap().len())
+}
+
+#[tokio::test]
+async fn every_node_listens_where_metadata_says() {
+    let (broker, addresses) = three_nodes().await;
+    for address in &addresses {
+        let response = Connection::to(*address).await.ask(12, &metadata()).await.unwrap();
+        let shown: Vec<_> = response.brokers.iter().map(|node| format!("{}:{}", node.host, node.port)).collect();
+        assert_eq!(shown.join(","), broker.bootstrap_servers());
+    }
+    assert!(format!("{broker:?}").contains(&broker.bootstrap_servers()));
+}
+
+#[tokio::test]
+async fn what_is_written_on_one_connection_is_read_on_another() {
+    let (broker, addresses) = three_nodes().await;
+    let (mut writer, mut reader) = (Connection::to(addresses[0]).await, Connection::to(addresses[0]).await);
+    let sent = batch(&["some", "values"]);
+    let written = writer.ask(9, &produce_request(ALL, "t", &[(0, sent.clone())])).await.unwrap();
+    assert_eq!(written.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    assert_eq!(found(reader.ask(12, &fetch(0)).await), (ErrorCode::NONE, sent.len()));
+    broker.with_cluster(|cluster| assert_eq!(values(cluster, "t", 0), ["some", "values"]));
+}
+
+#[tokio::test]
+async fn requests_may_come_before_the_answers_and_in_any_pieces() {
+    let (_broker, addresses) = three_nodes().await;
+    let mut connection = Connection::to(addresses[0]).await;
+    let mut wire = Vec::new();
+    for number in 0..10 {
+        write_request(&metadata(), 12, number, None, &mut wire).unwrap();
+        // No answer comes for this one, and no other waits for it.
+        write_request(&produce_request(0, "t", &[(0, batch(&["v"]))]), 9, 100, None, &mut wire).unwrap();
+    }
+    for piece in wire.chunks(7) {
+        connection.socket.write_all(piece).await.unwrap();
+    }
+    for number in 0..10 {
+        let frame = connection.receive().await.unwrap();
+        assert_eq!(read_response::<MetadataRequest>(&frame, 12).unwrap().0, number);
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_reader_is_woken_by_a_writer() {
+    let (broker, addresses) = three_nodes().await;
+    let (mut writer, mut reader) = (Connection::to(addresses[0]).await, Connection::to(addresses[0]).await);
+    reader.send(12, &fetch(0)).await;
+    let sent = batch(&["v"]);
+    writer.ask(9, &produce_request(ALL, "t", &[(0, sent.clone())])).await.unwrap();
+    let (_, response) = read_response::<FetchRequest>(&reader.receive().await.unwrap(), 12).unwrap();
+    assert_eq!(found(Some(response)), (ErrorCode::NONE, sent.len()));
+
+    // And by a change of leader.
+    reader.send(12, &fetch(1)).await;
+    broker.with_cluster(|cluster| cluster.move_leader("t", 0, 2)).unwrap();
+    let (_, response) = read_response::<FetchRequest>(&reader.receive().await.unwrap(), 12).unwrap();
+    assert_eq!(found(Some(response)), (ErrorCode::NOT_LEADER_OR_FOLLOWER, 0));
+}
+
+#[tokio::test]
+async fn hostile_bytes_close_their_connection_and_no_other() {
+    let (broker, addresses) = three_nodes().await;
+    let mut other = Connection::to(addresses[0]).await;
+    for bytes in [
+        &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a ClientHello",
+        b"\xff\xff\xff\xff and more",
+        b"\x80\0\0\0 and more",
+        b"\0\0\0\0 and more",
+        b"\0\0\0\x03abc",
+        b"\x7f\xff\xff\xff and more",
+        b"\0\0\0\x08\0\0\0\x63\0\0\0\x07",
+        b"\0\0\0\x0a\0\x03\0\x63\0\0\0\x07\xff\xff",
+        b"\0\0\0\x0e\0\x03\0\x01\0\0\0\x07\xff\xff\x7f\xff\xff\xff",
+    ] {
+        let mut hostile = Connection::to(addresses[0]).await;
+        hostile.socket.write_all(bytes).await.unwrap();
+        assert_eq!(hostile.receive().await, None, "{bytes:?}");
+    }
+    // Half a request, and gone.
+    let mut half = Connection::to(addresses[0]).await;
+    half.socket.write_all(b"\0\0\0\x20\0\x03").await.unwrap();
+    drop(half);
+    assert!(other.ask(12, &metadata()).await.is_some());
+    assert!(broker.with_cluster(|cluster| cluster.is_up(1)));
+}
+
+#[tokio::test]
+async fn a_node_that_stops_closes_and_comes_back_where_it_was() {
+    let (broker, addresses) = three_nodes().await;
+    for round in 0..5 {
+        let mut before = Connection::to(addresses[0]).await;
+        assert!(before.ask(12, &metadata()).await.is_some());
+        let mut waiting = Connection::to(addresses[1]).await;
+        broker.stop_node(1);
+        broker.stop_node(1);
+        assert_eq!(before.receive().await, None);
+        // Nobody is there, or nobody who answers any more.
+        if let Ok(socket) = TcpStream::connect(addresses[0]).await {
+            let mut late = Connection { socket, buffer: FrameBuffer::new(1 << 20), next: 1 };
+            assert_eq!(late.receive().await, None);
+        }
+        let seen = waiting.ask(12, &metadata()).await.unwrap();
+        let nodes: Vec<_> = seen.brokers.iter().map(|node| node.node_id).collect();
+        assert_eq!(nodes, [2, 3]);
+        assert_ne!(seen.topics[0].partitions[0].leader_id, 1);
+
+        broker.start_node(1).await.unwrap();
+        broker.start_node(1).await.unwrap();
+        let seen = Connection::to(addresses[0]).await.ask(12, &metadata()).await.unwrap();
+        assert_eq!(seen.brokers.len(), 3, "round {round}");
+        broker.with_cluster(|cluster| cluster.move_leader("t", 0, 1)).unwrap();
+    }
+    assert_eq!(addresses, self::addresses(&broker));
+    let error = broker.start_node(4).await.unwrap_err().to_string();
+    assert_eq!(error, "there is no node 4");
+}
+
+/// From the moment that `stop_node` returns nothing is written, although connections are closed a little later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_node_writes_nothing() {
+    let (broker, addresses) = three_nodes().await;
+    let mut connection = Connection::to(addresses[0]).await;
+    connection.ask(12, &metadata()).await.unwrap();
+    broker.stop_node(1);
+    let mut wire = Vec::new();
+    write_request(&produce_request(1, "t", &[(0, batch(&["v"]))]), 9, 1, None, &mut wire).unwrap();
+    // It may be closed by now.
+    let _ = connection.socket.write_all(&wire).await;
+    assert_eq!(connection.receive().await, None);
+    broker.with_cluster(|cluster| assert_eq!(cluster.end_offset("t", 0), Some(0)));
+}
+
+#[tokio::test]
+async fn faults_happen_on_the_wire() {
+    let (broker, addresses) = three_nodes().await;
+    let request = produce_request(ALL, "t", &[(0, batch(&["v"]))]);
+    let length = {
+        let mut connection = Connection::to(addresses[0]).await;
+        connection.send(9, &request).await;
+        connection.receive().await.unwrap().len() + 4
+    };
+    let written = || broker.with_cluster(|cluster| cluster.end_offset("t", 0)).unwrap();
+    for (kind, sent, is_written) in [
+        (FaultKind::Close, 0, false),
+        (FaultKind::CloseAfter, 0, true),
+        (FaultKind::Cut(0), 0, true),
+        (FaultKind::Cut(3), 3, true),
+        (FaultKind::Cut(length), length, true),
+        (FaultKind::Cut(usize::MAX), length, true),
+    ] {
+        let before = written();
+        broker.add_fault(Fault::new("Produce", kind.clone()));
+        let mut connection = Connection::to(addresses[0]).await;
+        connection.send(9, &request).await;
+        let mut received = Vec::new();
+        connection.socket.read_to_end(&mut received).await.unwrap();
+        assert_eq!((received.len(), written() - before), (sent, i64::from(is_written)), "{kind:?}");
+    }
+
+    broker.add_fault(Fault::new("Produce", FaultKind::Delay(Duration::from_millis(20))));
+    let mut connection = Connection::to(addresses[0]).await;
+    let start = Instant::now();
+    assert!(connection.ask(9, &request).await.is_some());
+    assert!(start.elapsed() >= Duration::from_millis(20));
+}
+
+/// After silence nothing is said any more on this connection, not even to other requests, and it stays open.
+#[tokio::test]
+async fn silence_stays_silent() {
+    let (broker, addresses) = three_nodes().await;
+    broker.add_fault(Fault::new("Produce", FaultKind::Silence));
+    let mut connection = Connection::to(addresses[0]).await;
+    connection.send(9, &produce_request(ALL, "t", &[(0, batch(&["v"]))])).await;
+    connection.send(12, &metadata()).await;
+    // Another connection is served meanwhile, and sees what was written.
+    let mut other = Connection::to(addresses[0]).await;
+    assert_eq!(found(other.ask(12, &fetch(0)).await).0, ErrorCode::NONE);
+    assert!(other.ask(12, &metadata()).await.is_some());
+    let nothing = connection.socket.try_read(&mut [0; 10]).unwrap_err();
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock, "open, and nothing to read");
+    broker.stop_node(1);
+    assert_eq!(connection.receive().await, None);
+}
+
+#[tokio::test]
+async fn a_dropped_broker_is_gone() {
+    let (broker, addresses) = three_nodes().await;
+    let mut connection = Connection::to(addresses[2]).await;
+    connection.ask(12, &metadata()).await.unwrap();
+    drop(broker);
+    assert_eq!(connection.receive().await, None);
+    assert!(TcpStream::connect(addresses[2]).await.is_err());
+}
+
+#[tokio::test]
+async fn topics_and_ports_that_cannot_be_are_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Broker::builder().listen(address).start().await.unwrap_err().to_string();
+    assert!(error.contains(&format!("node 1 cannot listen on {address}")), "{error}");
+    let error = Broker::builder().topic("two words", 1).start().await.unwrap_err().to_string();
+    assert!(error.contains("\"two words\"") && error.contains("INVALID_TOPIC_EXCEPTION"), "{error}");
+}
+
+#[tokio::test]
+async fn a_broker_on_all_addresses_is_called_localhost() {
+    let broker = Broker::builder().listen(([0, 0, 0, 0], 0).into()).start().await.unwrap();
+    let servers = broker.bootstrap_servers();
+    let (host, port) = servers.split_once(':').unwrap();
+    assert_eq!(host, "localhost");
+    let mut connection = Connection::to(([127, 0, 0, 1], port.parse().unwrap()).into()).await;
+    let names = ("tests".to_owned(), "1".to_owned());
+    let (client_software_name, client_software_version) = names;
+    let request = ApiVersionsRequest { client_software_name, client_software_version, ..Default::default() };
+    assert!(connection.ask(4, &request).await.is_some());
+}

@@ -5,8 +5,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read test-kafka fuzz \
-  fuzz-minimise
+.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read broker-judges test-kafka \
+  fuzz fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -60,8 +60,8 @@ golden:
 	cargo test --quiet --locked -p kurier-protocol --test golden -- --nocapture --test-threads=1
 	cargo test --quiet --locked -p kurier-partitioner --test golden -- --nocapture --test-threads=1
 
-## make e2e            all foreign judges: make java schema oracle captures-read; Maven and Java 17 are needed
-e2e: schema oracle captures-read java
+## make e2e            all foreign judges: java schema oracle captures-read broker-judges; needs Maven, Java 17 and kcat
+e2e: schema oracle captures-read java broker-judges
 
 ## make java           our batches of every codec, both zstd libraries, read by the Java client
 java:
@@ -79,6 +79,10 @@ oracle:
 ## make captures-read  captured batches of seven clients, as kcat read them
 captures-read:
 	cargo test --quiet --locked -p kurier-e2e --test captures -- --nocapture
+
+## make broker-judges  kcat and Java write to our broker and read it back; Java's batches pass its checks, corrupted ones do not
+broker-judges:
+	cargo test --quiet --locked -p kurier-e2e --test broker -- --nocapture
 
 ## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:

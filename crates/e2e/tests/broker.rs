@@ -1,0 +1,295 @@
+//! Our broker before other people's clients: kcat and the Java producer write to it with every codec, kcat and Java's
+//! console consumer read it back. Java's batches pass its checks, and none passes with a flipped bit.
+//!
+//! `make broker-judges` shows the counts.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use kurier_broker::{Broker, Reply};
+use kurier_e2e::java::Jars;
+use kurier_e2e::kafka::VERSION;
+use kurier_e2e::testdata;
+use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
+use kurier_protocol::record_batch::{BatchHeader, Batches};
+use kurier_protocol::{CompressionType, ErrorCode, read_response, write_request};
+
+/// Of every topic.
+const PARTITIONS: [i32; 2] = [0, 1];
+
+/// A line of the file, or a record as somebody read it: key and value.
+type Line<'a> = (&'a str, &'a str);
+
+#[test]
+fn kcat_and_java_write_to_our_broker_and_read_it_back() {
+    let judges = Judges::new().unwrap();
+    let file = testdata("events.txt");
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<Line<'_>> = text.lines().map(|line| line.split_once('\t').unwrap()).collect();
+
+    let java = judges.write_by_java(&file, &CompressionType::ALL.map(|codec| (topic("java", codec), codec))).unwrap();
+    println!(
+        "{:<8} {:<16} {:>6} {:>8} {:>7} {:>7} {:>13}",
+        "codec", "writer", "lines", "batches", "encoded", "kcat", "java consumer"
+    );
+    for codec in CompressionType::ALL {
+        for writer in ["kcat", "kcat-idempotent", "java"] {
+            let topic = topic(writer, codec);
+            if writer != "java" {
+                judges.write_by_kcat(&file, &topic, codec, writer == "kcat-idempotent").unwrap();
+            }
+            let batches = judges.batches(&topic);
+            let encoded = batches.iter().filter(|batch| batch.attributes.compression_type() == Some(codec)).count();
+            let by_kcat = judges.read_by_kcat(&topic).unwrap();
+            let by_console = judges.read_by_console_consumer(&topic).unwrap();
+            let count = |read: &BTreeMap<i32, Vec<String>>| read.values().map(Vec::len).sum::<usize>();
+            println!(
+                "{:<8} {writer:<16} {:>6} {:>8} {encoded:>7} {:>7} {:>13}",
+                codec.name(),
+                lines.len(),
+                batches.len(),
+                count(&by_kcat),
+                count(&by_console),
+            );
+            // What would not become smaller librdkafka leaves as it is: a few lines.
+            let is_left = |batch: &&BatchHeader| batch.attributes.compression_type() != Some(codec);
+            let left: Vec<_> = batches.iter().filter(is_left).map(|batch| batch.record_count).collect();
+            assert!(left.iter().all(|records| writer != "java" && *records < 10), "{topic}: {left:?} not encoded");
+            let is_idempotent = batches.iter().all(|batch| batch.producer_id.0 >= 0);
+            assert_eq!(is_idempotent, writer != "kcat", "{topic}");
+            same_lines(&lines, &by_kcat).with_context(|| format!("{topic}, by kcat")).unwrap();
+            same_lines(&lines, &by_console).with_context(|| format!("{topic}, by the console consumer")).unwrap();
+            if writer == "java" {
+                check_places(&lines, &java[&topic], &by_kcat).with_context(|| topic.clone()).unwrap();
+            }
+        }
+    }
+
+    println!("\n{:<8} {:>11} {:>8} {:>8}", "codec", "Java's bytes", "flipped", "refused");
+    for codec in CompressionType::ALL {
+        let sent = as_sent(&judges.log(&topic("java", codec), 0)[0]);
+        let (flipped, refused) = judges.flip(&format!("flipped-{codec}"), &sent);
+        println!("{:<8} {:>11} {flipped:>8} {refused:>8}", codec.name(), sent.len());
+        assert_eq!(flipped, refused);
+    }
+}
+
+fn topic(writer: &str, codec: CompressionType) -> String {
+    format!("{writer}-{codec}")
+}
+
+/// The broker in this process, and who talks to it.
+struct Judges {
+    broker: Broker,
+    jars: Jars,
+    /// Last: it runs the broker.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Judges {
+    fn new() -> Result<Self> {
+        let jars = Jars::fetch_server(VERSION)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        // Topics come to be as their writers ask for them.
+        let broker = runtime.block_on(Broker::builder().nodes(3).auto_create_topics(true, 2).start())?;
+        Ok(Self { broker, jars, _runtime: runtime })
+    }
+
+    fn write_by_kcat(&self, file: &Path, topic: &str, codec: CompressionType, is_idempotent: bool) -> Result<()> {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-P", "-b", &self.broker.bootstrap_servers(), "-t", topic, "-z", codec.name(), "-K", "\t", "-l"]);
+        kcat.arg(file).args(["-X", &format!("enable.idempotence={is_idempotent}")]);
+        run(&mut kcat, "apt-get install kcat")?;
+        Ok(())
+    }
+
+    /// Partition and offset of each line, by topic.
+    fn write_by_java(
+        &self,
+        file: &Path,
+        topics: &[(String, CompressionType)],
+    ) -> Result<BTreeMap<String, Vec<(i32, usize)>>> {
+        let mut java = self.jars.compile("WriteLines")?.command(&[QUIET]);
+        java.arg(self.broker.bootstrap_servers()).arg(file);
+        for (topic, codec) in topics {
+            java.args([topic, codec.name()]);
+        }
+        let mut places: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for line in run(&mut java, "apt-get install openjdk-17-jre-headless")?.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [topic, partition, offset] = fields[..] else { anyhow::bail!("java/WriteLines.java printed {line:?}") };
+            places.entry(topic.to_owned()).or_default().push((partition.parse()?, offset.parse()?));
+        }
+        Ok(places)
+    }
+
+    /// Keys and values with a tab between, by partition; offsets must count from 0.
+    fn read_by_kcat(&self, topic: &str) -> Result<BTreeMap<i32, Vec<String>>> {
+        let mut kcat = Command::new("kcat");
+        kcat.args(["-C", "-q", "-e", "-o", "beginning", "-b", &self.broker.bootstrap_servers(), "-t", topic]);
+        kcat.args(["-X", "check.crcs=true", "-f", r"%p\t%o\t%k\t%s\n"]);
+        let mut read: BTreeMap<i32, Vec<String>> = BTreeMap::new();
+        for line in run(&mut kcat, "apt-get install kcat")?.lines() {
+            let fields: Vec<&str> = line.splitn(3, '\t').collect();
+            let [partition, offset, content] = fields[..] else { anyhow::bail!("kcat printed {line:?}") };
+            let partition = read.entry(partition.parse()?).or_default();
+            ensure!(
+                offset.parse() == Ok(partition.len()),
+                "kcat read offset {offset} after {} records",
+                partition.len()
+            );
+            partition.push(content.to_owned());
+        }
+        Ok(read)
+    }
+
+    /// The same by Java's console consumer, which reads a partition at a time, up to the end that the log has.
+    fn read_by_console_consumer(&self, topic: &str) -> Result<BTreeMap<i32, Vec<String>>> {
+        thread::scope(|scope| {
+            let read = |partition| scope.spawn(move || self.read_partition_by_console_consumer(topic, partition));
+            // All at once: a virtual machine mostly takes its time to start.
+            let readers = PARTITIONS.map(|partition| (partition, read(partition)));
+            let joined = |(partition, reader): (i32, thread::ScopedJoinHandle<'_, Result<_>>)| {
+                Ok((partition, reader.join().expect("it does not panic")?))
+            };
+            readers.into_iter().map(joined).collect()
+        })
+    }
+
+    fn read_partition_by_console_consumer(&self, topic: &str, partition: i32) -> Result<Vec<String>> {
+        let end = self.broker.with_cluster(|cluster| cluster.end_offset(topic, partition)).context("no partition")?;
+        let mut consumer = self.jars.program("org.apache.kafka.tools.consumer.ConsoleConsumer").command(&[QUIET]);
+        consumer.args(["--bootstrap-server", &self.broker.bootstrap_servers(), "--topic", topic]);
+        consumer.args(["--partition", &partition.to_string(), "--offset", "earliest"]);
+        consumer.args(["--max-messages", &end.to_string(), "--timeout-ms", "10000"]);
+        for what in ["offset", "key"] {
+            consumer.args(["--formatter-property", &format!("print.{what}=true")]);
+        }
+        let mut contents = Vec::new();
+        for line in run(&mut consumer, "apt-get install openjdk-17-jre-headless")?.lines() {
+            let at = line.strip_prefix("Offset:").and_then(|line| line.split_once('\t'));
+            let (offset, content) = at.with_context(|| format!("the console consumer printed {line:?}"))?;
+            ensure!(offset.parse() == Ok(contents.len()), "offset {offset} after {} records", contents.len());
+            contents.push(content.to_owned());
+        }
+        Ok(contents)
+    }
+
+    /// The headers of all batches of a topic.
+    fn batches(&self, topic: &str) -> Vec<BatchHeader> {
+        let mut headers = Vec::new();
+        for partition in PARTITIONS {
+            let log = self.log(topic, partition).concat();
+            headers.extend(Batches::new(&log).map(|batch| *batch.unwrap().header()));
+        }
+        headers
+    }
+
+    fn log(&self, topic: &str, partition: i32) -> Vec<Bytes> {
+        self.broker.with_cluster(|cluster| cluster.log(topic, partition)).expect("it was written")
+    }
+
+    /// Sends a batch with a bit flipped in each of its bytes, one after the other, and in the end as it is. Returns how many
+    /// there were, and how many were refused as corrupt and not written.
+    fn flip(&self, topic: &str, sent: &Bytes) -> (usize, usize) {
+        // Length and magic have checks of their own, base offset and leader epoch are the broker's to say; the checksum and
+        // all that it covers follow.
+        const CHECKSUM: usize = 17;
+        /// Bit 4 of this byte says that the batch belongs to a transaction, which is refused first.
+        const ATTRIBUTES: usize = 22;
+        let create = |cluster: &mut kurier_broker::Cluster| {
+            let settings = cluster.settings().default_topic.clone();
+            cluster.create_topic(topic, 1, settings)
+        };
+        self.broker.with_cluster(create).unwrap();
+        let mut refused = 0;
+        for at in CHECKSUM..sent.len() {
+            let bit = if at == ATTRIBUTES { 0 } else { at % 8 };
+            let mut bytes = sent.to_vec();
+            bytes[at] ^= 1 << bit;
+            refused += usize::from(self.produce(topic, bytes.into()) == ErrorCode::CORRUPT_MESSAGE);
+        }
+        assert_eq!(self.log(topic, 0).len(), 0);
+        assert_eq!(self.produce(topic, sent.clone()), ErrorCode::NONE);
+        assert_eq!(as_sent(&self.log(topic, 0)[0]), sent);
+        (sent.len() - CHECKSUM, refused)
+    }
+
+    /// What the first node, which leads it, says of a batch for the topic.
+    fn produce(&self, topic: &str, batch: Bytes) -> ErrorCode {
+        const VERSION: i16 = 9;
+        const NOW_MS: i64 = 4_000_000_000_000; // later than any record
+        let partition_data = vec![PartitionProduceData { index: 0, records: Some(batch.into()) }];
+        let topic_data = vec![TopicProduceData { name: topic.to_owned(), partition_data, ..Default::default() }];
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data, ..Default::default() };
+        let mut wire = Vec::new();
+        write_request(&request, VERSION, 1, None, &mut wire).unwrap();
+        let frame = Bytes::from(wire).slice(4..);
+        match self.broker.with_cluster(|cluster| cluster.handle(1, &frame, NOW_MS, false)) {
+            Reply::Send { frame, .. } => {
+                let (_, response) = read_response::<ProduceRequest>(&frame.slice(4..), VERSION).unwrap();
+                response.responses[0].partition_responses[0].error_code
+            }
+            reply => panic!("{reply:?}"),
+        }
+    }
+}
+
+/// A batch of the log as its producer sent it: what the broker filled in is not covered by the checksum.
+fn as_sent(kept: &Bytes) -> Bytes {
+    const LEADER_EPOCH: usize = 12;
+    let mut sent = kept.to_vec();
+    sent[..8].fill(0);
+    sent[LEADER_EPOCH..LEADER_EPOCH + 4].fill(0xff);
+    sent.into()
+}
+
+/// The lines of the file, each once, those of each key in one partition and in the file's order.
+fn same_lines(lines: &[Line<'_>], read: &BTreeMap<i32, Vec<String>>) -> Result<()> {
+    let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, value) in lines {
+        written.entry(key).or_default().push(value);
+    }
+    for (partition, contents) in read {
+        let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for content in contents {
+            let (key, value) = content.split_once('\t').context("a record without key")?;
+            found.entry(key).or_default().push(value);
+        }
+        for (key, values) in found {
+            let lines = written.remove(key).with_context(|| format!("{key:?} is in partition {partition} too"))?;
+            let other = lines.iter().zip(&values).find(|(line, value)| line != value);
+            ensure!(other.is_none() && lines.len() == values.len(), "of {key:?} others are read: {other:?}");
+        }
+    }
+    ensure!(written.is_empty(), "{} keys are missing", written.len());
+    Ok(())
+}
+
+/// Every line is where the producer was told.
+fn check_places(lines: &[Line<'_>], places: &[(i32, usize)], read: &BTreeMap<i32, Vec<String>>) -> Result<()> {
+    ensure!(lines.len() == places.len(), "{} lines have a place, not {}", places.len(), lines.len());
+    for ((key, value), (partition, offset)) in lines.iter().zip(places) {
+        let found =
+            read.get(partition).and_then(|contents| contents.get(*offset)).and_then(|content| content.split_once('\t'));
+        ensure!(found == Some((key, value)), "at {partition}, {offset} is {found:?}, not {key:?}, {value:?}");
+    }
+    Ok(())
+}
+
+/// What the tools log besides, nobody reads; unless they fail.
+const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
+
+fn run(command: &mut Command, remedy: &str) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("{program} cannot be run; {remedy}"))?;
+    let talk = || String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{program} ended with {}: {}", output.status, talk());
+    Ok(String::from_utf8(output.stdout)?)
+}

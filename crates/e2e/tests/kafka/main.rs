@@ -7,6 +7,7 @@
 
 mod failover;
 mod kurier;
+mod law;
 mod refusals;
 mod round_trip;
 mod three_ways;
@@ -49,6 +50,8 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     // One's own cluster has the nodes and the version that it has.
     if Kafka::from_environment().is_none() {
         trials.push(on_any("round_trip_on_one_node", (kafka::VERSION, 1), round_trip::round_trip));
+        trials.push(on_any("law_of_sequences", (kafka::VERSION, 1), law::law));
+        trials.push(on_any("law_of_sequences_on_3_7", ("3.7.2", 1), law::law));
         trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
     }
     trials

@@ -306,6 +306,11 @@ impl Cluster {
         self.faults.add(fault);
     }
 
+    /// Forgets the faults that are still to come.
+    pub fn clear_faults(&mut self) {
+        self.faults = Faults::default();
+    }
+
     /// The batches of a partition as they stand in its log.
     #[must_use]
     pub fn log(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {

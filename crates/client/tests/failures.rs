@@ -348,7 +348,8 @@ async fn what_was_never_sent_is_not_written() {
 #[tokio::test]
 async fn what_too_few_replicas_refused_is_not_written() {
     let settings = TopicSettings { min_insync_replicas: 2, ..TopicSettings::default() };
-    let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
+    let broker = Broker::builder().nodes(2).topic_with("t", 1, settings).start().await.unwrap();
+    broker.stop_node(2);
     let error = undelivered(&broker).await;
     assert_eq!((error.written(), error.error_code()), (Written::No, Some(ErrorCode::NOT_ENOUGH_REPLICAS)), "{error}");
     assert!(error.attempts() >= 2 && error.to_string().contains("NOT_ENOUGH_REPLICAS"), "{error}");

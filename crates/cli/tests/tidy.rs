@@ -21,7 +21,7 @@ fn sources(krate: &str) -> Vec<PathBuf> {
 fn every_public_type_has_an_example_or_says_where_one_is() {
     let mut missing = Vec::new();
     let mut count = 0;
-    for krate in ["protocol", "compression", "partitioner"] {
+    for krate in ["protocol", "compression", "partitioner", "broker", "client"] {
         for file in sources(krate) {
             let text = fs::read_to_string(&file).unwrap();
             let lines: Vec<&str> = text.lines().collect();
@@ -38,7 +38,8 @@ fn every_public_type_has_an_example_or_says_where_one_is() {
                     .collect();
                 let has_example = docs.iter().any(|line| line.contains("```"));
                 let has_pointer = docs.iter().any(|line| line.contains("for an example"));
-                if !has_example && !has_pointer {
+                let is_hidden = docs.iter().any(|line| line.contains("doc(hidden)"));
+                if !has_example && !has_pointer && !is_hidden {
                     missing.push(format!("{}:{}: {line}", file.display(), index + 1));
                 }
             }
@@ -50,10 +51,25 @@ fn every_public_type_has_an_example_or_says_where_one_is() {
 
 #[test]
 fn every_module_says_what_it_is_for() {
-    for krate in ["protocol", "compression", "partitioner", "cli", "e2e"] {
+    for krate in ["protocol", "compression", "partitioner", "broker", "client", "cli", "e2e"] {
         for file in sources(krate) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} does not open by saying what it is for", file.display());
+        }
+    }
+}
+
+#[test]
+fn what_decides_and_what_gathers_knows_no_sockets_tasks_or_threads() {
+    let is_pure = |file: &Path| {
+        ["core", "accumulator"].iter().any(|folder| file.components().any(|part| part.as_os_str() == *folder))
+    };
+    let files: Vec<PathBuf> = sources("client").into_iter().filter(|file| is_pure(file)).collect();
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in ["tokio", "std::net", "std::thread::", "use std::thread"] {
+            assert!(!text.contains(name), "{} names {name}, which belongs to the driver", file.display());
         }
     }
 }

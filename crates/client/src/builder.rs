@@ -19,6 +19,29 @@ use crate::serializer::BytesSerializer;
 ///
 /// Each method's page opens with its key in Kafka, its default and its unit. Whatever has no method is set by
 /// [`set`](Self::set).
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::start().await?;
+/// # let servers = broker.bootstrap_servers();
+/// use std::time::Duration;
+///
+/// use kurier::{Acks, CompressionType, Producer, StringSerializer};
+///
+/// let producer = Producer::builder()
+///     .bootstrap_servers([servers])
+///     .acks(Acks::All)
+///     .linger(Duration::from_millis(20))
+///     .compression(CompressionType::Lz4)
+///     .set("retry.backoff.ms", "50")
+///     .value_serializer(StringSerializer)
+///     .build()
+///     .await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ProducerBuilder<KS = BytesSerializer, VS = BytesSerializer> {
     config: Config,
     /// The first thing that was wrong; [`build`](Self::build) tells it.

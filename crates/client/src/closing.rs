@@ -43,6 +43,17 @@ impl fmt::Display for Summary {
 /// What a producer had accepted and could not deliver before it was to be closed.
 ///
 /// Iterate it for the records, with the certainty of each.
+///
+/// ```
+/// async fn end(producer: kurier::Producer) {
+///     if let Err(unfinished) = producer.close(std::time::Duration::from_secs(10)).await {
+///         eprintln!("{unfinished}");
+///         for record in unfinished {
+///             eprintln!("{}-{}: {:?}", record.topic, record.partition, record.written);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Unfinished {
     counts: Summary,
@@ -90,6 +101,8 @@ impl fmt::Display for Unfinished {
 impl std::error::Error for Unfinished {}
 
 /// A record that was not delivered.
+///
+/// See [`Unfinished`] for an example.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undelivered {

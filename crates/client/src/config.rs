@@ -15,6 +15,8 @@ use kurier_compression::{Compression, CompressionType};
 use crate::error::{Error, ErrorKind};
 
 /// Who must have a record before the broker answers (`acks`).
+///
+/// See [`ProducerBuilder`](crate::ProducerBuilder) for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Acks {
     /// Nobody: the broker does not answer, and a record counts as sent when its last byte was written.
@@ -38,6 +40,12 @@ impl Acks {
 }
 
 /// How records find their partition when they do not name one (`partitioner.class`, librdkafka's `partitioner`).
+///
+/// ```
+/// let mut config = kurier::Config::default();
+/// config.set("partitioner", "consistent_random")?; // where librdkafka would put them
+/// # Ok::<(), kurier::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartitionerChoice {
@@ -53,6 +61,12 @@ pub enum PartitionerChoice {
 }
 
 /// A host and its port.
+///
+/// ```
+/// let host: kurier::HostPort = "[::1]:9092".parse()?;
+/// assert_eq!((host.host.as_str(), host.port), ("::1", 9092));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
     /// A name or an address; of IPv6 without brackets.
@@ -595,6 +609,14 @@ impl Config {
 }
 
 /// One line of [`Config::explain`].
+///
+/// ```
+/// let mut config = kurier::Config::default();
+/// config.set("linger.ms", "20")?;
+/// let linger = config.explain().into_iter().find(|line| line.key == "linger.ms").unwrap();
+/// assert_eq!(linger.to_string(), "linger.ms=20 # set (default 5)");
+/// # Ok::<(), kurier::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explained {

@@ -209,6 +209,8 @@ impl fmt::Debug for Cell {
 ///
 /// Await it for partition and offset; give it a callback; or forget it. Dropping it changes nothing about the record,
 /// which is delivered or fails all the same.
+///
+/// See [`Producer`](crate::Producer) for an example of each.
 #[must_use = "the record is on its way, but nobody will learn what became of it: await this, or call on_complete or forget"]
 pub struct Delivery {
     cell: Arc<Cell>,

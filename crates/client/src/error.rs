@@ -10,6 +10,16 @@ use kurier_protocol::ErrorCode;
 ///
 /// Cheap to clone: all records of a batch share one. [`written`](Self::written) is the question to ask before sending a
 /// record again.
+///
+/// ```
+/// use kurier::{ErrorKind, Producer, Written};
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let error = runtime.block_on(Producer::builder().set("linger", "5").build()).unwrap_err();
+/// assert_eq!((error.kind(), error.written()), (ErrorKind::Configuration, Written::No));
+/// assert_eq!(error.to_string(), "linger is no setting of a producer: did you mean linger.ms?");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -30,6 +40,8 @@ struct Inner {
 }
 
 /// What kind of thing went wrong, and so whose turn it is.
+///
+/// See [`Error`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -63,6 +75,8 @@ pub enum ErrorKind {
 }
 
 /// Whether a record that failed may be in the log.
+///
+/// See [`Error`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Written {
     /// It is not, and will not be.
@@ -72,6 +86,14 @@ pub enum Written {
 }
 
 /// How far a record had come.
+///
+/// ```
+/// # fn look(error: &kurier::Error) {
+/// if error.stage() == Some(kurier::Stage::Queued) {
+///     println!("it never left: {error}");
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -292,6 +314,22 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// A record that was not accepted, with the reason.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::start().await?;
+/// # let producer = kurier::Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+/// use kurier::{ErrorKind, Record};
+///
+/// let refused = producer.try_send(Record::to("orders").value("two")).unwrap_err();
+/// assert_eq!(refused.error.kind(), ErrorKind::MetadataPending);
+/// // The record is back, to be sent as soon as its topic is known.
+/// producer.deliver(refused.record).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SendError<R> {
     /// Why.

@@ -116,6 +116,19 @@ impl<K, V> fmt::Debug for Record<'_, K, V> {
 }
 
 /// Where a record came to stand.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::start().await?;
+/// # let producer = kurier::Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+/// let metadata = producer.deliver(kurier::Record::to("orders").value("two")).await?;
+/// assert_eq!((metadata.topic(), metadata.partition(), metadata.offset()), ("orders", 0, Some(0)));
+/// assert!(metadata.acknowledged());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordMetadata {
     pub(crate) topic: std::sync::Arc<str>,

@@ -43,6 +43,8 @@ pub trait Serializer<T: ?Sized>: Send + Sync + 'static {
 
 /// Takes anything that is bytes already: `&str`, `String`, `&[u8]`, `Vec<u8>`, `Bytes` (Java's `StringSerializer`,
 /// `ByteArraySerializer`, `BytesSerializer`).
+///
+/// See [`Record`](crate::Record) for an example.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BytesSerializer;
 
@@ -58,6 +60,8 @@ impl<T: AsRef<[u8]> + ?Sized> Serializer<T> for BytesSerializer {
 }
 
 /// Takes texts alone, as UTF-8 (Java's `StringSerializer`).
+///
+/// See [`ProducerBuilder`](crate::ProducerBuilder) for an example.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StringSerializer;
 
@@ -74,6 +78,18 @@ impl<T: AsRef<str> + ?Sized> Serializer<T> for StringSerializer {
 
 /// Takes integers, of which it writes all bytes, the highest first (Java's `ShortSerializer`, `IntegerSerializer`,
 /// `LongSerializer`).
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// # let broker = kurier_broker::Broker::start().await?;
+/// # let producer = kurier::Producer::builder().key_serializer(kurier::IntegerSerializer).bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+/// // A producer with this serializer for its keys.
+/// producer.deliver(kurier::Record::to("orders").key(42_i64).value("two")).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IntegerSerializer;
 
@@ -91,15 +107,21 @@ macro_rules! integers {
 integers! { i16, put_i16; i32, put_i32; i64, put_i64; u16, put_u16; u32, put_u32; u64, put_u64; }
 
 /// A key or value that is not set: null.
+///
+/// See [`Record`](crate::Record) for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unset;
 
 /// A key or value that is set, perhaps to null.
+///
+/// See [`Record`](crate::Record) for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<T>(pub(crate) Option<T>);
 
 /// A key or value that a serializer of type `S` takes: what [`Record::key`](crate::Record::key) and
 /// [`Record::value`](crate::Record::value) make of `T` where `S` is a [`Serializer`] of `T`, and what is not set.
+///
+/// See [`Record`](crate::Record) for an example.
 pub trait Serialize<S>: sealed::Sealed + Send + Sync {
     /// The bytes as they are, or appended to `scratch`, or null.
     #[doc(hidden)]

@@ -15,7 +15,7 @@ const PARTITIONS_MAX: usize = 100_000;
 /// A topic's settings, in Kafka's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// How many replicas each partition has; cut to the number of nodes.
+    /// How many replicas each partition has. Those that there are no nodes for count as down.
     pub replication_factor: usize,
     /// How many replicas must be in sync for a write with acks=all (`min.insync.replicas`).
     pub min_insync_replicas: usize,

@@ -115,9 +115,8 @@ fn append(
     if partition.leader != Some(call.node) {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
     }
-    // More cannot be in sync than there are (`Partition.effectiveMinIsr`).
-    let min_insync_replicas = settings.min_insync_replicas.min(partition.replicas.len());
-    if acks == ALL && partition.isr.len() < min_insync_replicas {
+    // More cannot be in sync than there are (`Partition.effectiveMinIsr`); those that no node is there for count as down.
+    if acks == ALL && partition.isr.len() < settings.min_insync_replicas.min(settings.replication_factor) {
         return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
     }
     let batch = Batch::check(call.frame.slice_ref(sent), &settings, call.now_ms)?;

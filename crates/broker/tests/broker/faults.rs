@@ -13,7 +13,8 @@ use kurier_protocol::messages::{
 use kurier_protocol::{ErrorCode, Request};
 
 use crate::wire::{
-    ALL, NOW_MS, ask, batch, cluster_with, frame, outcome, produce, produce_request, reply, response, values,
+    ALL, NOW_MS, ask, batch, cluster_with, frame, outcome, produce, produce_request, produce_with, reply, response,
+    values,
 };
 
 const CODE: ErrorCode = ErrorCode::REQUEST_TIMED_OUT;
@@ -216,6 +217,20 @@ fn who_is_refused_metadata_creates_no_topic() {
     assert_eq!(ask(&mut cluster, 1, 9, &request).topics[0].error_code, CODE);
     assert_eq!(cluster.end_offset("new", 0), None);
     assert_eq!(ask(&mut cluster, 1, 9, &request).topics[0].error_code, ErrorCode::NONE);
+}
+
+#[test]
+fn records_are_blamed_by_script() {
+    for version in [3, 7, 8, 13] {
+        let mut cluster = faulty(Fault::new("Produce", FaultKind::Blame(vec![0, 2])));
+        let values_of_batch = &["a", "b", "c"];
+        let request = produce_request(ALL, "t", &[(0, batch(values_of_batch))]);
+        let answer = produce_with(&mut cluster, 1, version, &request);
+        assert_eq!(outcome(&answer), (ErrorCode::INVALID_RECORD, -1));
+        let blamed: Vec<_> = answer.record_errors.iter().map(|error| error.batch_index).collect();
+        assert_eq!(blamed, if version < 8 { vec![] } else { vec![0, 2] });
+        assert_eq!(values(&cluster, "t", 0).len(), 0);
+    }
 }
 
 /// A request that is no request closes the connection, and leaves the fault to the next one.

@@ -77,9 +77,16 @@ fn only_acks_of_all_need_replicas() {
 
 #[test]
 fn no_more_replicas_are_needed_than_there_are() {
-    let settings = TopicSettings { replication_factor: 1, min_insync_replicas: 2, ..Default::default() };
-    let mut cluster = cluster_with(3, settings);
-    assert_eq!(produce(&mut cluster, &batch(&["v"])).error_code, ErrorCode::NONE);
+    let code = |nodes, replication_factor, min_insync_replicas| {
+        let settings = TopicSettings { replication_factor, min_insync_replicas, ..Default::default() };
+        produce(&mut cluster_with(nodes, settings), &batch(&["v"])).error_code
+    };
+    assert_eq!(code(3, 1, 2), ErrorCode::NONE);
+    assert_eq!(code(3, 2, 3), ErrorCode::NONE);
+    // Where there are not as many nodes as replicas, those are missing.
+    assert_eq!(code(1, 3, 1), ErrorCode::NONE);
+    assert_eq!(code(1, 3, 2), ErrorCode::NOT_ENOUGH_REPLICAS);
+    assert_eq!(code(2, 3, 3), ErrorCode::NOT_ENOUGH_REPLICAS);
 }
 
 #[test]

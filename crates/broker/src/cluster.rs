@@ -13,6 +13,13 @@ use crate::log::Log;
 const PARTITIONS_MAX: usize = 100_000;
 
 /// A topic's settings, in Kafka's words.
+///
+/// ```
+/// use kurier_broker::TopicSettings;
+///
+/// let strict = TopicSettings { min_insync_replicas: 2, ..TopicSettings::default() };
+/// assert_eq!((strict.replication_factor, strict.max_message_bytes), (3, 1_048_588));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
     /// How many replicas each partition has. Those that there are no nodes for count as down.
@@ -43,6 +50,13 @@ impl Default for TopicSettings {
 }
 
 /// What a cluster begins with.
+///
+/// ```
+/// use kurier_broker::{Cluster, ClusterSettings};
+///
+/// let cluster = Cluster::new(ClusterSettings { nodes: 3, auto_create_topics: false, ..ClusterSettings::default() });
+/// assert!(cluster.node_ids().eq([1, 2, 3]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// How many nodes; their ids count from 1.
@@ -70,7 +84,29 @@ impl Default for ClusterSettings {
     }
 }
 
-/// A whole cluster, in memory.
+/// A whole cluster, in memory, without sockets and without a clock: requests come in as bytes, and the time is said.
+///
+/// ```
+/// use bytes::Bytes;
+/// use kurier_broker::{Cluster, ClusterSettings, Reply, TopicSettings};
+/// use kurier_protocol::messages::MetadataRequest;
+/// use kurier_protocol::{read_response, write_request};
+///
+/// let mut cluster = Cluster::new(ClusterSettings { nodes: 2, ..ClusterSettings::default() });
+/// cluster.create_topic("orders", 6, TopicSettings::default())?;
+/// cluster.stop_node(1);
+///
+/// // A client asks node 2 for everything.
+/// let mut wire = Vec::new();
+/// write_request(&MetadataRequest { topics: None, ..Default::default() }, 12, 1, Some("me"), &mut wire)?;
+/// let frame = Bytes::from(wire).slice(4..);
+/// let Reply::Send { frame, .. } = cluster.handle(2, &frame, 1_700_000_000_000, false) else { panic!("no answer") };
+///
+/// let (_, metadata) = read_response::<MetadataRequest>(&frame.slice(4..), 12)?;
+/// assert_eq!(metadata.brokers.len(), 1);
+/// assert!(metadata.topics[0].partitions.iter().all(|partition| partition.leader_id == 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Cluster {
     settings: ClusterSettings,
@@ -109,6 +145,13 @@ pub(crate) struct Partition {
 }
 
 /// Why something asked of a cluster by its owner cannot be done.
+///
+/// ```
+/// use kurier_broker::{Cluster, ClusterSettings};
+///
+/// let error = Cluster::new(ClusterSettings::default()).move_leader("orders", 0, 1).unwrap_err();
+/// assert_eq!(error.to_string(), "node 1 cannot lead orders-0: there is no such partition");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ClusterError(pub(crate) String);

@@ -11,15 +11,27 @@ use crate::node::APIS;
 /// ```
 /// use std::time::Duration;
 ///
-/// use kurier_broker::{Fault, FaultKind};
-/// use kurier_protocol::ErrorCode;
+/// use bytes::Bytes;
+/// use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind, Reply};
+/// use kurier_protocol::messages::MetadataRequest;
+/// use kurier_protocol::{ErrorCode, write_request};
 ///
+/// let mut cluster = Cluster::new(ClusterSettings { nodes: 2, ..ClusterSettings::default() });
 /// // The next two requests to Produce are refused, whichever node they reach.
-/// let refused = Fault::new("Produce", FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS)).times(2);
-/// // Node 2 appends what it is sent once, but the answer is lost.
-/// let lost = Fault::new("Produce", FaultKind::CloseAfter).on_node(2);
-/// // Metadata is slow from now on.
-/// let slow = Fault::new("Metadata", FaultKind::Delay(Duration::from_millis(50))).times(usize::MAX);
+/// cluster.add_fault(Fault::new("Produce", FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS)).times(2));
+/// // Node 2 is asked for metadata once in vain.
+/// cluster.add_fault(Fault::new("Metadata", FaultKind::CloseAfter).on_node(2));
+/// // Otherwise metadata is slow from now on.
+/// let slow = Duration::from_millis(50);
+/// cluster.add_fault(Fault::new("Metadata", FaultKind::Delay(slow)).times(usize::MAX));
+///
+/// # let mut wire = Vec::new();
+/// # write_request(&MetadataRequest::default(), 12, 1, None, &mut wire).unwrap();
+/// # let frame = Bytes::from(wire).slice(4..);
+/// let mut ask = |node| cluster.handle(node, &frame, 1_700_000_000_000, false);
+/// assert!(matches!(ask(1), Reply::Send { after, .. } if after == slow));
+/// assert_eq!(ask(2), Reply::Close);
+/// assert!(matches!(ask(2), Reply::Send { after, .. } if after == slow));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -29,7 +41,7 @@ pub struct Fault {
     kind: FaultKind,
 }
 
-/// What goes wrong.
+/// What goes wrong. See [`Fault`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {

@@ -88,7 +88,7 @@ impl Call<'_> {
     }
 }
 
-/// What a connection does next.
+/// What a connection does next. See [`Cluster`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {

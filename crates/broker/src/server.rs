@@ -27,7 +27,19 @@ const REQUEST_BYTES_MAX: usize = 100 << 20;
 
 /// A cluster that listens. Dropped, it stops.
 ///
-/// See the crate's page for examples.
+/// It lives on the tokio runtime that it was started on.
+///
+/// ```
+/// use kurier_broker::Broker;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::start().await?;
+/// broker.create_topic("orders", 6)?;
+/// assert_eq!(broker.with_cluster(|cluster| cluster.end_offset("orders", 5)), Some(0));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Broker {
     shared: Arc<Shared>,
     listen: SocketAddr,
@@ -50,6 +62,17 @@ impl Shared {
 }
 
 /// What a broker begins with.
+///
+/// ```
+/// use kurier_broker::Broker;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let broker = Broker::builder().nodes(3).topic("orders", 6).auto_create_topics(false, 1).start().await?;
+/// assert_eq!(broker.bootstrap_servers().split(',').count(), 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct BrokerBuilder {
     settings: ClusterSettings,

@@ -24,7 +24,10 @@ use crate::error::Error;
 pub(crate) struct Memory {
     total: usize,
     used: AtomicUsize,
-    /// Whether anybody waits; read with every permit.
+    /// Whether anybody waits; read with every permit that is given back.
+    has_waiters: AtomicBool,
+    /// Whether anybody waits for whom there is too little; read with every permit that is taken. Who waits for its own
+    /// partition to come down to its share keeps nobody from what is free.
     is_contended: AtomicBool,
     queues: Mutex<Queues>,
 }
@@ -46,6 +49,15 @@ struct Queues {
     waiters: HashMap<u32, VecDeque<Arc<Waiter>>>,
 }
 
+/// Why there is no memory to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// There is too little.
+    Lack,
+    /// The partition has its share.
+    Share,
+}
+
 /// Some bytes of memory; dropped, they are free again.
 pub(crate) struct Permit {
     memory: Arc<Memory>,
@@ -58,6 +70,7 @@ impl Memory {
         Arc::new(Self {
             total,
             used: AtomicUsize::new(0),
+            has_waiters: AtomicBool::new(false),
             is_contended: AtomicBool::new(false),
             queues: Mutex::default(),
         })
@@ -77,27 +90,28 @@ impl Memory {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes memory for a partition, if there is some and nobody waits for it.
+    /// Takes memory for a partition, if there is some and nobody waits for whom there is too little.
     pub(crate) fn try_acquire(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
         if self.is_contended.load(Ordering::Acquire) {
             return None;
         }
-        self.grant(load, bytes)
+        self.grant(load, bytes).ok()
     }
 
     /// Takes memory, if there is some.
-    fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
+    fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Result<Permit, Refusal> {
         let held = load.bytes();
+        // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
+        let is_there = |used: usize| bytes <= self.total.saturating_sub(used) || used == 0;
         let fits = |used: usize| {
             let free = self.total.saturating_sub(used);
-            // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
-            let is_there = bytes <= free || used == 0;
             let is_fair = held == 0 || held + bytes <= free.saturating_sub(bytes).saturating_mul(2);
-            (is_there && is_fair).then(|| used + bytes)
+            (is_there(used) && is_fair).then(|| used + bytes)
         };
-        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok()?;
+        let refusal = |used: usize| if is_there(used) { Refusal::Share } else { Refusal::Lack };
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).map_err(refusal)?;
         load.0.fetch_add(bytes, Ordering::Relaxed);
-        Some(Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes })
+        Ok(Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes })
     }
 
     /// Takes memory, whether there is some or not.
@@ -125,7 +139,7 @@ impl Memory {
         }
         // Who waits says so and then looks for room; who makes room says so and then looks for who waits. In one order
         // of all four (SeqCst), one of them sees the other.
-        self.is_contended.store(true, Ordering::SeqCst);
+        self.has_waiters.store(true, Ordering::SeqCst);
         drop(queues);
         // Some may have become free before this one stood in line.
         self.serve();
@@ -138,23 +152,25 @@ impl Memory {
         let mut queues = self.queues();
         // Once around without success, and there is none for anybody.
         let mut refused_in_turn = 0;
+        let mut is_lacking = false;
         while refused_in_turn < queues.turns.len() {
             let Some(partition) = queues.turns.pop_front() else { break };
             let Some(queue) = queues.waiters.get_mut(&partition) else { continue };
             while queue.front().is_some_and(|waiter| waiter.is_gone()) {
                 queue.pop_front();
             }
-            let granted = queue.front().and_then(|waiter| self.grant(&waiter.load, waiter.bytes));
-            match (queue.pop_front(), granted) {
-                (Some(waiter), Some(permit)) => {
-                    woken.push((waiter, permit));
-                    refused_in_turn = 0;
+            if let Some(waiter) = queue.pop_front() {
+                match self.grant(&waiter.load, waiter.bytes) {
+                    Ok(permit) => {
+                        woken.push((waiter, permit));
+                        (refused_in_turn, is_lacking) = (0, false);
+                    }
+                    Err(refusal) => {
+                        queue.push_front(waiter);
+                        refused_in_turn += 1;
+                        is_lacking |= refusal == Refusal::Lack;
+                    }
                 }
-                (Some(waiter), None) => {
-                    queue.push_front(waiter);
-                    refused_in_turn += 1;
-                }
-                (None, _) => {}
             }
             if queue.is_empty() {
                 queues.waiters.remove(&partition);
@@ -162,9 +178,8 @@ impl Memory {
                 queues.turns.push_back(partition);
             }
         }
-        if queues.turns.is_empty() {
-            self.is_contended.store(false, Ordering::Release);
-        }
+        self.has_waiters.store(!queues.turns.is_empty(), Ordering::SeqCst);
+        self.is_contended.store(is_lacking, Ordering::Release);
         drop(queues);
         for (waiter, permit) in woken {
             waiter.resolve(WaiterState::Granted(permit));
@@ -173,7 +188,7 @@ impl Memory {
 
     /// Turns away who has waited until now, or everybody, with what `error` says.
     pub(crate) fn turn_away(self: &Arc<Self>, until: Option<Instant>, error: impl Fn() -> Error) {
-        if !self.is_contended.load(Ordering::Acquire) {
+        if !self.has_waiters.load(Ordering::Acquire) {
             return;
         }
         let mut turned_away = Vec::new();
@@ -194,13 +209,13 @@ impl Memory {
 
     /// When the first of those who wait has waited long enough.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        if !self.is_contended.load(Ordering::Acquire) {
+        if !self.has_waiters.load(Ordering::Acquire) {
             return None;
         }
         self.queues().waiters.values().flatten().map(|waiter| waiter.deadline).min()
     }
 
-    /// Whether anybody waits.
+    /// Whether anybody waits for whom there is too little.
     pub(crate) fn is_contended(&self) -> bool {
         self.is_contended.load(Ordering::Acquire)
     }
@@ -240,7 +255,7 @@ impl Drop for Permit {
         }
         self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
         self.memory.used.fetch_sub(self.bytes, Ordering::SeqCst);
-        if self.memory.is_contended.load(Ordering::SeqCst) {
+        if self.memory.has_waiters.load(Ordering::SeqCst) {
             self.memory.serve();
         }
     }
@@ -394,6 +409,25 @@ mod tests {
         assert!(poll(&mut waiting[2]).is_ready());
         assert!(poll(&mut waiting[1]).is_ready());
         assert!(!memory.is_contended());
+    }
+
+    #[test]
+    fn who_waits_for_its_own_partition_alone_keeps_nobody_from_what_is_free() {
+        let memory = Memory::new(900);
+        let (greedy, other) = (load(), load());
+        let mut held = Vec::new();
+        while let Some(permit) = memory.try_acquire(&greedy, 100) {
+            held.push(permit);
+        }
+        let mut waiting = memory.acquire(1, &greedy, 100, far());
+        assert!(poll(&mut waiting).is_pending());
+        let free = memory.try_acquire(&other, 300);
+        assert!(free.is_some());
+        drop(free);
+        assert!(poll(&mut waiting).is_pending());
+        held.pop();
+        assert!(poll(&mut waiting).is_ready());
+        assert_eq!(memory.next_deadline(), None);
     }
 
     #[test]

@@ -115,6 +115,38 @@ async fn sends_that_are_cancelled_while_they_wait_leave_nothing_behind() {
     assert_eq!(values(&broker, "t", 1), vec![value; sent]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_send_by_one_producer_and_each_finds_its_own_order() {
+    const TASKS: usize = 8;
+    const EACH: usize = 3000;
+    let broker = Broker::builder().nodes(3).topic("t", 3).start().await.unwrap();
+    // So little memory that most of them wait most of the time.
+    let producer = producer(&broker).buffer_memory(48 << 10).build().await.unwrap();
+    let send = async |producer: Producer, task: usize| {
+        for number in 0..EACH {
+            let partition = i32::try_from(number % 3).unwrap();
+            let record = Record::to("t").partition(partition).value(format!("{task} {number:60}"));
+            producer.send(record).await.unwrap().forget();
+        }
+    };
+    let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(send(producer.clone(), task))).collect();
+    for task in tasks {
+        timeout(LONG, task).await.unwrap().unwrap();
+    }
+    let summary = timeout(LONG, producer.close(LONG)).await.unwrap().unwrap();
+    assert_eq!(summary.written, u64::try_from(TASKS * EACH).unwrap());
+    for partition in 0..3 {
+        let mut next = [usize::try_from(partition).unwrap(); TASKS];
+        for value in values(&broker, "t", partition) {
+            let (task, number) = value.split_once(' ').unwrap();
+            let next: &mut usize = &mut next[task.parse::<usize>().unwrap()];
+            assert_eq!(number.trim().parse(), Ok(*next), "of task {task} in {partition}");
+            *next += 3;
+        }
+        assert!(next.iter().all(|next| *next >= EACH), "{partition}: {next:?}");
+    }
+}
+
 #[tokio::test]
 async fn try_send_says_what_is_missing_and_hands_the_record_back() {
     let broker = Broker::builder().nodes(2).topic("t", 1).start().await.unwrap();

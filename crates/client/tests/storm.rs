@@ -89,7 +89,6 @@ struct Counts {
 }
 
 async fn storm(seed: u64) -> Counts {
-    println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let compression = [CompressionType::None, CompressionType::Lz4][random.usize(..2)];
     let settings = TopicSettings { max_message_bytes: 1 << random.u32(9..16), ..TopicSettings::default() };
@@ -213,6 +212,7 @@ fn seeds() -> std::ops::Range<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_said_of_a_record_is_so() {
     for seed in seeds() {
-        println!("seed {seed}: {:?}", storm(seed).await);
+        println!("seed {seed}");
+        println!("{:?}", storm(seed).await);
     }
 }

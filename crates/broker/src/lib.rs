@@ -1,8 +1,8 @@
 //! A Kafka cluster in memory: real sockets, leaders, `min.insync.replicas`, sequences, and faults by script.
 //!
 //! It is for quick starts, where nobody wants to install Kafka first, and for the tests of whoever writes to Kafka. A
-//! cluster starts in less than a millisecond, on free ports, in the process that wants it, and is gone when it is dropped. The command
-//! `kurier broker` is the same as a program.
+//! cluster starts in less than a millisecond, on free ports, in the process that wants it, and is gone when it is dropped.
+//! The command `kurier broker` is the same as a program.
 //!
 //! # Quick start
 //!
@@ -86,8 +86,8 @@
 //!
 //! # The law of sequences
 //!
-//! What Kafka does with an idempotent producer's batches, found by asking brokers of 4.3.1 and 3.7.2; 29 cases of it are
-//! this crate's test, and theirs.
+//! What Kafka does with an idempotent producer's batches, found by asking brokers of 4.3.1 and 3.7.2; thirty cases of it
+//! are this crate's test, and theirs.
 //!
 //! * A batch is known by its producer id, epoch, first and last sequence. Known among the last five of its producer in the
 //!   partition, it is answered with its old offset and not written again, **whatever its bytes**: other records under a used

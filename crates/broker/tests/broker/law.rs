@@ -205,6 +205,10 @@ pub(crate) const CASES: &[Case] = &[
         steps: &[send(i32::MAX - 1, 2).at(0), send(0, 1).at(2), send(1, 1).at(3)],
     },
     Case {
+        name: "and after no other number",
+        steps: &[send((1 << 30) - 1, 1).at(0), send(0, 1).refused(GAP), send(1 << 30, 1).at(1)],
+    },
+    Case {
         name: "a batch may reach over the end of the sequences, and be sent again",
         steps: &[send(i32::MAX - 1, 4).at(0), send(2, 1).at(4), send(i32::MAX - 1, 4).at(0), send(3, 1).at(5)],
     },

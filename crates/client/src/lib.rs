@@ -1,6 +1,7 @@
 //! A Kafka producer from scratch: honest about every record's fate, and fast.
 //!
-//! See [`Producer`] for how records are sent, [`ProducerBuilder`] for what it can be told, [`Error`] for what may go wrong.
+//! See [`Producer`] for how records are sent, [`ProducerBuilder`] for what it can be told, [`Error`] for what may go wrong,
+//! [`manual`] for how it is built.
 //!
 //! # The story of one record
 //!
@@ -28,6 +29,13 @@ mod error;
 mod producer;
 mod record;
 mod serializer;
+
+#[doc = include_str!("../manual/architecture.md")]
+pub mod manual {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
 
 pub use builder::ProducerBuilder;
 pub use closing::{Summary, Undelivered, Unfinished};

@@ -24,12 +24,11 @@ use std::time::Instant;
 
 use kurier_compression::decompress_batch;
 use kurier_protocol::record_batch::{RecordBatch, Stamp};
-use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::accumulator::batch::{BatchId, Taken};
-use crate::accumulator::{Accumulator, PartitionId, Signal, Topic};
+use crate::accumulator::{Accumulator, Left, PartitionId, Signal, Topic};
 use crate::closing::{Summary, Undelivered, Unfinished};
 use crate::config::Config;
 use crate::core::{Action, ConnectionId, Core, Input, Key};
@@ -157,8 +156,11 @@ pub(crate) struct Driver {
     core: Core,
     codecs: Arc<Codecs>,
     inputs: mpsc::Receiver<Input>,
-    /// For connections and codecs, to reach us.
+    /// For connections, to reach us.
     input: mpsc::Sender<Input>,
+    /// Without a limit of its own: of each node's batches some are under way once at most.
+    compressed: mpsc::UnboundedReceiver<UnderWay>,
+    under_way: mpsc::UnboundedSender<UnderWay>,
     connections: HashMap<ConnectionId, Line>,
     waiting: Waiting,
     closing: Option<Closing>,
@@ -191,9 +193,12 @@ struct Closing {
     undelivered: Option<Vec<Undelivered>>,
 }
 
-/// Batches that are being compressed. Whichever way that ends, their records have an outcome.
+/// Batches that are being compressed, or wait for us to look. Whoever drops them, and be it the channel that nobody
+/// reads any more, their records have an outcome.
 struct UnderWay {
+    node: i32,
     batches: Vec<(PartitionId, Taken)>,
+    left: Vec<(PartitionId, Option<Left>)>,
     shared: Arc<Shared>,
 }
 
@@ -205,12 +210,20 @@ impl Drop for UnderWay {
     }
 }
 
+/// What ended a wait.
+enum Happened {
+    Nothing,
+    Input(Input),
+    Compressed(UnderWay),
+}
+
 /// How much may happen before we look. Whoever has more to say waits.
 const INPUTS_MAX: usize = 1024;
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, seed: u64) -> Result<Self, Error> {
         let (input, inputs) = mpsc::channel(INPUTS_MAX);
+        let (under_way, compressed) = mpsc::unbounded_channel();
         let now = shared.accumulator.clock().now();
         let codecs = Codecs::new(shared.config.compression()?, Arc::clone(&shared.accumulator.memory));
         Ok(Self {
@@ -219,6 +232,8 @@ impl Driver {
             shared,
             inputs,
             input,
+            compressed,
+            under_way,
             connections: HashMap::new(),
             waiting: Waiting::default(),
             closing: None,
@@ -256,6 +271,9 @@ impl Driver {
             let Ok(input) = self.inputs.try_recv() else { break };
             self.core.handle(input, now);
             self.act(now);
+        }
+        while let Ok(under_way) = self.compressed.try_recv() {
+            self.hand_over(under_way, now);
         }
         self.core.handle_timeout(now);
         self.act(now);
@@ -394,22 +412,24 @@ impl Driver {
         if !self.codecs.compress() || batches.is_empty() {
             return self.core.handle(Input::Taken { node, batches, left }, now);
         }
-        let (codecs, input) = (Arc::clone(&self.codecs), self.input.clone());
-        let mut under_way = UnderWay { batches, shared: Arc::clone(&self.shared) };
+        let (codecs, done) = (Arc::clone(&self.codecs), self.under_way.clone());
+        let mut under_way = UnderWay { node, batches, left, shared: Arc::clone(&self.shared) };
         tokio::task::spawn_blocking(move || {
             for (_, taken) in &mut under_way.batches {
                 codecs.compress_batch(taken);
                 let accumulator = &under_way.shared.accumulator;
                 accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
             }
-            let batches = std::mem::take(&mut under_way.batches);
-            // Gone is the driver with the runtime that it ran on.
-            if let Err(SendError(Input::Taken { batches, .. })) =
-                input.blocking_send(Input::Taken { node, batches, left })
-            {
-                under_way.batches.extend(batches);
-            }
+            // Where nobody listens, gone is the driver with the runtime that it ran on.
+            let _ = done.send(under_way);
         });
+    }
+
+    /// Gives the core what was compressed.
+    fn hand_over(&mut self, mut under_way: UnderWay, now: Instant) {
+        let (batches, left) = (std::mem::take(&mut under_way.batches), std::mem::take(&mut under_way.left));
+        self.core.handle(Input::Taken { node: under_way.node, batches, left }, now);
+        self.act(now);
     }
 
     /// Batches that are too large are rare; they are split here and now.
@@ -546,17 +566,24 @@ impl Driver {
         let far = || self.now() + std::time::Duration::from_secs(3600);
         let until = until.unwrap_or_else(far);
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
-        let input = poll_fn(|cx| {
+        let happened = poll_fn(|cx| {
             if notified.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
+                return Poll::Ready(Happened::Nothing);
             }
-            self.inputs.poll_recv(cx)
+            if let Poll::Ready(Some(under_way)) = self.compressed.poll_recv(cx) {
+                return Poll::Ready(Happened::Compressed(under_way));
+            }
+            self.inputs.poll_recv(cx).map(|input| input.map_or(Happened::Nothing, Happened::Input))
         })
         .await;
-        if let Some(input) = input {
-            let now = self.now();
-            self.core.handle(input, now);
-            self.act(now);
+        let now = self.now();
+        match happened {
+            Happened::Nothing => {}
+            Happened::Input(input) => {
+                self.core.handle(input, now);
+                self.act(now);
+            }
+            Happened::Compressed(under_way) => self.hand_over(under_way, now),
         }
     }
 }
@@ -582,13 +609,7 @@ impl Driver {
         }
         self.core.handle(Input::Abandon, now);
         self.give_up(now);
-        self.inputs.close();
-        while let Ok(input) = self.inputs.try_recv() {
-            if let Input::Taken { .. } = input {
-                self.core.handle(input, now);
-                self.give_up(now);
-            }
-        }
+        // What is being compressed has its outcome from the channel, which goes with us.
         // The core has not been told of everything that was opened.
         for id in self.shared.accumulator.partition_ids() {
             let (batches, _) = self.shared.accumulator.drain(id, self.now());
@@ -646,4 +667,49 @@ fn records_of(batch: &Taken, written: Written) -> Vec<Undelivered> {
     let Ok(records) = parsed.records_in(&body) else { return Vec::new() };
     let (topic, partition) = batch.cell.place();
     records.filter_map(Result::ok).map(|record| Undelivered::new(topic, partition, record, written)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kurier_partitioner::Choice;
+    use kurier_protocol::record_batch::NewRecord;
+
+    use super::*;
+    use crate::accumulator::{Layout, Placed};
+    use crate::delivery::Delivery;
+
+    fn shared() -> Arc<Shared> {
+        let mut config = Config::default();
+        config.set("bootstrap.servers", "127.0.0.1:9").unwrap();
+        let shared = Shared::new(Arc::new(config.check().unwrap()), 1);
+        shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+        shared
+    }
+
+    /// A batch that was taken, and the delivery of its record.
+    fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
+        let topic = shared.accumulator.topic("t").unwrap();
+        let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0) };
+        let appended = shared.accumulator.append(&topic, &placed, None, None);
+        let delivery = appended.map_err(|(error, _)| error).unwrap();
+        let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
+        let batches = vec![(PartitionId(0), taken.unwrap())];
+        (UnderWay { node: 1, batches, left: vec![(PartitionId(0), left)], shared: Arc::clone(shared) }, delivery)
+    }
+
+    #[tokio::test]
+    async fn what_is_being_compressed_when_the_driver_goes_has_its_outcome() {
+        let shared = shared();
+        let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
+        let done = driver.under_way.clone();
+        let ((before, early), (after, late)) = (under_way(&shared), under_way(&shared));
+        assert!(done.send(before).is_ok());
+        drop(driver);
+        drop(done.send(after));
+        for delivery in [early, late] {
+            let error = delivery.await.unwrap_err();
+            assert_eq!((error.kind(), error.written()), (ErrorKind::Closed, Written::No));
+        }
+        assert_eq!((shared.summary().not_written, shared.accumulator.incomplete_count()), (2, 0));
+    }
 }

@@ -1,5 +1,6 @@
 //! Compresses batches that were taken, and splits those that were too large.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -27,7 +28,8 @@ impl Codecs {
         self.compression.kind() != CompressionType::None
     }
 
-    /// Compresses a batch. One that becomes no smaller, or cannot be compressed, goes as it is.
+    /// Compresses a batch. One that becomes no smaller, or cannot be compressed, goes as it is; nobody knows what state
+    /// a codec is in that panicked, so it is not used again.
     pub(crate) fn compress_batch(&self, taken: &mut Taken) {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
@@ -36,7 +38,11 @@ impl Codecs {
         let plain_bytes = taken.sealed.body_bytes();
         // Half is what events come to; a vector that is too small doubles.
         let mut body = Vec::with_capacity(plain_bytes / 2);
-        match codec.compress(&chunks, &mut body) {
+        let Ok(compressed) = catch_unwind(AssertUnwindSafe(|| codec.compress(&chunks, &mut body))) else {
+            tracing::error!(codec = ?self.compression.kind(), "a codec panicked; a batch goes uncompressed");
+            return;
+        };
+        match compressed {
             Ok(()) if body.len() < plain_bytes => {
                 body.shrink_to_fit();
                 let body = Bytes::from_owner(taken.piece(&self.memory, body));
@@ -86,6 +92,64 @@ impl Codecs {
         match pieces.len() {
             2 => Ok(pieces),
             count => Err(format!("its records make {count} pieces")),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "gzip"))]
+mod tests {
+    use kurier_compression::{CompressError, DecompressError};
+    use kurier_partitioner::Choice;
+
+    use super::*;
+    use crate::accumulator::{Accumulator, Clock, Layout, PartitionId, Placed};
+    use crate::config::Config;
+    use crate::delivery::{Calls, Runner};
+
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Codec for Panics {
+        fn kind(&self) -> CompressionType {
+            CompressionType::Gzip
+        }
+
+        fn compress(&mut self, _: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
+            output.push(1);
+            panic!("a bug in a library");
+        }
+
+        fn decompress(&mut self, _: &[u8], _: usize, _: &mut Vec<u8>) -> Result<(), DecompressError> {
+            unreachable!()
+        }
+    }
+
+    struct NoCallbacks;
+
+    impl Runner for NoCallbacks {
+        fn run(&self, _: Calls) {}
+    }
+
+    #[test]
+    fn a_batch_whose_codec_panics_goes_uncompressed_and_the_next_one_by_another() {
+        let mut config = Config::default();
+        config.set("compression.type", "gzip").unwrap();
+        let compression = config.compression().unwrap();
+        let clock = Arc::new(crate::driver::SystemClock) as Arc<dyn Clock>;
+        let accumulator = Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
+        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+        let topic = accumulator.topic("t").unwrap();
+        let codecs = Codecs::new(compression, Arc::clone(&accumulator.memory));
+        codecs.idle.lock().unwrap().push(Box::new(Panics));
+        for expected in [CompressionType::None, CompressionType::Gzip] {
+            let record = NewRecord { value: Some(&[7; 1_000]), ..Default::default() };
+            let placed = Placed { record, choice: Choice::Partition(0) };
+            let _delivery = accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap();
+            let mut taken = accumulator.take(PartitionId(0), usize::MAX, true).0.unwrap();
+            codecs.compress_batch(&mut taken);
+            let bytes = taken.sealed.stamp(&Stamp::NONE).unwrap().to_bytes();
+            let (batch, _) = RecordBatch::parse(&bytes).unwrap();
+            assert_eq!(batch.header().attributes.compression_type(), Some(expected));
         }
     }
 }

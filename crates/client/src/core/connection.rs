@@ -123,6 +123,8 @@ struct Link<Q> {
     versions_version: i16,
     setup_deadline: Instant,
     pending: VecDeque<Pending<Q>>,
+    /// The last requests that were to have no answer, in their order; some brokers give one all the same.
+    answerless: VecDeque<i32>,
     muted_until: Option<Instant>,
     used_at: Instant,
     trouble: Option<String>,
@@ -131,6 +133,10 @@ struct Link<Q> {
 /// The highest version in which versions are asked for. In 5 one says with whom one believes to be talking, which is not
 /// checked yet; and brokers before Kafka 4.4 would refuse it.
 const VERSIONS_VERSION: i16 = 4;
+
+/// So many requests that were to have no answer are remembered: as many as may be on their way in the buffers of both
+/// sides when they are small.
+const ANSWERLESS_MAX: usize = 4096;
 
 impl<Q> Link<Q> {
     fn connection(&self) -> Option<ConnectionId> {
@@ -189,6 +195,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             versions_version: VERSIONS_VERSION,
             setup_deadline: now,
             pending: VecDeque::new(),
+            answerless: VecDeque::new(),
             muted_until: None,
             used_at: now,
             trouble: None,
@@ -316,6 +323,12 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
         let deadline = now + self.patience.request;
         link.used_at = now;
+        if !has_answer {
+            if link.answerless.len() == ANSWERLESS_MAX {
+                link.answerless.pop_front();
+            }
+            link.answerless.push_back(correlation_id);
+        }
         link.pending.push_back(Pending { correlation_id, version, question, deadline, is_written: false, has_answer });
         out.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
         self.schedule(peer);
@@ -358,6 +371,11 @@ impl<Q: fmt::Debug> Connections<Q> {
         let is_first_in_line =
             |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
         let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {
+            if let Some(at) = link.answerless.iter().position(|id| Some(*id) == answered) {
+                // Those before it would have been answered before it.
+                link.answerless.drain(..=at);
+                return Vec::new();
+            }
             return self.lose(peer, "it answered what was not asked".to_owned(), now, out);
         };
         self.schedule(peer);
@@ -441,6 +459,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.state = State::Backoff { until };
         link.trouble = Some(why.clone());
         link.muted_until = None;
+        link.answerless.clear();
         let unanswered = |pending: Pending<Q>| {
             pending.question.map(|question| Unanswered { question, is_written: pending.is_written })
         };

@@ -895,6 +895,25 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
 }
 
 #[test]
+fn an_answer_to_what_was_to_have_none_is_passed_over_once() {
+    let mut rig = Rig::new(|config| {
+        config.set("acks", "0").unwrap();
+        config.set("enable.idempotence", "false").unwrap();
+    });
+    let deliveries = [rig.send_and_linger(0), rig.send_and_linger(0)];
+    assert!(deliveries.iter().all(|delivery| fate(delivery) == Fate::At(-1)));
+    let (first, second) = (rig.request(), rig.request());
+    for request in [&first, &second] {
+        rig.settle(request, ErrorCode::NONE, 0);
+    }
+    let _third = rig.send_and_linger(0);
+    assert_eq!(rig.request().connection, first.connection);
+    // Nobody answers twice.
+    rig.settle(&second, ErrorCode::NONE, 0);
+    assert!(!rig.connections.contains_key(&first.connection));
+}
+
+#[test]
 fn times_without_end_are_only_long() {
     let mut rig = Rig::new(|config| {
         for time in [

@@ -30,6 +30,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) record_count: i32,
+    pub(crate) max_timestamp: i64,
     pub(crate) is_idempotent: bool,
     /// Whether no batch of its partition that was sent before it is without an acknowledgement.
     pub(crate) is_head: bool,
@@ -40,8 +41,8 @@ pub(crate) struct Asked {
 pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdict {
     let code = answer.error_code;
     match (code, code.reaction()) {
-        (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => Verdict::Written(written(None, answer)),
-        (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer)),
+        (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => Verdict::Written(written(None, answer, asked)),
+        (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer, asked)),
         (_, Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator) => Verdict::Retry,
         (_, Reaction::Split) if asked.record_count > 1 => Verdict::Split,
         // A batch before it is to blame: it comes again, and this one after it.
@@ -54,11 +55,12 @@ pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdic
     }
 }
 
-fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse) -> Outcome {
+fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
     let known = |number: i64| (number >= 0).then_some(number);
     Outcome::Written {
         base_offset: base_offset.and_then(known),
-        log_append_time: known(answer.log_append_time_ms),
+        // A duplicate is answered with the batch's own highest timestamp, also where the topic keeps the records'.
+        log_append_time: known(answer.log_append_time_ms).filter(|time| *time != asked.max_timestamp),
         is_acknowledged: true,
     }
 }
@@ -86,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    const HEAD: Asked = Asked { record_count: 3, is_idempotent: true, is_head: true };
+    const HEAD: Asked = Asked { record_count: 3, max_timestamp: 77, is_idempotent: true, is_head: true };
 
     fn answer(error_code: ErrorCode) -> PartitionProduceResponse {
         PartitionProduceResponse { error_code, base_offset: 7, ..Default::default() }
@@ -143,6 +145,17 @@ mod tests {
                 panic!("{code}")
             };
             assert_eq!(base_offset, expected);
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_duplicate_is_the_batch_s_own_and_says_nothing() {
+        for (log_append_time_ms, expected) in [(-1, None), (77, None), (78, Some(78))] {
+            let answer = PartitionProduceResponse { log_append_time_ms, ..answer(ErrorCode::NONE) };
+            let Verdict::Written(Outcome::Written { log_append_time, .. }) = verdict(&answer, HEAD) else {
+                panic!("written")
+            };
+            assert_eq!(log_append_time, expected);
         }
     }
 

@@ -923,7 +923,8 @@ impl Sender {
             }
             return self.review(id, world, now);
         };
-        let asked = Asked { record_count: batch.taken.sealed.record_count(), is_idempotent, is_head };
+        let (record_count, max_timestamp) = (batch.taken.sealed.record_count(), batch.taken.sealed.max_timestamp());
+        let asked = Asked { record_count, max_timestamp, is_idempotent, is_head };
         let verdict = verdict(answer, asked);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();

@@ -5,10 +5,13 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::thread;
 
 use assert_cmd::Command;
 use kurier_broker::{Broker, BrokerBuilder, TopicSettings};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -163,6 +166,24 @@ fn a_topic_that_is_not_there_is_named_with_what_to_do() {
             "create it",
         ],
     );
+}
+
+#[test]
+fn ctrl_c_ends_the_reading_and_what_was_read_is_delivered() {
+    let running = start("interrupt", Broker::builder().topic("t", 1));
+    let servers = running.broker.bootstrap_servers();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kurier"));
+    command.args(["produce", "-b", &servers, "-t", "t"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut producing = command.spawn().unwrap();
+    // It stays open: there might be more to come.
+    let mut input = producing.stdin.take().unwrap();
+    input.write_all(b"a\nb\n").unwrap();
+    while running.values("t", "%s ") != "a b " {}
+    kill(Pid::from_raw(producing.id().cast_signed()), Signal::SIGINT).unwrap();
+    let ended = producing.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("2 records written to t"), "{said}");
 }
 
 /// A server that says this to whoever connects, and reads what it is told.

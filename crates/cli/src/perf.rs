@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
-use kurier::{Error, RecordMetadata, TopicProducer};
+use kurier::{Delivery, Error, TopicProducer};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::json;
@@ -77,6 +77,8 @@ impl Perf {
             let producer = options::build(self.options.config([])?).await?;
             // Whoever asks for the topic first waits for it; that is no part of the measure.
             let topic = producer.topic(&self.topic).await?;
+            // It takes its time to find out how fast the processor's own clock goes.
+            let _ = quanta::Instant::now();
             let job = Arc::new(Job {
                 topic,
                 payload,
@@ -89,11 +91,14 @@ impl Perf {
                 is_over: AtomicBool::new(false),
             });
             let meter = Meter::start()?;
-            let senders = start(&job)?;
+            let (senders, tallied) = start(&job)?;
             let ended = unless_interrupted(self.watch(&job, senders)).await?;
             job.is_over.store(true, Ordering::Relaxed);
-            // That waits for the last acknowledgement, and for its callback.
+            // That waits for the last acknowledgement.
             let closed = producer.close(PATIENCE).await;
+            for tallied in tallied {
+                tallied.await.map_err(|_| anyhow!("a thread that counts has panicked"))?;
+            }
             let report = meter.stop(u64::from(self.record_size), job.tally.take_total())?;
             match self.json {
                 true => writeln!(out, "{}", report.json())?,
@@ -151,21 +156,41 @@ struct Job {
     is_over: AtomicBool,
 }
 
-/// Sends from as many threads as were asked for, each its share.
-fn start(job: &Arc<Job>) -> Result<Vec<oneshot::Receiver<Result<(), Error>>>> {
-    let mut senders = Vec::new();
+/// The ends of a thread's sending, and of its counting.
+type Ends = (Vec<oneshot::Receiver<Result<(), Error>>>, Vec<oneshot::Receiver<()>>);
+
+/// Records that were sent, and when.
+type Sent = Vec<(quanta::Instant, Delivery)>;
+
+/// So many records are handed over to be counted at once, and so many such hands at most.
+const SENT_AT_ONCE: usize = 64;
+const HANDS_MAX: usize = 65_536;
+
+/// Sends from as many threads as were asked for, each its share, and counts the outcomes from as many others.
+fn start(job: &Arc<Job>) -> Result<Ends> {
+    let mut ends = Ends::default();
     for thread in 0..job.threads {
-        let (done, ended) = oneshot::channel();
-        senders.push(ended);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let job = Arc::clone(job);
-        let name = format!("kurier-perf-{thread}");
-        std::thread::Builder::new().name(name).spawn(move || drop(done.send(runtime.block_on(send(job, thread)))))?;
+        let (hand, hands) = mpsc::sync_channel(HANDS_MAX);
+        let sending = Arc::clone(job);
+        ends.0.push(spawn(format!("kurier-perf-{thread}"), send(sending, thread, hand))?);
+        ends.1.push(spawn(format!("kurier-count-{thread}"), count(Arc::clone(job), hands))?);
     }
-    Ok(senders)
+    Ok(ends)
 }
 
-async fn send(job: Arc<Job>, thread: u64) -> Result<(), Error> {
+/// Runs this on a thread of its own.
+fn spawn<T: Send + 'static>(
+    name: String,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<oneshot::Receiver<T>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (done, ended) = oneshot::channel();
+    std::thread::Builder::new().name(name).spawn(move || drop(done.send(runtime.block_on(work))))?;
+    Ok(ended)
+}
+
+async fn send(job: Arc<Job>, thread: u64, hand: mpsc::SyncSender<Sent>) -> Result<(), Error> {
+    let mut sent = Vec::with_capacity(SENT_AT_ONCE);
     let mut number = thread;
     while number < job.records {
         if let Some(rate) = job.rate {
@@ -174,15 +199,32 @@ async fn send(job: Arc<Job>, thread: u64) -> Result<(), Error> {
         if number % 1024 < job.threads && job.is_over.load(Ordering::Relaxed) {
             break;
         }
-        let sent = now();
-        let tallied = Arc::clone(&job);
-        let acknowledged = move |result: Result<RecordMetadata, Error>| tallied.tally.add(sent, result);
+        let at = quanta::Instant::now();
         let key = key_of(number);
         let record = job.topic.record().value(job.payload.value(number));
-        job.topic.send_with(record.nullable_key(job.is_keyed.then_some(&key[..])), acknowledged).await?;
+        let delivery = job.topic.send(record.nullable_key(job.is_keyed.then_some(&key[..]))).await?;
+        sent.push((at, delivery));
+        // Who sends slowly must not let the outcomes wait to be seen.
+        if sent.len() >= SENT_AT_ONCE || job.rate.is_some() {
+            // Whoever counts ends last.
+            let _ = hand.send(std::mem::replace(&mut sent, Vec::with_capacity(SENT_AT_ONCE)));
+        }
         number += job.threads;
     }
+    let _ = hand.send(sent);
     Ok(())
+}
+
+/// Waits for the outcomes in the order of the records. One that is there before those of the records before it is seen as
+/// late as they are: latency is, if anything, said to be higher than it was.
+async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sent>) {
+    let mut outcomes = Vec::with_capacity(SENT_AT_ONCE);
+    for sent in hands {
+        for (at, delivery) in sent {
+            outcomes.push(delivery.await.map(|_| at.elapsed()));
+        }
+        job.tally.add(outcomes.drain(..));
+    }
 }
 
 /// Waits until this record is due.
@@ -309,17 +351,19 @@ impl Tally {
         Ok(Self { window: Mutex::new(Window::new()?), total: Mutex::new(Window::new()?), error: Mutex::default() })
     }
 
-    fn add(&self, sent: Instant, result: Result<RecordMetadata, Error>) {
+    fn add(&self, outcomes: impl Iterator<Item = Result<Duration, Error>>) {
         let mut window = lock(&self.window);
-        match result {
-            Ok(_) => {
-                let micros = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
-                window.latency_us.saturating_record(micros);
-                window.acknowledged += 1;
-            }
-            Err(error) => {
-                lock(&self.error).get_or_insert(error);
-                window.failed += 1;
+        for outcome in outcomes {
+            match outcome {
+                Ok(latency) => {
+                    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+                    window.latency_us.saturating_record(micros);
+                    window.acknowledged += 1;
+                }
+                Err(error) => {
+                    lock(&self.error).get_or_insert(error);
+                    window.failed += 1;
+                }
             }
         }
     }

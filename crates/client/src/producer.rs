@@ -120,11 +120,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         if self.handle.is_guest {
             tokio::task::consume_budget().await;
         }
-        let topic = match self.shared().accumulator.topic(record.topic) {
-            Some(topic) => topic,
-            None => self.learn(record.topic).await?,
+        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
+            Some(topic) => (topic, None),
+            None => {
+                let deadline = self.deadline();
+                (self.learn(record.topic, deadline).await?, Some(deadline))
+            }
         };
-        self.send_to(&topic, &record, None).await
+        self.send_to(&topic, &record, deadline, None).await
     }
 
     /// Sends a record and waits for its outcome.
@@ -162,11 +165,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         if self.handle.is_guest {
             tokio::task::consume_budget().await;
         }
-        let topic = match self.shared().accumulator.topic(record.topic) {
-            Some(topic) => topic,
-            None => self.learn(record.topic).await?,
+        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
+            Some(topic) => (topic, None),
+            None => {
+                let deadline = self.deadline();
+                (self.learn(record.topic, deadline).await?, Some(deadline))
+            }
         };
-        self.send_to(&topic, &record, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.send_to(&topic, &record, deadline, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 
     /// Sends a record if that can be done at once; else hands it back.
@@ -221,7 +227,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     pub async fn topic(&self, name: &str) -> Result<TopicProducer<KS, VS>, Error> {
         let topic = match self.shared().accumulator.topic(name) {
             Some(topic) => topic,
-            None => self.learn(name).await?,
+            None => self.learn(name, self.deadline()).await?,
         };
         Ok(TopicProducer { producer: self.clone(), topic })
     }
@@ -271,10 +277,15 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         &self.handle.shared
     }
 
-    /// Waits until a topic is known.
-    async fn learn(&self, name: &str) -> Result<Arc<Topic>, Error> {
+    /// Until when a call that begins to wait now may do so.
+    fn deadline(&self) -> Instant {
         let shared = self.shared();
-        let deadline = shared.accumulator.clock().now() + shared.config.max_block;
+        shared.accumulator.clock().now() + shared.config.max_block
+    }
+
+    /// Waits until a topic is known.
+    async fn learn(&self, name: &str, deadline: Instant) -> Result<Arc<Topic>, Error> {
+        let shared = self.shared();
         let (reply, answer) = oneshot::channel();
         shared.command(Command::Topic { name: name.into(), deadline, reply });
         answer.await.map_err(|_| closed())?
@@ -331,11 +342,13 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         accumulator.append(topic, &Placed { record, choice }, permit, callback)
     }
 
-    /// Appends a record to its topic, waiting for room as long as that is allowed.
+    /// Appends a record to its topic, waiting for room as long as that is allowed; `deadline` is there if it has waited
+    /// before.
     async fn send_to<K, V>(
         &self,
         topic: &Arc<Topic>,
         record: &Record<'_, K, V>,
+        deadline: Option<Instant>,
         callback: Option<Callback>,
     ) -> Result<Delivery, Error>
     where
@@ -347,7 +360,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Ok(delivery) => Ok(delivery),
             Err((AppendError::Refused(error), _)) => Err(error),
             Err((AppendError::NoRoom(missing), callback)) => {
-                self.send_with_patience(topic, record, &parts, missing, callback).await
+                let deadline = deadline.unwrap_or_else(|| self.deadline());
+                self.send_with_patience(topic, record, &parts, missing, deadline, callback).await
             }
         }
     }
@@ -359,6 +373,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         record: &Record<'_, K, V>,
         parts: &Parts<'_>,
         mut missing: NoRoom,
+        deadline: Instant,
         mut callback: Option<Callback>,
     ) -> Result<Delivery, Error>
     where
@@ -366,7 +381,6 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         V: Send + Sync,
     {
         let shared = self.shared();
-        let deadline: Instant = shared.accumulator.clock().now() + shared.config.max_block;
         loop {
             let permit = missing.wait(&shared.accumulator, deadline).await?;
             match self.append(topic, record, parts, Some(permit), callback) {
@@ -427,7 +441,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         if self.producer.handle.is_guest {
             tokio::task::consume_budget().await;
         }
-        self.producer.send_to(&self.topic, &record, None).await
+        self.producer.send_to(&self.topic, &record, None, None).await
     }
 
     /// Sends a record to this topic and has `callback` called with its outcome, as [`Producer::send_with`].
@@ -449,7 +463,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         if self.producer.handle.is_guest {
             tokio::task::consume_budget().await;
         }
-        self.producer.send_to(&self.topic, &record, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.producer.send_to(&self.topic, &record, None, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 
     /// Sends a record to this topic and waits for its outcome, as [`Producer::deliver`].

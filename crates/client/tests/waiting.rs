@@ -67,6 +67,21 @@ async fn a_send_waits_no_longer_than_max_block() {
 }
 
 #[tokio::test]
+async fn a_send_waits_for_its_topic_and_for_room_no_longer_than_max_block_together() {
+    let broker = cluster_that_stalls().await;
+    let patience = Duration::from_millis(1_500);
+    let producer = producer(&broker).buffer_memory(32 << 10).max_block(patience).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    stall(&broker);
+    let _accepted = fill(&topic, &"x".repeat(500));
+    let learning = Duration::from_millis(700);
+    broker.add_fault(Fault::new("Metadata", FaultKind::Delay(learning)));
+    let send = producer.send(Record::to("u").value("y".repeat(20_000)));
+    let error = timeout(learning + patience, send).await.expect("each had its own patience").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BufferFull);
+}
+
+#[tokio::test]
 async fn a_stalled_partition_leaves_room_for_others() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).buffer_memory(64 << 10).build().await.unwrap();

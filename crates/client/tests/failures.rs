@@ -593,6 +593,7 @@ async fn a_topic_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
     let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
     let error = producer.send(Record::to("missing").value("v")).await.unwrap_err();
     assert_eq!((error.kind(), error.written(), error.is_retriable()), (ErrorKind::Metadata, Written::No, true));
+    assert_eq!(error.error_code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     let text = error.to_string();
     assert!(text.contains("topic missing") && text.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{text}");
     broker.create_topic("missing", 1).unwrap();

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
-use kurier_protocol::{Request, read_response};
+use kurier_protocol::{ErrorCode, Request, read_response};
 
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Layout, Left, PartitionId, Signal};
@@ -210,11 +210,16 @@ impl Core {
         self.world.metadata.is_known()
     }
 
+    /// What a broker said last of a topic, if it was not success.
+    pub(crate) fn topic_error(&self, topic: &str) -> Option<ErrorCode> {
+        self.world.metadata.topic_error(topic)
+    }
+
     /// What stands in the way of a topic that is not known, for an error.
     pub(crate) fn obstacle(&self, topic: &str) -> String {
-        if let Some(code) = self.world.metadata.topic_error(topic) {
+        if let Some(code) = self.topic_error(topic) {
             let advice = match code {
-                kurier_protocol::ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ": create it, or check its name",
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ": create it, or check its name",
                 _ => "",
             };
             return format!("{code}, {}{advice}", code.meaning());

@@ -17,7 +17,7 @@ use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, MetadataResponse, ProduceResponse,
 };
 use kurier_protocol::record_batch::{NewRecord, RecordBatch};
-use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
+use kurier_protocol::{Message, RequestHeader, Uuid, write_response};
 
 use super::*;
 use crate::accumulator::{Accumulator, AppendError, Clock, Placed};

@@ -495,7 +495,8 @@ impl Driver {
                     self.shared.config.max_block.as_millis(),
                     self.core.obstacle(name)
                 );
-                let _ = reply.send(Err(Error::new(ErrorKind::Metadata, text)));
+                let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name));
+                let _ = reply.send(Err(error));
             }
             if waiters.is_empty() {
                 unwanted.push(Arc::clone(name));

@@ -177,9 +177,17 @@ struct Line {
 #[derive(Default)]
 struct Waiting {
     reach: Vec<Patient<()>>,
-    topics: HashMap<Arc<str>, Vec<Patient<Arc<Topic>>>>,
+    topics: HashMap<Arc<str>, Wanted>,
     /// Beside each the newest batch that it waits for.
     flushes: Vec<(BatchId, oneshot::Sender<Summary>)>,
+}
+
+/// A topic that is not known yet, and asked for.
+#[derive(Default)]
+struct Wanted {
+    waiters: Vec<Patient<Arc<Topic>>>,
+    /// Until when it is asked for though nobody waits: it was sent to by who does not wait.
+    until: Option<Instant>,
 }
 
 /// Somebody who waits for something, but not for ever.
@@ -216,6 +224,9 @@ enum Happened {
     Input(Input),
     Compressed(UnderWay),
 }
+
+/// More topics than anybody begins to send to at once. All are asked for in one request, again and again.
+const WANTED_TOPICS_MAX: usize = 10_000;
 
 /// How much may happen before we look. Whoever has more to say waits.
 const INPUTS_MAX: usize = 1024;
@@ -288,6 +299,7 @@ impl Driver {
         for signal in signals {
             match signal {
                 Signal::Pressure => is_pressed = true,
+                Signal::Wanted(topic) => self.want(topic, None, now),
                 signal => self.core.handle(Input::Signal(signal), now),
             }
         }
@@ -302,13 +314,7 @@ impl Driver {
         for command in commands.into_iter().flatten() {
             match command {
                 Command::Reach { deadline, reply } => self.waiting.reach.push((deadline, reply)),
-                Command::Topic { name, deadline, reply } => match self.shared.accumulator.topic(&name) {
-                    Some(topic) => drop(reply.send(Ok(topic))),
-                    None => {
-                        self.core.handle(Input::Signal(Signal::Wanted(Arc::clone(&name))), now);
-                        self.waiting.topics.entry(name).or_default().push((deadline, reply));
-                    }
-                },
+                Command::Topic { name, deadline, reply } => self.want(name, Some((deadline, reply)), now),
                 Command::Flush { reply } => {
                     let (_, newest) = self.shared.accumulator.incomplete();
                     self.waiting.flushes.push((newest, reply));
@@ -330,6 +336,31 @@ impl Driver {
             }
         }
         self.act(now);
+    }
+
+    /// Asks for a topic as long as somebody waits for it; for who does not wait, as long as if it did, and at least until
+    /// there may be an answer.
+    fn want(&mut self, name: Arc<str>, waiter: Option<Patient<Arc<Topic>>>, now: Instant) {
+        if let Some(topic) = self.shared.accumulator.topic(&name) {
+            if let Some((_, reply)) = waiter {
+                let _ = reply.send(Ok(topic));
+            }
+            return;
+        }
+        let topics = &mut self.waiting.topics;
+        if topics.len() >= WANTED_TOPICS_MAX && !topics.contains_key(&name) {
+            if let Some((_, reply)) = waiter {
+                let text = format!("{WANTED_TOPICS_MAX} other topics are being asked for: begin with fewer at once");
+                let _ = reply.send(Err(Error::new(ErrorKind::Metadata, text)));
+            }
+            return;
+        }
+        let wanted = topics.entry(Arc::clone(&name)).or_default();
+        match waiter {
+            Some(waiter) => wanted.waiters.push(waiter),
+            None => wanted.until = Some(now + self.shared.config.max_block.max(self.shared.config.request_timeout)),
+        }
+        self.core.handle(Input::Signal(Signal::Wanted(name)), now);
     }
 
     fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>, now: Instant) {
@@ -380,12 +411,14 @@ impl Driver {
                 Action::Publish(layout) => {
                     self.shared.accumulator.publish(&layout);
                     let Some(topic) = self.shared.accumulator.topic(&layout.topic) else { continue };
-                    for (_, reply) in self.waiting.topics.remove(&layout.topic).into_iter().flatten() {
+                    for (_, reply) in
+                        self.waiting.topics.remove(&layout.topic).into_iter().flat_map(|wanted| wanted.waiters)
+                    {
                         let _ = reply.send(Ok(Arc::clone(&topic)));
                     }
                 }
                 Action::Refuse { topic, error } => {
-                    for (_, reply) in self.waiting.topics.remove(&topic).into_iter().flatten() {
+                    for (_, reply) in self.waiting.topics.remove(&topic).into_iter().flat_map(|wanted| wanted.waiters) {
                         let _ = reply.send(Err(error.clone()));
                     }
                 }
@@ -487,7 +520,7 @@ impl Driver {
 
     fn serve_topics(&mut self, now: Instant) {
         let mut unwanted = Vec::new();
-        for (name, waiters) in &mut self.waiting.topics {
+        for (name, Wanted { waiters, until }) in &mut self.waiting.topics {
             for (_, reply) in waiters.extract_if(.., |(deadline, reply)| *deadline <= now || reply.is_closed()) {
                 let text = format!(
                     "topic {} is not known within max.block.ms, which is {}: {}",
@@ -498,7 +531,8 @@ impl Driver {
                 let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name));
                 let _ = reply.send(Err(error));
             }
-            if waiters.is_empty() {
+            let _ = until.take_if(|until| *until <= now);
+            if waiters.is_empty() && until.is_none() {
                 unwanted.push(Arc::clone(name));
             }
         }
@@ -550,7 +584,9 @@ impl Driver {
     fn next_deadline(&self) -> Option<Instant> {
         let Waiting { reach, topics, .. } = &self.waiting;
         let reach = reach.iter().map(|(deadline, _)| *deadline);
-        let topics = topics.values().flatten().map(|(deadline, _)| *deadline);
+        let deadlines =
+            |wanted: &Wanted| wanted.waiters.iter().map(|(deadline, _)| *deadline).chain(wanted.until).min();
+        let topics = topics.values().filter_map(deadlines);
         let closing = self.closing.as_ref().filter(|closing| closing.undelivered.is_none());
         let others = [
             self.core.next_timeout(self.now()),
@@ -597,6 +633,7 @@ impl Drop for Driver {
         }
         // Whoever asked too late is told by that.
         drop(self.shared.commands().take());
+        drop(self.shared.accumulator.take_signals());
     }
 }
 
@@ -712,5 +749,32 @@ mod tests {
             assert_eq!((error.kind(), error.written()), (ErrorKind::Closed, Written::No));
         }
         assert_eq!((shared.summary().not_written, shared.accumulator.incomplete_count()), (2, 0));
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_nobody_waits_for_is_not_asked_for_for_ever() {
+        let shared = shared();
+        let patience = shared.config.max_block;
+        let mut driver = Driver::new(shared, 1).unwrap();
+        let now = driver.now();
+        driver.want("u".into(), None, now);
+        driver.want("u".into(), None, now + patience / 2);
+        driver.serve_topics(now + patience);
+        assert_eq!(driver.waiting.topics.len(), 1);
+        driver.serve_topics(now + patience / 2 * 3);
+        assert_eq!(driver.waiting.topics.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_topics_are_asked_for_than_anybody_begins_to_send_to() {
+        let mut driver = Driver::new(shared(), 1).unwrap();
+        let now = driver.now();
+        for number in 0..=WANTED_TOPICS_MAX {
+            driver.want(number.to_string().into(), None, now);
+        }
+        assert_eq!(driver.waiting.topics.len(), WANTED_TOPICS_MAX);
+        let (reply, mut answer) = oneshot::channel();
+        driver.want("late".into(), Some((now, reply)), now);
+        assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Metadata);
     }
 }

@@ -141,20 +141,25 @@ impl Metadata {
         self.refresh.is_wanted = true;
     }
 
-    /// What to ask for now, if anything.
-    pub(crate) fn ask(&self, now: Instant) -> Option<MetadataRequest> {
-        let Refresh { new, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
-        if *is_under_way {
-            return None;
-        }
-        let is_old = last.is_some_and(|last| last + self.max_age <= now);
-        let topics: Vec<&Arc<str>> = match (*is_wanted || is_old || self.has_unseen()) && *not_before <= now {
+    /// Whether to ask now.
+    pub(crate) fn asks(&self, now: Instant) -> bool {
+        !self.refresh.is_under_way && (!self.refresh.new.is_empty() || self.asks_for_all(now))
+    }
+
+    fn asks_for_all(&self, now: Instant) -> bool {
+        let Refresh { is_wanted, not_before, last, .. } = &self.refresh;
+        let is_old = || last.is_some_and(|last| last + self.max_age <= now);
+        *not_before <= now && (*is_wanted || is_old() || self.has_unseen())
+    }
+
+    /// What to ask for now.
+    pub(crate) fn request(&self, now: Instant) -> MetadataRequest {
+        let topics: Vec<&Arc<str>> = match self.asks_for_all(now) {
             true => self.topics.keys().collect(),
-            false if !new.is_empty() => new.iter().collect(),
-            false => return None,
+            false => self.refresh.new.iter().collect(),
         };
         let named = |name: &&Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
-        Some(MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..Default::default() })
+        MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..Default::default() }
     }
 
     /// Whether there is a topic that was asked for and not found, and may yet be.

@@ -241,8 +241,12 @@ impl Core {
     }
 
     fn ask_metadata(&mut self, now: Instant) {
-        let Some(request) = self.world.metadata.ask(now) else { return };
-        if self.ask_anyone(&request, Question::Metadata, now) {
+        if !self.world.metadata.asks(now) {
+            return;
+        }
+        let Some(peer) = self.anyone(now) else { return };
+        let request = self.world.metadata.request(now);
+        if self.ask(peer, &request, Question::Metadata, now) {
             self.world.metadata.asked();
         }
     }
@@ -251,17 +255,23 @@ impl Core {
         if !self.world.ids.asks(now) {
             return;
         }
+        let Some(peer) = self.anyone(now) else { return };
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
-        if self.ask_anyone(&request, Question::ProducerId, now) {
+        if self.ask(peer, &request, Question::ProducerId, now) {
             self.world.ids.asked();
         }
     }
 
-    /// Asks whoever can be asked, and says whether somebody was.
-    fn ask_anyone<R: Request>(&mut self, request: &R, question: Question, now: Instant) -> bool {
+    /// Whoever can be asked.
+    fn anyone(&mut self, now: Instant) -> Option<Peer> {
         let World { config, connections, out, .. } = &mut self.world;
-        let Some(peer) = connections.anyone(config.max_in_flight, now, out) else { return false };
+        connections.anyone(config.max_in_flight, now, out)
+    }
+
+    /// Asks a peer that is ready, and says whether that was possible.
+    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> bool {
+        let World { connections, out, .. } = &mut self.world;
         let version = connections.versions(peer).and_then(versions::Versions::highest::<R>);
         let sent = match version {
             Some(version) => {

@@ -87,6 +87,8 @@ pub(crate) enum Event<Q> {
         unanswered: Vec<Unanswered<Q>>,
         why: String,
     },
+    /// The connection was ended because nobody needed it.
+    Idle(Peer),
     /// A peer that was to be left alone may be sent to again.
     Unmuted(Peer),
     /// The cluster no longer names a node, and nothing connects to it.
@@ -514,12 +516,12 @@ impl<Q: fmt::Debug> Connections<Q> {
                     return self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now, out);
                 }
                 if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
-                    let events = self.lose(peer, "it was not needed for connections.max.idle.ms".to_owned(), now, out);
+                    // Nothing is unanswered, and nobody is at fault.
+                    self.lose(peer, "it was not needed for connections.max.idle.ms".to_owned(), now, out);
                     if let Some(link) = self.links.get_mut(&peer) {
-                        // That is nobody's fault.
                         (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
                     }
-                    return events;
+                    return vec![Event::Idle(peer)];
                 }
                 if link.muted_until.is_some_and(|until| until <= now) {
                     link.muted_until = None;

@@ -295,9 +295,11 @@ impl Core {
     fn follow(&mut self, events: impl IntoIterator<Item = Event<Question>>, now: Instant) {
         for event in events {
             match event {
-                Event::Ready(peer) | Event::Written(peer) | Event::Unmuted(peer) | Event::Gone(peer) => {
-                    self.sender.wake(peer);
-                }
+                Event::Ready(peer)
+                | Event::Written(peer)
+                | Event::Idle(peer)
+                | Event::Unmuted(peer)
+                | Event::Gone(peer) => self.sender.wake(peer),
                 Event::Sent { peer, question } => {
                     if let Question::Produce(sent) = question {
                         self.sender.handle_sent(sent, &mut self.world, now);

@@ -836,6 +836,19 @@ fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
 }
 
 #[test]
+fn connections_that_nobody_needs_are_ended_and_not_asked_why() {
+    let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
+    rig.open_gate(0);
+    let before = rig.metadata_asked;
+    rig.pass(ms(20_000));
+    assert_eq!((rig.connections.len(), rig.metadata_asked), (0, before));
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
 fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
     for sizes in [[10, 10, 3_000], [10, 3_000, 10], [3_000, 10, 10]] {
         let mut rig = Rig::new(|_| {});

@@ -170,10 +170,13 @@ impl Metadata {
     }
 
     /// When to ask next, if nothing happens before.
-    pub(crate) fn next_ask(&self) -> Option<Instant> {
-        let Refresh { is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
+    pub(crate) fn next_ask(&self, now: Instant) -> Option<Instant> {
+        let Refresh { new, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
         if *is_under_way {
             return None;
+        }
+        if !new.is_empty() {
+            return Some(now);
         }
         let aged = last.map(|last| last + self.max_age);
         match *is_wanted || self.has_unseen() {

@@ -198,7 +198,7 @@ impl Core {
         /// When somebody is to be asked and nobody can be, this is looked at again.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
         let World { metadata, connections, ids, .. } = &self.world;
-        let asks = [metadata.next_ask(), ids.next_ask()].into_iter().flatten().map(|at| match at <= now {
+        let asks = [metadata.next_ask(now), ids.next_ask()].into_iter().flatten().map(|at| match at <= now {
             true => now + LOOK_AGAIN,
             false => at,
         });

@@ -91,6 +91,8 @@ struct Rig {
     nodes: BTreeSet<i32>,
     /// Nodes that cannot be connected to.
     down: BTreeSet<i32>,
+    /// Nodes that are connected to and never say so.
+    silent: BTreeSet<i32>,
     /// Who is at the other end.
     connections: BTreeMap<ConnectionId, i32>,
     requests: VecDeque<Produce>,
@@ -125,6 +127,7 @@ impl Rig {
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),
             down: BTreeSet::new(),
+            silent: BTreeSet::new(),
             connections: BTreeMap::new(),
             requests: VecDeque::new(),
             held_takes: None,
@@ -181,7 +184,7 @@ impl Rig {
                 self.connections.insert(connection, node);
                 if self.down.contains(&node) {
                     self.cut(node);
-                } else {
+                } else if !self.silent.contains(&node) {
                     self.handle(Input::Connected(connection));
                 }
             }
@@ -846,6 +849,23 @@ fn connections_that_nobody_needs_are_ended_and_not_asked_why() {
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn a_node_that_does_not_answer_keeps_nobody_from_asking_another_for_a_new_topic() {
+    let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
+    rig.pass(ms(20_000));
+    assert_eq!(rig.connections.len(), 0);
+    let before = rig.metadata_asked;
+    rig.silent = [SEED, 1, 2, 3].into();
+    rig.handle(Input::Signal(Signal::Wanted("new".into())));
+    rig.turn();
+    // Only the one that is tried first is silent.
+    rig.silent = rig.connections.values().copied().collect();
+    assert_eq!(rig.silent.len(), 1);
+    // Sooner than any connection is given up.
+    rig.pass(ms(4_000));
+    assert!(rig.metadata_asked > before);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! A connection to a broker for tools: one request at a time, in the newest version that both sides speak.
 //!
-//! It is a client of its own, beside the producer's, so that neither hides the other's mistakes. TLS and SASL it has none.
+//! It is a client of its own, beside the producer's, so that neither hides the other's mistakes; what a host is they agree on. TLS and SASL it has none.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
+use kurier::HostPort;
 use kurier_protocol::messages::ApiVersionsRequest;
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::{Api, ErrorCode, FrameBuffer, Request, read_response, write_request};
@@ -83,45 +83,8 @@ impl Settings {
     }
 }
 
-/// Where a broker listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    /// A name or an address; of IPv6 without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
 fn servers(text: &str) -> Result<Vec<HostPort>, String> {
     text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::parse).collect()
-}
-
-impl FromStr for HostPort {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{text:?} is no host:port: {why}");
-        // Listeners are often copied with their protocol.
-        let rest = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) => address,
-            None if host.contains(':') => return Err(wrong("an address of IPv6 stands in brackets, as [::1]:9092")),
-            None => host,
-        };
-        if host.is_empty() {
-            return Err(wrong("the host is missing"));
-        }
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is 1 to 65535"))?;
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for HostPort {
-    /// With control characters shown, for brokers tell hosts too.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.host.escape_debug();
-        if self.host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
-    }
 }
 
 /// A connection that could not be made, or broke. Another one, perhaps to another broker, may do.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use bytes::Bytes;
+use kurier::HostPort;
 use kurier_compression::decompress_batch;
 use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
@@ -28,7 +29,7 @@ use kurier_protocol::{ErrorCode, ParseErrorKind};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::connection::{Broken, Connection, HostPort, Settings};
+use crate::connection::{Broken, Connection, Settings};
 
 /// Failures in a row after which a partition is given up: with the default backoff half a minute, in which a cluster
 /// notices a dead leader and elects another.

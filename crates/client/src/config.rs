@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kurier_compression::{Compression, CompressionType};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, printable};
 
 /// Who must have a record before the broker answers (`acks`).
 ///
@@ -76,12 +76,10 @@ pub struct HostPort {
 }
 
 impl fmt::Display for HostPort {
+    /// With control characters shown, for brokers tell hosts too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        let host = printable(&self.host);
+        if self.host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
     }
 }
 

@@ -151,6 +151,11 @@ impl Batch {
         self.taken.sealed.body_bytes() + BATCH_HEADER_BYTES
     }
 
+    /// Whether it was sent to a topic that had the name of this one.
+    fn is_of_another_topic(&self, topic_id: Uuid) -> bool {
+        self.attempts > 0 && self.topic_id != Uuid::ZERO && self.topic_id != topic_id
+    }
+
     /// Adds to an error what is known of the batch.
     fn describe(&self, error: Error, stage: Stage, now: Instant) -> Error {
         let written = if self.is_maybe_written { Written::Unknown } else { Written::No };
@@ -415,12 +420,18 @@ impl Sender {
             return;
         }
         let keys: Vec<Key> = partition.waiting.iter().copied().collect();
+        let topic_id = world.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
         for key in keys {
             let Some(batch) = self.batches.get_mut(&key) else { continue };
             if batch.stamp.is_some() && batch.is_maybe_written {
-                let text =
-                    "its sequence broke off: a batch before it is missing, or the broker has forgotten this producer";
-                let error = self.with_trouble(key, Error::new(ErrorKind::Refused, text));
+                let error = if batch.is_of_another_topic(topic_id) {
+                    recreated()
+                } else {
+                    let text = "its sequence broke off: a batch before it is missing, or the broker has forgotten this \
+                                producer";
+                    Error::new(ErrorKind::Refused, text)
+                };
+                let error = self.with_trouble(key, error);
                 self.fail(id, key, error, Stage::Backoff, world, now);
             } else {
                 batch.stamp = None;
@@ -764,9 +775,8 @@ impl Sender {
     ) -> Result<kurier_protocol::Records, Error> {
         let bug = |what: &str| Error::new(ErrorKind::Bug, what);
         let Some(batch) = self.batches.get_mut(&key) else { return Err(bug("a batch is gone")) };
-        if batch.attempts > 0 && batch.topic_id != Uuid::ZERO && batch.topic_id != topic_id {
-            let text = "its topic was deleted and made anew while it was on its way";
-            return Err(Error::new(ErrorKind::TopicRecreated, text));
+        if batch.is_of_another_topic(topic_id) {
+            return Err(recreated());
         }
         batch.topic_id = topic_id;
         let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return Err(bug("a partition is gone")) };
@@ -1031,6 +1041,10 @@ impl Sender {
 /// How long a batch takes records after it was opened.
 fn grows_for(world: &World) -> Duration {
     (world.config.linger + world.config.delivery_timeout / 16).max(Duration::from_millis(1))
+}
+
+fn recreated() -> Error {
+    Error::new(ErrorKind::TopicRecreated, "its topic was deleted and made anew while it was on its way")
 }
 
 fn closed() -> Error {

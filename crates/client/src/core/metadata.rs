@@ -50,8 +50,11 @@ struct Refresh {
 #[derive(Debug)]
 struct Topic {
     id: Uuid,
-    /// Each partition by its index; empty until it is seen.
+    /// Each partition that it ever had by its index; empty until it is seen. One that was made anew with fewer keeps the
+    /// numbers of the others for when they come back, so that there are never more than it had at most.
     partitions: Vec<PartitionId>,
+    /// How many of them it has.
+    count: usize,
     /// What a broker said last, if it was not success.
     error: Option<ErrorCode>,
 }
@@ -124,7 +127,7 @@ impl Metadata {
         if self.topics.contains_key(name) {
             return;
         }
-        self.topics.insert(Arc::clone(name), Topic { id: Uuid::ZERO, partitions: Vec::new(), error: None });
+        self.topics.insert(Arc::clone(name), Topic { id: Uuid::ZERO, partitions: Vec::new(), count: 0, error: None });
         self.refresh.new.insert(Arc::clone(name));
     }
 
@@ -269,8 +272,9 @@ impl Metadata {
         let mut by_index: HashMap<i32, MetadataResponsePartition> =
             heard.partitions.into_iter().map(|partition| (partition.partition_index, partition)).collect();
         // A broker that lags behind may name fewer than there are; those that it does not name keep what they had.
-        let count = by_index.len().max(if is_recreated { 0 } else { topic.partitions.len() });
-        let mut is_other = is_new_id;
+        let count = by_index.len().max(if is_recreated { 0 } else { topic.count });
+        let mut is_other = is_new_id || count != topic.count;
+        topic.count = count;
         for index in (0i32..).take(count) {
             let at = usize::try_from(index).unwrap_or_default();
             let id = match topic.partitions.get(at) {
@@ -282,17 +286,17 @@ impl Metadata {
                     self.places.push(place);
                     topic.partitions.push(PartitionId(next));
                     changes.moved.push(PartitionId(next));
-                    is_other = true;
                     PartitionId(next)
                 }
             };
             let Some(place) = self.places.get_mut(id.0 as usize) else { continue };
-            if is_new_id {
+            // Also one that has come back after its topic was made anew without it.
+            if place.topic_id != topic.id {
+                if place.topic_id != Uuid::ZERO {
+                    changes.recreated.push(id);
+                }
                 place.topic_id = topic.id;
                 place.leader_epoch = -1;
-            }
-            if is_recreated {
-                changes.recreated.push(id);
             }
             let Some(partition) = by_index.remove(&index) else { continue };
             // An epoch that is older than what is known comes from a broker that lags behind.
@@ -307,13 +311,10 @@ impl Metadata {
                 changes.moved.push(id);
             }
         }
-        if is_recreated && count < topic.partitions.len() {
-            topic.partitions.truncate(count);
-        }
         if is_other {
             let has_leader =
                 |id: &PartitionId| self.places.get(id.0 as usize).is_some_and(|place| place.leader.is_some());
-            let partitions = topic.partitions.iter().map(|id| (*id, has_leader(id))).collect();
+            let partitions = topic.partitions.iter().take(count).map(|id| (*id, has_leader(id))).collect();
             changes.layouts.push(Layout { topic: Arc::clone(name), partitions });
         }
     }

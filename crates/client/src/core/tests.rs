@@ -816,6 +816,34 @@ fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
 }
 
 #[test]
+fn partitions_that_come_back_with_another_topic_of_the_name_have_their_old_numbers() {
+    let mut rig = Rig::new(|config| config.metadata_max_age = ms(1_000));
+    let ids = |rig: &Rig| rig.accumulator.partition_ids().count();
+    for round in 0..20u8 {
+        (rig.topic_id, rig.leaders) = (Uuid([10 + round; 16]), vec![(1, 0); 1 + usize::from(round % 2) * 3]);
+        rig.pass(ms(3_000));
+    }
+    assert_eq!(ids(&rig), 4);
+    let lost = rig.send_and_linger(3);
+    let asked = rig.request();
+    (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
+    rig.settle(&asked, ErrorCode::UNKNOWN_TOPIC_ID, -1);
+    rig.pass(ms(3_000));
+    // It grows, and is still the same topic.
+    rig.leaders = vec![(1, 0); 4];
+    rig.pass(ms(3_000));
+    let asked = rig.request();
+    rig.settle(&asked, ErrorCode::UNKNOWN_TOPIC_ID, -1);
+    rig.pass(ms(1_000));
+    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::TopicRecreated, Written::No));
+    let delivery = rig.send_and_linger(3);
+    let request = rig.request();
+    assert_eq!((request.topic_id, ids(&rig)), (rig.topic_id, 4));
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
 fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);

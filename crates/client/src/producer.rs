@@ -117,17 +117,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.handle.is_guest {
-            tokio::task::consume_budget().await;
-        }
-        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
-            Some(topic) => (topic, None),
-            None => {
-                let deadline = self.deadline();
-                (self.learn(record.topic, deadline).await?, Some(deadline))
-            }
-        };
-        self.send_to(&topic, &record, deadline, None).await
+        self.submit(&record, None).await
     }
 
     /// Sends a record and waits for its outcome.
@@ -162,17 +152,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.handle.is_guest {
-            tokio::task::consume_budget().await;
-        }
-        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
-            Some(topic) => (topic, None),
-            None => {
-                let deadline = self.deadline();
-                (self.learn(record.topic, deadline).await?, Some(deadline))
-            }
-        };
-        self.send_to(&topic, &record, deadline, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.submit(&record, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 
     /// Sends a record if that can be done at once; else hands it back.
@@ -281,6 +261,25 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     fn deadline(&self) -> Instant {
         let shared = self.shared();
         shared.accumulator.clock().now() + shared.config.max_block
+    }
+
+    /// Finds the record's topic, or waits until it is known, and sends.
+    async fn submit<K, V>(&self, record: &Record<'_, K, V>, callback: Option<Callback>) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        if self.handle.is_guest {
+            tokio::task::consume_budget().await;
+        }
+        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
+            Some(topic) => (topic, None),
+            None => {
+                let deadline = self.deadline();
+                (self.learn(record.topic, deadline).await?, Some(deadline))
+            }
+        };
+        self.send_to(&topic, record, deadline, callback).await
     }
 
     /// Waits until a topic is known.

@@ -132,18 +132,28 @@ impl Memory {
         let waiter =
             Arc::new(Waiter { load: Arc::clone(load), bytes, deadline, state: Mutex::new(WaiterState::Waiting(None)) });
         let mut queues = self.queues();
-        let queue = queues.waiters.entry(partition).or_default();
+        let Queues { turns, waiters } = &mut *queues;
+        let queue = waiters.entry(partition).or_insert_with(|| {
+            turns.push_back(partition);
+            VecDeque::new()
+        });
         queue.push_back(Arc::clone(&waiter));
-        if queue.len() == 1 {
-            queues.turns.push_back(partition);
-        }
         // Who waits says so and then looks for room; who makes room says so and then looks for who waits. In one order
         // of all four (SeqCst), one of them sees the other.
         self.has_waiters.store(true, Ordering::SeqCst);
         drop(queues);
         // Some may have become free before this one stood in line.
         self.serve();
-        Acquire { waiter, memory: Arc::clone(self) }
+        Acquire { waiter, partition, memory: Arc::clone(self) }
+    }
+
+    /// Takes one who has gone out of its line. A line that is empty by that goes at its next turn.
+    fn leave(&self, partition: u32, gone: &Arc<Waiter>) {
+        if let Some(queue) = self.queues().waiters.get_mut(&partition)
+            && let Some(at) = queue.iter().position(|waiter| Arc::ptr_eq(waiter, gone))
+        {
+            queue.remove(at);
+        }
     }
 
     /// Gives what is free to those who wait.
@@ -314,6 +324,7 @@ impl Waiter {
 #[derive(Debug)]
 pub(crate) struct Acquire {
     waiter: Arc<Waiter>,
+    partition: u32,
     memory: Arc<Memory>,
 }
 
@@ -340,6 +351,7 @@ impl Drop for Acquire {
         // A permit that came too late goes to the next.
         drop(before);
         if was_waiting {
+            self.memory.leave(self.partition, &self.waiter);
             self.memory.serve();
         }
     }
@@ -443,6 +455,23 @@ mod tests {
         assert!(poll(&mut last).is_ready());
         drop(last);
         assert_eq!((memory.used(), memory.is_contended()), (0, false));
+    }
+
+    #[test]
+    fn who_goes_leaves_the_line_wherever_it_stands() {
+        let memory = Memory::new(100);
+        let all = memory.try_acquire(&load(), 100).unwrap();
+        let soon = near();
+        let mut first = memory.acquire(1, &load(), 10, far());
+        for _ in 0..3 {
+            let gone = [memory.acquire(1, &load(), 10, soon), memory.acquire(2, &load(), 10, soon)];
+            assert_eq!(memory.next_deadline(), Some(soon));
+            drop(gone);
+            let queues = memory.queues();
+            assert_eq!((queues.waiters[&1].len(), queues.waiters.len(), queues.turns.len()), (1, 1, 1));
+        }
+        drop(all);
+        assert!(poll(&mut first).is_ready());
     }
 
     #[test]

@@ -229,6 +229,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// Accepts nothing more, waits up to `patience` until every record has its outcome and every callback has run, and
     /// ends the producer and its clones.
     ///
+    /// A callback that blocks until this is done waits for itself, for ever: leave the closing to another thread or task.
+    /// When it is called again before it is done, by a clone perhaps, the earlier of the deadlines holds for both.
+    ///
     /// # Errors
     /// [`Unfinished`], with the records that were left when time was up, each with whether it may be written.
     ///

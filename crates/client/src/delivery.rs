@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::error::Error;
+use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 
 /// What a record's sender wants to be called with.
@@ -56,6 +56,17 @@ pub(crate) enum Outcome {
     Failed(Error),
     /// Some are to blame, by their place in the range; the others failed with them (KIP-467).
     Rejected { culprits: Arc<[(u32, Error)]>, others: Error },
+}
+
+impl Outcome {
+    /// Whether records may be written that failed; `None` if they did not.
+    pub(crate) fn certainty(&self) -> Option<Written> {
+        match self {
+            Self::Written { .. } => None,
+            Self::Failed(error) => Some(error.written()),
+            Self::Rejected { others, .. } => Some(others.written()),
+        }
+    }
 }
 
 /// The outcomes of one batch's records, and who waits for them.

@@ -135,7 +135,7 @@ mod tests {
         let mut config = Config::default();
         config.set("compression.type", "gzip").unwrap();
         let compression = config.compression().unwrap();
-        let clock = Arc::new(crate::driver::SystemClock) as Arc<dyn Clock>;
+        let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let accumulator = Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
         accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
         let topic = accumulator.topic("t").unwrap();

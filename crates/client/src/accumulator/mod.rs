@@ -14,15 +14,16 @@
 
 pub(crate) mod batch;
 pub(crate) mod memory;
+mod topic;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use kurier_partitioner::{Choice, Sticky, TopicView, Weights};
+use kurier_partitioner::{Choice, Weights};
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
@@ -30,6 +31,8 @@ use crate::delivery::{Callback, Cell, Delivery, Runner};
 use crate::error::{Error, ErrorKind};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 use memory::{Load, Memory, Permit};
+pub(crate) use topic::Topic;
+use topic::{Places, stripe};
 
 /// Reads the time for whoever may not.
 pub(crate) trait Clock: Send + Sync {
@@ -81,34 +84,6 @@ pub(crate) struct Accumulator {
     incomplete: Mutex<BTreeSet<BatchId>>,
     closed: Mutex<Option<Error>>,
 }
-
-/// A topic to send to.
-#[derive(Debug)]
-pub(crate) struct Topic {
-    pub(crate) name: Arc<str>,
-    places: ArcSwap<Places>,
-    /// Counts the changes of `places`; cheaper to look at twice than they are.
-    generation: AtomicU64,
-    /// One for every few threads, since it is written with every record.
-    sticky: [Stripe; STRIPES],
-    /// How much compression leaves, in millionths.
-    ratio: AtomicU32,
-}
-
-/// A topic's partitions at one time.
-#[derive(Debug)]
-pub(crate) struct Places {
-    partitions: Box<[Arc<Partition>]>,
-    /// Those that have a leader.
-    available: Box<[i32]>,
-}
-
-const STRIPES: usize = 8;
-
-/// On a cache line of its own, so that threads do not slow each other.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe(Sticky);
 
 /// A partition's batches.
 pub(crate) struct Partition {
@@ -210,19 +185,11 @@ impl Accumulator {
         }
         let has_leader = layout.partitions.iter().zip(0..).filter(|((_, has_leader), _)| *has_leader);
         let available = has_leader.map(|(_, index)| index).collect();
-        let places = Arc::new(Places { partitions: partitions.into(), available });
+        let places = Places { partitions: partitions.into(), available };
         if let Some(topic) = self.topics.load().get(&layout.topic) {
-            topic.places.store(places);
-            topic.generation.fetch_add(1, Ordering::Release);
-            return;
+            return topic.set_places(places);
         }
-        let topic = Arc::new(Topic {
-            name: Arc::clone(&layout.topic),
-            places: ArcSwap::new(places),
-            generation: AtomicU64::new(0),
-            sticky: Default::default(),
-            ratio: AtomicU32::new(MILLION),
-        });
+        let topic = Arc::new(Topic::new(Arc::clone(&layout.topic), places));
         let mut topics = HashMap::clone(&self.topics.load());
         topics.insert(Arc::clone(&layout.topic), topic);
         self.topics.store(Arc::new(topics));
@@ -250,8 +217,8 @@ impl Accumulator {
     ) -> Result<Delivery, (AppendError, Option<Callback>)> {
         let stripe = stripe();
         loop {
-            let generation = topic.generation.load(Ordering::Acquire);
-            let places = topic.places.load();
+            let generation = topic.generation();
+            let places = topic.places();
             let place = match self.place(topic, &places, placed.choice, stripe) {
                 Ok(place) => place,
                 Err(error) => return Err((AppendError::Refused(error), callback)),
@@ -261,15 +228,15 @@ impl Accumulator {
                 if placed.choice == Choice::Anywhere
                     && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
                 {
-                    sticky(topic, stripe).switch(place, next);
+                    topic.sticky(stripe).switch(place, next);
                     continue;
                 }
-                return Err((AppendError::Refused(no_partition(topic, place, &places)), callback));
+                return Err((AppendError::Refused(topic.no_partition(place)), callback));
             };
             let mut queue = lock(&partition.queue);
             // Both may have changed since the choice was made.
-            let is_current = topic.generation.load(Ordering::Acquire) == generation;
-            let still_sticks = placed.choice != Choice::Anywhere || sticky(topic, stripe).current() == Some(place);
+            let is_current = topic.generation() == generation;
+            let still_sticks = placed.choice != Choice::Anywhere || topic.sticky(stripe).current() == Some(place);
             if !is_current || !still_sticks {
                 continue;
             }
@@ -300,7 +267,7 @@ impl Accumulator {
             Choice::Anywhere => {
                 let first = || self.weights(places).pick(lock(&self.random).u64(..));
                 let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
-                sticky(topic, stripe).current_or(first).ok_or_else(nowhere)
+                topic.sticky(stripe).current_or(first).ok_or_else(nowhere)
             }
         }
     }
@@ -325,7 +292,7 @@ impl Accumulator {
     fn count_sticky(&self, topic: &Topic, places: &Places, stripe: usize, place: i32, record_bytes: usize) {
         let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
         let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
-        let sticky = sticky(topic, stripe);
+        let sticky = topic.sticky(stripe);
         if sticky.appended(place, bytes, switch_after)
             && let Some(next) = self.weights(places).pick(lock(&self.random).u64(..))
         {
@@ -456,13 +423,12 @@ impl Accumulator {
 
     /// Whether a batch has, as far as can be told, `batch.size` bytes after compression.
     fn is_ready(&self, batch: &OpenBatch, topic: &Topic) -> bool {
-        let plain = batch.builder.body_bytes() as u64;
+        let plain_bytes = batch.builder.body_bytes();
         let estimated = match self.config.compression_type {
-            kurier_compression::CompressionType::None => plain,
-            // A little more than was seen, as in Java.
-            _ => plain * u64::from(topic.ratio.load(Ordering::Relaxed)) / u64::from(MILLION) * 105 / 100,
+            kurier_compression::CompressionType::None => plain_bytes,
+            _ => topic.compressed_bytes(plain_bytes),
         };
-        estimated + BATCH_HEADER_BYTES as u64 >= self.config.batch_size as u64
+        estimated.saturating_add(BATCH_HEADER_BYTES) >= self.config.batch_size
     }
 
     fn too_large(&self, bytes: usize) -> Error {
@@ -529,15 +495,11 @@ impl Accumulator {
         }
     }
 
-    /// Learns from a batch what compression leaves of a topic: quickly when it is more, slowly when it is less, as in
-    /// Java's `CompressionRatioEstimator`.
+    /// Learns from a batch what compression leaves of a topic.
     pub(crate) fn compressed(&self, topic: &str, plain_bytes: usize, compressed_bytes: usize) {
-        let Some(topic) = self.topic(topic) else { return };
-        let Some(seen) = (compressed_bytes as u64 * u64::from(MILLION)).checked_div(plain_bytes as u64) else { return };
-        let seen = u32::try_from(seen).unwrap_or(u32::MAX).min(2 * MILLION);
-        let old = topic.ratio.load(Ordering::Relaxed);
-        let new = if seen > old { seen.max(old + MILLION / 20) } else { seen.max(old.saturating_sub(MILLION / 200)) };
-        topic.ratio.store(new, Ordering::Relaxed);
+        if let Some(topic) = self.topic(topic) {
+            topic.learn_compression(plain_bytes, compressed_bytes);
+        }
     }
 
     /// Says that a batch has its outcome, or all of its pieces theirs.
@@ -595,8 +557,6 @@ struct Appended {
     signal: Option<Signal>,
 }
 
-const MILLION: u32 = 1_000_000;
-
 fn impossible() -> Error {
     Error::new(ErrorKind::Bug, "a queue lost its last batch under its lock")
 }
@@ -608,34 +568,6 @@ fn bytes_of(record: &NewRecord<'_>) -> usize {
     };
     let headers: usize = record.headers.iter().map(header).sum();
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 36
-}
-
-fn sticky(topic: &Topic, stripe: usize) -> &Sticky {
-    &topic.sticky[stripe % STRIPES].0
-}
-
-/// The stripe of this thread.
-fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    std::thread_local! {
-        static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-    }
-    STRIPE.try_with(|stripe| *stripe).unwrap_or_default()
-}
-
-fn no_partition(topic: &Topic, place: i32, places: &Places) -> Error {
-    let count = places.partitions.len();
-    let text = format!("topic {} has no partition {place}: it has {count}, counted from 0", topic.name);
-    Error::new(ErrorKind::Partitioning, text)
-}
-
-impl Topic {
-    /// The topic as a partitioner sees it; `None` while it has no partitions.
-    pub(crate) fn with_view<T>(&self, see: impl FnOnce(&TopicView<'_>) -> T) -> Option<T> {
-        let places = self.places.load();
-        let count = i32::try_from(places.partitions.len()).ok()?;
-        TopicView::new(&self.name, count, &places.available).map(|view| see(&view))
-    }
 }
 
 impl NoRoom {
@@ -712,7 +644,7 @@ mod tests {
     }
 
     fn loads(topic: &Topic) -> Vec<usize> {
-        topic.places.load().partitions.iter().map(|partition| partition.load.bytes()).collect()
+        topic.places().partitions.iter().map(|partition| partition.load.bytes()).collect()
     }
 
     #[test]
@@ -720,7 +652,7 @@ mod tests {
         for (waited_for, value_bytes) in [(1024, 10), (4096, 10), (1024, 2_000)] {
             let accumulator = accumulator(|_| {});
             let topic = publish(&accumulator, 0..2);
-            let other = Arc::clone(&topic.places.load().partitions[0].load);
+            let other = Arc::clone(&topic.places().partitions[0].load);
             let permit = accumulator.memory.try_acquire(&other, waited_for);
             append(&accumulator, &topic, Choice::Partition(1), &vec![0; value_bytes], permit).unwrap().forget();
             let used = accumulator.memory.used();
@@ -734,7 +666,8 @@ mod tests {
     fn records_without_a_key_find_a_partition_after_a_topic_was_made_anew_with_fewer() {
         let accumulator = accumulator(|_| {});
         let topic = publish(&accumulator, 0..8);
-        sticky(&topic, stripe()).switch(sticky(&topic, stripe()).current_or(|| Some(7)).unwrap(), 7);
+        let sticky = topic.sticky(stripe());
+        sticky.switch(sticky.current_or(|| Some(7)).unwrap(), 7);
         append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
         publish(&accumulator, 0..2);
         append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
@@ -761,13 +694,13 @@ mod tests {
         struct Looks(Arc<Topic>, std::sync::atomic::AtomicBool);
         impl std::task::Wake for Looks {
             fn wake(self: Arc<Self>) {
-                let is_free = self.0.places.load().partitions[0].queue.try_lock().is_ok();
+                let is_free = self.0.places().partitions[0].queue.try_lock().is_ok();
                 self.1.store(is_free, Ordering::Relaxed);
             }
         }
         let accumulator = accumulator(|config| config.buffer_memory = 4_096);
         let topic = publish(&accumulator, 0..1);
-        let partition = Arc::clone(&topic.places.load().partitions[0]);
+        let partition = Arc::clone(&topic.places().partitions[0]);
         let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
         let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
         let mut waiting = Box::pin(NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far));

@@ -28,7 +28,7 @@ pub(crate) struct Metadata {
     backoff: Backoff,
     random: fastrand::Rng,
     nodes: BTreeMap<i32, HostPort>,
-    topics: HashMap<Arc<str>, Topic>,
+    topics: BTreeMap<Arc<str>, Topic>,
     /// By number.
     places: Vec<Place>,
     refresh: Refresh,
@@ -90,7 +90,7 @@ impl Metadata {
             backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
             random: fastrand::Rng::with_seed(seed),
             nodes: BTreeMap::new(),
-            topics: HashMap::new(),
+            topics: BTreeMap::new(),
             places: Vec::new(),
             // The first connection proves itself by it.
             refresh: Refresh {

@@ -29,6 +29,8 @@ mod error;
 mod producer;
 mod record;
 mod serializer;
+#[cfg(test)]
+mod simulation;
 
 #[doc = include_str!("../manual/architecture.md")]
 pub mod manual {}

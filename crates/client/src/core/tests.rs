@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use kurier_partitioner::Choice;
@@ -20,27 +19,14 @@ use kurier_protocol::record_batch::{NewRecord, RecordBatch};
 use kurier_protocol::{Message, RequestHeader, Uuid, write_response};
 
 use super::*;
-use crate::accumulator::{Accumulator, AppendError, Clock, Placed};
+use crate::accumulator::{AppendError, Placed};
 use crate::delivery::{Calls, Delivery, Runner};
-use crate::driver::Codecs;
 use crate::error::Written;
 use crate::record::RecordMetadata;
+use crate::simulation::hands::Hands;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-/// A clock that stands still until it is moved.
-struct Ticks(Mutex<Instant>);
-
-impl Clock for Ticks {
-    fn now(&self) -> Instant {
-        *self.0.lock().unwrap()
-    }
-
-    fn wall_ms(&self) -> i64 {
-        1_700_000_000_000
-    }
 }
 
 struct NoCallbacks;
@@ -79,12 +65,9 @@ impl Produce {
     }
 }
 
-/// The core, what gathers for it, and a cluster with one topic, `t`.
+/// The core with its hands, and a cluster with one topic, `t`.
 struct Rig {
-    core: Core,
-    accumulator: Accumulator,
-    codecs: Codecs,
-    clock: Arc<Ticks>,
+    hands: Hands,
     /// The leader and its epoch of each partition.
     leaders: Vec<(i32, i32)>,
     topic_id: Uuid,
@@ -96,8 +79,6 @@ struct Rig {
     /// Who is at the other end.
     connections: BTreeMap<ConnectionId, i32>,
     requests: VecDeque<Produce>,
-    /// What was taken, while takes are held back.
-    held_takes: Option<VecDeque<Input>>,
     next_producer_id: i64,
     metadata_asked: usize,
 }
@@ -107,22 +88,13 @@ const SEED: i32 = -1;
 
 impl Rig {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-        let now = Instant::now();
         let mut config = Config::default();
         config.set("bootstrap.servers", "seed:9092").unwrap();
         config.linger = ms(5);
         change(&mut config);
         let config = Arc::new(config.check().unwrap());
-        let clock = Arc::new(Ticks(Mutex::new(now)));
-        let (as_clock, runner) = (Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(NoCallbacks));
-        let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, 1, Box::new(|| {}));
-        let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
         let mut rig = Self {
-            core: Core::new(config, 1, now),
-            accumulator,
-            codecs,
-            clock,
+            hands: Hands::new(config, Arc::new(NoCallbacks), 1).unwrap(),
             leaders: vec![(1, 0)],
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),
@@ -130,33 +102,31 @@ impl Rig {
             silent: BTreeSet::new(),
             connections: BTreeMap::new(),
             requests: VecDeque::new(),
-            held_takes: None,
             next_producer_id: 1000,
             metadata_asked: 0,
         };
         rig.handle(Input::Signal(Signal::Wanted("t".into())));
         rig.turn();
         rig.pass(ms(200));
-        assert!(rig.accumulator.topic("t").is_some(), "the topic is known");
+        assert!(rig.hands.accumulator.topic("t").is_some(), "the topic is known");
         rig
     }
 
     fn now(&self) -> Instant {
-        self.clock.now()
+        self.hands.now()
     }
 
     fn handle(&mut self, input: Input) {
-        let now = self.now();
-        self.core.handle(input, now);
+        self.hands.handle(input);
     }
 
     /// Time passes, in steps as the core wants to be woken.
     fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         for _ in 0..100_000 {
-            let next = self.core.next_timeout(self.now()).filter(|at| *at < end).unwrap_or(end);
+            let next = self.hands.core.next_timeout(self.now()).filter(|at| *at < end).unwrap_or(end);
             let next = next.max(self.now() + Duration::from_micros(1)).min(end);
-            *self.clock.0.lock().unwrap() = next;
+            self.hands.clock.set(next);
             self.turn();
             if next == end {
                 return;
@@ -167,19 +137,15 @@ impl Rig {
 
     /// All that can happen now happens.
     fn turn(&mut self) {
-        for signal in self.accumulator.take_signals() {
-            self.handle(Input::Signal(signal));
-        }
-        let now = self.now();
-        self.core.handle_timeout(now);
-        while let Some(action) = self.core.poll_action() {
+        self.hands.tell();
+        while let Some(action) = self.hands.core.poll_action() {
             self.act(action);
         }
     }
 
     fn act(&mut self, action: Action) {
-        match action {
-            Action::Connect { connection, host, .. } => {
+        match self.hands.act(action) {
+            Some(Action::Connect { connection, host, .. }) => {
                 let node = host.host.strip_prefix('n').map_or(SEED, |node| node.parse().unwrap());
                 self.connections.insert(connection, node);
                 if self.down.contains(&node) {
@@ -188,42 +154,13 @@ impl Rig {
                     self.handle(Input::Connected(connection));
                 }
             }
-            Action::Disconnect(connection) => drop(self.connections.remove(&connection)),
-            Action::Transmit { connection, correlation_id, chunks } => {
+            Some(Action::Disconnect(connection)) => drop(self.connections.remove(&connection)),
+            Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 let frame: Bytes = chunks.concat().into();
                 self.read(connection, correlation_id, &frame.slice(4..));
                 self.handle(Input::Written { connection, correlation_id });
             }
-            Action::Take { node, partitions, room } => {
-                let (mut batches, mut left) = (Vec::new(), Vec::new());
-                for id in partitions {
-                    let (taken, remainder) = self.accumulator.take(id, room, batches.is_empty());
-                    batches.extend(taken.map(|taken| (id, taken)));
-                    left.push((id, remainder));
-                }
-                let taken = Input::Taken { node, batches, left };
-                match &mut self.held_takes {
-                    Some(held) => held.push_back(taken),
-                    None => self.handle(taken),
-                }
-            }
-            Action::Drain { partition, until, why } => {
-                let (batches, left) = self.accumulator.drain(partition, until);
-                self.handle(Input::Drained { partition, batches, left, why });
-            }
-            Action::CloseBatches { partition, until } => self.accumulator.close_batches(partition, until),
-            Action::Split { partition, whole, batch } => {
-                let pieces = self.codecs.split(&batch);
-                self.handle(Input::Split { partition, whole, pieces });
-            }
-            Action::Publish(layout) => self.accumulator.publish(&layout),
-            Action::Refuse { .. } => {}
-            Action::Complete { batch, outcome, is_last, .. } => {
-                batch.cell.resolve(batch.range.clone(), outcome);
-                if is_last {
-                    self.accumulator.complete(batch.id);
-                }
-            }
+            _ => {}
         }
     }
 
@@ -357,8 +294,8 @@ impl Rig {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let placed = Placed { record, choice: Choice::Partition(partition) };
-        let topic = self.accumulator.topic("t").unwrap();
-        match self.accumulator.append(&topic, &placed, None, None) {
+        let topic = self.hands.accumulator.topic("t").unwrap();
+        match self.hands.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => delivery,
             Err((AppendError::Refused(error), _)) => panic!("{error}"),
             Err((AppendError::NoRoom(missing), _)) => panic!("{missing:?}"),
@@ -436,7 +373,7 @@ fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
     let first = rig.send_and_linger(0);
     let asked = rig.request();
     rig.leaders = vec![(2, 1)];
-    rig.core.world.metadata.doubt();
+    rig.hands.core.world.metadata.doubt();
     rig.pass(ms(200));
     let second = rig.send_and_linger(0);
     assert!(rig.requests.is_empty(), "the old leader may yet answer");
@@ -545,7 +482,7 @@ fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
         rig.settle(&request, ErrorCode::NONE, sequence.into());
     }
     assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4].map(Fate::At));
-    assert_eq!((fate(&follower), rig.accumulator.incomplete_count()), (Fate::At(5), 0));
+    assert_eq!((fate(&follower), rig.hands.accumulator.incomplete_count()), (Fate::At(5), 0));
 }
 
 #[test]
@@ -594,7 +531,7 @@ fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
     // The last that is heard of the partition is older than what was known; the cluster has lost node 1 since.
     for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
         (rig.leaders, rig.nodes) = (vec![(1, leader_epoch)], nodes.into_iter().collect());
-        rig.core.world.metadata.doubt();
+        rig.hands.core.world.metadata.doubt();
         rig.pass(ms(1_000));
     }
     let delivery = rig.send_and_linger(0);
@@ -630,14 +567,14 @@ fn what_may_be_written_is_never_sent_under_another_epoch() {
 fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
     let mut rig = Rig::new(|_| {});
     rig.leaders = vec![(1, 1), (2, 1)];
-    rig.core.world.metadata.doubt();
+    rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_000));
     let deliveries = [rig.send_and_linger(0), rig.send_and_linger(1)];
     let (to_1, to_2) = (rig.request(), rig.request());
     assert_eq!((to_1.node, to_2.node), (1, 2));
     // The cluster no longer names node 2, which is connected to all the same.
     (rig.nodes, rig.leaders) = ([1, 3].into(), vec![(1, 1), (2, 0)]);
-    rig.core.world.metadata.doubt();
+    rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_000));
     let answer = PartitionProduceResponse {
         error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -684,12 +621,12 @@ fn patient() -> Rig {
 #[test]
 fn a_batch_that_is_ready_while_the_one_before_is_taken_does_not_linger() {
     let mut rig = patient();
-    rig.held_takes = Some(VecDeque::new());
+    rig.hands.held_takes = Some(VecDeque::new());
     let _first: Vec<Delivery> = (0..14).map(|_| rig.send(0, 300)).collect();
     rig.turn();
     let second: Vec<Delivery> = (0..4).map(|_| rig.send(0, 300)).collect();
     rig.turn();
-    for taken in rig.held_takes.take().unwrap() {
+    for taken in rig.hands.held_takes.take().unwrap() {
         rig.handle(taken);
     }
     rig.turn();
@@ -705,7 +642,7 @@ fn a_batch_is_ready_in_whatever_order_its_signals_come() {
     let mut rig = patient();
     rig.down = [1].into();
     let delivery = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
-    let signals = rig.accumulator.take_signals();
+    let signals = rig.hands.accumulator.take_signals();
     assert_eq!(signals.len(), 2);
     for signal in signals.into_iter().rev() {
         rig.handle(Input::Signal(signal));
@@ -726,21 +663,21 @@ fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
     let mut deliveries: Vec<Delivery> = (0..12).map(|_| rig.send(0, 300)).collect();
     rig.down = [1].into();
     rig.turn();
-    *rig.clock.0.lock().unwrap() += ms(1);
+    rig.hands.clock.set(rig.now() + ms(1));
     deliveries.push(rig.send(0, 300));
-    rig.core.handle(Input::Abandon, time_is_up);
+    rig.hands.core.handle(Input::Abandon, time_is_up);
     rig.turn();
     for delivery in &deliveries {
         assert_eq!(fate(delivery), Fate::Failed(ErrorKind::Closed, Written::No));
     }
-    assert_eq!(rig.accumulator.incomplete_count(), 0);
+    assert_eq!(rig.hands.accumulator.incomplete_count(), 0);
 }
 
 #[test]
 fn the_end_comes_also_to_what_the_core_was_not_told_of() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send(0, 10);
-    drop(rig.accumulator.take_signals());
+    drop(rig.hands.accumulator.take_signals());
     rig.handle(Input::Abandon);
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
@@ -749,12 +686,12 @@ fn the_end_comes_also_to_what_the_core_was_not_told_of() {
 #[test]
 fn the_end_comes_also_to_what_is_being_taken() {
     let mut rig = Rig::new(|_| {});
-    rig.held_takes = Some(VecDeque::new());
+    rig.hands.held_takes = Some(VecDeque::new());
     let delivery = rig.send_and_linger(0);
     rig.handle(Input::Abandon);
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Open);
-    for taken in rig.held_takes.take().unwrap() {
+    for taken in rig.hands.held_takes.take().unwrap() {
         rig.handle(taken);
     }
     rig.turn();
@@ -784,7 +721,7 @@ fn the_gate_to_a_recreated_topic_is_not_opened_by_answers_of_the_old_one() {
     let old = rig.send_and_linger(0);
     let asked = rig.request();
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
-    rig.core.world.metadata.doubt();
+    rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_000));
     let new: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
     assert!(rig.requests.is_empty());
@@ -923,20 +860,20 @@ fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
 #[test]
 fn nothing_lingers_while_somebody_waits_for_memory() {
     let mut rig = Rig::new(|config| (config.linger, config.buffer_memory) = (ms(10_000), 2_048));
-    let topic = rig.accumulator.topic("t").unwrap();
+    let topic = rig.hands.accumulator.topic("t").unwrap();
     let value = [7; 900];
     let record = NewRecord { value: Some(&value), ..Default::default() };
     let placed = Placed { record, choice: Choice::Partition(0) };
     let mut deliveries = Vec::new();
     let missing = loop {
-        match rig.accumulator.append(&topic, &placed, None, None) {
+        match rig.hands.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => deliveries.push(delivery),
             Err((AppendError::NoRoom(missing), _)) => break missing,
             Err((AppendError::Refused(error), _)) => panic!("{error}"),
         }
     };
     let deadline = rig.now() + ms(60_000);
-    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.accumulator, deadline)).collect();
+    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.hands.accumulator, deadline)).collect();
     while let Some(mut first) = waiting.pop_front() {
         rig.turn();
         let request = rig.request();
@@ -945,7 +882,7 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
         let Poll::Ready(permit) = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("there is room")
         };
-        let appended = rig.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
+        let appended = rig.hands.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
         deliveries.push(appended.map_err(|(error, _)| error).unwrap());
     }
     assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
@@ -1073,7 +1010,7 @@ impl Story {
         });
         let leaders = vec![(1, 1), (2, 1)];
         rig.leaders.clone_from(&leaders);
-        rig.core.world.metadata.doubt();
+        rig.hands.core.world.metadata.doubt();
         rig.pass(ms(1_000));
         Self {
             rig,
@@ -1091,8 +1028,9 @@ impl Story {
         value.resize(self.random.usize(8..90), 0);
         let record = NewRecord { value: Some(&value), ..Default::default() };
         let placed = Placed { record, choice: Choice::Partition(i32::try_from(partition).unwrap()) };
-        let topic = self.rig.accumulator.topic("t").unwrap();
-        let delivery = self.rig.accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap();
+        let topic = self.rig.hands.accumulator.topic("t").unwrap();
+        let delivery =
+            self.rig.hands.accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap();
         self.sent.push((partition, number, delivery));
     }
 
@@ -1174,7 +1112,7 @@ impl Story {
             79..83 => self.rig.leaders.clone_from(&self.leaders),
             83..85 => drop(self.rig.down.insert(self.random.i32(1..4))),
             85..88 => self.rig.down.clear(),
-            88..90 => self.rig.held_takes = Some(self.rig.held_takes.take().unwrap_or_default()),
+            88..90 => self.rig.hands.held_takes = Some(self.rig.hands.held_takes.take().unwrap_or_default()),
             90..93 => self.let_go(),
             93..98 => self.rig.pass(ms(self.random.u64(1..20))),
             98 => self.rig.pass(ms(self.random.u64(100..1_500))),
@@ -1184,9 +1122,7 @@ impl Story {
     }
 
     fn let_go(&mut self) {
-        for taken in self.rig.held_takes.take().into_iter().flatten() {
-            self.rig.handle(taken);
-        }
+        self.rig.hands.let_go();
         self.rig.turn();
     }
 
@@ -1213,7 +1149,7 @@ impl Story {
         self.rig.down.clear();
         self.rig.leaders.clone_from(&self.leaders);
         self.let_go();
-        self.rig.core.world.metadata.doubt();
+        self.rig.hands.core.world.metadata.doubt();
         for _ in 0..400 {
             self.rig.pass(ms(20));
             while !self.rig.requests.is_empty() {
@@ -1236,7 +1172,7 @@ impl Story {
                 Fate::Failed(kind, Written::Unknown) => assert_ne!(kind, ErrorKind::Bug),
             }
         }
-        assert_eq!((self.rig.accumulator.incomplete_count(), self.rig.accumulator.memory.used()), (0, 0));
+        assert_eq!((self.rig.hands.accumulator.incomplete_count(), self.rig.hands.accumulator.memory.used()), (0, 0));
     }
 }
 

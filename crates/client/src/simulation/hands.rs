@@ -1,0 +1,152 @@
+//! What the driver does for the core apart from sockets, on one thread and by a clock that is moved by hand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kurier_protocol::record_batch::BATCH_HEADER_BYTES;
+
+use crate::accumulator::{Accumulator, Clock, PartitionId};
+use crate::config::Config;
+use crate::core::{Action, Core, Input};
+use crate::delivery::{Outcome, Runner};
+use crate::driver::Codecs;
+use crate::error::Error;
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub(crate) struct Ticks {
+    start: Instant,
+    now: Mutex<Instant>,
+}
+
+impl Ticks {
+    #[expect(clippy::disallowed_methods, reason = "any instant will do: it is only added to")]
+    fn new() -> Self {
+        let start = Instant::now();
+        Self { start, now: Mutex::new(start) }
+    }
+
+    pub(crate) fn set(&self, now: Instant) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// How long ago it began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.now() - self.start
+    }
+}
+
+impl Clock for Ticks {
+    fn now(&self) -> Instant {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wall_ms(&self) -> i64 {
+        1_700_000_000_000_i64.saturating_add_unsigned(u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The core, what gathers for it, and what carries out whatever needs no network.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    pub(crate) core: Core,
+    pub(crate) accumulator: Accumulator,
+    codecs: Codecs,
+    pub(crate) clock: Arc<Ticks>,
+    /// What was taken, while takes are held back as if it were being compressed.
+    pub(crate) held_takes: Option<VecDeque<Input>>,
+}
+
+impl Hands {
+    /// # Errors
+    /// When the codec that is configured is not built.
+    pub(crate) fn new(config: Arc<Config>, runner: Arc<dyn Runner>, seed: u64) -> Result<Self, Error> {
+        let clock = Arc::new(Ticks::new());
+        let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, seed, Box::new(|| {}));
+        let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));
+        let core = Core::new(config, seed, clock.now());
+        Ok(Self { core, accumulator, codecs, clock, held_takes: None })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.core.handle(input, now);
+    }
+
+    /// Tells the core what senders said, and that time has passed.
+    pub(crate) fn tell(&mut self) {
+        for signal in self.accumulator.take_signals() {
+            self.handle(Input::Signal(signal));
+        }
+        let now = self.now();
+        self.core.handle_timeout(now);
+    }
+
+    /// Does what the core says, or hands it back if it needs a network.
+    pub(crate) fn act(&mut self, action: Action) -> Option<Action> {
+        match action {
+            Action::Connect { .. } | Action::Disconnect(_) | Action::Transmit { .. } | Action::Refuse { .. } => {
+                return Some(action);
+            }
+            Action::Take { node, partitions, room } => {
+                let taken = self.take(node, &partitions, room);
+                match &mut self.held_takes {
+                    Some(held) => held.push_back(taken),
+                    None => self.handle(taken),
+                }
+            }
+            Action::Drain { partition, until, why } => {
+                let (batches, left) = self.accumulator.drain(partition, until);
+                self.handle(Input::Drained { partition, batches, left, why });
+            }
+            Action::CloseBatches { partition, until } => self.accumulator.close_batches(partition, until),
+            Action::Split { partition, whole, batch } => {
+                self.accumulator.shrink_cap(partition, batch.plain_bytes);
+                let pieces = self.codecs.split(&batch);
+                self.handle(Input::Split { partition, whole, pieces });
+            }
+            Action::Publish(layout) => self.accumulator.publish(&layout),
+            Action::Complete { partition, batch, outcome, is_last } => {
+                if let Outcome::Written { .. } = outcome {
+                    self.accumulator.grow_cap(partition, batch.plain_bytes);
+                }
+                batch.cell.resolve(batch.range.clone(), outcome);
+                if is_last {
+                    self.accumulator.complete(batch.id);
+                }
+            }
+        }
+        None
+    }
+
+    fn take(&self, node: i32, partitions: &[PartitionId], room: usize) -> Input {
+        let (mut batches, mut left, mut room) = (Vec::new(), Vec::new(), room);
+        for id in partitions {
+            let (taken, remainder) = self.accumulator.take(*id, room, batches.is_empty());
+            if let Some(mut taken) = taken {
+                room = room.saturating_sub(taken.plain_bytes + BATCH_HEADER_BYTES);
+                if self.codecs.compress() {
+                    self.codecs.compress_batch(&mut taken);
+                    let compressed_bytes = taken.sealed.body_bytes();
+                    self.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, compressed_bytes);
+                }
+                batches.push((*id, taken));
+            }
+            left.push((*id, remainder));
+        }
+        Input::Taken { node, batches, left }
+    }
+
+    /// Gives in what was held back, and holds nothing back any more.
+    pub(crate) fn let_go(&mut self) {
+        for taken in self.held_takes.take().into_iter().flatten() {
+            self.handle(taken);
+        }
+    }
+}

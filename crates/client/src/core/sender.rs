@@ -91,8 +91,8 @@ struct Partition {
     in_flight: BTreeSet<Key>,
     /// Where those are.
     sent_to: Option<i32>,
-    /// A batch that is being split.
-    splitting: Option<Key>,
+    /// Batches that are being split. They are neither waiting nor in flight, and come back.
+    splitting: BTreeSet<Key>,
     retry_at: Option<Instant>,
     line: Line,
     /// Whether a batch failed that may yet arrive under the current epoch.
@@ -416,7 +416,7 @@ impl Sender {
     /// Puts a line of sequences that broke off together again, as soon as nothing is in flight.
     fn mend(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
-        if !partition.line.is_broken() || !partition.in_flight.is_empty() || partition.splitting.is_some() {
+        if !partition.line.is_broken() || !partition.in_flight.is_empty() || !partition.splitting.is_empty() {
             return;
         }
         let keys: Vec<Key> = partition.waiting.iter().copied().collect();
@@ -499,7 +499,7 @@ impl Sender {
     fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
         let Some(partition) = self.partitions.get(id.0 as usize) else { return Stand::Nothing };
         let Partition { open, is_taking, waiting, in_flight, sent_to, splitting, retry_at, line, .. } = partition;
-        if *is_taking || splitting.is_some() || line.is_broken() || self.is_abandoned {
+        if *is_taking || !splitting.is_empty() || line.is_broken() || self.is_abandoned {
             return Stand::Nothing;
         }
         let first = waiting.first();
@@ -923,7 +923,8 @@ impl Sender {
         let partition = self.partition(id);
         partition.in_flight.remove(&key);
         let is_before = |other: Option<&Key>| other.is_some_and(|other| *other < key);
-        let is_head = !is_before(partition.in_flight.first()) && !is_before(partition.waiting.first());
+        let Partition { in_flight, waiting, splitting, .. } = partition;
+        let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()));
         let Some(batch) = self.batches.get_mut(&key) else {
             // It has expired meanwhile; its sender was told, and hears nothing more.
             let partition = self.partition(id);
@@ -998,7 +999,7 @@ impl Sender {
             return self.refuse(id, key, Outcome::Failed(error), world, now);
         }
         let taken = batch.taken.clone();
-        self.partition(id).splitting = Some(key);
+        self.partition(id).splitting.insert(key);
         world.out.push_back(Action::Split { partition: id, whole: key, batch: taken });
     }
 
@@ -1010,7 +1011,7 @@ impl Sender {
         world: &mut World,
         now: Instant,
     ) {
-        self.partition(id).splitting = None;
+        self.partition(id).splitting.remove(&whole);
         match pieces {
             Ok(pieces) => {
                 let Some(parent) = self.batches.remove(&whole) else { return };

@@ -263,6 +263,16 @@ impl Rig {
         request: &Produce,
         change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
     ) {
+        self.answer_with(request, change);
+        self.turn();
+    }
+
+    /// As [`settle_with`](Self::settle_with), and nothing is done about it yet.
+    fn answer_with(
+        &mut self,
+        request: &Produce,
+        change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
+    ) {
         let answer = |asked: &Asked| change(PartitionProduceResponse { index: asked.index, ..Default::default() });
         let response = ProduceResponse {
             responses: vec![TopicProduceResponse {
@@ -272,7 +282,7 @@ impl Rig {
             }],
             ..Default::default()
         };
-        self.reply(request, &response);
+        self.answer(request.connection, request.correlation_id, request.version, &response);
     }
 
     fn reply(&mut self, request: &Produce, response: &ProduceResponse) {
@@ -483,6 +493,31 @@ fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
     }
     assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4].map(Fate::At));
     assert_eq!((fate(&follower), rig.hands.accumulator.incomplete_count()), (Fate::At(5), 0));
+}
+
+#[test]
+fn two_batches_that_are_too_large_are_split_together() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    for _ in 0..3 {
+        deliveries.extend((0..2).map(|_| rig.send(0, 100)));
+        rig.pass(ms(6));
+    }
+    let whole: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
+    // What all three answers say is heard before anything is done about it.
+    let too_large = ErrorCode::MESSAGE_TOO_LARGE;
+    for (request, code) in whole.iter().zip([too_large, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, too_large]) {
+        rig.answer_with(request, |answer| PartitionProduceResponse { error_code: code, ..answer });
+    }
+    rig.turn();
+    for (sequence, count) in [(1, 1), (2, 1), (3, 2), (5, 1), (6, 1)] {
+        rig.pass(ms(1_000));
+        let request = rig.request();
+        assert_eq!(request.only(), (0, sequence, count), "no gap, so no other epoch");
+        rig.settle(&request, ErrorCode::NONE, sequence.into());
+    }
+    assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6].map(Fate::At));
 }
 
 #[test]

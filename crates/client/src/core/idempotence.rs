@@ -39,6 +39,9 @@ pub(crate) struct Line {
     is_broken: bool,
     /// Whether even the next epoch of this id would be refused.
     needs_new_id: bool,
+    /// Whether something of an earlier epoch may yet arrive: nothing of the current one is in the log, which would keep
+    /// it out.
+    is_unfenced: bool,
     /// Not before then may a new id be taken: it does not fence the old one, of which something may still arrive.
     not_before: Option<Instant>,
 }
@@ -61,11 +64,12 @@ impl Line {
         self.not_before
     }
 
-    /// Goes on under this id; one that it has had before is of no use.
+    /// Goes on under this id, of which the partition knows nothing; one that it has had before is of no use.
     pub(crate) fn begin(&mut self, identity: Identity) {
+        self.close_gate();
         self.identity = Some(identity);
         self.next = Some(Sequence::FIRST);
-        (self.needs_new_id, self.not_before) = (false, None);
+        (self.needs_new_id, self.is_unfenced, self.not_before) = (false, false, None);
     }
 
     /// Gives a batch its sequences.
@@ -86,6 +90,7 @@ impl Line {
     pub(crate) fn acknowledge(&mut self, now: Instant) {
         if !self.is_broken {
             self.acknowledged_at = Some(now);
+            self.is_unfenced = false;
         }
     }
 
@@ -109,13 +114,14 @@ impl Line {
     /// the old epoch may yet arrive.
     pub(crate) fn mend(&mut self, is_unsettled: bool, delivery_timeout: Duration, now: Instant) {
         self.is_broken = false;
+        self.is_unfenced |= is_unsettled;
         self.next = Some(Sequence::FIRST);
         let next = self.identity.and_then(|Identity { id, epoch }| {
             let epoch = ProducerEpoch(epoch.0.checked_add(1)?);
             (!self.needs_new_id).then_some(Identity { id, epoch })
         });
         if next.is_none() {
-            self.not_before = is_unsettled.then(|| now + delivery_timeout);
+            self.not_before = self.is_unfenced.then(|| now + delivery_timeout);
         }
         self.identity = next;
     }
@@ -245,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn what_may_arrive_of_an_epoch_is_kept_out_by_the_next_once_that_is_acknowledged() {
+        let (start, patience) = (now(), Duration::from_secs(120));
+        for (is_acknowledged, not_before) in [(true, None), (false, Some(start + patience))] {
+            let mut line = Line::default();
+            line.begin(identity(7, i16::MAX - 1));
+            line.break_off();
+            line.mend(true, patience, start);
+            if is_acknowledged {
+                line.acknowledge(start);
+            }
+            line.break_off();
+            line.mend(false, patience, start);
+            assert_eq!((line.has_identity(), line.not_before()), (false, not_before));
+        }
+    }
+
+    #[test]
     fn one_batch_at_a_time_until_the_first_is_acknowledged() {
         let start = now();
         let mut line = Line::default();
@@ -254,5 +277,8 @@ mod tests {
         assert_eq!(line.window(5, start + FORGOTTEN_AFTER), 1);
         line.close_gate();
         assert_eq!(line.window(5, start), 1);
+        line.acknowledge(start);
+        line.begin(identity(8, 0));
+        assert_eq!(line.window(5, start), 1, "of another id nothing is known");
     }
 }

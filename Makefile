@@ -5,8 +5,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test golden e2e java schema oracle captures-read broker-judges test-kafka \
-  fuzz fuzz-minimise
+.PHONY: help run check format lint doc features no-c test sim sim-mutants golden e2e java schema oracle captures-read \
+  broker-judges test-kafka fuzz fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -39,7 +39,8 @@ features:
 	cargo check --quiet --locked -p kurier --no-default-features
 	for feature in gzip snappy lz4 zstd zstd-pure; do \
 	  cargo check --quiet --locked -p kurier --no-default-features --features $$feature || exit 1; done
-	cargo check --quiet --locked -p kurier --all-features
+	cargo check --quiet --locked -p kurier --no-default-features --features internal
+	cargo clippy --quiet --locked -p kurier --all-features --all-targets -- -D warnings
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-cli --no-default-features --features zstd
 	cargo test --quiet --locked -p kurier-compression --no-default-features
@@ -54,6 +55,17 @@ no-c:
 ## make test           all tests and doctests; needs Rust alone
 test:
 	cargo test --locked
+
+## make sim            SEEDS=n worlds of bad luck from FROM=n on, with what came up in them; SEED=n plays one and tells of it
+SEEDS ?= 10000
+FROM ?= 0
+SIMULATE = cargo run --quiet --locked --profile simulation -p kurier --features internal --example simulate --
+sim:
+	$(SIMULATE) $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),--seeds $(SEEDS) --from $(FROM))
+
+## make sim-mutants    thirteen mistakes made on purpose, each with the seed that finds it; SEED=n MUTANT=Name tells of one
+sim-mutants:
+	$(SIMULATE) --mutants --from $(FROM)
 
 ## make golden         bytes that the Java client wrote, both ways, with a table of counts
 golden:

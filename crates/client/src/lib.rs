@@ -29,7 +29,11 @@ mod error;
 mod producer;
 mod record;
 mod serializer;
-#[cfg(test)]
+#[cfg(feature = "internal")]
+#[doc(hidden)]
+pub mod simulation;
+#[cfg(not(feature = "internal"))]
+#[allow(unreachable_pub, reason = "with the feature it is public")]
 mod simulation;
 
 #[doc = include_str!("../manual/architecture.md")]

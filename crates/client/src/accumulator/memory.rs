@@ -40,6 +40,11 @@ impl Load {
     pub(crate) fn bytes(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Takes bytes for free that are not.
+    pub(crate) fn forget(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Waiters by partition, and the partitions in the order of their turns.
@@ -81,7 +86,7 @@ impl Memory {
     }
 
     /// How much is in use; above the total only by the rounding of a single record.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "internal"))]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

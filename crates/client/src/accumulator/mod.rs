@@ -523,6 +523,12 @@ impl Accumulator {
         (0u32..).take(lock(&self.partitions).len()).map(PartitionId)
     }
 
+    /// How many bytes of memory the partitions hold together.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn held(&self) -> usize {
+        lock(&self.partitions).iter().fold(0, |sum, partition| sum.wrapping_add(partition.load.bytes()))
+    }
+
     /// Why nothing is accepted any more, if so.
     pub(crate) fn closed(&self) -> Option<Error> {
         lock(&self.closed).clone()

@@ -28,6 +28,7 @@ use super::versions::Versions;
 use super::{Action, Actions};
 use crate::config::{Config, HostPort};
 use crate::error::printable;
+use crate::simulation::Mutant;
 
 /// A server that may be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -475,7 +476,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// much longer.
     pub(crate) fn throttle(&mut self, peer: Peer, throttle_time_ms: i32, now: Instant) {
         let (Ok(millis), Some(link)) = (u64::try_from(throttle_time_ms), self.links.get_mut(&peer)) else { return };
-        if millis == 0 {
+        if millis == 0 || Mutant::IgnoreThrottle.is_on() {
             return;
         }
         let wait = Duration::from_millis(millis);

@@ -20,6 +20,7 @@ use kurier_protocol::{ErrorCode, Reaction};
 
 use super::backoff::Backoff;
 use crate::config::Config;
+use crate::simulation::{Mutant, first_sequence};
 
 /// Whose sequences they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,21 +69,29 @@ impl Line {
     pub(crate) fn begin(&mut self, identity: Identity) {
         self.close_gate();
         self.identity = Some(identity);
-        self.next = Some(Sequence::FIRST);
+        self.next = Some(first_sequence());
         (self.needs_new_id, self.is_unfenced, self.not_before) = (false, false, None);
     }
 
     /// Gives a batch its sequences.
     pub(crate) fn stamp(&mut self, record_count: i32) -> Option<Stamp> {
         let (identity, first) = (self.identity?, self.next?);
-        self.next = Some(first.after(record_count));
+        self.next = Some(match Mutant::SequenceOverflows.is_on() {
+            true => Sequence(first.0.wrapping_add(record_count)),
+            false => first.after(record_count),
+        });
         Some(Stamp::idempotent(identity.id, identity.epoch, first))
+    }
+
+    /// Begins at sequence 0 again, which is wrong under the same epoch.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.next.and(Some(Sequence::FIRST));
     }
 
     /// How many batches may be unacknowledged.
     pub(crate) fn window(&self, max_in_flight: usize, now: Instant) -> usize {
         let is_open = self.acknowledged_at.is_some_and(|at| now < at + FORGOTTEN_AFTER);
-        if is_open { max_in_flight } else { 1 }
+        if is_open || Mutant::NoGate.is_on() { max_in_flight } else { 1 }
     }
 
     /// A batch was acknowledged. One of a line that has broken off says nothing of the next: it may even have gone to

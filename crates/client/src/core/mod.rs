@@ -205,6 +205,12 @@ impl Core {
         asks.chain(connections.next_timeout()).chain(self.sender.next_timeout()).min()
     }
 
+    /// What is not over, for people; nothing when all is.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        self.sender.leftovers()
+    }
+
     /// Whether a server was reached and said what the cluster is.
     pub(crate) fn is_connected(&self) -> bool {
         self.world.metadata.is_known()

@@ -7,6 +7,7 @@ use kurier_protocol::{ErrorCode, Reaction};
 
 use crate::delivery::Outcome;
 use crate::error::Error;
+use crate::simulation::Mutant;
 
 /// What becomes of a batch after an answer.
 #[derive(Debug)]
@@ -41,7 +42,9 @@ pub(crate) struct Asked {
 pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdict {
     let code = answer.error_code;
     match (code, code.reaction()) {
-        (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => Verdict::Written(written(None, answer, asked)),
+        (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => {
+            Verdict::Written(written(Mutant::OffsetZero.is_on().then_some(0), answer, asked))
+        }
         (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer, asked)),
         (_, Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator) => Verdict::Retry,
         (_, Reaction::Split) if asked.record_count > 1 => Verdict::Split,

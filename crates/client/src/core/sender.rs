@@ -37,6 +37,7 @@ use crate::accumulator::{Left, PartitionId};
 use crate::config::Acks;
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage, Written};
+use crate::simulation::Mutant;
 
 /// All that is queued, waiting and in flight.
 #[derive(Debug, Default)]
@@ -307,6 +308,19 @@ impl Sender {
         self.timers.next()
     }
 
+    /// What is not over, for people; nothing when all is.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.batches.keys().map(|key| format!("{key:?}")).collect();
+        let is_busy = |partition: &Partition| {
+            let Partition { open, is_taking, waiting, in_flight, splitting, .. } = partition;
+            open.is_some() || *is_taking || !splitting.is_empty() || !waiting.is_empty() || !in_flight.is_empty()
+        };
+        left.extend(self.partitions.iter().filter(|partition| is_busy(partition)).map(|left| format!("{left:?}")));
+        left.extend(self.timers.next().map(|at| format!("a timer for {at:?}")));
+        left
+    }
+
     /// Fails what has waited for `delivery.timeout.ms`.
     fn expire(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let timeout = world.config.delivery_timeout;
@@ -362,7 +376,10 @@ impl Sender {
     /// Fails a batch that is in flight: it may be written. Its place is kept until its answer comes.
     fn expire_in_flight(&mut self, id: PartitionId, key: Key, error: Error, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get_mut(&key) else { return };
-        batch.is_maybe_written = true;
+        batch.is_maybe_written = !Mutant::ExpiredIsUnwritten.is_on();
+        if Mutant::FreeAtExpiry.is_on() {
+            batch.taken.count_as_free();
+        }
         let error = batch.describe(error, Stage::InFlight, now);
         self.partition(id).is_unsettled = true;
         self.complete(id, key, Outcome::Failed(error), world);
@@ -409,7 +426,8 @@ impl Sender {
     fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World) {
         let Some(batch) = self.batches.remove(&key) else { return };
         let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..);
-        let is_last = pieces.next().is_none_or(|(other, _)| other.batch != key.batch);
+        let is_last =
+            pieces.next().is_none_or(|(other, _)| other.batch != key.batch) || Mutant::SplitCountsOnce.is_on();
         world.out.push_back(Action::Complete { partition: id, batch: batch.taken, outcome, is_last });
     }
 
@@ -423,7 +441,7 @@ impl Sender {
         let topic_id = world.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
         for key in keys {
             let Some(batch) = self.batches.get_mut(&key) else { continue };
-            if batch.stamp.is_some() && batch.is_maybe_written {
+            if batch.stamp.is_some() && batch.is_maybe_written && !Mutant::RestampUnsettled.is_on() {
                 let error = if batch.is_of_another_topic(topic_id) {
                     recreated()
                 } else {
@@ -469,6 +487,9 @@ impl Sender {
                 self.awake.insert(node);
             }
             Stand::Leaderless => {
+                if Mutant::ResetWhenLeaderless.is_on() {
+                    self.partition(id).line.reset();
+                }
                 self.leaderless.insert(id);
                 world.metadata.doubt();
             }
@@ -529,7 +550,7 @@ impl Sender {
         let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
             return Stand::Leaderless;
         };
-        if !in_flight.is_empty() && *sent_to != Some(leader) {
+        if !in_flight.is_empty() && *sent_to != Some(leader) && !Mutant::NoDrainOnMove.is_on() {
             return Stand::Nothing;
         }
         if is_idempotent && !line.has_identity() {
@@ -781,8 +802,8 @@ impl Sender {
         batch.topic_id = topic_id;
         let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return Err(bug("a partition is gone")) };
         let stamp = match batch.stamp {
-            Some(stamp) => stamp,
-            None if world.ids.is_enabled() => {
+            Some(stamp) if !Mutant::NewSequenceOnRetry.is_on() => stamp,
+            _ if world.ids.is_enabled() => {
                 if !partition.line.has_identity()
                     && let Some(identity) = world.ids.current()
                 {
@@ -791,7 +812,7 @@ impl Sender {
                 let count = batch.taken.sealed.record_count();
                 partition.line.stamp(count).ok_or_else(|| bug("there is no producer id"))?
             }
-            None => Stamp::NONE,
+            _ => Stamp::NONE,
         };
         batch.stamp = Some(stamp);
         batch.taken.sealed.stamp(&stamp).map_err(|error| bug("a batch is too long").caused_by(error))
@@ -924,7 +945,8 @@ impl Sender {
         partition.in_flight.remove(&key);
         let is_before = |other: Option<&Key>| other.is_some_and(|other| *other < key);
         let Partition { in_flight, waiting, splitting, .. } = partition;
-        let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()));
+        let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()))
+            || Mutant::BreakOnAnyGap.is_on();
         let Some(batch) = self.batches.get_mut(&key) else {
             // It has expired meanwhile; its sender was told, and hears nothing more.
             let partition = self.partition(id);
@@ -952,6 +974,7 @@ impl Sender {
                 self.partition(id).line.acknowledge(now);
                 self.complete(id, key, outcome, world);
             }
+            Verdict::Retry if Mutant::RebuildOnRetry.is_on() && record_count > 1 => self.split(id, key, world, now),
             Verdict::Retry => {
                 let is_told = world.metadata.take_hint(id, &answer.current_leader, &response.node_endpoints);
                 self.retry(id, key, !is_told, world, now);
@@ -994,7 +1017,7 @@ impl Sender {
     /// Has a batch split that is too large, if nothing of it can have been written.
     fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        if !batch.is_only_too_large || batch.is_maybe_written {
+        if (!batch.is_only_too_large || batch.is_maybe_written) && !Mutant::RebuildOnRetry.is_on() {
             let error = Error::refused(ErrorCode::MESSAGE_TOO_LARGE, None);
             return self.refuse(id, key, Outcome::Failed(error), world, now);
         }

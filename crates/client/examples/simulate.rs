@@ -1,0 +1,176 @@
+//! Plays runs of the simulation: `make sim`.
+//!
+//! ```text
+//! simulate --seeds 10000 [--from n]     plays so many, with a table of what came up
+//! simulate --seed 42 [--mutant Name]    plays one, and tells what happens in it
+//! simulate --mutants [--seeds 2000]     makes each mistake, and looks for the seed that catches it
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use kurier::simulation::{Mutant, Report, Violation, play};
+
+type Error = Box<dyn std::error::Error>;
+
+/// What is asked for.
+#[derive(Default)]
+struct Asked {
+    from: u64,
+    seeds: Option<u64>,
+    seed: Option<u64>,
+    mutant: Option<Mutant>,
+    is_mutants: bool,
+}
+
+fn main() -> Result<ExitCode, Error> {
+    let asked = asked()?;
+    if let Some(seed) = asked.seed {
+        return replay(seed, asked.mutant);
+    }
+    // A run that panics is told by its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    match asked.is_mutants {
+        true => mutants(asked.from, asked.seeds.unwrap_or(2_000)),
+        false => seeds(asked.from, asked.seeds.unwrap_or(1_000), asked.mutant),
+    }
+}
+
+fn asked() -> Result<Asked, Error> {
+    let mut asked = Asked::default();
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || -> Result<u64, Error> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
+        match word.as_str() {
+            "--seeds" => asked.seeds = Some(number()?),
+            "--from" => asked.from = number()?,
+            "--seed" => asked.seed = Some(number()?),
+            "--mutants" => asked.is_mutants = true,
+            "--mutant" => {
+                let name = words.next().unwrap_or_default();
+                let mutant = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+                asked.mutant = Some(mutant.ok_or_else(|| format!("{name:?} is none of {:?}", Mutant::ALL))?);
+            }
+            _ => return Err(format!("{word:?} is not known").into()),
+        }
+    }
+    Ok(asked)
+}
+
+fn replay(seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, Error> {
+    let mut out = std::io::stdout().lock();
+    let mut write = |line: &str| {
+        let _ = writeln!(out, "{line}");
+    };
+    let (report, result) = play(seed, mutant, Some(&mut write));
+    match result {
+        Ok(()) => {
+            writeln!(out, "seed {seed}: no promise was broken; {:?} virtual", report.time)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(violation) => {
+            writeln!(out, "seed {seed}: {violation}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The first seed that breaks a promise, and what all those before it added up to.
+struct Found {
+    broken: Vec<(u64, Violation)>,
+    total: Report,
+}
+
+/// Plays seeds on all cores until one breaks a promise, or to the end.
+fn search(from: u64, count: u64, mutant: Option<Mutant>) -> Found {
+    let next = AtomicU64::new(from);
+    let end = AtomicU64::new(from.saturating_add(count));
+    let found = Mutex::new(Found { broken: Vec::new(), total: Report::default() });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let (report, result) = play(seed, mutant, None);
+                    let Ok(mut found) = found.lock() else { return };
+                    add(&mut found.total, &report);
+                    if let Err(violation) = result {
+                        found.broken.push((seed, violation));
+                        if mutant.is_some() || found.broken.len() >= 10 {
+                            end.store(0, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    found.broken.sort_by_key(|(seed, _)| *seed);
+    found
+}
+
+fn add(total: &mut Report, report: &Report) {
+    for (row, count) in &report.rows {
+        *total.rows.entry(*row).or_default() += count;
+    }
+    for (sum, count) in total.records.iter_mut().zip(report.records) {
+        *sum += count;
+    }
+    total.moments += report.moments;
+    total.time += report.time;
+}
+
+fn seeds(from: u64, count: u64, mutant: Option<Mutant>) -> Result<ExitCode, Error> {
+    let mut out = std::io::stdout().lock();
+    #[expect(clippy::disallowed_methods, reason = "how long it takes here, not in there")]
+    let start = Instant::now();
+    let Found { broken, total } = search(from, count, mutant);
+    let mut rows: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+    for ((row, what), count) in &total.rows {
+        rows.entry(*row).or_default().push(format!("{count} × {what}"));
+    }
+    writeln!(out, "row of the fault catalogue")?;
+    for (row, whats) in rows {
+        writeln!(out, "  {row:>3}  {}", whats.join("; "))?;
+    }
+    for (seed, violation) in &broken {
+        writeln!(out, "seed {seed}: {violation}\n    replay it: make sim SEED={seed}")?;
+    }
+    let [written, not_written, unknown] = total.records;
+    writeln!(
+        out,
+        "sim: seeds {from}..{}, {} violations, {:.0?}; {written} records written, {not_written} not, {unknown} unknown; \
+         {} moments in {:.0} hours",
+        from.saturating_add(count),
+        broken.len(),
+        start.elapsed(),
+        total.moments,
+        total.time.as_secs_f64() / 3600.0,
+    )?;
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn mutants(from: u64, count: u64) -> Result<ExitCode, Error> {
+    let mut out = std::io::stdout().lock();
+    let mut caught = 0;
+    for mutant in Mutant::ALL {
+        let name = format!("{mutant:?}");
+        match search(from, count, Some(mutant)).broken.first() {
+            Some((seed, violation)) => {
+                caught += 1;
+                writeln!(out, "{name:<20} caught by seed {seed}: {violation}")?;
+            }
+            None => writeln!(out, "{name:<20} SURVIVES {count} seeds")?,
+        }
+    }
+    writeln!(out, "sim: {caught} of {} mutants caught", Mutant::ALL.len())?;
+    Ok(if caught == Mutant::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,212 @@
+//! What was accepted, what its senders were told, and what is in the logs: I1 to I4.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_protocol::record_batch::Batches;
+
+use crate::error::{Error, Written};
+use crate::record::RecordMetadata;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one: `I1` to `I9`, or `panic`.
+    pub invariant: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+pub(super) fn violation(invariant: &'static str, what: impl Into<String>) -> Violation {
+    Violation { invariant, what: what.into() }
+}
+
+/// An accepted record; its number is its place in the ledger.
+#[derive(Debug)]
+struct Entry {
+    bytes: usize,
+    accepted_at: Duration,
+    outcome: Option<Told>,
+}
+
+/// What a sender was told.
+#[derive(Debug)]
+enum Told {
+    Written { partition: i32, offset: Option<i64> },
+    Failed { written: Written, why: String },
+}
+
+/// What was accepted, and what became of it.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: Vec<Entry>,
+    open: usize,
+    /// The oldest that may be open.
+    first_open: usize,
+}
+
+/// The records of a partition by number, as they stand in its log.
+pub(super) type Log = Vec<u64>;
+
+/// The value of a record: its number, and bytes that follow from it.
+pub(super) fn value(number: u64, bytes: usize) -> Vec<u8> {
+    let mut value = number.to_be_bytes().to_vec();
+    let filler = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    value.extend(filler.iter().cycle().take(bytes.saturating_sub(8)));
+    value
+}
+
+impl Ledger {
+    /// The number that the next record will have.
+    pub(super) fn next(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(super) fn accept(&mut self, bytes: usize, now: Duration) {
+        self.entries.push(Entry { bytes, accepted_at: now, outcome: None });
+        self.open += 1;
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        self.open
+    }
+
+    /// Whether a record has its outcome.
+    pub(super) fn is_told(&self, number: u64) -> bool {
+        self.entry(number).is_some_and(|entry| entry.outcome.is_some())
+    }
+
+    pub(super) fn was_written(&self, number: u64) -> bool {
+        self.entry(number).is_some_and(|entry| matches!(entry.outcome, Some(Told::Written { .. })))
+    }
+
+    /// What a record's sender was told, for people.
+    pub(super) fn say(&self, number: u64) -> String {
+        self.entry(number).map_or_else(String::new, |entry| format!("{:?}", entry.outcome))
+    }
+
+    fn entry(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number).ok()?)
+    }
+
+    /// When the oldest open record was accepted.
+    pub(super) fn oldest_open(&mut self) -> Option<(u64, Duration)> {
+        while self.entries.get(self.first_open).is_some_and(|entry| entry.outcome.is_some()) {
+            self.first_open += 1;
+        }
+        self.entries.get(self.first_open).map(|entry| (self.first_open as u64, entry.accepted_at))
+    }
+
+    /// A sender is told.
+    pub(super) fn tell(&mut self, number: u64, result: Result<RecordMetadata, Error>) -> Result<(), Violation> {
+        let entry = usize::try_from(number).ok().and_then(|at| self.entries.get_mut(at));
+        let Some(entry) = entry else { return Err(violation("I4", format!("record {number} was never accepted"))) };
+        if entry.outcome.is_some() {
+            return Err(violation("I4", format!("record {number} has two outcomes")));
+        }
+        self.open -= 1;
+        entry.outcome = Some(match result {
+            Ok(metadata) => Told::Written { partition: metadata.partition(), offset: metadata.offset() },
+            Err(error) => Told::Failed { written: error.written(), why: error.to_string() },
+        });
+        Ok(())
+    }
+
+    /// How many were written, not written, and may be.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for entry in &self.entries {
+            match entry.outcome {
+                Some(Told::Written { .. }) => counts[0] += 1,
+                Some(Told::Failed { written: Written::No, .. }) => counts[1] += 1,
+                _ => counts[2] += 1,
+            }
+        }
+        counts
+    }
+
+    /// Reads a partition's log, and compares each record with what was sent.
+    pub(super) fn read(&self, batches: &[Bytes]) -> Result<Log, Violation> {
+        /// More than any batch here has.
+        const LIMIT: usize = 1 << 24;
+        let mut log = Log::new();
+        for batch in batches.iter().flat_map(|bytes| Batches::new(bytes)) {
+            let unreadable = |what: String| violation("I1", format!("a batch in the log cannot be read: {what}"));
+            let batch = batch.map_err(|error| unreadable(error.to_string()))?;
+            let body = kurier_compression::decompress_batch(&batch, LIMIT).map_err(|e| unreadable(e.to_string()))?;
+            for record in batch.records_in(&body).map_err(|error| unreadable(error.to_string()))? {
+                let record = record.map_err(|error| unreadable(error.to_string()))?;
+                let sent = record.value.unwrap_or_default();
+                let number = number_of(sent).unwrap_or(u64::MAX);
+                let is_as_sent = self.entry(number).is_some_and(|entry| value(number, entry.bytes) == sent);
+                if !is_as_sent {
+                    return Err(violation("I1", format!("record {number} in the log is not as it was sent")));
+                }
+                log.push(number);
+            }
+        }
+        Ok(log)
+    }
+
+    /// Holds what senders were told against the logs, by partition; of a topic that was made anew there are several.
+    pub(super) fn check(&self, logs: &BTreeMap<i32, Vec<Log>>, plan: &super::plan::Plan) -> Result<(), Violation> {
+        let is_idempotent = plan.config.enable_idempotence;
+        let mut times: HashMap<u64, usize> = HashMap::new();
+        for (partition, log) in logs.iter().flat_map(|(partition, logs)| logs.iter().map(move |log| (partition, log))) {
+            for number in log {
+                *times.entry(*number).or_default() += 1;
+            }
+            if is_idempotent {
+                for pair in log.windows(2) {
+                    let (invariant, what) = match pair[0].cmp(&pair[1]) {
+                        std::cmp::Ordering::Less => continue,
+                        std::cmp::Ordering::Equal => ("I2", "twice"),
+                        std::cmp::Ordering::Greater if times[&pair[1]] > 1 => ("I2", "again"),
+                        std::cmp::Ordering::Greater => ("I3", "out of order"),
+                    };
+                    let what = format!("in partition {partition}, {} stands {what} after {}", pair[1], pair[0]);
+                    return Err(violation(invariant, what));
+                }
+            }
+        }
+        for (entry, number) in self.entries.iter().zip(0..) {
+            let found = times.get(&number).copied().unwrap_or_default();
+            match &entry.outcome {
+                None => return Err(violation("I4", format!("record {number} has no outcome"))),
+                Some(Told::Written { partition, offset: Some(offset) }) => {
+                    let stands = |log: &Log| usize::try_from(*offset).ok().and_then(|at| log.get(at)) == Some(&number);
+                    if !logs.get(partition).is_some_and(|logs| logs.iter().any(stands)) {
+                        let what = format!("record {number} is not at offset {offset} of partition {partition}");
+                        return Err(violation("I1", what));
+                    }
+                }
+                Some(Told::Written { .. }) if plan.config.acks == crate::Acks::None => {}
+                Some(Told::Written { .. }) => {
+                    if found == 0 {
+                        return Err(violation("I1", format!("record {number} is nowhere, and was said to be written")));
+                    }
+                }
+                Some(Told::Failed { written: Written::No, why }) => {
+                    if found > 0 {
+                        return Err(violation("I2", format!("record {number} is in the log, and was told: {why}")));
+                    }
+                }
+                Some(Told::Failed { .. }) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number of the record with this value.
+pub(super) fn number_of(value: &[u8]) -> Option<u64> {
+    value.first_chunk().map(|number| u64::from_be_bytes(*number))
+}

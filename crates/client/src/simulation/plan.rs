@@ -1,0 +1,179 @@
+//! What a seed draws: settings, and what goes wrong how often. Most kinds of trouble are absent from any one run, so that
+//! the others can show what they do (swarm testing).
+
+use std::time::Duration;
+
+use crate::config::{Acks, Config};
+
+/// What may happen between two moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    Send,
+    Flush,
+    /// A connection is cut.
+    Cut,
+    /// A connection goes silent in one direction: what is sent arrives, what is answered does not.
+    Deafen,
+    /// A node dies, or comes back.
+    StopNode,
+    StartNode,
+    /// A node stands still for a while, and then goes on as if nothing had been.
+    Pause,
+    MoveLeader,
+    /// A node refuses the next request with batches.
+    Refuse,
+    /// A node writes what comes, and says that it did not quite.
+    Unsure,
+    /// A node does something, or nothing, and closes the connection.
+    CloseOne,
+    Throttle,
+    /// An id is not to be had.
+    RefuseId,
+    /// A question about the cluster is not answered.
+    LoseMetadata,
+    /// The topic cannot be seen.
+    HideTopic,
+    /// What is said about the cluster is old.
+    Lag,
+    /// A node listens at another port.
+    MoveNode,
+    /// Compression takes its time.
+    HoldTakes,
+    /// The machine sleeps.
+    Sleep,
+    /// Who waits for memory goes away.
+    GiveUp,
+    AddPartition,
+    Recreate,
+}
+
+use Happening as H;
+
+/// Each kind with how much of all that happens it may be at most.
+const TROUBLES: [(Happening, u32); 20] = [
+    (H::Cut, 6),
+    (H::Deafen, 3),
+    (H::StopNode, 4),
+    (H::StartNode, 6),
+    (H::Pause, 3),
+    (H::MoveLeader, 6),
+    (H::Refuse, 8),
+    (H::Unsure, 6),
+    (H::CloseOne, 6),
+    (H::Throttle, 3),
+    (H::RefuseId, 2),
+    (H::LoseMetadata, 3),
+    (H::HideTopic, 2),
+    (H::Lag, 2),
+    (H::MoveNode, 1),
+    (H::HoldTakes, 4),
+    (H::Sleep, 1),
+    (H::GiveUp, 4),
+    (H::AddPartition, 1),
+    (H::Recreate, 1),
+];
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) nodes: u16,
+    pub(super) partitions: i32,
+    pub(super) min_insync: usize,
+    pub(super) max_message_bytes: usize,
+    pub(super) largest_record: usize,
+    pub(super) steps: usize,
+    /// The highest latency of the network, one way.
+    pub(super) latency: Duration,
+    /// Of how many connections one cannot be made.
+    pub(super) connect_failure: u32,
+    /// The highest version of Produce that the brokers offer.
+    pub(super) produce_max: i16,
+    pub(super) first_epoch: i16,
+    pub(super) first_sequence: i32,
+    /// Whether everything that happens at one time is told to the core before it is asked what to do.
+    pub(super) is_lumpy: bool,
+    /// Whether the producer is closed with nothing healed.
+    pub(super) ends_badly: bool,
+    weights: Vec<(Happening, u32)>,
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+impl Plan {
+    pub(super) fn draw(random: &mut fastrand::Rng) -> Self {
+        let mut config = Config::default();
+        config.acks = match random.u32(0..12) {
+            0 => Acks::None,
+            1 => Acks::Leader,
+            _ => Acks::All,
+        };
+        config.enable_idempotence = config.acks == Acks::All && random.u32(0..8) > 0;
+        config.max_in_flight = random.usize(1..=5);
+        config.linger = ms(*random.choice(&[0, 1, 5, 20]).unwrap_or(&5));
+        config.batch_size = random.usize(80..600);
+        config.max_request_size = random.usize(500..3_000);
+        config.buffer_memory = 1 << random.u32(15..20);
+        config.max_block = ms(random.u64(100..2_000));
+        config.request_timeout = ms(random.u64(200..1_500));
+        config.delivery_timeout = config.request_timeout + config.linger + ms(random.u64(200..6_000));
+        config.metadata_max_age = ms(random.u64(1_000..60_000));
+        config.retry_backoff = ms(random.u64(1..200));
+        config.retry_backoff_max = config.retry_backoff + ms(random.u64(0..1_000));
+        config.reconnect_backoff = ms(random.u64(1..100));
+        config.reconnect_backoff_max = config.reconnect_backoff + ms(random.u64(0..1_000));
+        config.connection_setup_timeout = ms(random.u64(100..1_000));
+        config.connection_setup_timeout_max = config.connection_setup_timeout + ms(random.u64(0..1_000));
+        config.connections_max_idle = ms(random.u64(200..60_000));
+        #[cfg(feature = "lz4")]
+        if random.u32(0..4) == 0 {
+            config.compression_type = crate::CompressionType::Lz4;
+        }
+        if random.u32(0..10) == 0 {
+            config.retries = random.u32(1..8);
+        }
+        // Half of all kinds of trouble, and of those most in moderation.
+        let mut weights: Vec<(Happening, u32)> = Vec::new();
+        for (happening, most) in TROUBLES {
+            if random.bool() {
+                weights.push((happening, random.u32(1..=most)));
+            }
+        }
+        weights.push((H::Send, random.u32(20..100)));
+        weights.push((H::Flush, random.u32(0..4)));
+        // What stops nodes starts some, too.
+        if weights.iter().any(|(happening, _)| *happening == H::StopNode) {
+            weights.push((H::StartNode, 4));
+        }
+        Self {
+            nodes: random.u16(1..=5),
+            partitions: random.i32(1..=4),
+            min_insync: random.usize(1..=2),
+            max_message_bytes: if random.u32(0..3) == 0 { random.usize(150..600) } else { 1_048_588 },
+            largest_record: random.usize(9..250),
+            steps: random.usize(50..500),
+            latency: ms(*random.choice(&[0, 1, 3, 20]).unwrap_or(&1)),
+            connect_failure: random.u32(0..15),
+            produce_max: if random.u32(0..4) == 0 { random.i16(8..=12) } else { 13 },
+            first_epoch: if random.u32(0..6) == 0 { i16::MAX - random.i16(0..3) } else { 0 },
+            first_sequence: if random.u32(0..6) == 0 { i32::MAX - random.i32(0..40) } else { 0 },
+            is_lumpy: random.u32(0..4) == 0,
+            ends_badly: random.u32(0..4) == 0,
+            config,
+            weights,
+        }
+    }
+
+    pub(super) fn happening(&self, random: &mut fastrand::Rng) -> Happening {
+        let mut at = random.u32(0..self.weights.iter().map(|(_, weight)| weight).sum());
+        for (happening, weight) in &self.weights {
+            match at.checked_sub(*weight) {
+                Some(left) => at = left,
+                None => return *happening,
+            }
+        }
+        H::Send
+    }
+}

@@ -1,0 +1,45 @@
+use super::Mutant;
+use super::world::play;
+
+#[test]
+fn no_promise_is_broken_in_a_hundred_worlds() {
+    let mut written = 0;
+    for seed in 0..100 {
+        let (report, result) = play(seed, None, None);
+        assert_eq!(result, Ok(()), "seed {seed}, after {} moments and {:?}", report.moments, report.time);
+        assert!(report.rows.len() > 3, "seed {seed}: hardly anything happened");
+        written += report.records[0];
+    }
+    assert!(written > 5_000, "{written} records");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_always() {
+    let tell = |seed| {
+        let mut lines = Vec::new();
+        let _ = play(seed, None, Some(&mut |line: &str| lines.push(line.to_owned())));
+        lines
+    };
+    for seed in 0..20 {
+        let (one, other) = (tell(seed), tell(seed));
+        let differs = one.iter().zip(&other).find(|(one, other)| one != other);
+        assert_eq!((differs, one.len()), (None, other.len()), "seed {seed}");
+    }
+}
+
+/// The others take more seeds: `make sim-mutants`.
+#[test]
+fn mistakes_are_found() {
+    let mistakes = [
+        Mutant::NewSequenceOnRetry,
+        Mutant::ExpiredIsUnwritten,
+        Mutant::FreeAtExpiry,
+        Mutant::NoGate,
+        Mutant::OffsetZero,
+        Mutant::RestampUnsettled,
+    ];
+    for mutant in mistakes {
+        let is_caught = |seed| play(seed, Some(mutant), None).1.is_err();
+        assert!((0..30).any(is_caught), "{mutant:?}");
+    }
+}

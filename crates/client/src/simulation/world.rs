@@ -120,6 +120,8 @@ struct Line {
     is_connected: bool,
     /// Whether the producer has it.
     is_open: bool,
+    /// Since when it has not.
+    left_at: Instant,
     /// Whether nothing comes back any more.
     is_deaf: bool,
     up: VecDeque<Frame>,
@@ -360,8 +362,8 @@ impl<'t> World<'t> {
     /// A healed producer delivers.
     fn prove_alive(&mut self) {
         let mut before = 0;
-        // The first may learn the hard way that a topic is another one.
-        for _ in 0..2 {
+        // The first may learn the hard way that no id was to be had, the second that a topic is another one.
+        for _ in 0..3 {
             before = self.ledger.next();
             for partition in 0..self.partitions {
                 self.send(Choice::Partition(partition), 9, None);
@@ -695,6 +697,7 @@ impl<'t> World<'t> {
             node,
             is_connected: false,
             is_open: true,
+            left_at: now,
             is_deaf: false,
             up: VecDeque::new(),
             accepted_at: now,
@@ -822,6 +825,11 @@ impl<'t> World<'t> {
         }
         if let Some(until) = self.paused.get(&line.node).filter(|until| **until > now) {
             return self.at(*until, Event::Serve(connection));
+        }
+        // That nothing arrives so late is what a new producer id relies on: it does not fence the old one.
+        if !line.is_open && now >= line.left_at + self.plan.config.delivery_timeout {
+            self.lines.remove(&connection);
+            return;
         }
         let Some(line) = self.lines.get_mut(&connection) else { return };
         let Some(frame) = line.up.pop_front() else { return };
@@ -1018,7 +1026,7 @@ impl<'t> World<'t> {
     fn leave(&mut self, connection: ConnectionId, by_us: bool) {
         let now = self.now();
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open) else { return };
-        line.is_open = false;
+        (line.is_open, line.left_at) = (false, now);
         let late_answers = line.down.len();
         line.down.clear();
         let may_get_through = |frame: &Frame| frame.is_accepted || by_us;

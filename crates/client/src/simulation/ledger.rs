@@ -11,6 +11,8 @@ use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 
 /// A promise that was broken.
+///
+/// See `examples/simulate.rs` for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Which one: `I1` to `I9`, or `panic`.

@@ -2,6 +2,8 @@
 
 /// A mistake. Each stands as one condition at the place where it would be made, which without the feature `internal` is
 /// the constant `false`.
+///
+/// See `examples/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// A batch that is sent again gets the next sequences.

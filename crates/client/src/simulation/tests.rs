@@ -1,3 +1,5 @@
+//! A few worlds with every test run: that no promise is broken in them, and that mistakes are found.
+
 use super::Mutant;
 use super::world::play;
 

@@ -40,6 +40,8 @@ std::thread_local! {
 }
 
 /// What a run was like.
+///
+/// See `examples/simulate.rs` for an example.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// How often what a row of the fault catalogue is about came up, by its number and what it is.

@@ -8,6 +8,9 @@
 //!       └────────────────┴─────────────────────────────────────────┘
 //! ```
 //!
+//! What was sent before the sequence that is missing is not concerned: it goes on under its own sequences until it has
+//! its outcome, and only then does the line go on under the next epoch.
+//!
 //! Brokers check the sequences of each partition's log, whatever the others' epochs are; so a partition whose line of
 //! sequences is broken is drained and goes on under its own next epoch, and no other is touched. What may be in the log
 //! unseen is never sent under another epoch: it would be there twice.
@@ -18,6 +21,7 @@ use kurier_protocol::messages::InitProducerIdResponse;
 use kurier_protocol::record_batch::{ProducerEpoch, ProducerId, Sequence, Stamp};
 use kurier_protocol::{ErrorCode, Reaction};
 
+use super::Key;
 use super::backoff::Backoff;
 use crate::config::Config;
 use crate::simulation::{Mutant, first_sequence};
@@ -37,7 +41,8 @@ pub(crate) struct Line {
     /// When the partition last acknowledged a batch; `None` closes the gate: brokers before Kafka 4.5 take any first
     /// sequence of a producer that they do not know, so a second batch must not overtake the first (KAFKA-15591).
     acknowledged_at: Option<Instant>,
-    is_broken: bool,
+    /// The first batch whose sequences are of no use, or are missing.
+    broken_from: Option<Key>,
     /// Whether even the next epoch of this id would be refused.
     needs_new_id: bool,
     /// Whether something of an earlier epoch may yet arrive: nothing of the current one is in the log, which would keep
@@ -52,7 +57,12 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Line {
     pub(crate) fn is_broken(&self) -> bool {
-        self.is_broken
+        self.broken_from.is_some()
+    }
+
+    /// Whether a batch goes, or goes again, under the sequences that it has.
+    pub(crate) fn is_whole_before(&self, batch: Option<&Key>) -> bool {
+        self.broken_from.is_none_or(|from| batch.is_some_and(|batch| *batch < from))
     }
 
     /// Whether batches can be given sequences, as far as this partition goes.
@@ -97,7 +107,7 @@ impl Line {
     /// A batch was acknowledged. One of a line that has broken off says nothing of the next: it may even have gone to
     /// another topic of the same name.
     pub(crate) fn acknowledge(&mut self, now: Instant) {
-        if !self.is_broken {
+        if !self.is_broken() {
             self.acknowledged_at = Some(now);
             self.is_unfenced = false;
         }
@@ -108,21 +118,23 @@ impl Line {
         self.acknowledged_at = None;
     }
 
-    /// A sequence is missing, or may be: nothing is sent until the line is mended.
-    pub(crate) fn break_off(&mut self) {
-        self.is_broken |= self.identity.is_some();
+    /// The sequences of this batch are missing, or may be: it and what follows is not sent until the line is mended.
+    pub(crate) fn break_off(&mut self, from: Key) {
+        if self.identity.is_some() {
+            self.broken_from = Some(self.broken_from.map_or(from, |before| before.min(from)));
+        }
     }
 
     /// As [`break_off`](Self::break_off), when a newer epoch of this id is known to the partition than ours.
-    pub(crate) fn break_with_id(&mut self) {
-        self.break_off();
+    pub(crate) fn break_with_id(&mut self, from: Key) {
+        self.break_off(from);
         self.needs_new_id = true;
     }
 
     /// Goes on from sequence 0 under the next epoch, once nothing is in flight. `is_unsettled` tells whether a batch of
     /// the old epoch may yet arrive.
     pub(crate) fn mend(&mut self, is_unsettled: bool, delivery_timeout: Duration, now: Instant) {
-        self.is_broken = false;
+        self.broken_from = None;
         self.is_unfenced |= is_unsettled;
         self.next = Some(Sequence::FIRST);
         let next = self.identity.and_then(|Identity { id, epoch }| {
@@ -242,7 +254,7 @@ mod tests {
         line.begin(identity(7, 0));
         let stamp = |id, epoch, first| Some(Stamp::idempotent(ProducerId(id), ProducerEpoch(epoch), Sequence(first)));
         assert_eq!((line.stamp(3), line.stamp(2)), (stamp(7, 0, 0), stamp(7, 0, 3)));
-        line.break_off();
+        line.break_off(Key::FIRST);
         line.mend(true, Duration::from_secs(120), now());
         assert_eq!((line.stamp(1), line.is_broken()), (stamp(7, 1, 0), false));
     }
@@ -253,7 +265,7 @@ mod tests {
         for (is_unsettled, not_before) in [(false, None), (true, Some(start + patience))] {
             let mut line = Line::default();
             line.begin(identity(7, i16::MAX));
-            line.break_off();
+            line.break_off(Key::FIRST);
             line.mend(is_unsettled, patience, start);
             assert_eq!((line.has_identity(), line.not_before()), (false, not_before));
         }
@@ -265,12 +277,12 @@ mod tests {
         for (is_acknowledged, not_before) in [(true, None), (false, Some(start + patience))] {
             let mut line = Line::default();
             line.begin(identity(7, i16::MAX - 1));
-            line.break_off();
+            line.break_off(Key::FIRST);
             line.mend(true, patience, start);
             if is_acknowledged {
                 line.acknowledge(start);
             }
-            line.break_off();
+            line.break_off(Key::FIRST);
             line.mend(false, patience, start);
             assert_eq!((line.has_identity(), line.not_before()), (false, not_before));
         }

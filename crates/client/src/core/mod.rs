@@ -100,6 +100,11 @@ pub(crate) struct Key {
     pub(crate) first_record: u32,
 }
 
+impl Key {
+    /// Not above any other.
+    pub(crate) const FIRST: Self = Self { batch: crate::accumulator::batch::BatchId(0), first_record: 0 };
+}
+
 /// What a request asked, for when its answer comes.
 #[derive(Debug)]
 enum Question {

@@ -95,6 +95,8 @@ struct Partition {
     /// Batches that are being split. They are neither waiting nor in flight, and come back.
     splitting: BTreeSet<Key>,
     retry_at: Option<Instant>,
+    /// Batches whose outcome is known, and not told before that of an older one.
+    untold: BTreeMap<Key, (Taken, Outcome)>,
     line: Line,
     /// Whether a batch failed that may yet arrive under the current epoch.
     is_unsettled: bool,
@@ -231,7 +233,7 @@ impl Sender {
     /// sent again.
     pub(crate) fn handle_recreated(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
-        partition.line.break_off();
+        partition.line.break_off(Key::FIRST);
         partition.line.close_gate();
         self.review(id, world, now);
     }
@@ -275,9 +277,9 @@ impl Sender {
         for taken in batches {
             let batch = Batch::new(taken);
             let error = self.explain(id, batch.describe(why.clone(), Stage::Queued, now), world);
-            let outcome = Outcome::Failed(error);
-            world.out.push_back(Action::Complete { partition: id, batch: batch.taken, outcome, is_last: true });
+            self.partition(id).untold.insert(key_of(&batch.taken), (batch.taken, Outcome::Failed(error)));
         }
+        self.tell(id, world);
         let partition = self.partition(id);
         partition.open = left.or(partition.open);
         self.review(id, world, now);
@@ -292,7 +294,10 @@ impl Sender {
             for key in keys {
                 self.expire_in_flight(id, key, closed(), world, now);
             }
-            self.drain(id, now, &closed(), world);
+            // What is being taken is older: it comes first, and then what is left.
+            if !self.partition(id).is_taking {
+                self.drain(id, now, &closed(), world);
+            }
         }
     }
 
@@ -313,8 +318,9 @@ impl Sender {
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self.batches.keys().map(|key| format!("{key:?}")).collect();
         let is_busy = |partition: &Partition| {
-            let Partition { open, is_taking, waiting, in_flight, splitting, .. } = partition;
-            open.is_some() || *is_taking || !splitting.is_empty() || !waiting.is_empty() || !in_flight.is_empty()
+            let Partition { open, is_taking, waiting, in_flight, splitting, untold, .. } = partition;
+            let is_empty = splitting.is_empty() && waiting.is_empty() && in_flight.is_empty() && untold.is_empty();
+            open.is_some() || *is_taking || !is_empty
         };
         left.extend(self.partitions.iter().filter(|partition| is_busy(partition)).map(|left| format!("{left:?}")));
         left.extend(self.timers.next().map(|at| format!("a timer for {at:?}")));
@@ -399,7 +405,7 @@ impl Sender {
         }
         partition.is_unsettled |= is_maybe_written;
         if is_stamped {
-            partition.line.break_off();
+            partition.line.break_off(key);
         }
         self.complete(id, key, Outcome::Failed(error), world);
     }
@@ -425,16 +431,36 @@ impl Sender {
 
     fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World) {
         let Some(batch) = self.batches.remove(&key) else { return };
-        let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..);
-        let is_last =
-            pieces.next().is_none_or(|(other, _)| other.batch != key.batch) || Mutant::SplitCountsOnce.is_on();
-        world.out.push_back(Action::Complete { partition: id, batch: batch.taken, outcome, is_last });
+        self.partition(id).untold.insert(key, (batch.taken, outcome));
+        self.tell(id, world);
     }
 
-    /// Puts a line of sequences that broke off together again, as soon as nothing is in flight.
+    /// Tells the outcomes that are known, the oldest batch's first.
+    fn tell(&mut self, id: PartitionId, world: &mut World) {
+        let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return };
+        let Partition { untold, waiting, in_flight, splitting, .. } = partition;
+        // One that has expired in flight is told already.
+        let in_flight = in_flight.iter().find(|key| self.batches.contains_key(key));
+        let oldest = [waiting.first(), in_flight, splitting.first()].into_iter().flatten().min();
+        while let Some(next) = untold.first_entry()
+            && oldest.is_none_or(|oldest| next.key() < oldest)
+        {
+            let (key, (batch, outcome)) = next.remove_entry();
+            let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..).map(|(key, _)| key);
+            let is_piece = |other: &Key| other.batch == key.batch;
+            let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
+            let is_last = is_last || Mutant::SplitCountsOnce.is_on();
+            world.out.push_back(Action::Complete { partition: id, batch, outcome, is_last });
+        }
+    }
+
+    /// Puts a line of sequences that broke off together again, as soon as nothing is in flight, and what went before has
+    /// its outcome.
     fn mend(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
-        if !partition.line.is_broken() || !partition.in_flight.is_empty() || !partition.splitting.is_empty() {
+        let Partition { line, waiting, in_flight, splitting, .. } = partition;
+        let is_ready = in_flight.is_empty() && splitting.is_empty();
+        if !line.is_broken() || !is_ready || waiting.first().is_some_and(|first| line.is_whole_before(Some(first))) {
             return;
         }
         let keys: Vec<Key> = partition.waiting.iter().copied().collect();
@@ -520,10 +546,10 @@ impl Sender {
     fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
         let Some(partition) = self.partitions.get(id.0 as usize) else { return Stand::Nothing };
         let Partition { open, is_taking, waiting, in_flight, sent_to, splitting, retry_at, line, .. } = partition;
-        if *is_taking || !splitting.is_empty() || line.is_broken() || self.is_abandoned {
+        let first = waiting.first();
+        if *is_taking || !splitting.is_empty() || !line.is_whole_before(first) || self.is_abandoned {
             return Stand::Nothing;
         }
-        let first = waiting.first();
         let due = match (first, open) {
             (None, None) => return Stand::Nothing,
             (Some(_), _) => retry_at.unwrap_or(now),
@@ -864,7 +890,7 @@ impl Sender {
                 self.retry(id, key, true, world, now);
             }
             // It has expired, and now it is sure that nothing will be heard of it.
-            None => self.partition(id).line.break_off(),
+            None => self.partition(id).line.break_off(key),
         }
         self.review(id, world, now);
     }
@@ -952,7 +978,7 @@ impl Sender {
             let partition = self.partition(id);
             match code {
                 ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(now),
-                _ => partition.line.break_off(),
+                _ => partition.line.break_off(key),
             }
             return self.review(id, world, now);
         };
@@ -984,9 +1010,9 @@ impl Sender {
                 let line = &mut self.partition(id).line;
                 line.close_gate();
                 if needs_new_id {
-                    line.break_with_id()
+                    line.break_with_id(key)
                 } else {
-                    line.break_off()
+                    line.break_off(key)
                 }
                 self.retry(id, key, true, world, now);
             }
@@ -1010,7 +1036,7 @@ impl Sender {
         let is_maybe_written = batch.is_maybe_written;
         let partition = self.partition(id);
         partition.is_unsettled |= is_maybe_written;
-        partition.line.break_off();
+        partition.line.break_off(key);
         self.complete(id, key, outcome, world);
     }
 

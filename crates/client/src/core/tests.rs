@@ -453,6 +453,33 @@ fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
 }
 
 #[test]
+fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_first() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let deliveries: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
+    let requests: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
+    // It may be written, so it is to have its chance under the sequence that it has.
+    rig.settle(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
+    rig.settle(&requests[1], ErrorCode::INVALID_RECORD, -1);
+    rig.settle(&requests[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    assert!(deliveries.iter().all(|delivery| fate(delivery) == Fate::Open), "the outcome of the first is told first");
+    rig.pass(ms(500));
+    let again = rig.request();
+    assert_eq!((again.only(), &again.batches), ((0, 1, 1), &requests[0].batches));
+    assert!(rig.requests.is_empty(), "what comes after goes under the next epoch, and not yet");
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!(
+        (fate(&deliveries[0]), fate(&deliveries[1])),
+        (Fate::At(1), Fate::Failed(ErrorKind::Refused, Written::No))
+    );
+    rig.pass(ms(500));
+    let last = rig.request();
+    assert_eq!(last.only(), (1, 0, 1));
+    rig.settle(&last, ErrorCode::NONE, 2);
+    assert_eq!(fate(&deliveries[2]), Fate::At(2));
+}
+
+#[test]
 fn out_of_order_at_the_head_drains_and_goes_on_under_the_next_epoch() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);

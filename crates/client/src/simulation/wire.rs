@@ -320,11 +320,13 @@ impl Wire {
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
             return wrong("the first of its epoch");
         }
-        // What may be written under the old epoch is over before the new one begins.
+        // What went before and may be written is over before the new epoch begins. (What came after has failed, which is
+        // told after this one's outcome.)
         let is_open = |(name, known): (&Name, &Sent)| {
             let is_older = (known.batch.stamped.id, known.batch.stamped.epoch) != (id, epoch);
             let may_be = known.attempts.iter().any(|attempt| !attempt.is_void());
-            (name.0 == batch.index && is_older && may_be && !ledger.is_told(name.1)).then(|| show(&known.batch))
+            (name.0 == batch.index && name.1 < batch.first && is_older && may_be && !ledger.is_told(name.1))
+                .then(|| show(&known.batch))
         };
         if let Some(open) = self.batches.iter().filter_map(is_open).min() {
             return wrong(&format!("the first of its epoch, and {open} may be written and is open"));

@@ -563,6 +563,10 @@ impl Sender {
             true => line.window(world.config.max_in_flight, now),
             false => world.config.max_in_flight,
         };
+        // What follows a batch that expired in flight waits until it is known whether its place in the line is taken.
+        if is_idempotent && in_flight.iter().any(|key| !self.batches.contains_key(key)) {
+            return Stand::Nothing;
+        }
         // What was sent before goes alone, so that nothing can overtake it.
         let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.attempts > 0);
         if in_flight.len() >= if was_sent { 1 } else { window } {

@@ -453,6 +453,35 @@ fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
 }
 
 #[test]
+fn what_follows_a_batch_that_expired_in_flight_is_not_sent_while_its_place_is_open() {
+    for is_lost in [false, true] {
+        let mut rig = Rig::new(|config| {
+            config.set("delivery.timeout.ms", "1000").unwrap();
+            config.set("request.timeout.ms", "950").unwrap();
+        });
+        rig.open_gate(0);
+        let expired = rig.send_and_linger(0);
+        rig.request();
+        rig.cut(1);
+        rig.pass(ms(500));
+        let again = rig.request();
+        rig.pass(ms(496));
+        assert_eq!(fate(&expired), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+        let next = rig.send_and_linger(0);
+        assert!(rig.requests.is_empty(), "what is sent now could be refused for the gap, and be unknown too");
+        match is_lost {
+            true => rig.cut(1),
+            false => rig.settle(&again, ErrorCode::NONE, 1),
+        }
+        rig.pass(ms(300));
+        let request = rig.request();
+        assert_eq!(request.only(), if is_lost { (1, 0, 1) } else { (0, 2, 1) });
+        rig.settle(&request, ErrorCode::NONE, 2);
+        assert_eq!(fate(&next), Fate::At(2));
+    }
+}
+
+#[test]
 fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_first() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);

@@ -1,0 +1,247 @@
+//! What was said of a batch that went, and what is done about it: it is over, goes again, or goes in pieces.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kurier_protocol::messages::ProduceResponse;
+use kurier_protocol::messages::produce::PartitionProduceResponse;
+use kurier_protocol::record_batch::Stamp;
+use kurier_protocol::{ErrorCode, Uuid};
+
+use super::batch::{Batch, Trouble, key_of};
+use super::{Partition, Sender, Sent};
+use crate::accumulator::PartitionId;
+use crate::accumulator::batch::Taken;
+use crate::core::backoff::Backoff;
+use crate::core::connection::Peer;
+use crate::core::response::{Asked, Verdict, verdict};
+use crate::core::{Action, Key, World};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind, Stage};
+use crate::simulation::Mutant;
+
+impl Sender {
+    /// A request that has no answer is written, and that is all that will be known.
+    pub(crate) fn handle_sent(&mut self, sent: Vec<Sent>, world: &mut World, now: Instant) {
+        for Sent { partition, key, .. } in sent {
+            self.partition(partition).in_flight.remove(&key);
+            let outcome = Outcome::Written { base_offset: None, log_append_time: None, is_acknowledged: false };
+            self.complete(partition, key, outcome, world);
+            self.review(partition, world, now);
+        }
+    }
+
+    /// A request was not answered.
+    pub(crate) fn handle_lost(
+        &mut self,
+        sent: Vec<Sent>,
+        is_written: bool,
+        peer: Peer,
+        why: &str,
+        world: &mut World,
+        now: Instant,
+    ) {
+        for Sent { partition, key, .. } in sent {
+            self.lose(partition, key, is_written, peer, why, world, now);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of an attempt")]
+    fn lose(
+        &mut self,
+        id: PartitionId,
+        key: Key,
+        is_written: bool,
+        peer: Peer,
+        why: &str,
+        world: &mut World,
+        now: Instant,
+    ) {
+        self.partition(id).in_flight.remove(&key);
+        match self.batches.get_mut(&key) {
+            Some(batch) => {
+                batch.is_maybe_written |= is_written;
+                batch.is_only_too_large = false;
+                let node = world.connections.name(peer);
+                batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
+                self.retry(id, key, true, world, now);
+            }
+            // It has expired, and now it is sure that nothing will be heard of it.
+            None => self.partition(id).line.break_off(key),
+        }
+        self.review(id, world, now);
+    }
+
+    /// Has a batch sent again, unless it was sent often enough.
+    fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, world: &mut World, now: Instant) {
+        let Some(Batch { attempts, trouble, .. }) = self.batches.get(&key) else { return };
+        let (attempts, trouble) = (*attempts, trouble.clone());
+        self.partition(id).waiting.insert(key);
+        if attempts > world.config.retries {
+            let Trouble { text, code, .. } = trouble.unwrap_or_default();
+            let kind = if code.is_some() { ErrorKind::Refused } else { ErrorKind::Network };
+            let text = format!("it was sent as often as retries, which is {}, allows: {text}", world.config.retries);
+            return self.fail(id, key, Error::new(kind, text), Stage::Backoff, world, now);
+        }
+        let backoff = Backoff { first: world.config.retry_backoff, longest: world.config.retry_backoff_max };
+        let wait = if with_backoff { backoff.after(attempts, &mut world.random) } else { Duration::ZERO };
+        let partition = self.partition(id);
+        // The first of those that wait decides; the others come after it anyway.
+        if partition.waiting.first() == Some(&key) || partition.retry_at.is_none() {
+            partition.retry_at = Some(now + wait);
+        }
+    }
+
+    /// A broker has answered. An answer that passes over a batch leaves it open whether it was written.
+    pub(crate) fn handle_response(
+        &mut self,
+        sent: Vec<Sent>,
+        response: &ProduceResponse,
+        peer: Peer,
+        world: &mut World,
+        now: Instant,
+    ) -> Result<(), String> {
+        let mut by_name = HashMap::new();
+        let mut by_id = HashMap::new();
+        for topic in &response.responses {
+            for answer in &topic.partition_responses {
+                // What is said twice counts once.
+                if topic.topic_id == Uuid::ZERO {
+                    by_name.entry((topic.name.as_str(), answer.index)).or_insert(answer);
+                } else {
+                    by_id.entry((topic.topic_id, answer.index)).or_insert(answer);
+                }
+            }
+        }
+        let mut passed_over = 0;
+        for Sent { partition, key, topic, topic_id, index } in sent {
+            let by_its_name = || by_name.get(&(&*topic, index));
+            match by_id.get(&(topic_id, index)).or_else(by_its_name).copied() {
+                Some(answer) => self.handle_answer(partition, key, answer, response, peer, world, now),
+                None => {
+                    passed_over += 1;
+                    let why = "its answer passes over this partition";
+                    self.lose(partition, key, true, peer, why, world, now);
+                }
+            }
+        }
+        match passed_over {
+            0 => Ok(()),
+            _ => Err(format!("its answer to Produce passes over {passed_over} partitions")),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of an answer")]
+    fn handle_answer(
+        &mut self,
+        id: PartitionId,
+        key: Key,
+        answer: &PartitionProduceResponse,
+        response: &ProduceResponse,
+        peer: Peer,
+        world: &mut World,
+        now: Instant,
+    ) {
+        let code = answer.error_code;
+        let is_idempotent = world.ids.is_enabled();
+        let partition = self.partition(id);
+        partition.in_flight.remove(&key);
+        let is_before = |other: Option<&Key>| other.is_some_and(|other| *other < key);
+        let Partition { in_flight, waiting, splitting, .. } = partition;
+        let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()))
+            || Mutant::BreakOnAnyGap.is_on();
+        let Some(batch) = self.batches.get_mut(&key) else {
+            // It has expired meanwhile; its sender was told, and hears nothing more.
+            let partition = self.partition(id);
+            match code {
+                ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(now),
+                _ => partition.line.break_off(key),
+            }
+            return self.review(id, world, now);
+        };
+        let (record_count, max_timestamp) = (batch.taken.sealed.record_count(), batch.taken.sealed.max_timestamp());
+        let asked = Asked { record_count, max_timestamp, is_idempotent, is_head };
+        let verdict = verdict(answer, asked);
+        if !matches!(verdict, Verdict::Written(_)) {
+            batch.is_maybe_written |= !code.is_unwritten();
+            batch.is_only_too_large &= code == ErrorCode::MESSAGE_TOO_LARGE;
+            let said = answer.error_message.as_deref().map(|said| format!(" ({})", crate::error::printable(said)));
+            let text = format!("{code}, {}{}", code.meaning(), said.unwrap_or_default());
+            batch.trouble = Some(Trouble { node: world.connections.name(peer), text, code: Some(code) });
+        }
+        if code.refreshes_metadata() {
+            world.metadata.doubt();
+        }
+        match verdict {
+            Verdict::Written(outcome) => {
+                self.partition(id).line.acknowledge(now);
+                self.complete(id, key, outcome, world);
+            }
+            Verdict::Retry if Mutant::RebuildOnRetry.is_on() && record_count > 1 => self.split(id, key, world, now),
+            Verdict::Retry => {
+                let is_told = world.metadata.take_hint(id, &answer.current_leader, &response.node_endpoints);
+                self.retry(id, key, !is_told, world, now);
+            }
+            Verdict::Split => self.split(id, key, world, now),
+            Verdict::Broken { needs_new_id } => {
+                let line = &mut self.partition(id).line;
+                line.close_gate();
+                if needs_new_id {
+                    line.break_with_id(key)
+                } else {
+                    line.break_off(key)
+                }
+                self.retry(id, key, true, world, now);
+            }
+            Verdict::Failed(outcome) => self.refuse(id, key, outcome, world, now),
+        }
+        self.review(id, world, now);
+    }
+
+    /// Has a batch split that is too large, if nothing of it can have been written.
+    fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
+        let Some(batch) = self.batches.get(&key) else { return };
+        if (!batch.is_only_too_large || batch.is_maybe_written) && !Mutant::RebuildOnRetry.is_on() {
+            let error = Error::refused(ErrorCode::MESSAGE_TOO_LARGE, None);
+            return self.refuse(id, key, Outcome::Failed(error), world, now);
+        }
+        let taken = batch.taken.clone();
+        self.partition(id).splitting.insert(key);
+        world.out.push_back(Action::Split { partition: id, whole: key, batch: taken });
+    }
+
+    pub(crate) fn handle_split(
+        &mut self,
+        id: PartitionId,
+        whole: Key,
+        pieces: Result<Vec<Taken>, String>,
+        world: &mut World,
+        now: Instant,
+    ) {
+        self.partition(id).splitting.remove(&whole);
+        match pieces {
+            Ok(pieces) => {
+                let Some(parent) = self.batches.remove(&whole) else { return };
+                let mut next = parent.stamp;
+                for taken in pieces {
+                    let stamp = next;
+                    let count = taken.sealed.record_count();
+                    next = stamp.filter(|_| world.ids.is_enabled()).map(|stamp| {
+                        let sequence = stamp.base_sequence().after(count);
+                        Stamp::idempotent(stamp.producer_id(), stamp.producer_epoch(), sequence)
+                    });
+                    let key = key_of(&taken);
+                    let trouble = parent.trouble.clone();
+                    self.batches.insert(key, Batch { stamp, trouble, ..Batch::new(taken) });
+                    self.partition(id).waiting.insert(key);
+                }
+                self.partition(id).retry_at = None;
+            }
+            Err(why) => {
+                let error = Error::new(ErrorKind::Bug, format!("a batch that was too large could not be split: {why}"));
+                self.refuse(id, whole, Outcome::Failed(error), world, now);
+            }
+        }
+        self.review(id, world, now);
+    }
+}

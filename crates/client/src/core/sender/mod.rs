@@ -1,0 +1,364 @@
+//! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); and how each ends
+//! ([`outcome`]). Here stands how a partition stands.
+//!
+//! ```text
+//!                 take                      transmit                  written
+//!   accumulator ────────▶ waiting (by key) ──────────▶ in flight ────────────────▶ complete
+//!    open                    ▲      │                   │  │  │                        ▲
+//!                            │      └─ expired ─────────┼──┼──┼── expired, refused ────┤
+//!                            └── retry, pieces ─────────┘  │  └── answered: too large ─┘
+//!                                                          └── the connection ended
+//! ```
+//!
+//! A partition is *reviewed* whenever something about it changed; if a batch of it can go, it stands in its leader's
+//! queue, once. Nothing scans all partitions but a flush.
+//!
+//! What keeps order and keeps records single: a batch's bytes are frozen at its first transmission; what was sent before
+//! goes again alone, the oldest first; nothing goes to a new leader while the old one has not answered; and what may have
+//! been written is never sent under another epoch, never split, never called not written ([`idempotence`](super::idempotence)).
+
+mod answer;
+mod batch;
+mod outcome;
+mod request;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kurier_protocol::Uuid;
+
+use super::connection::Peer;
+use super::idempotence::Line;
+use super::timer::Timers;
+use super::{Key, World};
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Left, PartitionId};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind, Stage};
+use crate::simulation::Mutant;
+use batch::Batch;
+use outcome::{closed, recreated};
+
+/// All that is queued, waiting and in flight.
+#[derive(Debug, Default)]
+pub(crate) struct Sender {
+    /// By number.
+    partitions: Vec<Partition>,
+    batches: BTreeMap<Key, Batch>,
+    nodes: HashMap<i32, Queue>,
+    /// Nodes whose queues are to be looked at.
+    awake: BTreeSet<i32>,
+    timers: Timers<PartitionId>,
+    /// Partitions that have something to send and no leader.
+    leaderless: BTreeSet<PartitionId>,
+    /// Partitions that wait for a producer id.
+    nameless: BTreeSet<PartitionId>,
+    /// What was opened up to then does not linger.
+    hurry: Option<Instant>,
+    is_abandoned: bool,
+}
+
+/// A batch in a request, for when its answer comes.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    partition: PartitionId,
+    key: Key,
+    topic: Arc<str>,
+    topic_id: Uuid,
+    index: i32,
+}
+
+/// Partitions that have something for a node, in their turns.
+#[derive(Debug, Default)]
+struct Queue {
+    ready: VecDeque<PartitionId>,
+    /// Whether batches for it are being taken.
+    is_taking: bool,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// What gathers for it.
+    open: Option<Left>,
+    /// When batches that were old were last told to take no more records.
+    closed_at: Option<Instant>,
+    /// Whether its first batch is being taken, or its batches are.
+    is_taking: bool,
+    /// The node in whose queue it stands.
+    queued: Option<i32>,
+    /// Batches to be sent, or sent again.
+    waiting: BTreeSet<Key>,
+    /// Batches that are sent and not answered. One that is no longer among the batches has expired meanwhile.
+    in_flight: BTreeSet<Key>,
+    /// Where those are.
+    sent_to: Option<i32>,
+    /// Batches that are being split. They are neither waiting nor in flight, and come back.
+    splitting: BTreeSet<Key>,
+    retry_at: Option<Instant>,
+    /// Batches whose outcome is known, and not told before that of an older one.
+    untold: BTreeMap<Key, (Taken, Outcome)>,
+    line: Line,
+    /// Whether a batch failed that may yet arrive under the current epoch.
+    is_unsettled: bool,
+}
+
+/// How a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stand {
+    /// It has nothing to send, or waits for what will have it reviewed.
+    Nothing,
+    /// It has something to send by then.
+    Due(Instant),
+    Leaderless,
+    Nameless,
+    /// It can send to this node.
+    Ready(i32),
+}
+
+impl Sender {
+    fn partition(&mut self, id: PartitionId) -> &mut Partition {
+        let at = id.0 as usize;
+        if self.partitions.len() <= at {
+            self.partitions.resize_with(at + 1, Partition::default);
+        }
+        &mut self.partitions[at]
+    }
+
+    /// A partition has a batch.
+    pub(crate) fn handle_opened(&mut self, id: PartitionId, left: Left, world: &mut World, now: Instant) {
+        let partition = self.partition(id);
+        // Whoever made it ready may have been faster to say so than whoever opened it.
+        let is_full = left.is_full || partition.open.is_some_and(|open| open.is_full);
+        partition.open = Some(Left { is_full, ..left });
+        self.review(id, world, now);
+    }
+
+    /// A partition's first batch is as large as it need be.
+    pub(crate) fn handle_full(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        let partition = self.partition(id);
+        match &mut partition.open {
+            Some(open) => open.is_full = true,
+            // It is being taken, or what was said of its opening is yet to come.
+            open @ None => *open = Some(Left { since: now, is_full: true }),
+        }
+        self.review(id, world, now);
+    }
+
+    /// What has gathered goes now.
+    pub(crate) fn hurry(&mut self, world: &mut World, now: Instant) {
+        self.hurry = Some(now);
+        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+            if self.partition(id).open.is_some() {
+                self.review(id, world, now);
+            }
+        }
+    }
+
+    /// Something about a node has changed.
+    pub(crate) fn wake(&mut self, peer: Peer) {
+        if let Peer::Node(node) = peer {
+            self.awake.insert(node);
+        }
+    }
+
+    /// Metadata came: partitions have other leaders.
+    pub(crate) fn handle_moved(&mut self, moved: &[PartitionId], world: &mut World, now: Instant) {
+        let leaderless = std::mem::take(&mut self.leaderless);
+        for id in leaderless.into_iter().chain(moved.iter().copied()) {
+            self.review(id, world, now);
+        }
+    }
+
+    /// A partition's topic was deleted and made anew. What was sent belonged to the old one, and fails when it is to be
+    /// sent again.
+    pub(crate) fn handle_recreated(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        let partition = self.partition(id);
+        partition.line.break_off(Key::FIRST);
+        partition.line.close_gate();
+        self.review(id, world, now);
+    }
+
+    /// There is a producer id, or a reason why there is none.
+    pub(crate) fn handle_producer_id(&mut self, refused: Option<Error>, world: &mut World, now: Instant) {
+        for id in std::mem::take(&mut self.nameless) {
+            if let Some(error) = &refused {
+                let text = format!("no producer id, which idempotence needs, is to be had: {error}");
+                let error = Error::new(ErrorKind::Refused, text).with_code(error.error_code());
+                self.fail_waiting(id, &error, world, now);
+                self.drain(id, now, &error, world);
+            }
+            self.review(id, world, now);
+        }
+    }
+
+    /// Looks at what is due.
+    pub(crate) fn handle_timeout(&mut self, world: &mut World, now: Instant) {
+        while let Some(id) = self.timers.pop(now) {
+            self.expire(id, world, now);
+            self.review(id, world, now);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// What is not over, for people; nothing when all is.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut left: Vec<String> = self.batches.keys().map(|key| format!("{key:?}")).collect();
+        let is_busy = |partition: &Partition| {
+            let Partition { open, is_taking, waiting, in_flight, splitting, untold, .. } = partition;
+            let is_empty = splitting.is_empty() && waiting.is_empty() && in_flight.is_empty() && untold.is_empty();
+            open.is_some() || *is_taking || !is_empty
+        };
+        left.extend(self.partitions.iter().filter(|partition| is_busy(partition)).map(|left| format!("{left:?}")));
+        left.extend(self.timers.next().map(|at| format!("a timer for {at:?}")));
+        left
+    }
+
+    /// Puts a line of sequences that broke off together again, as soon as nothing is in flight, and what went before has
+    /// its outcome.
+    fn mend(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        let partition = self.partition(id);
+        let Partition { line, waiting, in_flight, splitting, .. } = partition;
+        let is_ready = in_flight.is_empty() && splitting.is_empty();
+        if !line.is_broken() || !is_ready || waiting.first().is_some_and(|first| line.is_whole_before(Some(first))) {
+            return;
+        }
+        let keys: Vec<Key> = partition.waiting.iter().copied().collect();
+        let topic_id = world.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
+        for key in keys {
+            let Some(batch) = self.batches.get_mut(&key) else { continue };
+            if batch.stamp.is_some() && batch.is_maybe_written && !Mutant::RestampUnsettled.is_on() {
+                let error = if batch.is_of_another_topic(topic_id) {
+                    recreated()
+                } else {
+                    let text = "its sequence broke off: a batch before it is missing, or the broker has forgotten this \
+                                producer";
+                    Error::new(ErrorKind::Refused, text)
+                };
+                let error = self.with_trouble(key, error);
+                self.fail(id, key, error, Stage::Backoff, world, now);
+            } else {
+                batch.stamp = None;
+            }
+        }
+        let delivery_timeout = world.config.delivery_timeout;
+        let partition = self.partition(id);
+        let is_unsettled = std::mem::take(&mut partition.is_unsettled);
+        partition.line.mend(is_unsettled, delivery_timeout, now);
+        if !partition.line.has_identity() {
+            world.ids.discard();
+        }
+    }
+
+    /// Puts a partition into its leader's queue if it can send, and sets its timer.
+    fn review(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        if self.is_abandoned
+            && let Some(open) = self.partition(id).open
+        {
+            return self.drain(id, now.max(open.since), &closed(), world);
+        }
+        self.mend(id, world, now);
+        let stand = self.stand(id, world, now);
+        match stand {
+            Stand::Ready(node) => {
+                let before = self.partition(id).queued.replace(node);
+                // A node that led it may be gone for good, and its queue is not looked at again.
+                if let Some(queue) = before.filter(|before| *before != node).and_then(|node| self.nodes.get_mut(&node))
+                {
+                    queue.ready.retain(|other| *other != id);
+                }
+                if before != Some(node) {
+                    self.nodes.entry(node).or_default().ready.push_back(id);
+                }
+                self.awake.insert(node);
+            }
+            Stand::Leaderless => {
+                if Mutant::ResetWhenLeaderless.is_on() {
+                    self.partition(id).line.reset();
+                }
+                self.leaderless.insert(id);
+                world.metadata.doubt();
+            }
+            Stand::Nameless => {
+                self.nameless.insert(id);
+                world.ids.want();
+            }
+            Stand::Nothing | Stand::Due(_) => {}
+        }
+        let due = if let Stand::Due(at) = stand { Some(at) } else { None };
+        let at = self.next_expiry(id, world).into_iter().chain(due).min();
+        self.timers.set(id, at);
+    }
+
+    /// When the next of a partition's batches expires, or is to take no more records.
+    fn next_expiry(&self, id: PartitionId, world: &World) -> Option<Instant> {
+        let partition = self.partitions.get(id.0 as usize)?;
+        let created = |key: &Key| self.batches.get(key).map(|batch| batch.taken.created);
+        let waiting = partition.waiting.first().and_then(created);
+        let in_flight = partition.in_flight.iter().find_map(created);
+        let open = partition.open.filter(|_| !partition.is_taking);
+        let oldest = [waiting, in_flight, open.map(|open| open.since)].into_iter().flatten().min();
+        let expires = oldest.map(|oldest| oldest + world.config.delivery_timeout);
+        let grows = open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + grows_for(world));
+        expires.into_iter().chain(grows).min()
+    }
+
+    fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
+        let Some(partition) = self.partitions.get(id.0 as usize) else { return Stand::Nothing };
+        let Partition { open, is_taking, waiting, in_flight, sent_to, splitting, retry_at, line, .. } = partition;
+        let first = waiting.first();
+        if *is_taking || !splitting.is_empty() || !line.is_whole_before(first) || self.is_abandoned {
+            return Stand::Nothing;
+        }
+        let due = match (first, open) {
+            (None, None) => return Stand::Nothing,
+            (Some(_), _) => retry_at.unwrap_or(now),
+            (None, Some(Left { since, is_full })) => match *is_full || self.hurry >= Some(*since) {
+                true => now,
+                false => *since + world.config.linger,
+            },
+        };
+        let is_idempotent = world.ids.is_enabled();
+        let window = match is_idempotent {
+            true => line.window(world.config.max_in_flight, now),
+            false => world.config.max_in_flight,
+        };
+        // What follows a batch that expired in flight waits until it is known whether its place in the line is taken.
+        if is_idempotent && in_flight.iter().any(|key| !self.batches.contains_key(key)) {
+            return Stand::Nothing;
+        }
+        // What was sent before goes alone, so that nothing can overtake it.
+        let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.attempts > 0);
+        if in_flight.len() >= if was_sent { 1 } else { window } {
+            return Stand::Nothing;
+        }
+        if due > now {
+            return Stand::Due(due);
+        }
+        // A leader that the cluster no longer names cannot be sent to either.
+        let leader = world.metadata.place(id).and_then(|place| place.leader);
+        let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
+            return Stand::Leaderless;
+        };
+        if !in_flight.is_empty() && *sent_to != Some(leader) && !Mutant::NoDrainOnMove.is_on() {
+            return Stand::Nothing;
+        }
+        if is_idempotent && !line.has_identity() {
+            return match line.not_before() {
+                Some(at) if at > now => Stand::Due(at),
+                _ if world.ids.current().is_none() => Stand::Nameless,
+                _ => Stand::Ready(leader),
+            };
+        }
+        Stand::Ready(leader)
+    }
+}
+
+/// How long a batch takes records after it was opened.
+fn grows_for(world: &World) -> Duration {
+    (world.config.linger + world.config.delivery_timeout / 16).max(Duration::from_millis(1))
+}

@@ -1,0 +1,235 @@
+//! How batches end: written, refused, expired, or left behind when the producer is closed; told in their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::batch::{Batch, key_of};
+use super::{Partition, Sender, grows_for};
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Left, PartitionId};
+use crate::core::connection::Peer;
+use crate::core::{Action, Key, World};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind, Stage};
+use crate::simulation::Mutant;
+
+impl Sender {
+    /// Fails what has waited for `delivery.timeout.ms`.
+    pub(super) fn expire(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        let timeout = world.config.delivery_timeout;
+        let is_old = |created: Instant| created + timeout <= now;
+        let error = || {
+            let text = format!("no outcome within delivery.timeout.ms, which is {}", timeout.as_millis());
+            Error::new(ErrorKind::DeliveryTimeout, text)
+        };
+        let old = |keys: &BTreeSet<Key>, batches: &BTreeMap<Key, Batch>| -> Vec<Key> {
+            let is_due = |key: &&Key| batches.get(key).is_some_and(|batch| is_old(batch.taken.created));
+            keys.iter().filter(is_due).copied().collect()
+        };
+        let Some(partition) = self.partitions.get(id.0 as usize) else { return };
+        let (waiting, in_flight) = (old(&partition.waiting, &self.batches), old(&partition.in_flight, &self.batches));
+        let open = partition.open;
+        for key in waiting {
+            let error = self.with_trouble(key, error());
+            self.fail(id, key, error, Stage::Backoff, world, now);
+        }
+        for key in in_flight {
+            let error = self.with_trouble(key, error());
+            self.expire_in_flight(id, key, error, world, now);
+        }
+        if let Some(open) = open
+            && is_old(open.since)
+            && !self.partition(id).is_taking
+            && let Some(until) = now.checked_sub(timeout)
+        {
+            self.drain(id, until, &error(), world);
+        }
+        // Late records do not inherit an old batch's deadline.
+        let grows_for = grows_for(world);
+        let partition = self.partition(id);
+        if let Some(open) = partition.open
+            && let Some(until) = now.checked_sub(grows_for)
+            && open.since <= until
+            && partition.closed_at.is_none_or(|closed| closed <= until)
+        {
+            // Those behind the first, too; and those that are too young come next time.
+            partition.closed_at = Some(now);
+            world.out.push_back(Action::CloseBatches { partition: id, until });
+        }
+    }
+
+    /// Adds what went wrong last with a batch to an error's text.
+    pub(super) fn with_trouble(&self, key: Key, error: Error) -> Error {
+        match self.batches.get(&key).and_then(|batch| batch.trouble.as_ref()) {
+            Some(trouble) => Error::new(error.kind(), format!("{error}; the last try ended so: {}", trouble.text)),
+            None => error,
+        }
+    }
+
+    /// Fails a batch that is in flight: it may be written. Its place is kept until its answer comes.
+    pub(super) fn expire_in_flight(
+        &mut self,
+        id: PartitionId,
+        key: Key,
+        error: Error,
+        world: &mut World,
+        now: Instant,
+    ) {
+        let Some(batch) = self.batches.get_mut(&key) else { return };
+        batch.is_maybe_written = !Mutant::ExpiredIsUnwritten.is_on();
+        if Mutant::FreeAtExpiry.is_on() {
+            batch.taken.count_as_free();
+        }
+        let error = batch.describe(error, Stage::InFlight, now);
+        self.partition(id).is_unsettled = true;
+        self.complete(id, key, Outcome::Failed(error), world);
+    }
+
+    /// Fails a batch that waits.
+    pub(super) fn fail(
+        &mut self,
+        id: PartitionId,
+        key: Key,
+        error: Error,
+        stage: Stage,
+        world: &mut World,
+        now: Instant,
+    ) {
+        let Some(batch) = self.batches.get(&key) else { return };
+        let stage = if batch.attempts == 0 { Stage::Queued } else { stage };
+        let (is_stamped, is_maybe_written) = (batch.stamp.is_some(), batch.is_maybe_written);
+        let error = self.explain(id, batch.describe(error, stage, now), world);
+        let partition = self.partition(id);
+        partition.waiting.remove(&key);
+        if partition.waiting.is_empty() {
+            // It was for those; what is yet to be taken has nothing to wait for.
+            partition.retry_at = None;
+        }
+        partition.is_unsettled |= is_maybe_written;
+        if is_stamped {
+            partition.line.break_off(key);
+        }
+        self.complete(id, key, Outcome::Failed(error), world);
+    }
+
+    /// Adds to the error of what was never sent why it was not.
+    pub(super) fn explain(&self, id: PartitionId, error: Error, world: &World) -> Error {
+        if error.attempts() > 0 || error.kind() != ErrorKind::DeliveryTimeout {
+            return error;
+        }
+        let Some(place) = world.metadata.place(id) else { return error };
+        let said = world.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
+        match place.leader {
+            None => error.because(&format!("the partition has no leader{}", said.unwrap_or_default())),
+            Some(node) => match world.connections.trouble(Peer::Node(node)) {
+                Some(trouble) => error.because(&format!(
+                    "its leader, {}, cannot be reached: {trouble}",
+                    world.connections.name(Peer::Node(node))
+                )),
+                None => error.because("its leader did not take it in time"),
+            },
+        }
+    }
+
+    pub(super) fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World) {
+        let Some(batch) = self.batches.remove(&key) else { return };
+        self.partition(id).untold.insert(key, (batch.taken, outcome));
+        self.tell(id, world);
+    }
+
+    /// Tells the outcomes that are known, the oldest batch's first.
+    pub(super) fn tell(&mut self, id: PartitionId, world: &mut World) {
+        let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return };
+        let Partition { untold, waiting, in_flight, splitting, .. } = partition;
+        // One that has expired in flight is told already.
+        let in_flight = in_flight.iter().find(|key| self.batches.contains_key(key));
+        let oldest = [waiting.first(), in_flight, splitting.first()].into_iter().flatten().min();
+        while let Some(next) = untold.first_entry()
+            && oldest.is_none_or(|oldest| next.key() < oldest)
+        {
+            let (key, (batch, outcome)) = next.remove_entry();
+            let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..).map(|(key, _)| key);
+            let is_piece = |other: &Key| other.batch == key.batch;
+            let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
+            let is_last = is_last || Mutant::SplitCountsOnce.is_on();
+            world.out.push_back(Action::Complete { partition: id, batch, outcome, is_last });
+        }
+    }
+
+    /// A batch was refused for good.
+    pub(super) fn refuse(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World, now: Instant) {
+        let Some(batch) = self.batches.get(&key) else { return };
+        let describe = |error: Error| batch.describe(error, Stage::InFlight, now);
+        let outcome = match outcome {
+            Outcome::Failed(error) => Outcome::Failed(describe(error)),
+            Outcome::Rejected { culprits, others } => Outcome::Rejected {
+                culprits: culprits.iter().map(|(index, error)| (*index, describe(error.clone()))).collect(),
+                others: describe(others),
+            },
+            written @ Outcome::Written { .. } => written,
+        };
+        let is_maybe_written = batch.is_maybe_written;
+        let partition = self.partition(id);
+        partition.is_unsettled |= is_maybe_written;
+        partition.line.break_off(key);
+        self.complete(id, key, outcome, world);
+    }
+
+    pub(super) fn fail_waiting(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
+        let keys: Vec<Key> = self.partition(id).waiting.iter().copied().collect();
+        for key in keys {
+            self.fail(id, key, error.clone(), Stage::Backoff, world, now);
+        }
+    }
+
+    /// Has a partition's batches taken, to fail.
+    pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, world: &mut World) {
+        let partition = self.partition(id);
+        partition.open = None;
+        world.out.push_back(Action::Drain { partition: id, until, why: why.clone() });
+    }
+
+    pub(crate) fn handle_drained(
+        &mut self,
+        id: PartitionId,
+        batches: Vec<Taken>,
+        left: Option<Left>,
+        why: &Error,
+        world: &mut World,
+        now: Instant,
+    ) {
+        for taken in batches {
+            let batch = Batch::new(taken);
+            let error = self.explain(id, batch.describe(why.clone(), Stage::Queued, now), world);
+            self.partition(id).untold.insert(key_of(&batch.taken), (batch.taken, Outcome::Failed(error)));
+        }
+        self.tell(id, world);
+        let partition = self.partition(id);
+        partition.open = left.or(partition.open);
+        self.review(id, world, now);
+    }
+
+    /// Nothing is sent any more.
+    pub(crate) fn abandon(&mut self, world: &mut World, now: Instant) {
+        self.is_abandoned = true;
+        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+            self.fail_waiting(id, &closed(), world, now);
+            let keys: Vec<Key> = self.partition(id).in_flight.iter().copied().collect();
+            for key in keys {
+                self.expire_in_flight(id, key, closed(), world, now);
+            }
+            // What is being taken is older: it comes first, and then what is left.
+            if !self.partition(id).is_taking {
+                self.drain(id, now, &closed(), world);
+            }
+        }
+    }
+}
+
+pub(super) fn recreated() -> Error {
+    Error::new(ErrorKind::TopicRecreated, "its topic was deleted and made anew while it was on its way")
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the producer was closed before the record was delivered")
+}

@@ -1,0 +1,279 @@
+//! What goes: the first batch of each partition in a node's queue, in one request.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
+use kurier_protocol::record_batch::Stamp;
+use kurier_protocol::{CompressionType, Uuid};
+
+use super::batch::{Batch, key_of};
+use super::outcome::{closed, recreated};
+use super::{Sender, Sent, Stand};
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Left, PartitionId};
+use crate::config::Acks;
+use crate::core::connection::Peer;
+use crate::core::metadata::Place;
+use crate::core::versions::Versions;
+use crate::core::{Action, Key, Question, World};
+use crate::error::{Error, ErrorKind, Stage};
+use crate::simulation::Mutant;
+
+impl Sender {
+    /// Sends what can be sent to the nodes of which something has changed.
+    pub(crate) fn pump(&mut self, world: &mut World, now: Instant) {
+        while let Some(node) = self.awake.pop_first() {
+            self.pump_node(node, world, now);
+        }
+    }
+
+    fn pump_node(&mut self, node: i32, world: &mut World, now: Instant) {
+        let Some(queue) = self.nodes.get_mut(&node) else { return };
+        if queue.is_taking || queue.ready.is_empty() {
+            return;
+        }
+        let peer = Peer::Node(node);
+        if !world.connections.knows(peer) {
+            for id in std::mem::take(&mut queue.ready) {
+                self.partition(id).queued = None;
+                self.review(id, world, now);
+            }
+            return;
+        }
+        if !world.connections.has_room(peer, world.config.max_in_flight) {
+            world.connections.want(peer, now, &mut world.out);
+            return;
+        }
+        let ready = std::mem::take(&mut queue.ready);
+        let (mut sendable, mut takable) = (VecDeque::new(), Vec::new());
+        let mut room = world.config.max_request_size;
+        for id in ready {
+            if self.stand(id, world, now) != Stand::Ready(node) {
+                self.partition(id).queued = None;
+                self.review(id, world, now);
+                continue;
+            }
+            let first = self.partition(id).waiting.first().copied();
+            match first.and_then(|key| self.batches.get(&key)) {
+                Some(batch) => {
+                    room = room.saturating_sub(batch.request_bytes());
+                    sendable.push_back(id);
+                }
+                None => takable.push(id),
+            }
+        }
+        // Whoever was found to stand elsewhere may have come back into this queue.
+        let queue = self.nodes.entry(node).or_default();
+        sendable.append(&mut queue.ready);
+        if takable.is_empty() || (room == 0 && !sendable.is_empty()) {
+            sendable.extend(takable);
+            queue.ready = sendable;
+            return self.transmit(node, world, now);
+        }
+        queue.ready = sendable;
+        queue.is_taking = true;
+        for id in &takable {
+            let partition = self.partition(*id);
+            partition.queued = None;
+            partition.is_taking = true;
+            partition.open = None;
+        }
+        world.out.push_back(Action::Take { node, partitions: takable, room });
+    }
+
+    /// Batches were taken: they wait, and go at once if they still can.
+    pub(crate) fn handle_taken(
+        &mut self,
+        node: i32,
+        batches: Vec<(PartitionId, Taken)>,
+        left: Vec<(PartitionId, Option<Left>)>,
+        world: &mut World,
+        now: Instant,
+    ) {
+        for (id, taken) in batches {
+            let key = key_of(&taken);
+            self.batches.insert(key, Batch::new(taken));
+            self.partition(id).waiting.insert(key);
+            if self.is_abandoned {
+                self.fail(id, key, closed(), Stage::Queued, world, now);
+            }
+        }
+        for (id, left) in left {
+            let partition = self.partition(id);
+            partition.is_taking = false;
+            // What a sender has said meanwhile counts, too.
+            let is_full = partition.open.is_some_and(|open| open.is_full);
+            let left = left.map(|left| Left { is_full: left.is_full || is_full, ..left });
+            partition.open = left.or(partition.open);
+            self.review(id, world, now);
+        }
+        if let Some(queue) = self.nodes.get_mut(&node) {
+            queue.is_taking = false;
+        }
+        self.transmit(node, world, now);
+    }
+
+    /// Sends the first batch of each partition in a node's queue that has one, as many as fit.
+    fn transmit(&mut self, node: i32, world: &mut World, now: Instant) {
+        let peer = Peer::Node(node);
+        let has_room = world.connections.has_room(peer, world.config.max_in_flight);
+        let Some(queue) = self.nodes.get_mut(&node) else { return };
+        if !has_room {
+            world.connections.want(peer, now, &mut world.out);
+            return;
+        }
+        let ready = std::mem::take(&mut queue.ready);
+        let mut room = world.config.max_request_size;
+        let (mut chosen, mut others) = (Vec::new(), VecDeque::new());
+        for id in ready {
+            if self.stand(id, world, now) != Stand::Ready(node) {
+                self.partition(id).queued = None;
+                others.push_back((id, false));
+                continue;
+            }
+            let Some(key) = self.partition(id).waiting.first().copied() else {
+                others.push_back((id, true));
+                continue;
+            };
+            let bytes = self.batches.get(&key).map_or(0, Batch::request_bytes);
+            if bytes <= room || chosen.is_empty() {
+                room = room.saturating_sub(bytes);
+                chosen.push((id, key));
+            } else {
+                others.push_back((id, true));
+            }
+        }
+        let mut changed = Vec::new();
+        let queue = self.nodes.entry(node).or_default();
+        for (id, stays) in others {
+            if stays { queue.ready.push_back(id) } else { changed.push(id) }
+        }
+        for (id, _) in &chosen {
+            self.partition(*id).queued = None;
+        }
+        changed.extend(chosen.iter().map(|(id, _)| *id));
+        if !chosen.is_empty() {
+            self.send(node, chosen, world, now);
+        }
+        for id in changed {
+            self.review(id, world, now);
+        }
+        // What is left may be taken as soon as there is room again.
+        self.awake.remove(&node);
+        if self.nodes.get(&node).is_some_and(|queue| !queue.ready.is_empty()) {
+            let has_room = world.connections.has_room(peer, world.config.max_in_flight);
+            if has_room {
+                self.awake.insert(node);
+            }
+        }
+    }
+
+    /// Sends a request with these batches.
+    fn send(&mut self, node: i32, chosen: Vec<(PartitionId, Key)>, world: &mut World, now: Instant) {
+        let peer = Peer::Node(node);
+        let mut sent = Vec::with_capacity(chosen.len());
+        let mut topics: Vec<TopicProduceData> = Vec::new();
+        for (id, key) in chosen {
+            let Some(Place { topic, topic_id, index, .. }) = world.metadata.place(id).cloned() else { continue };
+            match self.stamp(id, key, topic_id, world) {
+                Ok(records) => {
+                    let data = PartitionProduceData { index, records: Some(records) };
+                    // A partition that its topic has lost still goes by the old id.
+                    match topics.iter_mut().find(|data| *data.name == *topic && data.topic_id == topic_id) {
+                        Some(topic) => topic.partition_data.push(data),
+                        None => {
+                            topics.push(TopicProduceData {
+                                name: topic.to_string(),
+                                topic_id,
+                                partition_data: vec![data],
+                            });
+                        }
+                    }
+                    sent.push(Sent { partition: id, key, topic, topic_id, index });
+                }
+                Err(error) => self.fail(id, key, error, Stage::Queued, world, now),
+            }
+        }
+        if sent.is_empty() {
+            return;
+        }
+        let acks = world.config.acks;
+        // From 13 on topics go by their ids, of which some brokers know none.
+        let limit = if sent.iter().any(|sent| sent.topic_id == Uuid::ZERO) { 12 } else { 13 };
+        let versions = world.connections.versions(peer);
+        let version = versions.and_then(|versions| versions.highest_below::<ProduceRequest>(limit));
+        let is_zstd = world.config.compression_type == CompressionType::Zstd;
+        let offered = versions.map_or_else(String::new, Versions::offered::<ProduceRequest>);
+        let Some(version) = version.filter(|version| !is_zstd || *version >= 7) else {
+            let needed = if is_zstd { "7, for zstd," } else { "3" };
+            let text = format!(
+                "{} offers {offered} of Produce, and at least {needed} is needed",
+                world.connections.name(peer)
+            );
+            for Sent { partition, key, .. } in sent {
+                self.fail(partition, key, Error::new(ErrorKind::Refused, text.clone()), Stage::Queued, world, now);
+            }
+            return;
+        };
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: acks.wire(),
+            timeout_ms: i32::try_from(world.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            topic_data: topics,
+        };
+        for Sent { partition, key, .. } in &sent {
+            let partition = self.partition(*partition);
+            partition.waiting.remove(key);
+            partition.in_flight.insert(*key);
+            partition.sent_to = Some(node);
+            partition.retry_at = None;
+            if let Some(batch) = self.batches.get_mut(key) {
+                batch.attempts = batch.attempts.saturating_add(1);
+            }
+        }
+        let has_answer = acks != Acks::None;
+        let keys: Vec<(PartitionId, Key)> = sent.iter().map(|sent| (sent.partition, sent.key)).collect();
+        let question = Question::Produce(sent);
+        if let Err(error) = world.connections.send(peer, &request, version, question, has_answer, now, &mut world.out) {
+            for (id, key) in keys {
+                let error = Error::new(ErrorKind::Bug, "a batch cannot be written").caused_by(error.clone());
+                self.partition(id).in_flight.remove(&key);
+                self.fail(id, key, error, Stage::Queued, world, now);
+            }
+        }
+    }
+
+    /// A batch's bytes; at the first time it is given its sequences, which it then keeps.
+    fn stamp(
+        &mut self,
+        id: PartitionId,
+        key: Key,
+        topic_id: Uuid,
+        world: &World,
+    ) -> Result<kurier_protocol::Records, Error> {
+        let bug = |what: &str| Error::new(ErrorKind::Bug, what);
+        let Some(batch) = self.batches.get_mut(&key) else { return Err(bug("a batch is gone")) };
+        if batch.is_of_another_topic(topic_id) {
+            return Err(recreated());
+        }
+        batch.topic_id = topic_id;
+        let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return Err(bug("a partition is gone")) };
+        let stamp = match batch.stamp {
+            Some(stamp) if !Mutant::NewSequenceOnRetry.is_on() => stamp,
+            _ if world.ids.is_enabled() => {
+                if !partition.line.has_identity()
+                    && let Some(identity) = world.ids.current()
+                {
+                    partition.line.begin(identity);
+                }
+                let count = batch.taken.sealed.record_count();
+                partition.line.stamp(count).ok_or_else(|| bug("there is no producer id"))?
+            }
+            _ => Stamp::NONE,
+        };
+        batch.stamp = Some(stamp);
+        batch.taken.sealed.stamp(&stamp).map_err(|error| bug("a batch is too long").caused_by(error))
+    }
+}

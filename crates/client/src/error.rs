@@ -355,3 +355,30 @@ impl<R> From<SendError<R>> for Error {
         error.error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_tells_of_every_kind() {
+        let kinds = [
+            ErrorKind::Configuration,
+            ErrorKind::RecordTooLarge,
+            ErrorKind::Serialization,
+            ErrorKind::Partitioning,
+            ErrorKind::Metadata,
+            ErrorKind::MetadataPending,
+            ErrorKind::BufferFull,
+            ErrorKind::DeliveryTimeout,
+            ErrorKind::Refused,
+            ErrorKind::Network,
+            ErrorKind::Closed,
+            ErrorKind::TopicRecreated,
+            ErrorKind::Bug,
+        ];
+        let manual = include_str!("manual/errors.md");
+        let rows: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(rows, kinds.map(|kind| format!("{kind:?}")));
+    }
+}

@@ -1,7 +1,7 @@
 //! A Kafka producer from scratch: honest about every record's fate, and fast.
 //!
 //! See [`Producer`] for how records are sent, [`ProducerBuilder`] for what it can be told, [`Error`] for what may go wrong,
-//! [`manual`] for how it is built.
+//! [`manual`] for how it is built, what exactly it promises, and what to do about each error.
 //!
 //! # The story of one record
 //!
@@ -26,6 +26,7 @@ mod core;
 mod delivery;
 mod driver;
 mod error;
+pub mod manual;
 mod producer;
 mod record;
 mod serializer;
@@ -35,9 +36,6 @@ pub mod simulation;
 #[cfg(not(feature = "internal"))]
 #[allow(unreachable_pub, reason = "with the feature it is public")]
 mod simulation;
-
-#[doc = include_str!("../manual/architecture.md")]
-pub mod manual {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -11,13 +11,35 @@
 //! its end in time. `ledger` and `wire` know what a producer promises and nothing of how it keeps it.
 //! The same seed gives the same run, always.
 
+/// Tells whoever reads along.
+#[cfg(any(test, feature = "internal"))]
+macro_rules! trace {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace.is_some() {
+            $world.say(format_args!($($text)*));
+        }
+    };
+}
+
+#[cfg(any(test, feature = "internal"))]
+mod brokers;
+#[cfg(any(test, feature = "internal"))]
+mod checks;
 #[cfg(any(test, feature = "internal"))]
 pub(crate) mod hands;
 #[cfg(any(test, feature = "internal"))]
 mod ledger;
 mod mutant;
 #[cfg(any(test, feature = "internal"))]
+mod network;
+#[cfg(any(test, feature = "internal"))]
 mod plan;
+#[cfg(any(test, feature = "internal"))]
+mod report;
+#[cfg(any(test, feature = "internal"))]
+mod senders;
+#[cfg(any(test, feature = "internal"))]
+mod troubles;
 #[cfg(any(test, feature = "internal"))]
 mod wire;
 #[cfg(any(test, feature = "internal"))]
@@ -27,7 +49,7 @@ use kurier_protocol::record_batch::Sequence;
 
 pub use mutant::Mutant;
 #[cfg(feature = "internal")]
-pub use {ledger::Violation, world::Report, world::play};
+pub use {ledger::Violation, report::Report, world::play};
 
 /// The sequence with which a new producer id begins: 0, but in some simulations, where it is soon to wrap around. Brokers
 /// take any first sequence of an id that they do not know.

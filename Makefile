@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants golden e2e java schema oracle captures-read \
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read \
   broker-judges test-kafka fuzz fuzz-minimise
 
 help:
@@ -66,6 +66,13 @@ sim:
 ## make sim-mutants    thirteen mistakes made on purpose, each with the seed that finds it; SEED=n MUTANT=Name tells of one
 sim-mutants:
 	$(SIMULATE) --mutants --from $(FROM)
+
+## make sim-ledger     as sim, and a line about it in crates/client/simulation.tsv
+LEDGER := crates/client/simulation.tsv
+sim-ledger:
+	commit=$$(git rev-parse --short=12 HEAD); \
+	test -z "$$(git status --porcelain -- . ':!$(LEDGER)')" || commit=$$commit+; \
+	$(SIMULATE) --seeds $(SEEDS) --from $(FROM) --ledger $(LEDGER) --commit $$commit --date $$(date -u +%F)
 
 ## make golden         bytes that the Java client wrote, both ways, with a table of counts
 golden:

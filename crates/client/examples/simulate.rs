@@ -4,10 +4,14 @@
 //! simulate --seeds 10000 [--from n]     plays so many, with a table of what came up
 //! simulate --seed 42 [--mutant Name]    plays one, and tells what happens in it
 //! simulate --mutants [--seeds 2000]     makes each mistake, and looks for the seed that catches it
+//! simulate --seeds 10000 --ledger simulation.tsv --commit 06c34eb --date 2026-11-22
+//!                                       appends a line about what was played to a file
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +29,9 @@ struct Asked {
     seed: Option<u64>,
     mutant: Option<Mutant>,
     is_mutants: bool,
+    ledger: Option<PathBuf>,
+    commit: String,
+    date: String,
 }
 
 fn main() -> Result<ExitCode, Error> {
@@ -36,7 +43,7 @@ fn main() -> Result<ExitCode, Error> {
     std::panic::set_hook(Box::new(|_| {}));
     match asked.is_mutants {
         true => mutants(asked.from, asked.seeds.unwrap_or(2_000)),
-        false => seeds(asked.from, asked.seeds.unwrap_or(1_000), asked.mutant),
+        false => seeds(&asked),
     }
 }
 
@@ -44,14 +51,17 @@ fn asked() -> Result<Asked, Error> {
     let mut asked = Asked::default();
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        let mut number = || -> Result<u64, Error> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
+        let mut next = || words.next().ok_or_else(|| format!("{word} needs something after it"));
         match word.as_str() {
-            "--seeds" => asked.seeds = Some(number()?),
-            "--from" => asked.from = number()?,
-            "--seed" => asked.seed = Some(number()?),
+            "--seeds" => asked.seeds = Some(next()?.parse()?),
+            "--from" => asked.from = next()?.parse()?,
+            "--seed" => asked.seed = Some(next()?.parse()?),
             "--mutants" => asked.is_mutants = true,
+            "--ledger" => asked.ledger = Some(next()?.into()),
+            "--commit" => asked.commit = next()?,
+            "--date" => asked.date = next()?,
             "--mutant" => {
-                let name = words.next().unwrap_or_default();
+                let name = next()?;
                 let mutant = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
                 asked.mutant = Some(mutant.ok_or_else(|| format!("{name:?} is none of {:?}", Mutant::ALL))?);
             }
@@ -104,7 +114,7 @@ fn search(from: u64, count: u64, mutant: Option<Mutant>) -> Found {
                     add(&mut found.total, &report);
                     if let Err(violation) = result {
                         found.broken.push((seed, violation));
-                        if mutant.is_some() || found.broken.len() >= 10 {
+                        if mutant.is_some() {
                             end.store(0, Ordering::Relaxed);
                         }
                     }
@@ -128,11 +138,12 @@ fn add(total: &mut Report, report: &Report) {
     total.time += report.time;
 }
 
-fn seeds(from: u64, count: u64, mutant: Option<Mutant>) -> Result<ExitCode, Error> {
+fn seeds(asked: &Asked) -> Result<ExitCode, Error> {
+    let (from, count) = (asked.from, asked.seeds.unwrap_or(1_000));
     let mut out = std::io::stdout().lock();
     #[expect(clippy::disallowed_methods, reason = "how long it takes here, not in there")]
     let start = Instant::now();
-    let Found { broken, total } = search(from, count, mutant);
+    let Found { broken, total } = search(from, count, asked.mutant);
     let mut rows: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for ((row, what), count) in &total.rows {
         rows.entry(*row).or_default().push(format!("{count} × {what}"));
@@ -141,8 +152,18 @@ fn seeds(from: u64, count: u64, mutant: Option<Mutant>) -> Result<ExitCode, Erro
     for (row, whats) in rows {
         writeln!(out, "  {row:>3}  {}", whats.join("; "))?;
     }
-    for (seed, violation) in &broken {
+    for (seed, violation) in broken.iter().take(10) {
         writeln!(out, "seed {seed}: {violation}\n    replay it: make sim SEED={seed}")?;
+    }
+    if let Some(ledger) = &asked.ledger {
+        let mut line =
+            format!("{from}\t{}\t{}\t{}", from.saturating_add(count).saturating_sub(1), asked.commit, asked.date);
+        line += &format!("\t{}", broken.len());
+        for (seed, violation) in &broken {
+            line += &format!(" {seed}:{}", violation.invariant);
+        }
+        line += &format!("\t{}", start.elapsed().as_secs());
+        writeln!(File::options().append(true).open(ledger)?, "{line}")?;
     }
     let [written, not_written, unknown] = total.records;
     writeln!(

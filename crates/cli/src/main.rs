@@ -11,6 +11,7 @@ mod format;
 mod interrupt;
 mod lines;
 mod options;
+mod output;
 mod partition;
 mod perf;
 mod produce;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Error;
 use clap::{Parser, Subcommand};
+use output::Output;
 
 /// A Kafka producer's tools.
 #[derive(Debug, Parser)]
@@ -41,7 +43,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = Output::new(io::stdout().lock());
     let result = match Cli::parse().command {
         Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Consume(consume) => consume.run(&mut out),
@@ -53,18 +55,10 @@ fn main() -> ExitCode {
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,
         // Whoever read our output has had enough of it.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(_) if out.is_unwanted() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kurier: {error:#}");
             exit::status(&error)
         }
     }
-}
-
-fn is_broken_pipe(error: &Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let json_kind = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        kind.or(json_kind) == Some(io::ErrorKind::BrokenPipe)
-    })
 }

@@ -1,0 +1,67 @@
+//! Standard output, which its reader may leave early: `kurier consume … | head -1` is no failure. A connection to a broker
+//! that breaks has the same error, and is one; so it is asked here who has left.
+
+use std::io::{self, BufWriter, ErrorKind, Write};
+
+/// What a command prints, buffered.
+#[derive(Debug)]
+pub(crate) struct Output<W: Write> {
+    to: BufWriter<W>,
+    is_unwanted: bool,
+}
+
+impl<W: Write> Output<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self { to: BufWriter::new(to), is_unwanted: false }
+    }
+
+    /// Whether its reader has left.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.is_unwanted
+    }
+
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.is_unwanted |= result.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.to.write(bytes);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.to.flush();
+        self.note(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Left(ErrorKind);
+
+    impl Write for Left {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_has_left_makes_it_unwanted() {
+        for (kind, is_unwanted) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
+            let mut out = Output::new(Left(kind));
+            out.write_all(b"buffered").unwrap();
+            assert!(!out.is_unwanted());
+            out.flush().unwrap_err();
+            assert_eq!(out.is_unwanted(), is_unwanted);
+        }
+    }
+}

@@ -38,6 +38,8 @@ pub(crate) struct Metadata {
 struct Refresh {
     /// Topics that were never seen, and have not been asked for since they were wanted.
     new: BTreeSet<Arc<str>>,
+    /// Topics that were asked for and not found, and may yet be.
+    unseen: BTreeSet<Arc<str>>,
     is_wanted: bool,
     is_under_way: bool,
     /// How often in a row it did not help.
@@ -95,6 +97,7 @@ impl Metadata {
             // The first connection proves itself by it.
             refresh: Refresh {
                 new: BTreeSet::new(),
+                unseen: BTreeSet::new(),
                 is_wanted: true,
                 is_under_way: false,
                 futile: 0,
@@ -136,6 +139,7 @@ impl Metadata {
         if self.topics.get(name).is_some_and(|topic| topic.partitions.is_empty()) {
             self.topics.remove(name);
             self.refresh.new.remove(name);
+            self.refresh.unseen.remove(name);
         }
     }
 
@@ -152,7 +156,7 @@ impl Metadata {
     fn asks_for_all(&self, now: Instant) -> bool {
         let Refresh { is_wanted, not_before, last, .. } = &self.refresh;
         let is_old = || last.is_some_and(|last| last + self.max_age <= now);
-        *not_before <= now && (*is_wanted || is_old() || self.has_unseen())
+        *not_before <= now && (*is_wanted || is_old() || !self.refresh.unseen.is_empty())
     }
 
     /// What to ask for now.
@@ -165,16 +169,9 @@ impl Metadata {
         MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..Default::default() }
     }
 
-    /// Whether there is a topic that was asked for and not found, and may yet be.
-    fn has_unseen(&self) -> bool {
-        let unseen =
-            |(name, topic): (&Arc<str>, &Topic)| topic.partitions.is_empty() && !self.refresh.new.contains(name);
-        self.topics.iter().any(unseen)
-    }
-
     /// When to ask next, if nothing happens before.
     pub(crate) fn next_ask(&self, now: Instant) -> Option<Instant> {
-        let Refresh { new, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
+        let Refresh { new, unseen, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
         if *is_under_way {
             return None;
         }
@@ -182,7 +179,7 @@ impl Metadata {
             return Some(now);
         }
         let aged = last.map(|last| last + self.max_age);
-        match *is_wanted || self.has_unseen() {
+        match *is_wanted || !unseen.is_empty() {
             true => Some(*not_before),
             false => aged.map(|aged| aged.max(*not_before)),
         }
@@ -192,7 +189,7 @@ impl Metadata {
     pub(crate) fn asked(&mut self) {
         self.refresh.is_under_way = true;
         self.refresh.is_wanted = false;
-        self.refresh.new.clear();
+        self.refresh.unseen.append(&mut self.refresh.new);
     }
 
     /// No answer came.
@@ -224,7 +221,7 @@ impl Metadata {
         }
         self.refresh.last = Some(now);
         // Whoever is not content with this asks again, but not at once; the first time soon.
-        if self.has_unseen() || !changes.is_news() {
+        if !self.refresh.unseen.is_empty() || !changes.is_news() {
             self.put_off(now);
         } else {
             self.refresh.futile = 0;
@@ -253,6 +250,7 @@ impl Metadata {
             let is_for_good = !matches!(code.reaction(), Reaction::Retry | Reaction::Refresh);
             if is_for_good && !is_seen {
                 self.topics.remove(&name);
+                self.refresh.unseen.remove(&name);
             }
             if is_for_good {
                 changes.refused.push((name, code));
@@ -264,6 +262,7 @@ impl Metadata {
 
     fn take_partitions(&mut self, name: &Arc<str>, heard: MetadataResponseTopic, changes: &mut Changes) {
         let Some(topic) = self.topics.get_mut(name) else { return };
+        self.refresh.unseen.remove(name);
         let is_new_id = topic.id != heard.topic_id && heard.topic_id != Uuid::ZERO;
         let is_recreated = is_new_id && topic.id != Uuid::ZERO;
         if is_new_id {

@@ -14,6 +14,7 @@ mod clock;
 mod codecs;
 mod connection;
 mod shared;
+mod topics;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,6 +37,7 @@ use crate::error::{Error, ErrorKind, Written};
 pub(crate) use codecs::Codecs;
 use connection::{Frame, Wires};
 pub(crate) use shared::{Command, Shared};
+use topics::{Topics, Waiter};
 
 /// The control task.
 pub(crate) struct Driver {
@@ -64,17 +66,9 @@ struct Line {
 #[derive(Default)]
 struct Waiting {
     reach: Vec<Patient<()>>,
-    topics: HashMap<Arc<str>, Wanted>,
+    topics: Topics,
     /// Beside each the newest batch that it waits for.
     flushes: Vec<(BatchId, oneshot::Sender<Summary>)>,
-}
-
-/// A topic that is not known yet, and asked for.
-#[derive(Default)]
-struct Wanted {
-    waiters: Vec<Patient<Arc<Topic>>>,
-    /// Until when it is asked for though nobody waits: it was sent to by who does not wait.
-    until: Option<Instant>,
 }
 
 /// Somebody who waits for something, but not for ever.
@@ -235,18 +229,15 @@ impl Driver {
             return;
         }
         let topics = &mut self.waiting.topics;
-        if topics.len() >= WANTED_TOPICS_MAX && !topics.contains_key(&name) {
+        if topics.len() >= WANTED_TOPICS_MAX && !topics.contains(&name) {
             if let Some((_, reply)) = waiter {
                 let text = format!("{WANTED_TOPICS_MAX} other topics are being asked for: begin with fewer at once");
                 let _ = reply.send(Err(Error::new(ErrorKind::Metadata, text)));
             }
             return;
         }
-        let wanted = topics.entry(Arc::clone(&name)).or_default();
-        match waiter {
-            Some(waiter) => wanted.waiters.push(waiter),
-            None => wanted.until = Some(now + self.shared.config.max_block.max(self.shared.config.request_timeout)),
-        }
+        let until = now + self.shared.config.max_block.max(self.shared.config.request_timeout);
+        topics.add(&name, waiter.map_or(Waiter::Nobody { until }, Waiter::Told), now);
         self.core.handle(Input::Signal(Signal::Wanted(name)), now);
     }
 
@@ -298,14 +289,12 @@ impl Driver {
                 Action::Publish(layout) => {
                     self.shared.accumulator.publish(&layout);
                     let Some(topic) = self.shared.accumulator.topic(&layout.topic) else { continue };
-                    for (_, reply) in
-                        self.waiting.topics.remove(&layout.topic).into_iter().flat_map(|wanted| wanted.waiters)
-                    {
+                    for (_, reply) in self.waiting.topics.take(&layout.topic) {
                         let _ = reply.send(Ok(Arc::clone(&topic)));
                     }
                 }
                 Action::Refuse { topic, error } => {
-                    for (_, reply) in self.waiting.topics.remove(&topic).into_iter().flat_map(|wanted| wanted.waiters) {
+                    for (_, reply) in self.waiting.topics.take(&topic) {
                         let _ = reply.send(Err(error.clone()));
                     }
                 }
@@ -406,26 +395,20 @@ impl Driver {
     }
 
     fn serve_topics(&mut self, now: Instant) {
-        let mut unwanted = Vec::new();
-        for (name, Wanted { waiters, until }) in &mut self.waiting.topics {
-            for (_, reply) in waiters.extract_if(.., |(deadline, reply)| *deadline <= now || reply.is_closed()) {
+        while let Some((name, late, is_unwanted)) = self.waiting.topics.pop(now) {
+            if !late.is_empty() {
                 let text = format!(
                     "topic {} is not known within max.block.ms, which is {}: {}",
-                    crate::error::printable(name),
+                    crate::error::printable(&name),
                     self.shared.config.max_block.as_millis(),
-                    self.core.obstacle(name)
+                    self.core.obstacle(&name)
                 );
-                let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name));
-                let _ = reply.send(Err(error));
+                let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(&name));
+                late.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
             }
-            let _ = until.take_if(|until| *until <= now);
-            if waiters.is_empty() && until.is_none() {
-                unwanted.push(Arc::clone(name));
+            if is_unwanted {
+                self.core.handle(Input::Unwanted(name), now);
             }
-        }
-        for name in unwanted {
-            self.waiting.topics.remove(&name);
-            self.core.handle(Input::Unwanted(name), now);
         }
     }
 
@@ -471,16 +454,14 @@ impl Driver {
     fn next_deadline(&self) -> Option<Instant> {
         let Waiting { reach, topics, .. } = &self.waiting;
         let reach = reach.iter().map(|(deadline, _)| *deadline);
-        let deadlines =
-            |wanted: &Wanted| wanted.waiters.iter().map(|(deadline, _)| *deadline).chain(wanted.until).min();
-        let topics = topics.values().filter_map(deadlines);
         let closing = self.closing.as_ref().filter(|closing| closing.undelivered.is_none());
         let others = [
             self.core.next_timeout(self.now()),
+            topics.next_deadline(),
             self.shared.accumulator.memory.next_deadline(),
             closing.map(|closing| closing.deadline),
         ];
-        reach.chain(topics).chain(others.into_iter().flatten()).min()
+        reach.chain(others.into_iter().flatten()).min()
     }
 
     /// Waits for something to happen.

@@ -1,0 +1,139 @@
+//! Who waits for which topic, and until when.
+//!
+//! Nothing here looks at all that wait: each topic stands in a line by when it is to be looked at next, which is when the
+//! first of those who wait for it has waited long enough, and once a second for those who went away.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Patient;
+use crate::accumulator::Topic;
+
+/// Topics that are not known yet, and asked for.
+#[derive(Default)]
+pub(super) struct Topics {
+    wanted: HashMap<Arc<str>, Wanted>,
+    by_time: BTreeSet<(Instant, Arc<str>)>,
+}
+
+/// A topic that is not known yet.
+struct Wanted {
+    waiters: Vec<Patient<Arc<Topic>>>,
+    /// Until when it is asked for though nobody waits: it was sent to by who does not wait.
+    until: Option<Instant>,
+    /// When it is to be looked at again.
+    look_at: Instant,
+}
+
+/// Who waits for a topic.
+pub(super) enum Waiter {
+    /// Somebody who is told.
+    Told(Patient<Arc<Topic>>),
+    /// Nobody, but it is to be asked for until then.
+    Nobody { until: Instant },
+}
+
+/// How long who has gone away may be taken for one who waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Topics {
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.wanted.contains_key(name)
+    }
+
+    pub(super) fn add(&mut self, name: &Arc<str>, waiter: Waiter, now: Instant) {
+        let new = || Wanted { waiters: Vec::new(), until: None, look_at: now + LOOK_AGAIN };
+        let wanted = self.wanted.entry(Arc::clone(name)).or_insert_with(new);
+        self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
+        let deadline = match waiter {
+            Waiter::Told((deadline, reply)) => {
+                wanted.waiters.push((deadline, reply));
+                deadline
+            }
+            Waiter::Nobody { until } => *wanted.until.insert(until),
+        };
+        wanted.look_at = wanted.look_at.min(deadline);
+        self.by_time.insert((wanted.look_at, Arc::clone(name)));
+    }
+
+    /// Takes all who wait for a topic.
+    pub(super) fn take(&mut self, name: &Arc<str>) -> Vec<Patient<Arc<Topic>>> {
+        let Some(wanted) = self.wanted.remove(name) else { return Vec::new() };
+        self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
+        wanted.waiters
+    }
+
+    /// The next topic for which somebody has waited long enough, with those; and whether nobody waits for it any more,
+    /// with which it is gone from here.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<str>, Vec<Patient<Arc<Topic>>>, bool)> {
+        let (look_at, _) = self.by_time.first()?;
+        if *look_at > now {
+            return None;
+        }
+        let (_, name) = self.by_time.pop_first()?;
+        let wanted = self.wanted.get_mut(&name)?;
+        wanted.waiters.retain(|(_, reply)| !reply.is_closed());
+        let late = wanted.waiters.extract_if(.., |(deadline, _)| *deadline <= now).collect();
+        let _ = wanted.until.take_if(|until| *until <= now);
+        let next = wanted.waiters.iter().map(|(deadline, _)| *deadline).chain(wanted.until).min();
+        match next {
+            Some(next) => {
+                wanted.look_at = next.min(now + LOOK_AGAIN);
+                self.by_time.insert((wanted.look_at, Arc::clone(&name)));
+            }
+            None => drop(self.wanted.remove(&name)),
+        }
+        Some((name, late, next.is_none()))
+    }
+
+    /// When to look again, if nothing happens before.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn each_topic_is_looked_at_when_somebody_has_waited_long_enough_or_went_away() {
+        let start = Instant::now();
+        let mut topics = Topics::default();
+        let wait = |topics: &mut Topics, name: &str, patience| {
+            let (reply, answer) = oneshot::channel();
+            topics.add(&name.into(), Waiter::Told((start + patience, reply)), start);
+            answer
+        };
+        let (_early, _late) = (wait(&mut topics, "a", ms(300)), wait(&mut topics, "a", ms(700)));
+        drop(wait(&mut topics, "gone", ms(60_000)));
+        topics.add(&"b".into(), Waiter::Nobody { until: start + ms(500) }, start);
+        let looks = |topics: &mut Topics, at| {
+            topics.pop(start + at).map(|(name, late, is_unwanted)| (name.to_string(), late.len(), is_unwanted))
+        };
+        for (at, expected) in [
+            (ms(299), None),
+            (ms(300), Some(("a".to_owned(), 1, false))),
+            (ms(499), None),
+            (ms(500), Some(("b".to_owned(), 0, true))),
+            (ms(700), Some(("a".to_owned(), 1, true))),
+            (ms(1_000), Some(("gone".to_owned(), 0, true))),
+            (ms(9_000), None),
+        ] {
+            assert_eq!(looks(&mut topics, at), expected, "{at:?}");
+        }
+        assert_eq!((topics.len(), topics.next_deadline()), (0, None));
+    }
+}

@@ -38,7 +38,7 @@ use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::simulation::Mutant;
 use batch::Batch;
-use outcome::{closed, recreated};
+use outcome::{another_cluster, closed, recreated};
 
 /// All that is queued, waiting and in flight.
 #[derive(Debug, Default)]
@@ -177,6 +177,31 @@ impl Sender {
         partition.line.break_off(Key::FIRST);
         partition.line.close_gate();
         self.review(id, world, now);
+    }
+
+    /// The cluster is another than before. What was sent to the one before fails, whatever became of it there; what was
+    /// not goes to this one, which knows nothing of us.
+    pub(crate) fn handle_another_cluster(&mut self, world: &mut World, now: Instant) {
+        world.ids.discard();
+        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+            let Partition { waiting, splitting, .. } = self.partition(id);
+            let (waiting, splitting) = (waiting.clone(), splitting.clone());
+            for key in waiting {
+                if self.batches.get(&key).is_some_and(|batch| batch.attempts > 0) {
+                    let error = self.with_trouble(key, another_cluster());
+                    self.fail(id, key, error, Stage::Backoff, world, now);
+                }
+            }
+            // None of these is in the log, so the pieces can begin anew.
+            for key in splitting {
+                if let Some(batch) = self.batches.get_mut(&key) {
+                    batch.stamp = None;
+                }
+            }
+            let partition = self.partition(id);
+            (partition.line, partition.is_unsettled) = (Line::default(), false);
+            self.review(id, world, now);
+        }
     }
 
     /// There is a producer id, or a reason why there is none.

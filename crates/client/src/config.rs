@@ -60,6 +60,16 @@ pub enum PartitionerChoice {
     Keyed(&'static str),
 }
 
+/// What is done when the cluster as it is known cannot be reached (`metadata.recovery.strategy`, KIP-899).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// It is looked for among its known nodes alone.
+    None,
+    /// The bootstrap servers are asked again.
+    #[default]
+    Rebootstrap,
+}
+
 /// A host and its port.
 ///
 /// ```
@@ -187,6 +197,24 @@ impl Value for Acks {
             Self::None => "0",
             Self::Leader => "1",
             Self::All => "all",
+        }
+        .to_owned()
+    }
+}
+
+impl Value for Recovery {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::None),
+            "rebootstrap" => Ok(Self::Rebootstrap),
+            _ => Err("it is none or rebootstrap".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::None => "none",
+            Self::Rebootstrap => "rebootstrap",
         }
         .to_owned()
     }
@@ -337,6 +365,11 @@ settings! {
     "client.id" => client_id: String = "kurier".to_owned();
     /// How old the view of the cluster may become.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
+    /// Whether the bootstrap servers are asked again when no known node can be reached: `rebootstrap`, or `none` (KIP-899).
+    "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;
+    /// How long metadata may be asked for in vain before all connections are ended and the bootstrap servers asked again
+    /// (KIP-1102).
+    "metadata.recovery.rebootstrap.trigger.ms" => rebootstrap_trigger: Duration = ms(300_000);
     /// The first wait before a batch, or a request for metadata, is sent again.
     "retry.backoff.ms" => retry_backoff: Duration = ms(100);
     /// The longest such wait; it doubles up to that (KIP-580).
@@ -379,8 +412,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("client.dns.lookup", "all addresses of a name are always tried"),
     ("transaction.timeout.ms", "there are no transactions yet"),
     ("metadata.max.idle.ms", "topics are not yet forgotten"),
-    ("metadata.recovery.strategy", "bootstrap servers are always gone back to"),
-    ("metadata.recovery.rebootstrap.trigger.ms", "bootstrap servers are gone back to when no other is left"),
     ("partitioner.availability.timeout.ms", "load steers records away from stalled partitions"),
 ];
 
@@ -507,6 +538,7 @@ impl Config {
             &mut self.delivery_timeout,
             &mut self.request_timeout,
             &mut self.metadata_max_age,
+            &mut self.rebootstrap_trigger,
             &mut self.retry_backoff,
             &mut self.retry_backoff_max,
             &mut self.reconnect_backoff,

@@ -39,6 +39,15 @@ pub(crate) enum Peer {
     Seed(u32),
 }
 
+/// Why nobody can be asked now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nobody {
+    /// Somebody can be in a moment.
+    Yet,
+    /// No node can be connected to, and none is.
+    Left,
+}
+
 /// Numbers connections; none comes twice, so that what belongs to an old one is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(pub(crate) u64);
@@ -131,6 +140,8 @@ struct Link<Q> {
     muted_until: Option<Instant>,
     used_at: Instant,
     trouble: Option<String>,
+    /// Whether it is left alone because a server of another cluster was found there.
+    is_astray: bool,
 }
 
 /// The highest version in which versions are asked for. In 5 one says with whom one believes to be talking, which is not
@@ -202,6 +213,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             muted_until: None,
             used_at: now,
             trouble: None,
+            is_astray: false,
         };
         self.links.insert(peer, link);
     }
@@ -449,6 +461,38 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.end(peer, why, now, out)
     }
 
+    /// As [`lose`](Self::lose), for a server of another cluster was found there: it is left alone until more is known, or
+    /// for longer than usual.
+    pub(crate) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        /// So long nodes of another cluster are left alone. By then it has shown whether it is the one that is meant.
+        const ASTRAY: Duration = Duration::from_secs(10);
+        let events = self.lose(peer, why, now, out);
+        if let (Peer::Node(_), Some(link)) = (peer, self.links.get_mut(&peer)) {
+            link.state = State::Backoff { until: now + ASTRAY };
+            link.is_astray = true;
+            self.schedule(peer);
+        }
+        events
+    }
+
+    /// More is known: whoever was found to be of another cluster may be tried again.
+    pub(crate) fn forgive(&mut self) -> Vec<Event<Q>> {
+        let astray: Vec<Peer> = self.links.iter().filter(|(_, link)| link.is_astray).map(|(peer, _)| *peer).collect();
+        for peer in &astray {
+            if let Some(link) = self.links.get_mut(peer) {
+                (link.state, link.is_astray) = (State::Idle, false);
+            }
+            self.schedule(*peer);
+        }
+        astray.into_iter().map(Event::Unmuted).collect()
+    }
+
+    /// As [`lose`](Self::lose), of all peers but one.
+    pub(crate) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+        let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
+        others.into_iter().flat_map(|peer| self.lose(peer, why.to_owned(), now, out)).collect()
+    }
+
     fn end(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
         let Some(connection) = link.connection() else { return Vec::new() };
@@ -503,7 +547,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             State::Idle => {}
             State::Backoff { until } => {
                 if until <= now {
-                    link.state = State::Idle;
+                    (link.state, link.is_astray) = (State::Idle, false);
                     return vec![Event::Unmuted(peer)];
                 }
             }
@@ -573,36 +617,67 @@ impl<Q: fmt::Debug> Connections<Q> {
         })
     }
 
-    /// Whom to ask what any node can answer: one that is ready and has the least to do, or one that is connected to for
-    /// the purpose, unless one is already on its way. Bootstrap servers are gone back to when no node is left.
-    pub(crate) fn anyone(&mut self, max_in_flight: usize, now: Instant, out: &mut Actions) -> Option<Peer> {
+    /// Whom to ask what any node can answer. Bootstrap servers are asked first if `with_seeds`, and else only if they are
+    /// connected to.
+    pub(crate) fn anyone(
+        &mut self,
+        max_in_flight: usize,
+        with_seeds: bool,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Result<Peer, Nobody> {
+        let is_seed = |peer: &Peer, _: &Link<Q>| matches!(peer, Peer::Seed(_));
+        let is_known =
+            |peer: &Peer, link: &Link<Q>| matches!(peer, Peer::Node(_)) || matches!(link.state, State::Ready { .. });
+        if with_seeds {
+            let found = self.anyone_of(is_seed, max_in_flight, now, out);
+            if found != Err(Nobody::Left) {
+                return found;
+            }
+        }
+        self.anyone_of(is_known, max_in_flight, now, out)
+    }
+
+    /// One of these peers that is ready and has the least to do, or one that is connected to for the purpose, unless one
+    /// is already on its way.
+    fn anyone_of(
+        &mut self,
+        is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
+        max_in_flight: usize,
+        now: Instant,
+        out: &mut Actions,
+    ) -> Result<Peer, Nobody> {
         /// So long a connection may take before another is tried beside it.
         const SLOW: Duration = Duration::from_millis(500);
-        let ready = self.links.iter().filter(|(peer, _)| self.has_room(**peer, max_in_flight));
+        let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link));
+        let ready = candidates().filter(|(peer, _)| self.has_room(**peer, max_in_flight));
         if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
-            return Some(*peer);
+            return Ok(*peer);
         }
-        let is_under_way = |link: &Link<Q>| match link.state {
+        let is_under_way = |(_, link): (&Peer, &Link<Q>)| match link.state {
             State::Connecting { since, .. } => now < since + SLOW,
             State::Negotiating { .. } => now < link.used_at + SLOW,
             // It has room again in a moment, unless it is silent, or wants to be left alone.
             State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW,
             State::Idle | State::Backoff { .. } => false,
         };
-        if self.links.values().any(is_under_way) {
-            return None;
+        if candidates().any(is_under_way) {
+            return Err(Nobody::Yet);
         }
-        let mut idle: Vec<(Peer, u32)> = Vec::new();
-        idle.extend(
-            self.links.iter().filter(|(_, link)| matches!(link.state, State::Idle)).map(|(p, l)| (*p, l.failures)),
-        );
+        let is_idle = |(_, link): &(&Peer, &Link<Q>)| matches!(link.state, State::Idle);
+        let mut idle: Vec<(Peer, u32)> = candidates().filter(is_idle).map(|(p, link)| (*p, link.failures)).collect();
+        // One that is busy, or wants to be left alone, is there all the same.
+        let is_ready = |(_, link): (&Peer, &Link<Q>)| matches!(link.state, State::Ready { .. });
+        let is_any_ready = candidates().any(is_ready);
         self.random.shuffle(&mut idle);
-        // Nodes before bootstrap servers, and those that failed least first.
-        idle.sort_by_key(|(peer, failures)| (*failures, matches!(peer, Peer::Seed(_))));
-        if let Some((peer, _)) = idle.first() {
-            self.want(*peer, now, out);
+        match idle.iter().min_by_key(|(_, failures)| *failures) {
+            Some((peer, _)) => {
+                self.want(*peer, now, out);
+                Err(Nobody::Yet)
+            }
+            None if is_any_ready => Err(Nobody::Yet),
+            None => Err(Nobody::Left),
         }
-        None
     }
 
     /// A peer for people: its node id and where it listens.

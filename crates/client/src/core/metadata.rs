@@ -3,6 +3,9 @@
 //! A topic is asked for when somebody sends to it, and from then on. What is known is refreshed when it turns out to be
 //! wrong, and when it is `metadata.max.age.ms` old; after a refresh that did not help, the next one waits its backoff. A
 //! partition keeps its number here, and what it goes by, when its topic cannot be seen for a while.
+//!
+//! When no node can be reached, or for long none has an answer, the cluster is sought anew (KIP-899, KIP-1102). Only then,
+//! and only by a bootstrap server, may another cluster be found: from anybody else it is a connection that went astray.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,7 +19,7 @@ use kurier_protocol::{ErrorCode, Reaction, Uuid};
 
 use super::backoff::Backoff;
 use crate::accumulator::{Layout, PartitionId};
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, Recovery};
 
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
@@ -32,6 +35,15 @@ pub(crate) struct Metadata {
     /// By number.
     places: Vec<Place>,
     refresh: Refresh,
+    /// What the cluster calls itself (KIP-78).
+    cluster_id: Option<String>,
+    recovery: Recovery,
+    /// How long it may be asked in vain.
+    trigger: Duration,
+    /// Whether the bootstrap servers may be asked who the cluster is.
+    is_bootstrapping: bool,
+    /// Since when it has been asked in vain.
+    in_vain_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -75,6 +87,8 @@ pub(crate) struct Place {
 /// What an answer changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
+    /// Whether all of this is of another cluster than what was known until now.
+    pub(crate) is_another_cluster: bool,
     /// Topics as they now are.
     pub(crate) layouts: Vec<Layout>,
     /// Partitions that are new, or have another leader.
@@ -83,6 +97,14 @@ pub(crate) struct Changes {
     pub(crate) recreated: Vec<PartitionId>,
     /// Topics of which nothing can be had, and why.
     pub(crate) refused: Vec<(Arc<str>, ErrorCode)>,
+}
+
+/// An answer of which nothing can be learnt, with the reason.
+#[derive(Debug)]
+pub(crate) enum Useless {
+    Refusal(String),
+    /// It comes from another cluster.
+    Astray(String),
 }
 
 impl Metadata {
@@ -104,6 +126,11 @@ impl Metadata {
                 not_before: now,
                 last: None,
             },
+            cluster_id: None,
+            recovery: config.metadata_recovery,
+            trigger: config.rebootstrap_trigger,
+            is_bootstrapping: true,
+            in_vain_since: None,
         }
     }
 
@@ -141,6 +168,33 @@ impl Metadata {
             self.refresh.new.remove(name);
             self.refresh.unseen.remove(name);
         }
+    }
+
+    /// Whether the bootstrap servers may be asked.
+    pub(crate) fn is_bootstrapping(&self) -> bool {
+        self.is_bootstrapping
+    }
+
+    /// Whether they may be asked again once the cluster is known.
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery == Recovery::Rebootstrap
+    }
+
+    /// The cluster is sought anew, with the bootstrap servers.
+    pub(crate) fn rebootstrap(&mut self, now: Instant) {
+        self.is_bootstrapping = true;
+        self.in_vain_since = Some(now);
+        self.refresh.is_wanted = true;
+    }
+
+    /// When the cluster is to be sought anew, because none of its nodes has told of it for so long.
+    pub(crate) fn gives_up_at(&self) -> Option<Instant> {
+        self.in_vain_since.filter(|_| self.recovers()).map(|since| since + self.trigger)
+    }
+
+    /// It is tried to ask.
+    pub(crate) fn try_to_ask(&mut self, now: Instant) {
+        self.in_vain_since.get_or_insert(now);
     }
 
     /// What is known turned out to be wrong.
@@ -204,18 +258,30 @@ impl Metadata {
         self.refresh.not_before = now + self.backoff.after(self.refresh.futile, &mut self.random);
     }
 
-    /// Takes an answer in. It is a failure if it names no nodes.
-    pub(crate) fn handle_response(&mut self, response: MetadataResponse, now: Instant) -> Result<Changes, String> {
+    /// Takes an answer in. It is a failure if it names no nodes, or comes from another cluster than it can.
+    pub(crate) fn handle_response(
+        &mut self,
+        response: MetadataResponse,
+        is_from_seed: bool,
+        now: Instant,
+    ) -> Result<Changes, Useless> {
         self.refresh.is_under_way = false;
-        let nodes = match nodes_of(&response) {
-            Ok(nodes) => nodes,
+        let nodes = nodes_of(&response).map_err(Useless::Refusal);
+        let heard = nodes.and_then(|nodes| Ok((nodes, self.is_another_cluster(&response, is_from_seed)?)));
+        let (nodes, is_another_cluster) = match heard {
+            Ok(heard) => heard,
             Err(why) => {
                 self.handle_failure(now);
                 return Err(why);
             }
         };
+        let mut changes = Changes { is_another_cluster, ..Changes::default() };
+        if is_another_cluster {
+            self.leave_cluster();
+        }
+        self.cluster_id = response.cluster_id.or(self.cluster_id.take());
+        (self.is_bootstrapping, self.in_vain_since) = (false, None);
         self.nodes = nodes;
-        let mut changes = Changes::default();
         for topic in response.topics {
             self.take_topic(topic, &mut changes);
         }
@@ -228,6 +294,27 @@ impl Metadata {
             self.refresh.not_before = now + self.backoff.first;
         }
         Ok(changes)
+    }
+
+    /// Whether an answer comes from another cluster than the one that is known; an error if that cannot be.
+    fn is_another_cluster(&self, response: &MetadataResponse, is_from_seed: bool) -> Result<bool, Useless> {
+        match (&self.cluster_id, &response.cluster_id) {
+            (Some(known), Some(heard)) if known != heard => match self.is_bootstrapping && is_from_seed {
+                true => Ok(true),
+                false => Err(Useless::Astray(format!("it belongs to cluster {heard}, and not to {known}"))),
+            },
+            _ => Ok(false),
+        }
+    }
+
+    /// Forgets all that is true of one cluster alone. Partitions keep their numbers.
+    fn leave_cluster(&mut self) {
+        for topic in self.topics.values_mut() {
+            (topic.id, topic.count) = (Uuid::ZERO, 0);
+        }
+        for place in &mut self.places {
+            (place.topic_id, place.leader, place.leader_epoch) = (Uuid::ZERO, None, -1);
+        }
     }
 
     fn take_topic(&mut self, heard: MetadataResponseTopic, changes: &mut Changes) {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
+use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest};
 use kurier_protocol::{ErrorCode, Request, read_response};
 
 use crate::accumulator::batch::Taken;
@@ -32,9 +32,9 @@ use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
 pub(crate) use connection::ConnectionId;
-use connection::{Connections, Event, Peer};
+use connection::{Connections, Event, Nobody, Peer};
 use idempotence::ProducerIds;
-use metadata::{Changes, Metadata};
+use metadata::{Changes, Metadata, Useless};
 use sender::{Sender, Sent};
 
 /// What happened in the world.
@@ -207,7 +207,7 @@ impl Core {
             true => now + LOOK_AGAIN,
             false => at,
         });
-        asks.chain(connections.next_timeout()).chain(self.sender.next_timeout()).min()
+        asks.chain(metadata.gives_up_at()).chain(connections.next_timeout()).chain(self.sender.next_timeout()).min()
     }
 
     /// What is not over, for people; nothing when all is.
@@ -252,9 +252,13 @@ impl Core {
     }
 
     fn ask_metadata(&mut self, now: Instant) {
+        if self.world.metadata.gives_up_at().is_some_and(|at| at <= now) {
+            self.rebootstrap("nothing was heard of the cluster for metadata.recovery.rebootstrap.trigger.ms", now);
+        }
         if !self.world.metadata.asks(now) {
             return;
         }
+        self.world.metadata.try_to_ask(now);
         let Some(peer) = self.anyone(now) else { return };
         let request = self.world.metadata.request(now);
         if self.ask(peer, &request, Question::Metadata, now) {
@@ -274,10 +278,27 @@ impl Core {
         }
     }
 
-    /// Whoever can be asked.
+    /// Whoever can be asked. When nobody is left, the bootstrap servers are.
     fn anyone(&mut self, now: Instant) -> Option<Peer> {
-        let World { config, connections, out, .. } = &mut self.world;
-        connections.anyone(config.max_in_flight, now, out)
+        let World { config, metadata, connections, out, .. } = &mut self.world;
+        match connections.anyone(config.max_in_flight, metadata.is_bootstrapping(), now, out) {
+            Ok(peer) => Some(peer),
+            Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
+                tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
+                metadata.rebootstrap(now);
+                connections.anyone(config.max_in_flight, true, now, out).ok()
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Ends all connections, and begins again with the bootstrap servers (KIP-1102).
+    fn rebootstrap(&mut self, why: &str, now: Instant) {
+        tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
+        let World { metadata, connections, out, .. } = &mut self.world;
+        metadata.rebootstrap(now);
+        let events = connections.lose_all(None, why, now, out);
+        self.follow(events, now);
     }
 
     /// Asks a peer that is ready, and says whether that was possible.
@@ -346,10 +367,7 @@ impl Core {
     fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes, now: Instant) {
         let handled = match question {
             Question::Metadata => match read::<MetadataRequest>(frame, version) {
-                Ok(response) => {
-                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
-                    self.world.metadata.handle_response(response, now).map(|changes| self.take_changes(changes, now))
-                }
+                Ok(response) => self.take_metadata(peer, response, now),
                 Err(why) => {
                     self.world.metadata.handle_failure(now);
                     Err(why)
@@ -392,6 +410,26 @@ impl Core {
         }
     }
 
+    /// Takes in what a server says of the cluster; an error says why it is of no use to anybody.
+    fn take_metadata(&mut self, peer: Peer, response: MetadataResponse, now: Instant) -> Result<(), String> {
+        let World { metadata, connections, out, .. } = &mut self.world;
+        connections.throttle(peer, response.throttle_time_ms, now);
+        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
+            metadata.handle_failure(now);
+            self.rebootstrap("a broker asked for it", now);
+            return Ok(());
+        }
+        match metadata.handle_response(response, matches!(peer, Peer::Seed(_)), now) {
+            Ok(changes) => self.take_changes(peer, changes, now),
+            Err(Useless::Refusal(why)) => return Err(why),
+            Err(Useless::Astray(why)) => {
+                let events = connections.lose_astray(peer, why, now, out);
+                self.follow(events, now);
+            }
+        }
+        Ok(())
+    }
+
     /// Has connections follow the cluster's nodes, as metadata or a hint has them.
     fn set_nodes(&mut self, now: Instant) {
         let World { metadata, connections, out, .. } = &mut self.world;
@@ -399,9 +437,18 @@ impl Core {
         self.follow(events, now);
     }
 
-    fn take_changes(&mut self, changes: Changes, now: Instant) {
-        let Changes { layouts, moved, recreated, refused } = changes;
+    fn take_changes(&mut self, from: Peer, changes: Changes, now: Instant) {
+        let Changes { is_another_cluster, layouts, moved, recreated, refused } = changes;
+        if is_another_cluster {
+            tracing::warn!("the bootstrap servers lead to another cluster than before");
+            let World { connections, out, .. } = &mut self.world;
+            let events = connections.lose_all(Some(from), "its cluster is no longer the one", now, out);
+            self.follow(events, now);
+            self.sender.handle_another_cluster(&mut self.world, now);
+        }
         self.set_nodes(now);
+        let events = self.world.connections.forgive();
+        self.follow(events, now);
         self.world.out.extend(layouts.into_iter().map(Action::Publish));
         for (topic, code) in refused {
             let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());

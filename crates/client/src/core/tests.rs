@@ -12,9 +12,7 @@ use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataRespon
 use kurier_protocol::messages::produce::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kurier_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, MetadataResponse, ProduceResponse,
-};
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, ProduceResponse};
 use kurier_protocol::record_batch::{NewRecord, RecordBatch};
 use kurier_protocol::{Message, RequestHeader, Uuid, write_response};
 
@@ -81,6 +79,13 @@ struct Rig {
     requests: VecDeque<Produce>,
     next_producer_id: i64,
     metadata_asked: usize,
+    /// How often each was connected to.
+    connects: BTreeMap<i32, usize>,
+    /// Which cluster it is, and that of nodes which are of another.
+    cluster_id: &'static str,
+    astray: BTreeMap<i32, &'static str>,
+    /// What is said instead of what the cluster is.
+    metadata_refusal: ErrorCode,
 }
 
 /// The number of the bootstrap server.
@@ -104,6 +109,10 @@ impl Rig {
             requests: VecDeque::new(),
             next_producer_id: 1000,
             metadata_asked: 0,
+            connects: BTreeMap::new(),
+            cluster_id: "c",
+            astray: BTreeMap::new(),
+            metadata_refusal: ErrorCode::NONE,
         };
         rig.handle(Input::Signal(Signal::Wanted("t".into())));
         rig.turn();
@@ -148,6 +157,7 @@ impl Rig {
             Some(Action::Connect { connection, host, .. }) => {
                 let node = host.host.strip_prefix('n').map_or(SEED, |node| node.parse().unwrap());
                 self.connections.insert(connection, node);
+                *self.connects.entry(node).or_default() += 1;
                 if self.down.contains(&node) {
                     self.cut(node);
                 } else if !self.silent.contains(&node) {
@@ -178,7 +188,10 @@ impl Rig {
             MetadataRequest::KEY => {
                 self.metadata_asked += 1;
                 let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
-                let response = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                let astray = self.astray.get(&self.connections[&connection]);
+                let cluster_id = Some((*astray.unwrap_or(&self.cluster_id)).to_owned());
+                let response = MetadataResponse { cluster_id, ..description };
                 self.answer(connection, correlation_id, version, &response);
             }
             InitProducerIdRequest::KEY => {
@@ -234,6 +247,7 @@ impl Rig {
         MetadataResponse {
             brokers: self.nodes.iter().map(host).collect(),
             topics: topic.into_iter().collect(),
+            error_code: self.metadata_refusal,
             ..Default::default()
         }
     }
@@ -296,6 +310,14 @@ impl Rig {
             self.connections.iter().filter(|(_, other)| **other == node).map(|(connection, _)| *connection).collect();
         for connection in cut {
             self.handle(Input::Disconnected { connection, why: "cut".to_owned() });
+        }
+    }
+
+    /// All connections end, and none but to the bootstrap server can be made.
+    fn lose_nodes(&mut self) {
+        self.down = self.nodes.clone();
+        for node in self.nodes.clone().into_iter().chain([SEED]) {
+            self.cut(node);
         }
     }
 
@@ -1021,4 +1043,94 @@ fn times_without_end_are_only_long() {
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn a_cluster_that_has_moved_altogether_is_found_by_the_bootstrap_servers_and_nothing_is_sent_twice() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    let before = rig.request();
+    rig.lose_nodes();
+    (rig.nodes, rig.leaders) = ([4, 5, 6].into(), vec![(4, 1)]);
+    rig.pass(ms(2_000));
+    let again = rig.request();
+    assert_eq!((again.node, &again.batches), (4, &before.batches));
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn who_wants_no_recovery_has_the_bootstrap_servers_left_alone() {
+    let mut rig = Rig::new(|config| config.set("metadata.recovery.strategy", "none").unwrap());
+    rig.open_gate(0);
+    let _delivery = rig.send_and_linger(0);
+    rig.requests.clear();
+    rig.lose_nodes();
+    rig.pass(ms(100));
+    let before = rig.metadata_asked;
+    rig.pass(ms(60_000));
+    assert_eq!(rig.metadata_asked, before);
+    rig.down.clear();
+    rig.pass(ms(2_000));
+    assert!(rig.metadata_asked > before);
+    assert_eq!(rig.requests.len(), 1);
+}
+
+#[test]
+fn what_was_sent_to_another_cluster_fails_and_what_was_not_begins_anew_in_this_one() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let sent = rig.send_and_linger(0);
+    let before = rig.request();
+    let gathered = rig.send(0, 10);
+    rig.lose_nodes();
+    // At the same addresses, as when a cluster was made anew.
+    (rig.cluster_id, rig.topic_id, rig.leaders) = ("d", Uuid([8; 16]), vec![(2, 0)]);
+    rig.pass(ms(100));
+    rig.down = [1].into();
+    rig.pass(ms(5_000));
+    assert_eq!(fate(&sent), Fate::Failed(ErrorKind::TopicRecreated, Written::Unknown));
+    let request = rig.request();
+    assert_eq!((request.only(), request.topic_id), ((0, 0, 1), Uuid([8; 16])));
+    assert_ne!(request.batches[0].id, before.batches[0].id);
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&gathered), Fate::At(0));
+}
+
+#[test]
+fn a_node_that_turns_out_to_be_of_another_cluster_is_not_believed() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    rig.cut(SEED);
+    rig.astray = [(2, "d"), (3, "d")].into();
+    (rig.down, rig.topic_id) = ([SEED, 1].into(), Uuid([8; 16]));
+    rig.cut(1);
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    assert!(rig.hands.core.obstacles().unwrap().contains("it belongs to cluster d, and not to c"));
+    (rig.topic_id, rig.down) = (Uuid([7; 16]), BTreeSet::new());
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    assert_eq!((request.node, request.only()), (1, (0, 1, 1)));
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_servers() {
+    for (refusal, patience) in
+        [(ErrorCode::UNKNOWN_SERVER_ERROR, ms(20_000)), (ErrorCode::REBOOTSTRAP_REQUIRED, ms(10))]
+    {
+        let mut rig = Rig::new(|config| config.rebootstrap_trigger = ms(20_000));
+        rig.open_gate(0);
+        rig.cut(SEED);
+        rig.metadata_refusal = refusal;
+        let before = rig.connects[&SEED];
+        rig.pass(patience);
+        assert_eq!(rig.connects[&SEED], before, "{refusal}");
+        rig.pass(ms(1_500));
+        assert!(rig.connects[&SEED] > before, "{refusal}");
+    }
 }

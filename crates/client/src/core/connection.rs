@@ -617,10 +617,11 @@ impl<Q: fmt::Debug> Connections<Q> {
         })
     }
 
-    /// Whom to ask what any node can answer. Bootstrap servers are asked first if `with_seeds`, and else only if they are
-    /// connected to.
+    /// Whom to ask what any node can answer, but for those of whom the same is asked already. Bootstrap servers are asked
+    /// first if `with_seeds`, and else only if they are connected to.
     pub(crate) fn anyone(
         &mut self,
+        is_the_same: &dyn Fn(&Q) -> bool,
         max_in_flight: usize,
         with_seeds: bool,
         now: Instant,
@@ -630,12 +631,12 @@ impl<Q: fmt::Debug> Connections<Q> {
         let is_known =
             |peer: &Peer, link: &Link<Q>| matches!(peer, Peer::Node(_)) || matches!(link.state, State::Ready { .. });
         if with_seeds {
-            let found = self.anyone_of(is_seed, max_in_flight, now, out);
+            let found = self.anyone_of(is_seed, is_the_same, max_in_flight, now, out);
             if found != Err(Nobody::Left) {
                 return found;
             }
         }
-        self.anyone_of(is_known, max_in_flight, now, out)
+        self.anyone_of(is_known, is_the_same, max_in_flight, now, out)
     }
 
     /// One of these peers that is ready and has the least to do, or one that is connected to for the purpose, unless one
@@ -643,6 +644,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     fn anyone_of(
         &mut self,
         is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
+        is_the_same: &dyn Fn(&Q) -> bool,
         max_in_flight: usize,
         now: Instant,
         out: &mut Actions,
@@ -650,7 +652,10 @@ impl<Q: fmt::Debug> Connections<Q> {
         /// So long a connection may take before another is tried beside it.
         const SLOW: Duration = Duration::from_millis(500);
         let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link));
-        let ready = candidates().filter(|(peer, _)| self.has_room(**peer, max_in_flight));
+        let is_free = |link: &Link<Q>| {
+            !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(|asked| is_the_same(asked))
+        };
+        let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight) && is_free(link));
         if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
             return Ok(*peer);
         }
@@ -658,7 +663,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             State::Connecting { since, .. } => now < since + SLOW,
             State::Negotiating { .. } => now < link.used_at + SLOW,
             // It has room again in a moment, unless it is silent, or wants to be left alone.
-            State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW,
+            State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW && is_free(link),
             State::Idle | State::Backoff { .. } => false,
         };
         if candidates().any(is_under_way) {

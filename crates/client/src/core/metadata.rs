@@ -24,6 +24,9 @@ use crate::config::{Config, HostPort, Recovery};
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
 
+/// So long a node may take to answer before another is asked beside it, and twice as long before a third is.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// The cluster as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Metadata {
@@ -46,6 +49,10 @@ pub(crate) struct Metadata {
     in_vain_since: Option<Instant>,
 }
 
+/// Numbers questions, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct QuestionId(u64);
+
 #[derive(Debug)]
 struct Refresh {
     /// Topics that were never seen, and have not been asked for since they were wanted.
@@ -53,7 +60,10 @@ struct Refresh {
     /// Topics that were asked for and not found, and may yet be.
     unseen: BTreeSet<Arc<str>>,
     is_wanted: bool,
-    is_under_way: bool,
+    /// Questions that are unanswered, and not overtaken by the answer to a later one.
+    under_way: BTreeSet<QuestionId>,
+    last_question: QuestionId,
+    asked_at: Instant,
     /// How often in a row it did not help.
     futile: u32,
     not_before: Instant,
@@ -121,7 +131,9 @@ impl Metadata {
                 new: BTreeSet::new(),
                 unseen: BTreeSet::new(),
                 is_wanted: true,
-                is_under_way: false,
+                under_way: BTreeSet::new(),
+                last_question: QuestionId::default(),
+                asked_at: now,
                 futile: 0,
                 not_before: now,
                 last: None,
@@ -204,7 +216,18 @@ impl Metadata {
 
     /// Whether to ask now.
     pub(crate) fn asks(&self, now: Instant) -> bool {
-        !self.refresh.is_under_way && (!self.refresh.new.is_empty() || self.asks_for_all(now))
+        match self.slow_at() {
+            Some(at) => at <= now,
+            None => !self.refresh.new.is_empty() || self.asks_for_all(now),
+        }
+    }
+
+    /// From when on another node is asked what one has not answered; `None` if nothing is unanswered. Nobody is asked
+    /// twice at a time, so that there are no more questions than nodes.
+    fn slow_at(&self) -> Option<Instant> {
+        let Refresh { under_way, asked_at, .. } = &self.refresh;
+        let doublings = u32::try_from(under_way.len()).unwrap_or(u32::MAX).checked_sub(1)?.min(6);
+        Some(*asked_at + SLOW * (1 << doublings))
     }
 
     fn asks_for_all(&self, now: Instant) -> bool {
@@ -215,7 +238,8 @@ impl Metadata {
 
     /// What to ask for now.
     pub(crate) fn request(&self, now: Instant) -> MetadataRequest {
-        let topics: Vec<&Arc<str>> = match self.asks_for_all(now) {
+        // What was asked in vain is asked again with the rest.
+        let topics: Vec<&Arc<str>> = match self.asks_for_all(now) || !self.refresh.under_way.is_empty() {
             true => self.topics.keys().collect(),
             false => self.refresh.new.iter().collect(),
         };
@@ -225,9 +249,9 @@ impl Metadata {
 
     /// When to ask next, if nothing happens before.
     pub(crate) fn next_ask(&self, now: Instant) -> Option<Instant> {
-        let Refresh { new, unseen, is_wanted, is_under_way, not_before, last, .. } = &self.refresh;
-        if *is_under_way {
-            return None;
+        let Refresh { new, unseen, is_wanted, not_before, last, .. } = &self.refresh;
+        if let Some(at) = self.slow_at() {
+            return Some(at);
         }
         if !new.is_empty() {
             return Some(now);
@@ -239,18 +263,25 @@ impl Metadata {
         }
     }
 
-    /// The question has gone out.
-    pub(crate) fn asked(&mut self) {
-        self.refresh.is_under_way = true;
-        self.refresh.is_wanted = false;
-        self.refresh.unseen.append(&mut self.refresh.new);
+    /// The number of the next question.
+    pub(crate) fn next_question(&self) -> QuestionId {
+        QuestionId(self.refresh.last_question.0 + 1)
     }
 
-    /// No answer came.
-    pub(crate) fn handle_failure(&mut self, now: Instant) {
-        self.refresh.is_under_way = false;
-        self.refresh.is_wanted = true;
-        self.put_off(now);
+    /// The question has gone out.
+    pub(crate) fn asked(&mut self, question: QuestionId, now: Instant) {
+        let Refresh { new, unseen, is_wanted, under_way, last_question, asked_at, .. } = &mut self.refresh;
+        under_way.insert(question);
+        (*last_question, *asked_at, *is_wanted) = (question, now, false);
+        unseen.append(new);
+    }
+
+    /// No answer came. If a later question was answered, none is needed.
+    pub(crate) fn handle_failure(&mut self, question: QuestionId, now: Instant) {
+        if self.refresh.under_way.remove(&question) {
+            self.refresh.is_wanted = true;
+            self.put_off(now);
+        }
     }
 
     fn put_off(&mut self, now: Instant) {
@@ -261,20 +292,25 @@ impl Metadata {
     /// Takes an answer in. It is a failure if it names no nodes, or comes from another cluster than it can.
     pub(crate) fn handle_response(
         &mut self,
+        question: QuestionId,
         response: MetadataResponse,
         is_from_seed: bool,
         now: Instant,
     ) -> Result<Changes, Useless> {
-        self.refresh.is_under_way = false;
+        if !self.refresh.under_way.contains(&question) {
+            return Ok(Changes::default());
+        }
         let nodes = nodes_of(&response).map_err(Useless::Refusal);
         let heard = nodes.and_then(|nodes| Ok((nodes, self.is_another_cluster(&response, is_from_seed)?)));
         let (nodes, is_another_cluster) = match heard {
             Ok(heard) => heard,
             Err(why) => {
-                self.handle_failure(now);
+                self.handle_failure(question, now);
                 return Err(why);
             }
         };
+        // What was asked before is answered by this.
+        self.refresh.under_way.retain(|other| *other > question);
         let mut changes = Changes { is_another_cluster, ..Changes::default() };
         if is_another_cluster {
             self.leave_cluster();

@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use connection::ConnectionId;
 use connection::{Connections, Event, Nobody, Peer};
 use idempotence::ProducerIds;
-use metadata::{Changes, Metadata, Useless};
+use metadata::{Changes, Metadata, QuestionId, Useless};
 use sender::{Sender, Sent};
 
 /// What happened in the world.
@@ -108,7 +108,7 @@ impl Key {
 /// What a request asked, for when its answer comes.
 #[derive(Debug)]
 enum Question {
-    Metadata,
+    Metadata(QuestionId),
     ProducerId,
     Produce(Vec<Sent>),
 }
@@ -259,10 +259,11 @@ impl Core {
             return;
         }
         self.world.metadata.try_to_ask(now);
-        let Some(peer) = self.anyone(now) else { return };
+        let Some(peer) = self.anyone(|question| matches!(question, Question::Metadata(_)), now) else { return };
         let request = self.world.metadata.request(now);
-        if self.ask(peer, &request, Question::Metadata, now) {
-            self.world.metadata.asked();
+        let question = self.world.metadata.next_question();
+        if self.ask(peer, &request, Question::Metadata(question), now) {
+            self.world.metadata.asked(question, now);
         }
     }
 
@@ -270,7 +271,7 @@ impl Core {
         if !self.world.ids.asks(now) {
             return;
         }
-        let Some(peer) = self.anyone(now) else { return };
+        let Some(peer) = self.anyone(|question| matches!(question, Question::ProducerId), now) else { return };
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         if self.ask(peer, &request, Question::ProducerId, now) {
@@ -278,15 +279,16 @@ impl Core {
         }
     }
 
-    /// Whoever can be asked. When nobody is left, the bootstrap servers are.
-    fn anyone(&mut self, now: Instant) -> Option<Peer> {
+    /// Whoever can be asked and has not been, as far as unanswered questions tell. When nobody is left, the bootstrap
+    /// servers are.
+    fn anyone(&mut self, is_the_same: impl Fn(&Question) -> bool, now: Instant) -> Option<Peer> {
         let World { config, metadata, connections, out, .. } = &mut self.world;
-        match connections.anyone(config.max_in_flight, metadata.is_bootstrapping(), now, out) {
+        match connections.anyone(&is_the_same, config.max_in_flight, metadata.is_bootstrapping(), now, out) {
             Ok(peer) => Some(peer),
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
                 tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
                 metadata.rebootstrap(now);
-                connections.anyone(config.max_in_flight, true, now, out).ok()
+                connections.anyone(&is_the_same, config.max_in_flight, true, now, out).ok()
             }
             Err(_) => None,
         }
@@ -358,7 +360,7 @@ impl Core {
 
     fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str, now: Instant) {
         match question {
-            Question::Metadata => self.world.metadata.handle_failure(now),
+            Question::Metadata(question) => self.world.metadata.handle_failure(question, now),
             Question::ProducerId => self.world.ids.handle_failure(now, &mut self.world.random),
             Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.world, now),
         }
@@ -366,10 +368,10 @@ impl Core {
 
     fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes, now: Instant) {
         let handled = match question {
-            Question::Metadata => match read::<MetadataRequest>(frame, version) {
-                Ok(response) => self.take_metadata(peer, response, now),
+            Question::Metadata(question) => match read::<MetadataRequest>(frame, version) {
+                Ok(response) => self.take_metadata(peer, question, response, now),
                 Err(why) => {
-                    self.world.metadata.handle_failure(now);
+                    self.world.metadata.handle_failure(question, now);
                     Err(why)
                 }
             },
@@ -411,15 +413,21 @@ impl Core {
     }
 
     /// Takes in what a server says of the cluster; an error says why it is of no use to anybody.
-    fn take_metadata(&mut self, peer: Peer, response: MetadataResponse, now: Instant) -> Result<(), String> {
+    fn take_metadata(
+        &mut self,
+        peer: Peer,
+        question: QuestionId,
+        response: MetadataResponse,
+        now: Instant,
+    ) -> Result<(), String> {
         let World { metadata, connections, out, .. } = &mut self.world;
         connections.throttle(peer, response.throttle_time_ms, now);
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
-            metadata.handle_failure(now);
+            metadata.handle_failure(question, now);
             self.rebootstrap("a broker asked for it", now);
             return Ok(());
         }
-        match metadata.handle_response(response, matches!(peer, Peer::Seed(_)), now) {
+        match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), now) {
             Ok(changes) => self.take_changes(peer, changes, now),
             Err(Useless::Refusal(why)) => return Err(why),
             Err(Useless::Astray(why)) => {

@@ -72,6 +72,8 @@ struct Rig {
     nodes: BTreeSet<i32>,
     /// Nodes that cannot be connected to.
     down: BTreeSet<i32>,
+    /// Nodes that never answer what the cluster is.
+    mute: BTreeSet<i32>,
     /// Nodes that are connected to and never say so.
     silent: BTreeSet<i32>,
     /// Who is at the other end.
@@ -104,6 +106,7 @@ impl Rig {
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),
             down: BTreeSet::new(),
+            mute: BTreeSet::new(),
             silent: BTreeSet::new(),
             connections: BTreeMap::new(),
             requests: VecDeque::new(),
@@ -187,6 +190,9 @@ impl Rig {
             }
             MetadataRequest::KEY => {
                 self.metadata_asked += 1;
+                if self.mute.contains(&self.connections[&connection]) {
+                    return;
+                }
                 let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
                 let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
                 let astray = self.astray.get(&self.connections[&connection]);
@@ -1133,4 +1139,31 @@ fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_ser
         rig.pass(ms(1_500));
         assert!(rig.connects[&SEED] > before, "{refusal}");
     }
+}
+
+#[test]
+fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    rig.down = [SEED].into();
+    rig.cut(SEED);
+    rig.pass(ms(1_000));
+    // All but one, of whom somebody is asked first.
+    rig.mute = [1, 2].into();
+    rig.leaders = vec![(3, 1)];
+    let before = rig.metadata_asked;
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(2_500));
+    assert!(rig.metadata_asked > before);
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!(request.node, 3);
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+    // What nobody answers is asked once of each.
+    rig.mute.insert(3);
+    let before = rig.metadata_asked;
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(20_000));
+    assert!(rig.metadata_asked - before <= 3, "{}", rig.metadata_asked - before);
 }

@@ -92,6 +92,8 @@ pub(crate) struct Place {
     /// The node that leads it, if one does and is known.
     pub(crate) leader: Option<i32>,
     leader_epoch: i32,
+    /// Whether senders were told that it has one.
+    is_shown_led: bool,
 }
 
 /// What an answer changed.
@@ -403,8 +405,14 @@ impl Metadata {
                 Some(id) => *id,
                 None => {
                     let Ok(next) = u32::try_from(self.places.len()) else { break };
-                    let place =
-                        Place { topic: Arc::clone(name), topic_id: topic.id, index, leader: None, leader_epoch: -1 };
+                    let place = Place {
+                        topic: Arc::clone(name),
+                        topic_id: topic.id,
+                        index,
+                        leader: None,
+                        leader_epoch: -1,
+                        is_shown_led: false,
+                    };
                     self.places.push(place);
                     topic.partitions.push(PartitionId(next));
                     changes.moved.push(PartitionId(next));
@@ -428,15 +436,19 @@ impl Metadata {
             let leader = Some(partition.leader_id).filter(|leader| self.nodes.contains_key(leader));
             place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
             if leader != place.leader {
-                is_other |= leader.is_some() != place.leader.is_some();
                 place.leader = leader;
                 changes.moved.push(id);
             }
         }
+        // A hint may have told who leads it, of which senders were not told.
+        let mut partitions = Vec::with_capacity(count);
+        for id in topic.partitions.iter().take(count) {
+            let Some(place) = self.places.get_mut(id.0 as usize) else { continue };
+            let has_leader = place.leader.is_some();
+            is_other |= std::mem::replace(&mut place.is_shown_led, has_leader) != has_leader;
+            partitions.push((*id, has_leader));
+        }
         if is_other {
-            let has_leader =
-                |id: &PartitionId| self.places.get(id.0 as usize).is_some_and(|place| place.leader.is_some());
-            let partitions = topic.partitions.iter().take(count).map(|id| (*id, has_leader(id))).collect();
             changes.layouts.push(Layout { topic: Arc::clone(name), partitions });
         }
     }
@@ -444,7 +456,7 @@ impl Metadata {
     /// Takes in who leads a partition from whoever does not any more (KIP-951). Says whether it is news.
     pub(crate) fn take_hint(&mut self, id: PartitionId, leader: &LeaderIdAndEpoch, endpoints: &[NodeEndpoint]) -> bool {
         let Some(place) = self.places.get_mut(id.0 as usize) else { return false };
-        if leader.leader_epoch <= place.leader_epoch {
+        if leader.leader_epoch <= place.leader_epoch || leader.leader_id < 0 {
             return false;
         }
         let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);

@@ -1167,3 +1167,34 @@ fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
     rig.pass(ms(20_000));
     assert!(rig.metadata_asked - before <= 3, "{}", rig.metadata_asked - before);
 }
+
+#[test]
+fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    rig.leaders = vec![(-1, 1)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(300));
+    let is_led = |rig: &Rig| {
+        rig.hands.accumulator.topic("t").unwrap().with_view(|view| view.available().to_vec()).unwrap() == [0]
+    };
+    assert!(!is_led(&rig));
+    rig.leaders = vec![(2, 2)];
+    let mut asked = request;
+    // One that is not newer is none, and neither is one to nobody.
+    for (leader_id, leader_epoch) in [(2, 2), (3, 2), (-1, 9)] {
+        rig.settle_with(&asked, |answer| PartitionProduceResponse {
+            error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            current_leader: LeaderIdAndEpoch { leader_id, leader_epoch },
+            ..answer
+        });
+        assert_eq!(rig.requests.len(), usize::from(leader_id == 2), "only what is news is followed at once");
+        rig.pass(ms(2_000));
+        assert!(is_led(&rig));
+        asked = rig.request();
+        assert_eq!(asked.node, 2);
+    }
+    rig.settle(&asked, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}

@@ -121,6 +121,8 @@ struct Patience {
     reconnect: Backoff,
     request: Duration,
     idle: Duration,
+    /// The longest that a peer is left alone because it asks for it.
+    throttle: Duration,
 }
 
 #[derive(Debug)]
@@ -183,6 +185,8 @@ impl<Q: fmt::Debug> Connections<Q> {
             reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
             request: config.request_timeout,
             idle: config.connections_max_idle,
+            // By then all that waits has its outcome.
+            throttle: config.delivery_timeout,
         };
         let mut connections = Self {
             client_id: config.client_id.clone(),
@@ -523,7 +527,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         if millis == 0 || Mutant::IgnoreThrottle.is_on() {
             return;
         }
-        let wait = Duration::from_millis(millis);
+        let wait = Duration::from_millis(millis).min(self.patience.throttle);
         link.muted_until = link.muted_until.max(Some(now + wait));
         for pending in &mut link.pending {
             pending.deadline += wait;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest};
-use kurier_protocol::{ErrorCode, Request, read_response};
+use kurier_protocol::{ErrorCode, Message, Request, read_response};
 
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Layout, Left, PartitionId, Signal};
@@ -369,7 +369,10 @@ impl Core {
     fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes, now: Instant) {
         let handled = match question {
             Question::Metadata(question) => match read::<MetadataRequest>(frame, version) {
-                Ok(response) => self.take_metadata(peer, question, response, now),
+                Ok(response) => {
+                    self.throttle::<MetadataRequest>(peer, version, response.throttle_time_ms, now);
+                    self.take_metadata(peer, question, response, now)
+                }
                 Err(why) => {
                     self.world.metadata.handle_failure(question, now);
                     Err(why)
@@ -377,7 +380,7 @@ impl Core {
             },
             Question::ProducerId => match read::<InitProducerIdRequest>(frame, version) {
                 Ok(response) => {
-                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
+                    self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms, now);
                     let handled = self.world.ids.handle_response(&response, now, &mut self.world.random);
                     let refused = handled.err().map(|code| Error::refused(code, None));
                     self.sender.handle_producer_id(refused, &mut self.world, now);
@@ -390,7 +393,7 @@ impl Core {
             },
             Question::Produce(sent) => match read::<ProduceRequest>(frame, version) {
                 Ok(response) => {
-                    self.world.connections.throttle(peer, response.throttle_time_ms, now);
+                    self.throttle::<ProduceRequest>(peer, version, response.throttle_time_ms, now);
                     let handled = self.sender.handle_response(sent, &response, peer, &mut self.world, now);
                     if !response.node_endpoints.is_empty() {
                         self.set_nodes(now);
@@ -412,6 +415,15 @@ impl Core {
         }
     }
 
+    /// Leaves a peer alone for as long as it says. Before certain versions it has already taken that time itself
+    /// (KIP-219).
+    fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32, now: Instant) {
+        let is_asked = version >= if R::KEY == InitProducerIdRequest::KEY { 1 } else { 6 };
+        if is_asked {
+            self.world.connections.throttle(peer, throttle_time_ms, now);
+        }
+    }
+
     /// Takes in what a server says of the cluster; an error says why it is of no use to anybody.
     fn take_metadata(
         &mut self,
@@ -421,7 +433,6 @@ impl Core {
         now: Instant,
     ) -> Result<(), String> {
         let World { metadata, connections, out, .. } = &mut self.world;
-        connections.throttle(peer, response.throttle_time_ms, now);
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
             metadata.handle_failure(question, now);
             self.rebootstrap("a broker asked for it", now);

@@ -86,6 +86,8 @@ struct Rig {
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
+    /// The highest version of Produce that is spoken.
+    produce_version: i16,
     /// What is said instead of what the cluster is.
     metadata_refusal: ErrorCode,
 }
@@ -95,6 +97,11 @@ const SEED: i32 = -1;
 
 impl Rig {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(change, |_| {})
+    }
+
+    /// With other settings, in another world.
+    fn with(change: impl FnOnce(&mut Config), arrange: impl FnOnce(&mut Self)) -> Self {
         let mut config = Config::default();
         config.set("bootstrap.servers", "seed:9092").unwrap();
         config.linger = ms(5);
@@ -115,8 +122,10 @@ impl Rig {
             connects: BTreeMap::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
+            produce_version: 13,
             metadata_refusal: ErrorCode::NONE,
         };
+        arrange(&mut rig);
         rig.handle(Input::Signal(Signal::Wanted("t".into())));
         rig.turn();
         rig.pass(ms(200));
@@ -184,7 +193,7 @@ impl Rig {
         match header.api_key {
             ApiVersionsRequest::KEY => {
                 let api = |api_key, max_version| ApiVersion { api_key, min_version: 0, max_version };
-                let api_keys = vec![api(0, 13), api(3, 13), api(18, 4), api(22, 5)];
+                let api_keys = vec![api(0, self.produce_version), api(3, 13), api(18, 4), api(22, 5)];
                 let response = ApiVersionsResponse { api_keys, ..Default::default() };
                 self.answer(connection, correlation_id, version, &response);
             }
@@ -605,24 +614,34 @@ fn two_batches_that_are_too_large_are_split_together() {
 }
 
 #[test]
-fn a_throttled_node_is_left_alone() {
-    let mut rig = Rig::new(|_| {});
-    rig.open_gate(0);
-    let delivery = rig.send_and_linger(0);
-    let request = rig.request();
-    let answer = PartitionProduceResponse { base_offset: 1, ..Default::default() };
-    let topic_id = request.topic_id;
-    let topic = TopicProduceResponse { name: "t".to_owned(), topic_id, partition_responses: vec![answer] };
-    let response = ProduceResponse { responses: vec![topic], throttle_time_ms: 1_000, ..ProduceResponse::default() };
-    rig.reply(&request, &response);
-    assert_eq!(fate(&delivery), Fate::At(1));
-    let next = rig.send_and_linger(0);
-    rig.pass(ms(900));
-    assert!(rig.requests.is_empty());
-    rig.pass(ms(100));
-    let request = rig.request();
-    rig.settle(&request, ErrorCode::NONE, 2);
-    assert_eq!(fate(&next), Fate::At(2));
+fn a_throttled_node_is_left_alone_but_not_for_ever() {
+    for (throttle_time_ms, version, pause) in [
+        (1_000, 13, ms(1_000)),
+        (i32::MAX, 13, ms(120_000)),
+        (-1_000, 13, ms(0)),
+        (i32::MIN, 13, ms(0)),
+        // It has taken the time before it answered.
+        (1_000, 5, ms(0)),
+    ] {
+        let mut rig = Rig::with(|_| {}, |rig| rig.produce_version = version);
+        rig.open_gate(0);
+        let delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        let answer = PartitionProduceResponse { base_offset: 1, ..Default::default() };
+        let topic_id = request.topic_id;
+        let topic = TopicProduceResponse { name: "t".to_owned(), topic_id, partition_responses: vec![answer] };
+        rig.reply(&request, &ProduceResponse { responses: vec![topic], throttle_time_ms, ..Default::default() });
+        assert_eq!(fate(&delivery), Fate::At(1));
+        if let Some(almost) = pause.checked_sub(ms(100)) {
+            rig.pass(almost);
+            let _waits = rig.send(0, 10);
+            rig.pass(ms(99));
+            assert!(rig.requests.is_empty(), "{throttle_time_ms}");
+        }
+        let _next = rig.send(0, 10);
+        rig.pass(ms(10));
+        assert_eq!(rig.requests.len(), 1, "{throttle_time_ms}");
+    }
 }
 
 #[test]

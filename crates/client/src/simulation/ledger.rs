@@ -53,6 +53,7 @@ pub(super) struct Ledger {
     open: usize,
     /// The oldest that may be open.
     first_open: usize,
+    is_closed: bool,
 }
 
 /// The records of a partition by number, as they stand in its log.
@@ -114,12 +115,20 @@ impl Ledger {
         if entry.outcome.is_some() {
             return Err(violation("I4", format!("record {number} has two outcomes")));
         }
+        if self.is_closed {
+            return Err(violation("I4", format!("record {number} is told of after the producer is closed")));
+        }
         self.open -= 1;
         entry.outcome = Some(match result {
             Ok(metadata) => Told::Written { partition: metadata.partition(), offset: metadata.offset() },
             Err(error) => Told::Failed { written: error.written(), why: error.to_string() },
         });
         Ok(())
+    }
+
+    /// The producer is closed: nobody is told of anything any more.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// How many were written, not written, and may be.

@@ -298,6 +298,9 @@ impl<'t> World<'t> {
         if let Some((number, _)) = self.ledger.oldest_open() {
             self.fail(violation("I4", format!("record {number} has no outcome when the producer is closed")));
         }
+        self.ledger.close();
+        // What is on its way still arrives.
+        self.pass(self.plan.config.request_timeout);
     }
 
     pub(super) fn at(&mut self, at: Instant, event: Event) {

@@ -53,6 +53,8 @@ pub(super) struct Ledger {
     open: usize,
     /// The oldest that may be open.
     first_open: usize,
+    /// The newest of each partition whose sender was told.
+    newest_told: HashMap<(String, i32), u64>,
     is_closed: bool,
 }
 
@@ -117,6 +119,15 @@ impl Ledger {
         }
         if self.is_closed {
             return Err(violation("I4", format!("record {number} is told of after the producer is closed")));
+        }
+        let place = match &result {
+            Ok(metadata) => Some((metadata.topic().to_owned(), metadata.partition())),
+            Err(error) => error.topic_partition().map(|(topic, partition)| (topic.to_owned(), partition)),
+        };
+        if let Some(newest) = place.and_then(|place| self.newest_told.insert(place, number))
+            && newest > number
+        {
+            return Err(violation("I4", format!("record {number} is told of after {newest} of the same partition")));
         }
         self.open -= 1;
         entry.outcome = Some(match result {

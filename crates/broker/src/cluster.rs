@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::fault::{Fault, Faults};
-use crate::log::Log;
+use crate::log::{Log, UnknownProducer};
 
 /// How many partitions a cluster may have: one's share of memory is small, but not nothing.
 const PARTITIONS_MAX: usize = 100_000;
@@ -116,6 +116,7 @@ pub struct Cluster {
     next_producer_id: i64,
     /// Counts what a waiting reader could have waited for.
     changes: u64,
+    unknown_producer: UnknownProducer,
     pub(crate) faults: Faults,
 }
 
@@ -167,6 +168,7 @@ impl Cluster {
             next_topic: 1,
             next_producer_id: 1000,
             changes: 0,
+            unknown_producer: UnknownProducer::default(),
             faults: Faults::default(),
             settings,
         }
@@ -252,7 +254,9 @@ impl Cluster {
         let leader = up.first().copied();
         // Of an empty log, those that are down have everything.
         let isr = if up.is_empty() { replicas.clone() } else { up };
-        Partition { leader, leader_epoch: 0, replicas, isr, log: Log::default() }
+        let mut log = Log::default();
+        log.set_unknown_producer(self.unknown_producer);
+        Partition { leader, leader_epoch: 0, replicas, isr, log }
     }
 
     /// Ids are told apart by their number alone; the rest makes them look like Kafka's.
@@ -352,6 +356,30 @@ impl Cluster {
     /// Forgets the faults that are still to come.
     pub fn clear_faults(&mut self) {
         self.faults = Faults::default();
+    }
+
+    /// Says what all partitions do with producers that they do not know.
+    pub fn set_unknown_producer(&mut self, unknown: UnknownProducer) {
+        self.unknown_producer = unknown;
+        for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.log.set_unknown_producer(unknown);
+        }
+    }
+
+    /// Has a partition forget its producers, as Kafka does of those that were silent for `producer.id.expiration.ms`.
+    pub fn forget_producers(&mut self, topic: &str, partition: i32) {
+        if let Some(partition) = self.partition_mut(topic, partition) {
+            partition.log.forget_producers();
+        }
+    }
+
+    /// Takes the last batches from a partition's log, as many as this, as a new leader does that has not got them: of
+    /// what was acknowledged with acks=1, or by an unclean election.
+    pub fn truncate(&mut self, topic: &str, partition: i32, batches: usize) {
+        if let Some(partition) = self.partition_mut(topic, partition) {
+            partition.leader_epoch += 1;
+            partition.log.truncate(batches);
+        }
     }
 
     /// The batches of a partition as they stand in its log.

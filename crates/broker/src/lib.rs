@@ -82,7 +82,7 @@
 //! **It does not have** consumer groups, transactions (whatever belongs to one is refused with
 //! TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS, SASL, quotas, compaction or retention: everything stays in memory until its
 //! topic is deleted. Replicas are numbers: those that are up have everything at once, so nothing that was acknowledged is
-//! ever lost, and a topic is there as soon as it is created.
+//! ever lost but by [`Cluster::truncate`], and a topic is there as soon as it is created.
 //!
 //! # The law of sequences
 //!
@@ -95,7 +95,7 @@
 //! * Any other batch must begin where the last one ended. Else it is OUT_OF_ORDER_SEQUENCE_NUMBER: gaps, overlaps, and also
 //!   duplicates older than five. After 2,147,483,647 comes 0.
 //! * A partition that does not know the producer takes any first sequence (until Kafka 4.5, KAFKA-15591), and then nothing
-//!   from before it.
+//!   from before it; [`Cluster::set_unknown_producer`] has it do otherwise.
 //! * A higher epoch must begin at 0. A lower one is INVALID_PRODUCER_EPOCH, duplicates included.
 //! * All this is each partition's own: in one request epochs and producers may be mixed.
 //! * A damaged batch (CORRUPT_MESSAGE), or one that is refused for any other reason, uses up no sequence.
@@ -140,5 +140,6 @@ mod server;
 
 pub use cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
 pub use fault::{Fault, FaultKind};
+pub use log::UnknownProducer;
 pub use node::Reply;
 pub use server::{Broker, BrokerBuilder};

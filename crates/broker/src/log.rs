@@ -21,6 +21,7 @@ pub(crate) struct Log {
     batches: Vec<Stored>,
     end_offset: i64,
     producers: HashMap<i64, Producer>,
+    unknown: UnknownProducer,
 }
 
 #[derive(Debug)]
@@ -29,6 +30,25 @@ struct Stored {
     last_offset: i64,
     max_timestamp: i64,
     bytes: Bytes,
+}
+
+/// What a partition does with a batch of a producer that it does not know, when its first sequence is not 0.
+///
+/// ```
+/// use kurier_broker::{Cluster, ClusterSettings, UnknownProducer};
+///
+/// let mut cluster = Cluster::new(ClusterSettings::default());
+/// cluster.set_unknown_producer(UnknownProducer::Refused);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownProducer {
+    /// It takes it, as Kafka does from 2.5 to 4.4 (KIP-360, KAFKA-15591).
+    #[default]
+    Taken,
+    /// It says OUT_OF_ORDER_SEQUENCE_NUMBER.
+    OutOfOrder,
+    /// It says UNKNOWN_PRODUCER_ID, as Kafka did before 2.5.
+    Refused,
 }
 
 /// A record that was looked for by its time.
@@ -99,9 +119,35 @@ impl Log {
         Ok(appended)
     }
 
+    /// Says what becomes of producers that it does not know.
+    pub(crate) fn set_unknown_producer(&mut self, unknown: UnknownProducer) {
+        self.unknown = unknown;
+    }
+
+    /// Forgets its producers.
+    pub(crate) fn forget_producers(&mut self) {
+        self.producers.clear();
+    }
+
+    /// Loses its last batches, and what it knew of their producers by them.
+    pub(crate) fn truncate(&mut self, batches: usize) {
+        self.batches.truncate(self.batches.len().saturating_sub(batches));
+        self.end_offset = self.batches.last().map_or(0, |last| last.last_offset + 1);
+        for producer in self.producers.values_mut() {
+            producer.recent.retain(|batch| batch.base_offset < self.end_offset);
+        }
+        self.producers.retain(|_, producer| !producer.recent.is_empty());
+    }
+
     /// Where the batch stands already, `None` if it may be appended.
     fn check_sequence(&self, batch: &Batch) -> Result<Option<Appended>, ErrorCode> {
-        let Some(producer) = self.producers.get(&batch.producer_id) else { return Ok(None) };
+        let Some(producer) = self.producers.get(&batch.producer_id) else {
+            return match self.unknown {
+                UnknownProducer::OutOfOrder if batch.base_sequence != 0 => Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+                UnknownProducer::Refused if batch.base_sequence != 0 => Err(ErrorCode::UNKNOWN_PRODUCER_ID),
+                _ => Ok(None),
+            };
+        };
         if batch.producer_epoch < producer.epoch {
             return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
         }

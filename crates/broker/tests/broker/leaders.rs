@@ -1,6 +1,6 @@
 //! Nodes stop and start, and partitions get other leaders.
 
-use kurier_broker::{Cluster, TopicSettings};
+use kurier_broker::{Cluster, TopicSettings, UnknownProducer};
 use kurier_protocol::messages::MetadataRequest;
 use kurier_protocol::messages::metadata::MetadataResponsePartition;
 use kurier_protocol::{ErrorCode, Request};
@@ -8,7 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-use crate::wire::{ALL, ask, batch, cluster, cluster_with, outcome, produce_request, produce_with, values};
+use crate::wire::{
+    ALL, NOW_MS, ask, batch, cluster, cluster_with, outcome, produce, produce_request, produce_with, stamp, stamped,
+    values,
+};
 
 /// What a node that is up says of "t", partition 0: leader, epoch, replicas in sync.
 fn seen(cluster: &mut Cluster) -> (i32, i32, Vec<i32>) {
@@ -173,4 +176,36 @@ proptest! {
             before = (leader, epoch);
         }
     }
+}
+
+#[test]
+fn a_producer_that_is_forgotten_is_met_as_was_said() {
+    let batch = |sequence| stamped(stamp(sequence), &[(NOW_MS, "v")]);
+    for (unknown, expected) in [
+        (UnknownProducer::Taken, (ErrorCode::NONE, 1)),
+        (UnknownProducer::OutOfOrder, (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1)),
+        (UnknownProducer::Refused, (ErrorCode::UNKNOWN_PRODUCER_ID, -1)),
+    ] {
+        let mut cluster = cluster_with(1, TopicSettings::default());
+        cluster.set_unknown_producer(unknown);
+        assert_eq!(outcome(&produce(&mut cluster, &batch(0))), (ErrorCode::NONE, 0));
+        cluster.forget_producers("t", 0);
+        assert_eq!(outcome(&produce(&mut cluster, &batch(1))), expected, "{unknown:?}");
+        assert_eq!(outcome(&produce(&mut cluster, &batch(0))).0.is_none(), unknown != UnknownProducer::Taken);
+    }
+}
+
+#[test]
+fn what_a_new_leader_has_not_got_is_gone_and_so_is_the_memory_of_it() {
+    let mut cluster = cluster_with(1, TopicSettings::default());
+    for (sequence, value) in [(0, "a"), (1, "b"), (2, "c")] {
+        produce(&mut cluster, &stamped(stamp(sequence), &[(NOW_MS, value)]));
+    }
+    cluster.truncate("t", 0, 2);
+    assert_eq!((values(&cluster, "t", 0), cluster.end_offset("t", 0)), (vec!["a".to_owned()], Some(1)));
+    assert_eq!(
+        outcome(&produce(&mut cluster, &stamped(stamp(2), &[(NOW_MS, "c")]))).0,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+    );
+    assert_eq!(outcome(&produce(&mut cluster, &stamped(stamp(1), &[(NOW_MS, "b")]))), (ErrorCode::NONE, 1));
 }

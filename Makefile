@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read \
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read models \
   broker-judges test-kafka fuzz fuzz-minimise
 
 help:
@@ -73,6 +73,10 @@ sim-ledger:
 	commit=$$(git rev-parse --short=12 HEAD); \
 	test -z "$$(git status --porcelain -- . ':!$(LEDGER)')" || commit=$$commit+; \
 	$(SIMULATE) --seeds $(SEEDS) --from $(FROM) --ledger $(LEDGER) --commit $$commit --date $$(date -u +%F)
+
+## make models         the producer on threads that a checker interleaves: each model with how often; MODELS_SEED=n MODELS_FACTOR=n
+models:
+	RUSTFLAGS="--cfg shuttle" cargo test --quiet --locked -p kurier --lib models:: -- --nocapture
 
 ## make golden         bytes that the Java client wrote, both ways, with a table of counts
 golden:

@@ -8,11 +8,12 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a record's sender wants to be called with.
 pub(crate) type Callback = Box<dyn FnOnce(Result<RecordMetadata, Error>) + Send>;

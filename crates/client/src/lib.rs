@@ -27,6 +27,8 @@ mod delivery;
 mod driver;
 mod error;
 pub mod manual;
+#[cfg(all(test, shuttle))]
+mod models;
 mod producer;
 mod record;
 mod serializer;
@@ -36,6 +38,7 @@ pub mod simulation;
 #[cfg(not(feature = "internal"))]
 #[allow(unreachable_pub, reason = "with the feature it is public")]
 mod simulation;
+mod sync;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

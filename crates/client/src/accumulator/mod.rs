@@ -18,8 +18,7 @@ mod topic;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -29,6 +28,8 @@ use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBu
 use crate::config::Config;
 use crate::delivery::{Callback, Cell, Delivery, Runner};
 use crate::error::{Error, ErrorKind};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 use memory::{Load, Memory, Permit};
 pub(crate) use topic::Topic;

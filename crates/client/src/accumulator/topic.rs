@@ -1,13 +1,13 @@
 //! A topic as senders see it: its partitions at this time, which of them is being filled, what compression leaves of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use kurier_partitioner::{Sticky, TopicView};
 
 use super::Partition;
 use crate::error::{Error, ErrorKind};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A topic to send to.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Topic {
 
 /// The stripe of this thread.
 pub(super) fn stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     std::thread_local! {
         static STRIPE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
     }

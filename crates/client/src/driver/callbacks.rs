@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::delivery::{Calls, Runner};
+use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// The line of callbacks. Its thread begins with the first of them, and ends after the last when the producer is gone.
 #[derive(Debug, Default)]

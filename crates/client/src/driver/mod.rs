@@ -12,6 +12,7 @@
 mod callbacks;
 mod clock;
 mod codecs;
+#[cfg(not(all(test, shuttle)))]
 mod connection;
 mod shared;
 mod topics;
@@ -34,6 +35,8 @@ use crate::closing::{Summary, Undelivered, Unfinished};
 use crate::core::{Action, ConnectionId, Core, Input, Key};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
+#[cfg(all(test, shuttle))]
+use crate::models::connection;
 pub(crate) use codecs::Codecs;
 use connection::{Frame, Wires};
 pub(crate) use shared::{Command, Shared};

@@ -1,8 +1,7 @@
 //! What a producer's handles and its driver share: where records gather, what is asked of the driver, what is counted.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
@@ -15,6 +14,8 @@ use crate::closing::{Summary, Unfinished};
 use crate::config::Config;
 use crate::delivery::Outcome;
 use crate::error::{Error, Written};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a producer's handles and its driver share.
 pub(crate) struct Shared {

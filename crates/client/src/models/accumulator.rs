@@ -1,0 +1,175 @@
+//! Models of open batches: records that are appended while batches are taken and completed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kurier_partitioner::Choice;
+use kurier_protocol::record_batch::{NewRecord, RecordBatch, Stamp};
+use shuttle::future::block_on;
+use tokio::sync::Notify;
+
+use super::{explore, now};
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Accumulator, AppendError, Clock, Layout, Left, PartitionId, Placed, Signal, Topic};
+use crate::config::Config;
+use crate::delivery::{Calls, Delivery, Outcome, Runner};
+use crate::sync::thread;
+
+const PARTITION: PartitionId = PartitionId(0);
+
+struct Still(Instant);
+
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+}
+
+struct Nobody;
+
+impl Runner for Nobody {
+    fn run(&self, _: Calls) {}
+}
+
+/// The accumulator, and what its signals wake.
+#[derive(Clone)]
+struct Rig {
+    accumulator: Arc<Accumulator>,
+    notify: Arc<Notify>,
+    topic: Arc<Topic>,
+}
+
+impl Rig {
+    fn new(batch_size: usize) -> Self {
+        let mut config = Config::default();
+        config.batch_size = batch_size;
+        let notify = Arc::new(Notify::new());
+        let wake = Arc::clone(&notify);
+        let wake = Box::new(move || wake.notify_one());
+        let accumulator = Accumulator::new(Arc::new(config), Arc::new(Still(now())), Arc::new(Nobody), 1, wake);
+        accumulator.publish(&layout(1));
+        let topic = accumulator.topic("t").unwrap();
+        Self { accumulator: Arc::new(accumulator), notify, topic }
+    }
+
+    fn append(&self, value: &[u8], choice: Choice) -> Result<Delivery, AppendError> {
+        let record = NewRecord { value: Some(value), ..Default::default() };
+        self.accumulator.append(&self.topic, &Placed { record, choice }, None, None).map_err(|(error, _)| error)
+    }
+
+    /// Appends these, and then waits for what becomes of them.
+    fn send(&self, values: [&'static [u8]; 2]) -> thread::JoinHandle<Vec<(&'static [u8], i64)>> {
+        let rig = self.clone();
+        thread::spawn(move || {
+            let deliveries = values.map(|value| (value, rig.append(value, Choice::Partition(0)).unwrap()));
+            let await_one = |(value, delivery)| (value, block_on::<Delivery>(delivery).unwrap().offset().unwrap());
+            deliveries.map(await_one).to_vec()
+        })
+    }
+
+    /// Writes a batch to the log.
+    fn complete(&self, log: &mut Vec<Vec<u8>>, batch: Taken) {
+        let offset = i64::try_from(log.len()).unwrap();
+        log.extend(values_of(&batch));
+        let outcome = Outcome::Written { base_offset: Some(offset), log_append_time: None, is_acknowledged: true };
+        batch.cell.resolve(batch.range.clone(), outcome);
+        self.accumulator.complete(batch.id);
+    }
+
+    /// Takes what is full, as far as it is told, until the log has so many records. Of signals it makes what the core
+    /// makes of them.
+    fn take_until(&self, count: usize, mut take: impl FnMut(&Self) -> (Vec<Taken>, Option<Left>)) -> Vec<Vec<u8>> {
+        let (mut open, mut log): (Option<Left>, _) = (None, Vec::new());
+        while log.len() < count {
+            for signal in self.accumulator.take_signals() {
+                let was_full = open.is_some_and(|open| open.is_full);
+                let (since, is_full) = match signal {
+                    Signal::Opened { since, is_full, .. } => (since, is_full || was_full),
+                    Signal::Full { .. } => (now(), true),
+                    Signal::Wanted(_) | Signal::Pressure => unreachable!(),
+                };
+                open = Some(Left { since, is_full });
+            }
+            match open {
+                Some(Left { is_full: true, .. }) => {
+                    let (taken, left) = take(self);
+                    open = left;
+                    taken.into_iter().for_each(|batch| self.complete(&mut log, batch));
+                }
+                _ => block_on(self.notify.notified()),
+            }
+        }
+        log
+    }
+}
+
+/// A topic of so many partitions.
+fn layout(partitions: u32) -> Layout {
+    Layout { topic: "t".into(), partitions: (0..partitions).map(|id| (PartitionId(id), true)).collect() }
+}
+
+fn values_of(batch: &Taken) -> Vec<Vec<u8>> {
+    let bytes = batch.sealed.stamp(&Stamp::NONE).unwrap().to_bytes();
+    let (parsed, _) = RecordBatch::parse(&bytes).unwrap();
+    parsed.records().unwrap().map(|record| record.unwrap().value.unwrap().to_vec()).collect()
+}
+
+/// Two senders end with a record that makes any batch full, so that none is left for the linger. Each record is in one
+/// batch, behind what its sender sent before, and its delivery names its place.
+fn check(take: fn(&Rig) -> (Vec<Taken>, Option<Left>)) {
+    const LARGE: [&[u8]; 2] = [&[b'A'; 200], &[b'B'; 200]];
+    let rig = Rig::new(200);
+    let senders = [rig.send([b"a", LARGE[0]]), rig.send([b"b", LARGE[1]])];
+    let log = rig.take_until(4, take);
+    for sender in senders {
+        let told = sender.join().unwrap();
+        assert!(told.iter().all(|(value, offset)| log[usize::try_from(*offset).unwrap()] == *value), "{told:?}");
+        assert!(told.is_sorted_by_key(|(_, offset)| *offset), "{told:?}");
+    }
+    assert_eq!(log.len(), 4);
+    assert_eq!((rig.accumulator.incomplete_count(), rig.accumulator.memory.used()), (0, 0));
+}
+
+#[test]
+fn no_batch_is_full_with_nobody_told() {
+    explore("two append while batches are taken one by one", 16_000, || {
+        check(|rig| {
+            let (taken, left) = rig.accumulator.take(PARTITION, usize::MAX, true);
+            (taken.into_iter().collect(), left)
+        });
+    });
+}
+
+#[test]
+fn what_is_drained_has_its_place_too() {
+    explore("two append while the partition is drained", 16_000, || {
+        check(|rig| rig.accumulator.drain(PARTITION, now()));
+    });
+}
+
+#[test]
+fn nothing_comes_into_a_partition_after_it_is_gone() {
+    explore("two append while one of two partitions goes", 16_000, || {
+        let rig = Rig::new(1);
+        rig.accumulator.publish(&layout(2));
+        let senders = [Choice::Partition(1), Choice::Anywhere].map(|choice| {
+            let rig = rig.clone();
+            thread::spawn(move || {
+                let appended = [b"1", b"2"].map(|value| rig.append(value, choice).map(Delivery::forget));
+                appended.into_iter().filter(Result::is_ok).count()
+            })
+        });
+        rig.accumulator.publish(&layout(1));
+        let (drained, _) = rig.accumulator.drain(PartitionId(1), now());
+        let [keyed, anywhere] = senders.map(|sender| sender.join().unwrap());
+        assert_eq!(anywhere, 2, "what goes anywhere went nowhere");
+        assert!(rig.accumulator.take(PartitionId(1), usize::MAX, true).0.is_none(), "nobody looks there any more");
+        let (stayed, _) = rig.accumulator.drain(PARTITION, now());
+        let count = drained.iter().chain(&stayed).flat_map(values_of).count();
+        assert_eq!(count, keyed + anywhere);
+    });
+}

@@ -1,0 +1,143 @@
+//! Models of `buffer.memory`: permits that come back on one thread, and who waits for them on others.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use shuttle::future::block_on;
+
+use super::{explore, far};
+use crate::accumulator::memory::{Load, Memory, Permit};
+use crate::sync::{Mutex, thread};
+
+fn load() -> Arc<Load> {
+    Arc::default()
+}
+
+/// Has somebody wait for memory and give it back at once.
+fn wait(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize) -> thread::JoinHandle<()> {
+    let (memory, load) = (Arc::clone(memory), Arc::clone(load));
+    thread::spawn(move || {
+        let permit = block_on(memory.acquire(partition, &load, bytes, far())).unwrap();
+        assert_eq!(permit.bytes(), bytes);
+        assert!(memory.used() <= memory.total(), "more is given than there is");
+    })
+}
+
+/// Has somebody wait for memory and give up after the first look.
+fn give_up(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize) -> thread::JoinHandle<()> {
+    let (memory, load) = (Arc::clone(memory), Arc::clone(load));
+    thread::spawn(move || {
+        let mut acquire = memory.acquire(partition, &load, bytes, far());
+        drop(Pin::new(&mut acquire).poll(&mut Context::from_waker(Waker::noop())));
+    })
+}
+
+/// Has permits come back on a thread of its own.
+fn give_back(permits: Vec<Permit>) -> thread::JoinHandle<()> {
+    thread::spawn(move || drop(permits))
+}
+
+/// Nobody holds anything or waits.
+fn assert_at_rest(memory: &Memory, loads: &[&Arc<Load>]) {
+    assert_eq!((memory.used(), memory.is_contended(), memory.next_deadline()), (0, false, None));
+    assert!(loads.iter().all(|load| load.bytes() == 0));
+}
+
+#[test]
+fn who_waits_is_woken_by_whoever_makes_room() {
+    explore("memory that comes back while one begins to wait", 40_000, || {
+        let memory = Memory::new(100);
+        let (holder, waiter) = (load(), load());
+        let held = memory.try_acquire(&holder, 100).unwrap();
+        let threads = [give_back(vec![held]), wait(&memory, 1, &waiter, 60)];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_at_rest(&memory, &[&holder, &waiter]);
+    });
+}
+
+#[test]
+fn what_was_meant_for_one_who_has_gone_is_passed_on() {
+    explore("memory that comes back in two parts, three wait for it in two partitions, one goes", 24_000, || {
+        let memory = Memory::new(100);
+        let (holder, one, two) = (load(), load(), load());
+        let mut held = memory.try_acquire(&holder, 100).unwrap();
+        let part = held.split(50);
+        let threads = [
+            give_back(vec![part]),
+            give_back(vec![held]),
+            give_up(&memory, 1, &one, 60),
+            wait(&memory, 1, &one, 60),
+            wait(&memory, 2, &two, 60),
+        ];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_at_rest(&memory, &[&holder, &one, &two]);
+    });
+}
+
+#[test]
+fn within_a_partition_who_came_first_is_served_first() {
+    explore("a line of three for one partition, the first of whom goes", 16_000, || {
+        let memory = Memory::new(100);
+        let (holder, waiter) = (load(), load());
+        let held = memory.try_acquire(&holder, 100).unwrap();
+        let served = Arc::new(Mutex::new(Vec::new()));
+        let gone = memory.acquire(1, &waiter, 60, far());
+        let line = [2, 3].map(|number| {
+            let (acquire, served) = (memory.acquire(1, &waiter, 60, far()), Arc::clone(&served));
+            thread::spawn(move || {
+                let permit = block_on(acquire).unwrap();
+                served.lock().unwrap().push(number);
+                drop(permit);
+            })
+        });
+        let goes = thread::spawn(move || drop(gone));
+        give_back(vec![held]).join().unwrap();
+        goes.join().unwrap();
+        line.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*served.lock().unwrap(), [2, 3]);
+        assert_at_rest(&memory, &[&holder, &waiter]);
+    });
+}
+
+#[test]
+fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
+    explore("two ask for one partition and one waits for it, beside another partition", 16_000, || {
+        let memory = Memory::new(900);
+        let (greedy, other) = (load(), load());
+        let takers = [(), ()].map(|()| {
+            let (memory, greedy) = (Arc::clone(&memory), Arc::clone(&greedy));
+            thread::spawn(move || {
+                let permits: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&greedy, 150)).take(5).collect();
+                // Each may have looked at the share before the other took its part: so much is above it, and no more.
+                assert!(greedy.bytes() <= 600 + 2 * 150, "{} of 900 bytes", greedy.bytes());
+                permits
+            })
+        });
+        let waiter = wait(&memory, 1, &greedy, 150);
+        let neighbour = wait(&memory, 2, &other, 150);
+        for taker in takers {
+            drop(taker.join().unwrap());
+        }
+        waiter.join().unwrap();
+        neighbour.join().unwrap();
+        assert_at_rest(&memory, &[&greedy, &other]);
+    });
+}
+
+#[test]
+fn who_is_turned_away_and_who_is_served_are_told_apart() {
+    explore("memory that comes back while all who wait are turned away", 16_000, || {
+        let memory = Memory::new(100);
+        let (holder, waiter) = (load(), load());
+        let held = memory.try_acquire(&holder, 100).unwrap();
+        let waiting = [1, 2].map(|partition| memory.acquire(partition, &waiter, 60, far()));
+        let waiting = waiting.map(|acquire| thread::spawn(move || drop(block_on(acquire))));
+        let back = give_back(vec![held]);
+        memory.turn_away(None, || crate::Error::new(crate::ErrorKind::Closed, "closed"));
+        back.join().unwrap();
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_at_rest(&memory, &[&holder, &waiter]);
+    });
+}

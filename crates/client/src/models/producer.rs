@@ -1,0 +1,278 @@
+//! Models of the whole producer, without sockets: senders, the driver's thread, the thread of callbacks, and a cluster.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind};
+use kurier_partitioner::Keyed;
+use kurier_protocol::record_batch::RecordBatch;
+use shuttle::future::block_on;
+use tokio::sync::oneshot;
+
+use super::connection::Network;
+use super::explore;
+use crate::config::Config;
+use crate::driver::{Driver, Shared};
+use crate::producer::Handle;
+use crate::serializer::{BytesSerializer, Part, Unset};
+use crate::sync::{Mutex, thread};
+use crate::{Delivery, Error, ErrorKind, Producer, Record, Summary, Unfinished, Written};
+
+const TOPIC: &str = "t";
+/// No time passes.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// A producer that has sent its first record, so that nothing but the next ones is to come.
+struct Rig {
+    producer: Producer,
+    shared: Arc<Shared>,
+    network: Network,
+    driver: thread::JoinHandle<()>,
+    /// Takes the driver away, as a runtime does that is shut down.
+    shut_down: oneshot::Sender<()>,
+}
+
+impl Rig {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let mut cluster = Cluster::new(ClusterSettings::default());
+        cluster.set_port(1, 1);
+        let network = Network::new(cluster);
+        let mut config = Config::default();
+        config.set("bootstrap.servers", "node:1").unwrap();
+        // No time passes, so what lingers at all does so until something else has it sent.
+        config.linger = Duration::ZERO;
+        change(&mut config);
+        let shared = Shared::new(Arc::new(config), 1);
+        let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
+        let (shut_down, is_shut_down) = oneshot::channel();
+        let driver = thread::spawn(move || block_on(run(driver, is_shut_down)));
+        let producer = Producer::new(Handle {
+            shared: Arc::clone(&shared),
+            key_serializer: BytesSerializer,
+            value_serializer: BytesSerializer,
+            partitioner: Arc::new(Keyed::JAVA),
+            is_guest: false,
+        });
+        block_on(producer.topic(TOPIC)).unwrap();
+        Self { producer, shared, network, driver, shut_down }
+    }
+
+    /// Has a thread do something with a handle of its own.
+    fn spawn<T: Send + 'static>(&self, act: impl FnOnce(Producer) -> T + Send + 'static) -> thread::JoinHandle<T> {
+        let producer = self.producer.clone();
+        thread::spawn(move || act(producer))
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.network.cluster.lock().unwrap().add_fault(fault);
+    }
+
+    /// Closes the producer, waits for all threads, and gives what is in the log.
+    fn end(self, patience: Duration) -> (Result<Summary, Unfinished>, Vec<Vec<u8>>) {
+        let result = block_on(self.producer.close(patience));
+        let refused = send(&self.producer, "late").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        (result, self.gone())
+    }
+
+    /// Drops the last handle, waits for all threads, and gives what is in the log. Nothing is left of the producer.
+    fn gone(self) -> Vec<Vec<u8>> {
+        let Self { producer, shared, network, driver, .. } = self;
+        drop(producer);
+        driver.join().unwrap();
+        let log = network.end().log(TOPIC, 0).unwrap();
+        assert_eq!(shared.accumulator.incomplete_count(), 0);
+        assert_eq!((shared.accumulator.memory.used(), shared.accumulator.held()), (0, 0));
+        let values = |batch: &Bytes| {
+            let (batch, _) = RecordBatch::parse(batch).unwrap();
+            batch.records().unwrap().map(|record| record.unwrap().value.unwrap().to_vec()).collect::<Vec<_>>()
+        };
+        log.iter().flat_map(values).collect()
+    }
+}
+
+/// Runs the driver until it ends or is taken away.
+async fn run(driver: Driver, mut is_shut_down: oneshot::Receiver<()>) {
+    let mut run = Box::pin(driver.run());
+    poll_fn(|cx| match Pin::new(&mut is_shut_down).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(()),
+        _ => run.as_mut().poll(cx),
+    })
+    .await;
+}
+
+fn record(value: &str) -> Record<'_, Unset, Part<&str>> {
+    Record::to(TOPIC).value(value).timestamp(0)
+}
+
+fn send(producer: &Producer, value: &str) -> Result<Delivery, Error> {
+    block_on(producer.send(record(value)))
+}
+
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What a sender knows of a record: that it was refused, or what became of it.
+type Told = (&'static str, Result<Result<i64, Error>, Error>);
+
+/// Sends a record and waits for what becomes of it.
+fn tell(producer: &Producer, value: &'static str) -> Told {
+    let sent = send(producer, value);
+    (value, sent.map(|delivery| block_on(delivery).map(|metadata| metadata.offset().unwrap())))
+}
+
+/// Each record is in the log where its sender was told, or was refused because the producer was closed and is not there.
+fn assert_told(told: &[Told], log: &[Vec<u8>]) {
+    for (value, sent) in told {
+        match sent {
+            Ok(Ok(offset)) => assert_eq!(log[usize::try_from(*offset).unwrap()], value.as_bytes()),
+            Ok(Err(error)) => panic!("{value}: {error}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Closed, "{value}: {error}"),
+        }
+    }
+    let written = told.iter().filter(|(_, sent)| sent.is_ok()).count();
+    assert_eq!(log.len(), written, "{told:?}");
+}
+
+#[test]
+fn each_record_has_its_place_and_its_sender_is_told() {
+    explore("two send, one waits for its outcomes, one has itself called back and forgets the last", 2_000, || {
+        let rig = Rig::new(|_| {});
+        let called = Arc::new(Mutex::new(Vec::new()));
+        let waits = rig.spawn(|producer| [tell(&producer, "a1"), tell(&producer, "a2")]);
+        let is_called = rig.spawn({
+            let called = Arc::clone(&called);
+            move |producer| {
+                let call = |value| {
+                    let called = Arc::clone(&called);
+                    move |result: Result<crate::RecordMetadata, Error>| {
+                        called.lock().unwrap().push((value, Ok(result.map(|metadata| metadata.offset().unwrap()))));
+                    }
+                };
+                block_on(producer.send_with(record("b1"), call("b1"))).unwrap();
+                send(&producer, "b2").unwrap().on_complete(call("b2"));
+                send(&producer, "b3").unwrap().forget();
+            }
+        });
+        let mut told = waits.join().unwrap().to_vec();
+        is_called.join().unwrap();
+        let (result, log) = rig.end(FOREVER);
+        assert_eq!(result.unwrap().written, 5);
+        told.append(&mut called.lock().unwrap());
+        let last = log.iter().position(|value| value == b"b3").unwrap();
+        told.push(("b3", Ok(Ok(i64::try_from(last).unwrap()))));
+        assert_told(&told, &log);
+        for sender in ["a", "b"] {
+            assert!(log.iter().filter(|value| value.starts_with(sender.as_bytes())).is_sorted(), "{log:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_accepted_before_a_flush_does_not_linger() {
+    explore("two send what lingers for ever, one flushes between", 2_000, || {
+        let rig = Rig::new(|config| config.linger = FOREVER);
+        let other = rig.spawn(|producer| [send(&producer, "a1").unwrap(), send(&producer, "a2").unwrap()]);
+        let flushes = rig.spawn(|producer| {
+            let delivery = send(&producer, "b1").unwrap();
+            block_on(producer.flush()).unwrap();
+            let Poll::Ready(result) = poll_once(delivery) else { panic!("flushed without its outcome") };
+            ("b1", Ok(Ok(result.unwrap().offset().unwrap())))
+        });
+        let mut told: Vec<Told> = vec![flushes.join().unwrap()];
+        let deliveries = other.join().unwrap();
+        block_on(rig.producer.flush()).unwrap();
+        for (value, delivery) in ["a1", "a2"].into_iter().zip(deliveries) {
+            told.push((value, Ok(Ok(block_on(delivery).unwrap().offset().unwrap()))));
+        }
+        let (_, log) = rig.end(FOREVER);
+        assert_told(&told, &log);
+    });
+}
+
+#[test]
+fn what_is_left_at_the_end_of_patience_is_handed_back() {
+    explore("two send what no broker answers, while a third closes without patience", 2_000, || {
+        let rig = Rig::new(|_| {});
+        rig.fault(Fault::new("Produce", FaultKind::Silence));
+        let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
+        let result = block_on(rig.producer.close(Duration::ZERO));
+        let told = senders.map(|sender| sender.join().unwrap());
+        let left = result.err().map(|unfinished| unfinished.records().to_vec()).unwrap_or_default();
+        for (value, sent) in &told {
+            let copies: Vec<Written> = left
+                .iter()
+                .filter(|record| record.value.as_deref() == Some(value.as_bytes()))
+                .map(|record| record.written)
+                .collect();
+            match sent {
+                Ok(Ok(_)) => panic!("nobody answered"),
+                Ok(Err(error)) => assert_eq!((error.kind(), &*copies), (ErrorKind::Closed, &[error.written()][..])),
+                Err(error) => assert_eq!((error.kind(), &*copies), (ErrorKind::Closed, &[][..])),
+            }
+        }
+        let (_, log) = rig.end(FOREVER);
+        for value in log {
+            assert!(left.iter().any(|record| record.value.as_deref() == Some(&value) && record.written != Written::No));
+        }
+    });
+}
+
+#[test]
+fn who_sends_while_the_driver_goes_is_told() {
+    explore("two send, one flushes and one asks for a topic, while the runtime is shut down", 2_000, || {
+        let mut rig = Rig::new(|_| {});
+        let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
+        let flushes = rig.spawn(|producer| block_on(producer.flush()).map(drop));
+        let asks = rig.spawn(|producer| block_on(producer.topic("u")).map(drop));
+        let (shut_down, _) = oneshot::channel();
+        std::mem::replace(&mut rig.shut_down, shut_down).send(()).unwrap();
+        let told = senders.map(|sender| sender.join().unwrap());
+        for answer in [flushes.join().unwrap(), asks.join().unwrap()] {
+            assert!(answer.is_ok() || answer.is_err_and(|error| error.kind() == ErrorKind::Closed));
+        }
+        let log = rig.gone();
+        for (value, sent) in &told {
+            let is_there = log.iter().filter(|there| *there == value.as_bytes()).count() == 1;
+            match sent {
+                Ok(Ok(offset)) => assert_eq!(log[usize::try_from(*offset).unwrap()], value.as_bytes()),
+                Ok(Err(error)) => {
+                    assert_eq!(error.kind(), ErrorKind::Closed);
+                    assert!(!is_there || error.written() == Written::Unknown, "{value}: {error}");
+                }
+                Err(error) => assert!(error.kind() == ErrorKind::Closed && !is_there, "{value}: {error}"),
+            }
+        }
+    });
+}
+
+/// Memory for one batch.
+fn tight(config: &mut Config) {
+    config.buffer_memory = 1_500;
+}
+
+#[test]
+fn who_waits_for_memory_has_it_when_a_batch_is_written() {
+    explore("memory for one batch: three send what lingers for ever, one of them gives up", 2_000, || {
+        let rig = Rig::new(|config| {
+            tight(config);
+            // Each record has a batch of its own.
+            (config.linger, config.batch_size) = (FOREVER, 0);
+        });
+        let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
+        let gone = rig.spawn(|producer| poll_once(producer.send(record("c1"))).is_ready());
+        let mut told = senders.map(|sender| sender.join().unwrap()).to_vec();
+        let was_sent = gone.join().unwrap();
+        let (_, log) = rig.end(FOREVER);
+        if was_sent {
+            let at = log.iter().position(|value| value == b"c1").unwrap();
+            told.push(("c1", Ok(Ok(i64::try_from(at).unwrap()))));
+        }
+        assert_told(&told, &log);
+    });
+}

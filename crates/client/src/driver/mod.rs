@@ -204,7 +204,7 @@ impl Driver {
                     self.waiting.flushes.push((newest, reply));
                     self.core.handle(Input::Hurry, now);
                 }
-                Command::Close { deadline, reply } => self.close(deadline, Some(reply), now),
+                Command::Close { deadline, reply } => self.close(deadline, Some(reply)),
                 Command::Detach if self.closing.is_none() => {
                     let left = self.shared.accumulator.incomplete_count();
                     if left > 0 {
@@ -214,12 +214,12 @@ impl Driver {
                              before: call close"
                         );
                     }
-                    self.close(now + self.shared.config.delivery_timeout, None, now);
+                    self.close(now + self.shared.config.delivery_timeout, None);
                 }
                 Command::Detach => {}
             }
         }
-        self.act(now);
+        self.act(self.now());
     }
 
     /// Asks for a topic as long as somebody waits for it; for who does not wait, as long as if it did, and at least until
@@ -244,7 +244,7 @@ impl Driver {
         self.core.handle(Input::Signal(Signal::Wanted(name)), now);
     }
 
-    fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>, now: Instant) {
+    fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>) {
         match &mut self.closing {
             Some(closing) => {
                 closing.deadline = closing.deadline.min(deadline);
@@ -253,6 +253,8 @@ impl Driver {
             None => {
                 self.closing = Some(Closing { deadline, replies: reply.into_iter().collect(), undelivered: None });
                 self.shared.accumulator.close(closed());
+                // Read after that, for until then batches were opened, and they are not to linger either.
+                let now = self.now();
                 self.core.handle(Input::Hurry, now);
             }
         }

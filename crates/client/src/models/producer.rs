@@ -196,6 +196,24 @@ fn what_is_accepted_before_a_flush_does_not_linger() {
 }
 
 #[test]
+fn who_sends_while_the_producer_is_closed_is_served_or_refused() {
+    explore("two send what lingers for ever, while a third closes", 2_000, || {
+        let rig = Rig::new(|config| config.linger = FOREVER);
+        let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
+        let closes = rig.spawn(|producer| {
+            let summary = block_on(producer.close(FOREVER)).unwrap();
+            assert_eq!(send(&producer, "late").unwrap_err().kind(), ErrorKind::Closed);
+            summary
+        });
+        let told = senders.map(|sender| sender.join().unwrap());
+        let closed = closes.join().unwrap();
+        let (result, log) = rig.end(FOREVER);
+        assert_eq!((closed.written, result.unwrap().written), (log.len() as u64, log.len() as u64));
+        assert_told(&told, &log);
+    });
+}
+
+#[test]
 fn what_is_left_at_the_end_of_patience_is_handed_back() {
     explore("two send what no broker answers, while a third closes without patience", 2_000, || {
         let rig = Rig::new(|_| {});
@@ -220,6 +238,20 @@ fn what_is_left_at_the_end_of_patience_is_handed_back() {
         for value in log {
             assert!(left.iter().any(|record| record.value.as_deref() == Some(&value) && record.written != Written::No));
         }
+    });
+}
+
+#[test]
+fn who_drops_the_last_handle_leaves_nothing_behind() {
+    explore("two send what lingers for ever and drop their handles, the last ones", 2_000, || {
+        let rig = Rig::new(|config| config.linger = FOREVER);
+        let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| (value, send(&producer, value).unwrap())));
+        let log = rig.gone();
+        let told = senders.map(|sender| {
+            let (value, delivery) = sender.join().unwrap();
+            (value, Ok(block_on(delivery).map(|metadata| metadata.offset().unwrap())))
+        });
+        assert_told(&told, &log);
     });
 }
 

@@ -582,6 +582,10 @@ impl NoRoom {
     pub(crate) fn wait(&self, accumulator: &Accumulator, deadline: Instant) -> memory::Acquire {
         let Self { partition, bytes } = self;
         let acquire = accumulator.memory.acquire(partition.id.0, &partition.load, *bytes, deadline);
+        // Who closes says so and then turns away who stands in line; who stands in line since looks whether it was said.
+        if let Some(closed) = accumulator.closed() {
+            accumulator.memory.turn_away(None, || closed.clone());
+        }
         accumulator.signal(Signal::Pressure);
         acquire
     }

@@ -308,3 +308,22 @@ fn who_waits_for_memory_has_it_when_a_batch_is_written() {
         assert_told(&told, &log);
     });
 }
+
+#[test]
+fn who_waits_for_memory_is_told_that_the_producer_is_closed() {
+    explore("memory for one batch, which no broker answers: one waits for it while another closes", 2_000, || {
+        let rig = Rig::new(|config| {
+            tight(config);
+            config.batch_size = 0;
+        });
+        rig.fault(Fault::new("Produce", FaultKind::Silence));
+        send(&rig.producer, "first").unwrap().forget();
+        let waits = rig.spawn(|producer| send(&producer, "second").unwrap_err().kind());
+        let closes = rig.spawn(|producer| drop(block_on(producer.close(FOREVER))));
+        // Before anything of the first is given up.
+        assert_eq!(waits.join().unwrap(), ErrorKind::Closed);
+        let (result, log) = rig.end(Duration::ZERO);
+        closes.join().unwrap();
+        assert!(result.is_err() && log.len() <= 1);
+    });
+}

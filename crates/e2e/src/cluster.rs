@@ -144,6 +144,20 @@ impl Cluster {
         self.wait_until_ready(index)
     }
 
+    /// Starts all nodes that are down at once, on their ports and with their data, and waits as [`revive`](Self::revive)
+    /// does: too few of them would wait for each other.
+    ///
+    /// # Errors
+    /// When one does not start; with what it logged last.
+    pub fn revive_all(&mut self) -> Result<()> {
+        let is_down = |node: &Node| node.process.is_none();
+        let down: Vec<usize> = (0..self.nodes.len()).filter(|index| is_down(&self.nodes[*index])).collect();
+        for index in &down {
+            self.nodes[*index].launch()?;
+        }
+        down.into_iter().try_for_each(|index| self.wait_until_ready(index))
+    }
+
     fn node(&mut self, id: i32) -> Result<&mut Node> {
         self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))
     }

@@ -7,24 +7,32 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.errors.ElectionNotNeededException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -64,6 +72,8 @@ public class AskKafka {
                 return nodes(words[1]);
             case "create":
                 return create(words);
+            case "elect":
+                return elect(List.of(words).subList(1, words.length));
             case "delete":
                 return delete(List.of(words).subList(1, words.length));
             case "describe":
@@ -87,15 +97,39 @@ public class AskKafka {
         }
     }
 
-    /** create TOPIC PARTITIONS REPLICATION [NAME=VALUE]... */
+    /** create TOPIC PARTITIONS REPLICATION [NAME=VALUE]...; or REPLICAS "assigned", as 0,1,2;1,2,0 with partitions parted by ; */
     static List<String> create(String[] words) throws Exception {
         Map<String, String> settings = new HashMap<>();
         for (int i = 4; i < words.length; i++) {
             String[] setting = words[i].split("=", 2);
             settings.put(setting[0], setting[1]);
         }
-        NewTopic topic = new NewTopic(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3]));
+        NewTopic topic = words[3].equals("assigned")
+            ? new NewTopic(words[1], assignment(words[2]))
+            : new NewTopic(words[1], Integer.parseInt(words[2]), Short.parseShort(words[3]));
         admin().createTopics(List.of(topic.configs(settings))).all().get();
+        return List.of();
+    }
+
+    static Map<Integer, List<Integer>> assignment(String partitions) {
+        Map<Integer, List<Integer>> replicas = new HashMap<>();
+        for (String ids : partitions.split(";")) {
+            replicas.put(replicas.size(), Arrays.stream(ids.split(",")).map(Integer::valueOf).collect(Collectors.toList()));
+        }
+        return replicas;
+    }
+
+    /** elect TOPIC...: gives their partitions back to the replicas that are to lead them. */
+    static List<String> elect(Collection<String> topics) throws Exception {
+        Set<TopicPartition> partitions = new HashSet<>();
+        for (TopicDescription topic : admin().describeTopics(topics).allTopicNames().get().values()) {
+            topic.partitions().forEach(one -> partitions.add(new TopicPartition(topic.name(), one.partition())));
+        }
+        for (Optional<Throwable> error : admin().electLeaders(ElectionType.PREFERRED, partitions).partitions().get().values()) {
+            if (error.isPresent() && !(error.get() instanceof ElectionNotNeededException)) {
+                throw new ExecutionException(error.get());
+            }
+        }
         return List.of();
     }
 
@@ -151,9 +185,13 @@ public class AskKafka {
             long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
             while (partitions.stream().anyMatch(partition -> consumer.position(partition) < ends.get(partition))) {
                 if (System.nanoTime() > deadline) {
-                    throw new IllegalStateException("the end of " + name + " was not reached in 60 s");
+                    throw new IllegalStateException("nothing came for 60 s, and the end of " + name + " was not reached");
                 }
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+                if (!records.isEmpty()) {
+                    deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+                }
+                for (ConsumerRecord<byte[], byte[]> record : records) {
                     byte[] key = record.key();
                     out.write(record.partition() + "\t" + record.offset() + "\t" + (key == null ? -1 : key.length)
                         + "\t" + text(key) + "\t" + text(record.value()) + "\n");

@@ -41,8 +41,25 @@ struct Node {
     program: Program,
     /// None while it is down.
     process: Option<Child>,
-    /// Keep its ports, also while it is down.
-    _ports: [Port; 2],
+    /// Kept, also while it is down.
+    ports: Ports,
+}
+
+/// The ports of a node.
+#[derive(Debug)]
+struct Ports {
+    clients: Port,
+    controllers: Port,
+    detour: Option<[Port; 2]>,
+}
+
+/// A second way to a node, which leads past whoever listens at the address that the node gives to those who come by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detour {
+    /// Where clients are told to go. It is free, for whoever binds it with SO_REUSEADDR.
+    pub advertised: SocketAddr,
+    /// Where the node listens for them.
+    pub leads_to: SocketAddr,
 }
 
 /// A free port, kept for whoever binds it with SO_REUSEADDR, as Java does.
@@ -63,18 +80,30 @@ impl Cluster {
     /// # Errors
     /// When Java or Maven is missing, or a node does not start; with what it logged last.
     pub fn start(version: &'static str, nodes: usize) -> Result<Self> {
+        Self::start_with(version, nodes, false)
+    }
+
+    /// The same, with a [`Detour`] to each node.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_detours(version: &'static str, nodes: usize) -> Result<Self> {
+        Self::start_with(version, nodes, true)
+    }
+
+    fn start_with(version: &'static str, nodes: usize, has_detours: bool) -> Result<Self> {
         let jars = Jars::fetch_server(version)?;
         let program = jars.compile("RunNode")?;
         let folder = tempfile::Builder::new().prefix("kurier-kafka-").tempdir()?;
-        let ports: Vec<[Port; 2]> =
-            (0..nodes).map(|_| Ok([Port::reserve()?, Port::reserve()?])).collect::<Result<_>>()?;
-        let voters: Vec<_> = (0..).zip(&ports).map(|(id, ports)| format!("{id}@{}", ports[1].address())).collect();
+        let ports: Vec<Ports> = (0..nodes).map(|_| Ports::reserve(has_detours)).collect::<Result<_>>()?;
+        let voters: Vec<_> =
+            (0..).zip(&ports).map(|(id, ports)| format!("{id}@{}", ports.controllers.address())).collect();
         let nodes = (0..).zip(ports).map(|(id, ports)| {
             let folder = folder.path().join(id.to_string());
             fs::create_dir(&folder)?;
             fs::write(folder.join("node.properties"), properties(id, &ports, &voters, &folder))?;
-            let address = ports[0].address();
-            Ok(Node { id, address, folder, program: program.clone(), process: None, _ports: ports })
+            let address = ports.clients.address().to_string();
+            Ok(Node { id, address, folder, program: program.clone(), process: None, ports })
         });
         let mut nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
         format_all(&jars, &nodes)?;
@@ -94,6 +123,22 @@ impl Cluster {
     #[must_use]
     pub fn kafka(&self) -> &Kafka {
         &self.kafka
+    }
+
+    /// The second ways to its nodes, in the order of their ids; none if it was started without.
+    #[must_use]
+    pub fn detours(&self) -> Vec<Detour> {
+        let detours = self.nodes.iter().filter_map(|node| node.ports.detour.as_ref());
+        detours.map(|[told, own]| Detour { advertised: told.address(), leads_to: own.address() }).collect()
+    }
+
+    /// Where a node listens for clients.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn address(&self, id: i32) -> Result<SocketAddr> {
+        let node = self.nodes.iter().find(|node| node.id == id);
+        Ok(node.with_context(|| format!("there is no node {id}"))?.ports.clients.address())
     }
 
     /// Ends a node at once, by SIGKILL, paused or not. A node that is down stays so.
@@ -229,6 +274,13 @@ impl Drop for Node {
     }
 }
 
+impl Ports {
+    fn reserve(has_detour: bool) -> Result<Self> {
+        let detour = if has_detour { Some([Port::reserve()?, Port::reserve()?]) } else { None };
+        Ok(Self { clients: Port::reserve()?, controllers: Port::reserve()?, detour })
+    }
+}
+
 impl Port {
     fn reserve() -> Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -238,8 +290,8 @@ impl Port {
         Ok(Self { number, _socket: socket })
     }
 
-    fn address(&self) -> String {
-        format!("{}:{}", Ipv4Addr::LOCALHOST, self.number)
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
     }
 }
 
@@ -263,8 +315,15 @@ fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
 }
 
 /// A node's settings. What is not said here is as Kafka has it.
-fn properties(id: i32, ports: &[Port; 2], voters: &[String], folder: &Path) -> String {
-    let [clients, controllers] = ports.each_ref().map(Port::address);
+fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> String {
+    let mut protocols = "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+    let mut advertised = format!("CLIENT://{}", ports.clients.address());
+    let mut listeners = format!("{advertised},CONTROLLER://{}", ports.controllers.address());
+    if let Some([told, own]) = &ports.detour {
+        protocols.push_str(",DETOUR:PLAINTEXT");
+        let _a_string_takes_all = write!(advertised, ",DETOUR://{}", told.address());
+        let _a_string_takes_all = write!(listeners, ",DETOUR://{}", own.address());
+    }
     // No more replicas than nodes, and no more than Kafka's own default.
     let replicas = voters.len().min(3);
     let data = folder.join("data");
@@ -274,9 +333,9 @@ fn properties(id: i32, ports: &[Port; 2], voters: &[String], folder: &Path) -> S
         ("controller.quorum.voters", voters.join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
         ("inter.broker.listener.name", "CLIENT".to_owned()),
-        ("listener.security.protocol.map", "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned()),
-        ("listeners", format!("CLIENT://{clients},CONTROLLER://{controllers}")),
-        ("advertised.listeners", format!("CLIENT://{clients}")),
+        ("listener.security.protocol.map", protocols),
+        ("listeners", listeners),
+        ("advertised.listeners", advertised),
         ("log.dirs", data.display().to_string()),
         // A killed node's partitions get another leader after so long; by default, after 9 seconds.
         ("broker.session.timeout.ms", "6000".to_owned()),

@@ -98,6 +98,26 @@ impl Kafka {
         self.wait_for_replicas(name, replicas)
     }
 
+    /// Creates a topic whose partitions have these replicas, the first of which is to lead, and waits until all are in sync.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn create_assigned_topic(&self, name: &str, replicas: &[Vec<i32>], settings: &[&str]) -> Result<()> {
+        let partition = |ids: &Vec<i32>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let partitions = replicas.iter().map(partition).collect::<Vec<_>>().join(";");
+        self.ask(&[&["create", name, &partitions, "assigned"], settings].concat())?;
+        self.wait_for_replicas(name, replicas.first().map_or(0, Vec::len))
+    }
+
+    /// Gives partitions back to the replicas that are to lead them, as far as these are in sync.
+    ///
+    /// # Errors
+    /// When the cluster does not do so.
+    pub fn elect_preferred_leaders(&self, topics: &[&str]) -> Result<()> {
+        self.ask(&[&["elect"], topics].concat())?;
+        Ok(())
+    }
+
     /// Deletes topics.
     ///
     /// # Errors
@@ -182,8 +202,18 @@ impl Kafka {
     /// When it cannot be read.
     pub fn read_by_java(&self, topic: &str) -> Result<Vec<Record>> {
         let file = self.folder.path().join("read");
-        self.ask(&["read", topic, &file.display().to_string()])?;
+        self.save_by_java(topic, &file)?;
         records(&fs::read_to_string(file)?)
+    }
+
+    /// Writes what a topic holds up to its present end, by Java's consumer, into a file: a record a line; partition, offset,
+    /// the key's length or -1, key, value, parted by tabs; each partition's in the order of their offsets.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn save_by_java(&self, topic: &str, file: &Path) -> Result<()> {
+        self.ask(&["read", topic, &file.display().to_string()])?;
+        Ok(())
     }
 
     /// The same by kcat, which checks the batches' checksums too.

@@ -5,8 +5,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read models \
-  broker-judges test-kafka fuzz fuzz-minimise
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read models broker-judges test-kafka fuzz fuzz-minimise chaos
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -110,6 +109,10 @@ broker-judges:
 ## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:
 	cargo test --locked -p kurier-e2e --test kafka
+
+## make chaos          kills, pauses and restarts under load before three nodes of Kafka 4.3.1, beside Java; CHAOS=smoke|controls for less
+chaos:
+	cargo test --locked -p kurier-e2e --test chaos
 
 ## make fuzz           every fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a C++ compiler
 fuzz:

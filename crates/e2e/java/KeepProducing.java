@@ -1,0 +1,88 @@
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.OutputStreamWriter;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Map;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.serialization.StringSerializer;
+
+/**
+ * Writes to a topic at a steady rate by the Java producer, idempotent and with acks=all, for as long as its standard input
+ * lasts; to each partition in turn. Prints "begin"; then for each record whose outcome is there a line: "written" or
+ * "failed", the partition, and the microseconds since the beginning.
+ *
+ * Arguments: bootstrap.servers, the topic, how many partitions it has, records per second.
+ */
+public class KeepProducing {
+    static final int TICKS_PER_SECOND = 100;
+    static volatile boolean isToEnd;
+
+    public static void main(String[] args) throws Exception {
+        String topic = args[1];
+        int partitions = Integer.parseInt(args[2]);
+        int aTick = Integer.parseInt(args[3]) / TICKS_PER_SECOND;
+        Map<String, Object> settings = Map.of("bootstrap.servers", args[0], "acks", "all", "enable.idempotence", true,
+            "buffer.memory", 128 * 1024 * 1024);
+        StringSerializer strings = new StringSerializer();
+        KafkaProducer<String, String> producer = new KafkaProducer<>(settings, strings, strings);
+        // Connected, and the topic known, before the clock starts.
+        producer.partitionsFor(topic);
+        watchInput();
+        BufferedWriter out = new BufferedWriter(new OutputStreamWriter(System.out, StandardCharsets.UTF_8));
+        out.write("begin\n");
+        out.flush();
+        long begin = System.nanoTime();
+        String filler = "Kurier".repeat(12);
+        long sent = 0;
+        for (long tick = 0; !isToEnd; tick++) {
+            long due = begin + tick * 1_000_000_000L / TICKS_PER_SECOND;
+            long early = due - System.nanoTime();
+            if (early > 0) {
+                Thread.sleep(early / 1_000_000, (int) (early % 1_000_000));
+            }
+            for (int i = 0; i < aTick; i++) {
+                int partition = (int) (sent % partitions);
+                String value = topic + " " + partition + " " + sent + " " + filler;
+                producer.send(new ProducerRecord<>(topic, partition, null, value), (metadata, error) -> {
+                    long at = (System.nanoTime() - begin) / 1_000;
+                    write(out, (error == null ? "written\t" : "failed\t") + partition + "\t" + at + "\n");
+                });
+                sent++;
+            }
+            synchronized (out) {
+                out.flush();
+            }
+        }
+        producer.close(Duration.ofSeconds(60));
+        out.flush();
+        // Its input is still being waited for.
+        Runtime.getRuntime().halt(0);
+    }
+
+    static void write(BufferedWriter out, String line) {
+        synchronized (out) {
+            try {
+                out.write(line);
+            } catch (IOException gone) {
+                isToEnd = true;
+            }
+        }
+    }
+
+    static void watchInput() {
+        Thread watch = new Thread(() -> {
+            try {
+                while (System.in.read() >= 0) {
+                    // What is said does not matter.
+                }
+            } catch (IOException gone) {
+                // As good as its end.
+            }
+            isToEnd = true;
+        }, "standard-input");
+        watch.setDaemon(true);
+        watch.start();
+    }
+}

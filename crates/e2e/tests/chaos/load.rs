@@ -1,0 +1,101 @@
+//! A producer of ours under a steady load, in a process of its own no more than its users have it: the public crate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use kurier::{Producer, ProducerBuilder, Record};
+use kurier_e2e::clock::{now, sleep_until};
+use tokio::runtime::Handle;
+
+use crate::ledger::Ledger;
+use crate::payload::{self, Payload};
+
+const TICKS_PER_SECOND: u32 = 100;
+
+/// Records that come in at their rate until it is stopped.
+pub(crate) struct Load {
+    runtime: Handle,
+    producer: Producer,
+    pub(crate) ledger: Arc<Ledger>,
+    is_to_stop: Arc<AtomicBool>,
+    feeder: JoinHandle<Duration>,
+}
+
+impl Load {
+    /// Builds the producer, and begins.
+    pub(crate) fn start(
+        runtime: &Handle,
+        builder: ProducerBuilder,
+        topic: &str,
+        partitions: usize,
+        number: usize,
+        records_per_second: u32,
+    ) -> Result<Self> {
+        let producer = runtime.block_on(builder.build())?;
+        let ledger = Arc::new(Ledger::new(number, partitions));
+        let is_to_stop = Arc::new(AtomicBool::new(false));
+        let feeder = Feeder {
+            runtime: runtime.clone(),
+            producer: producer.clone(),
+            topic: topic.to_owned(),
+            partitions,
+            ledger: Arc::clone(&ledger),
+            is_to_stop: Arc::clone(&is_to_stop),
+        };
+        let feeder = thread::spawn(move || feeder.run(records_per_second));
+        Ok(Self { runtime: runtime.clone(), producer, ledger, is_to_stop, feeder })
+    }
+
+    /// Stops the load, waits for every outcome, and tells by how much the load was late at most.
+    pub(crate) fn stop(self) -> Result<(Arc<Ledger>, Duration)> {
+        self.is_to_stop.store(true, Ordering::Relaxed);
+        let late = self.feeder.join().map_err(|_| anyhow!("the feeder panicked"))?;
+        // Longer than delivery.timeout.ms: no record may be left.
+        let closed = self.runtime.block_on(self.producer.close(Duration::from_secs(130)));
+        closed.context("the producer was not done after delivery.timeout.ms")?;
+        Ok((self.ledger, late))
+    }
+}
+
+struct Feeder {
+    runtime: Handle,
+    producer: Producer,
+    topic: String,
+    partitions: usize,
+    ledger: Arc<Ledger>,
+    is_to_stop: Arc<AtomicBool>,
+}
+
+impl Feeder {
+    /// Returns by how much it was late at most: when the producer took no more for a while.
+    fn run(&self, records_per_second: u32) -> Duration {
+        let a_tick = records_per_second / TICKS_PER_SECOND;
+        let (start, mut late) = (now(), Duration::ZERO);
+        for tick in 0.. {
+            let due = start + Duration::from_secs(1) * tick / TICKS_PER_SECOND;
+            sleep_until(due);
+            if self.is_to_stop.load(Ordering::Relaxed) {
+                break;
+            }
+            (0..a_tick).for_each(|_| self.send());
+            late = late.max(due.elapsed());
+        }
+        late
+    }
+
+    fn send(&self) {
+        let (counter, partition) = self.ledger.give(|counter| payload::partition(counter, self.partitions));
+        let producer = self.ledger.producer();
+        let value = Payload { topic: self.topic.clone(), partition, producer, counter }.to_string();
+        let ledger = Arc::clone(&self.ledger);
+        let tell = move |result| ledger.resolve(counter, &result);
+        let record = Record::to(&self.topic).nullable_key(payload::key(counter)).value(value);
+        let record = if counter.is_multiple_of(2) { record } else { record.partition(partition) };
+        if let Err(error) = self.runtime.block_on(self.producer.send_with(record, tell)) {
+            self.ledger.refuse(counter, &error);
+        }
+    }
+}

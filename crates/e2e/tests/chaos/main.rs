@@ -1,0 +1,122 @@
+//! Kills, pauses and restarts under load, before three nodes of real Apache Kafka: no acknowledged record is lost, doubled,
+//! reordered or misplaced, none that was told as not written is in the log, and nobody waits longer than with Java.
+//!
+//! `make chaos` runs all, in about twelve minutes; `CHAOS=smoke` two kills and a pause, `CHAOS=controls` only what must fire
+//! for the rest to mean anything. A producer of ours writes 5,000 records a second, another one, which gives up after four
+//! seconds, 500 to the same topic, and the Java producer 5,000 to a topic that the same nodes lead. Java reads back; the
+//! checker is this program again (`--check LEDGER LOG`), and ends with 1 on any miss. What was not right is left in
+//! `target/tmp/chaos`. Ctrl-C ends it with all nodes.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it counted")]
+
+mod controls;
+mod faults;
+mod gaps;
+mod interrupt;
+mod ledger;
+mod load;
+mod payload;
+mod peer;
+mod proxy;
+mod sockets;
+mod verdict;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail, ensure};
+use kurier_e2e::clock::now;
+use kurier_e2e::cluster::Cluster;
+use kurier_e2e::kafka;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::controls::Files;
+use crate::faults::{Plan, Scene, TOPIC};
+use crate::ledger::Ledger;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let result = match &arguments[..] {
+        [check, ledger, log] if check == "--check" => check_files(Path::new(ledger), Path::new(log)),
+        _ => run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The checker by itself.
+fn check_files(ledger: &Path, log: &Path) -> Result<()> {
+    let verdict = verdict::check(ledger, log)?;
+    print!("{verdict}");
+    ensure!(verdict.is_clean(), "the log is not what was told");
+    Ok(())
+}
+
+fn run() -> Result<()> {
+    let plan = match env::var("CHAOS").as_deref() {
+        Err(_) | Ok("" | "full") => Some(Plan { kills: 10, pauses: 5, restarts: true }),
+        Ok("smoke") => Some(Plan { kills: 2, pauses: 1, restarts: false }),
+        Ok("controls") => None,
+        Ok(other) => bail!("CHAOS={other}: it is full, smoke or controls"),
+    };
+    let runtime = Runtime::new()?;
+    interrupt::watch(runtime.handle())?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos");
+    fs::create_dir_all(&folder)?;
+    let began = now();
+    println!("Kafka {}, nodes: 3", kafka::VERSION);
+    let mut cluster = Cluster::start_with_detours(kafka::VERSION, 3)?;
+    controls::run(runtime.handle(), &mut cluster, &folder)?;
+    if let Some(plan) = plan {
+        chaos(runtime.handle(), &mut cluster, plan, &folder)?;
+    }
+    fs::remove_dir_all(&folder)?;
+    println!("all as it should be, in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn chaos(runtime: &Handle, cluster: &mut Cluster, plan: Plan, folder: &Path) -> Result<()> {
+    let mut scene = Scene::set(runtime, cluster)?;
+    scene.play(plan)?;
+    let (table, compared) = (scene.table(), scene.compare());
+    let (patient, impatient, peer) = scene.end();
+    let (java_written, java_failed) = {
+        let acknowledgements = std::sync::Arc::clone(&peer.acknowledgements);
+        let failed = peer.stop()?;
+        (acknowledgements.count(), failed)
+    };
+    let (patient, late) = patient.stop()?;
+    let (impatient, _) = impatient.stop()?;
+    let files = Files::of(folder, TOPIC);
+    ledger::write(&files.ledger, TOPIC, [&*patient, &*impatient])?;
+    cluster.kafka().save_by_java(TOPIC, &files.log)?;
+    let (code, talk) = files.check()?;
+
+    println!("\n{table}");
+    tell("Kurier", &patient);
+    println!("  its load was {:.2} s late at most", late.as_secs_f64());
+    tell("Kurier, delivery.timeout.ms 4000", &impatient);
+    println!("Java: acknowledged {java_written}, failed {java_failed}\n");
+    println!("both of Kurier's against the log:\n{talk}");
+    ensure!(code == Some(0), "the checker ended with {code:?}; its files are in {}", folder.display());
+    let out_of_turn = patient.out_of_turn() + impatient.out_of_turn();
+    ensure!(out_of_turn == 0, "callbacks before those of earlier records: {out_of_turn}");
+    compared
+}
+
+fn tell(who: &str, ledger: &Ledger) {
+    let counts = ledger.counts();
+    println!(
+        "{who}: records {}, acknowledged {}, unknown {}, not written {}, refused {}",
+        counts.records, counts.written, counts.unknown, counts.not_written, counts.refused
+    );
+    for (error, count) in ledger.errors() {
+        println!("  {error}: {count}");
+    }
+}

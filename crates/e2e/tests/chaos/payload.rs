@@ -1,0 +1,86 @@
+//! What a record says of itself: where it belongs, who sent it, as which of its own, and whether its filler is whole. So a
+//! checker sees one that came to stand elsewhere, or was altered, by itself.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use kurier::partitioner::murmur2;
+
+/// What a record's value says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) producer: usize,
+    /// Which of the producer's records it is, from 0.
+    pub(crate) counter: usize,
+}
+
+/// Why a value says nothing, or not the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is none of ours.
+    Foreign,
+    /// Its filler is not what it was.
+    Damaged,
+}
+
+impl Payload {
+    /// Reads a value.
+    pub(crate) fn read(value: &str) -> Result<Self, Unreadable> {
+        let fields: Vec<&str> = value.split(' ').collect();
+        let [topic, partition, producer, counter, hash, filler] = fields[..] else { return Err(Unreadable::Foreign) };
+        let (Ok(partition), Ok(producer), Ok(counter)) = (partition.parse(), producer.parse(), counter.parse()) else {
+            return Err(Unreadable::Foreign);
+        };
+        if hash != hash_of(filler) {
+            return Err(Unreadable::Damaged);
+        }
+        Ok(Self { topic: topic.to_owned(), partition, producer, counter })
+    }
+}
+
+impl fmt::Display for Payload {
+    /// The value that says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, producer, counter } = self;
+        let filler = filler(*producer, *counter);
+        write!(f, "{topic} {partition} {producer} {counter} {} {filler}", hash_of(&filler))
+    }
+}
+
+/// The key of a record, if it is to have one: every other. The others name their partition.
+pub(crate) fn key(counter: usize) -> Option<String> {
+    counter.is_multiple_of(2).then(|| format!("user-{}", counter % 1_999))
+}
+
+/// The partition to which a record belongs.
+pub(crate) fn partition(counter: usize, partitions: usize) -> i32 {
+    let place = match key(counter) {
+        // As every client of Kafka has it.
+        Some(key) => usize::try_from(murmur2(key.as_bytes()) & 0x7fff_ffff).unwrap_or_default() % partitions,
+        None => counter / 2 % partitions,
+    };
+    i32::try_from(place).unwrap_or_default()
+}
+
+/// 40 to 79 letters, each record's its own.
+fn filler(producer: usize, counter: usize) -> String {
+    let mut state = hash((producer, counter));
+    let length = 40 + counter % 40;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + u8::try_from((state >> 40) % 26).unwrap_or_default())
+    };
+    (0..length).map(letter).collect()
+}
+
+fn hash_of(filler: &str) -> String {
+    format!("{:016x}", hash(filler))
+}
+
+fn hash(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}

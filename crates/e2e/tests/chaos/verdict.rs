@@ -1,0 +1,199 @@
+//! Holds what producers told against what the log holds, both of them files: the one as `ledger` writes it, the other as
+//! Java's consumer read it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::ledger::{self, Entry, Outcome};
+use crate::payload::{self, Payload, Unreadable};
+
+/// What was found: first what is as it may be, then what may never be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Verdict {
+    accepted: usize,
+    written: usize,
+    in_log: usize,
+    not_written: usize,
+    unknown: usize,
+    unknown_in_log: usize,
+    refused: usize,
+    misses: Misses,
+}
+
+/// What may never be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Misses {
+    /// Told as written, and not in the log.
+    lost: usize,
+    /// More than once in the log.
+    doubled: usize,
+    /// In the log behind a later record of the same producer and partition.
+    reordered: usize,
+    /// In another topic or partition than it belongs to, or at another place than was told.
+    misplaced: usize,
+    /// Told as not written, or not even accepted, and in the log.
+    untrue: usize,
+    /// Never told of.
+    unresolved: usize,
+    /// In the log, and nobody sent it.
+    foreign: usize,
+    /// Not as it was sent.
+    damaged: usize,
+}
+
+impl Misses {
+    fn all(&self) -> [(&'static str, usize); 8] {
+        let Self { lost, doubled, reordered, misplaced, untrue, unresolved, foreign, damaged } = *self;
+        [
+            ("lost", lost),
+            ("doubled", doubled),
+            ("reordered", reordered),
+            ("misplaced", misplaced),
+            ("\"not written\", but in the log", untrue),
+            ("without an outcome", unresolved),
+            ("that nobody sent", foreign),
+            ("damaged", damaged),
+        ]
+    }
+}
+
+impl Verdict {
+    /// Whether everything is as it was told.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.misses == Misses::default()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { accepted, written, in_log, not_written, unknown, unknown_in_log, refused, misses } = self;
+        writeln!(f, "  records accepted                 {accepted:>9}")?;
+        writeln!(f, "  acknowledged                     {written:>9}")?;
+        writeln!(f, "  unknown                          {unknown:>9}, of which {unknown_in_log} are in the log")?;
+        writeln!(f, "  not written                      {not_written:>9}")?;
+        writeln!(f, "  refused                          {refused:>9}")?;
+        writeln!(f, "  in the log, read by Java         {in_log:>9}")?;
+        misses.all().iter().try_for_each(|(what, count)| writeln!(f, "  {what:<32} {count:>9}"))
+    }
+}
+
+/// Checks a ledger's file against a log's.
+pub(crate) fn check(ledger: &Path, log: &Path) -> Result<Verdict> {
+    let (topic, entries) = ledger::read(ledger).context("the ledger cannot be read")?;
+    let mut checker = Checker::new(topic, entries)?;
+    for line in BufReader::new(File::open(log).context("the log cannot be read")?).lines() {
+        let line = line?;
+        let fields: Vec<&str> = line.splitn(5, '\t').collect();
+        let [partition, offset, key_length, key, value] = fields[..] else { bail!("the log: {line:?}") };
+        let key = (key_length != "-1").then_some(key);
+        checker.handle(partition.parse()?, offset.parse()?, key, value);
+    }
+    Ok(checker.verdict())
+}
+
+struct Checker {
+    topic: String,
+    /// By producer and counter.
+    entries: Vec<Vec<(Entry, Seen)>>,
+    /// The last offset of each partition, and the last counter of each producer in it.
+    last_offset: HashMap<i32, i64>,
+    last_counter: HashMap<(i32, usize), usize>,
+    verdict: Verdict,
+}
+
+/// A record in the log.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    times: usize,
+    /// Whether it stands where it was told to stand.
+    is_where_told: bool,
+}
+
+impl Checker {
+    fn new(topic: String, all: Vec<Entry>) -> Result<Self> {
+        let mut entries: Vec<Vec<(Entry, Seen)>> = Vec::new();
+        for entry in all {
+            if entries.len() <= entry.producer {
+                entries.resize_with(entry.producer + 1, Vec::new);
+            }
+            let of_producer = &mut entries[entry.producer];
+            if of_producer.len() != entry.counter {
+                bail!("the ledger: {entry:?} is not the next of its producer");
+            }
+            of_producer.push((entry, Seen::default()));
+        }
+        let (last_offset, last_counter) = (HashMap::new(), HashMap::new());
+        Ok(Self { topic, entries, last_offset, last_counter, verdict: Verdict::default() })
+    }
+
+    /// A record of the log.
+    fn handle(&mut self, partition: i32, offset: i64, key: Option<&str>, value: &str) {
+        let misses = &mut self.verdict.misses;
+        self.verdict.in_log += 1;
+        if self.last_offset.insert(partition, offset).is_some_and(|last| last >= offset) {
+            misses.reordered += 1;
+        }
+        let payload = match Payload::read(value) {
+            Ok(payload) => payload,
+            Err(Unreadable::Foreign) => return misses.foreign += 1,
+            Err(Unreadable::Damaged) => return misses.damaged += 1,
+        };
+        let entry = self.entries.get_mut(payload.producer).and_then(|entries| entries.get_mut(payload.counter));
+        let Some((entry, seen)) = entry else { return misses.foreign += 1 };
+        if key != payload::key(payload.counter).as_deref() {
+            misses.damaged += 1;
+        }
+        if (payload.topic.as_str(), payload.partition, entry.partition) != (&self.topic, partition, partition) {
+            misses.misplaced += 1;
+        }
+        seen.times += 1;
+        let here = match entry.outcome {
+            Outcome::Written { partition: told, offset: Some(at) } => (told, at) == (partition, offset),
+            Outcome::Written { partition: told, offset: None } => told == partition,
+            _ => true,
+        };
+        seen.is_where_told |= here;
+        if seen.times > 1 {
+            misses.doubled += 1;
+            return;
+        }
+        let last = self.last_counter.entry((partition, payload.producer)).or_insert(payload.counter);
+        if *last > payload.counter {
+            misses.reordered += 1;
+        }
+        *last = payload.counter.max(*last);
+    }
+
+    fn verdict(mut self) -> Verdict {
+        let verdict = &mut self.verdict;
+        let misses = &mut verdict.misses;
+        for (entry, seen) in self.entries.iter().flatten() {
+            verdict.accepted += usize::from(entry.outcome != Outcome::Refused);
+            match entry.outcome {
+                Outcome::Written { .. } => {
+                    verdict.written += 1;
+                    misses.lost += usize::from(seen.times == 0);
+                    misses.misplaced += usize::from(seen.times > 0 && !seen.is_where_told);
+                }
+                Outcome::NotWritten | Outcome::Refused => {
+                    match entry.outcome {
+                        Outcome::Refused => verdict.refused += 1,
+                        _ => verdict.not_written += 1,
+                    }
+                    misses.untrue += usize::from(seen.times > 0);
+                }
+                Outcome::Unknown => {
+                    verdict.unknown += 1;
+                    verdict.unknown_in_log += usize::from(seen.times > 0);
+                }
+                Outcome::Pending => misses.unresolved += 1,
+            }
+        }
+        self.verdict
+    }
+}

@@ -5,7 +5,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := frame message record_batch decompress
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger golden e2e java schema oracle captures-read models broker-judges test-kafka fuzz fuzz-minimise chaos
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models golden e2e java schema oracle \
+  captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -113,6 +114,10 @@ test-kafka:
 ## make chaos          kills, pauses and restarts under load before three nodes of Kafka 4.3.1, beside Java; CHAOS=smoke|controls for less
 chaos:
 	cargo test --locked -p kurier-e2e --test chaos
+
+## make endurance      what takes long before real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_RUNS, ENDURANCE_SEED
+endurance:
+	cargo test --locked -p kurier-e2e --test endurance -- $(ONLY)
 
 ## make fuzz           every fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a C++ compiler
 fuzz:

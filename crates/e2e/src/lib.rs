@@ -8,6 +8,7 @@
 //! | `tests/captures.rs` | captured traffic of seven clients, and kcat's read-back of it | do we read their batches? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
+//! | `tests/endurance` | real Apache Kafka, silent, dead, or answering into the void | does what takes minutes to break hold? |
 //!
 //! A test that lacks what it needs fails with the command that installs it.
 

@@ -1,0 +1,86 @@
+//! What takes minutes to go wrong: a producer in this process before real Apache Kafka, through silence, a thousand
+//! lives, and hundreds of lost answers.
+//!
+//! `make endurance` runs all, `make endurance ONLY=unsettled` those with that in their names; each prints its figures and
+//! fails when one is not as promised. By the environment:
+//!
+//! | variable | is | default |
+//! |---|---|---|
+//! | `ENDURANCE_RUNS` | how often answers are lost | 200 |
+//! | `ENDURANCE_SEED` | the luck in that | drawn, and printed |
+//!
+//! These tests measure this process, so they wait where others must not: for time to pass under load. Ctrl-C ends the
+//! nodes, paused ones too.
+#![expect(clippy::print_stdout, reason = "tests show what they counted")]
+
+mod cycles;
+mod one_paused;
+mod process;
+mod proxy;
+mod unsettled;
+
+use std::env;
+use std::fmt::Display;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use kurier_e2e::cluster::Cluster;
+use kurier_e2e::kafka;
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// One after another, for what is measured is the process.
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => {
+            println!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trial = |name: &str, nodes: usize, test: Test| {
+        let runtime = Arc::clone(&runtime);
+        Trial::test(name, move || run(&runtime, nodes, test).map_err(|error| format!("{error:#}").into()))
+    };
+    let trials = vec![
+        trial("unsettled", 1, |cluster| Box::pin(unsettled::unsettled(cluster))),
+        trial("one_paused", 3, |cluster| Box::pin(one_paused::one_paused(cluster))),
+        trial("cycles", 3, |cluster| Box::pin(cycles::cycles(cluster))),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Test = for<'a> fn(&'a mut Cluster) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+
+/// Runs a test on a cluster of its own, which ends with it, or when somebody wants to stop.
+fn run(runtime: &Runtime, nodes: usize, test: Test) -> Result<()> {
+    println!("\nKafka {}, nodes: {nodes}", kafka::VERSION);
+    let ended = runtime.block_on(async {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let test = async {
+            let mut cluster = Cluster::start(kafka::VERSION, nodes)?;
+            test(&mut cluster).await
+        };
+        tokio::select! {
+            ended = test => ended.map(Some),
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    })?;
+    // With the test its cluster is gone by now.
+    ended.map_or_else(|| std::process::exit(130), Ok)
+}
+
+/// What the environment says, or else.
+fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|error| anyhow!("{name}={text}: {error}")),
+        _ => Ok(default),
+    }
+}

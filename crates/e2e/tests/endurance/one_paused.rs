@@ -1,0 +1,232 @@
+//! One of three nodes falls silent: the partitions of the others go on as before.
+//!
+//! What is sent to the silent node's partitions is kept until it speaks again, and so much of it would soon take all of
+//! `buffer.memory`. A producer that gives it all lets every other partition starve; this one lets no partition have more
+//! than twice what is free.
+//!
+//! The topic has one replica. With three and `acks=all`, a leader whose follower is silent acknowledges nothing until it
+//! has thrown it out of the replicas in sync (`replica.lag.time.max.ms`, 30 s by default): every partition stands still for
+//! that long by Kafka's own rule, whatever the producer does, and there would be no rate to keep. With one, a partition
+//! depends on its own leader alone, and what others suffer is the producer's doing.
+//!
+//! The load is as one expects of keys: who sends for a key waits when there is no room for it, and nobody else does. The
+//! control sends for all keys in turn, stands still with the first that has no room, and must fall below the mark.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kurier::{Producer, Record};
+use kurier_e2e::clock::now;
+use kurier_e2e::cluster::Cluster;
+use kurier_e2e::kafka::Kafka;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+const NODES: i32 = 3;
+const PARTITIONS: usize = 12;
+const KEYS_A_PARTITION: usize = 4;
+const ROUNDS: usize = 5;
+
+/// Of all keys together. A third of it fills what one node's partitions may have, eight ninths of 32 MiB, in 4.5 s.
+const RECORDS_PER_SECOND: usize = 19_200;
+const VALUE_BYTES: usize = 1_000;
+const TICK: Duration = Duration::from_millis(20);
+
+/// As long as it takes until the silent node counts as dead, 6 s, and as long again.
+const PAUSE: Duration = Duration::from_secs(12);
+const BEFORE: Duration = Duration::from_secs(6);
+const KEPT_MIN: f64 = 0.8;
+
+/// What is counted of all sends.
+#[derive(Debug, Default)]
+struct Tally {
+    written: [AtomicU64; PARTITIONS],
+    accepted: AtomicU64,
+    failed: AtomicU64,
+    refused: AtomicU64,
+    is_over: AtomicBool,
+}
+
+pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
+    let topic = "one-paused";
+    cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 1, &[])?;
+    let producer = producer(cluster.kafka()).await?;
+    let keys = keys(&producer, topic).await?;
+    let spare = u64::try_from(4 * KEYS_A_PARTITION * PARTITIONS)?;
+    println!(
+        "{} keys, {RECORDS_PER_SECOND} records of {VALUE_BYTES} bytes a second, to {PARTITIONS} partitions",
+        keys.len()
+    );
+
+    let tally = Arc::new(Tally::default());
+    let mut senders = JoinSet::new();
+    for key in &keys {
+        senders.spawn(send(producer.clone(), topic, vec![key.clone()], keys.len(), Arc::clone(&tally)));
+    }
+    let mut kept = Vec::new();
+    for round in 0..ROUNDS {
+        let paused = i32::try_from(round)? % NODES;
+        kept.push(measure(cluster, topic, paused, &tally).await.with_context(|| format!("round {round}"))?);
+    }
+    kept.sort_by(f64::total_cmp);
+    let median = kept[ROUNDS / 2];
+    println!(
+        "the others kept {:.0} % of their rate in the median of {ROUNDS} rounds, {:.0} % at least",
+        median * 100.0,
+        kept[0] * 100.0
+    );
+    tally.is_over.store(true, Ordering::Relaxed);
+    while let Some(ended) = senders.join_next().await {
+        ended??;
+    }
+    let summary = producer.close(Duration::from_secs(60)).await?;
+    let refused = tally.refused.load(Ordering::Relaxed);
+    println!("{summary}, {refused} found no room within max.block.ms");
+    ensure!(summary.failed() == 0, "records failed: {summary}");
+    let there: i64 = cluster.kafka().describe(topic)?.iter().map(|partition| partition.end).sum();
+    let written = i64::try_from(summary.written)?;
+    ensure!(there == written, "{written} records were acknowledged, {there} are there");
+    ensure!(summary.written >= spare, "too few to say anything");
+    ensure!(median >= KEPT_MIN, "the others kept less than {:.0} % of their rate", KEPT_MIN * 100.0);
+    cluster.kafka().delete_topics(&[topic])?;
+    control(cluster).await
+}
+
+/// One who sends for all keys.
+async fn control(cluster: &mut Cluster) -> Result<()> {
+    let topic = "one-paused-control";
+    cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 1, &[])?;
+    let producer = producer(cluster.kafka()).await?;
+    let keys = keys(&producer, topic).await?;
+    let tally = Arc::new(Tally::default());
+    let sender = tokio::spawn(send(producer.clone(), topic, keys, 1, Arc::clone(&tally)));
+    let kept = measure(cluster, topic, 0, &tally).await?;
+    tally.is_over.store(true, Ordering::Relaxed);
+    sender.await??;
+    producer.close(Duration::from_secs(60)).await?;
+    println!("control: with one sender for all keys, the others kept {:.0} %", kept * 100.0);
+    ensure!(kept < KEPT_MIN, "who waits for room for one key kept up with all others: this test would not notice");
+    Ok(())
+}
+
+async fn producer(kafka: &Kafka) -> Result<Producer> {
+    Ok(Producer::builder().bootstrap_servers(kafka.bootstrap_servers().split(',')).build().await?)
+}
+
+/// As many keys for each partition, each of which is written to by that.
+async fn keys(producer: &Producer, topic: &str) -> Result<Vec<String>> {
+    let mut keys = vec![Vec::new(); PARTITIONS];
+    for n in 0..PARTITIONS * KEYS_A_PARTITION * 10 {
+        let key = format!("key-{n}");
+        let metadata = producer.deliver(Record::to(topic).key(&key).value("first")).await?;
+        keys[usize::try_from(metadata.partition())?].push(key);
+        if keys.iter().all(|keys| keys.len() >= KEYS_A_PARTITION) {
+            break;
+        }
+    }
+    keys.iter_mut().for_each(|keys| keys.truncate(KEYS_A_PARTITION));
+    let keys = keys.concat();
+    ensure!(keys.len() == PARTITIONS * KEYS_A_PARTITION, "keys spread: {keys:?}");
+    Ok(keys)
+}
+
+/// Sends a fair part of all records, one key after the other, and does not make up for what it missed while it waited.
+async fn send(producer: Producer, topic: &str, keys: Vec<String>, senders: usize, tally: Arc<Tally>) -> Result<()> {
+    let ticks_a_second = 1_000 / TICK.as_millis();
+    let a_tick = RECORDS_PER_SECOND / senders / usize::try_from(ticks_a_second)?;
+    let value = vec![b'v'; VALUE_BYTES];
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut keys = keys.iter().cycle();
+    while !tally.is_over.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        for key in keys.by_ref().take(a_tick) {
+            let Ok(delivery) = producer.send(Record::to(topic).key(key).value(&value)).await else {
+                tally.refused.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            tally.accepted.fetch_add(1, Ordering::Relaxed);
+            let tally = Arc::clone(&tally);
+            delivery.on_complete(move |outcome| {
+                let place = outcome.as_ref().ok().and_then(|metadata| usize::try_from(metadata.partition()).ok());
+                match place.and_then(|partition| tally.written.get(partition)) {
+                    Some(written) => written.fetch_add(1, Ordering::Relaxed),
+                    None => tally.failed.fetch_add(1, Ordering::Relaxed),
+                };
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What part of their rate the others keep while a node is silent.
+async fn measure(cluster: &mut Cluster, topic: &str, paused: i32, tally: &Tally) -> Result<f64> {
+    let led = cluster.kafka().describe(topic)?;
+    let is_theirs = |partition: &&kurier_e2e::kafka::Partition| partition.leader != Some(paused);
+    let theirs: BTreeSet<usize> =
+        led.iter().filter(is_theirs).map(|one| usize::try_from(one.index)).collect::<Result<_, _>>()?;
+    let its: BTreeSet<usize> = (0..PARTITIONS).filter(|partition| !theirs.contains(partition)).collect();
+    ensure!(!theirs.is_empty() && !its.is_empty(), "node {paused} leads some: {led:?}");
+    let before = tally.rates(&[&theirs, &its], BEFORE).await;
+    cluster.pause(paused)?;
+    let during = tally.rates(&[&theirs, &its], PAUSE).await;
+    cluster.resume(paused)?;
+    let resumed = now();
+    let owed = tally.owed();
+    let kept = during[0] / before[0];
+    println!(
+        "node {paused} silent for {} s: others {:.0} before, {:.0} meanwhile, {:.0} %; its own {:.0} before, {:.0} meanwhile; {owed} unacknowledged",
+        PAUSE.as_secs(),
+        before[0],
+        during[0],
+        kept * 100.0,
+        before[1],
+        during[1],
+    );
+    // Until its partitions are acknowledged again as they were before.
+    let limit = Duration::from_secs(30);
+    loop {
+        let after = tally.rates(&[&its], Duration::from_millis(500)).await;
+        if after[0] >= before[1] * KEPT_MIN && tally.owed() < owed / 10 {
+            break;
+        }
+        ensure!(
+            resumed.elapsed() < limit,
+            "its partitions are at {:.0} records/s {} s after it goes on",
+            after[0],
+            limit.as_secs()
+        );
+    }
+    println!("  its partitions as before {:.1} s after it goes on", resumed.elapsed().as_secs_f64());
+    Ok(kept)
+}
+
+impl Tally {
+    fn written(&self, partitions: &BTreeSet<usize>) -> u64 {
+        partitions
+            .iter()
+            .filter_map(|partition| self.written.get(*partition))
+            .map(|one| one.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Accepted and without an outcome.
+    fn owed(&self) -> u64 {
+        let written: u64 = self.written.iter().map(|one| one.load(Ordering::Relaxed)).sum();
+        let over = written + self.failed.load(Ordering::Relaxed);
+        self.accepted.load(Ordering::Relaxed).saturating_sub(over)
+    }
+
+    /// Records acknowledged a second, of each of these, from now on.
+    async fn rates(&self, groups: &[&BTreeSet<usize>], duration: Duration) -> Vec<f64> {
+        let (start, before) = (now(), groups.iter().map(|group| self.written(group)).collect::<Vec<_>>());
+        sleep(duration).await;
+        let seconds = start.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
+        let rate = |(group, before): (&&BTreeSet<usize>, u64)| (self.written(group) - before) as f64 / seconds;
+        groups.iter().zip(before).map(rate).collect()
+    }
+}

@@ -1,0 +1,30 @@
+//! What this process takes of the machine: memory, descriptors, threads. As Linux tells it in /proc.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// The memory that is in use now.
+pub(crate) fn resident_bytes() -> Result<u64> {
+    status("VmRSS")
+}
+
+/// How many descriptors are open.
+pub(crate) fn descriptors() -> Result<usize> {
+    // But for the one that reads them.
+    Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
+}
+
+/// How many threads there are.
+pub(crate) fn threads() -> Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+fn status(name: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).with_context(|| format!("{name} in kB"))?;
+    Ok(kib.parse::<u64>()? * 1024)
+}

@@ -1,0 +1,263 @@
+//! Batches sent on a connection that dies unanswered, and sent again on another, while the first attempts may yet arrive:
+//! no record is there twice, none is called not written that is in the log, none is called written that is not.
+//!
+//! A batch whose answer was lost is *unsettled*: written or not, and perhaps written later, after what the broker says of
+//! the second attempt. What it says then may be wrong: OUT_OF_ORDER_SEQUENCE_NUMBER for a batch that is in the log a
+//! moment later. A producer that takes the word for it, and sends the batch under other sequences, writes it twice.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use fastrand::Rng;
+use kurier::{Delivery, Error, Producer, Record, RecordMetadata, Written};
+use kurier_e2e::cluster::Cluster;
+use kurier_e2e::kafka::{Kafka, Record as Log};
+use tokio::time::sleep;
+
+use crate::proxy::{End, Fault, Proxy, Seen, Wire};
+use crate::setting;
+
+/// Even numbers go to the first, odd ones to the second.
+const PARTITIONS: i32 = 2;
+const RECORDS: usize = 80;
+
+pub(crate) async fn unsettled(cluster: &Cluster) -> Result<()> {
+    let runs: u64 = setting("ENDURANCE_RUNS", 200)?;
+    let seed: u64 = setting("ENDURANCE_SEED", fastrand::u64(..))?;
+    let kafka = cluster.kafka();
+    println!("runs {runs}, ENDURANCE_SEED={seed}");
+    let mut total = Counts::default();
+    let mut topics = Vec::new();
+    for n in 0..runs {
+        let plan = Plan::draw(seed.wrapping_add(n), true);
+        let topic = format!("unsettled-{n}");
+        let ran = run(kafka, &topic, &plan).await;
+        let counts =
+            ran.with_context(|| format!("run {n}, ENDURANCE_SEED={} ENDURANCE_RUNS=1: {plan:?}", plan.seed))?;
+        total.add(&counts);
+        topics.push(topic);
+        if topics.len() == 20 || n + 1 == runs {
+            kafka.delete_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
+            topics.clear();
+            println!("{} of {runs} runs, {} batches retried, {}", n + 1, total.seen.retried, total.outcomes());
+        }
+    }
+    println!("{total}");
+    let Seen { retried, changed, written_unheard, out_of_order_and_written, .. } = total.seen;
+    ensure!(changed == 0, "{changed} batches were sent again with other bytes under the same sequences");
+    // Else this has shown nothing.
+    ensure!(retried > 0 && written_unheard > 0, "the case was not met");
+    if runs >= 50 {
+        ensure!(out_of_order_and_written > 0, "no broker called a batch out of order that it had or got");
+    }
+    control(kafka, seed).await
+}
+
+/// The same without idempotence must write twice, or none of this would notice if it did.
+async fn control(kafka: &Kafka, seed: u64) -> Result<()> {
+    const TRIES: u64 = 20;
+    for n in 0..TRIES {
+        let plan = Plan::draw(seed.wrapping_add(n), false);
+        let Err(error) = run(kafka, &format!("control-{n}"), &plan).await else { continue };
+        let text = format!("{error:#}");
+        ensure!(text.contains(TWICE), "the control failed, but not as it should: {text}");
+        println!("control: without idempotence, run {n}: {text}");
+        return Ok(());
+    }
+    bail!("without idempotence nothing was written twice in {TRIES} runs: this test would not notice it");
+}
+
+/// What one run's seed draws.
+#[derive(Debug)]
+struct Plan {
+    seed: u64,
+    is_idempotent: bool,
+    faults: Vec<Fault>,
+    lag: Duration,
+    request_timeout: Duration,
+    delivery_timeout: Duration,
+    retry_backoff_ms: u64,
+    /// Between records, at most.
+    pause_max: Duration,
+}
+
+impl Plan {
+    fn draw(seed: u64, is_idempotent: bool) -> Self {
+        let random = &mut Rng::with_seed(seed);
+        let ms = Duration::from_millis;
+        // Some records do not live to see the end of it.
+        let is_impatient = random.u8(0..3) == 0;
+        let ends = [End::Reset, End::Reset, End::Closed, End::Silence];
+        // The broker sees them late: often after the second attempt, and perhaps when the first is given up.
+        let late = if is_impatient { 800 } else { 200 };
+        let fault = |random: &mut Rng| Fault {
+            after: if is_impatient { 0 } else { random.u32(0..8) },
+            requests: random.u32(1..=5),
+            late_max: if random.u8(0..4) == 0 { Duration::ZERO } else { ms(random.u64(1..late)) },
+            forwarded: if random.u8(0..4) == 0 { random.u32(0..4) } else { u32::MAX },
+            end: if is_impatient { End::Silence } else { ends[random.usize(0..ends.len())] },
+        };
+        let faults = (0..random.usize(1..=3)).map(|_| fault(random)).collect();
+        let request_timeout = ms(random.u64(150..400));
+        // Enough for a second attempt, and not for many.
+        let little = request_timeout + ms(random.u64(400..800));
+        Self {
+            seed,
+            is_idempotent,
+            faults,
+            lag: ms(random.u64(5..30)),
+            request_timeout,
+            delivery_timeout: if is_impatient { little } else { ms(15_000) },
+            retry_backoff_ms: random.u64(1..100),
+            pause_max: Duration::from_micros(random.u64(500..4_000)),
+        }
+    }
+}
+
+/// What became of all records of some runs.
+#[derive(Debug, Default)]
+struct Counts {
+    runs: usize,
+    records: usize,
+    written: usize,
+    /// Acknowledged, but the broker had forgotten where.
+    without_offset: usize,
+    not_written: usize,
+    unknown: usize,
+    /// Of the unknown.
+    unknown_but_written: usize,
+    seen: Seen,
+    /// The fewest in a run.
+    retried_min: Option<usize>,
+}
+
+async fn run(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<Counts> {
+    kafka.create_topic(topic, PARTITIONS, 1, &[])?;
+    let random = &mut Rng::with_seed(!plan.seed);
+    let broker: SocketAddr = kafka.bootstrap_servers().parse()?;
+    let proxy = Proxy::start(broker, plan.lag, plan.faults.clone(), random.fork()).await?;
+    let producer = Producer::builder()
+        .bootstrap_servers([proxy.address.to_string()])
+        .enable_idempotence(plan.is_idempotent)
+        .linger(Duration::ZERO)
+        // So that a batch is a few records.
+        .batch_size(200)
+        .request_timeout(plan.request_timeout)
+        .delivery_timeout(plan.delivery_timeout)
+        .set("retry.backoff.ms", &plan.retry_backoff_ms.to_string())
+        .set("reconnect.backoff.ms", "10")
+        .build()
+        .await?;
+    let producer = &producer;
+    let send = async |n: usize, partition: i32| -> Result<Delivery> {
+        let value = value(topic, partition, n);
+        Ok(producer.send(Record::to(topic).partition(partition).value(&value)).await?)
+    };
+    // A partition's first batch goes alone; when it is acknowledged, up to five go at once.
+    let mut outcomes = Vec::new();
+    for partition in 0..PARTITIONS {
+        outcomes.push(Ok(send(outcomes.len(), partition).await?.await.context("before any fault")?));
+    }
+    proxy.arm();
+    let mut deliveries = Vec::new();
+    while deliveries.len() < RECORDS || proxy.has_faults() {
+        ensure!(deliveries.len() < 100 * RECORDS, "the faults do not come: {plan:?}");
+        let n = outcomes.len() + deliveries.len();
+        deliveries.push(send(n, partition_of(n)).await?);
+        sleep(plan.pause_max.mul_f64(random.f64())).await;
+    }
+    for delivery in deliveries {
+        outcomes.push(delivery.await);
+    }
+    ensure!(producer.close(Duration::from_secs(20)).await.is_ok(), "something has no outcome, and all were awaited");
+    let wire = proxy.finish().await?;
+    // Nothing can arrive any more.
+    check(topic, &outcomes, &kafka.read_by_java(topic)?, &wire)
+}
+
+fn partition_of(n: usize) -> i32 {
+    i32::from(!n.is_multiple_of(2))
+}
+
+fn value(topic: &str, partition: i32, n: usize) -> String {
+    format!("{topic} {partition} {n} {:0>60}", n * 7_919)
+}
+
+/// What the control must fail with.
+const TWICE: &str = "more than once";
+
+/// Holds what the log has against what the producer said.
+fn check(topic: &str, outcomes: &[Result<RecordMetadata, Error>], read: &[Log], wire: &Wire) -> Result<Counts> {
+    let mut found: HashMap<usize, (i32, i64)> = HashMap::new();
+    let mut last: HashMap<i32, usize> = HashMap::new();
+    for record in read {
+        let n = record.value.split(' ').nth(2).context("its number")?.parse::<usize>()?;
+        let is_ours = n < outcomes.len() && record.partition == partition_of(n);
+        ensure!(is_ours && record.value == value(topic, partition_of(n), n), "nobody sent this: {record:?}");
+        if let Some(first) = found.insert(n, (record.partition, record.offset)) {
+            bail!("record {n} is in the log {TWICE}: {first:?} and {record:?}; {:?}", outcomes[n]);
+        }
+        if let Some(before) = last.insert(record.partition, n) {
+            ensure!(before < n, "record {n} stands behind {before}: {record:?}");
+        }
+    }
+    let mut counts = Counts { runs: 1, records: outcomes.len(), seen: wire.seen(), ..Counts::default() };
+    for (n, outcome) in outcomes.iter().enumerate() {
+        let there = found.get(&n).copied();
+        match outcome {
+            Ok(metadata) => {
+                let is_there = there.is_some_and(|(partition, offset)| {
+                    partition == metadata.partition() && metadata.offset().is_none_or(|said| said == offset)
+                });
+                ensure!(is_there, "record {n} was acknowledged as {metadata:?}, and the log has it at {there:?}");
+                counts.written += 1;
+                counts.without_offset += usize::from(metadata.offset().is_none());
+            }
+            Err(error) if error.written() == Written::No => {
+                ensure!(there.is_none(), "record {n} is at {there:?}, and was called not written: {error}");
+                counts.not_written += 1;
+            }
+            Err(_) => {
+                counts.unknown += 1;
+                counts.unknown_but_written += usize::from(there.is_some());
+            }
+        }
+    }
+    ensure!(wire.is_of_one_mind(), "a batch was written at two places");
+    ensure!(counts.seen.retried > 0, "no batch was sent again: the case was not met");
+    counts.retried_min = Some(counts.seen.retried);
+    Ok(counts)
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.records += other.records;
+        self.written += other.written;
+        self.without_offset += other.without_offset;
+        self.not_written += other.not_written;
+        self.unknown += other.unknown;
+        self.unknown_but_written += other.unknown_but_written;
+        self.seen.add(other.seen);
+        self.retried_min = self.retried_min.into_iter().chain(other.retried_min).min();
+    }
+
+    fn outcomes(&self) -> String {
+        let Self { written, not_written, unknown, unknown_but_written, .. } = self;
+        format!("{written} written, {not_written} not written, {unknown} unknown ({unknown_but_written} written)")
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, records, without_offset, retried_min, seen, .. } = self;
+        writeln!(f, "{runs} runs, {records} records: {}", self.outcomes())?;
+        writeln!(f, "  {without_offset:>6} of the written without an offset")?;
+        writeln!(f, "  {:>6} batches retried in a run at least", retried_min.unwrap_or_default())?;
+        write!(f, "{seen}")?;
+        write!(f, "in the log more than once 0, out of order 0, acknowledged and not there 0, not written and there 0")
+    }
+}

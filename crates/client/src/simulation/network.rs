@@ -294,7 +294,9 @@ impl World<'_> {
         }
         if let Ok(throttle @ 1..) = u64::try_from(answer.throttle_time_ms) {
             self.hit(50, "throttled");
-            self.wire.throttle(connection, self.hands.clock.elapsed() + ms(throttle));
+            // By then all that waited has its outcome; nobody waits longer because he is asked to.
+            let pause = ms(throttle).min(self.plan.config.delivery_timeout);
+            self.wire.throttle(connection, self.hands.clock.elapsed() + pause);
         }
         self.hands.handle(Input::Received { connection, frame: answer.frame });
     }

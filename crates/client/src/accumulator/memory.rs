@@ -106,7 +106,8 @@ impl Memory {
 
     /// Takes memory, if there is some.
     fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Result<Permit, Refusal> {
-        let held = load.bytes();
+        // SeqCst, for it may be its share that somebody waits for: see `acquire`.
+        let held = load.0.load(Ordering::SeqCst);
         // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
         let is_there = |used: usize| bytes <= self.total.saturating_sub(used) || used == 0;
         let fits = |used: usize| {
@@ -144,8 +145,8 @@ impl Memory {
             VecDeque::new()
         });
         queue.push_back(Arc::clone(&waiter));
-        // Who waits says so and then looks for room; who makes room says so and then looks for who waits. In one order
-        // of all four (SeqCst), one of them sees the other.
+        // Who waits says so and then looks for room, in all and in its share; who makes room says so and then looks for
+        // who waits. In one order of all that (SeqCst), one of them sees the other.
         self.has_waiters.store(true, Ordering::SeqCst);
         drop(queues);
         // Some may have become free before this one stood in line.
@@ -269,7 +270,7 @@ impl Drop for Permit {
         if self.bytes == 0 {
             return;
         }
-        self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.load.0.fetch_sub(self.bytes, Ordering::SeqCst);
         self.memory.used.fetch_sub(self.bytes, Ordering::SeqCst);
         if self.memory.has_waiters.load(Ordering::SeqCst) {
             self.memory.serve();

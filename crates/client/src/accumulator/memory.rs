@@ -33,18 +33,21 @@ pub(crate) struct Memory {
     queues: Mutex<Queues>,
 }
 
-/// How many bytes of memory a partition holds.
+/// How many bytes of memory a partition holds, and how many wait for some.
 #[derive(Debug, Default)]
-pub(crate) struct Load(AtomicUsize);
+pub(crate) struct Load {
+    bytes: AtomicUsize,
+    waiters: AtomicUsize,
+}
 
 impl Load {
     pub(crate) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Takes bytes for free that are not.
     pub(crate) fn forget(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -52,7 +55,7 @@ impl Load {
 #[derive(Debug, Default)]
 struct Queues {
     turns: VecDeque<u32>,
-    waiters: HashMap<u32, VecDeque<Arc<Waiter>>>,
+    waiters: HashMap<u32, VecDeque<Place>>,
 }
 
 /// Why there is no memory to be had.
@@ -96,9 +99,10 @@ impl Memory {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes memory for a partition, if there is some and nobody waits for whom there is too little.
+    /// Takes memory for a partition, if there is some and nobody waits for whom there is too little, nor for this
+    /// partition.
     pub(crate) fn try_acquire(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
-        if self.is_contended.load(Ordering::Acquire) {
+        if self.is_contended.load(Ordering::Acquire) || load.waiters.load(Ordering::Acquire) > 0 {
             return None;
         }
         self.grant(load, bytes).ok()
@@ -107,7 +111,7 @@ impl Memory {
     /// Takes memory, if there is some.
     fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Result<Permit, Refusal> {
         // SeqCst, for it may be its share that somebody waits for: see `acquire`.
-        let held = load.0.load(Ordering::SeqCst);
+        let held = load.bytes.load(Ordering::SeqCst);
         // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
         let is_there = |used: usize| bytes <= self.total.saturating_sub(used) || used == 0;
         let fits = |used: usize| {
@@ -117,14 +121,14 @@ impl Memory {
         };
         let refusal = |used: usize| if is_there(used) { Refusal::Share } else { Refusal::Lack };
         self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).map_err(refusal)?;
-        load.0.fetch_add(bytes, Ordering::Relaxed);
+        load.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes })
     }
 
     /// Takes memory, whether there is some or not.
     pub(crate) fn take(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Permit {
         self.used.fetch_add(bytes, Ordering::AcqRel);
-        load.0.fetch_add(bytes, Ordering::Relaxed);
+        load.bytes.fetch_add(bytes, Ordering::Relaxed);
         Permit { memory: Arc::clone(self), load: Arc::clone(load), bytes }
     }
 
@@ -144,7 +148,7 @@ impl Memory {
             turns.push_back(partition);
             VecDeque::new()
         });
-        queue.push_back(Arc::clone(&waiter));
+        queue.push_back(Place::new(&waiter));
         // Who waits says so and then looks for room, in all and in its share; who makes room says so and then looks for
         // who waits. In one order of all that (SeqCst), one of them sees the other.
         self.has_waiters.store(true, Ordering::SeqCst);
@@ -157,7 +161,7 @@ impl Memory {
     /// Takes one who has gone out of its line. A line that is empty by that goes at its next turn.
     fn leave(&self, partition: u32, gone: &Arc<Waiter>) {
         if let Some(queue) = self.queues().waiters.get_mut(&partition)
-            && let Some(at) = queue.iter().position(|waiter| Arc::ptr_eq(waiter, gone))
+            && let Some(at) = queue.iter().position(|place| Arc::ptr_eq(&place.0, gone))
         {
             queue.remove(at);
         }
@@ -173,17 +177,17 @@ impl Memory {
         while refused_in_turn < queues.turns.len() {
             let Some(partition) = queues.turns.pop_front() else { break };
             let Some(queue) = queues.waiters.get_mut(&partition) else { continue };
-            while queue.front().is_some_and(|waiter| waiter.is_gone()) {
+            while queue.front().is_some_and(|place| place.0.is_gone()) {
                 queue.pop_front();
             }
-            if let Some(waiter) = queue.pop_front() {
-                match self.grant(&waiter.load, waiter.bytes) {
+            if let Some(place) = queue.pop_front() {
+                match self.grant(&place.0.load, place.0.bytes) {
                     Ok(permit) => {
-                        woken.push((waiter, permit));
+                        woken.push((Arc::clone(&place.0), permit));
                         (refused_in_turn, is_lacking) = (0, false);
                     }
                     Err(refusal) => {
-                        queue.push_front(waiter);
+                        queue.push_front(place);
                         refused_in_turn += 1;
                         is_lacking |= refusal == Refusal::Lack;
                     }
@@ -210,7 +214,7 @@ impl Memory {
         }
         let mut turned_away = Vec::new();
         for queue in self.queues().waiters.values_mut() {
-            queue.retain(|waiter| {
+            queue.retain(|Place(waiter)| {
                 let is_over = until.is_none_or(|now| waiter.deadline <= now);
                 if is_over {
                     turned_away.push(Arc::clone(waiter));
@@ -229,7 +233,7 @@ impl Memory {
         if !self.has_waiters.load(Ordering::Acquire) {
             return None;
         }
-        self.queues().waiters.values().flatten().map(|waiter| waiter.deadline).min()
+        self.queues().waiters.values().flatten().map(|place| place.0.deadline).min()
     }
 
     /// Whether anybody waits for whom there is too little.
@@ -253,8 +257,8 @@ impl Permit {
     /// Gives the memory to a partition other than the one that it was taken for.
     pub(crate) fn pass_to(&mut self, load: &Arc<Load>) {
         if !Arc::ptr_eq(&self.load, load) {
-            load.0.fetch_add(self.bytes, Ordering::Relaxed);
-            self.load.0.fetch_sub(self.bytes, Ordering::Relaxed);
+            load.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+            self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
             self.load = Arc::clone(load);
         }
     }
@@ -270,7 +274,7 @@ impl Drop for Permit {
         if self.bytes == 0 {
             return;
         }
-        self.load.0.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.load.bytes.fetch_sub(self.bytes, Ordering::SeqCst);
         self.memory.used.fetch_sub(self.bytes, Ordering::SeqCst);
         if self.memory.has_waiters.load(Ordering::SeqCst) {
             self.memory.serve();
@@ -290,6 +294,23 @@ struct Waiter {
     bytes: usize,
     deadline: Instant,
     state: Mutex<WaiterState>,
+}
+
+/// A waiter's place in its line. While there is one, nobody else takes memory for the partition.
+#[derive(Debug)]
+struct Place(Arc<Waiter>);
+
+impl Place {
+    fn new(waiter: &Arc<Waiter>) -> Self {
+        waiter.load.waiters.fetch_add(1, Ordering::Release);
+        Self(Arc::clone(waiter))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.load.waiters.fetch_sub(1, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -447,6 +468,22 @@ mod tests {
         held.pop();
         assert!(poll(&mut waiting).is_ready());
         assert_eq!(memory.next_deadline(), None);
+    }
+
+    #[test]
+    fn nobody_overtakes_who_waits_for_the_share_of_the_same_partition() {
+        let memory = Memory::new(900);
+        let partition = load();
+        let mut held: Vec<Permit> = (0..6).map(|_| memory.try_acquire(&partition, 100).unwrap()).collect();
+        let mut large = memory.acquire(1, &partition, 200, far());
+        // Each time one comes back there is room for another of its size, but not for the large one.
+        held.pop();
+        assert!(memory.try_acquire(&partition, 100).is_none());
+        assert!(poll(&mut large).is_pending());
+        held.truncate(2);
+        assert!(poll(&mut large).is_ready());
+        drop(large);
+        assert!(memory.try_acquire(&partition, 100).is_some());
     }
 
     #[test]

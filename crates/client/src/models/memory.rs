@@ -7,8 +7,9 @@ use std::task::{Context, Waker};
 
 use shuttle::future::block_on;
 
-use super::{explore, far};
+use super::{explore, far, now};
 use crate::accumulator::memory::{Load, Memory, Permit};
+use crate::error::{Error, ErrorKind};
 use crate::sync::{Mutex, thread};
 
 fn load() -> Arc<Load> {
@@ -102,6 +103,32 @@ fn within_a_partition_who_came_first_is_served_first() {
 }
 
 #[test]
+fn who_goes_or_is_turned_away_makes_way_for_those_behind() {
+    explore(
+        "a line of three, of whom the first two want more than there is: one goes, one is turned away",
+        16_000,
+        || {
+            let memory = Memory::new(100);
+            let (holder, waiter) = (load(), load());
+            let held = memory.try_acquire(&holder, 50).unwrap();
+            let soon = now();
+            let goes = memory.acquire(1, &waiter, 60, far());
+            let late = memory.acquire(1, &waiter, 60, soon);
+            let goes = thread::spawn(move || drop(goes));
+            let turns_away = thread::spawn({
+                let memory = Arc::clone(&memory);
+                move || memory.turn_away(Some(soon), || Error::new(ErrorKind::BufferFull, "late"))
+            });
+            wait(&memory, 1, &waiter, 40).join().unwrap();
+            assert_eq!(block_on(late).unwrap_err().kind(), ErrorKind::BufferFull);
+            [goes, turns_away].into_iter().for_each(|thread| thread.join().unwrap());
+            drop(held);
+            assert_at_rest(&memory, &[&holder, &waiter]);
+        },
+    );
+}
+
+#[test]
 fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
     explore("two ask for one partition and one waits for it, beside another partition", 16_000, || {
         let memory = Memory::new(900);
@@ -109,14 +136,14 @@ fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
         let takers = [(), ()].map(|()| {
             let (memory, greedy) = (Arc::clone(&memory), Arc::clone(&greedy));
             thread::spawn(move || {
-                let permits: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&greedy, 150)).take(5).collect();
-                // Each may have looked at the share before the other took its part: so much is above it, and no more.
-                assert!(greedy.bytes() <= 600 + 2 * 150, "{} of 900 bytes", greedy.bytes());
+                let permits: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&greedy, 75)).take(7).collect();
+                // The two others may each have looked at the share before this one took its part, but no more.
+                assert!(greedy.bytes() <= 600 + 2 * 75, "{} of 900 bytes", greedy.bytes());
                 permits
             })
         });
-        let waiter = wait(&memory, 1, &greedy, 150);
-        let neighbour = wait(&memory, 2, &other, 150);
+        let waiter = wait(&memory, 1, &greedy, 75);
+        let neighbour = wait(&memory, 2, &other, 75);
         for taker in takers {
             drop(taker.join().unwrap());
         }
@@ -135,7 +162,7 @@ fn who_is_turned_away_and_who_is_served_are_told_apart() {
         let waiting = [1, 2].map(|partition| memory.acquire(partition, &waiter, 60, far()));
         let waiting = waiting.map(|acquire| thread::spawn(move || drop(block_on(acquire))));
         let back = give_back(vec![held]);
-        memory.turn_away(None, || crate::Error::new(crate::ErrorKind::Closed, "closed"));
+        memory.turn_away(None, || Error::new(ErrorKind::Closed, "closed"));
         back.join().unwrap();
         waiting.into_iter().for_each(|thread| thread.join().unwrap());
         assert_at_rest(&memory, &[&holder, &waiter]);

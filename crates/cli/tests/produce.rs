@@ -105,7 +105,7 @@ fn a_record_can_be_sent_to_a_partition_and_with_acks_0_nobody_says_its_offset() 
     let ran = running.produce(&["-t", "t", "-p", "2", "-X", "acks=0"], "a\n");
     check(&ran, 0, &["1 records written"]);
     assert_eq!(ran.report, [serde_json::json!({ "line": 1, "topic": "t", "partition": 2 })]);
-    let ran = running.produce(&["-t", "t", "-p", "7"], "a\n");
+    let ran = running.produce(&["-t", "t", "-p", "7", "-X", "max.block.ms=200"], "a\n");
     check(&ran, 1, &["topic t has no partition 7: it has 3", "1 not written"]);
 }
 

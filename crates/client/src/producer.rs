@@ -207,7 +207,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     pub async fn topic(&self, name: &str) -> Result<TopicProducer<KS, VS>, Error> {
         let topic = match self.shared().accumulator.topic(name) {
             Some(topic) => topic,
-            None => self.learn(name, self.deadline()).await?,
+            None => self.learn(name, 0, self.deadline()).await?,
         };
         Ok(TopicProducer { producer: self.clone(), topic })
     }
@@ -279,17 +279,17 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Some(topic) => (topic, None),
             None => {
                 let deadline = self.deadline();
-                (self.learn(record.topic, deadline).await?, Some(deadline))
+                (self.learn(record.topic, 0, deadline).await?, Some(deadline))
             }
         };
         self.send_to(&topic, record, deadline, callback).await
     }
 
-    /// Waits until a topic is known.
-    async fn learn(&self, name: &str, deadline: Instant) -> Result<Arc<Topic>, Error> {
+    /// Waits until a topic is known, and has so many partitions.
+    async fn learn(&self, name: &str, partitions: usize, deadline: Instant) -> Result<Arc<Topic>, Error> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
-        shared.command(Command::Topic { name: name.into(), deadline, reply });
+        shared.command(Command::Topic { name: name.into(), partitions, deadline, reply });
         answer.await.map_err(|_| closed())?
     }
 
@@ -360,7 +360,18 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, callback) {
             Ok(delivery) => Ok(delivery),
-            Err((AppendError::Refused(error), _)) => Err(error),
+            Err((AppendError::Refused(error), callback)) => match topic.lacks(record.partition) {
+                Some(partitions) => {
+                    let deadline = deadline.unwrap_or_else(|| self.deadline());
+                    let learnt = self.learn(&topic.name, partitions, deadline).await;
+                    learnt.map_err(|why| match why.kind() {
+                        ErrorKind::Closed => why,
+                        _ => error.because(&why.to_string()),
+                    })?;
+                    Box::pin(self.send_to(topic, record, Some(deadline), callback)).await
+                }
+                None => Err(error),
+            },
             Err((AppendError::NoRoom(missing), callback)) => {
                 let deadline = deadline.unwrap_or_else(|| self.deadline());
                 self.send_with_patience(topic, record, &parts, missing, deadline, callback).await

@@ -3,10 +3,11 @@
 
 mod cluster;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::{LONG, batches, cluster_that_stalls, heal, producer, stall, values};
+use cluster::{LONG, batches, cluster_that_stalls, heal, is_pending, producer, stall, values};
 use kurier::{CompressionType, Delivery, ErrorCode, ErrorKind, Producer, Record, Stage, TopicProducer, Written};
 use kurier_broker::{Broker, Fault, FaultKind, TopicSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -648,23 +649,34 @@ async fn records_for_a_topic_that_is_made_anew_do_not_end_in_the_new_one_unasked
 }
 
 #[tokio::test]
+async fn a_partition_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
+    let broker = Broker::builder().topic("t", 2).start().await.unwrap();
+    let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
+    producer.topic("t").await.unwrap();
+    for (partition, advice) in [(2, "and none came within max.block.ms, which is 100"), (-1, "counted from 0")] {
+        let error = producer.send(Record::to("t").partition(partition).value("a")).await.unwrap_err();
+        assert_eq!((error.kind(), error.written()), (ErrorKind::Partitioning, Written::No));
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("topic t has no partition {partition}: it has 2")) && text.contains(advice),
+            "{text}"
+        );
+    }
+    let refused = producer.try_send(Record::to("t").partition(2).value("a")).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::Partitioning);
+}
+
+#[tokio::test]
 async fn new_partitions_are_found_and_the_old_ones_kept() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
-    let producer = producer(&broker).set("metadata.max.age.ms", "20").build().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("a")).await.unwrap();
+    // One that is not there is waited for.
+    let mut waits = pin!(topic.deliver(topic.record().partition(2).value("b")));
+    assert!(is_pending(waits.as_mut()).await);
     broker.with_cluster(|cluster| cluster.add_partitions("t", 3)).unwrap();
-    let found = async {
-        loop {
-            match topic.send(topic.record().partition(2).value("b")).await {
-                Ok(delivery) => return delivery.await.unwrap(),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Partitioning),
-            }
-            // The driver has a thread of its own; the broker has this one.
-            tokio::task::yield_now().await;
-        }
-    };
-    assert_eq!(timeout(LONG, found).await.unwrap().partition(), 2);
+    assert_eq!(timeout(LONG, waits).await.unwrap().unwrap().partition(), 2);
     topic.deliver(topic.record().partition(0).value("c")).await.unwrap();
     assert_eq!(check_log(&broker, &["a", "c"].map(str::to_owned), ""), 0);
 }

@@ -59,6 +59,17 @@ impl Topic {
         self.places.load()
     }
 
+    /// How many partitions it has, as far as is known.
+    pub(crate) fn partition_count(&self) -> usize {
+        self.places().partitions.len()
+    }
+
+    /// How many partitions it would need for this one to be there, if it is not.
+    pub(crate) fn lacks(&self, partition: Option<i32>) -> Option<usize> {
+        let wanted = usize::try_from(partition?).ok()?.checked_add(1)?;
+        (self.partition_count() < wanted).then_some(wanted)
+    }
+
     /// A number that is another after each change of the partitions.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

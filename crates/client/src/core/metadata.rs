@@ -55,9 +55,9 @@ pub(crate) struct QuestionId(u64);
 
 #[derive(Debug)]
 struct Refresh {
-    /// Topics that were never seen, and have not been asked for since they were wanted.
+    /// Topics that were never seen, or have fewer partitions than are wanted, and have not been asked for since.
     new: BTreeSet<Arc<str>>,
-    /// Topics that were asked for and not found, and may yet be.
+    /// Topics that were asked for and not found, or not with what is wanted of them, and may yet be.
     unseen: BTreeSet<Arc<str>>,
     is_wanted: bool,
     /// Questions that are unanswered, and not overtaken by the answer to a later one.
@@ -79,6 +79,8 @@ struct Topic {
     partitions: Vec<PartitionId>,
     /// How many of them it has.
     count: usize,
+    /// How many somebody waits for.
+    wanted: usize,
     /// What a broker said last, if it was not success.
     error: Option<ErrorCode>,
 }
@@ -166,21 +168,31 @@ impl Metadata {
         self.topics.get(name)?.error
     }
 
-    /// Somebody sends to a topic. What is already known of it is in the returned layout.
-    pub(crate) fn want(&mut self, name: &Arc<str>) {
-        if self.topics.contains_key(name) {
-            return;
+    /// Somebody sends to a topic, and to its partitions up to so many.
+    pub(crate) fn want(&mut self, name: &Arc<str>, partitions: usize) {
+        match self.topics.get_mut(name) {
+            Some(topic) => {
+                topic.wanted = topic.wanted.max(partitions);
+                if topic.lacks() && !self.refresh.unseen.contains(name) {
+                    self.refresh.new.insert(Arc::clone(name));
+                }
+            }
+            None => {
+                let topic = Topic { id: Uuid::ZERO, partitions: Vec::new(), count: 0, wanted: partitions, error: None };
+                self.topics.insert(Arc::clone(name), topic);
+                self.refresh.new.insert(Arc::clone(name));
+            }
         }
-        self.topics.insert(Arc::clone(name), Topic { id: Uuid::ZERO, partitions: Vec::new(), count: 0, error: None });
-        self.refresh.new.insert(Arc::clone(name));
     }
 
     /// Nobody waits for a topic any more; if it was never seen, it is not asked for again.
     pub(crate) fn forget(&mut self, name: &str) {
-        if self.topics.get(name).is_some_and(|topic| topic.partitions.is_empty()) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        topic.wanted = 0;
+        self.refresh.new.remove(name);
+        self.refresh.unseen.remove(name);
+        if topic.partitions.is_empty() {
             self.topics.remove(name);
-            self.refresh.new.remove(name);
-            self.refresh.unseen.remove(name);
         }
     }
 
@@ -387,7 +399,6 @@ impl Metadata {
 
     fn take_partitions(&mut self, name: &Arc<str>, heard: MetadataResponseTopic, changes: &mut Changes) {
         let Some(topic) = self.topics.get_mut(name) else { return };
-        self.refresh.unseen.remove(name);
         let is_new_id = topic.id != heard.topic_id && heard.topic_id != Uuid::ZERO;
         let is_recreated = is_new_id && topic.id != Uuid::ZERO;
         if is_new_id {
@@ -399,6 +410,9 @@ impl Metadata {
         let count = by_index.len().max(if is_recreated { 0 } else { topic.count });
         let mut is_other = is_new_id || count != topic.count;
         topic.count = count;
+        if !topic.lacks() {
+            self.refresh.unseen.remove(name);
+        }
         for index in (0i32..).take(count) {
             let at = usize::try_from(index).unwrap_or_default();
             let id = match topic.partitions.get(at) {
@@ -468,6 +482,13 @@ impl Metadata {
         place.leader = Some(leader.leader_id);
         place.leader_epoch = leader.leader_epoch;
         true
+    }
+}
+
+impl Topic {
+    /// Whether less is known of it than somebody waits for.
+    fn lacks(&self) -> bool {
+        self.count == 0 || self.count < self.wanted
     }
 }
 

@@ -42,6 +42,8 @@ use sender::{Sender, Sent};
 pub(crate) enum Input {
     /// A sender's thread says something.
     Signal(Signal),
+    /// Somebody waits for a topic to be known, and to have so many partitions.
+    Wanted { topic: Arc<str>, partitions: usize },
     /// Nobody waits for this topic any more.
     Unwanted(Arc<str>),
     /// What has gathered is to go now, whatever its age: somebody flushes, or waits for memory.
@@ -152,7 +154,8 @@ impl Core {
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         let Self { world, sender } = self;
         match input {
-            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic),
+            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic, 0),
+            Input::Wanted { topic, partitions } => world.metadata.want(&topic, partitions),
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
                 sender.handle_opened(partition, Left { since, is_full }, world, now);
             }

@@ -183,7 +183,7 @@ impl Driver {
         for signal in signals {
             match signal {
                 Signal::Pressure => is_pressed = true,
-                Signal::Wanted(topic) => self.want(topic, None, now),
+                Signal::Wanted(topic) => self.want(topic, 0, None, now),
                 signal => self.core.handle(Input::Signal(signal), now),
             }
         }
@@ -198,7 +198,9 @@ impl Driver {
         for command in commands.into_iter().flatten() {
             match command {
                 Command::Reach { deadline, reply } => self.waiting.reach.push((deadline, reply)),
-                Command::Topic { name, deadline, reply } => self.want(name, Some((deadline, reply)), now),
+                Command::Topic { name, partitions, deadline, reply } => {
+                    self.want(name, partitions, Some((deadline, reply)), now);
+                }
                 Command::Flush { reply } => {
                     let (_, newest) = self.shared.accumulator.incomplete();
                     self.waiting.flushes.push((newest, reply));
@@ -222,10 +224,12 @@ impl Driver {
         self.act(self.now());
     }
 
-    /// Asks for a topic as long as somebody waits for it; for who does not wait, as long as if it did, and at least until
-    /// there may be an answer.
-    fn want(&mut self, name: Arc<str>, waiter: Option<Patient<Arc<Topic>>>, now: Instant) {
-        if let Some(topic) = self.shared.accumulator.topic(&name) {
+    /// Asks for a topic of so many partitions as long as somebody waits for it; for who does not wait, as long as if it
+    /// did, and at least until there may be an answer.
+    fn want(&mut self, name: Arc<str>, partitions: usize, waiter: Option<Patient<Arc<Topic>>>, now: Instant) {
+        if let Some(topic) = self.shared.accumulator.topic(&name)
+            && topic.partition_count() >= partitions
+        {
             if let Some((_, reply)) = waiter {
                 let _ = reply.send(Ok(topic));
             }
@@ -240,8 +244,9 @@ impl Driver {
             return;
         }
         let until = now + self.shared.config.max_block.max(self.shared.config.request_timeout);
-        topics.add(&name, waiter.map_or(Waiter::Nobody { until }, Waiter::Told), now);
-        self.core.handle(Input::Signal(Signal::Wanted(name)), now);
+        let told = |patient| Waiter::Told { partitions, patient };
+        topics.add(&name, waiter.map_or(Waiter::Nobody { until }, told), now);
+        self.core.handle(Input::Wanted { topic: name, partitions }, now);
     }
 
     fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>) {
@@ -294,13 +299,17 @@ impl Driver {
                 Action::Publish(layout) => {
                     self.shared.accumulator.publish(&layout);
                     let Some(topic) = self.shared.accumulator.topic(&layout.topic) else { continue };
-                    for (_, reply) in self.waiting.topics.take(&layout.topic) {
-                        let _ = reply.send(Ok(Arc::clone(&topic)));
+                    let (content, is_over) = self.waiting.topics.take(&layout.topic, layout.partitions.len());
+                    for waiting in content {
+                        let _ = waiting.reply.send(Ok(Arc::clone(&topic)));
+                    }
+                    if is_over {
+                        self.core.handle(Input::Unwanted(layout.topic), now);
                     }
                 }
                 Action::Refuse { topic, error } => {
-                    for (_, reply) in self.waiting.topics.take(&topic) {
-                        let _ = reply.send(Err(error.clone()));
+                    for waiting in self.waiting.topics.take(&topic, usize::MAX).0 {
+                        let _ = waiting.reply.send(Err(error.clone()));
                     }
                 }
                 Action::Complete { partition, batch, outcome, is_last } => {
@@ -402,19 +411,30 @@ impl Driver {
     fn serve_topics(&mut self, now: Instant) {
         while let Some((name, late, is_unwanted)) = self.waiting.topics.pop(now) {
             if !late.is_empty() {
-                let text = format!(
-                    "topic {} is not known within max.block.ms, which is {}: {}",
-                    crate::error::printable(&name),
-                    self.shared.config.max_block.as_millis(),
-                    self.core.obstacle(&name)
-                );
-                let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(&name));
-                late.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                let error = self.not_in_time(&name);
+                late.into_iter().for_each(|waiting| drop(waiting.reply.send(Err(error.clone()))));
             }
             if is_unwanted {
                 self.core.handle(Input::Unwanted(name), now);
             }
         }
+    }
+
+    /// Why a topic was not known in time, or not with as many partitions as somebody has records for.
+    fn not_in_time(&self, name: &str) -> Error {
+        let max_block = self.shared.config.max_block.as_millis();
+        if self.shared.accumulator.topic(name).is_some() {
+            return Error::new(
+                ErrorKind::Partitioning,
+                format!("and none came within max.block.ms, which is {max_block}"),
+            );
+        }
+        let text = format!(
+            "topic {} is not known within max.block.ms, which is {max_block}: {}",
+            crate::error::printable(name),
+            self.core.obstacle(name)
+        );
+        Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name))
     }
 
     fn serve_flushes(&mut self) {
@@ -622,8 +642,8 @@ mod tests {
         let patience = shared.config.max_block;
         let mut driver = Driver::new(shared, 1).unwrap();
         let now = driver.now();
-        driver.want("u".into(), None, now);
-        driver.want("u".into(), None, now + patience / 2);
+        driver.want("u".into(), 0, None, now);
+        driver.want("u".into(), 0, None, now + patience / 2);
         driver.serve_topics(now + patience);
         assert_eq!(driver.waiting.topics.len(), 1);
         driver.serve_topics(now + patience / 2 * 3);
@@ -635,11 +655,11 @@ mod tests {
         let mut driver = Driver::new(shared(), 1).unwrap();
         let now = driver.now();
         for number in 0..=WANTED_TOPICS_MAX {
-            driver.want(number.to_string().into(), None, now);
+            driver.want(number.to_string().into(), 0, None, now);
         }
         assert_eq!(driver.waiting.topics.len(), WANTED_TOPICS_MAX);
         let (reply, mut answer) = oneshot::channel();
-        driver.want("late".into(), Some((now, reply)), now);
+        driver.want("late".into(), 0, Some((now, reply)), now);
         assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Metadata);
     }
 }

@@ -32,8 +32,8 @@ pub(crate) struct Shared {
 pub(crate) enum Command {
     /// To say when a server has been reached.
     Reach { deadline: Instant, reply: oneshot::Sender<Result<(), Error>> },
-    /// To say when a topic is known.
-    Topic { name: Arc<str>, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
+    /// To say when a topic is known, and has so many partitions.
+    Topic { name: Arc<str>, partitions: usize, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
     /// To say when everything accepted until now has its outcome.
     Flush { reply: oneshot::Sender<Summary> },
     /// To accept nothing more, and to say when all is done, or what is left at the deadline.

@@ -7,29 +7,39 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use super::Patient;
 use crate::accumulator::Topic;
+use crate::error::Error;
 
-/// Topics that are not known yet, and asked for.
+/// Topics that are not known yet, or have fewer partitions than somebody has records for, and are asked for.
 #[derive(Default)]
 pub(super) struct Topics {
     wanted: HashMap<Arc<str>, Wanted>,
     by_time: BTreeSet<(Instant, Arc<str>)>,
 }
 
-/// A topic that is not known yet.
+/// A topic that is not known yet, or not well enough.
 struct Wanted {
-    waiters: Vec<Patient<Arc<Topic>>>,
+    waiters: Vec<Waiting>,
     /// Until when it is asked for though nobody waits: it was sent to by who does not wait.
     until: Option<Instant>,
     /// When it is to be looked at again.
     look_at: Instant,
 }
 
+/// Somebody who waits for a topic with so many partitions.
+pub(super) struct Waiting {
+    partitions: usize,
+    deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Arc<Topic>, Error>>,
+}
+
 /// Who waits for a topic.
 pub(super) enum Waiter {
-    /// Somebody who is told.
-    Told(Patient<Arc<Topic>>),
+    /// Somebody who is told when it has so many partitions, and at least one.
+    Told { partitions: usize, patient: Patient<Arc<Topic>> },
     /// Nobody, but it is to be asked for until then.
     Nobody { until: Instant },
 }
@@ -51,8 +61,8 @@ impl Topics {
         let wanted = self.wanted.entry(Arc::clone(name)).or_insert_with(new);
         self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
         let deadline = match waiter {
-            Waiter::Told((deadline, reply)) => {
-                wanted.waiters.push((deadline, reply));
+            Waiter::Told { partitions, patient: (deadline, reply) } => {
+                wanted.waiters.push(Waiting { partitions, deadline, reply });
                 deadline
             }
             Waiter::Nobody { until } => *wanted.until.insert(until),
@@ -61,26 +71,34 @@ impl Topics {
         self.by_time.insert((wanted.look_at, Arc::clone(name)));
     }
 
-    /// Takes all who wait for a topic.
-    pub(super) fn take(&mut self, name: &Arc<str>) -> Vec<Patient<Arc<Topic>>> {
-        let Some(wanted) = self.wanted.remove(name) else { return Vec::new() };
-        self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
-        wanted.waiters
+    /// Takes those who wait for a topic and are content with so many partitions; and whether nobody waits for it any more,
+    /// with which it is gone from here.
+    pub(super) fn take(&mut self, name: &Arc<str>, partitions: usize) -> (Vec<Waiting>, bool) {
+        let Some(wanted) = self.wanted.get_mut(name) else { return (Vec::new(), false) };
+        let content = wanted.waiters.extract_if(.., |waiting| waiting.partitions <= partitions).collect();
+        // Who does not wait knows of the topic now.
+        wanted.until = None;
+        let is_over = wanted.waiters.is_empty();
+        if is_over {
+            self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
+            self.wanted.remove(name);
+        }
+        (content, is_over)
     }
 
     /// The next topic for which somebody has waited long enough, with those; and whether nobody waits for it any more,
     /// with which it is gone from here.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<str>, Vec<Patient<Arc<Topic>>>, bool)> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<str>, Vec<Waiting>, bool)> {
         let (look_at, _) = self.by_time.first()?;
         if *look_at > now {
             return None;
         }
         let (_, name) = self.by_time.pop_first()?;
         let wanted = self.wanted.get_mut(&name)?;
-        wanted.waiters.retain(|(_, reply)| !reply.is_closed());
-        let late = wanted.waiters.extract_if(.., |(deadline, _)| *deadline <= now).collect();
+        wanted.waiters.retain(|waiting| !waiting.reply.is_closed());
+        let late = wanted.waiters.extract_if(.., |waiting| waiting.deadline <= now).collect();
         let _ = wanted.until.take_if(|until| *until <= now);
-        let next = wanted.waiters.iter().map(|(deadline, _)| *deadline).chain(wanted.until).min();
+        let next = wanted.waiters.iter().map(|waiting| waiting.deadline).chain(wanted.until).min();
         match next {
             Some(next) => {
                 wanted.look_at = next.min(now + LOOK_AGAIN);
@@ -99,8 +117,6 @@ impl Topics {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
 
     const fn ms(millis: u64) -> Duration {
@@ -114,7 +130,7 @@ mod tests {
         let mut topics = Topics::default();
         let wait = |topics: &mut Topics, name: &str, patience| {
             let (reply, answer) = oneshot::channel();
-            topics.add(&name.into(), Waiter::Told((start + patience, reply)), start);
+            topics.add(&name.into(), Waiter::Told { partitions: 0, patient: (start + patience, reply) }, start);
             answer
         };
         let (_early, _late) = (wait(&mut topics, "a", ms(300)), wait(&mut topics, "a", ms(700)));
@@ -135,5 +151,25 @@ mod tests {
             assert_eq!(looks(&mut topics, at), expected, "{at:?}");
         }
         assert_eq!((topics.len(), topics.next_deadline()), (0, None));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn whoever_waits_for_more_partitions_goes_on_waiting() {
+        let start = Instant::now();
+        let mut topics = Topics::default();
+        let mut answers = Vec::new();
+        for partitions in [1, 3, 5] {
+            let (reply, answer) = oneshot::channel();
+            topics.add(&"a".into(), Waiter::Told { partitions, patient: (start + ms(300), reply) }, start);
+            answers.push(answer);
+        }
+        for (partitions, expected) in
+            [(0, (0, false)), (3, (2, false)), (4, (0, false)), (9, (1, true)), (9, (0, false))]
+        {
+            let (content, is_over) = topics.take(&"a".into(), partitions);
+            assert_eq!((content.len(), is_over), expected, "{partitions}");
+        }
+        assert_eq!(topics.next_deadline(), None);
     }
 }

@@ -365,6 +365,9 @@ settings! {
     "client.id" => client_id: String = "kurier".to_owned();
     /// How old the view of the cluster may become.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
+    /// How long a topic is asked for after it was last sent to; when it is sent to again, it is asked for before. Records
+    /// that are under way count as sending, so that it is not less than `delivery.timeout.ms`.
+    "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
     /// Whether the bootstrap servers are asked again when no known node can be reached: `rebootstrap`, or `none` (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;
     /// How long metadata may be asked for in vain before all connections are ended and the bootstrap servers asked again
@@ -411,7 +414,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("enable.metrics.push", "metrics are not yet pushed to brokers"),
     ("client.dns.lookup", "all addresses of a name are always tried"),
     ("transaction.timeout.ms", "there are no transactions yet"),
-    ("metadata.max.idle.ms", "topics are not yet forgotten"),
     ("partitioner.availability.timeout.ms", "load steers records away from stalled partitions"),
 ];
 
@@ -512,6 +514,9 @@ impl Config {
         if self.max_in_flight == 0 {
             return Err(refused("max.in.flight.requests.per.connection must be at least 1".to_owned()));
         }
+        if self.metadata_max_idle < ms(5_000) {
+            return Err(refused("metadata.max.idle.ms must be at least 5000".to_owned()));
+        }
         self.check_idempotence()?;
         self.limit_times();
         self.check_delivery_timeout()?;
@@ -538,6 +543,7 @@ impl Config {
             &mut self.delivery_timeout,
             &mut self.request_timeout,
             &mut self.metadata_max_age,
+            &mut self.metadata_max_idle,
             &mut self.rebootstrap_trigger,
             &mut self.retry_backoff,
             &mut self.retry_backoff_max,

@@ -48,6 +48,7 @@ fn a_value_that_cannot_be_is_told_what_can() {
         ("acks", "2", "0, 1 or all"),
         ("compression.type", "brotli", "gzip"),
         ("enable.idempotence", "yes", "true or false"),
+        ("metadata.recovery.strategy", "always", "none or rebootstrap"),
         ("partitioner.class", "com.example.Mine", "given to the builder"),
         ("bootstrap.servers", "kafka", "the port is missing"),
         ("bootstrap.servers", "kafka:0", "1 to 65535"),
@@ -94,6 +95,7 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
             "delivery.timeout.ms is 1000, but must be at least linger.ms + request.timeout.ms, which is 1001",
         ),
         (builder().delivery_timeout(second), "delivery.timeout.ms is 1000"),
+        (builder().set("metadata.max.idle.ms", "4999"), "metadata.max.idle.ms must be at least 5000"),
         (builder().max_request_size(0), "above 0"),
         (builder().buffer_memory(0), "above 0"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
@@ -119,6 +121,7 @@ async fn what_was_not_asked_for_gives_way() {
         builder().set("max.in.flight", "6").enable_idempotence(false),
         builder().request_timeout(Duration::from_secs(300)),
         builder().linger(Duration::from_millis(7)).set("request.timeout.ms", "200000"),
+        builder().set("metadata.recovery.strategy", "NONE"),
         builder().set("security.protocol", "PLAINTEXT"),
         builder().set("key.serializer", "org.apache.kafka.common.serialization.StringSerializer"),
     ] {

@@ -31,6 +31,8 @@ const SLOW: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct Metadata {
     max_age: Duration,
+    /// How long a topic is asked for after it was last used.
+    max_idle: Duration,
     backoff: Backoff,
     random: fastrand::Rng,
     nodes: BTreeMap<i32, HostPort>,
@@ -81,6 +83,9 @@ struct Topic {
     count: usize,
     /// How many somebody waits for.
     wanted: usize,
+    used_at: Instant,
+    /// Whether it was not used for so long that it is not asked for.
+    is_idle: bool,
     /// What a broker said last, if it was not success.
     error: Option<ErrorCode>,
 }
@@ -125,6 +130,8 @@ impl Metadata {
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         Self {
             max_age: config.metadata_max_age,
+            // What was taken for a batch is under way no longer than that.
+            max_idle: config.metadata_max_idle.max(config.delivery_timeout + config.linger),
             backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
             random: fastrand::Rng::with_seed(seed),
             nodes: BTreeMap::new(),
@@ -169,18 +176,52 @@ impl Metadata {
     }
 
     /// Somebody sends to a topic, and to its partitions up to so many.
-    pub(crate) fn want(&mut self, name: &Arc<str>, partitions: usize) {
+    pub(crate) fn want(&mut self, name: &Arc<str>, partitions: usize, now: Instant) {
         match self.topics.get_mut(name) {
             Some(topic) => {
                 topic.wanted = topic.wanted.max(partitions);
-                if topic.lacks() && !self.refresh.unseen.contains(name) {
+                topic.used_at = now;
+                if topic.lacks() || std::mem::take(&mut topic.is_idle) && !self.refresh.unseen.contains(name) {
                     self.refresh.new.insert(Arc::clone(name));
                 }
             }
             None => {
-                let topic = Topic { id: Uuid::ZERO, partitions: Vec::new(), count: 0, wanted: partitions, error: None };
+                let topic = Topic {
+                    id: Uuid::ZERO,
+                    partitions: Vec::new(),
+                    count: 0,
+                    wanted: partitions,
+                    used_at: now,
+                    is_idle: false,
+                    error: None,
+                };
                 self.topics.insert(Arc::clone(name), topic);
                 self.refresh.new.insert(Arc::clone(name));
+            }
+        }
+    }
+
+    /// Somebody has sent to a partition. If its topic was not used for long, it is asked for before anything is sent.
+    pub(crate) fn use_partition(&mut self, id: PartitionId, now: Instant) {
+        let Some(place) = self.places.get(id.0 as usize) else { return };
+        let Some(topic) = self.topics.get_mut(&place.topic) else { return };
+        topic.used_at = now;
+        if std::mem::take(&mut topic.is_idle) {
+            self.refresh.new.insert(Arc::clone(&place.topic));
+        }
+    }
+
+    /// Topics that were not used for long are not asked for any more. Who leads their partitions is not known then.
+    fn retire(&mut self, now: Instant) {
+        for topic in self.topics.values_mut() {
+            if topic.is_idle || topic.lacks() || now < topic.used_at + self.max_idle {
+                continue;
+            }
+            topic.is_idle = true;
+            for id in &topic.partitions {
+                if let Some(place) = self.places.get_mut(id.0 as usize) {
+                    place.leader = None;
+                }
             }
         }
     }
@@ -251,10 +292,11 @@ impl Metadata {
     }
 
     /// What to ask for now.
-    pub(crate) fn request(&self, now: Instant) -> MetadataRequest {
+    pub(crate) fn request(&mut self, now: Instant) -> MetadataRequest {
+        self.retire(now);
         // What was asked in vain is asked again with the rest.
         let topics: Vec<&Arc<str>> = match self.asks_for_all(now) || !self.refresh.under_way.is_empty() {
-            true => self.topics.keys().collect(),
+            true => self.topics.iter().filter(|(_, topic)| !topic.is_idle).map(|(name, _)| name).collect(),
             false => self.refresh.new.iter().collect(),
         };
         let named = |name: &&Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };

@@ -154,16 +154,23 @@ impl Core {
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         let Self { world, sender } = self;
         match input {
-            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic, 0),
-            Input::Wanted { topic, partitions } => world.metadata.want(&topic, partitions),
+            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic, 0, now),
+            Input::Wanted { topic, partitions } => world.metadata.want(&topic, partitions, now),
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
+                world.metadata.use_partition(partition, now);
                 sender.handle_opened(partition, Left { since, is_full }, world, now);
             }
-            Input::Signal(Signal::Full { partition }) => sender.handle_full(partition, world, now),
+            Input::Signal(Signal::Full { partition }) => {
+                world.metadata.use_partition(partition, now);
+                sender.handle_full(partition, world, now);
+            }
             Input::Signal(Signal::Pressure) | Input::Hurry => sender.hurry(world, now),
             Input::Unwanted(topic) => world.metadata.forget(&topic),
             Input::Abandon => sender.abandon(world, now),
-            Input::Taken { node, batches, left } => sender.handle_taken(node, batches, left, world, now),
+            Input::Taken { node, batches, left } => {
+                batches.iter().for_each(|(partition, _)| world.metadata.use_partition(*partition, now));
+                sender.handle_taken(node, batches, left, world, now);
+            }
             Input::Drained { partition, batches, left, why } => {
                 sender.handle_drained(partition, batches, left, &why, world, now);
             }

@@ -81,6 +81,8 @@ struct Rig {
     requests: VecDeque<Produce>,
     next_producer_id: i64,
     metadata_asked: usize,
+    /// The topics of each question.
+    topics_asked: Vec<Vec<String>>,
     /// How often each was connected to.
     connects: BTreeMap<i32, usize>,
     /// Which cluster it is, and that of nodes which are of another.
@@ -119,6 +121,7 @@ impl Rig {
             requests: VecDeque::new(),
             next_producer_id: 1000,
             metadata_asked: 0,
+            topics_asked: Vec::new(),
             connects: BTreeMap::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
@@ -203,6 +206,7 @@ impl Rig {
                     return;
                 }
                 let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
+                self.topics_asked.push(asked.iter().filter_map(|topic| topic.name.clone()).collect());
                 let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
                 let astray = self.astray.get(&self.connections[&connection]);
                 let cluster_id = Some((*astray.unwrap_or(&self.cluster_id)).to_owned());
@@ -1216,4 +1220,35 @@ fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata()
     }
     rig.settle(&asked, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn a_topic_that_nobody_uses_is_not_asked_for_until_it_is_used_again() {
+    let settings = |config: &mut Config| {
+        config.set("metadata.max.age.ms", "10000").unwrap();
+        config.set("metadata.max.idle.ms", "30000").unwrap();
+        config.set("delivery.timeout.ms", "20000").unwrap();
+        config.set("request.timeout.ms", "10000").unwrap();
+    };
+    let mut rig = Rig::new(settings);
+    rig.open_gate(0);
+    let after = |rig: &mut Rig, time| {
+        rig.pass(time);
+        rig.topics_asked.last().cloned().unwrap()
+    };
+    assert_eq!(after(&mut rig, ms(25_000)), ["t"]);
+    // Each use counts.
+    rig.send_and_linger(0).forget();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(after(&mut rig, ms(25_000)), ["t"]);
+    assert_eq!(after(&mut rig, ms(20_000)), Vec::<String>::new());
+    // Meanwhile it was made anew: nothing goes to the old one, and nothing fails for it.
+    (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(2, 0)]);
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!((request.node, request.topic_id), (2, Uuid([8; 16])));
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+    assert_eq!(after(&mut rig, ms(11_000)), ["t"]);
 }

@@ -129,8 +129,10 @@ struct Patience {
 struct Link<Q> {
     host: HostPort,
     state: State,
-    /// How often in a row it did not become ready.
+    /// How often in a row a connection failed, with the last one that was ready.
     failures: u32,
+    /// How often in a row it did not become ready.
+    setup_failures: u32,
     /// How often in a row it broke off when it was asked for its versions.
     negotiations_broken: u32,
     /// The version in which to ask for versions.
@@ -209,6 +211,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             host,
             state: State::Idle,
             failures: 0,
+            setup_failures: 0,
             negotiations_broken: 0,
             versions_version: VERSIONS_VERSION,
             setup_deadline: now,
@@ -270,7 +273,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
         self.peers.insert(connection, peer);
-        let timeout = self.patience.setup.after(link.failures.saturating_add(1), &mut self.random);
+        let timeout = self.patience.setup.after(link.setup_failures.saturating_add(1), &mut self.random);
         link.setup_deadline = now + timeout;
         link.state = State::Connecting { connection, since: now };
         out.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
@@ -431,7 +434,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         match offered {
             Ok(versions) => {
                 link.state = State::Ready { connection, versions };
-                link.failures = 0;
+                (link.failures, link.setup_failures) = (0, 0);
                 link.negotiations_broken = 0;
                 link.trouble = None;
                 tracing::debug!(%link.host, ?peer, "connected");
@@ -504,6 +507,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.peers.remove(&connection);
         if matches!(link.state, State::Negotiating { .. }) {
             link.negotiations_broken += 1;
+        }
+        if !matches!(link.state, State::Ready { .. }) {
+            link.setup_failures = link.setup_failures.saturating_add(1);
         }
         link.failures = link.failures.saturating_add(1);
         let until = now + self.patience.reconnect.after(link.failures, &mut self.random);

@@ -83,15 +83,28 @@ struct Rig {
     metadata_asked: usize,
     /// The topics of each question.
     topics_asked: Vec<Vec<String>>,
-    /// How often each was connected to.
-    connects: BTreeMap<i32, usize>,
+    /// To which host a connection was begun when.
+    connects: Vec<(String, Instant)>,
+    /// Where nodes listen that have moved.
+    hosts: BTreeMap<i32, String>,
+    /// What is said, and in which version, to who asks in this version what is spoken; no answer ends the connection.
+    versions: fn(i16) -> Option<(i16, ApiVersionsResponse)>,
+    versions_asked: Vec<i16>,
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
-    /// The highest version of Produce that is spoken.
-    produce_version: i16,
     /// What is said instead of what the cluster is.
     metadata_refusal: ErrorCode,
+}
+
+/// What is spoken: of each API up to a version.
+fn offer(highest: &[(i16, i16)]) -> ApiVersionsResponse {
+    let api = |(api_key, max_version): &(i16, i16)| ApiVersion {
+        api_key: *api_key,
+        min_version: 0,
+        max_version: *max_version,
+    };
+    ApiVersionsResponse { api_keys: highest.iter().map(api).collect(), ..Default::default() }
 }
 
 /// The number of the bootstrap server.
@@ -122,10 +135,12 @@ impl Rig {
             next_producer_id: 1000,
             metadata_asked: 0,
             topics_asked: Vec::new(),
-            connects: BTreeMap::new(),
+            connects: Vec::new(),
+            hosts: BTreeMap::new(),
+            versions: |version| Some((version, offer(&[(0, 13), (3, 13), (18, 4), (22, 5)]))),
+            versions_asked: Vec::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
-            produce_version: 13,
             metadata_refusal: ErrorCode::NONE,
         };
         arrange(&mut rig);
@@ -170,9 +185,9 @@ impl Rig {
     fn act(&mut self, action: Action) {
         match self.hands.act(action) {
             Some(Action::Connect { connection, host, .. }) => {
-                let node = host.host.strip_prefix('n').map_or(SEED, |node| node.parse().unwrap());
+                let node = host.host.get(1..).and_then(|node| node.parse().ok()).unwrap_or(SEED);
                 self.connections.insert(connection, node);
-                *self.connects.entry(node).or_default() += 1;
+                self.connects.push((host.host, self.now()));
                 if self.down.contains(&node) {
                     self.cut(node);
                 } else if !self.silent.contains(&node) {
@@ -195,10 +210,11 @@ impl Rig {
         let version = header.api_version;
         match header.api_key {
             ApiVersionsRequest::KEY => {
-                let api = |api_key, max_version| ApiVersion { api_key, min_version: 0, max_version };
-                let api_keys = vec![api(0, self.produce_version), api(3, 13), api(18, 4), api(22, 5)];
-                let response = ApiVersionsResponse { api_keys, ..Default::default() };
-                self.answer(connection, correlation_id, version, &response);
+                self.versions_asked.push(version);
+                match (self.versions)(version) {
+                    Some((version, response)) => self.answer(connection, correlation_id, version, &response),
+                    None => self.handle(Input::Disconnected { connection, why: "cut".to_owned() }),
+                }
             }
             MetadataRequest::KEY => {
                 self.metadata_asked += 1;
@@ -247,7 +263,7 @@ impl Rig {
     fn describe(&self, has_topic: bool) -> MetadataResponse {
         let host = |node_id: &i32| MetadataResponseBroker {
             node_id: *node_id,
-            host: format!("n{node_id}"),
+            host: self.hosts.get(node_id).cloned().unwrap_or_else(|| format!("n{node_id}")),
             port: 9092,
             rack: None,
         };
@@ -627,7 +643,14 @@ fn a_throttled_node_is_left_alone_but_not_for_ever() {
         // It has taken the time before it answered.
         (1_000, 5, ms(0)),
     ] {
-        let mut rig = Rig::with(|_| {}, |rig| rig.produce_version = version);
+        let mut rig = Rig::with(
+            |_| {},
+            |rig| {
+                if version == 5 {
+                    rig.versions = |version| Some((version, offer(&[(0, 5), (3, 13), (22, 5)])));
+                }
+            },
+        );
         rig.open_gate(0);
         let delivery = rig.send_and_linger(0);
         let request = rig.request();
@@ -1156,11 +1179,12 @@ fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_ser
         rig.open_gate(0);
         rig.cut(SEED);
         rig.metadata_refusal = refusal;
-        let before = rig.connects[&SEED];
+        rig.connects.clear();
+        let is_asked = |rig: &Rig| rig.connects.iter().any(|(host, _)| host == "seed");
         rig.pass(patience);
-        assert_eq!(rig.connects[&SEED], before, "{refusal}");
+        assert!(!is_asked(&rig), "{refusal}");
         rig.pass(ms(1_500));
-        assert!(rig.connects[&SEED] > before, "{refusal}");
+        assert!(is_asked(&rig), "{refusal}");
     }
 }
 
@@ -1251,4 +1275,151 @@ fn a_topic_that_nobody_uses_is_not_asked_for_until_it_is_used_again() {
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
     assert_eq!(after(&mut rig, ms(11_000)), ["t"]);
+}
+
+#[test]
+fn a_node_that_has_moved_is_sent_the_same_bytes_where_it_is_now() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let before = rig.request();
+    rig.hosts = [(1, "x1".to_owned())].into();
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let again = rig.request();
+    assert_eq!(rig.connects.last().unwrap().0, "x1");
+    assert!(!rig.connections.contains_key(&before.connection));
+    assert_eq!((again.node, &again.batches), (1, &before.batches));
+    rig.settle(&again, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn two_nodes_at_one_address_are_two() {
+    let mut rig = Rig::with(
+        |_| {},
+        |rig| {
+            rig.leaders = vec![(1, 0), (2, 0)];
+            rig.hosts = [(2, "n1".to_owned())].into();
+        },
+    );
+    let deliveries = [rig.send(0, 10), rig.send(1, 10)];
+    rig.pass(ms(6));
+    let (first, second) = (rig.request(), rig.request());
+    assert_ne!(first.connection, second.connection);
+    rig.settle(&first, ErrorCode::NONE, 0);
+    rig.settle(&second, ErrorCode::NONE, 0);
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(0), Fate::At(0)]);
+}
+
+#[test]
+fn a_topic_without_partitions_and_without_error_is_one_that_is_not_there_yet() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let partitions = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().partition_count();
+    rig.leaders = Vec::new();
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    assert_eq!(rig.hands.core.topic_error("t"), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert_eq!(partitions(&rig), 1);
+    // None of them has a leader, and that is no reason to give up either.
+    rig.leaders = vec![(-1, 1), (-1, 1)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    assert_eq!((rig.hands.core.topic_error("t"), partitions(&rig)), (None, 2));
+    let delivery = rig.send_and_linger(1);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(-1, 1), (3, 2)];
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!((request.node, fate(&delivery)), (3, Fate::At(0)));
+}
+
+#[test]
+fn many_partitions_that_fail_at_once_ask_once_and_then_ever_more_seldom() {
+    const COUNT: i32 = 200;
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = (0..COUNT).map(|_| (1, 0)).collect());
+    let deliveries: Vec<Delivery> = (0..COUNT).map(|partition| rig.send(partition, 10)).collect();
+    rig.pass(ms(6));
+    let before = rig.metadata_asked;
+    let (mut produced, start) = (0, rig.now());
+    while rig.now() < start + ms(10_000) {
+        for request in std::mem::take(&mut rig.requests) {
+            produced += request.batches.len();
+            rig.settle(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        }
+        if rig.now() == start {
+            assert_eq!(rig.metadata_asked, before + 1);
+        }
+        rig.pass(ms(10));
+    }
+    // About 0.1, 0.2, 0.4, 0.8 and then 1 second apart, give or take a fifth.
+    let asked = rig.metadata_asked - before;
+    assert!((8..=16).contains(&asked), "{asked}");
+    let each = produced as f64 / f64::from(COUNT);
+    assert!((8.0..=16.0).contains(&each), "{each}");
+    drop(deliveries);
+}
+
+#[test]
+fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
+    fn refuse(highest: Option<i16>) -> Option<(i16, ApiVersionsResponse)> {
+        let offered: Vec<(i16, i16)> = highest.map(|highest| (18, highest)).into_iter().collect();
+        Some((0, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..offer(&offered) }))
+    }
+    fn accept(version: i16) -> Option<(i16, ApiVersionsResponse)> {
+        Some((version, offer(&[(0, 9), (3, 9), (18, 2), (22, 3)])))
+    }
+    for (versions, expected) in [
+        // It says what it knows, or nothing, or what is no help.
+        ((|version| if version > 2 { refuse(Some(2)) } else { accept(version) }) as fn(i16) -> _, &[4, 2][..]),
+        (|version| if version > 0 { refuse(None) } else { accept(version) }, &[4, 0]),
+        (|version| if version > 1 { refuse(Some(99)) } else { accept(version) }, &[4, 3, 2, 1]),
+        // It hangs up.
+        (|version| if version > 0 { None } else { accept(version) }, &[4, 4, 0]),
+    ] {
+        let rig = Rig::with(|_| {}, |rig| rig.versions = versions);
+        assert!(rig.versions_asked.starts_with(expected), "{:?} and not {expected:?}", rig.versions_asked);
+        assert!(rig.metadata_asked > 0);
+    }
+    let mut rig = Rig::new(|_| {});
+    rig.versions = |_| Some((0, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..offer(&[]) }));
+    rig.cut(1);
+    let _delivery = rig.send_and_linger(0);
+    rig.versions_asked.clear();
+    rig.pass(ms(10_000));
+    assert!(rig.versions_asked.len() < 100, "{}", rig.versions_asked.len());
+}
+
+/// How long after the one before each connection to a host was begun.
+fn gaps(rig: &Rig, host: &str) -> Vec<u128> {
+    let times: Vec<Instant> = rig.connects.iter().filter(|(other, _)| other == host).map(|(_, begun)| *begun).collect();
+    times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+}
+
+#[test]
+fn a_host_that_fails_is_tried_ever_more_seldom() {
+    for (is_silent, expected) in [
+        (false, &[100, 200, 400, 800, 1_000, 1_000][..]),
+        // It may take longer each time, and then is left alone a little.
+        (true, &[10_000 + 100, 20_000 + 200, 30_000 + 400, 30_000 + 800]),
+    ] {
+        let mut rig = Rig::new(|config| config.set("delivery.timeout.ms", "3600000").unwrap());
+        rig.open_gate(0);
+        if is_silent {
+            rig.silent = [1].into()
+        } else {
+            rig.down = [1].into()
+        }
+        rig.cut(1);
+        rig.connects.clear();
+        let _delivery = rig.send_and_linger(0);
+        rig.pass(ms(150_000));
+        let gaps = gaps(&rig, "n1");
+        for (gap, expected) in gaps.iter().zip(expected) {
+            assert!((expected * 79 / 100..=expected * 121 / 100).contains(gap), "{gaps:?} and not {expected:?}");
+        }
+        assert!(gaps.len() >= expected.len(), "{gaps:?}");
+    }
 }

@@ -162,6 +162,14 @@ impl Sender {
         }
     }
 
+    /// Partitions have elected a leader since they were last sent to: there is no reason to wait any more.
+    pub(crate) fn handle_elected(&mut self, elected: &[PartitionId], world: &mut World, now: Instant) {
+        for id in elected {
+            self.partition(*id).retry_at = None;
+            self.review(*id, world, now);
+        }
+    }
+
     /// Metadata came: partitions have other leaders.
     pub(crate) fn handle_moved(&mut self, moved: &[PartitionId], world: &mut World, now: Instant) {
         let leaderless = std::mem::take(&mut self.leaderless);

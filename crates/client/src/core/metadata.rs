@@ -112,6 +112,8 @@ pub(crate) struct Changes {
     pub(crate) layouts: Vec<Layout>,
     /// Partitions that are new, or have another leader.
     pub(crate) moved: Vec<PartitionId>,
+    /// Those of which the leader is newer than was known, by its epoch.
+    pub(crate) elected: Vec<PartitionId>,
     /// Partitions of topics that were deleted and made anew.
     pub(crate) recreated: Vec<PartitionId>,
     /// Topics of which nothing can be had, and why.
@@ -490,6 +492,9 @@ impl Metadata {
                 continue;
             }
             let leader = Some(partition.leader_id).filter(|leader| self.nodes.contains_key(leader));
+            if leader.is_some() && (0..partition.leader_epoch).contains(&place.leader_epoch) {
+                changes.elected.push(id);
+            }
             place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
             if leader != place.leader {
                 place.leader = leader;

@@ -467,7 +467,7 @@ impl Core {
     }
 
     fn take_changes(&mut self, from: Peer, changes: Changes, now: Instant) {
-        let Changes { is_another_cluster, layouts, moved, recreated, refused } = changes;
+        let Changes { is_another_cluster, layouts, moved, elected, recreated, refused } = changes;
         if is_another_cluster {
             tracing::warn!("the bootstrap servers lead to another cluster than before");
             let World { connections, out, .. } = &mut self.world;
@@ -487,6 +487,7 @@ impl Core {
         for partition in recreated {
             self.sender.handle_recreated(partition, &mut self.world, now);
         }
+        self.sender.handle_elected(&elected, &mut self.world, now);
         self.sender.handle_moved(&moved, &mut self.world, now);
     }
 }

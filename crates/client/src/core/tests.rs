@@ -1423,3 +1423,22 @@ fn a_host_that_fails_is_tried_ever_more_seldom() {
         assert!(gaps.len() >= expected.len(), "{gaps:?}");
     }
 }
+
+#[test]
+fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
+    for (leader, epoch, is_prompt) in [(2, 1, true), (1, 1, true), (1, 0, false)] {
+        let mut rig = Rig::new(|config| config.set("retry.backoff.max.ms", "60000").unwrap());
+        let _delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        rig.pass(ms(1));
+        assert!(rig.requests.is_empty());
+        rig.pass(ms(150));
+        let again = rig.request();
+        // Its second attempt would wait for 200 ms, and metadata is asked for at once.
+        rig.leaders = vec![(leader, epoch)];
+        rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        rig.pass(ms(10));
+        assert_eq!(rig.requests.len(), usize::from(is_prompt), "{leader} {epoch}");
+    }
+}

@@ -48,27 +48,39 @@ pub(super) async fn run(config: Arc<Config>, host: HostPort, attempt: u32, wires
     let _ = inputs.send(Input::Disconnected { connection, why }).await;
 }
 
-/// Connects to the first of a host's addresses that will have it.
+/// Connects to the first of a host's addresses that will have it. They are looked up each time, for they change.
 async fn connect(config: &Config, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
     let found = lookup_host((host.host.as_str(), host.port)).await;
-    let mut addresses: Vec<SocketAddr> =
-        found.map_err(|error| format!("its address was not found: {error}"))?.collect();
-    if addresses.is_empty() {
-        return Err("its name has no address".to_owned());
-    }
+    let addresses: Vec<SocketAddr> = found.map_err(|error| format!("its address was not found: {error}"))?.collect();
+    let is_literal = host.host.parse::<IpAddr>().is_ok();
+    connect_to_one(config, addresses, attempt).await.map_err(|mut refusals| match refusals.pop() {
+        None => "its name has no address".to_owned(),
+        Some((_, why)) if is_literal => why.to_string(),
+        Some(last) => {
+            refusals.push(last);
+            let each: Vec<String> = refusals.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+            each.join(", ")
+        }
+    })
+}
+
+/// Connects to the first of these addresses that will have it, or says what was wrong with each.
+async fn connect_to_one(
+    config: &Config,
+    mut addresses: Vec<SocketAddr>,
+    attempt: u32,
+) -> Result<TcpStream, Vec<(SocketAddr, io::Error)>> {
     // An address that lets one wait until all time is up must not keep the others from their turn.
-    let first = attempt as usize % addresses.len();
+    let first = (attempt as usize).checked_rem(addresses.len()).unwrap_or_default();
     addresses.rotate_left(first);
     let mut refusals = Vec::new();
-    let is_literal = host.host.parse::<IpAddr>().is_ok();
     for address in addresses {
         match TcpStream::connect(address).await.and_then(|stream| tune(config, stream)) {
             Ok(stream) => return Ok(stream),
-            Err(error) if is_literal => return Err(error.to_string()),
-            Err(error) => refusals.push(format!("{address}: {error}")),
+            Err(error) => refusals.push((address, error)),
         }
     }
-    Err(refusals.join(", "))
+    Err(refusals)
 }
 
 fn tune(config: &Config, stream: TcpStream) -> io::Result<TcpStream> {
@@ -166,5 +178,31 @@ async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, inputs: &mpsc
                 Err(error) => return error.to_string(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_address_of_a_name_is_tried_and_each_attempt_begins_with_another() {
+        let config = Config::default();
+        let (first, second) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        // Bound and not listened at: nobody else gets it, and nobody answers.
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dead = reserved.local_addr().unwrap();
+        let addresses = vec![dead, first.local_addr().unwrap(), second.local_addr().unwrap()];
+        for (attempt, expected) in [(0, 1), (1, 1), (2, 2), (3, 1), (u32::MAX, 1)] {
+            let stream = connect_to_one(&config, addresses.clone(), attempt).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), addresses[expected], "{attempt}");
+        }
+        let refusals = connect_to_one(&config, vec![dead, dead], 1).await.unwrap_err();
+        assert_eq!(refusals.len(), 2);
+        assert!(connect_to_one(&config, Vec::new(), 7).await.unwrap_err().is_empty());
     }
 }

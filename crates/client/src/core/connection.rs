@@ -497,7 +497,11 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// As [`lose`](Self::lose), of all peers but one.
     pub(crate) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
-        others.into_iter().flat_map(|peer| self.lose(peer, why.to_owned(), now, out)).collect()
+        let mut events = Vec::new();
+        for peer in others {
+            events.extend(self.lose(peer, why.to_owned(), now, out));
+        }
+        events
     }
 
     fn end(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
@@ -662,9 +666,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         /// So long a connection may take before another is tried beside it.
         const SLOW: Duration = Duration::from_millis(500);
         let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link));
-        let is_free = |link: &Link<Q>| {
-            !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(|asked| is_the_same(asked))
-        };
+        let is_free =
+            |link: &Link<Q>| !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(is_the_same);
         let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight) && is_free(link));
         if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
             return Ok(*peer);

@@ -373,7 +373,7 @@ impl Metadata {
         if is_another_cluster {
             self.leave_cluster();
         }
-        self.cluster_id = response.cluster_id.or(self.cluster_id.take());
+        self.cluster_id = response.cluster_id.or_else(|| self.cluster_id.take());
         (self.is_bootstrapping, self.in_vain_since) = (false, None);
         self.nodes = nodes;
         for topic in response.topics {

@@ -412,11 +412,10 @@ impl Metadata {
     }
 
     fn take_topic(&mut self, heard: MetadataResponseTopic, changes: &mut Changes) {
-        let Some((name, topic)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
+        let Some((name, _)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
             return;
         };
         let name = Arc::clone(name);
-        let is_seen = !topic.partitions.is_empty();
         let count = heard.partitions.len();
         let error = match heard.error_code {
             // No partitions, and no error: it is being made or unmade.
@@ -429,11 +428,9 @@ impl Metadata {
         }
         if let Some(code) = error {
             let is_for_good = !matches!(code.reaction(), Reaction::Retry | Reaction::Refresh);
-            if is_for_good && !is_seen {
-                self.topics.remove(&name);
-                self.refresh.unseen.remove(&name);
-            }
             if is_for_good {
+                // Whoever waits for it is told, and waits no longer.
+                self.forget(&name);
                 changes.refused.push((name, code));
             }
             return;

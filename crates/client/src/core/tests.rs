@@ -93,6 +93,8 @@ struct Rig {
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
+    /// What is said of the topic, if not success.
+    topic_refusal: ErrorCode,
     /// What is said instead of what the cluster is.
     metadata_refusal: ErrorCode,
 }
@@ -141,6 +143,7 @@ impl Rig {
             versions_asked: Vec::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
+            topic_refusal: ErrorCode::NONE,
             metadata_refusal: ErrorCode::NONE,
         };
         arrange(&mut rig);
@@ -274,6 +277,7 @@ impl Rig {
             ..Default::default()
         };
         let topic = has_topic.then(|| MetadataResponseTopic {
+            error_code: self.topic_refusal,
             name: Some("t".to_owned()),
             topic_id: self.topic_id,
             partitions: self.leaders.iter().zip(0..).map(partition).collect(),
@@ -1441,4 +1445,28 @@ fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
         rig.pass(ms(10));
         assert_eq!(rig.requests.len(), usize::from(is_prompt), "{leader} {epoch}");
     }
+}
+
+#[test]
+fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
+    let mut rig = Rig::new(|_| {});
+    let wait = |rig: &mut Rig| {
+        rig.handle(Input::Wanted { topic: "t".into(), partitions: 2 });
+        rig.turn();
+        let before = rig.metadata_asked;
+        rig.pass(ms(10_000));
+        rig.metadata_asked - before
+    };
+    assert!((8..=16).contains(&wait(&mut rig)));
+    // Nobody does, or it was refused, of which everybody was told.
+    rig.handle(Input::Unwanted("t".into()));
+    let before = rig.metadata_asked;
+    rig.pass(ms(10_000));
+    assert!(rig.metadata_asked <= before + 1);
+    rig.topic_refusal = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    assert_eq!(wait(&mut rig), 0);
+    rig.topic_refusal = ErrorCode::NONE;
+    rig.leaders = vec![(1, 0), (1, 0)];
+    assert_eq!(wait(&mut rig), 0);
+    assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
 }

@@ -207,6 +207,11 @@ impl ProducerIds {
         self.is_under_way = true;
     }
 
+    /// Whoever was asked is slow: another may be asked beside it. Of two ids that come, the later one is begun with next.
+    pub(crate) fn ask_another(&mut self) {
+        self.is_under_way = false;
+    }
+
     /// Takes an answer in; an error says why no id is to be had by asking again.
     pub(crate) fn handle_response(
         &mut self,

@@ -25,7 +25,7 @@ use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, wr
 use super::backoff::Backoff;
 use super::timer::Timers;
 use super::versions::Versions;
-use super::{Action, Actions};
+use super::{Action, Actions, SLOW};
 use crate::config::{Config, HostPort};
 use crate::error::printable;
 use crate::simulation::Mutant;
@@ -663,8 +663,6 @@ impl<Q: fmt::Debug> Connections<Q> {
         now: Instant,
         out: &mut Actions,
     ) -> Result<Peer, Nobody> {
-        /// So long a connection may take before another is tried beside it.
-        const SLOW: Duration = Duration::from_millis(500);
         let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link));
         let is_free =
             |link: &Link<Q>| !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(is_the_same);

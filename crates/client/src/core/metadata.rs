@@ -17,15 +17,13 @@ use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
 use kurier_protocol::{ErrorCode, Reaction, Uuid};
 
+use super::SLOW;
 use super::backoff::Backoff;
 use crate::accumulator::{Layout, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
 
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
-
-/// So long a node may take to answer before another is asked beside it, and twice as long before a third is.
-const SLOW: Duration = Duration::from_millis(500);
 
 /// The cluster as far as it is known.
 #[derive(Debug)]
@@ -279,8 +277,8 @@ impl Metadata {
         }
     }
 
-    /// From when on another node is asked what one has not answered; `None` if nothing is unanswered. Nobody is asked
-    /// twice at a time, so that there are no more questions than nodes.
+    /// From when on another node is asked what one has not answered, or twice as late what two have not; `None` if
+    /// nothing is unanswered. Nobody is asked twice at a time, so that there are no more questions than nodes.
     fn slow_at(&self) -> Option<Instant> {
         let Refresh { under_way, asked_at, .. } = &self.refresh;
         let doublings = u32::try_from(under_way.len()).unwrap_or(u32::MAX).checked_sub(1)?.min(6);

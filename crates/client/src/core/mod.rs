@@ -95,6 +95,9 @@ pub(crate) enum Action {
 /// Actions in the order in which they are to be done.
 pub(crate) type Actions = VecDeque<Action>;
 
+/// So long a node may take to be connected to, or to answer what any can, before another is tried beside it.
+const SLOW: Duration = Duration::from_millis(500);
+
 /// Names a batch, or a piece of one, in the order of its partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -122,6 +125,8 @@ struct World {
     metadata: Metadata,
     connections: Connections<Question>,
     ids: ProducerIds,
+    /// When another node is asked for a producer id, because one does not answer.
+    another_id_at: Option<Instant>,
     random: fastrand::Rng,
     out: Actions,
 }
@@ -140,6 +145,7 @@ impl Core {
                 metadata: Metadata::new(&config, seed ^ 1, now),
                 connections: Connections::new(&config, seed ^ 2, now),
                 ids: ProducerIds::new(&config, now),
+                another_id_at: None,
                 random: fastrand::Rng::with_seed(seed),
                 config,
                 out: Actions::new(),
@@ -212,12 +218,16 @@ impl Core {
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         /// When somebody is to be asked and nobody can be, this is looked at again.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
-        let World { metadata, connections, ids, .. } = &self.world;
+        let World { metadata, connections, ids, another_id_at, .. } = &self.world;
         let asks = [metadata.next_ask(now), ids.next_ask()].into_iter().flatten().map(|at| match at <= now {
             true => now + LOOK_AGAIN,
             false => at,
         });
-        asks.chain(metadata.gives_up_at()).chain(connections.next_timeout()).chain(self.sender.next_timeout()).min()
+        asks.chain(metadata.gives_up_at())
+            .chain(*another_id_at)
+            .chain(connections.next_timeout())
+            .chain(self.sender.next_timeout())
+            .min()
     }
 
     /// What is not over, for people; nothing when all is.
@@ -278,6 +288,9 @@ impl Core {
     }
 
     fn ask_producer_id(&mut self, now: Instant) {
+        if self.world.another_id_at.take_if(|at| *at <= now).is_some() {
+            self.world.ids.ask_another();
+        }
         if !self.world.ids.asks(now) {
             return;
         }
@@ -286,6 +299,7 @@ impl Core {
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         if self.ask(peer, &request, Question::ProducerId, now) {
             self.world.ids.asked();
+            self.world.another_id_at = Some(now + SLOW);
         }
     }
 
@@ -371,7 +385,10 @@ impl Core {
     fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str, now: Instant) {
         match question {
             Question::Metadata(question) => self.world.metadata.handle_failure(question, now),
-            Question::ProducerId => self.world.ids.handle_failure(now, &mut self.world.random),
+            Question::ProducerId => {
+                self.world.another_id_at = None;
+                self.world.ids.handle_failure(now, &mut self.world.random);
+            }
             Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.world, now),
         }
     }
@@ -390,6 +407,7 @@ impl Core {
             },
             Question::ProducerId => match read::<InitProducerIdRequest>(frame, version) {
                 Ok(response) => {
+                    self.world.another_id_at = None;
                     self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms, now);
                     let handled = self.world.ids.handle_response(&response, now, &mut self.world.random);
                     let refused = handled.err().map(|code| Error::refused(code, None));

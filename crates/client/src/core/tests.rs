@@ -72,7 +72,7 @@ struct Rig {
     nodes: BTreeSet<i32>,
     /// Nodes that cannot be connected to.
     down: BTreeSet<i32>,
-    /// Nodes that never answer what the cluster is.
+    /// Nodes that never answer what the cluster is, nor with a producer id.
     mute: BTreeSet<i32>,
     /// Nodes that are connected to and never say so.
     silent: BTreeSet<i32>,
@@ -233,6 +233,9 @@ impl Rig {
                 self.answer(connection, correlation_id, version, &response);
             }
             InitProducerIdRequest::KEY => {
+                if self.mute.contains(&self.connections[&connection]) {
+                    return;
+                }
                 self.next_producer_id += 1;
                 let response = InitProducerIdResponse { producer_id: self.next_producer_id, ..Default::default() };
                 self.answer(connection, correlation_id, version, &response);
@@ -1469,4 +1472,16 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
     rig.leaders = vec![(1, 0), (1, 0)];
     assert_eq!(wait(&mut rig), 0);
     assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
+}
+
+#[test]
+fn a_producer_id_that_one_node_does_not_give_another_does() {
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(3, 0)]);
+    rig.mute = [SEED, 1, 2].into();
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(3_000));
+    let request = rig.request();
+    assert_eq!(request.batches[0].id, rig.next_producer_id);
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
 }

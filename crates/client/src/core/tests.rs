@@ -1485,3 +1485,30 @@ fn a_producer_id_that_one_node_does_not_give_another_does() {
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
 }
+
+#[test]
+fn who_answers_what_was_not_asked_or_nothing_at_all_is_asked_the_same_on_another_connection() {
+    for is_silent in [true, false] {
+        let mut rig = Rig::new(|_| {});
+        let delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        match is_silent {
+            true => rig.pass(ms(30_000)),
+            false => {
+                let other = request.correlation_id + 1;
+                rig.answer(request.connection, other, request.version, &ProduceResponse::default());
+            }
+        }
+        rig.turn();
+        assert!(!rig.connections.contains_key(&request.connection), "{is_silent}");
+        assert_eq!(fate(&delivery), Fate::Open);
+        // What it says now is nobody's answer any more.
+        rig.settle(&request, ErrorCode::NONE, 7);
+        assert_eq!(fate(&delivery), Fate::Open);
+        rig.pass(ms(500));
+        let again = rig.request();
+        assert_eq!(again.batches, request.batches);
+        rig.settle(&again, ErrorCode::NONE, 0);
+        assert_eq!(fate(&delivery), Fate::At(0));
+    }
+}

@@ -80,18 +80,26 @@ impl Cluster {
     /// # Errors
     /// When Java or Maven is missing, or a node does not start; with what it logged last.
     pub fn start(version: &'static str, nodes: usize) -> Result<Self> {
-        Self::start_with(version, nodes, false)
+        Self::start_in(version, nodes, &[], false)
     }
 
-    /// The same, with a [`Detour`] to each node.
+    /// As [`start`](Self::start), with settings in Kafka's words, which go before those that all clusters of ours have.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(version: &'static str, nodes: usize, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in(version, nodes, settings, false)
+    }
+
+    /// As [`start`](Self::start), with a [`Detour`] to each node.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_with_detours(version: &'static str, nodes: usize) -> Result<Self> {
-        Self::start_with(version, nodes, true)
+        Self::start_in(version, nodes, &[], true)
     }
 
-    fn start_with(version: &'static str, nodes: usize, has_detours: bool) -> Result<Self> {
+    fn start_in(version: &'static str, nodes: usize, settings: &[(&str, &str)], has_detours: bool) -> Result<Self> {
         let jars = Jars::fetch_server(version)?;
         let program = jars.compile("RunNode")?;
         let folder = tempfile::Builder::new().prefix("kurier-kafka-").tempdir()?;
@@ -101,7 +109,10 @@ impl Cluster {
         let nodes = (0..).zip(ports).map(|(id, ports)| {
             let folder = folder.path().join(id.to_string());
             fs::create_dir(&folder)?;
-            fs::write(folder.join("node.properties"), properties(id, &ports, &voters, &folder))?;
+            let text = properties(id, &ports, &voters, &folder);
+            // Of two lines for the same setting the later counts.
+            let own: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+            fs::write(folder.join("node.properties"), text + &own)?;
             let address = ports.clients.address().to_string();
             Ok(Node { id, address, folder, program: program.clone(), process: None, ports })
         });

@@ -238,6 +238,7 @@ impl Kafka {
         // Kafka 3.8 moved it, and 4.2 renamed the option.
         let (class, property) = match self.jars.version() {
             version if version.starts_with("3.7.") => ("kafka.tools.ConsoleConsumer", "--property"),
+            version if version.starts_with("3.") => ("org.apache.kafka.tools.consumer.ConsoleConsumer", "--property"),
             _ => ("org.apache.kafka.tools.consumer.ConsoleConsumer", "--formatter-property"),
         };
         let mut consumer = self.jars.program(class).command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);

@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::node::{APIS, Api, Call, Outcome};
 use crate::reader::{Read, Reader};
 
-pub(crate) fn handle(_: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let mut is_well_named = true;
     if call.version >= 3 {
         let (software_name, software_version) = (reader.string()?, reader.string()?);
@@ -21,7 +21,7 @@ pub(crate) fn handle(_: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -
     }
     reader.end()?;
     let refuse = call.refuse.or_else(|| (!is_well_named).then_some(ErrorCode::INVALID_REQUEST));
-    let offer = if refuse.is_none() { offering(&APIS) } else { ApiVersionsResponse::default() };
+    let offer = if refuse.is_none() { offering(cluster, &APIS) } else { ApiVersionsResponse::default() };
     Ok(call.answer(&ApiVersionsResponse {
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         throttle_time_ms: call.throttle_time_ms,
@@ -37,16 +37,16 @@ fn is_name(name: &str) -> bool {
 }
 
 /// What a client is told that asks for a version that is not there.
-pub(crate) fn only_itself() -> ApiVersionsResponse {
+pub(crate) fn only_itself(cluster: &Cluster) -> ApiVersionsResponse {
     let itself: Vec<Api> = APIS.into_iter().filter(|api| api.name == "ApiVersions").collect();
-    offering(&itself)
+    offering(cluster, &itself)
 }
 
-fn offering(apis: &[Api]) -> ApiVersionsResponse {
+fn offering(cluster: &Cluster, apis: &[Api]) -> ApiVersionsResponse {
     let range = |api: &Api| {
         // librdkafka compresses only where Produce 0 is offered, so Kafka offers what it refuses (KAFKA-18659).
         let min_version = if api.name == "Produce" { 0 } else { api.lowest };
-        ApiVersion { api_key: api.key, min_version, max_version: api.highest }
+        ApiVersion { api_key: api.key, min_version, max_version: api.highest(cluster.settings().version) }
     };
     ApiVersionsResponse { api_keys: apis.iter().map(range).collect(), ..Default::default() }
 }

@@ -1,8 +1,8 @@
 //! Looks into a batch as Kafka's `ProduceRequest.validateRecords`, `UnifiedLog` and `LogValidator` do, by the offsets of
 //! the fields and with a cursor of its own: like the reader of requests it shares no code with the client.
 //!
-//! Codes are Kafka 4.3's. Some batches are refused that it takes although no client should send them: with bytes after
-//! the batch, records whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
+//! Codes are Kafka's. A strict cluster refuses some batches that Kafka takes although no client should send them: with
+//! bytes after the batch, records whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
 
 use std::borrow::Cow;
 
@@ -24,11 +24,31 @@ pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     /// The records to blame by their place in the batch, and what is wrong with them (KIP-467).
     pub(crate) blamed: Vec<(i32, String)>,
+    /// What else there is to say.
+    pub(crate) why: Option<&'static str>,
+    /// Whether the partition's log refuses it, and so the answer tells where that log begins.
+    pub(crate) is_by_log: bool,
+}
+
+impl Refusal {
+    /// For a reason that Kafka gives too.
+    fn because(code: ErrorCode, why: &'static str) -> Self {
+        Self { why: Some(why), ..code.into() }
+    }
+
+    /// By the partition's log. Of some codes Kafka does not tell where that begins (`ReplicaManager.appendToLocalLog`).
+    pub(crate) fn by_log(self) -> Self {
+        let is_silent = matches!(
+            self.code,
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE | ErrorCode::CORRUPT_MESSAGE
+        );
+        Self { is_by_log: !is_silent, ..self }
+    }
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, blamed: Vec::new() }
+        Self { code, blamed: Vec::new(), why: None, is_by_log: false }
     }
 }
 
@@ -96,31 +116,36 @@ impl Batch {
     ///
     /// # Errors
     /// With the code that Kafka gives.
-    pub(crate) fn find(sent: &[u8], produce_version: i16) -> Result<&[u8], ErrorCode> {
+    pub(crate) fn find(sent: &[u8], produce_version: i16, is_strict: bool) -> Result<&[u8], Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
         let length = int32(sent, Self::LENGTH).ok_or(invalid)?;
         if length < Self::SHORTEST {
-            return Err(ErrorCode::CORRUPT_MESSAGE);
+            return Err(Refusal::because(ErrorCode::CORRUPT_MESSAGE, "its length is that of no batch"));
         }
         let [magic] = field(sent, Self::MAGIC).ok_or(invalid)?;
         if magic > 2 {
-            return Err(ErrorCode::CORRUPT_MESSAGE);
+            return Err(Refusal::because(ErrorCode::CORRUPT_MESSAGE, "its magic is that of no batch"));
         }
-        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(12)).ok_or(invalid)?;
+        // Kafka adds these two as it adds them here, but sees a number below 0.
+        let end = length.checked_add(12).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
+        let end = usize::try_from(end).map_err(|_| invalid)?;
         let (batch, after) = sent.split_at_checked(end).ok_or(invalid)?;
         if magic != 2 {
-            return Err(invalid);
+            return Err(invalid.into());
         }
         if batch.len() < Self::HEADER {
-            return Err(ErrorCode::CORRUPT_MESSAGE);
+            return Err(ErrorCode::CORRUPT_MESSAGE.into());
         }
         if codec(batch) == CompressionType::Zstd.id() && produce_version < 7 {
-            return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE);
+            return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
-        if after.is_empty() {
+        // To Kafka a batch that is not whole is none.
+        let next = int32(after, Self::LENGTH).and_then(|length| usize::try_from(length).ok());
+        let has_next = next.is_some_and(|length| after.len() - 12 >= length);
+        if after.is_empty() || (!has_next && !is_strict) {
             Ok(batch)
         } else {
-            Err(if is_intact(batch) { invalid } else { ErrorCode::CORRUPT_MESSAGE })
+            Err(if is_intact(batch) { invalid } else { ErrorCode::CORRUPT_MESSAGE }.into())
         }
     }
 
@@ -128,7 +153,7 @@ impl Batch {
     ///
     /// # Errors
     /// With the code that Kafka gives.
-    pub(crate) fn check(bytes: Bytes, settings: &TopicSettings, now_ms: i64) -> Result<Self, Refusal> {
+    pub(crate) fn check(bytes: Bytes, settings: &TopicSettings, now_ms: i64, is_strict: bool) -> Result<Self, Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
         // A producer cannot know where its batch will stand.
         if int64(&bytes, 0) != Some(0) {
@@ -152,17 +177,22 @@ impl Batch {
         let is_sound = batch.record_count > 0
             && int32(&batch.bytes, Self::LAST_OFFSET_DELTA) == batch.record_count.checked_sub(1)
             && attributes & Self::CONTROL == 0
-            && (batch.producer_id < 0 || (batch.base_sequence >= 0 && batch.producer_epoch >= 0));
+            && (batch.producer_id < 0 || batch.base_sequence >= 0)
+            && (batch.producer_id < 0 || batch.producer_epoch >= 0 || !is_strict);
         if !is_sound {
             return Err(invalid.into());
         }
-        batch.check_records(settings, now_ms)?;
+        batch.check_records(settings, now_ms, is_strict)?;
+        // After all else: what Kafka would have rewritten may be smaller.
+        if batch.bytes.len() > settings.segment_bytes {
+            return Err(ErrorCode::RECORD_LIST_TOO_LARGE.into());
+        }
         Ok(batch)
     }
 
-    /// Whether the body holds as many records as the header says, with offsets from 0 on and possible times, and nothing
-    /// else. Finds out the highest timestamp, whatever the header says it is.
-    fn check_records(&mut self, settings: &TopicSettings, now_ms: i64) -> Result<(), Refusal> {
+    /// Whether the body holds as many records as the header says, with offsets from 0 on, possible times and, on a compacted
+    /// topic, keys, and nothing else. Finds out the highest timestamp, whatever the header says it is.
+    fn check_records(&mut self, settings: &TopicSettings, now_ms: i64, is_strict: bool) -> Result<(), Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
         let base_timestamp = int64(&self.bytes, Self::BASE_TIMESTAMP).ok_or(invalid)?;
         let latest = now_ms.saturating_add(settings.timestamp_after_max_ms);
@@ -170,18 +200,30 @@ impl Batch {
         let Some(body) = body(&self.bytes)? else { return Ok(()) };
         let mut max_timestamp = NO_TIMESTAMP;
         let mut blamed = Vec::new();
+        let mut code = invalid;
         let mut rest = &body[..];
         for index in 0..self.record_count {
             let record;
-            (record, rest) = next_record(rest).ok_or(invalid)?;
-            if record.offset_delta != i64::from(index) {
+            (record, rest) = next_record(rest, is_strict).ok_or(invalid)?;
+            if is_strict && record.offset_delta != i64::from(index) {
                 return Err(invalid.into());
             }
             let timestamp = base_timestamp.checked_add(record.timestamp_delta).ok_or(invalid)?;
             max_timestamp = max_timestamp.max(timestamp);
+            // Of what is wrong with several, the last says what is wrong with the batch.
             let what = match settings.is_log_append_time {
-                true if is_of_append_time => "a producer cannot say when its records are appended".to_owned(),
-                false if timestamp > latest => format!("its timestamp, {timestamp}, is later than {latest}"),
+                _ if settings.is_compacted && !record.has_key => {
+                    code = invalid;
+                    "on a compacted topic it needs a key".to_owned()
+                }
+                true if is_of_append_time => {
+                    code = ErrorCode::INVALID_TIMESTAMP;
+                    "a producer cannot say when its records are appended".to_owned()
+                }
+                false if timestamp > latest => {
+                    code = ErrorCode::INVALID_TIMESTAMP;
+                    format!("its timestamp, {timestamp}, is later than {latest}")
+                }
                 _ => continue,
             };
             if blamed.len() < BLAMED_MAX {
@@ -192,7 +234,7 @@ impl Batch {
             return Err(invalid.into());
         }
         if !blamed.is_empty() {
-            return Err(Refusal { code: ErrorCode::INVALID_TIMESTAMP, blamed });
+            return Err(Refusal { blamed, ..code.into() });
         }
         self.max_timestamp = max_timestamp;
         Ok(())
@@ -245,7 +287,8 @@ fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
 /// A batch's records, decompressed; `None` if this build does not have the codec, whose batches it takes on trust.
 fn body(batch: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ErrorCode> {
     let body = batch.get(Batch::HEADER..).unwrap_or_default();
-    let kind = CompressionType::from_id(codec(batch)).ok_or(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)?;
+    // Kafka has no word for a codec that there is not.
+    let kind = CompressionType::from_id(codec(batch)).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
     if kind == CompressionType::None {
         return Ok(Some(body.into()));
     }
@@ -271,7 +314,7 @@ pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
     let mut rest = &body[..];
     while !rest.is_empty() {
         let record;
-        (record, rest) = next_record(rest)?;
+        (record, rest) = next_record(rest, false)?;
         let found = base_timestamp.checked_add(record.timestamp_delta)?;
         if found >= timestamp {
             return Some((record.offset_delta, found));
@@ -284,28 +327,34 @@ pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
 struct Record {
     timestamp_delta: i64,
     offset_delta: i64,
+    has_key: bool,
 }
 
-/// The record at the head of `body`, if it is a sound one, and what follows it.
-fn next_record(body: &[u8]) -> Option<(Record, &[u8])> {
+/// The record at the head of `body`, if it is a sound one, and what follows it. To who is not strict, any length below 0 is
+/// that of null.
+fn next_record(body: &[u8], is_strict: bool) -> Option<(Record, &[u8])> {
     let (length, rest) = varint(body)?;
     let (record, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     let (_attributes, rest) = record.split_first()?;
     let (timestamp_delta, rest) = varint(rest)?;
     let (offset_delta, rest) = varint(rest)?;
-    let rest = after_bytes(rest, true)?;
-    let rest = after_bytes(rest, true)?;
+    let lowest = if is_strict { -1 } else { i64::MIN };
+    let (key_length, _) = varint(rest)?;
+    let rest = after_bytes(rest, lowest)?;
+    let rest = after_bytes(rest, lowest)?;
     let (headers, mut rest) = varint(rest)?;
     for _ in 0..u64::try_from(headers).ok()? {
-        rest = after_bytes(rest, false)?;
-        rest = after_bytes(rest, true)?;
+        rest = after_bytes(rest, 0)?;
+        rest = after_bytes(rest, lowest)?;
     }
-    rest.is_empty().then_some((Record { timestamp_delta, offset_delta }, after))
+    rest.is_empty().then_some((Record { timestamp_delta, offset_delta, has_key: key_length >= 0 }, after))
 }
 
-fn after_bytes(input: &[u8], may_be_null: bool) -> Option<&[u8]> {
+/// What follows bytes whose length is this at least; a length below 0 is that of null.
+fn after_bytes(input: &[u8], lowest: i64) -> Option<&[u8]> {
     match varint(input)? {
-        (-1, rest) => may_be_null.then_some(rest),
+        (length, _) if length < lowest => None,
+        (..0, rest) => Some(rest),
         (length, rest) => rest.get(usize::try_from(length).ok()?..),
     }
 }

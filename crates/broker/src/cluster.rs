@@ -8,6 +8,7 @@ use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::fault::{Fault, Faults};
 use crate::log::{Log, UnknownProducer};
+use crate::version::KafkaVersion;
 
 /// How many partitions a cluster may have: one's share of memory is small, but not nothing.
 const PARTITIONS_MAX: usize = 100_000;
@@ -33,11 +34,28 @@ pub struct TopicSettings {
     /// How far ahead of the broker's clock a record's own time may be, in milliseconds
     /// (`message.timestamp.after.max.ms`).
     pub timestamp_after_max_ms: i64,
+    /// The largest file of the log, in bytes, which no batch may exceed (`segment.bytes`). There are no files here, but that
+    /// Kafka refuses such a batch with a code of its own.
+    pub segment_bytes: usize,
+    /// Whether every record needs a key (`cleanup.policy` with `compact`). Nothing is compacted here.
+    pub is_compacted: bool,
+}
+
+impl TopicSettings {
+    /// What a topic has in this version of Kafka if nothing is said: before 4.0 records may be of any time (KIP-1030).
+    #[must_use]
+    pub fn of(version: KafkaVersion) -> Self {
+        let newest = Self::default();
+        match version {
+            KafkaVersion::V3_7 | KafkaVersion::V3_9 => Self { timestamp_after_max_ms: i64::MAX, ..newest },
+            KafkaVersion::V4_3 => newest,
+        }
+    }
 }
 
 impl Default for TopicSettings {
     /// Three replicas, of which one must be in sync, batches of up to 1,048,588 bytes, the records' own times, which may
-    /// be an hour ahead.
+    /// be an hour ahead, segments of 1 GiB, nothing compacted.
     fn default() -> Self {
         Self {
             replication_factor: 3,
@@ -45,6 +63,8 @@ impl Default for TopicSettings {
             max_message_bytes: 1_048_588,
             is_log_append_time: false,
             timestamp_after_max_ms: 3_600_000,
+            segment_bytes: 1 << 30,
+            is_compacted: false,
         }
     }
 }
@@ -59,6 +79,8 @@ impl Default for TopicSettings {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
+    /// As which version of Kafka it behaves.
+    pub version: KafkaVersion,
     /// How many nodes; their ids count from 1.
     pub nodes: u16,
     /// Whether asking for the metadata of a topic that is missing creates it (`auto.create.topics.enable`).
@@ -69,17 +91,22 @@ pub struct ClusterSettings {
     pub default_topic: TopicSettings,
     /// The host that the nodes give out.
     pub host: String,
+    /// Whether to refuse what Kafka takes although no client should send it: bytes after a request or after a batch, records
+    /// whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
+    pub is_strict: bool,
 }
 
 impl Default for ClusterSettings {
-    /// One node on 127.0.0.1 that creates topics of one partition when they are asked for.
+    /// One strict node of the newest Kafka on 127.0.0.1 that creates topics of one partition when they are asked for.
     fn default() -> Self {
         Self {
+            version: KafkaVersion::default(),
             nodes: 1,
             auto_create_topics: true,
             default_partitions: 1,
             default_topic: TopicSettings::default(),
             host: "127.0.0.1".to_owned(),
+            is_strict: true,
         }
     }
 }
@@ -224,6 +251,9 @@ impl Cluster {
         }
         if self.topics.contains_key(name) {
             return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
+        }
+        if name.contains(['.', '_']) && self.topics.keys().any(|other| collide(name, other)) {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
         if partitions < 1 {
             return Err(ErrorCode::INVALID_PARTITIONS);
@@ -428,6 +458,19 @@ impl Cluster {
 }
 
 impl Partition {
+    /// Why this node refuses a reader who believes that the leader is of this epoch; -1 if he believes in none (KIP-320,
+    /// `Partition.localLogWithEpochOrThrow`).
+    pub(crate) fn refusal(&self, node: i32, epoch: i32) -> Option<ErrorCode> {
+        let elsewhere = Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        match epoch {
+            _ if !self.replicas.contains(&node) => elsewhere,
+            0.. if epoch < self.leader_epoch => Some(ErrorCode::FENCED_LEADER_EPOCH),
+            0.. if epoch > self.leader_epoch => Some(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ if self.leader != Some(node) => elsewhere,
+            _ => None,
+        }
+    }
+
     /// Follows a change in which nodes are up.
     fn follow(&mut self, up: &[i32]) {
         let in_sync: Vec<i32> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
@@ -442,6 +485,14 @@ impl Partition {
             self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
         }
     }
+}
+
+/// Whether two names differ by dots and underscores alone, which the names of metrics do not tell apart
+/// (`Topic.hasCollision`).
+fn collide(name: &str, other: &str) -> bool {
+    let is_dot = |letter: u8| matches!(letter, b'.' | b'_');
+    let are_alike = |(one, other): (u8, u8)| one == other || (is_dot(one) && is_dot(other));
+    name.len() == other.len() && name.bytes().zip(other.bytes()).all(are_alike)
 }
 
 /// Whether Kafka allows the name (`org.apache.kafka.common.internals.Topic`).

@@ -1,9 +1,8 @@
 //! CreateTopics 2 to 7.
 //!
 //! From version 4 on a count of -1 asks for the cluster's default. Versions 5 and up tell what was made, 7 its id. Of the
-//! configurations `min.insync.replicas`, `max.message.bytes`, `message.timestamp.type` and
-//! `message.timestamp.after.max.ms` count here; the others are accepted and forgotten. Assignments are taken for their
-//! numbers alone: how many partitions, and how many replicas of the first.
+//! configurations those count here that [`TopicSettings`] has a field for; the others of Kafka's are accepted, unread, and
+//! forgotten. Assignments are taken for their numbers alone: how many partitions, and how many replicas of the first.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +13,14 @@ use kurier_protocol::messages::create_topics::CreatableTopicResult;
 use crate::cluster::{Cluster, Topic, TopicSettings};
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
+use crate::version::KafkaVersion;
 
 struct Wanted<'a> {
     name: &'a str,
     partitions: i32,
     replication_factor: i16,
-    /// How many replicas each partition is to have, where that is laid down.
-    assignments: Vec<usize>,
+    /// Partitions and how many replicas each is to have, where that is laid down.
+    assignments: Vec<(i32, usize)>,
     configs: Vec<(&'a str, Option<&'a str>)>,
 }
 
@@ -30,10 +30,10 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let partitions = reader.int32()?;
         let replication_factor = reader.int16()?;
         let assignments = reader.array(|reader| {
-            let _partition_index = reader.int32()?;
+            let partition_index = reader.int32()?;
             let replicas = reader.array(Reader::int32)?.len();
             reader.tags()?;
-            Ok(replicas)
+            Ok((partition_index, replicas))
         })?;
         let configs = reader.array(|reader| {
             let config = (reader.string()?, reader.nullable_string()?);
@@ -90,16 +90,68 @@ fn refused(error_code: ErrorCode) -> CreatableTopicResult {
     CreatableTopicResult { error_code, error_message: Some(error_code.meaning().to_owned()), ..Default::default() }
 }
 
+/// The shortest segments that a log may have (`LogConfig`; 1 MiB since KIP-1030).
+fn segment_bytes_min(version: KafkaVersion) -> usize {
+    match version {
+        KafkaVersion::V3_7 | KafkaVersion::V3_9 => 14,
+        KafkaVersion::V4_3 => 1 << 20,
+    }
+}
+
+/// The other configurations that a topic may have in Kafka, in any version (`TopicConfig`).
+const UNREAD_CONFIGS: [&str; 30] = [
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "follower.replication.throttled.replicas",
+    "index.interval.bytes",
+    "leader.replication.throttled.replicas",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "max.compaction.lag.ms",
+    "message.downconversion.enable",
+    "message.format.version",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "preallocate",
+    "remote.log.copy.disable",
+    "remote.log.delete.on.disable",
+    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.index.bytes",
+    "segment.jitter.ms",
+    "segment.ms",
+    "unclean.leader.election.enable",
+];
+
 /// How many partitions a topic is to have, and its settings.
 fn settings(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<(i32, TopicSettings), ErrorCode> {
     let mut settings = cluster.settings().default_topic.clone();
+    let has_counts = (wanted.partitions, wanted.replication_factor) != (-1, -1);
+    if has_counts && !wanted.assignments.is_empty() {
+        return Err(ErrorCode::INVALID_REQUEST);
+    }
+    let mut assigned: Vec<i32> = wanted.assignments.iter().map(|(partition, _)| *partition).collect();
+    assigned.sort_unstable();
+    let is_whole = assigned.into_iter().eq((0..).take(wanted.assignments.len()));
+    if !is_whole || wanted.assignments.iter().any(|(_, replicas)| *replicas == 0) {
+        return Err(ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+    }
     let partitions = match wanted.partitions {
         -1 if !wanted.assignments.is_empty() => i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX),
         -1 => cluster.settings().default_partitions,
         count => count,
     };
     let factor = match wanted.replication_factor {
-        -1 => wanted.assignments.first().copied(),
+        -1 => wanted.assignments.first().map(|(_, replicas)| *replicas),
         factor => Some(usize::try_from(factor).unwrap_or_default()),
     };
     if let Some(factor) = factor {
@@ -123,7 +175,16 @@ fn settings(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<(i32, TopicSetting
             ("message.timestamp.type", Some("CreateTime")) => settings.is_log_append_time = false,
             ("message.timestamp.type", Some("LogAppendTime")) => settings.is_log_append_time = true,
             ("message.timestamp.type", _) => return Err(invalid),
-            _ => {}
+            ("segment.bytes", _) => settings.segment_bytes = number(segment_bytes_min(cluster.settings().version))?,
+            ("cleanup.policy", Some(policies)) => {
+                let is_known = |policy: &str| matches!(policy.trim(), "compact" | "delete");
+                if !policies.split(',').all(is_known) {
+                    return Err(invalid);
+                }
+                settings.is_compacted = policies.split(',').any(|policy| policy.trim() == "compact");
+            }
+            (name, Some(_)) if UNREAD_CONFIGS.contains(&name) => {}
+            _ => return Err(invalid),
         }
     }
     Ok((partitions, settings))

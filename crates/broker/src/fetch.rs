@@ -16,6 +16,7 @@ use crate::reader::{Read, Reader};
 
 struct Wanted {
     partition: i32,
+    leader_epoch: i32,
     offset: i64,
     max_bytes: usize,
 }
@@ -40,13 +41,13 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let name = reader.string()?.to_owned();
         let partitions = reader.array(|reader| {
             let partition = reader.int32()?;
-            let _current_leader_epoch = if version >= 9 { reader.int32()? } else { -1 };
+            let leader_epoch = if version >= 9 { reader.int32()? } else { -1 };
             let offset = reader.int64()?;
             let _last_fetched_epoch = if version >= 12 { reader.int32()? } else { -1 };
             let _log_start_offset = if version >= 5 { reader.int64()? } else { -1 };
             let max_bytes = usize::try_from(reader.int32()?).unwrap_or_default();
             reader.tags()?;
-            Ok(Wanted { partition, offset, max_bytes })
+            Ok(Wanted { partition, leader_epoch, offset, max_bytes })
         })?;
         reader.tags()?;
         Ok((name, partitions))
@@ -121,8 +122,8 @@ fn read(
     let Some(partition) = cluster.partition(topic, wanted.partition) else {
         return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     };
-    if partition.leader != Some(node) {
-        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    if let Some(code) = partition.refusal(node, wanted.leader_epoch) {
+        return refused(code);
     }
     let end_offset = partition.log.end_offset();
     let Some(batches) = partition.log.read(wanted.offset, limit.max_bytes, limit.wants_one) else {

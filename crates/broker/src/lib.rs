@@ -71,13 +71,16 @@
 //! | Produce | 3 to 13 | acks 0, 1 and all, names and ids, every codec that is built |
 //! | InitProducerId | 0 to 5 | for idempotent producers |
 //! | Metadata | 0 to 13 | creates the topics that are asked for, if it may |
-//! | CreateTopics | 2 to 7 | with the four configurations of [`TopicSettings`]; others are forgotten |
+//! | CreateTopics | 2 to 7 | with the configurations of [`TopicSettings`]; others are forgotten |
 //! | Fetch | 4 to 12 | waits for records; no sessions, which readers do without |
 //! | ListOffsets | 1 to 8 | first, last, newest, by time |
 //! | ApiVersions, FindCoordinator | 0 to 4, 0 to 6 | nobody coordinates |
 //!
 //! kcat reads and writes. So do the Java client and its tools: `kafka-console-producer`, `kafka-console-consumer` with
 //! `--partition` and `--offset`, `kafka-topics --create` and `--list`, `kafka-get-offsets`, `kafka-producer-perf-test`.
+//!
+//! That is as Kafka 4.3. [`BrokerBuilder::version`] makes it another: then it has that version's ranges, defaults and
+//! peculiarities.
 //!
 //! **It does not have** consumer groups, transactions (whatever belongs to one is refused with
 //! TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS, SASL, quotas, compaction or retention: everything stays in memory until its
@@ -86,8 +89,8 @@
 //!
 //! # The law of sequences
 //!
-//! What Kafka does with an idempotent producer's batches, found by asking brokers of 4.3.1 and 3.7.2; thirty cases of it
-//! are this crate's test, and theirs.
+//! What Kafka does with an idempotent producer's batches, found by asking brokers of 3.7.2, 3.9.1 and 4.3.1; thirty cases of
+//! it are this crate's test, and theirs.
 //!
 //! * A batch is known by its producer id, epoch, first and last sequence. Known among the last five of its producer in the
 //!   partition, it is answered with its old offset and not written again, **whatever its bytes**: other records under a used
@@ -102,10 +105,12 @@
 //!
 //! # How near it is to Kafka
 //!
-//! `make test-kafka` puts the law to real brokers. `make broker-judges` lets kcat and the Java producer write with every
-//! codec, and kcat and Java's console consumer read it back. Error codes, and which comes first, are Kafka 4.3.1's, but that
-//! it is stricter with what no client should send: bytes after a request or a batch, records that do not count from 0, a
-//! producer id without an epoch.
+//! `make conformance` puts the same calls, the law among them, to this broker as each [`KafkaVersion`] and to that version of
+//! Kafka itself: versions, metadata, what is written, refused, in which words, and what is read; all answers agree.
+//! `make broker-judges` lets kcat and the Java producer write with every codec, and kcat and Java's console consumer read it
+//! back. Only, unless [told otherwise](BrokerBuilder::strict), it is stricter with what no client should send: bytes after a
+//! request or a batch, records that do not count from 0, a producer id without an epoch. And it answers who sends null for a
+//! batch, which Kafka since 3.9 never does.
 //!
 //! # Faults
 //!
@@ -137,9 +142,11 @@ mod node;
 mod produce;
 mod reader;
 mod server;
+mod version;
 
 pub use cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
 pub use node::Reply;
 pub use server::{Broker, BrokerBuilder};
+pub use version::{KafkaVersion, UnknownVersion};

@@ -1,7 +1,8 @@
 //! ListOffsets 1 to 8.
 //!
 //! Instead of a timestamp a request may say -1 for the end, -2 for the beginning, from version 7 on -3 for the record
-//! with the highest timestamp, from 8 on -4 for the beginning of what is kept locally, which here is all.
+//! with the highest timestamp, from 8 on -4 for the beginning of what is kept locally, which here is all. Kafka 3.7 did not
+//! mind the version.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ListOffsetsResponse;
@@ -11,11 +12,18 @@ use crate::cluster::Cluster;
 use crate::log::Found;
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
+use crate::version::KafkaVersion;
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
+
+struct Wanted {
+    index: i32,
+    leader_epoch: i32,
+    timestamp: i64,
+}
 
 pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let _replica_id = reader.int32()?;
@@ -26,13 +34,13 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let name = reader.string()?.to_owned();
         let partitions = reader.array(|reader| {
             let index = reader.int32()?;
-            let _current_leader_epoch = if call.version >= 4 { reader.int32()? } else { -1 };
+            let leader_epoch = if call.version >= 4 { reader.int32()? } else { -1 };
             let timestamp = reader.int64()?;
             reader.tags()?;
-            Ok((index, timestamp))
+            Ok(Wanted { index, leader_epoch, timestamp })
         })?;
         reader.tags()?;
-        let partitions = partitions.iter().map(|(index, timestamp)| find(cluster, call, &name, *index, *timestamp));
+        let partitions = partitions.iter().map(|wanted| find(cluster, call, &name, wanted));
         Ok(ListOffsetsTopicResponse { partitions: partitions.collect(), name })
     })?;
     reader.tags()?;
@@ -40,7 +48,8 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     Ok(call.answer(&ListOffsetsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
 }
 
-fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32, timestamp: i64) -> ListOffsetsPartitionResponse {
+fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, wanted: &Wanted) -> ListOffsetsPartitionResponse {
+    let Wanted { index, leader_epoch, timestamp } = *wanted;
     let refused =
         |error_code| ListOffsetsPartitionResponse { partition_index: index, error_code, ..Default::default() };
     if let Some(code) = call.refuse {
@@ -49,10 +58,12 @@ fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32, timestamp: 
     let Some(partition) = cluster.partition(topic, index) else {
         return refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     };
-    if partition.leader != Some(call.node) {
-        return refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    if let Some(code) = partition.refusal(call.node, leader_epoch) {
+        return refused(code);
     }
+    let version = cluster.settings().version;
     let lowest = match call.version {
+        _ if version <= KafkaVersion::V3_7 => i64::MIN,
         ..7 => EARLIEST,
         7 => MAX_TIMESTAMP,
         8.. => EARLIEST_LOCAL,
@@ -65,7 +76,7 @@ fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, index: i32, timestamp: 
     let found = match timestamp {
         LATEST => at(log.end_offset(), partition.leader_epoch),
         EARLIEST | EARLIEST_LOCAL => at(0, log.first_epoch().unwrap_or(partition.leader_epoch)),
-        MAX_TIMESTAMP => log.newest_record().unwrap_or_else(|| at(-1, -1)),
+        MAX_TIMESTAMP => log.newest_record(version).unwrap_or_else(|| at(-1, -1)),
         timestamp => log.record_at(timestamp).unwrap_or_else(|| at(-1, -1)),
     };
     ListOffsetsPartitionResponse {

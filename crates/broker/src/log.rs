@@ -11,6 +11,7 @@ use bytes::Bytes;
 use kurier_protocol::ErrorCode;
 
 use crate::batch::{self, Batch};
+use crate::version::KafkaVersion;
 
 /// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const REMEMBERED_BATCHES: usize = 5;
@@ -220,9 +221,14 @@ impl Log {
         Some(Found { offset: batch.base_offset + delta, timestamp, leader_epoch })
     }
 
-    /// The first record with the highest timestamp.
-    pub(crate) fn newest_record(&self) -> Option<Found> {
+    /// The first record with the highest timestamp; Kafka 3.7 gives the last of its batch (KAFKA-16310).
+    pub(crate) fn newest_record(&self, version: KafkaVersion) -> Option<Found> {
         let newest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
-        self.record_at(newest)
+        let found = self.record_at(newest)?;
+        if version > KafkaVersion::V3_7 {
+            return Some(found);
+        }
+        let batch = self.batches.iter().find(|batch| batch.last_offset >= found.offset)?;
+        Some(Found { offset: batch.last_offset, ..found })
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! A topic that is created by being asked for is there at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION for a while.
 
+use std::collections::HashSet;
+
 use kurier_protocol::messages::MetadataResponse;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kurier_protocol::{ErrorCode, Uuid};
@@ -12,6 +14,7 @@ use kurier_protocol::{ErrorCode, Uuid};
 use crate::cluster::{Cluster, Partition, Topic, is_topic_name};
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
+use crate::version::KafkaVersion;
 
 /// What the cluster calls itself.
 const CLUSTER_ID: &str = "kurier-in-memory-00000";
@@ -46,7 +49,14 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let topics = if asks_for_all {
         cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, refuse)).collect()
     } else {
-        wanted.unwrap_or_default().iter().map(|wanted| find(cluster, call, wanted, may_create, refuse)).collect()
+        let mut wanted = wanted.unwrap_or_default();
+        // Who asks for one by its id asks for all so; nothing is shown twice (`KafkaApis.handleTopicMetadataRequest`).
+        if wanted.iter().any(|wanted| wanted.id != Uuid::ZERO) {
+            wanted.retain(|wanted| wanted.id != Uuid::ZERO);
+        }
+        let mut seen = HashSet::new();
+        wanted.retain(|wanted| seen.insert((wanted.id, wanted.name.filter(|_| wanted.id == Uuid::ZERO))));
+        wanted.iter().map(|wanted| find(cluster, call, wanted, may_create, refuse)).collect()
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
     let broker = |(id, node): (&i32, &crate::cluster::Node)| MetadataResponseBroker {
@@ -114,13 +124,15 @@ fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>
 }
 
 fn shown_partition(cluster: &Cluster, index: i32, partition: &Partition) -> MetadataResponsePartition {
+    // In Kafka 4.3 the last replica is not in sync any more when its node stops, but eligible to lead again (KIP-966).
+    let has_isr = partition.leader.is_some() || cluster.settings().version < KafkaVersion::V4_3;
     MetadataResponsePartition {
         error_code: if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE },
         partition_index: index,
         leader_id: partition.leader.unwrap_or(-1),
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replicas.clone(),
-        isr_nodes: partition.isr.clone(),
+        isr_nodes: if has_isr { partition.isr.clone() } else { Vec::new() },
         offline_replicas: partition.replicas.iter().copied().filter(|id| !cluster.is_up(*id)).collect(),
     }
 }

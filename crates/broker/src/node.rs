@@ -12,6 +12,7 @@ use kurier_protocol::{ErrorCode, Message, write_response};
 use crate::cluster::Cluster;
 use crate::fault::FaultKind;
 use crate::reader::{Malformed, Read, Reader};
+use crate::version::KafkaVersion;
 use crate::{api_versions, create_topics, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce};
 
 /// An API that the nodes speak.
@@ -20,22 +21,49 @@ pub(crate) struct Api {
     pub(crate) key: i16,
     pub(crate) name: &'static str,
     pub(crate) lowest: i16,
-    pub(crate) highest: i16,
+    /// In each of [`KafkaVersion::ALL`].
+    highest: [i16; 3],
     /// The first flexible version.
     flexible: i16,
     handle: fn(&mut Cluster, &Call<'_>, Reader<'_>) -> Read<Outcome>,
 }
 
+impl Api {
+    /// The highest version that this Kafka speaks.
+    pub(crate) fn highest(&self, version: KafkaVersion) -> i16 {
+        let [in_3_7, in_3_9, in_4_3] = self.highest;
+        match version {
+            KafkaVersion::V3_7 => in_3_7,
+            KafkaVersion::V3_9 => in_3_9,
+            KafkaVersion::V4_3 => in_4_3,
+        }
+    }
+}
+
 /// What the nodes speak, by key. Each range is explained in its file.
 pub(crate) const APIS: [Api; 8] = [
-    Api { key: 0, name: "Produce", lowest: 3, highest: 13, flexible: 9, handle: produce::handle },
-    Api { key: 1, name: "Fetch", lowest: 4, highest: 12, flexible: 12, handle: fetch::handle },
-    Api { key: 2, name: "ListOffsets", lowest: 1, highest: 8, flexible: 6, handle: list_offsets::handle },
-    Api { key: 3, name: "Metadata", lowest: 0, highest: 13, flexible: 9, handle: metadata::handle },
-    Api { key: 10, name: "FindCoordinator", lowest: 0, highest: 6, flexible: 3, handle: find_coordinator::handle },
-    Api { key: 18, name: "ApiVersions", lowest: 0, highest: 4, flexible: 3, handle: api_versions::handle },
-    Api { key: 19, name: "CreateTopics", lowest: 2, highest: 7, flexible: 5, handle: create_topics::handle },
-    Api { key: 22, name: "InitProducerId", lowest: 0, highest: 5, flexible: 2, handle: init_producer_id::handle },
+    Api { key: 0, name: "Produce", lowest: 3, highest: [10, 11, 13], flexible: 9, handle: produce::handle },
+    Api { key: 1, name: "Fetch", lowest: 4, highest: [12, 12, 12], flexible: 12, handle: fetch::handle },
+    Api { key: 2, name: "ListOffsets", lowest: 1, highest: [8, 8, 8], flexible: 6, handle: list_offsets::handle },
+    Api { key: 3, name: "Metadata", lowest: 0, highest: [12, 12, 13], flexible: 9, handle: metadata::handle },
+    Api {
+        key: 10,
+        name: "FindCoordinator",
+        lowest: 0,
+        highest: [4, 6, 6],
+        flexible: 3,
+        handle: find_coordinator::handle,
+    },
+    Api { key: 18, name: "ApiVersions", lowest: 0, highest: [3, 4, 4], flexible: 3, handle: api_versions::handle },
+    Api { key: 19, name: "CreateTopics", lowest: 2, highest: [7, 7, 7], flexible: 5, handle: create_topics::handle },
+    Api {
+        key: 22,
+        name: "InitProducerId",
+        lowest: 0,
+        highest: [4, 5, 5],
+        flexible: 2,
+        handle: init_producer_id::handle,
+    },
 ];
 
 /// One request, besides its body.
@@ -144,16 +172,16 @@ impl Cluster {
             throttle_time_ms: 0,
         };
         let api = APIS.iter().find(|api| api.key == key).ok_or(Malformed)?;
-        if !(api.lowest..=api.highest).contains(&version) {
+        if !(api.lowest..=api.highest(self.settings().version)).contains(&version) {
             // Only of ApiVersions may a client ask for what nobody has (KIP-511).
             let refusal =
-                ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..api_versions::only_itself() };
+                ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..api_versions::only_itself(self) };
             return match api.name {
                 "ApiVersions" => Ok(reply(call.answer_in(&refusal, 0), Duration::ZERO, None)),
                 _ => Err(Malformed),
             };
         }
-        let mut reader = reader.flexible(version >= api.flexible);
+        let mut reader = reader.flexible(version >= api.flexible).strict(self.settings().is_strict);
         reader.tags()?;
 
         let fault = self.faults.met(api.name, node);

@@ -59,7 +59,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let mut partition_responses = Vec::with_capacity(topic.partitions.len());
         for data in &topic.partitions {
             let result = match (refuse, &name) {
-                (Some(code), _) => Err(Refusal { code, blamed: blamed.clone() }),
+                (Some(code), _) => Err(Refusal { blamed: blamed.clone(), ..code.into() }),
                 (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_ID.into()),
                 (None, Some(name)) => append(cluster, call, acks, name, data),
             };
@@ -104,11 +104,12 @@ fn append(
 ) -> Result<Appended, Refusal> {
     const ALL: i16 = -1;
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    let is_strict = cluster.settings().is_strict;
     let topic = cluster.topic_mut(name).ok_or(unknown)?;
     let settings = topic.settings.clone();
     let index = usize::try_from(data.index).map_err(|_| unknown)?;
     let partition: &mut Partition = topic.partitions.get_mut(index).ok_or(unknown)?;
-    let sent = Batch::find(data.records.unwrap_or_default(), call.version)?;
+    let sent = Batch::find(data.records.unwrap_or_default(), call.version, is_strict)?;
     if !(ALL..=1).contains(&acks) {
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
     }
@@ -117,11 +118,12 @@ fn append(
     }
     // More cannot be in sync than there are (`Partition.effectiveMinIsr`); those that no node is there for count as down.
     if acks == ALL && partition.isr.len() < settings.min_insync_replicas.min(settings.replication_factor) {
-        return Err(ErrorCode::NOT_ENOUGH_REPLICAS.into());
+        return Err(Refusal::from(ErrorCode::NOT_ENOUGH_REPLICAS).by_log());
     }
-    let batch = Batch::check(call.frame.slice_ref(sent), &settings, call.now_ms)?;
+    let batch = Batch::check(call.frame.slice_ref(sent), &settings, call.now_ms, is_strict).map_err(Refusal::by_log)?;
     let append_time = settings.is_log_append_time.then_some(call.now_ms);
-    let appended = partition.log.append(&batch, partition.leader_epoch, append_time)?;
+    let appended = partition.log.append(&batch, partition.leader_epoch, append_time);
+    let appended = appended.map_err(|code| Refusal::from(code).by_log())?;
     cluster.has_changed();
     Ok(appended)
 }
@@ -135,11 +137,15 @@ fn answer(index: i32, result: Result<Appended, Refusal>) -> PartitionProduceResp
             log_start_offset: 0,
             ..Default::default()
         },
-        Err(Refusal { code: error_code, blamed }) => PartitionProduceResponse {
+        Err(Refusal { code: error_code, blamed, why, is_by_log }) => PartitionProduceResponse {
             index,
             error_code,
             base_offset: -1,
-            error_message: (!blamed.is_empty()).then(|| format!("{} of the batch's records are refused", blamed.len())),
+            log_start_offset: if is_by_log { 0 } else { -1 },
+            error_message: match blamed.len() {
+                0 => why.map(str::to_owned),
+                count => Some(format!("{count} of the batch's records are refused")),
+            },
             record_errors: blamed.into_iter().map(|(index, what)| blame(index, what)).collect(),
             ..Default::default()
         },

@@ -16,6 +16,7 @@ pub(crate) struct Malformed;
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     is_flexible: bool,
+    is_strict: bool,
     elements_left: usize,
 }
 
@@ -23,7 +24,12 @@ pub(crate) type Read<T> = Result<T, Malformed>;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, is_flexible: false, elements_left: ELEMENTS_MAX }
+        Self { rest: bytes, is_flexible: false, is_strict: true, elements_left: ELEMENTS_MAX }
+    }
+
+    /// Whether bytes after the request are refused.
+    pub(crate) fn strict(self, is_strict: bool) -> Self {
+        Self { is_strict, ..self }
     }
 
     /// From here on, lengths are compact and structures end in tagged fields.
@@ -137,8 +143,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Nothing may be left.
+    /// Nothing may be left, unless the reader is not strict.
     pub(crate) fn end(self) -> Read<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+        if self.rest.is_empty() || !self.is_strict { Ok(()) } else { Err(Malformed) }
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
 use crate::fault::Fault;
 use crate::node::Reply;
+use crate::version::KafkaVersion;
 
 /// The largest request that a node takes (`socket.request.max.bytes`).
 const REQUEST_BYTES_MAX: usize = 100 << 20;
@@ -179,6 +180,23 @@ impl BrokerBuilder {
     #[must_use]
     pub fn nodes(mut self, nodes: u16) -> Self {
         self.settings.nodes = nodes.max(1);
+        self
+    }
+
+    /// As which version of Kafka it behaves; as the newest if it is not said. Topics get the times that this version allows,
+    /// unless [`topics_by_default`](Self::topics_by_default) says otherwise after this.
+    #[must_use]
+    pub fn version(mut self, version: KafkaVersion) -> Self {
+        self.settings.version = version;
+        self.settings.default_topic.timestamp_after_max_ms = TopicSettings::of(version).timestamp_after_max_ms;
+        self
+    }
+
+    /// Whether to refuse what Kafka takes although no client should send it; yes if it is not said. See
+    /// [`ClusterSettings::is_strict`].
+    #[must_use]
+    pub fn strict(mut self, is_strict: bool) -> Self {
+        self.settings.is_strict = is_strict;
         self
     }
 

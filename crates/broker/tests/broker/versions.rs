@@ -1,7 +1,7 @@
 //! ApiVersions and what goes with it: which versions are spoken, and what happens to requests in others.
 
 use bytes::Bytes;
-use kurier_broker::{Cluster, Reply};
+use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Reply};
 use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest,
 };
@@ -44,6 +44,18 @@ fn every_version_of_api_versions_lists_what_is_spoken() {
         ];
         assert_eq!(ranges(&response), spoken, "version {version}");
     }
+}
+
+#[test]
+fn older_kafka_speaks_older_versions() {
+    let highest = |version| {
+        let mut cluster = Cluster::new(ClusterSettings { version, ..Default::default() });
+        let response = ask(&mut cluster, 1, 0, &request("", ""));
+        ranges(&response).into_iter().map(|(_, _, highest)| highest).collect::<Vec<_>>()
+    };
+    assert_eq!(highest(KafkaVersion::V3_7), [10, 12, 8, 12, 4, 3, 7, 4]);
+    assert_eq!(highest(KafkaVersion::V3_9), [11, 12, 8, 12, 6, 4, 7, 5]);
+    assert_eq!(highest(KafkaVersion::V4_3), [13, 12, 8, 13, 6, 4, 7, 5]);
 }
 
 /// A client that asks for too much learns, in version 0, what it may ask for (KIP-511).

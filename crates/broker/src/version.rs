@@ -1,0 +1,66 @@
+//! Which Kafka a cluster behaves as.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A version of Kafka, as which a cluster behaves: what it offers and refuses is that version's.
+///
+/// Versions in order; more may come.
+///
+/// ```
+/// use kurier_broker::{ClusterSettings, KafkaVersion};
+///
+/// assert_eq!(ClusterSettings::default().version, KafkaVersion::V4_3);
+/// assert_eq!("3.9".parse(), Ok(KafkaVersion::V3_9));
+/// assert!(KafkaVersion::V3_7 < KafkaVersion::V3_9);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum KafkaVersion {
+    /// Kafka 3.7.
+    V3_7,
+    /// Kafka 3.9.
+    V3_9,
+    /// Kafka 4.3.
+    #[default]
+    V4_3,
+}
+
+impl KafkaVersion {
+    /// All versions, the oldest first.
+    pub const ALL: [Self; 3] = [Self::V3_7, Self::V3_9, Self::V4_3];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::V3_7 => "3.7",
+            Self::V3_9 => "3.9",
+            Self::V4_3 => "4.3",
+        }
+    }
+}
+
+impl fmt::Display for KafkaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A version as which no cluster can behave.
+///
+/// ```
+/// use kurier_broker::KafkaVersion;
+///
+/// let error = "2.8".parse::<KafkaVersion>().unwrap_err();
+/// assert_eq!(error.to_string(), "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no cluster here behaves as Kafka {0}; there are 3.7, 3.9, 4.3")]
+pub struct UnknownVersion(String);
+
+impl FromStr for KafkaVersion {
+    type Err = UnknownVersion;
+
+    fn from_str(name: &str) -> Result<Self, UnknownVersion> {
+        Self::ALL.into_iter().find(|version| version.name() == name).ok_or_else(|| UnknownVersion(name.to_owned()))
+    }
+}

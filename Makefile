@@ -107,7 +107,7 @@ captures-read:
 broker-judges:
 	cargo test --quiet --locked -p kurier-e2e --test broker -- --nocapture
 
-## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes; KAFKA_BOOTSTRAP=host:port uses yours
+## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes, and conformance; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:
 	cargo test --locked -p kurier-e2e --test kafka
 
@@ -118,6 +118,10 @@ chaos:
 ## make endurance      what takes long before real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_RUNS, ENDURANCE_SEED
 endurance:
 	cargo test --locked -p kurier-e2e --test endurance -- $(ONLY)
+
+## make conformance    the same calls to our broker and to real Kafka 3.7.2, 3.9.1 and 4.3.1: a table of who agrees
+conformance:
+	cargo test --locked -p kurier-e2e --test kafka -- conformance
 
 ## make fuzz           every fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a C++ compiler
 fuzz:

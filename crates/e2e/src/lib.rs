@@ -9,6 +9,7 @@
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or answering into the void | does what takes minutes to break hold? |
+//! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | does our broker answer as they do? |
 //!
 //! A test that lacks what it needs fails with the command that installs it.
 

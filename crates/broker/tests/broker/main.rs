@@ -1,9 +1,10 @@
 //! The cluster as its clients see it. All speak the wire with `kurier-protocol`, whose reader and tables the cluster's
 //! own reader of requests does not share.
 
+mod conformance;
+mod conforming;
 mod faults;
 mod hostile;
-mod law;
 mod leaders;
 mod metadata;
 mod produce;

@@ -1,43 +1,9 @@
-//! The cluster keeps the [law](crate::law) of sequences.
+//! Sequences, beyond the [law](crate::conformance::law) of them.
 
-use kurier_broker::{Cluster, TopicSettings};
-use kurier_protocol::{ErrorCode, Request};
+use kurier_broker::TopicSettings;
+use kurier_protocol::ErrorCode;
 
-use crate::law::{self, Peer};
-use crate::wire::{NOW_MS, ask, cluster, cluster_with, outcome, produce, stamp, stamped, values};
-
-/// A cluster of one node, and how many topics it has.
-struct InMemory(Cluster, u32);
-
-impl Peer for InMemory {
-    fn fresh_topic(&mut self, partitions: i32) -> String {
-        self.1 += 1;
-        let name = format!("topic-{}", self.1);
-        self.0.create_topic(&name, partitions, TopicSettings::default()).unwrap();
-        name
-    }
-
-    fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        ask(&mut self.0, 1, version, request)
-    }
-
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-}
-
-#[test]
-fn the_law_of_sequences_is_kept() {
-    let mut peer = InMemory(cluster(1), 0);
-    let broken: Vec<_> = law::CASES.iter().filter_map(|case| case.check(&mut peer).err()).collect();
-    println!("{} cases", law::CASES.len());
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
-}
-
-#[test]
-fn partitions_are_apart() {
-    law::check_that_partitions_are_apart(&mut InMemory(cluster(1), 0)).unwrap();
-}
+use crate::wire::{NOW_MS, cluster_with, outcome, produce, stamp, stamped, values};
 
 #[test]
 fn a_duplicate_is_answered_with_its_highest_timestamp_as_kafka_does() {

@@ -1,16 +1,20 @@
-//! `kurier produce` and the client's examples before real Apache Kafka; what is written is read by kcat and by Java.
+//! `kurier produce` and the client's examples before real Apache Kafka; what is written is read by kcat and by Java. And our
+//! broker beside it.
 //!
 //! `make test-kafka` runs all, `cargo test -p kurier-e2e --test kafka -- failover` those with that in their names. They run
 //! one after another and share a cluster as long as they want the same. `KAFKA_BOOTSTRAP` names a cluster of one's own for
 //! those that end no node; `KURIER` a binary to use instead of building one.
 #![expect(clippy::print_stdout, reason = "tests show what they counted")]
 
+mod conforming;
 mod failover;
 mod kurier;
-mod law;
 mod refusals;
 mod round_trip;
 mod three_ways;
+
+#[path = "../../../broker/tests/broker/conformance/mod.rs"]
+mod conformance;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,9 +54,9 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     // One's own cluster has the nodes and the version that it has.
     if Kafka::from_environment().is_none() {
         trials.push(on_any("round_trip_on_one_node", (kafka::VERSION, 1), round_trip::round_trip));
-        trials.push(on_any("law_of_sequences", (kafka::VERSION, 1), law::law));
-        trials.push(on_any("law_of_sequences_on_3_7", ("3.7.2", 1), law::law));
         trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
+        let clusters = Arc::clone(clusters);
+        trials.push(Trial::test("conformance", move || clusters.none(conforming::conformance)));
     }
     trials
 }
@@ -84,6 +88,12 @@ impl Clusters {
         test(&mut cluster).map_err(failed)?;
         *running = Some((shape, cluster));
         Ok(())
+    }
+
+    /// Runs a test that starts clusters of its own.
+    fn none(&self, test: impl FnOnce() -> Result<()>) -> Result<(), Failed> {
+        drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
+        test().map_err(failed)
     }
 
     /// Runs a test on the cluster that `KAFKA_BOOTSTRAP` names, or on one of ours.

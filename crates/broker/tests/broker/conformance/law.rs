@@ -1,24 +1,15 @@
 //! The law of sequences: what a leader answers to each batch of an idempotent producer, as data.
 //!
-//! Found by asking Kafka 4.3.1 with hand-made batches. It needs no more than a [`Peer`], so that the same table can be put
-//! to any broker.
+//! Found by asking Kafka 4.3.1 with hand-made batches. A part of the [conformance suite](super), whose [`Peer`] it asks.
 
 use bytes::{Bytes, BytesMut};
+use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::messages::{ListOffsetsRequest, ProduceRequest};
 use kurier_protocol::record_batch::{NewRecord, ProducerEpoch, ProducerId, RecordBatchBuilder, Sequence, Stamp};
-use kurier_protocol::{ErrorCode, Request};
 
-/// The broker that is asked.
-pub(crate) trait Peer {
-    /// The name of a topic of so many partitions to which nobody has written.
-    fn fresh_topic(&mut self, partitions: i32) -> String;
-    /// Asks the leader of all its partitions.
-    fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response;
-    /// Milliseconds since 1970, as it has them.
-    fn now_ms(&self) -> i64;
-}
+use super::{Peer, ask, fresh_topic};
 
 /// Batches for one partition, one after the other, each with what it must be answered.
 pub(crate) struct Case {
@@ -263,11 +254,12 @@ impl Case {
     ///
     /// # Errors
     /// With what differs.
-    pub(crate) fn check(&self, peer: &mut impl Peer) -> Result<(), String> {
-        let topic = peer.fresh_topic(1);
+    pub(crate) fn check(&self, peer: &mut dyn Peer) -> Result<(), String> {
+        let topic = fresh_topic(peer, 1, 1, &[]);
         let mut end = 0;
         for (index, step) in self.steps.iter().enumerate() {
-            let answers = produce(peer, &topic, &[(0, step.batch(peer.now_ms()))]);
+            let batch = step.batch(peer.now_ms());
+            let answers = produce(peer, &topic, &[(0, batch)]);
             if answers != [step.answer] {
                 return Err(format!("{}: step {index} was answered {answers:?}, not {:?}", self.name, step.answer));
             }
@@ -284,8 +276,8 @@ impl Case {
 
 /// Ids and epochs belong to each partition: in one request they may be mixed, and one partition may begin a new epoch
 /// while the others stay.
-pub(crate) fn check_that_partitions_are_apart(peer: &mut impl Peer) -> Result<(), String> {
-    let topic = peer.fresh_topic(3);
+pub(crate) fn check_that_partitions_are_apart(peer: &mut dyn Peer) -> Result<(), String> {
+    let topic = fresh_topic(peer, 3, 1, &[]);
     let requests: [&[(i32, Step)]; 5] = [
         &[(0, send(0, 1).at(0)), (1, send(0, 2).at(0)), (2, send(0, 1).by(B).at(0))],
         // A new epoch in partition 0, the old one in 1, another producer's in 2.
@@ -326,13 +318,14 @@ impl Step {
     }
 }
 
-fn produce(peer: &mut impl Peer, topic: &str, batches: &[(i32, Bytes)]) -> Vec<Answer> {
+fn produce(peer: &mut dyn Peer, topic: &str, batches: &[(i32, Bytes)]) -> Vec<Answer> {
     let data =
         |(index, batch): &(i32, Bytes)| PartitionProduceData { index: *index, records: Some(batch.clone().into()) };
     let partition_data = batches.iter().map(data).collect();
     let topic_data = vec![TopicProduceData { name: topic.to_owned(), partition_data, ..Default::default() }];
     let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data, ..Default::default() };
-    let response = peer.ask(9, &request);
+    let node = peer.nodes()[0];
+    let response = ask(peer, node, 9, &request);
     let mut answers: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partition_responses).collect();
     answers.sort_by_key(|answer| answer.index);
     let shown = answers.into_iter().map(|answer| match answer.error_code {
@@ -342,10 +335,11 @@ fn produce(peer: &mut impl Peer, topic: &str, batches: &[(i32, Bytes)]) -> Vec<A
     shown.collect()
 }
 
-fn end_offset(peer: &mut impl Peer, topic: &str, partition: i32) -> i64 {
+fn end_offset(peer: &mut dyn Peer, topic: &str, partition: i32) -> i64 {
     const LATEST: i64 = -1;
     let partitions = vec![ListOffsetsPartition { partition_index: partition, timestamp: LATEST, ..Default::default() }];
     let topics = vec![ListOffsetsTopic { name: topic.to_owned(), partitions }];
-    let response = peer.ask(6, &ListOffsetsRequest { replica_id: -1, topics, ..Default::default() });
+    let node = peer.nodes()[0];
+    let response = ask(peer, node, 6, &ListOffsetsRequest { replica_id: -1, topics, ..Default::default() });
     response.topics[0].partitions[0].offset
 }

@@ -1,0 +1,359 @@
+//! The conformance suite: what a broker must answer to which call, as data, for every version of Kafka that ours can be.
+//!
+//! The table asks by nothing but the wire, so that it can be put to any broker: to our cluster by this crate's tests, and
+//! to real Kafka, beside ours, by `make conformance`. An answer is put [into words](ask) before it is compared, which leave
+//! out what no two brokers have in common (ids, names, times, sentences for people) and fields that hold their default.
+//!
+//! Not in the table, for here ours differs on purpose: transactions, groups, and sessions of readers, which it does not
+//! have; the sentences of error messages, and the configurations that CreateTopics lists; that a topic is there at once
+//! when it was asked for.
+
+pub(crate) mod ask;
+mod batch;
+mod creating;
+pub(crate) mod law;
+mod metadata;
+mod nodes;
+mod producing;
+mod reading;
+mod versions;
+
+use bytes::Bytes;
+use kurier_broker::KafkaVersion;
+use kurier_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition};
+use kurier_protocol::messages::{CreateTopicsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse};
+use kurier_protocol::{ErrorCode, Request, Uuid, read_response, write_request};
+
+use ask::Ask;
+
+/// How often at most something is asked that takes its time to come true.
+const ATTEMPTS: usize = 3_000;
+
+/// The broker that is asked.
+pub(crate) trait Peer {
+    /// Which Kafka it is.
+    fn version(&self) -> KafkaVersion;
+    /// Its nodes' ids.
+    fn nodes(&self) -> Vec<i32>;
+    /// Sends a node this frame, without its length, and waits for what it does; an answer comes without its length too.
+    fn exchange(&mut self, node: i32, frame: &Bytes, is_answered: bool) -> Exchange;
+    /// Deletes a topic. It may take a moment.
+    fn delete_topic(&mut self, name: &str);
+    /// Stops a node. The others may take a moment to learn it.
+    fn stop_node(&mut self, node: i32);
+    /// Starts it again.
+    fn start_node(&mut self, node: i32);
+    /// Milliseconds since 1970, as it has them.
+    fn now_ms(&self) -> i64;
+    /// A name that none of its topics has had.
+    fn fresh_name(&mut self) -> String;
+    /// Lets a moment pass. Who has nothing to wait for says false.
+    fn wait(&mut self) -> bool;
+}
+
+/// What a node does about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    Answer(Bytes),
+    Silence,
+    Closed,
+}
+
+/// A row of the table: what is asked one after the other on a topic of its own, and what must be answered.
+pub(crate) struct Call {
+    name: &'static str,
+    topic: Option<Topic>,
+    steps: Vec<Step>,
+}
+
+/// A topic that nobody has written to.
+#[derive(Clone, Copy, Debug)]
+struct Topic {
+    partitions: i32,
+    replicas: i16,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+struct Step {
+    ask: Ask,
+    to: To,
+    words: Words,
+    is_patient: bool,
+}
+
+/// Which node is asked. Who leads is who led partition 0 when the call began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Leader,
+    Follower,
+}
+
+/// An answer in words, which may have been another in former versions of Kafka.
+struct Words {
+    now: &'static str,
+    /// Up to and including a version, in the order of versions.
+    then: Vec<(KafkaVersion, &'static str)>,
+}
+
+impl Words {
+    fn of(&self, version: KafkaVersion) -> &'static str {
+        self.then.iter().find(|(last, _)| version <= *last).map_or(self.now, |(_, words)| words)
+    }
+}
+
+/// A call on a topic of one partition and one replica.
+fn call(name: &'static str) -> Call {
+    Call { name, topic: Some(Topic { partitions: 1, replicas: 1, settings: &[] }), steps: Vec::new() }
+}
+
+impl Call {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Without a topic of its own.
+    fn without_topic(self) -> Self {
+        Self { topic: None, ..self }
+    }
+
+    fn partitions(mut self, partitions: i32) -> Self {
+        self.topic = self.topic.map(|topic| Topic { partitions, ..topic });
+        self
+    }
+
+    fn replicas(mut self, replicas: i16) -> Self {
+        self.topic = self.topic.map(|topic| Topic { replicas, ..topic });
+        self
+    }
+
+    fn settings(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
+        self.topic = self.topic.map(|topic| Topic { settings, ..topic });
+        self
+    }
+
+    /// Asks next, and must be answered so.
+    fn ask(mut self, ask: impl Into<Ask>, now: &'static str) -> Self {
+        let words = Words { now, then: Vec::new() };
+        self.steps.push(Step { ask: ask.into(), to: To::Leader, words, is_patient: false });
+        self
+    }
+
+    /// What has no answer.
+    fn then(self, ask: Ask) -> Self {
+        self.ask(ask, "done")
+    }
+
+    fn last(mut self, change: impl FnOnce(&mut Step)) -> Self {
+        change(self.steps.last_mut().expect("there is a step"));
+        self
+    }
+
+    /// The last step is answered so by Kafka up to and including this version. Older versions come first.
+    fn until(self, version: KafkaVersion, words: &'static str) -> Self {
+        self.last(|step| step.words.then.push((version, words)))
+    }
+
+    /// The last step asks another node than the leader.
+    fn of_follower(self) -> Self {
+        self.last(|step| step.to = To::Follower)
+    }
+
+    /// The last step may be answered otherwise at first.
+    fn in_the_end(self) -> Self {
+        self.last(|step| step.is_patient = true)
+    }
+
+    /// Puts the call to a broker.
+    ///
+    /// # Errors
+    /// With all that differs.
+    pub(crate) fn check(&self, peer: &mut dyn Peer) -> Result<(), String> {
+        let mut scene = Scene::new(peer, self.topic);
+        let mut differences = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let expected = step.words.of(scene.peer.version());
+            let mut found = step.ask.put(&mut scene, step.to);
+            for _ in 0..ATTEMPTS {
+                if !step.is_patient || found == expected || !scene.peer.wait() {
+                    break;
+                }
+                found = step.ask.put(&mut scene, step.to);
+            }
+            if found != expected {
+                differences.push(format!("{}, step {index}: {found:?}, not {expected:?}", self.name));
+            }
+        }
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    }
+}
+
+/// A call that is under way.
+pub(crate) struct Scene<'p> {
+    pub(crate) peer: &'p mut dyn Peer,
+    /// The call's own topic; without one, a name that no topic has.
+    topic: String,
+    topic_id: Uuid,
+    /// Who led partition 0 at first.
+    leader: i32,
+    /// When the call began.
+    began_ms: i64,
+    /// The node that was stopped.
+    stopped: Option<i32>,
+    /// The producer ids that were given out.
+    producers: Vec<i64>,
+}
+
+impl<'p> Scene<'p> {
+    fn new(peer: &'p mut dyn Peer, topic: Option<Topic>) -> Self {
+        let (topic, metadata) = match topic {
+            Some(topic) => {
+                let name = fresh_topic(peer, topic.partitions, topic.replicas, topic.settings);
+                let metadata = metadata(peer, &name);
+                (name, Some(metadata))
+            }
+            None => (peer.fresh_name(), None),
+        };
+        let shown = metadata.as_ref().and_then(|metadata| metadata.topics.first());
+        let first = shown.and_then(|topic| topic.partitions.iter().find(|partition| partition.partition_index == 0));
+        let leader = first.map_or_else(|| peer.nodes()[0], |partition| partition.leader_id);
+        let topic_id = shown.map_or(Uuid::ZERO, |topic| topic.topic_id);
+        let began_ms = peer.now_ms();
+        Self { peer, topic, topic_id, leader, began_ms, stopped: None, producers: Vec::new() }
+    }
+
+    fn node(&self, to: To) -> i32 {
+        match to {
+            To::Leader => self.leader,
+            To::Follower => self.peer.nodes().into_iter().find(|node| *node != self.leader).expect("there are more"),
+        }
+    }
+
+    /// A node in words.
+    fn role(&self, node: i32) -> String {
+        let mut others = self.peer.nodes().into_iter().filter(|other| *other != self.leader);
+        match node {
+            -1 => "nobody".to_owned(),
+            node if node == self.leader => "leader".to_owned(),
+            node => {
+                others.position(|other| other == node).map_or_else(String::new, |place| format!("follower {place}"))
+            }
+        }
+    }
+
+    /// A time in words: since the call began it can only be that of an append.
+    fn time(&self, time_ms: i64) -> String {
+        match time_ms {
+            -1 => "none".to_owned(),
+            time if (self.began_ms..=self.peer.now_ms()).contains(&time) => "now".to_owned(),
+            time => format!("{:+}", time - self.began_ms),
+        }
+    }
+}
+
+/// Creates a topic that nobody has written to, and waits until it has leaders.
+pub(crate) fn fresh_topic(peer: &mut dyn Peer, partitions: i32, replicas: i16, settings: &[(&str, &str)]) -> String {
+    let name = peer.fresh_name();
+    create_topic(peer, &name, partitions, replicas, settings);
+    name
+}
+
+fn create_topic(peer: &mut dyn Peer, name: &str, partitions: i32, replicas: i16, settings: &[(&str, &str)]) {
+    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+    };
+    let topic = CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: partitions,
+        replication_factor: replicas,
+        configs: settings.iter().map(config).collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only: false };
+    let node = peer.nodes()[0];
+    let created = ask(peer, node, 5, &request);
+    assert_eq!(created.topics[0].error_code, ErrorCode::NONE, "{name}: {created:?}");
+    // Every node must have heard of it, and the leaders that they lead.
+    for node in peer.nodes() {
+        wait_until(peer, &format!("{name} has leaders"), |peer| {
+            is_led(&metadata_of(peer, node, name), partitions, replicas)
+        });
+    }
+    for partition in &metadata(peer, name).topics[0].partitions {
+        wait_until(peer, &format!("{name} is served"), |peer| is_served(peer, name, partition));
+    }
+}
+
+/// Waits for what a broker takes a moment for.
+fn wait_until(peer: &mut dyn Peer, what: &str, mut is_so: impl FnMut(&mut dyn Peer) -> bool) {
+    for _ in 0..ATTEMPTS {
+        if is_so(peer) {
+            return;
+        }
+        assert!(peer.wait(), "not so: {what}");
+    }
+    panic!("not so after a long time: {what}");
+}
+
+fn is_led(metadata: &MetadataResponse, partitions: i32, replicas: i16) -> bool {
+    metadata.topics.first().is_some_and(|topic| {
+        let led = topic.partitions.iter().filter(|partition| {
+            partition.leader_id >= 0 && partition.isr_nodes.len() == usize::try_from(replicas).unwrap()
+        });
+        led.count() == usize::try_from(partitions).unwrap()
+    })
+}
+
+fn is_served(peer: &mut dyn Peer, topic: &str, partition: &MetadataResponsePartition) -> bool {
+    let index = partition.partition_index;
+    let partitions = vec![ListOffsetsPartition { partition_index: index, timestamp: -1, ..Default::default() }];
+    let topics = vec![ListOffsetsTopic { name: topic.to_owned(), partitions }];
+    let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+    let answer = ask(peer, partition.leader_id, 6, &request);
+    answer.topics[0].partitions[0].error_code.is_none()
+}
+
+fn metadata(peer: &mut dyn Peer, topic: &str) -> MetadataResponse {
+    let node = peer.nodes()[0];
+    metadata_of(peer, node, topic)
+}
+
+fn metadata_of(peer: &mut dyn Peer, node: i32, topic: &str) -> MetadataResponse {
+    let topics = Some(vec![MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() }]);
+    let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+    ask(peer, node, 12, &request)
+}
+
+/// Asks a node what it must answer.
+pub(crate) fn ask<R: Request>(peer: &mut dyn Peer, node: i32, version: i16, request: &R) -> R::Response {
+    match peer.exchange(node, &frame(version, request), true) {
+        Exchange::Answer(answer) => read_response::<R>(&answer, version).unwrap().1,
+        other => panic!("{request:?} was answered by {other:?}"),
+    }
+}
+
+/// A request as a frame without its length.
+fn frame<R: Request>(version: i16, request: &R) -> Bytes {
+    let mut frame = Vec::new();
+    write_request(request, version, 1, Some("conformance"), &mut frame).unwrap();
+    Bytes::from(frame).slice(4..)
+}
+
+/// The calls that any cluster can be put to, by what they are about.
+pub(crate) fn calls() -> Vec<(&'static str, Vec<Call>)> {
+    vec![
+        ("versions", versions::calls()),
+        ("metadata", metadata::calls()),
+        ("creating topics", creating::calls()),
+        ("producing", producing::calls()),
+        ("batches that are none", producing::unsound()),
+        ("reading", reading::calls()),
+    ]
+}
+
+/// The calls for a cluster of three nodes.
+pub(crate) fn calls_of_three_nodes() -> Vec<Call> {
+    nodes::calls()
+}

@@ -8,6 +8,7 @@
 //! | `tests/captures.rs` | captured traffic of seven clients, and kcat's read-back of it | do we read their batches? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
+//! | `tests/chaos` | the same, killed, paused and restarted under load; the Java producer beside | does the client lose, double, reorder or misplace a record, or lie about one? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or answering into the void | does what takes minutes to break hold? |
 //! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | does our broker answer as they do? |
 //!

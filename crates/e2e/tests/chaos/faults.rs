@@ -10,7 +10,7 @@ use kurier_e2e::clock::now;
 use kurier_e2e::cluster::Cluster;
 use tokio::runtime::Handle;
 
-use crate::gaps::median_and_maximum;
+use crate::gaps::{Acknowledgements, median_and_maximum};
 use crate::interrupt::{run_until, wait_for};
 use crate::load::Load;
 use crate::peer::Peer;
@@ -51,15 +51,21 @@ pub(crate) struct Scene<'c> {
     pub(crate) peer: Peer,
     began: Instant,
     struck: Vec<Struck>,
+    /// For each kill, how many records the leader had not answered for when it was dead.
+    unanswered: Vec<usize>,
 }
 
 /// A fault that has passed.
 struct Struck {
     what: &'static str,
-    /// The gaps between acknowledgements that it made, by partition; ours and Java's.
+    /// The longest time between acknowledgements, by partition; ours and Java's.
     ours: Vec<Duration>,
     java: Vec<Duration>,
 }
+
+/// For so long after a fault it is looked at whether acknowledgements keep coming: what was all but acknowledged when a
+/// node was frozen is so at once when it goes on, and that is not yet recovery.
+const AFTERMATH: Duration = Duration::from_secs(2);
 
 impl<'c> Scene<'c> {
     pub(crate) fn set(runtime: &Handle, cluster: &'c mut Cluster) -> Result<Self> {
@@ -75,10 +81,12 @@ impl<'c> Scene<'c> {
             .request_timeout(Duration::from_millis(2_500))
             .client_id("impatient");
         let count = PARTITIONS.len();
+        // First the one that takes seconds to start.
+        let peer = Peer::start(cluster.kafka(), BESIDE, count, RECORDS_PER_SECOND)?;
+        let began = now();
         let patient = Load::start(runtime, patient, TOPIC, count, 0, RECORDS_PER_SECOND)?;
         let impatient = Load::start(runtime, impatient, TOPIC, count, 1, IMPATIENT_RECORDS_PER_SECOND)?;
-        let peer = Peer::start(cluster.kafka(), BESIDE, count, RECORDS_PER_SECOND)?;
-        Ok(Self { cluster, patient, impatient, peer, began: now(), struck: Vec::new() })
+        Ok(Self { cluster, patient, impatient, peer, began, struck: Vec::new(), unanswered: Vec::new() })
     }
 
     /// All faults of the plan.
@@ -122,6 +130,7 @@ impl<'c> Scene<'c> {
             "node {leader} died with nothing unanswered: {unanswered:?}"
         );
         ensure!(frozen != leader || unread > 0, "node {leader} had read all");
+        self.unanswered.push(unanswered.iter().sum());
         if frozen != leader {
             self.cluster.resume(frozen)?;
         }
@@ -205,15 +214,16 @@ impl<'c> Scene<'c> {
         wait_for("acknowledgements come again", PATIENCE, || {
             let ours = [&self.patient, &self.impatient].map(|load| &load.ledger.acknowledgements);
             let all = ours.into_iter().chain([&*self.peer.acknowledgements]);
-            Ok(all.into_iter().all(|one| one.came_after(healed, partitions)).then_some(()))
+            Ok(all.into_iter().all(|one| one.came_after(healed + AFTERMATH, partitions)).then_some(()))
         })
         .with_context(|| format!("{what}: not all partitions recovered\n{}", self.stuck(healed)))?;
         let to = now();
-        let gaps = |acknowledgements: &crate::gaps::Acknowledgements| -> Vec<Duration> {
-            partitions.iter().map(|one| acknowledgements.longest_gap(*one, from, to)).collect()
+        let gaps = |acknowledgements: &Acknowledgements| -> Vec<Vec<Duration>> {
+            partitions.iter().map(|one| acknowledgements.gaps(*one, from, to)).collect()
         };
         let (ours, java) = (gaps(&self.patient.ledger.acknowledgements), gaps(&self.peer.acknowledgements));
         self.say(&format!("{what}; gaps: Kurier {}, Java {}", seconds(&ours), seconds(&java)));
+        let (ours, java) = (longest(&ours), longest(&java));
         self.struck.push(Struck { what: kind, ours, java });
         Ok(())
     }
@@ -295,6 +305,12 @@ impl<'c> Scene<'c> {
                 "{kind:<26}{times:>6}{median:>12.2}{maximum:>10.2}{java_median:>12.2}{java_maximum:>10.2}"
             );
         }
+        let fewest = self.unanswered.iter().min().copied().unwrap_or_default();
+        let kills = self.unanswered.len();
+        let _a_string_takes_all = writeln!(
+            text,
+            "kills of a leader with batches unanswered: {kills} of {kills}, at least {fewest} records each"
+        );
         text
     }
 
@@ -319,6 +335,16 @@ impl<'c> Scene<'c> {
     }
 }
 
-fn seconds(gaps: &[Duration]) -> String {
-    gaps.iter().map(|gap| format!("{:.2} s", gap.as_secs_f64())).collect::<Vec<_>>().join(" ")
+/// The longest of each partition's.
+fn longest(gaps: &[Vec<Duration>]) -> Vec<Duration> {
+    gaps.iter().map(|gaps| gaps.iter().max().copied().unwrap_or_default()).collect()
+}
+
+/// Each partition's, as `9.02+1.30 s`.
+fn seconds(gaps: &[Vec<Duration>]) -> String {
+    let of_one = |gaps: &Vec<Duration>| {
+        let gaps: Vec<String> = gaps.iter().map(|gap| format!("{:.2}", gap.as_secs_f64())).collect();
+        if gaps.is_empty() { "none".to_owned() } else { format!("{} s", gaps.join("+")) }
+    };
+    gaps.iter().map(of_one).collect::<Vec<_>>().join(" ")
 }

@@ -35,14 +35,14 @@ impl Acknowledgements {
         partitions.iter().all(|partition| last(partition).is_some_and(|last| last > then))
     }
 
-    /// The longest time without one that touches this time, in one partition.
-    pub(crate) fn longest_gap(&self, partition: i32, from: Instant, to: Instant) -> Duration {
+    /// The times without one, in one partition, that are longer than half a second and touch this time.
+    pub(crate) fn gaps(&self, partition: i32, from: Instant, to: Instant) -> Vec<Duration> {
         let times = self.times();
-        let Some(times) = index(partition).and_then(|partition| times.get(partition)) else { return Duration::ZERO };
+        let Some(times) = index(partition).and_then(|partition| times.get(partition)) else { return Vec::new() };
         let first = times.partition_point(|at| *at <= from).saturating_sub(1);
         let end = times.len().min(times.partition_point(|at| *at < to) + 1);
         let gaps = times[first..end].windows(2).map(|pair| pair[1].duration_since(pair[0]));
-        gaps.max().unwrap_or_else(|| to.duration_since(from))
+        gaps.filter(|gap| *gap > Duration::from_millis(500)).collect()
     }
 }
 

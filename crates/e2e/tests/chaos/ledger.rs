@@ -56,9 +56,11 @@ struct State {
     records: Vec<(i32, Outcome)>,
     /// Those without an outcome, by partition, with the time when they were given.
     pending: BTreeMap<i32, BTreeMap<usize, Instant>>,
-    /// Callbacks that came before one of an earlier record of their partition.
-    out_of_turn: usize,
     errors: BTreeMap<String, usize>,
+    /// Outcomes that came before that of an earlier record of their partition, by that record.
+    early: BTreeMap<usize, Vec<String>>,
+    /// The same once that has its own, with how often.
+    out_of_turn: BTreeMap<String, usize>,
 }
 
 /// How many records there are of each outcome.
@@ -142,9 +144,9 @@ impl Ledger {
         counts
     }
 
-    /// How many callbacks came before one of an earlier record of their partition.
-    pub(crate) fn out_of_turn(&self) -> usize {
-        self.state().out_of_turn
+    /// Outcomes that came before that of an earlier record of their partition, and what that was; each with how often.
+    pub(crate) fn out_of_turn(&self) -> BTreeMap<String, usize> {
+        self.state().out_of_turn.clone()
     }
 
     /// The errors that it told, each with how often.
@@ -167,17 +169,39 @@ impl State {
     fn resolve(&mut self, counter: usize, outcome: Outcome, error: Option<&Error>) {
         let Some((partition, place)) = self.records.get_mut(counter) else { return };
         let pending = self.pending.entry(*partition).or_default();
-        let is_first = pending.first_key_value().is_some_and(|(first, _)| *first == counter);
-        // One that was not accepted has no turn.
-        self.out_of_turn += usize::from(!is_first && outcome != Outcome::Refused);
         pending.remove(&counter);
         *place = outcome;
-        if let Some(error) = error {
-            let code = error.error_code().map_or(String::new(), |code| format!(", {code}"));
-            let stage = error.stage().map_or(String::new(), |stage| format!(", {stage}"));
-            *self.errors.entry(format!("{outcome:?}: {:?}{stage}{code}", error.kind())).or_default() += 1;
+        let earlier = pending.first_key_value().map(|(earlier, _)| *earlier).filter(|earlier| *earlier < counter);
+        // One that was not accepted has no turn.
+        let earlier = earlier.filter(|_| outcome != Outcome::Refused);
+        if error.is_none() && earlier.is_none() && self.early.is_empty() {
+            return;
+        }
+        let text = describe(outcome, error);
+        if error.is_some() {
+            *self.errors.entry(text.clone()).or_default() += 1;
+        }
+        for early in self.early.remove(&counter).unwrap_or_default() {
+            *self.out_of_turn.entry(format!("{early} | before | {text}")).or_default() += 1;
+        }
+        if let Some(earlier) = earlier {
+            self.early.entry(earlier).or_default().push(text);
         }
     }
+}
+
+fn describe(outcome: Outcome, error: Option<&Error>) -> String {
+    let outcome = match outcome {
+        Outcome::Pending => "pending",
+        Outcome::Written { .. } => "written",
+        Outcome::NotWritten => "not written",
+        Outcome::Unknown => "unknown",
+        Outcome::Refused => "refused",
+    };
+    let Some(error) = error else { return outcome.to_owned() };
+    let code = error.error_code().map_or(String::new(), |code| format!(", {code}"));
+    let stage = error.stage().map_or(String::new(), |stage| format!(", {stage}"));
+    format!("{outcome}: {:?}{stage}{code}", error.kind())
 }
 
 /// Writes ledgers of one topic.

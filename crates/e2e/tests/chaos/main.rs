@@ -24,6 +24,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use kurier_e2e::clock::now;
@@ -86,11 +87,8 @@ fn chaos(runtime: &Handle, cluster: &mut Cluster, plan: Plan, folder: &Path) -> 
     scene.play(plan)?;
     let (table, compared) = (scene.table(), scene.compare());
     let (patient, impatient, peer) = scene.end();
-    let (java_written, java_failed) = {
-        let acknowledgements = std::sync::Arc::clone(&peer.acknowledgements);
-        let failed = peer.stop()?;
-        (acknowledgements.count(), failed)
-    };
+    let acknowledged = Arc::clone(&peer.acknowledgements);
+    let failed = peer.stop()?;
     let (patient, late) = patient.stop()?;
     let (impatient, _) = impatient.stop()?;
     let files = Files::of(folder, TOPIC);
@@ -102,11 +100,12 @@ fn chaos(runtime: &Handle, cluster: &mut Cluster, plan: Plan, folder: &Path) -> 
     tell("Kurier", &patient);
     println!("  its load was {:.2} s late at most", late.as_secs_f64());
     tell("Kurier, delivery.timeout.ms 4000", &impatient);
-    println!("Java: acknowledged {java_written}, failed {java_failed}\n");
+    println!("Java: acknowledged {}, failed {failed}\n", acknowledged.count());
     println!("both of Kurier's against the log:\n{talk}");
     ensure!(code == Some(0), "the checker ended with {code:?}; its files are in {}", folder.display());
-    let out_of_turn = patient.out_of_turn() + impatient.out_of_turn();
-    ensure!(out_of_turn == 0, "callbacks before those of earlier records: {out_of_turn}");
+    let mut out_of_turn = patient.out_of_turn();
+    out_of_turn.extend(impatient.out_of_turn());
+    ensure!(out_of_turn.is_empty(), "callbacks before those of earlier records: {out_of_turn:#?}");
     compared
 }
 

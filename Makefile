@@ -115,7 +115,7 @@ test-kafka:
 chaos:
 	cargo test --locked -p kurier-e2e --test chaos
 
-## make endurance      what takes long before real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_RUNS, ENDURANCE_SEED
+## make endurance      what takes long before real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_MINUTES, ENDURANCE_RUNS, ENDURANCE_SEED
 endurance:
 	cargo test --locked -p kurier-e2e --test endurance -- $(ONLY)
 

@@ -1,11 +1,12 @@
-//! What takes minutes to go wrong: a producer in this process before real Apache Kafka, through silence, a thousand
-//! lives, and hundreds of lost answers.
+//! What takes minutes to go wrong: a producer in this process before real Apache Kafka, through long outages, thousands
+//! of lives, and hundreds of lost answers.
 //!
 //! `make endurance` runs all, `make endurance ONLY=unsettled` those with that in their names; each prints its figures and
 //! fails when one is not as promised. By the environment:
 //!
 //! | variable | is | default |
 //! |---|---|---|
+//! | `ENDURANCE_MINUTES` | how long the cluster is dead, each time | 10 |
 //! | `ENDURANCE_RUNS` | how often answers are lost | 200 |
 //! | `ENDURANCE_SEED` | the luck in that | drawn, and printed |
 //!
@@ -14,6 +15,7 @@
 #![expect(clippy::print_stdout, reason = "tests show what they counted")]
 
 mod cycles;
+mod dead_cluster;
 mod one_paused;
 mod process;
 mod proxy;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         trial("unsettled", 1, |cluster| Box::pin(unsettled::unsettled(cluster))),
         trial("one_paused", 3, |cluster| Box::pin(one_paused::one_paused(cluster))),
         trial("cycles", 3, |cluster| Box::pin(cycles::cycles(cluster))),
+        trial("dead_cluster", 3, |cluster| Box::pin(dead_cluster::dead_cluster(cluster))),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

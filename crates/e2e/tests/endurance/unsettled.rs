@@ -5,7 +5,7 @@
 //! the second attempt. What it says then may be wrong: OUT_OF_ORDER_SEQUENCE_NUMBER for a batch that is in the log a
 //! moment later. A producer that takes the word for it, and sends the batch under other sequences, writes it twice.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,33 +25,42 @@ const PARTITIONS: i32 = 2;
 const RECORDS: usize = 80;
 
 pub(crate) async fn unsettled(cluster: &Cluster) -> Result<()> {
-    let runs: u64 = setting("ENDURANCE_RUNS", 200)?;
+    let runs: usize = setting("ENDURANCE_RUNS", 200)?;
     let seed: u64 = setting("ENDURANCE_SEED", fastrand::u64(..))?;
     let kafka = cluster.kafka();
     println!("runs {runs}, ENDURANCE_SEED={seed}");
     let mut total = Counts::default();
-    let mut topics = Vec::new();
-    for n in 0..runs {
-        let plan = Plan::draw(seed.wrapping_add(n), true);
-        let topic = format!("unsettled-{n}");
+    let (mut topics, mut drawn, mut unmet) = (Vec::new(), 0, 0);
+    while total.runs < runs {
+        let plan = Plan::draw(seed.wrapping_add(drawn), true);
+        let topic = format!("unsettled-{drawn}");
         let ran = run(kafka, &topic, &plan).await;
-        let counts =
-            ran.with_context(|| format!("run {n}, ENDURANCE_SEED={} ENDURANCE_RUNS=1: {plan:?}", plan.seed))?;
-        total.add(&counts);
+        let again = format!("ENDURANCE_SEED={} ENDURANCE_RUNS=1", plan.seed);
+        let counts = ran.with_context(|| format!("run {drawn}, {again}: {plan:?}"))?;
         topics.push(topic);
-        if topics.len() == 20 || n + 1 == runs {
+        drawn += 1;
+        // The slower the machine, the more often an impatient producer gives up before it has tried again.
+        if counts.seen.retried == 0 {
+            unmet += 1;
+            ensure!(unmet < 10 + runs / 2, "{unmet} runs sent no batch again");
+            continue;
+        }
+        total.add(&counts);
+        if topics.len() >= 20 || total.runs == runs {
             kafka.delete_topics(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
             topics.clear();
-            println!("{} of {runs} runs, {} batches retried, {}", n + 1, total.seen.retried, total.outcomes());
+            let Counts { runs: met, seen, .. } = &total;
+            println!("{met} of {runs} runs, {} batches retried, {}", seen.retried, total.outcomes());
         }
     }
+    println!("{unmet} runs more in which no batch was sent again; of the others:");
     println!("{total}");
-    let Seen { retried, changed, written_unheard, out_of_order_and_written, .. } = total.seen;
+    let Seen { changed, written_unheard, out_of_order_and_written, .. } = total.seen;
     ensure!(changed == 0, "{changed} batches were sent again with other bytes under the same sequences");
-    // Else this has shown nothing.
-    ensure!(retried > 0 && written_unheard > 0, "the case was not met");
+    // In each of them batches were sent again; of so many, some must have met the rest.
     if runs >= 50 {
-        ensure!(out_of_order_and_written > 0, "no broker called a batch out of order that it had or got");
+        ensure!(written_unheard > 0, "no batch was written by an attempt that was given up");
+        ensure!(out_of_order_and_written > 0, "no batch was called out of order that is in the log");
     }
     control(kafka, seed).await
 }
@@ -156,10 +165,16 @@ async fn run(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<Counts> {
         let value = value(topic, partition, n);
         Ok(producer.send(Record::to(topic).partition(partition).value(&value)).await?)
     };
-    // A partition's first batch goes alone; when it is acknowledged, up to five go at once.
+    // A partition's first batch goes alone; when it is acknowledged, up to five go at once. On a new topic, and a busy
+    // machine, an impatient producer may need several.
     let mut outcomes = Vec::new();
-    for partition in 0..PARTITIONS {
-        outcomes.push(Ok(send(outcomes.len(), partition).await?.await.context("before any fault")?));
+    let mut acknowledged = BTreeSet::new();
+    while acknowledged.len() < usize::try_from(PARTITIONS)? {
+        let n = outcomes.len();
+        ensure!(n < RECORDS, "before any fault: {:?}", outcomes.last());
+        let outcome = send(n, partition_of(n)).await?.await;
+        acknowledged.extend(outcome.is_ok().then(|| partition_of(n)));
+        outcomes.push(outcome);
     }
     proxy.arm();
     let mut deliveries = Vec::new();
@@ -227,7 +242,6 @@ fn check(topic: &str, outcomes: &[Result<RecordMetadata, Error>], read: &[Log], 
         }
     }
     ensure!(wire.is_of_one_mind(), "a batch was written at two places");
-    ensure!(counts.seen.retried > 0, "no batch was sent again: the case was not met");
     counts.retried_min = Some(counts.seen.retried);
     Ok(counts)
 }

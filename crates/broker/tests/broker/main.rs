@@ -1,7 +1,10 @@
 //! The cluster as its clients see it. All speak the wire with `kurier-protocol`, whose reader and tables the cluster's
 //! own reader of requests does not share.
 
+// Some of its batches are compressed.
+#[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]
 mod conformance;
+#[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]
 mod conforming;
 mod faults;
 mod hostile;

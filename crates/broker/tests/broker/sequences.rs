@@ -1,4 +1,4 @@
-//! Sequences, beyond the [law](crate::conformance::law) of them.
+//! Sequences, beyond the law of them, which is a part of the conformance suite.
 
 use kurier_broker::TopicSettings;
 use kurier_protocol::ErrorCode;

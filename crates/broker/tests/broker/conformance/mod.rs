@@ -6,7 +6,7 @@
 //!
 //! Not in the table, for here ours differs on purpose: transactions, groups, and sessions of readers, which it does not
 //! have; the sentences of error messages, and the configurations that CreateTopics lists; that a topic is there at once
-//! when it was asked for.
+//! when it was asked for. Nor is null instead of a batch: Kafka since 3.9 never answers it.
 
 pub(crate) mod ask;
 mod batch;
@@ -195,7 +195,7 @@ pub(crate) struct Scene<'p> {
     /// The call's own topic; without one, a name that no topic has.
     topic: String,
     topic_id: Uuid,
-    /// Who led partition 0 at first.
+    /// Who leads partition 0, as far as the call has followed it.
     leader: i32,
     /// When the call began.
     began_ms: i64,

@@ -7,6 +7,7 @@
 //! | variable | is | default |
 //! |---|---|---|
 //! | `ENDURANCE_MINUTES` | how long the cluster is dead, each time | 10 |
+//! | `ENDURANCE_PARTITIONS` | of the topic before a silent node | 12 |
 //! | `ENDURANCE_RUNS` | how often answers are lost | 200 |
 //! | `ENDURANCE_SEED` | the luck in that | drawn, and printed |
 //!

@@ -25,8 +25,11 @@ use kurier_e2e::kafka::Kafka;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::setting;
+
 const NODES: i32 = 3;
 /// Of the k that a node leads, each may have twice what is free: they leave one (2k + 1)th of `buffer.memory`, here a ninth.
+/// `ENDURANCE_PARTITIONS` says otherwise.
 const PARTITIONS: usize = 12;
 const KEYS_A_PARTITION: usize = 4;
 const ROUNDS: usize = 5;
@@ -44,7 +47,7 @@ const KEPT_MIN: f64 = 0.8;
 /// What is counted of all sends.
 #[derive(Debug, Default)]
 struct Tally {
-    written: [AtomicU64; PARTITIONS],
+    written: Vec<AtomicU64>,
     accepted: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
@@ -52,16 +55,17 @@ struct Tally {
 }
 
 pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
+    let partitions = setting("ENDURANCE_PARTITIONS", PARTITIONS)?;
     let topic = "one-paused";
-    cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 1, &[])?;
+    cluster.kafka().create_topic(topic, i32::try_from(partitions)?, 1, &[])?;
     let producer = producer(cluster.kafka()).await?;
-    let keys = keys(&producer, topic).await?;
+    let keys = keys(&producer, topic, partitions).await?;
     println!(
-        "{} keys, {RECORDS_PER_SECOND} records of {VALUE_BYTES} bytes a second, to {PARTITIONS} partitions",
+        "{} keys, {RECORDS_PER_SECOND} records of {VALUE_BYTES} bytes a second, to {partitions} partitions",
         keys.len()
     );
 
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(Tally::new(partitions));
     let mut senders = JoinSet::new();
     for key in &keys {
         senders.spawn(send(producer.clone(), topic, vec![key.clone()], keys.len(), Arc::clone(&tally)));
@@ -91,16 +95,16 @@ pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
     ensure!(there == written, "{written} records were acknowledged, {there} are there");
     ensure!(median >= KEPT_MIN, "the others kept less than {:.0} % of their rate", KEPT_MIN * 100.0);
     cluster.kafka().delete_topics(&[topic])?;
-    control(cluster).await
+    control(cluster, partitions).await
 }
 
 /// One who sends for all keys.
-async fn control(cluster: &mut Cluster) -> Result<()> {
+async fn control(cluster: &mut Cluster, partitions: usize) -> Result<()> {
     let topic = "one-paused-control";
-    cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 1, &[])?;
+    cluster.kafka().create_topic(topic, i32::try_from(partitions)?, 1, &[])?;
     let producer = producer(cluster.kafka()).await?;
-    let keys = keys(&producer, topic).await?;
-    let tally = Arc::new(Tally::default());
+    let keys = keys(&producer, topic, partitions).await?;
+    let tally = Arc::new(Tally::new(partitions));
     let sender = tokio::spawn(send(producer.clone(), topic, keys, 1, Arc::clone(&tally)));
     let kept = measure(cluster, topic, 0, &tally).await?;
     tally.is_over.store(true, Ordering::Relaxed);
@@ -116,9 +120,9 @@ async fn producer(kafka: &Kafka) -> Result<Producer> {
 }
 
 /// As many keys for each partition, each of which is written to by that.
-async fn keys(producer: &Producer, topic: &str) -> Result<Vec<String>> {
-    let mut keys = vec![Vec::new(); PARTITIONS];
-    for n in 0..PARTITIONS * KEYS_A_PARTITION * 10 {
+async fn keys(producer: &Producer, topic: &str, partitions: usize) -> Result<Vec<String>> {
+    let mut keys = vec![Vec::new(); partitions];
+    for n in 0..partitions * KEYS_A_PARTITION * 10 {
         let key = format!("key-{n}");
         let metadata = producer.deliver(Record::to(topic).key(&key).value("first")).await?;
         keys[usize::try_from(metadata.partition())?].push(key);
@@ -128,7 +132,7 @@ async fn keys(producer: &Producer, topic: &str) -> Result<Vec<String>> {
     }
     keys.iter_mut().for_each(|keys| keys.truncate(KEYS_A_PARTITION));
     let keys = keys.concat();
-    ensure!(keys.len() == PARTITIONS * KEYS_A_PARTITION, "keys spread: {keys:?}");
+    ensure!(keys.len() == partitions * KEYS_A_PARTITION, "keys spread: {keys:?}");
     Ok(keys)
 }
 
@@ -167,7 +171,7 @@ async fn measure(cluster: &mut Cluster, topic: &str, paused: i32, tally: &Tally)
     let is_theirs = |partition: &&kurier_e2e::kafka::Partition| partition.leader != Some(paused);
     let theirs: BTreeSet<usize> =
         led.iter().filter(is_theirs).map(|one| usize::try_from(one.index)).collect::<Result<_, _>>()?;
-    let its: BTreeSet<usize> = (0..PARTITIONS).filter(|partition| !theirs.contains(partition)).collect();
+    let its: BTreeSet<usize> = (0..led.len()).filter(|partition| !theirs.contains(partition)).collect();
     ensure!(!theirs.is_empty() && !its.is_empty(), "node {paused} leads some: {led:?}");
     let before = tally.rates(&[&theirs, &its], BEFORE).await;
     cluster.pause(paused)?;
@@ -204,6 +208,10 @@ async fn measure(cluster: &mut Cluster, topic: &str, paused: i32, tally: &Tally)
 }
 
 impl Tally {
+    fn new(partitions: usize) -> Self {
+        Self { written: (0..partitions).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
+    }
+
     fn written(&self, partitions: &BTreeSet<usize>) -> u64 {
         partitions
             .iter()

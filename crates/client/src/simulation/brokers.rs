@@ -1,50 +1,59 @@
 //! What brokers of other versions, or in other moods, answer than those of the model.
 
 use bytes::Bytes;
+use kurier_protocol::messages::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse};
 use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
     ProduceRequest, ProduceResponse,
 };
-use kurier_protocol::{ErrorCode, Message, RequestHeader, read_response, write_response};
+use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, read_response, write_request, write_response};
 
-use super::world::{TOPIC, World};
+use super::plan::topic_name;
+use super::troubles::SpotTrouble;
+use super::wire::{Batch, Spot, Wire, answer_for};
+use super::world::World;
 
 impl World<'_> {
     /// What a broker of another version, or in another mood, would have answered.
-    pub(super) fn tamper(&mut self, header: &RequestHeader, answer: Bytes, before: &[Option<i64>]) -> (Bytes, i32) {
+    /// Beside the answer: how long it throttles, and the batches that were there before.
+    pub(super) fn tamper(
+        &mut self,
+        header: &RequestHeader,
+        answer: Bytes,
+        asked: Vec<(i64, Batch)>,
+        refused: Vec<TopicProduceResponse>,
+    ) -> (Bytes, i32, Vec<(Spot, u64)>) {
         let version = header.api_version;
         match header.api_key {
             ApiVersionsRequest::KEY if self.plan.produce_max < 13 => {
                 let Ok((_, mut response)) = read_response::<ApiVersionsRequest>(&answer, version) else {
-                    return (answer, 0);
+                    return (answer, 0, Vec::new());
                 };
                 for api in response.api_keys.iter_mut().filter(|api| api.api_key == ProduceRequest::KEY) {
                     api.max_version = self.plan.produce_max;
                 }
-                (rewritten::<ApiVersionsResponse>(&response, header, answer), 0)
+                (rewritten::<ApiVersionsResponse>(&response, header, answer), 0, Vec::new())
             }
             InitProducerIdRequest::KEY if self.plan.first_epoch > 0 => {
                 let Ok((_, mut response)) = read_response::<InitProducerIdRequest>(&answer, version) else {
-                    return (answer, 0);
+                    return (answer, 0, Vec::new());
                 };
                 if response.error_code.is_none() {
                     response.producer_epoch = self.plan.first_epoch;
                 }
-                (rewritten::<InitProducerIdResponse>(&response, header, answer), 0)
+                (rewritten::<InitProducerIdResponse>(&response, header, answer), 0, Vec::new())
             }
-            MetadataRequest::KEY => {
-                self.hit(38, "a question about the cluster");
-                (self.lag(version, answer), 0)
-            }
+            MetadataRequest::KEY => (self.lag(version, answer), 0, Vec::new()),
             ProduceRequest::KEY => {
                 let Ok((_, mut response)) = read_response::<ProduceRequest>(&answer, version) else {
-                    return (answer, 0);
+                    return (answer, 0, Vec::new());
                 };
-                self.tamper_produce(&mut response, before);
+                let duplicates = self.tamper_produce(&mut response, &asked);
+                response.responses.extend(refused);
                 let throttle_time_ms = response.throttle_time_ms;
-                (rewritten::<ProduceResponse>(&response, header, answer), throttle_time_ms)
+                (rewritten::<ProduceResponse>(&response, header, answer), throttle_time_ms, duplicates)
             }
-            _ => (answer, 0),
+            _ => (answer, 0, Vec::new()),
         }
     }
 
@@ -57,53 +66,110 @@ impl World<'_> {
         let old = self.old_metadata.as_ref().filter(|(old, _)| *old == version).map(|(_, old)| old.clone());
         match (old, answer.get(..4)) {
             (Some(old), Some(correlation_id)) if old.len() > 4 => {
-                self.hit(27, "an old answer about the cluster");
                 Bytes::from([correlation_id, old.get(4..).unwrap_or_default()].concat())
             }
             _ => answer,
         }
     }
 
-    pub(super) fn tamper_produce(&mut self, response: &mut ProduceResponse, before: &[Option<i64>]) {
-        for answer in response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
-            let at = usize::try_from(answer.index).unwrap_or_default();
-            let is_new = before.get(at).copied().flatten() != self.cluster.end_offset(TOPIC, answer.index);
-            match answer.error_code {
-                ErrorCode::NONE if !is_new => {
-                    self.hit(1, "a duplicate, answered with its old offset");
-                    // Some brokers know no more than that it is one.
-                    if self.random.u32(0..3) == 0 {
-                        self.hit(3, "DUPLICATE_SEQUENCE_NUMBER");
-                        (answer.error_code, answer.base_offset) = (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, -1);
-                    }
-                }
-                ErrorCode::NONE if !self.is_well && self.random.u32(0..100) < 2 => {
+    /// Says of some batches that they are there already, and of others that nobody knows whether they are. Gives those
+    /// that were.
+    fn tamper_produce(&mut self, response: &mut ProduceResponse, asked: &[(i64, Batch)]) -> Vec<(Spot, u64)> {
+        let mut duplicates = Vec::new();
+        for (end, batch) in asked {
+            let Some(answer) = answer_for(batch, response).filter(|answer| answer.error_code.is_none()) else {
+                continue;
+            };
+            let is_old = answer.base_offset < *end;
+            if is_old {
+                duplicates.push((batch.spot, batch.first));
+            }
+            let luck = self.random.u32(0..100);
+            let code = match is_old {
+                // Some brokers know no more than that it is one.
+                true if luck < 33 => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+                false if luck < 2 && !self.is_well => {
                     let codes = [
-                        (23, "written, and NOT_LEADER_OR_FOLLOWER", ErrorCode::NOT_LEADER_OR_FOLLOWER),
-                        (11, "written, and REQUEST_TIMED_OUT", ErrorCode::REQUEST_TIMED_OUT),
-                        (
-                            11,
-                            "written, and NOT_ENOUGH_REPLICAS_AFTER_APPEND",
-                            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-                        ),
-                        (23, "written, and UNKNOWN_SERVER_ERROR", ErrorCode::UNKNOWN_SERVER_ERROR),
+                        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+                        ErrorCode::REQUEST_TIMED_OUT,
+                        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+                        ErrorCode::UNKNOWN_SERVER_ERROR,
                     ];
-                    let (row, what, code) = codes[self.random.usize(..codes.len())];
-                    self.hit(row, what);
-                    (answer.error_code, answer.base_offset) = (code, -1);
+                    *self.random.choice(&codes).unwrap_or(&ErrorCode::REQUEST_TIMED_OUT)
                 }
-                ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER => self.hit(4, "OUT_OF_ORDER_SEQUENCE_NUMBER"),
-                ErrorCode::NOT_LEADER_OR_FOLLOWER => self.hit(26, "NOT_LEADER_OR_FOLLOWER, perhaps with a hint"),
-                ErrorCode::NOT_ENOUGH_REPLICAS => self.hit(24, "NOT_ENOUGH_REPLICAS"),
-                ErrorCode::MESSAGE_TOO_LARGE => self.hit(20, "MESSAGE_TOO_LARGE"),
-                ErrorCode::CORRUPT_MESSAGE => self.hit(22, "CORRUPT_MESSAGE"),
-                ErrorCode::INVALID_RECORD => self.hit(7, "INVALID_RECORD"),
-                ErrorCode::UNKNOWN_PRODUCER_ID => self.hit(6, "UNKNOWN_PRODUCER_ID"),
-                ErrorCode::INVALID_PRODUCER_EPOCH => self.hit(5, "INVALID_PRODUCER_EPOCH"),
-                ErrorCode::UNKNOWN_TOPIC_ID => self.hit(28, "UNKNOWN_TOPIC_ID"),
-                _ => {}
+                _ => continue,
+            };
+            let all = response.responses.iter_mut().filter(|topic| is_of(topic, batch));
+            let mut all = all.flat_map(|topic| &mut topic.partition_responses);
+            if let Some(answer) = all.find(|answer| answer.index == batch.spot.index) {
+                (answer.error_code, answer.base_offset) = (code, -1);
             }
         }
+        duplicates
+    }
+
+    /// Takes out of a request what single partitions of it are refused, and says so in their answers.
+    pub(super) fn refuse_some(
+        &mut self,
+        header: &RequestHeader,
+        whole: Bytes,
+        body: &Bytes,
+    ) -> (Bytes, Vec<TopicProduceResponse>) {
+        let version = header.api_version;
+        if self.spot_troubles.is_empty() || self.plan.config.acks == crate::Acks::None {
+            return (whole, Vec::new());
+        }
+        let (Ok(mut request), Ok(batches)) =
+            (ProduceRequest::read(body, version), Wire::parse(body, version, &self.ledger))
+        else {
+            return (whole, Vec::new());
+        };
+        let mut refused: Vec<TopicProduceResponse> = Vec::new();
+        let mut batches = batches.into_iter();
+        for topic in &mut request.topic_data {
+            let mut answers = Vec::new();
+            topic.partition_data.retain(|_| {
+                let Some(batch) = batches.next() else { return true };
+                let at = self.spot_troubles.iter().position(|trouble| trouble.spot == batch.spot && trouble.times > 0);
+                let Some(trouble) = at.and_then(|at| self.spot_troubles.get_mut(at)) else { return true };
+                answers.push(trouble.answer(&batch));
+                trouble.times -= 1;
+                false
+            });
+            if !answers.is_empty() {
+                let (name, topic_id) = (topic.name.clone(), topic.topic_id);
+                refused.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
+            }
+        }
+        self.spot_troubles.retain(|trouble| trouble.times > 0);
+        request.topic_data.retain(|topic| !topic.partition_data.is_empty());
+        let mut frame = Vec::new();
+        match write_request(&request, version, header.correlation_id, header.client_id.as_deref(), &mut frame) {
+            Ok(()) => (Bytes::from(frame).slice(4..), refused),
+            Err(_) => (whole, Vec::new()),
+        }
+    }
+}
+
+impl SpotTrouble {
+    /// What is said of a batch that meets it.
+    fn answer(&self, batch: &Batch) -> PartitionProduceResponse {
+        let blamed = (0..batch.count).filter(|place| self.blames && place % 3 == 0);
+        let blame = |batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: None };
+        PartitionProduceResponse {
+            index: batch.spot.index,
+            error_code: self.code,
+            base_offset: -1,
+            record_errors: blamed.map(blame).collect(),
+            ..Default::default()
+        }
+    }
+}
+
+fn is_of(topic: &TopicProduceResponse, batch: &Batch) -> bool {
+    match batch.topic_id {
+        Uuid::ZERO => topic.name == topic_name(batch.spot.topic),
+        id => topic.topic_id == id,
     }
 }
 

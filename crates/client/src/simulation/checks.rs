@@ -1,21 +1,116 @@
-//! What is looked at after every moment, and when all is over: I7, I8, and the ledger's I1 to I4.
+//! What is looked at at every moment, and when all is over: I7, I8, I9, and the ledger's I1 to I4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::ledger::{Log, Violation, violation};
-use super::world::{TOPIC, World, ms};
+use super::plan::topic_name;
+use super::wire::Spot;
+use super::world::{World, ms};
+
+/// How fast the producer may do again what did not help.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Connections that have ended, by port: how many in a row that is, and when.
+    ended: HashMap<u16, Vec<(u32, Instant)>>,
+    /// When the last question about the cluster was answered, or was lost.
+    pub(super) metadata_at: Option<Instant>,
+    /// When an id was last refused.
+    pub(super) id_refused_at: Option<Instant>,
+    /// The topics that were asked for.
+    topics: HashSet<String>,
+    /// How many connections and requests there were.
+    pub(super) outputs: u64,
+}
+
+/// The least that is waited after so many failures.
+fn least(failures: u32, first: Duration, longest: Duration) -> Duration {
+    if longest <= first {
+        return longest;
+    }
+    // The clock of the world ticks in nanoseconds, and the factor is not exact.
+    (first * (1 << failures.saturating_sub(1).min(20)))
+        .min(longest)
+        .mul_f64(0.8)
+        .saturating_sub(Duration::from_micros(1))
+}
 
 impl World<'_> {
-    pub(super) fn check_end(&self) -> Result<(), Violation> {
-        let mut logs: BTreeMap<i32, Vec<Log>> = BTreeMap::new();
-        for (partition, all) in &self.old_logs {
-            for batches in all {
-                logs.entry(*partition).or_default().push(self.ledger.read(batches)?);
+    /// A connection has ended, the so many-th in a row.
+    pub(super) fn pace_ended(&mut self, port: u16, failures: u32) {
+        let now = self.now();
+        self.pace.ended.entry(port).or_default().push((failures, now));
+    }
+
+    /// The producer connects, after so many failures in a row.
+    pub(super) fn pace_connect(&mut self, port: u16, failures: u32) {
+        self.pace.outputs += 1;
+        if failures == 0 {
+            return;
+        }
+        let (now, config) = (self.now(), &self.plan.config);
+        let wait = least(failures, config.reconnect_backoff, config.reconnect_backoff_max);
+        let ended = self.pace.ended.entry(port).or_default();
+        match ended.iter().position(|(count, at)| *count == failures && *at + wait <= now) {
+            Some(at) => drop(ended.remove(at)),
+            None => {
+                let what = format!("a connection to port {port} sooner than {wait:?} after the {failures}. in a row");
+                self.fail(violation("I8", what));
             }
         }
-        for partition in 0..self.partitions {
-            let batches = self.cluster.log(TOPIC, partition).unwrap_or_default();
-            logs.entry(partition).or_default().push(self.ledger.read(&batches)?);
+    }
+
+    /// The producer asks about topics.
+    pub(super) fn pace_metadata(&mut self, topics: Vec<String>) {
+        let config = &self.plan.config;
+        let wait = least(1, config.retry_backoff, config.retry_backoff_max);
+        let is_news = topics.into_iter().fold(false, |is_news, topic| self.pace.topics.insert(topic) || is_news);
+        if !is_news && let Some(since) = self.pace.metadata_at.map(|at| self.now() - at).filter(|since| *since < wait) {
+            let what = format!("a question about the cluster {since:?} after the last, and not {wait:?}");
+            self.fail(violation("I8", what));
+        }
+    }
+
+    /// The producer asks for an id.
+    pub(super) fn pace_id(&mut self) {
+        let config = &self.plan.config;
+        let wait = least(1, config.retry_backoff, config.retry_backoff_max);
+        if let Some(since) = self.pace.id_refused_at.map(|at| self.now() - at).filter(|since| *since < wait) {
+            self.fail(violation("I8", format!("an id is asked for {since:?} after it was refused, and not {wait:?}")));
+        }
+    }
+
+    /// Nothing is to be done, and little is done; connections that nobody needs end.
+    pub(super) fn prove_idle(&mut self) {
+        let config = &self.plan.config;
+        let (idle, max_age) = (config.connections_max_idle, config.metadata_max_age);
+        let time = idle + ms(30_000);
+        let (moments, outputs) = (self.report.moments, self.pace.outputs);
+        self.pass(time);
+        // All that is ever asked is how the cluster is: by a connection, its versions, and the question.
+        let most = 3 * (time.as_secs_f64() / max_age.as_secs_f64()).ceil() as u64 + 9;
+        let (moments, outputs) = (self.report.moments - moments, self.pace.outputs - outputs);
+        if outputs > most || moments > 100 + 40 * most {
+            let what = format!("{outputs} requests and connections, {moments} moments, in {time:?} with nothing to do");
+            self.fail(violation("I8", what));
+        }
+        let now = self.now();
+        let is_forgotten = |line: &super::network::Line| line.is_open && line.used_at + idle + ms(1) < now;
+        if let Some(connection) = self.lines.iter().find(|(_, line)| is_forgotten(line)).map(|(id, _)| *id) {
+            self.fail(violation("I7", format!("{connection:?} is open, and was not used for {idle:?}")));
+        }
+    }
+
+    pub(super) fn check_end(&self) -> Result<(), Violation> {
+        let mut logs: BTreeMap<Spot, Vec<Log>> = BTreeMap::new();
+        for (spot, all) in &self.old_logs {
+            for batches in all {
+                logs.entry(*spot).or_default().push(self.ledger.read(batches)?);
+            }
+        }
+        for spot in self.spots() {
+            let batches = self.cluster.log(topic_name(spot.topic), spot.index).unwrap_or_default();
+            logs.entry(spot).or_default().push(self.ledger.read(&batches)?);
         }
         self.ledger.check(&logs, &self.plan)?;
         let (used, incomplete) = (self.hands.accumulator.memory.used(), self.hands.accumulator.incomplete_count());
@@ -32,25 +127,34 @@ impl World<'_> {
     /// What holds at every moment.
     pub(super) fn check_now(&mut self) {
         let config = &self.plan.config;
-        // Batches that are split or compressed are there twice for a moment, and what a piece has is rounded up.
-        let pieces = if self.has_split { config.buffer_memory } else { 0 };
-        let most = config.buffer_memory + pieces + 4 * config.max_request_size + 4_096;
-        let latest = config.delivery_timeout + config.linger + ms(1_000) + self.slept;
+        let latest = config.delivery_timeout + ms(1);
         let used = self.hands.accumulator.memory.used();
         let held = self.hands.accumulator.held();
         if used != held {
             self.fail(violation("I7", format!("{used} bytes of memory are in use, and partitions hold {held}")));
         }
+        // Pieces of a batch do not wait for memory, which the batch has; but they are rounded up each by itself.
+        let most = self.plan.config.buffer_memory + self.grown_by_splits;
         if used > most {
-            let what = format!("{used} bytes of memory are in use, of {}", self.plan.config.buffer_memory);
+            let what = format!("{used} bytes of memory are in use, of {most}");
             self.fail(violation("I7", what));
         }
+        if used <= self.plan.config.buffer_memory {
+            self.grown_by_splits = 0;
+        }
+        // What is being compressed expires afterwards; and the core may have more to do at once.
+        let is_due = self.hands.core.next_timeout(self.now()).is_some_and(|at| at <= self.now());
+        if self.hands.held_takes.is_some() || is_due {
+            return;
+        }
         let now = self.hands.clock.elapsed();
-        if self.hands.held_takes.is_none()
-            && let Some((number, accepted_at)) = self.ledger.oldest_open()
+        if let Some((number, accepted_at)) = self.ledger.oldest_open()
             && now > accepted_at + latest
         {
             self.fail(violation("I8", format!("record {number} has no outcome after {:?}", now - accepted_at)));
+        }
+        if let Some(at) = self.flushes.first().map(|flush| flush.at).filter(|at| now > *at + latest) {
+            self.fail(violation("I9", format!("a flush is not over after {:?}", now - at)));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the driver does for the core apart from sockets, on one thread and by a clock that is moved by hand.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,17 +19,24 @@ use crate::error::Error;
 pub(crate) struct Ticks {
     start: Instant,
     now: Mutex<Instant>,
+    /// By how much the clock on the wall is off.
+    wall_off_ms: AtomicI64,
 }
 
 impl Ticks {
     #[expect(clippy::disallowed_methods, reason = "any instant will do: it is only added to")]
     fn new() -> Self {
         let start = Instant::now();
-        Self { start, now: Mutex::new(start) }
+        Self { start, now: Mutex::new(start), wall_off_ms: AtomicI64::new(0) }
     }
 
     pub(crate) fn set(&self, now: Instant) {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// Sets the clock on the wall.
+    pub(crate) fn set_wall(&self, off_ms: i64) {
+        self.wall_off_ms.store(off_ms, Ordering::Relaxed);
     }
 
     /// How long ago it began.
@@ -43,7 +51,8 @@ impl Clock for Ticks {
     }
 
     fn wall_ms(&self) -> i64 {
-        1_700_000_000_000_i64.saturating_add_unsigned(u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX))
+        let start = 1_700_000_000_000_i64.saturating_add(self.wall_off_ms.load(Ordering::Relaxed));
+        start.saturating_add_unsigned(u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 

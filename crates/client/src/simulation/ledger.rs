@@ -1,12 +1,15 @@
 //! What was accepted, what its senders were told, and what is in the logs: I1 to I4.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kurier_protocol::record_batch::Batches;
 
+use super::plan::{Plan, topic_name};
+use super::wire::Spot;
+use crate::config::Acks;
 use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 
@@ -34,6 +37,9 @@ pub(super) fn violation(invariant: &'static str, what: impl Into<String>) -> Vio
 /// An accepted record; its number is its place in the ledger.
 #[derive(Debug)]
 struct Entry {
+    topic: usize,
+    /// Where it was sent to, if its sender chose.
+    partition: Option<i32>,
     bytes: usize,
     accepted_at: Duration,
     outcome: Option<Told>,
@@ -55,6 +61,10 @@ pub(super) struct Ledger {
     first_open: usize,
     /// The newest of each partition whose sender was told.
     newest_told: HashMap<(String, i32), u64>,
+    /// Records that a new leader had not got.
+    truncated: HashSet<u64>,
+    /// Partitions whose order nobody promises: their topic was made anew, and batches go by its name.
+    unordered: HashSet<Spot>,
     is_closed: bool,
 }
 
@@ -75,8 +85,8 @@ impl Ledger {
         self.entries.len() as u64
     }
 
-    pub(super) fn accept(&mut self, bytes: usize, now: Duration) {
-        self.entries.push(Entry { bytes, accepted_at: now, outcome: None });
+    pub(super) fn accept(&mut self, topic: usize, partition: Option<i32>, bytes: usize, now: Duration) {
+        self.entries.push(Entry { topic, partition, bytes, accepted_at: now, outcome: None });
         self.open += 1;
     }
 
@@ -100,6 +110,21 @@ impl Ledger {
 
     fn entry(&self, number: u64) -> Option<&Entry> {
         self.entries.get(usize::try_from(number).ok()?)
+    }
+
+    /// The topic that a record was sent to.
+    pub(super) fn topic_of(&self, number: u64) -> Option<usize> {
+        self.entry(number).map(|entry| entry.topic)
+    }
+
+    /// A new leader has not got these records.
+    pub(super) fn truncate(&mut self, records: &[u64]) {
+        self.truncated.extend(records);
+    }
+
+    /// From now on nobody promises a partition's order.
+    pub(super) fn forgo_order(&mut self, spot: Spot) {
+        self.unordered.insert(spot);
     }
 
     /// When the oldest open record was accepted.
@@ -179,52 +204,107 @@ impl Ledger {
     }
 
     /// Holds what senders were told against the logs, by partition; of a topic that was made anew there are several.
-    pub(super) fn check(&self, logs: &BTreeMap<i32, Vec<Log>>, plan: &super::plan::Plan) -> Result<(), Violation> {
-        let is_idempotent = plan.config.enable_idempotence;
+    pub(super) fn check(&self, logs: &BTreeMap<Spot, Vec<Log>>, plan: &Plan) -> Result<(), Violation> {
         let mut times: HashMap<u64, usize> = HashMap::new();
-        for (partition, log) in logs.iter().flat_map(|(partition, logs)| logs.iter().map(move |log| (partition, log))) {
+        for (spot, log) in logs.iter().flat_map(|(spot, logs)| logs.iter().map(move |log| (*spot, log))) {
             for number in log {
                 *times.entry(*number).or_default() += 1;
+                self.check_place(*number, spot)?;
             }
-            if is_idempotent {
-                for pair in log.windows(2) {
-                    let (invariant, what) = match pair[0].cmp(&pair[1]) {
-                        std::cmp::Ordering::Less => continue,
-                        std::cmp::Ordering::Equal => ("I2", "twice"),
-                        std::cmp::Ordering::Greater if times[&pair[1]] > 1 => ("I2", "again"),
-                        std::cmp::Ordering::Greater => ("I3", "out of order"),
-                    };
-                    let what = format!("in partition {partition}, {} stands {what} after {}", pair[1], pair[0]);
-                    return Err(violation(invariant, what));
-                }
+            if plan.config.enable_idempotence {
+                self.check_log(spot, log)?;
             }
         }
         for (entry, number) in self.entries.iter().zip(0..) {
             let found = times.get(&number).copied().unwrap_or_default();
-            match &entry.outcome {
-                None => return Err(violation("I4", format!("record {number} has no outcome"))),
-                Some(Told::Written { partition, offset: Some(offset) }) => {
-                    let stands = |log: &Log| usize::try_from(*offset).ok().and_then(|at| log.get(at)) == Some(&number);
-                    if !logs.get(partition).is_some_and(|logs| logs.iter().any(stands)) {
-                        let what = format!("record {number} is not at offset {offset} of partition {partition}");
-                        return Err(violation("I1", what));
-                    }
-                }
-                Some(Told::Written { .. }) if plan.config.acks == crate::Acks::None => {}
-                Some(Told::Written { .. }) => {
-                    if found == 0 {
-                        return Err(violation("I1", format!("record {number} is nowhere, and was said to be written")));
-                    }
-                }
-                Some(Told::Failed { written: Written::No, why }) => {
-                    if found > 0 {
-                        return Err(violation("I2", format!("record {number} is in the log, and was told: {why}")));
-                    }
-                }
-                Some(Told::Failed { .. }) => {}
+            self.check_entry(entry, number, found, logs, plan)?;
+        }
+        // One at a time, what was acknowledged later stands behind what was acknowledged before.
+        let is_single = plan.config.max_in_flight == 1 && plan.config.acks != Acks::None;
+        if is_single && self.truncated.is_empty() { self.check_offsets(logs) } else { Ok(()) }
+    }
+
+    /// A record stands where it was sent to.
+    fn check_place(&self, number: u64, spot: Spot) -> Result<(), Violation> {
+        let is_there = |entry: &Entry| {
+            entry.topic == spot.topic && entry.partition.is_none_or(|partition| partition == spot.index)
+        };
+        match self.entry(number).is_some_and(is_there) {
+            true => Ok(()),
+            false => {
+                let what = format!("record {number} stands in {}-{}", topic_name(spot.topic), spot.index);
+                Err(violation("I1", what))
+            }
+        }
+    }
+
+    /// Each record stands once, in the order in which they were accepted.
+    fn check_log(&self, spot: Spot, log: &Log) -> Result<(), Violation> {
+        let mut seen = HashSet::new();
+        let again = log.iter().find(|number| !seen.insert(**number));
+        let at = format!("in {}-{}", topic_name(spot.topic), spot.index);
+        if let Some(number) = again {
+            return Err(violation("I2", format!("{at}, {number} stands twice")));
+        }
+        let is_disorder = |pair: &&[u64]| pair.first() > pair.last();
+        match log.windows(2).find(is_disorder).filter(|_| !self.unordered.contains(&spot)) {
+            Some(pair) => Err(violation("I3", format!("{at}, records stand out of order: {pair:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A partition's records were acknowledged at rising offsets.
+    fn check_offsets(&self, logs: &BTreeMap<Spot, Vec<Log>>) -> Result<(), Violation> {
+        let mut highest: HashMap<Spot, (i64, u64)> = HashMap::new();
+        for (entry, number) in self.entries.iter().zip(0..) {
+            let Some(Told::Written { partition, offset: Some(offset) }) = entry.outcome else { continue };
+            let spot = Spot { topic: entry.topic, index: partition };
+            if logs.get(&spot).is_none_or(|logs| logs.len() > 1) {
+                continue;
+            }
+            if let Some((before, other)) = highest.insert(spot, (offset, number))
+                && before >= offset
+            {
+                let what = format!("record {number} is at offset {offset}, and {other} before it at {before}");
+                return Err(violation("I3", what));
             }
         }
         Ok(())
+    }
+
+    /// What was told of a record is so.
+    fn check_entry(
+        &self,
+        entry: &Entry,
+        number: u64,
+        found: usize,
+        logs: &BTreeMap<Spot, Vec<Log>>,
+        plan: &Plan,
+    ) -> Result<(), Violation> {
+        match &entry.outcome {
+            None => Err(violation("I4", format!("record {number} has no outcome"))),
+            // With acks=1, what was acknowledged may go with its leader.
+            Some(Told::Written { .. }) if self.truncated.contains(&number) => Ok(()),
+            Some(Told::Written { partition, offset: Some(offset) }) => {
+                let stands = |log: &Log| usize::try_from(*offset).ok().and_then(|at| log.get(at)) == Some(&number);
+                let spot = Spot { topic: entry.topic, index: *partition };
+                match logs.get(&spot).is_some_and(|logs| logs.iter().any(stands)) {
+                    true => Ok(()),
+                    false => {
+                        let what = format!("record {number} is not at offset {offset} of partition {partition}");
+                        Err(violation("I1", what))
+                    }
+                }
+            }
+            Some(Told::Written { .. }) if plan.config.acks == Acks::None || found > 0 => Ok(()),
+            Some(Told::Written { .. }) => {
+                Err(violation("I1", format!("record {number} is nowhere, and was said to be written")))
+            }
+            Some(Told::Failed { written: Written::No, why }) if found > 0 => {
+                Err(violation("I2", format!("record {number} is in the log, and was told: {why}")))
+            }
+            Some(Told::Failed { .. }) => Ok(()),
+        }
     }
 }
 

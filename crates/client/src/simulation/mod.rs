@@ -26,6 +26,8 @@ mod brokers;
 #[cfg(any(test, feature = "internal"))]
 mod checks;
 #[cfg(any(test, feature = "internal"))]
+mod coverage;
+#[cfg(any(test, feature = "internal"))]
 pub(crate) mod hands;
 #[cfg(any(test, feature = "internal"))]
 mod ledger;
@@ -49,7 +51,7 @@ use kurier_protocol::record_batch::Sequence;
 
 pub use mutant::Mutant;
 #[cfg(feature = "internal")]
-pub use {ledger::Violation, report::Report, world::play};
+pub use {ledger::Violation, report::ROWS, report::Report, world::play};
 
 /// The sequence with which a new producer id begins: 0, but in some simulations, where it is soon to wrap around. Brokers
 /// take any first sequence of an id that they do not know.

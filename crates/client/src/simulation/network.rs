@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kurier_broker::Reply;
-use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{Message, RequestHeader, read_response};
 
 use super::ledger::violation;
-use super::wire::{Known, Wire, show_all};
-use super::world::{TOPIC, World, ms};
+use super::plan::topic_name;
+use super::wire::{Batch, Spot, Wire, show_all};
+use super::world::{World, ms};
 use crate::accumulator::Clock;
 use crate::config::HostPort;
 use crate::core::{ConnectionId, Input};
@@ -36,6 +37,14 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) node: i32,
+    port: u16,
+    /// How many before it failed in a row.
+    failures: u32,
+    /// Whether it has been said on it what the node speaks.
+    is_ready: bool,
+    pub(super) used_at: Instant,
+    /// What was asked and is not answered: the number and the API.
+    questions: Vec<(i32, i16)>,
     pub(super) is_connected: bool,
     /// Whether the producer has it.
     pub(super) is_open: bool,
@@ -63,8 +72,11 @@ pub(super) struct Frame {
 pub(super) struct Answer {
     pub(super) at: Instant,
     pub(super) frame: Bytes,
-    /// Of Produce: the version.
-    pub(super) produce: Option<i16>,
+    pub(super) correlation_id: i32,
+    pub(super) key: i16,
+    pub(super) version: i16,
+    /// Batches that the node found that it had.
+    pub(super) duplicates: Vec<(Spot, u64)>,
     pub(super) throttle_time_ms: i32,
 }
 
@@ -74,13 +86,19 @@ impl World<'_> {
         Duration::from_micros(self.random.u64(0..=highest))
     }
 
-    pub(super) fn connect(&mut self, connection: ConnectionId, host: &HostPort) {
+    pub(super) fn connect(&mut self, connection: ConnectionId, host: &HostPort, failures: u32) {
         let now = self.now();
+        self.pace_connect(host.port, failures);
         let found = self.ports.get(&host.port).copied();
         trace!(self, "{connection:?} to {host}, node {found:?}");
         let node = found.unwrap_or_default();
         let line = Line {
             node,
+            port: host.port,
+            failures,
+            is_ready: false,
+            used_at: now,
+            questions: Vec::new(),
             is_connected: false,
             is_open: true,
             left_at: now,
@@ -108,47 +126,22 @@ impl World<'_> {
 
     pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes>) {
         let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };
-        let node = line.node;
+        let (node, now) = (line.node, self.now());
         // What the core had said before it heard of it may yet go out.
         if !self.plan.is_lumpy {
             let on_time = self.wire.check_throttle(connection, self.hands.clock.elapsed());
             self.ensure(on_time);
         }
         let frame = Bytes::from(chunks.concat()).slice(4..);
+        self.pace.outputs += 1;
         match RequestHeader::read(&frame) {
-            Ok((header, body)) if header.api_key == ProduceRequest::KEY => {
-                match Wire::parse(&body, header.api_version) {
-                    Ok(batches) => {
-                        if self.trace.is_some() {
-                            let batches = show_all(&batches);
-                            trace!(self, "{connection:?} ▶ node {node}: Produce #{correlation_id}{batches}");
-                        }
-                        for batch in &batches {
-                            match self.wire.known(batch) {
-                                Known::Same => self.hit(2, "sent again, byte for byte"),
-                                Known::Restamped => self.hit(17, "sent again under another id or epoch"),
-                                Known::First if !self.wire.is_acknowledged(batch) && batch.stamped.id >= 0 => {
-                                    self.hit(13, "sent to a partition that has acknowledged nothing");
-                                }
-                                Known::First if batch.stamped.id < 0 && self.wire.is_busy(batch.index) => {
-                                    self.hit(19, "several in flight without idempotence");
-                                }
-                                _ => {}
-                            }
-                            if batch.stamped.sequence > i32::MAX - 50 {
-                                self.hit(14, "sequences near their end");
-                            }
-                            if batch.stamped.epoch == i16::MAX {
-                                self.hit(15, "the last epoch");
-                            }
-                        }
-                        let sent = self.wire.send(connection, correlation_id, batches, &self.ledger);
-                        self.ensure(sent);
-                    }
-                    Err(violation) => self.fail(violation),
+            Ok((header, body)) => {
+                if let Some(line) = self.lines.get_mut(&connection) {
+                    line.questions.push((correlation_id, header.api_key));
+                    line.used_at = now;
                 }
+                self.look_at(connection, node, correlation_id, &header, &body);
             }
-            Ok((header, _)) => trace!(self, "{connection:?} ▶ node {node}: API {} #{correlation_id}", header.api_key),
             Err(error) => self.fail(violation("I5", format!("a request cannot be read: {error}"))),
         }
         // Mostly the kernel has room.
@@ -158,12 +151,53 @@ impl World<'_> {
             85..98 => Duration::from_micros(self.random.u64(0..5_000)),
             _ => ms(self.random.u64(0..1_000)),
         };
-        let now = self.now();
         let Some(line) = self.lines.get_mut(&connection) else { return };
         line.accepted_at = line.accepted_at.max(now + wait);
         let at = line.accepted_at;
         line.up.push_back(Frame { correlation_id, chunks, is_accepted: false, arrives_at: at });
         self.at(at, Event::Accepted(connection));
+    }
+
+    /// Holds what goes out against the rules.
+    fn look_at(
+        &mut self,
+        connection: ConnectionId,
+        node: i32,
+        correlation_id: i32,
+        header: &RequestHeader,
+        body: &Bytes,
+    ) {
+        let (key, version) = (header.api_key, header.api_version);
+        if key != ProduceRequest::KEY {
+            trace!(self, "{connection:?} ▶ node {node}: API {key} #{correlation_id}");
+        }
+        match key {
+            ProduceRequest::KEY => match Wire::parse(body, version, &self.ledger) {
+                Ok(batches) => {
+                    if self.trace.is_some() {
+                        let batches = show_all(&batches);
+                        trace!(self, "{connection:?} ▶ node {node}: Produce #{correlation_id}{batches}");
+                    }
+                    self.meet_send(node, &batches);
+                    let now = self.hands.clock.elapsed();
+                    let sent = self.wire.send((connection, node), correlation_id, batches, &self.ledger, now);
+                    for (row, what) in std::mem::take(&mut self.wire.met) {
+                        self.hit(row, what);
+                    }
+                    self.ensure(sent);
+                }
+                Err(violation) => self.fail(violation),
+            },
+            MetadataRequest::KEY => {
+                if let Ok(request) = MetadataRequest::read(body, version) {
+                    let names = request.topics.into_iter().flatten().filter_map(|topic| topic.name);
+                    self.pace_metadata(names.collect());
+                }
+                self.meet_question();
+            }
+            InitProducerIdRequest::KEY => self.pace_id(),
+            _ => {}
+        }
     }
 
     pub(super) fn take_place(&mut self, event: Event) {
@@ -230,22 +264,27 @@ impl World<'_> {
         let Some(line) = self.lines.get(&connection) else { return };
         let (node, is_open) = (line.node, line.is_open);
         let request = Bytes::from(frame.chunks.concat()).slice(4..);
-        let Ok((header, _)) = RequestHeader::read(&request) else { return };
+        let Ok((header, body)) = RequestHeader::read(&request) else { return };
         let is_produce = header.api_key == ProduceRequest::KEY;
-        let before: Vec<Option<i64>> =
-            (0..self.partitions).map(|index| self.cluster.end_offset(TOPIC, index)).collect();
-        let now_ms = self.hands.clock.wall_ms();
-        let reply = self.cluster.handle(node, &request, now_ms, false);
+        let batches: Vec<Batch> = self.wire.asked(connection, frame.correlation_id).cloned().collect();
+        let end = |spot: Spot| self.cluster.end_offset(topic_name(spot.topic), spot.index).unwrap_or_default();
+        let asked = batches.into_iter().map(|batch| (end(batch.spot), batch)).collect();
+        let (request, refused) = match is_produce && is_open && !self.is_well {
+            true => self.refuse_some(&header, request.clone(), &body),
+            false => (request, Vec::new()),
+        };
+        let reply = self.cluster.handle(node, &request, self.hands.clock.wall_ms(), false);
         if is_produce && !is_open {
-            self.hit(1, "executed after the connection ended");
             trace!(self, "node {node} executes #{} of {connection:?}, which has ended", frame.correlation_id);
         }
         match reply {
             Reply::Send { frame: answer, cut: None, .. } => {
                 let answer = answer.slice(4..);
-                let (answer, throttle_time_ms) = self.tamper(&header, answer, &before);
-                let produce = is_produce.then_some(header.api_version);
-                self.answer(connection, Answer { at: self.now(), frame: answer, produce, throttle_time_ms });
+                let (answer, throttle_time_ms, duplicates) = self.tamper(&header, answer, asked, refused);
+                let (at, key, version) = (self.now(), header.api_key, header.api_version);
+                let correlation_id = frame.correlation_id;
+                let answer = Answer { at, frame: answer, correlation_id, key, version, duplicates, throttle_time_ms };
+                self.answer(connection, answer);
             }
             Reply::Nothing => {}
             Reply::Hang => {
@@ -274,31 +313,69 @@ impl World<'_> {
         let now = self.now();
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open && !line.is_deaf) else { return };
         let Some(answer) = line.down.pop_front_if(|answer| answer.at <= now) else { return };
-        let node = line.node;
-        if let Some(version) = answer.produce
-            && let Ok((correlation_id, response)) = read_response::<ProduceRequest>(&answer.frame, version)
-        {
-            if self.trace.is_some() {
-                let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-                let answers: Vec<String> =
-                    answers.map(|a| format!("partition {}: {} at {}", a.index, a.error_code, a.base_offset)).collect();
-                trace!(self, "{connection:?} ◀ node {node}: #{correlation_id} {}", answers.join(", "));
-            }
-            for code in self.wire.codes_for_told(connection, correlation_id, &response, &self.ledger) {
-                match code.is_none() {
-                    true => self.hit(10, "success after its sender was told of failure"),
-                    false => self.hit(10, "failure after its sender was told of one"),
+        let (node, id) = (line.node, answer.correlation_id);
+        line.used_at = now;
+        line.questions.retain(|(other, _)| *other != id);
+        line.is_ready |= answer.key == ApiVersionsRequest::KEY;
+        let version = answer.version;
+        match answer.key {
+            ProduceRequest::KEY => {
+                if let Ok((_, response)) = read_response::<ProduceRequest>(&answer.frame, version) {
+                    if self.trace.is_some() {
+                        let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+                        let answers: Vec<String> =
+                            answers.map(|a| format!("{}: {} at {}", a.index, a.error_code, a.base_offset)).collect();
+                        trace!(self, "{connection:?} ◀ node {node}: #{id} {}", answers.join(", "));
+                    }
+                    for (spot, first) in answer.duplicates {
+                        self.wire.found_duplicate(spot, first);
+                    }
+                    self.meet_answer(connection, id, &response);
+                    self.wire.answered(connection, id, &response, &self.ledger, self.hands.clock.elapsed());
                 }
             }
-            self.wire.answered(connection, correlation_id, &response, &self.ledger);
+            MetadataRequest::KEY => {
+                self.watch.is_metadata_under_way = false;
+                self.pace.metadata_at = Some(now);
+                if let Ok((_, response)) = read_response::<MetadataRequest>(&answer.frame, version) {
+                    self.meet_metadata(&response);
+                }
+            }
+            InitProducerIdRequest::KEY => {
+                if let Ok((_, response)) = read_response::<InitProducerIdRequest>(&answer.frame, version) {
+                    match response.error_code.is_none() {
+                        false => {
+                            self.pace.id_refused_at = Some(now);
+                            self.watch.id_failures += 1;
+                        }
+                        true if std::mem::take(&mut self.watch.id_failures) > 0 => {
+                            self.hit(16, "no id at first, and then one");
+                        }
+                        true => {}
+                    }
+                }
+            }
+            _ => {}
         }
         if let Ok(throttle @ 1..) = u64::try_from(answer.throttle_time_ms) {
-            self.hit(50, "throttled");
             // By then all that waited has its outcome; nobody waits longer because he is asked to.
             let pause = ms(throttle).min(self.plan.config.delivery_timeout);
             self.wire.throttle(connection, self.hands.clock.elapsed() + pause);
         }
         self.hands.handle(Input::Received { connection, frame: answer.frame });
+    }
+
+    /// The producer ends a connection. What has arrived on it meanwhile still comes to its ears.
+    pub(super) fn end_line(&mut self, connection: ConnectionId) {
+        let late: Vec<Bytes> = match self.lines.get_mut(&connection).filter(|line| line.is_open && !line.is_deaf) {
+            Some(line) => line.down.drain(..).map(|answer| answer.frame).collect(),
+            None => Vec::new(),
+        };
+        self.leave(connection, true);
+        for frame in late {
+            self.hit(18, "an answer on a connection that is given up");
+            self.hands.handle(Input::Received { connection, frame });
+        }
     }
 
     /// A connection ends by itself: the producer is told.
@@ -317,8 +394,9 @@ impl World<'_> {
         let now = self.now();
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open) else { return };
         (line.is_open, line.left_at) = (false, now);
-        let late_answers = line.down.len();
         line.down.clear();
+        let (port, failures) = (line.port, if line.is_ready { 1 } else { line.failures.saturating_add(1) });
+        let has_metadata = line.questions.drain(..).any(|(_, key)| key == MetadataRequest::KEY);
         let may_get_through = |frame: &Frame| frame.is_accepted || by_us;
         let unsent: Vec<i32> =
             line.up.iter().filter(|frame| !may_get_through(frame)).map(|frame| frame.correlation_id).collect();
@@ -344,11 +422,10 @@ impl World<'_> {
             }
             self.at(last, Event::Serve(connection));
         }
-        if late_answers > 0 {
-            self.hit(18, "an answer that comes after the connection's end");
-        }
-        if !unsent.is_empty() {
-            self.hit(48, "ended with a frame that the kernel had not taken");
+        self.pace_ended(port, failures);
+        if has_metadata {
+            self.pace.metadata_at = Some(now);
+            (self.watch.is_metadata_under_way, self.watch.is_metadata_lost) = (false, true);
         }
         self.wire.ended(connection, &unsent);
         if is_over {

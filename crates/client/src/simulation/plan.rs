@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use kurier_broker::UnknownProducer;
+
 use crate::config::{Acks, Config};
 
 /// What may happen between two moments.
@@ -45,12 +47,24 @@ pub(super) enum Happening {
     GiveUp,
     AddPartition,
     Recreate,
+    /// One partition of a request is refused, others are not.
+    RefuseSome,
+    /// Some records of a partition's batches are to blame for a refusal.
+    Blame,
+    /// A new leader has not got the end of the log.
+    Truncate,
+    /// Brokers forget producers that were silent for long.
+    Forget,
+    /// Nobody sends anything for more than ten minutes.
+    Silence,
+    /// The clock on the wall is set to another day.
+    SetClock,
 }
 
 use Happening as H;
 
 /// Each kind with how much of all that happens it may be at most.
-const TROUBLES: [(Happening, u32); 20] = [
+const TROUBLES: [(Happening, u32); 26] = [
     (H::Cut, 6),
     (H::Deafen, 3),
     (H::StopNode, 4),
@@ -71,16 +85,35 @@ const TROUBLES: [(Happening, u32); 20] = [
     (H::GiveUp, 4),
     (H::AddPartition, 1),
     (H::Recreate, 1),
+    (H::RefuseSome, 6),
+    (H::Blame, 2),
+    (H::Truncate, 4),
+    (H::Forget, 1),
+    (H::Silence, 1),
+    (H::SetClock, 2),
 ];
+
+/// What a topic is like.
+#[derive(Debug)]
+pub(super) struct TopicPlan {
+    pub(super) partitions: i32,
+    pub(super) min_insync: usize,
+    pub(super) max_message_bytes: usize,
+    pub(super) is_log_append_time: bool,
+}
+
+/// The name of a topic, by its number.
+pub(super) fn topic_name(topic: usize) -> &'static str {
+    const NAMES: [&str; 3] = ["t", "u", "v"];
+    NAMES.get(topic).copied().unwrap_or_default()
+}
 
 /// One run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) nodes: u16,
-    pub(super) partitions: i32,
-    pub(super) min_insync: usize,
-    pub(super) max_message_bytes: usize,
+    pub(super) topics: Vec<TopicPlan>,
     pub(super) largest_record: usize,
     pub(super) steps: usize,
     /// The highest latency of the network, one way.
@@ -91,6 +124,9 @@ pub(super) struct Plan {
     pub(super) produce_max: i16,
     pub(super) first_epoch: i16,
     pub(super) first_sequence: i32,
+    pub(super) unknown_producer: UnknownProducer,
+    /// After which step all nodes are dead for ten minutes, while everybody sends.
+    pub(super) outage: Option<usize>,
     /// Whether everything that happens at one time is told to the core before it is asked what to do.
     pub(super) is_lumpy: bool,
     /// Whether the producer is closed with nothing healed.
@@ -147,18 +183,39 @@ impl Plan {
         if weights.iter().any(|(happening, _)| *happening == H::StopNode) {
             weights.push((H::StartNode, 4));
         }
+        let mut topics = Vec::new();
+        for _ in 0..*random.choice(&[1, 1, 2, 3]).unwrap_or(&1) {
+            topics.push(TopicPlan {
+                partitions: random.i32(1..=4),
+                min_insync: random.usize(1..=2),
+                max_message_bytes: if random.u32(0..3) == 0 { random.usize(150..600) } else { 1_048_588 },
+                is_log_append_time: random.u32(0..4) == 0,
+            });
+        }
+        let first_sequence = if random.u32(0..6) == 0 { i32::MAX - random.i32(0..40) } else { 0 };
+        // Where sequences do not begin at 0, brokers that want that would be no help.
+        let unknown_producer = match random.u32(0..4) {
+            0 if first_sequence == 0 => UnknownProducer::OutOfOrder,
+            1 if first_sequence == 0 => UnknownProducer::Refused,
+            _ => UnknownProducer::Taken,
+        };
+        let steps = random.usize(50..500);
+        let outage = (random.u32(0..50) == 0).then(|| random.usize(..steps));
+        if outage.is_some() {
+            config.buffer_memory = 1 << random.u32(15..17);
+        }
         Self {
             nodes: random.u16(1..=5),
-            partitions: random.i32(1..=4),
-            min_insync: random.usize(1..=2),
-            max_message_bytes: if random.u32(0..3) == 0 { random.usize(150..600) } else { 1_048_588 },
+            topics,
+            unknown_producer,
+            outage,
             largest_record: random.usize(9..250),
-            steps: random.usize(50..500),
+            steps,
             latency: ms(*random.choice(&[0, 1, 3, 20]).unwrap_or(&1)),
             connect_failure: random.u32(0..15),
             produce_max: if random.u32(0..4) == 0 { random.i16(8..=12) } else { 13 },
             first_epoch: if random.u32(0..6) == 0 { i16::MAX - random.i16(0..3) } else { 0 },
-            first_sequence: if random.u32(0..6) == 0 { i32::MAX - random.i32(0..40) } else { 0 },
+            first_sequence,
             is_lumpy: random.u32(0..4) == 0,
             ends_badly: random.u32(0..4) == 0,
             config,

@@ -1,4 +1,4 @@
-//! What a run was like.
+//! What a run was like, and what of the fault catalogue came up in it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use std::time::Duration;
 /// See `examples/simulate.rs` for an example.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How often what a row of the fault catalogue is about came up, by its number and what it is.
-    pub rows: BTreeMap<(u8, &'static str), u64>,
+    /// How often the producer met what a row of the fault catalogue is about, and went on: by the row's number, and what
+    /// it was. Trouble that it did not come to feel is not counted.
+    pub met: BTreeMap<(u8, &'static str), u64>,
     /// Records written, not written, and maybe written.
     pub records: [usize; 3],
     /// How many moments were lived through.
@@ -17,3 +18,45 @@ pub struct Report {
     /// How much time passed in the world.
     pub time: Duration,
 }
+
+/// The rows of the fault catalogue that the simulation is to meet, and what each is about.
+pub const ROWS: [(u8, &str); 38] = [
+    (1, "written, and the answer lost"),
+    (2, "sent again"),
+    (3, "DUPLICATE_SEQUENCE_NUMBER"),
+    (4, "a gap, because of the batch before"),
+    (5, "a gap at the head"),
+    (6, "UNKNOWN_PRODUCER_ID"),
+    (7, "refused for good amid others"),
+    (8, "expired in the queue"),
+    (9, "expired in flight"),
+    (10, "an answer after the outcome"),
+    (11, "written, but by how many is not known"),
+    (12, "a topic out of sight for a while"),
+    (13, "first batches, and the gate"),
+    (14, "sequences wrap around"),
+    (15, "epochs come to their end"),
+    (16, "no producer id"),
+    (17, "another id between taking and sending"),
+    (18, "answers of connections that are gone"),
+    (19, "without idempotence"),
+    (20, "MESSAGE_TOO_LARGE"),
+    (21, "errors by record"),
+    (22, "CORRUPT_MESSAGE"),
+    (23, "refused, and written all the same"),
+    (25, "another leader"),
+    (26, "another leader, and a hint"),
+    (27, "old metadata"),
+    (28, "a topic made anew"),
+    (29, "partitions more"),
+    (35, "all nodes down"),
+    (37, "metadata that does not come"),
+    (38, "many partitions refused at once"),
+    (50, "throttled"),
+    (54, "memory full"),
+    (55, "flush"),
+    (56, "close"),
+    (60, "clocks that jump"),
+    (61, "ten minutes without a broker"),
+    (63, "memory that a socket still reads"),
+];

@@ -4,14 +4,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kurier_partitioner::Choice;
-use kurier_protocol::ErrorCode;
 use kurier_protocol::record_batch::NewRecord;
 
 use super::ledger::{value, violation};
-use super::world::{TOPIC, World, ms};
+use super::plan::topic_name;
+use super::wire::Spot;
+use super::world::{World, ms};
 use crate::accumulator::batch::BatchId;
 use crate::accumulator::memory::{Acquire, Permit};
 use crate::accumulator::{AppendError, Clock, Placed};
@@ -36,8 +37,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) type Told = Arc<Mutex<Vec<(u64, Result<RecordMetadata, Error>)>>>;
 
+/// Somebody waits until what was accepted before is over.
+#[derive(Debug)]
+pub(super) struct Flush {
+    /// The newest batch that it waits for.
+    newest: BatchId,
+    /// The first record that it does not wait for.
+    end: u64,
+    pub(super) at: Duration,
+    /// How many splits there were before.
+    splits: usize,
+}
+
 /// A record that waits for memory.
 pub(super) struct Patient {
+    pub(super) topic: usize,
     pub(super) acquire: Acquire,
     pub(super) choice: Choice,
     pub(super) bytes: usize,
@@ -56,60 +70,46 @@ impl World<'_> {
                 Ok(metadata) => trace!(self, "record {number} is written at {:?}", metadata.offset()),
                 Err(error) => trace!(self, "record {number} failed: {error}"),
             }
-            if let Err(error) = &result {
-                self.count_failure(error);
-                if let Some((_, partition)) = error.topic_partition() {
-                    self.wire.failed(partition);
-                }
+            if !self.ledger.is_told(number) {
+                self.meet_outcome(number, &result);
+            }
+            if let Err(error) = &result
+                && let (Some(topic), Some((_, index))) = (self.ledger.topic_of(number), error.topic_partition())
+            {
+                self.wire.failed(Spot { topic, index });
             }
             let told = self.ledger.tell(number, result);
             self.ensure(told);
         }
     }
 
-    pub(super) fn count_failure(&mut self, error: &Error) {
-        use crate::error::{Stage, Written};
-        match (error.kind(), error.stage(), error.written()) {
-            (ErrorKind::DeliveryTimeout, Some(Stage::Queued), Written::No) => self.hit(8, "expired in the queue"),
-            (ErrorKind::DeliveryTimeout, Some(Stage::InFlight), _) => {
-                self.hit(9, "expired in flight");
-                if self.lines.values().any(|line| line.is_open && line.up.iter().any(|frame| !frame.is_accepted)) {
-                    self.hit(63, "expired while a frame was being written");
-                }
-            }
-            (ErrorKind::TopicRecreated, ..) => self.hit(28, "failed, for its topic was made anew"),
-            (_, _, Written::Unknown) if error.error_code() == Some(ErrorCode::NOT_LEADER_OR_FOLLOWER) => {
-                self.hit(23, "unknown after NOT_LEADER_OR_FOLLOWER");
-            }
-            (ErrorKind::Refused, Some(Stage::Backoff), Written::Unknown) => self.hit(5, "drained as unknown"),
-            _ => {}
-        }
-    }
-
     /// A record of so many bytes is sent; `true` when it was accepted or refused.
-    pub(super) fn send(&mut self, choice: Choice, bytes: usize, permit: Option<Permit>) -> bool {
-        let Some(topic) = self.hands.accumulator.topic(TOPIC) else { return false };
+    pub(super) fn send(&mut self, topic: usize, choice: Choice, bytes: usize, permit: Option<Permit>) -> bool {
+        let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else { return false };
         let number = self.ledger.next();
         let value = value(number, bytes);
         let record = NewRecord { timestamp: self.hands.clock.wall_ms(), value: Some(&value), ..Default::default() };
         let told = Arc::clone(&self.told);
         let callback = Box::new(move |result| lock(&told).push((number, result)));
-        match self.hands.accumulator.append(&topic, &Placed { record, choice }, permit, Some(callback)) {
+        match self.hands.accumulator.append(&known, &Placed { record, choice }, permit, Some(callback)) {
             Ok(delivery) => {
                 delivery.forget();
-                trace!(self, "record {number} of {bytes} bytes is accepted for {choice:?}");
-                self.ledger.accept(bytes.max(8), self.hands.clock.elapsed());
+                trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));
+                let partition = if let Choice::Partition(index) = choice { Some(index) } else { None };
+                self.ledger.accept(topic, partition, bytes.max(8), self.hands.clock.elapsed());
                 true
             }
             Err((AppendError::Refused(error), _)) => {
                 trace!(self, "a record of {bytes} bytes is refused: {error}");
+                if error.kind() == ErrorKind::RecordTooLarge {
+                    self.hit(54, "a record that memory could never hold, refused at once");
+                }
                 true
             }
             Err((AppendError::NoRoom(missing), _)) => {
-                self.hit(54, "waited for memory");
                 let deadline = self.now() + self.plan.config.max_block;
                 let acquire = missing.wait(&self.hands.accumulator, deadline);
-                self.patients.push_back(Patient { acquire, choice, bytes, deadline });
+                self.patients.push_back(Patient { acquire, topic, choice, bytes, deadline });
                 false
             }
         }
@@ -128,9 +128,13 @@ impl World<'_> {
                 Poll::Pending => self.patients.push_back(patient),
                 Poll::Ready(Ok(permit)) => {
                     is_news = true;
-                    self.send(patient.choice, patient.bytes, Some(permit));
+                    self.hit(54, "waited for memory, and got some");
+                    self.send(patient.topic, patient.choice, patient.bytes, Some(permit));
                 }
-                Poll::Ready(Err(_)) => is_news = true,
+                Poll::Ready(Err(_)) => {
+                    is_news = true;
+                    self.hit(54, "waited for memory, and was turned away in time");
+                }
             }
         }
         is_news
@@ -139,16 +143,22 @@ impl World<'_> {
     pub(super) fn flush(&mut self) {
         let (_, newest) = self.hands.accumulator.incomplete();
         trace!(self, "flush, up to {newest:?}");
-        self.flushes.push((newest, self.ledger.next()));
+        let at = self.hands.clock.elapsed();
+        self.flushes.push(Flush { newest, end: self.ledger.next(), at, splits: self.watch.splits_since_flush });
         self.hands.handle(Input::Hurry);
     }
 
     pub(super) fn serve_flushes(&mut self) {
         let (oldest, _) = self.hands.accumulator.incomplete();
-        let is_over = |(newest, _): &mut (BatchId, u64)| oldest.is_none_or(|oldest| oldest > *newest);
-        let over: Vec<(BatchId, u64)> = self.flushes.extract_if(.., is_over).collect();
-        for (_, end) in over {
-            self.hit(55, "flushed");
+        let is_over = |flush: &mut Flush| oldest.is_none_or(|oldest| oldest > flush.newest);
+        let over: Vec<Flush> = self.flushes.extract_if(.., is_over).collect();
+        for Flush { end, at, splits, .. } in over {
+            if at < self.hands.clock.elapsed() {
+                self.hit(55, "flushed, after a while");
+            }
+            if splits < self.watch.splits_since_flush {
+                self.hit(55, "flushed, with splits meanwhile");
+            }
             if let Some((number, _)) = self.ledger.oldest_open()
                 && number < end
             {

@@ -1,13 +1,28 @@
 //! What happens between two moments: records are sent, and things go wrong.
 
-use kurier_broker::{Fault, FaultKind};
+use std::time::Duration;
+
+use kurier_broker::{Fault, FaultKind, UnknownProducer};
 use kurier_partitioner::Choice;
 use kurier_protocol::ErrorCode;
 
+use super::ledger::violation;
 use super::network::Event;
 use super::plan::Happening;
-use super::world::{TOPIC, World, ms};
+use super::plan::topic_name;
+use super::wire::Spot;
+use super::world::{World, ms};
 use crate::core::ConnectionId;
+
+/// What goes wrong with one partition of the next requests that have it.
+#[derive(Debug)]
+pub(super) struct SpotTrouble {
+    pub(super) spot: Spot,
+    pub(super) code: ErrorCode,
+    /// Whether single records are to blame.
+    pub(super) blames: bool,
+    pub(super) times: u32,
+}
 
 impl World<'_> {
     pub(super) fn happen(&mut self, happening: Happening) {
@@ -15,30 +30,31 @@ impl World<'_> {
             trace!(self, "-- {happening:?}");
         }
         let node = self.random.i32(1..=self.plan.nodes.into());
-        let partition = self.random.i32(0..self.partitions);
+        let topic = self.random.usize(..self.plan.topics.len());
+        let partitions = self.partitions.get(topic).copied().unwrap_or(1);
+        let index = self.random.i32(0..partitions);
+        let spot = Spot { topic, index };
         let now = self.now();
         match happening {
             Happening::Send => {
                 for _ in 0..self.random.usize(1..6) {
                     let choice = match self.random.u32(0..4) {
                         0 => Choice::Anywhere,
-                        _ => Choice::Partition(partition),
+                        _ => Choice::Partition(index),
                     };
                     let bytes = self.random.usize(8..=self.plan.largest_record);
-                    self.send(choice, bytes, None);
+                    self.send(topic, choice, bytes, None);
                 }
             }
             Happening::Flush => self.flush(),
             Happening::Cut => {
                 if let Some(connection) = self.any_open() {
-                    self.hit(42, "cut");
                     self.cut(connection, "reset by peer");
                 }
             }
             Happening::Deafen => {
                 if let Some(line) = self.any_open().and_then(|connection| self.lines.get_mut(&connection)) {
                     line.is_deaf = true;
-                    self.hit(42, "half open");
                 }
             }
             Happening::StopNode => self.stop_node(node),
@@ -46,11 +62,11 @@ impl World<'_> {
             Happening::Pause => {
                 let until = now + ms(self.random.u64(1..3_000));
                 self.paused.insert(node, until);
-                self.hit(42, "paused");
             }
             Happening::MoveLeader => {
-                if self.wire.is_busy(partition) && self.cluster.move_leader(TOPIC, partition, node).is_ok() {
-                    self.hit(25, "the leader changed with batches in flight");
+                // What is idle learns of it sooner or later anyway.
+                if self.wire.is_busy(spot) {
+                    let _ = self.cluster.move_leader(topic_name(topic), index, node);
                 }
             }
             Happening::Refuse => {
@@ -91,18 +107,15 @@ impl World<'_> {
                     true => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
                     false => ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
                 };
-                self.hit(16, "no producer id");
                 self.cluster.add_fault(Fault::new("InitProducerId", FaultKind::Error(code)));
             }
             Happening::LoseMetadata => {
                 let kind = if self.random.bool() { FaultKind::Close } else { FaultKind::Silence };
-                self.hit(37, "a question about the cluster is lost");
                 self.cluster.add_fault(Fault::new("Metadata", kind));
             }
             Happening::HideTopic => {
                 let times = self.random.usize(1..4);
                 let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-                self.hit(12, "the topic cannot be seen for a while");
                 self.cluster.add_fault(Fault::new("Metadata", FaultKind::Error(code)).times(times));
             }
             Happening::Lag => {
@@ -111,14 +124,16 @@ impl World<'_> {
             Happening::MoveNode => self.move_node(node),
             Happening::HoldTakes => {
                 self.hands.held_takes.get_or_insert_default();
+                for spot in self.spots() {
+                    self.watch.held.insert(spot, self.wire.identity(spot));
+                }
                 let until = now + ms(self.random.u64(0..300));
                 self.at(until, Event::LetGo);
             }
             Happening::Sleep => {
                 let time = ms(self.random.u64(1_000..600_000));
-                self.hit(60, "the machine slept");
-                self.slept += time;
                 self.hands.clock.set(now + time);
+                self.watch.slept_at = Some(self.hands.clock.elapsed());
             }
             Happening::GiveUp => {
                 if !self.patients.is_empty() {
@@ -128,12 +143,107 @@ impl World<'_> {
                 }
             }
             Happening::AddPartition => {
-                if self.partitions < 6 && self.cluster.add_partitions(TOPIC, self.partitions + 1).is_ok() {
-                    self.hit(29, "a partition more");
-                    self.partitions += 1;
+                if partitions < 6 && self.cluster.add_partitions(topic_name(topic), partitions + 1).is_ok() {
+                    self.watch.added.insert(Spot { topic, index: partitions });
+                    if let Some(partitions) = self.partitions.get_mut(topic) {
+                        *partitions += 1;
+                    }
                 }
             }
-            Happening::Recreate => self.recreate(),
+            Happening::Recreate => self.recreate(topic),
+            Happening::RefuseSome => {
+                let codes = [
+                    ErrorCode::NOT_ENOUGH_REPLICAS,
+                    ErrorCode::NOT_LEADER_OR_FOLLOWER,
+                    ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                    ErrorCode::KAFKA_STORAGE_ERROR,
+                    ErrorCode::CORRUPT_MESSAGE,
+                    ErrorCode::MESSAGE_TOO_LARGE,
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+                    ErrorCode::UNKNOWN_PRODUCER_ID,
+                    ErrorCode::INVALID_RECORD,
+                ];
+                let code = *self.random.choice(&codes).unwrap_or(&ErrorCode::NOT_ENOUGH_REPLICAS);
+                let times = self.random.u32(1..4);
+                self.spot_troubles.push(SpotTrouble { spot, code, blames: false, times });
+            }
+            Happening::Blame => {
+                self.spot_troubles.push(SpotTrouble { spot, code: ErrorCode::INVALID_RECORD, blames: true, times: 1 });
+            }
+            Happening::Truncate => self.truncate(spot),
+            Happening::Forget => self.forget(),
+            Happening::Silence => {
+                let time = ms(self.random.u64(600_000..660_000));
+                self.pass(time);
+            }
+            Happening::SetClock => {
+                const DAY_MS: i64 = 86_400_000;
+                self.hands.clock.set_wall(self.random.i64(-DAY_MS..=DAY_MS));
+                self.watch.has_clock_jumped = true;
+            }
+        }
+    }
+
+    /// A new leader has not got the last batches, which its followers may lack unless acks=all.
+    fn truncate(&mut self, spot: Spot) {
+        if self.plan.config.acks == crate::Acks::All {
+            return;
+        }
+        let batches = self.random.usize(1..4);
+        let name = topic_name(spot.topic);
+        let read = |this: &Self| this.ledger.read(&this.cluster.log(name, spot.index).unwrap_or_default());
+        let before = read(self);
+        self.cluster.truncate(name, spot.index, batches);
+        match (before, read(self)) {
+            (Ok(before), Ok(after)) => self.ledger.truncate(before.get(after.len()..).unwrap_or_default()),
+            (Err(violation), _) | (_, Err(violation)) => self.fail(violation),
+        }
+    }
+
+    /// Brokers forget producers that have long been silent; nothing of theirs is on its way any more.
+    fn forget(&mut self) {
+        // Where nobody is told that a producer was forgotten, ten minutes is the least that it takes.
+        let least = match self.plan.unknown_producer {
+            UnknownProducer::Taken => ms(600_000),
+            UnknownProducer::OutOfOrder | UnknownProducer::Refused => Duration::ZERO,
+        };
+        let config = &self.plan.config;
+        let time = least + config.delivery_timeout * 2 + config.request_timeout;
+        self.pass(time);
+        let is_silent = self.wire.is_quiet() && self.ledger.open_count() == 0;
+        if is_silent && self.lines.values().all(|line| line.up.is_empty()) {
+            for spot in self.spots() {
+                self.cluster.forget_producers(topic_name(spot.topic), spot.index);
+            }
+        }
+    }
+
+    /// All nodes are dead for ten minutes, and everybody goes on sending as fast as memory allows.
+    pub(super) fn outage(&mut self) {
+        trace!(self, "-- ten minutes without a node");
+        for node in 1..=self.plan.nodes.into() {
+            self.stop_node(node);
+        }
+        let end = self.now() + ms(600_000);
+        let before = self.ledger.next();
+        while self.now() < end && self.broken.is_none() {
+            let topic = self.random.usize(..self.plan.topics.len());
+            for _ in 0..64 {
+                if self.patients.len() >= 4 || !self.send(topic, Choice::Anywhere, self.plan.largest_record, None) {
+                    break;
+                }
+            }
+            self.pass(ms(100));
+        }
+        for node in 1..=self.plan.nodes.into() {
+            self.cluster.start_node(node);
+        }
+        let tried = self.ledger.next() - before;
+        match (before..self.ledger.next()).filter(|number| self.ledger.was_written(*number)).count() {
+            0 if tried > 0 => self.hit(61, "ten minutes without a node, at full rate, within memory"),
+            0 => {}
+            written => self.fail(violation("I1", format!("{written} records written without a node"))),
         }
     }
 
@@ -147,9 +257,7 @@ impl World<'_> {
     pub(super) fn stop_node(&mut self, node: i32) {
         self.cluster.stop_node(node);
         self.paused.remove(&node);
-        if (1..=self.plan.nodes.into()).all(|node| !self.cluster.is_up(node)) {
-            self.hit(35, "all nodes down");
-        }
+        self.watch.are_all_down |= (1..=self.plan.nodes.into()).all(|node| !self.cluster.is_up(node));
         let on_it: Vec<ConnectionId> =
             self.lines.iter().filter(|(_, line)| line.node == node).map(|(connection, _)| *connection).collect();
         for connection in on_it {
@@ -173,20 +281,19 @@ impl World<'_> {
         }
         self.ports.insert(highest + 1, node);
         self.cluster.set_port(node, highest + 1);
-        self.hit(32, "a node moved");
     }
 
-    pub(super) fn recreate(&mut self) {
-        if self.plan.produce_max < 13 {
-            // By name, what is on its way may come into the new topic in any order.
-            return;
+    fn recreate(&mut self, topic: usize) {
+        let spots: Vec<Spot> = self.spots().into_iter().filter(|spot| spot.topic == topic).collect();
+        for spot in spots {
+            let log = self.cluster.log(topic_name(topic), spot.index).unwrap_or_default();
+            self.old_logs.entry(spot).or_default().push(log);
+            // By name, what is on its way may come into the new topic before what was lost with the old one.
+            if self.plan.produce_max < 13 {
+                self.ledger.forgo_order(spot);
+            }
         }
-        self.hit(28, "the topic was made anew");
-        for partition in 0..self.partitions {
-            let log = self.cluster.log(TOPIC, partition).unwrap_or_default();
-            self.old_logs.entry(partition).or_default().push(log);
-        }
-        let _ = self.cluster.delete_topic(TOPIC);
-        self.create_topic();
+        let _ = self.cluster.delete_topic(topic_name(topic));
+        self.create_topic(topic);
     }
 }

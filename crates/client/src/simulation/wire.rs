@@ -1,16 +1,27 @@
-//! What goes over the wire, watched: sequences, bytes, windows and throttling, I5 and I6.
+//! What goes over the wire, watched: sequences, bytes, windows, places and throttling, I5 and I6; and what became of each
+//! batch, for the table of what was met.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use kurier_protocol::messages::{ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{RecordBatch, Sequence};
 use kurier_protocol::{ErrorCode, Message, Uuid};
 
 use super::ledger::{Ledger, Violation, number_of, violation};
+use super::plan::topic_name;
 use crate::core::ConnectionId;
+
+/// A partition of a topic of this name, whichever topic that is at the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Spot {
+    /// The topic, by its number in the plan.
+    pub(super) topic: usize,
+    pub(super) index: i32,
+}
 
 /// Whose sequences they are, and which comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,13 +35,22 @@ pub(super) struct Stamped {
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
     pub(super) topic_id: Uuid,
-    pub(super) index: i32,
+    pub(super) spot: Spot,
     pub(super) stamped: Stamped,
     pub(super) count: i32,
     /// The number of its first record.
     pub(super) first: u64,
     pub(super) bytes: Bytes,
 }
+
+impl Batch {
+    fn place(&self) -> Place {
+        (self.topic_id, self.spot)
+    }
+}
+
+/// A partition of one topic, which below version 13 of Produce has no id.
+type Place = (Uuid, Spot);
 
 /// What is known of an attempt to write a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +65,7 @@ enum Attempt {
 impl Attempt {
     /// Whether by this attempt nothing was written, and nothing will be.
     fn is_void(self) -> bool {
-        const REFUSED: [ErrorCode; 9] = [
+        const REFUSED: [ErrorCode; 10] = [
             ErrorCode::CORRUPT_MESSAGE,
             ErrorCode::MESSAGE_TOO_LARGE,
             ErrorCode::NOT_ENOUGH_REPLICAS,
@@ -54,6 +74,7 @@ impl Attempt {
             ErrorCode::INVALID_PRODUCER_EPOCH,
             ErrorCode::UNKNOWN_PRODUCER_ID,
             ErrorCode::UNKNOWN_TOPIC_ID,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             ErrorCode::TOPIC_AUTHORIZATION_FAILED,
         ];
         match self {
@@ -62,13 +83,37 @@ impl Attempt {
             Self::UnderWay | Self::Unanswered => false,
         }
     }
+
+    fn is_acknowledged(self) -> bool {
+        matches!(self, Self::Answered(ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER))
+    }
 }
 
-/// A batch as it was sent last.
+/// A batch as it was sent last, and what became of it before.
 #[derive(Debug)]
 struct Sent {
     batch: Batch,
     attempts: Vec<Attempt>,
+    history: History,
+}
+
+/// What has become of a batch, under whatever sequences.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    pub(super) stamped: Option<Stamped>,
+    pub(super) topic_id: Uuid,
+    pub(super) count: i32,
+    pub(super) codes: Vec<ErrorCode>,
+    pub(super) unanswered: usize,
+    pub(super) is_restamped: bool,
+    /// Whether a broker found that it had it already.
+    pub(super) is_duplicate: bool,
+}
+
+impl History {
+    pub(super) fn met(&self, code: ErrorCode) -> bool {
+        self.codes.contains(&code)
+    }
 }
 
 /// What a batch is that goes out.
@@ -80,9 +125,6 @@ pub(super) enum Known {
     Other,
 }
 
-/// Names a batch for as long as it has the same first record: its partition, and that record's number.
-type Name = (i32, u64);
-
 /// A partition's line of sequences, as far as it was sent.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -91,24 +133,44 @@ struct Line {
     next: Sequence,
 }
 
+/// Why only one batch may be in flight.
+pub(super) type Why = &'static str;
+
+/// Whether a partition has acknowledged a batch of an id, and not lately given a reason to think it forgot.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    opened_at: Option<Duration>,
+    /// Acknowledgements of this epoch and those before say nothing of the next.
+    closed_in: Option<i16>,
+    why: Why,
+}
+
 /// Limits, and what has gone over the wire.
 #[derive(Debug)]
 pub(super) struct Wire {
-    pub(super) max_in_flight: usize,
-    pub(super) is_idempotent: bool,
-    pub(super) first_sequence: i32,
-    batches: HashMap<Name, Sent>,
-    by_sequence: HashMap<(Uuid, i32, Stamped), Name>,
-    lines: HashMap<(Uuid, i32), Line>,
-    /// Partitions that have acknowledged a batch of an id.
-    acknowledged: HashSet<(Uuid, i32, i64)>,
+    max_in_flight: usize,
+    is_idempotent: bool,
+    first_sequence: i32,
+    batches: HashMap<Spot, BTreeMap<u64, Sent>>,
+    by_sequence: HashMap<(Place, Stamped), u64>,
+    lines: HashMap<Place, Line>,
+    /// The ids that a partition has left behind.
+    left_ids: HashSet<(Place, i64)>,
+    gates: HashMap<(Place, i64), Gate>,
     /// Requests with batches that wait for their answers, each batch with the number of the attempt.
     requests: BTreeMap<(ConnectionId, i32), Vec<(Batch, usize)>>,
     /// Partitions that have a reason to go on under another epoch.
-    may_bump: HashSet<(Uuid, i32)>,
+    may_bump: HashSet<Place>,
     /// Until when a connection is to be left alone.
     throttled: HashMap<ConnectionId, Duration>,
+    /// To which node a partition's last batch went.
+    sent_to: HashMap<Spot, i32>,
+    /// What came up with the request that was sent last.
+    pub(super) met: Vec<(u8, &'static str)>,
 }
+
+/// A partition that was silent for so long is taken for one that forgot us.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Wire {
     pub(super) fn new(max_in_flight: usize, is_idempotent: bool, first_sequence: i32) -> Self {
@@ -119,15 +181,18 @@ impl Wire {
             batches: HashMap::new(),
             by_sequence: HashMap::new(),
             lines: HashMap::new(),
-            acknowledged: HashSet::new(),
+            left_ids: HashSet::new(),
+            gates: HashMap::new(),
             requests: BTreeMap::new(),
             may_bump: HashSet::new(),
             throttled: HashMap::new(),
+            sent_to: HashMap::new(),
+            met: Vec::new(),
         }
     }
 
     /// The batches of a request.
-    pub(super) fn parse(body: &Bytes, version: i16) -> Result<Vec<Batch>, Violation> {
+    pub(super) fn parse(body: &Bytes, version: i16, ledger: &Ledger) -> Result<Vec<Batch>, Violation> {
         let wrong = |what: String| violation("I5", format!("a request cannot be read: {what}"));
         let request = ProduceRequest::read(body, version).map_err(|error| wrong(error.to_string()))?;
         let mut batches = Vec::new();
@@ -142,6 +207,8 @@ impl Wire {
                 let body = kurier_compression::decompress_batch(&batch, 1 << 24).map_err(|e| wrong(e.to_string()))?;
                 let mut records = batch.records_in(&body).map_err(|error| wrong(error.to_string()))?;
                 let first = records.next().and_then(Result::ok).and_then(|record| number_of(record.value?));
+                let first = first.ok_or_else(|| wrong("a batch without records".to_owned()))?;
+                let number = ledger.topic_of(first).ok_or_else(|| wrong("a record that nobody sent".to_owned()))?;
                 let stamped = Stamped {
                     id: header.producer_id.0,
                     epoch: header.producer_epoch.0,
@@ -149,10 +216,10 @@ impl Wire {
                 };
                 batches.push(Batch {
                     topic_id: topic.topic_id,
-                    index: data.index,
+                    spot: Spot { topic: number, index: data.index },
                     stamped,
                     count: header.record_count,
-                    first: first.ok_or_else(|| wrong("a batch without records".to_owned()))?,
+                    first,
                     bytes: bytes.clone(),
                 });
             }
@@ -160,9 +227,18 @@ impl Wire {
         Ok(batches)
     }
 
+    fn sent(&self, spot: Spot, first: u64) -> Option<&Sent> {
+        self.batches.get(&spot)?.get(&first)
+    }
+
+    /// What has become of the batch whose first record is this one.
+    pub(super) fn history(&self, spot: Spot, first: u64) -> Option<&History> {
+        self.sent(spot, first).map(|sent| &sent.history)
+    }
+
     /// Whether a batch was sent before.
     pub(super) fn known(&self, batch: &Batch) -> Known {
-        match self.batches.get(&(batch.index, batch.first)) {
+        match self.sent(batch.spot, batch.first) {
             None => Known::First,
             Some(before) if before.batch.bytes == batch.bytes => Known::Same,
             Some(before) if before.batch.stamped != batch.stamped => Known::Restamped,
@@ -170,33 +246,51 @@ impl Wire {
         }
     }
 
-    /// Whether a batch's partition has acknowledged one of the same id.
-    pub(super) fn is_acknowledged(&self, batch: &Batch) -> bool {
-        self.acknowledged.contains(&(batch.topic_id, batch.index, batch.stamped.id))
+    /// The batches of a request that waits for its answer.
+    pub(super) fn asked(&self, connection: ConnectionId, correlation_id: i32) -> impl Iterator<Item = &Batch> {
+        self.requests.get(&(connection, correlation_id)).into_iter().flatten().map(|(batch, _)| batch)
     }
 
-    /// The codes in an answer for batches whose senders have been told.
-    pub(super) fn codes_for_told(
-        &self,
-        connection: ConnectionId,
-        correlation_id: i32,
-        response: &ProduceResponse,
-        ledger: &Ledger,
-    ) -> Vec<ErrorCode> {
-        let sent = self.requests.get(&(connection, correlation_id)).into_iter().flatten();
-        let told: Vec<i32> =
-            sent.filter(|(batch, _)| ledger.is_told(batch.first)).map(|(batch, _)| batch.index).collect();
-        let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-        answers.filter(|answer| told.contains(&answer.index)).map(|answer| answer.error_code).collect()
+    /// Whether a batch of a partition waits for its answer.
+    pub(super) fn is_busy(&self, spot: Spot) -> bool {
+        self.requests.values().flatten().any(|(batch, _)| batch.spot == spot)
+    }
+
+    /// Whether a batch of the same partition as this one waits for its answer.
+    pub(super) fn is_busy_besides(&self, batch: &Batch) -> bool {
+        self.requests.values().flatten().any(|(other, _)| other.spot == batch.spot && other.first != batch.first)
+    }
+
+    /// Whether the batch of this record went to a topic that was made anew, and is the newest of its name.
+    pub(super) fn is_of_newer_topic(&self, spot: Spot, first: u64) -> bool {
+        let Some(sent) = self.sent(spot, first) else { return false };
+        let id = sent.batch.topic_id;
+        self.lines.keys().any(|(other, at)| *at == spot && *other < id)
+    }
+
+    /// Whether any batch waits for its answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Under which id and epoch a partition was sent to last.
+    pub(super) fn identity(&self, spot: Spot) -> Option<(i64, i16)> {
+        let of_spot = self.lines.iter().filter(|((_, other), _)| *other == spot);
+        of_spot.map(|(_, line)| (line.id, line.epoch)).max()
     }
 
     /// Any request goes out.
-    pub(super) fn check_throttle(&self, connection: ConnectionId, now: Duration) -> Result<(), Violation> {
+    pub(super) fn check_throttle(&mut self, connection: ConnectionId, now: Duration) -> Result<(), Violation> {
         match self.throttled.get(&connection) {
             Some(until) if now < *until => {
                 Err(violation("I8", format!("a request {:?} before the node wants any", *until - now)))
             }
-            _ => Ok(()),
+            Some(_) => {
+                self.throttled.remove(&connection);
+                self.met.push((50, "waited until a node that throttled wants more"));
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -208,10 +302,11 @@ impl Wire {
     /// A request with batches goes out.
     pub(super) fn send(
         &mut self,
-        connection: ConnectionId,
+        (connection, node): (ConnectionId, i32),
         correlation_id: i32,
         batches: Vec<Batch>,
         ledger: &Ledger,
+        now: Duration,
     ) -> Result<(), Violation> {
         let on_this = self.requests.keys().filter(|(other, _)| *other == connection).count();
         if on_this >= self.max_in_flight {
@@ -219,21 +314,40 @@ impl Wire {
         }
         let mut attempts = Vec::new();
         for batch in batches {
-            let name = (batch.index, batch.first);
             self.check_place(connection, &batch)?;
+            let known = self.known(&batch);
+            if known == Known::Same {
+                self.met.push((2, "sent again, byte for byte"));
+            }
             if self.is_idempotent {
-                self.check_window(&batch)?;
+                if known == Known::First {
+                    self.check_unresolved(&batch, ledger)?;
+                }
+                self.check_window(&batch, now)?;
                 self.check_bytes(&batch)?;
                 self.check_line(&batch, ledger)?;
-                self.by_sequence.insert((batch.topic_id, batch.index, batch.stamped), name);
+                self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
+            } else if known == Known::First && self.is_busy(batch.spot) {
+                self.met.push((19, "several in flight without idempotence"));
             }
-            let known = self.batches.entry(name).or_insert_with(|| Sent { batch: batch.clone(), attempts: Vec::new() });
-            if known.batch.bytes != batch.bytes {
-                known.attempts.clear();
-                known.batch = batch.clone();
+            if self.sent_to.insert(batch.spot, node).is_some_and(|before| before != node) {
+                self.met.push((25, "sent to another leader, after the one before had answered or was lost"));
             }
-            known.attempts.push(Attempt::UnderWay);
-            attempts.push((batch, known.attempts.len() - 1));
+            let of_spot = self.batches.entry(batch.spot).or_default();
+            let sent = of_spot.entry(batch.first).or_insert_with(|| Sent {
+                batch: batch.clone(),
+                attempts: Vec::new(),
+                history: History::default(),
+            });
+            if sent.batch.bytes != batch.bytes {
+                sent.history.is_restamped |= sent.batch.stamped != batch.stamped;
+                sent.attempts.clear();
+                sent.batch = batch.clone();
+            }
+            sent.history.stamped = Some(batch.stamped);
+            (sent.history.topic_id, sent.history.count) = (batch.topic_id, batch.count);
+            sent.attempts.push(Attempt::UnderWay);
+            attempts.push((batch, sent.attempts.len() - 1));
         }
         self.requests.insert((connection, correlation_id), attempts);
         Ok(())
@@ -242,7 +356,7 @@ impl Wire {
     /// Nothing goes to a new leader while the old one has not answered.
     fn check_place(&self, connection: ConnectionId, batch: &Batch) -> Result<(), Violation> {
         let is_elsewhere = |((on, _), batches): (&(ConnectionId, i32), &Vec<(Batch, usize)>)| {
-            *on != connection && batches.iter().any(|(other, _)| other.index == batch.index)
+            *on != connection && batches.iter().any(|(other, _)| other.spot == batch.spot)
         };
         match self.requests.iter().find(|request| is_elsewhere(*request)) {
             Some((on, _)) => Err(violation("I6", format!("{} goes to {connection:?}, and to {on:?}", show(batch)))),
@@ -250,13 +364,37 @@ impl Wire {
         }
     }
 
-    fn check_window(&self, batch: &Batch) -> Result<(), Violation> {
-        let (topic_id, index, id) = (batch.topic_id, batch.index, batch.stamped.id);
-        let others = self.requests.values().flatten().filter(|(other, _)| other.index == index).count();
-        let window = match self.acknowledged.contains(&(topic_id, index, id)) {
-            true => self.max_in_flight.min(5),
-            false => 1,
+    /// Nothing new goes out while a batch whose sender was told that it may be written has its answer to come.
+    fn check_unresolved(&self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
+        let is_unresolved = |other: &&(Batch, usize)| other.0.spot == batch.spot && ledger.is_told(other.0.first);
+        match self.requests.values().flatten().find(is_unresolved) {
+            Some((other, _)) => {
+                let (other, this) = (show(other), show(batch));
+                Err(violation("I5", format!("{this} goes out while {other} has failed, and its answer is to come")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_window(&mut self, batch: &Batch, now: Duration) -> Result<(), Violation> {
+        let others = self.requests.values().flatten().filter(|(other, _)| other.spot == batch.spot).count();
+        let gate = self.gates.get(&(batch.place(), batch.stamped.id));
+        let shut = match gate {
+            None if self.lines.keys().any(|place| place.1 == batch.spot && place.0 != batch.topic_id) => {
+                Some("alone, to a topic that was made anew")
+            }
+            None => Some("alone, to a partition that has acknowledged nothing"),
+            Some(Gate { opened_at: None, why, .. }) => Some(*why),
+            Some(Gate { opened_at: Some(at), .. }) if now >= *at + FORGOTTEN_AFTER => {
+                Some("alone, after ten minutes without an acknowledgement")
+            }
+            Some(_) => None,
         };
+        let window = if shut.is_some() { 1 } else { self.max_in_flight.min(5) };
+        if let Some(why) = shut {
+            self.met.push((13, why));
+        }
+        let index = batch.spot.index;
         match others < window {
             true => Ok(()),
             false => {
@@ -266,9 +404,9 @@ impl Wire {
     }
 
     /// No sequence is ever used for other bytes, and no batch that may be written gets other sequences.
-    fn check_bytes(&self, batch: &Batch) -> Result<(), Violation> {
+    fn check_bytes(&mut self, batch: &Batch) -> Result<(), Violation> {
         let stamped = batch.stamped;
-        let before = self.by_sequence.get(&(batch.topic_id, batch.index, stamped)).and_then(|n| self.batches.get(n));
+        let before = self.by_sequence.get(&(batch.place(), stamped)).and_then(|first| self.sent(batch.spot, *first));
         if let Some(before) =
             before.filter(|before| before.batch.stamped == stamped && before.batch.bytes != batch.bytes)
         {
@@ -277,8 +415,9 @@ impl Wire {
                 let (was, is) = (show(&before.batch), show(batch));
                 return Err(violation("I5", format!("{was} was sent, and then {is} with other bytes")));
             }
+            self.met.push((20, "a piece under the sequences of the whole"));
         }
-        let Some(known) = self.batches.get(&(batch.index, batch.first)) else { return Ok(()) };
+        let Some(known) = self.sent(batch.spot, batch.first) else { return Ok(()) };
         if known.batch.stamped != stamped && !known.attempts.iter().all(|attempt| attempt.is_void()) {
             let (was, is, attempts) = (show(&known.batch), show(batch), &known.attempts);
             return Err(violation("I5", format!("{was} may be written ({attempts:?}), and is sent again as {is}")));
@@ -286,24 +425,28 @@ impl Wire {
         Ok(())
     }
 
-    /// Sequences are without gaps from 0 on in each epoch, and epochs rise.
+    /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
     fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
+        let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
         let wrong = |what: &str| Err(violation("I5", format!("{}: {what}", show(batch))));
         if sequence < 0 {
             return wrong("a negative sequence");
         }
-        let Some(line) = self.lines.get(&(batch.topic_id, batch.index)).copied() else {
+        if self.left_ids.contains(&(place, id)) {
+            return wrong("an id that its partition had left");
+        }
+        let Some(line) = self.lines.get(&place).copied() else {
             if sequence != 0 && sequence != self.first_sequence {
                 return wrong("the first of its partition");
             }
-            self.lines.insert((batch.topic_id, batch.index), Line { id, epoch, next });
+            self.lines.insert(place, Line { id, epoch, next });
             return Ok(());
         };
         if (line.id, line.epoch) == (id, epoch) {
             if sequence == line.next.0 {
-                self.lines.insert((batch.topic_id, batch.index), Line { id, epoch, next });
+                self.lines.insert(place, Line { id, epoch, next });
             } else if line.next.0.wrapping_sub(sequence) & i32::MAX > i32::MAX / 2 {
                 return wrong(&format!("a gap after {}", line.next.0));
             }
@@ -312,7 +455,6 @@ impl Wire {
         if line.id == id && epoch < line.epoch {
             return wrong(&format!("an epoch after {}", line.epoch));
         }
-        let place = (batch.topic_id, batch.index);
         if line.id == id && !self.may_bump.remove(&place) {
             return wrong("the first of its epoch, and the one before had come to no harm");
         }
@@ -320,27 +462,45 @@ impl Wire {
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
             return wrong("the first of its epoch");
         }
+        if line.id != id {
+            self.left_ids.insert((place, line.id));
+            if line.epoch == i16::MAX {
+                self.met.push((15, "another id after the last epoch"));
+            }
+        }
         // What went before and may be written is over before the new epoch begins. (What came after has failed, which is
         // told after this one's outcome.)
-        let is_open = |(name, known): (&Name, &Sent)| {
+        let older = self.batches.get(&batch.spot).into_iter().flat_map(|all| all.range(..batch.first));
+        let is_open = |(first, known): (&u64, &Sent)| {
             let is_older = (known.batch.stamped.id, known.batch.stamped.epoch) != (id, epoch);
             let may_be = known.attempts.iter().any(|attempt| !attempt.is_void());
-            (name.0 == batch.index && name.1 < batch.first && is_older && may_be && !ledger.is_told(name.1))
-                .then(|| show(&known.batch))
+            (is_older && may_be && !ledger.is_told(*first)).then(|| show(&known.batch))
         };
-        if let Some(open) = self.batches.iter().filter_map(is_open).min() {
+        if let Some(open) = older.filter_map(is_open).min() {
             return wrong(&format!("the first of its epoch, and {open} may be written and is open"));
         }
-        self.lines.insert((batch.topic_id, batch.index), Line { id, epoch, next });
+        self.lines.insert(place, Line { id, epoch, next });
         Ok(())
     }
 
     fn settle(&mut self, batch: &Batch, attempt: usize, to: Attempt) {
-        if let Some(known) = self.batches.get_mut(&(batch.index, batch.first))
-            && known.batch.bytes == batch.bytes
+        let Some(known) = self.batches.get_mut(&batch.spot).and_then(|all| all.get_mut(&batch.first)) else { return };
+        match to {
+            Attempt::Answered(code) => known.history.codes.push(code),
+            Attempt::Unanswered => known.history.unanswered += 1,
+            Attempt::UnderWay | Attempt::NeverSent => {}
+        }
+        if known.batch.bytes == batch.bytes
             && let Some(attempt) = known.attempts.get_mut(attempt)
         {
             *attempt = to;
+        }
+    }
+
+    /// A broker has found that it had a batch already.
+    pub(super) fn found_duplicate(&mut self, spot: Spot, first: u64) {
+        if let Some(known) = self.batches.get_mut(&spot).and_then(|all| all.get_mut(&first)) {
+            known.history.is_duplicate = true;
         }
     }
 
@@ -351,47 +511,67 @@ impl Wire {
         correlation_id: i32,
         response: &ProduceResponse,
         ledger: &Ledger,
+        now: Duration,
     ) {
         for (batch, attempt) in self.requests.remove(&(connection, correlation_id)).into_iter().flatten() {
-            let mut answers = response.responses.iter().filter(|topic| topic.topic_id == batch.topic_id);
-            let answer = answers.find_map(|topic| topic.partition_responses.iter().find(|a| a.index == batch.index));
-            let fate = answer.map_or(Attempt::Unanswered, |answer| Attempt::Answered(answer.error_code));
-            if let Attempt::Answered(ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER) = fate {
-                self.acknowledged.insert((batch.topic_id, batch.index, batch.stamped.id));
+            let fate = code_for(&batch, response).map_or(Attempt::Unanswered, Attempt::Answered);
+            let Stamped { id, epoch, .. } = batch.stamped;
+            let gate = self.gates.entry((batch.place(), id)).or_insert(Gate {
+                opened_at: None,
+                closed_in: None,
+                why: "alone, to a partition that has acknowledged nothing",
+            });
+            if fate.is_acknowledged() && gate.closed_in.is_none_or(|closed| epoch > closed) {
+                gate.opened_at = Some(now);
             }
-            if self.justifies_bump(fate, &batch, ledger) {
-                self.may_bump.insert((batch.topic_id, batch.index));
+            if self.breaks_line(fate, &batch, ledger) {
+                self.may_bump.insert(batch.place());
+                let why = match fate {
+                    Attempt::Answered(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) => "alone, after 45 at the head",
+                    _ => "alone, after 59",
+                };
+                let closed_in = Some(epoch);
+                self.gates.insert((batch.place(), id), Gate { opened_at: None, closed_in, why });
             }
             self.settle(&batch, attempt, fate);
         }
     }
 
-    /// Whether a batch of a partition waits for its answer.
-    pub(super) fn is_busy(&self, index: i32) -> bool {
-        self.requests.values().flatten().any(|(batch, _)| batch.index == index)
-    }
-
     /// Whether this answer says that the line of sequences is broken. A gap before a batch is none while one before it
     /// is not answered for good.
-    fn justifies_bump(&self, attempt: Attempt, batch: &Batch, ledger: &Ledger) -> bool {
-        let is_open_before = |(name, known): (&Name, &Sent)| {
-            let is_before = name.0 == batch.index && name.1 < batch.first && known.batch.topic_id == batch.topic_id;
-            let is_acknowledged = |attempt: &Attempt| {
-                matches!(attempt, Attempt::Answered(ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER))
-            };
-            is_before && !ledger.is_told(name.1) && !known.attempts.iter().any(is_acknowledged)
+    fn breaks_line(&self, attempt: Attempt, batch: &Batch, ledger: &Ledger) -> bool {
+        let is_open_before = |(first, known): (&u64, &Sent)| {
+            known.batch.topic_id == batch.topic_id
+                && !ledger.is_told(*first)
+                && !known.attempts.iter().any(|attempt| attempt.is_acknowledged())
         };
         match attempt {
-            Attempt::Answered(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) => !self.batches.iter().any(is_open_before),
+            Attempt::Answered(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) => {
+                let before = self.batches.get(&batch.spot).into_iter().flat_map(|all| all.range(..batch.first));
+                let mut in_flight = self.requests.values().flatten();
+                !before.into_iter().any(is_open_before)
+                    && !in_flight.any(|(other, _)| other.spot == batch.spot && other.first < batch.first)
+            }
             Attempt::Answered(ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::UNKNOWN_PRODUCER_ID) => true,
             _ => false,
         }
     }
 
     /// A record of a partition failed that had been sent: its sequences are used or missing.
-    pub(super) fn failed(&mut self, index: i32) {
-        let places = self.lines.keys().filter(|(_, other)| *other == index).copied();
+    pub(super) fn failed(&mut self, spot: Spot) {
+        let places = self.lines.keys().filter(|(_, other)| *other == spot).copied();
         self.may_bump.extend(places);
+    }
+
+    /// The producer learns that a topic was made anew.
+    pub(super) fn made_anew(&mut self, topic: usize) {
+        let places = self.lines.iter().filter(|((_, other), _)| other.topic == topic);
+        for (place, line) in places {
+            self.may_bump.insert(*place);
+            let why = "alone, to a topic that was made anew";
+            let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };
+            self.gates.insert((*place, line.id), gate);
+        }
     }
 
     /// A request that gets no answer is written.
@@ -412,11 +592,29 @@ impl Wire {
     }
 }
 
+/// What an answer says of a batch.
+pub(super) fn code_for(batch: &Batch, response: &ProduceResponse) -> Option<ErrorCode> {
+    answer_for(batch, response).map(|answer| answer.error_code)
+}
+
+/// A batch's part of an answer.
+pub(super) fn answer_for<'a>(batch: &Batch, response: &'a ProduceResponse) -> Option<&'a PartitionProduceResponse> {
+    let name = topic_name(batch.spot.topic);
+    let is_it = |topic: &&TopicProduceResponse| match batch.topic_id {
+        Uuid::ZERO => topic.name == name,
+        id => topic.topic_id == id,
+    };
+    let mut topics = response.responses.iter().filter(is_it);
+    topics.find_map(|topic| topic.partition_responses.iter().find(|answer| answer.index == batch.spot.index))
+}
+
 /// A batch for people.
 pub(super) fn show(batch: &Batch) -> String {
-    let Batch { index, stamped: Stamped { id, epoch, sequence }, count, first, .. } = batch;
+    let Batch { spot, stamped: Stamped { id, epoch, sequence }, count, first, .. } = batch;
     let last = Sequence(*sequence).after(count - 1).0;
-    format!("partition {index}: records {first}+{count} (id {id}, epoch {epoch}, sequence {sequence}..={last})")
+    let topic = topic_name(spot.topic);
+    let index = spot.index;
+    format!("{topic}-{index}: records {first}+{count} (id {id}, epoch {epoch}, sequence {sequence}..={last})")
 }
 
 /// Several batches for people.

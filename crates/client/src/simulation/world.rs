@@ -11,14 +11,17 @@ use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
 use kurier_partitioner::Choice;
 
+use super::checks::Pace;
+use super::coverage::Watch;
 use super::hands::Hands;
 use super::ledger::{Ledger, Violation, violation};
 use super::mutant::Mutant;
 use super::network::{Event, Line};
-use super::plan::Plan;
+use super::plan::{Plan, topic_name};
 use super::report::Report;
-use super::senders::{Due, Patient, Told};
-use super::wire::Wire;
+use super::senders::{Due, Flush, Patient, Told};
+use super::troubles::SpotTrouble;
+use super::wire::{Spot, Wire};
 use crate::accumulator::Signal;
 use crate::accumulator::batch::BatchId;
 use crate::config::{Config, HostPort};
@@ -53,8 +56,6 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
     })
 }
 
-pub(super) const TOPIC: &str = "t";
-
 /// So many milliseconds.
 pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -65,14 +66,14 @@ pub(super) struct World<'t> {
     pub(super) random: fastrand::Rng,
     pub(super) hands: Hands,
     pub(super) cluster: Cluster,
-    pub(super) partitions: i32,
+    /// How many partitions each topic has.
+    pub(super) partitions: Vec<i32>,
     pub(super) ledger: Ledger,
     pub(super) wire: Wire,
     pub(super) due: Arc<Due>,
     pub(super) told: Told,
     pub(super) patients: VecDeque<Patient>,
-    /// Each the newest batch that it waits for, and the number of the first record that it does not.
-    pub(super) flushes: Vec<(BatchId, u64)>,
+    pub(super) flushes: Vec<Flush>,
     pub(super) resolved: HashMap<BatchId, Vec<Range<u32>>>,
     pub(super) lines: BTreeMap<ConnectionId, Line>,
     pub(super) events: BTreeMap<(Instant, u64), Event>,
@@ -81,14 +82,17 @@ pub(super) struct World<'t> {
     /// The port of each node; a connection to another is refused.
     pub(super) ports: BTreeMap<u16, i32>,
     /// Logs of topics that are gone.
-    pub(super) old_logs: BTreeMap<i32, Vec<Vec<Bytes>>>,
+    pub(super) old_logs: BTreeMap<Spot, Vec<Vec<Bytes>>>,
     /// What a node that lags behind says of the cluster, and until when.
     pub(super) old_metadata: Option<(i16, Bytes)>,
     pub(super) lags_until: Instant,
     pub(super) is_well: bool,
-    pub(super) has_split: bool,
-    /// For how long the machine has slept.
-    pub(super) slept: Duration,
+    /// What goes wrong with single partitions of requests.
+    pub(super) spot_troubles: Vec<SpotTrouble>,
+    /// By how much splits have taken more memory than the whole batches had, since memory was last within its limit.
+    pub(super) grown_by_splits: usize,
+    pub(super) pace: Pace,
+    pub(super) watch: Watch,
     pub(super) report: Report,
     pub(super) trace: Option<&'t mut dyn FnMut(&str)>,
     pub(super) broken: Option<Violation>,
@@ -113,7 +117,7 @@ impl<'t> World<'t> {
         let start = hands.now();
         let wire = Wire::new(config.max_in_flight, config.enable_idempotence, plan.first_sequence);
         let mut world = Self {
-            partitions: plan.partitions,
+            partitions: plan.topics.iter().map(|topic| topic.partitions).collect(),
             plan,
             random,
             hands,
@@ -134,23 +138,36 @@ impl<'t> World<'t> {
             old_metadata: None,
             lags_until: start,
             is_well: false,
-            has_split: false,
-            slept: Duration::ZERO,
+            spot_troubles: Vec::new(),
+            grown_by_splits: 0,
+            pace: Pace::default(),
+            watch: Watch::default(),
             report: Report::default(),
             trace,
             broken: None,
         };
-        world.create_topic();
+        world.cluster.set_unknown_producer(world.plan.unknown_producer);
+        for topic in 0..world.plan.topics.len() {
+            world.create_topic(topic);
+        }
         Ok(world)
     }
 
-    pub(super) fn create_topic(&mut self) {
+    pub(super) fn create_topic(&mut self, topic: usize) {
+        let (Some(plan), Some(partitions)) = (self.plan.topics.get(topic), self.partitions.get(topic)) else { return };
         let settings = TopicSettings {
-            min_insync_replicas: self.plan.min_insync.min(self.plan.nodes.into()),
-            max_message_bytes: self.plan.max_message_bytes,
+            min_insync_replicas: plan.min_insync.min(self.plan.nodes.into()),
+            max_message_bytes: plan.max_message_bytes,
+            is_log_append_time: plan.is_log_append_time,
             ..TopicSettings::default()
         };
-        let _ = self.cluster.create_topic(TOPIC, self.partitions, settings);
+        let _ = self.cluster.create_topic(topic_name(topic), *partitions, settings);
+    }
+
+    /// All partitions there are.
+    pub(super) fn spots(&self) -> Vec<Spot> {
+        let of_topic = |(topic, partitions): (usize, &i32)| (0..*partitions).map(move |index| Spot { topic, index });
+        self.partitions.iter().enumerate().flat_map(of_topic).collect()
     }
 
     pub(super) fn say(&mut self, text: fmt::Arguments<'_>) {
@@ -161,11 +178,16 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn hit(&mut self, row: u8, what: &'static str) {
-        *self.report.rows.entry((row, what)).or_default() += 1;
+        *self.report.met.entry((row, what)).or_default() += 1;
     }
 
     pub(super) fn fail(&mut self, violation: Violation) {
         trace!(self, "VIOLATION of {violation}");
+        if self.trace.is_some() {
+            for left in self.hands.core.leftovers() {
+                trace!(self, "    the core has {left}");
+            }
+        }
         self.broken.get_or_insert(violation);
     }
 
@@ -188,9 +210,15 @@ impl<'t> World<'t> {
                 trace!(self, "{line}");
             }
         }
-        self.hands.handle(Input::Signal(Signal::Wanted(TOPIC.into())));
+        for topic in 0..self.plan.topics.len() {
+            self.hands.handle(Input::Signal(Signal::Wanted(topic_name(topic).into())));
+        }
         self.pass(ms(300));
-        for _ in 0..self.plan.steps {
+        for step in 0..self.plan.steps {
+            if self.plan.outage == Some(step) {
+                self.outage();
+                self.stop_if_broken()?;
+            }
             let happening = self.plan.happening(&mut self.random);
             self.happen(happening);
             let time = match self.random.u32(0..100) {
@@ -232,6 +260,7 @@ impl<'t> World<'t> {
         trace!(self, "all is well from here on");
         self.is_well = true;
         self.cluster.clear_faults();
+        self.spot_troubles.clear();
         self.paused.clear();
         for node in 1..=self.plan.nodes.into() {
             self.cluster.start_node(node);
@@ -260,8 +289,8 @@ impl<'t> World<'t> {
         // The first may learn the hard way that no id was to be had, the second that a topic is another one.
         for _ in 0..3 {
             before = self.ledger.next();
-            for partition in 0..self.partitions {
-                self.send(Choice::Partition(partition), 9, None);
+            for Spot { topic, index } in self.spots() {
+                self.send(topic, Choice::Partition(index), 9, None);
             }
             self.pass(self.patience());
         }
@@ -272,22 +301,37 @@ impl<'t> World<'t> {
                 self.fail(violation("I8", what));
             }
         }
-        // Nothing is to be done now, and little is done.
-        let moments = self.report.moments;
-        self.pass(ms(5_000));
-        let moments = self.report.moments - moments;
-        if moments > 2_000 {
-            self.fail(violation("I8", format!("{moments} moments in five seconds in which nothing is to be done")));
+        self.prove_idle();
+    }
+
+    /// Splits a batch, and looks at what memory that takes.
+    fn split(&mut self, action: Action, whole: usize) {
+        /// What a piece has at least, and what is left of its last segment.
+        const ROUNDING: usize = 2 * 1_024;
+        let before = self.hands.accumulator.memory.used();
+        self.hands.act(action);
+        let growth = self.hands.accumulator.memory.used().saturating_sub(before);
+        // The records of a compressed batch have more room in its pieces than they had in it.
+        if growth > whole + ROUNDING {
+            self.fail(violation("I7", format!("a batch of {whole} bytes takes {growth} more when it is split")));
         }
+        self.grown_by_splits += growth;
     }
 
     /// The producer is closed, and time is up.
     pub(super) fn end(&mut self) {
         trace!(self, "the producer ends here");
-        self.hit(56, "closed with records under way");
         let closed = || Error::new(ErrorKind::Closed, "closed");
         self.hands.accumulator.close(closed());
         self.patients.clear();
+        let before = self.ledger.next();
+        self.send(0, Choice::Anywhere, 9, None);
+        match self.ledger.next() == before {
+            true => self.hit(56, "a record after close, refused"),
+            false => self.fail(violation("I4", "a record is accepted after close")),
+        }
+        // Closing twice is closing once.
+        self.hands.accumulator.close(closed());
         self.hands.handle(Input::Hurry);
         let time = ms(self.random.u64(0..500));
         self.pass(time);
@@ -382,13 +426,15 @@ impl<'t> World<'t> {
             }
             before.push(batch.range.clone());
         }
-        if let Action::Split { .. } = &action {
+        if let Action::Split { batch, .. } = &action {
             self.hit(20, "split");
-            self.has_split = true;
+            self.watch.splits_since_flush += 1;
+            let whole = batch.plain_bytes;
+            return self.split(action, whole);
         }
         match self.hands.act(action) {
-            Some(Action::Connect { connection, host, .. }) => self.connect(connection, &host),
-            Some(Action::Disconnect(connection)) => self.leave(connection, true),
+            Some(Action::Connect { connection, host, attempt }) => self.connect(connection, &host, attempt),
+            Some(Action::Disconnect(connection)) => self.end_line(connection),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 self.transmit(connection, correlation_id, chunks);
             }

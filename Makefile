@@ -76,7 +76,7 @@ sim-ledger:
 
 ## make models         the producer on threads that a checker interleaves: each model with how often; MODELS_SEED=n MODELS_FACTOR=n
 models:
-	RUSTFLAGS="--cfg shuttle" cargo test --quiet --locked -p kurier --lib models:: -- --nocapture
+	RUSTFLAGS="--cfg shuttle" cargo test --quiet --locked --target-dir target/models -p kurier --lib models:: -- --nocapture
 
 ## make golden         bytes that the Java client wrote, both ways, with a table of counts
 golden:

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::PartitionProduceResponse;
 use kurier_protocol::record_batch::Stamp;
-use kurier_protocol::{ErrorCode, Uuid};
+use kurier_protocol::{ErrorCode, Reaction, Uuid};
 
 use super::batch::{Batch, Trouble, key_of};
 use super::{Partition, Sender, Sent};
@@ -155,7 +155,13 @@ impl Sender {
             let partition = self.partition(id);
             match code {
                 ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(now),
-                _ => partition.line.break_off(key),
+                _ => {
+                    // The first in line may have found that the broker forgot us, like one whose sender waits.
+                    if code.reaction() == Reaction::Resequence && is_head {
+                        partition.line.close_gate();
+                    }
+                    partition.line.break_off(key);
+                }
             }
             return self.review(id, world, now);
         };

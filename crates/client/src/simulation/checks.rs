@@ -7,6 +7,7 @@ use super::ledger::{Log, Violation, violation};
 use super::plan::topic_name;
 use super::wire::Spot;
 use super::world::{World, ms};
+use crate::core::ConnectionId;
 
 /// How fast the producer may do again what did not help.
 #[derive(Debug, Default)]
@@ -14,10 +15,14 @@ pub(super) struct Pace {
     /// Connections that have ended, by port: how many in a row that is, and when.
     ended: HashMap<u16, Vec<(u32, Instant)>>,
     /// When the last question about the cluster was answered, or was lost.
-    pub(super) metadata_at: Option<Instant>,
+    metadata_at: Option<Instant>,
     /// When an id was last refused.
     pub(super) id_refused_at: Option<Instant>,
-    /// The topics that were asked for.
+    /// Questions about the cluster that are under way, in their order: on which connection, which one, since when.
+    questions: Vec<(ConnectionId, i32, Instant)>,
+    /// How many questions in a row came early.
+    hasty: u32,
+    /// The topics that were last asked for.
     topics: HashSet<String>,
     /// How many connections and requests there were.
     pub(super) outputs: u64,
@@ -49,9 +54,12 @@ impl World<'_> {
             return;
         }
         let (now, config) = (self.now(), &self.plan.config);
-        let wait = least(failures, config.reconnect_backoff, config.reconnect_backoff_max);
+        let (first, longest) = (config.reconnect_backoff, config.reconnect_backoff_max);
+        let wait = least(failures, first, longest);
         let ended = self.pace.ended.entry(port).or_default();
-        match ended.iter().position(|(count, at)| *count == failures && *at + wait <= now) {
+        // One that was ready counts from the beginning.
+        let is_over = |(count, at): &(u32, Instant)| *at + least(failures.min(*count), first, longest) <= now;
+        match ended.iter().position(is_over) {
             Some(at) => drop(ended.remove(at)),
             None => {
                 let what = format!("a connection to port {port} sooner than {wait:?} after the {failures}. in a row");
@@ -61,14 +69,42 @@ impl World<'_> {
     }
 
     /// The producer asks about topics.
-    pub(super) fn pace_metadata(&mut self, topics: Vec<String>) {
+    pub(super) fn pace_metadata(&mut self, connection: ConnectionId, correlation_id: i32, topics: HashSet<String>) {
+        /// When nobody has answered for so long, another is asked, and after twice as long a third.
+        const SLOW: Duration = Duration::from_millis(500);
         let config = &self.plan.config;
         let wait = least(1, config.retry_backoff, config.retry_backoff_max);
-        let is_news = topics.into_iter().fold(false, |is_news, topic| self.pace.topics.insert(topic) || is_news);
-        if !is_news && let Some(since) = self.pace.metadata_at.map(|at| self.now() - at).filter(|since| *since < wait) {
-            let what = format!("a question about the cluster {since:?} after the last, and not {wait:?}");
+        let is_news = !topics.is_subset(&self.pace.topics);
+        self.pace.topics = topics;
+        let now = self.now();
+        let (since, wait) = match self.pace.questions.last() {
+            Some((_, _, at)) => (Some(now - *at), SLOW * (1 << (self.pace.questions.len() - 1).min(6))),
+            None => (self.pace.metadata_at.filter(|_| !is_news).map(|at| now - at), wait),
+        };
+        let since = since.filter(|since| *since < wait);
+        // A topic that is sent to again after long may be asked for once more at once.
+        self.pace.hasty = if since.is_some() { self.pace.hasty + 1 } else { 0 };
+        if let Some(since) = since.filter(|_| self.pace.hasty > 1) {
+            let others = self.pace.questions.len();
+            let what =
+                format!("a question about the cluster {since:?} after the last, not {wait:?}, {others} under way");
             self.fail(violation("I8", what));
         }
+        self.pace.questions.push((connection, correlation_id, now));
+    }
+
+    /// A question about the cluster was answered, or will not be; says whether it still mattered.
+    pub(super) fn pace_told(&mut self, connection: ConnectionId, correlation_id: i32, is_answered: bool) -> bool {
+        let is_it = |(on, id, _): &(ConnectionId, i32, Instant)| (*on, *id) == (connection, correlation_id);
+        let Some(at) = self.pace.questions.iter().position(is_it) else { return false };
+        if is_answered {
+            // Those before it are answered by this.
+            self.pace.questions.drain(..=at);
+        } else {
+            self.pace.questions.remove(at);
+        }
+        self.pace.metadata_at = Some(self.now());
+        true
     }
 
     /// The producer asks for an id.
@@ -88,7 +124,8 @@ impl World<'_> {
         let (moments, outputs) = (self.report.moments, self.pace.outputs);
         self.pass(time);
         // All that is ever asked is how the cluster is: by a connection, its versions, and the question.
-        let most = 3 * (time.as_secs_f64() / max_age.as_secs_f64()).ceil() as u64 + 9;
+        let rounds = time.as_millis().div_ceil(max_age.as_millis().max(1));
+        let most = 3 * u64::try_from(rounds).unwrap_or(u64::MAX / 256) + 9;
         let (moments, outputs) = (self.report.moments - moments, self.pace.outputs - outputs);
         if outputs > most || moments > 100 + 40 * most {
             let what = format!("{outputs} requests and connections, {moments} moments, in {time:?} with nothing to do");

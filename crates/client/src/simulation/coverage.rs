@@ -15,11 +15,16 @@ use crate::core::ConnectionId;
 use crate::error::{Error, ErrorKind, Stage, Written};
 use crate::record::RecordMetadata;
 
+/// In place of a node: what was hinted at, and may not have been followed.
+const UNSURE: i32 = -1;
+
 /// What has happened that the producer may come to feel.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// Who leads a partition by what the producer was told, and in which epoch.
     leaders: HashMap<(Uuid, i32), (i32, i32)>,
+    /// The nodes that the producer knows.
+    nodes: HashSet<i32>,
     /// The partitions of a topic that the producer knows of, and its id.
     counts: HashMap<usize, (Uuid, usize)>,
     /// A hint that has not been followed yet: to whom, and since when.
@@ -34,7 +39,6 @@ pub(super) struct Watch {
     settled_late: HashMap<Spot, (i64, i16)>,
     pub(super) id_failures: usize,
     pub(super) is_metadata_lost: bool,
-    pub(super) is_metadata_under_way: bool,
     is_stormy: bool,
     pub(super) are_all_down: bool,
     pub(super) has_clock_jumped: bool,
@@ -80,7 +84,7 @@ impl World<'_> {
         for batch in batches {
             let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) else { continue };
             let Some((epoch, leader)) = self.watch.leaders.get(&(*id, batch.spot.index)).copied() else { continue };
-            if !self.plan.is_lumpy && leader != node {
+            if !self.plan.is_lumpy && leader != UNSURE && leader != node {
                 let what = format!("a batch goes to node {node}, and {leader} leads since epoch {epoch}");
                 self.fail(violation("I6", what));
             }
@@ -110,12 +114,14 @@ impl World<'_> {
             let (leader, epoch) = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
             if let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) {
                 let known = self.watch.leaders.get(&(*id, batch.spot.index)).map_or(-1, |(epoch, _)| *epoch);
-                let is_known = self.watch.leaders.values().any(|(_, other)| *other == leader);
+                let is_known = self.watch.nodes.contains(&leader);
                 let has_endpoint = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader);
                 // Of a batch that is over nobody looks at it.
                 let is_open = !self.ledger.is_told(batch.first);
                 if is_open && epoch > known && (is_known || has_endpoint) {
-                    self.watch.leaders.insert((*id, batch.spot.index), (epoch, leader));
+                    // Whether it can be followed depends on more than what is known here.
+                    self.watch.leaders.insert((*id, batch.spot.index), (epoch, UNSURE));
+                    self.watch.nodes.insert(leader);
                     self.watch.hints.insert(batch.spot, (leader, now));
                 }
             }
@@ -137,10 +143,6 @@ impl World<'_> {
 
     /// A question about the cluster goes out.
     pub(super) fn meet_question(&mut self) {
-        if self.watch.is_metadata_under_way {
-            self.fail(violation("I8", "a question about the cluster, while one is under way"));
-        }
-        self.watch.is_metadata_under_way = true;
         if std::mem::take(&mut self.watch.is_stormy) {
             self.hit(38, "several partitions refused at once, and one question about it");
         }
@@ -152,6 +154,7 @@ impl World<'_> {
             self.hit(37, "one question about the cluster was lost, and the next is answered");
         }
         let nodes: HashSet<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
+        self.watch.nodes.clone_from(&nodes);
         for heard in &response.topics {
             let name = heard.name.as_deref().unwrap_or_default();
             let Some(topic) = (0..self.plan.topics.len()).find(|topic| topic_name(*topic) == name) else { continue };

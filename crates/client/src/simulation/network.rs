@@ -10,7 +10,7 @@ use kurier_protocol::{Message, RequestHeader, read_response};
 
 use super::ledger::violation;
 use super::plan::topic_name;
-use super::wire::{Batch, Spot, Wire, show_all};
+use super::wire::{Spot, Wire, show_all};
 use super::world::{World, ms};
 use crate::accumulator::Clock;
 use crate::config::HostPort;
@@ -52,6 +52,8 @@ pub(super) struct Line {
     pub(super) left_at: Instant,
     /// Whether nothing comes back any more.
     pub(super) is_deaf: bool,
+    /// Whether the node has closed it.
+    is_shut: bool,
     pub(super) up: VecDeque<Frame>,
     pub(super) accepted_at: Instant,
     pub(super) arrived_at: Instant,
@@ -103,6 +105,7 @@ impl World<'_> {
             is_open: true,
             left_at: now,
             is_deaf: false,
+            is_shut: false,
             up: VecDeque::new(),
             accepted_at: now,
             arrived_at: now,
@@ -169,7 +172,7 @@ impl World<'_> {
     ) {
         let (key, version) = (header.api_key, header.api_version);
         if key != ProduceRequest::KEY {
-            trace!(self, "{connection:?} ▶ node {node}: API {key} #{correlation_id}");
+            trace!(self, "{connection:?} ▶ node {node}: API {key} #{correlation_id} of {} bytes", body.len());
         }
         match key {
             ProduceRequest::KEY => match Wire::parse(body, version, &self.ledger) {
@@ -191,7 +194,7 @@ impl World<'_> {
             MetadataRequest::KEY => {
                 if let Ok(request) = MetadataRequest::read(body, version) {
                     let names = request.topics.into_iter().flatten().filter_map(|topic| topic.name);
-                    self.pace_metadata(names.collect());
+                    self.pace_metadata(connection, correlation_id, names.collect());
                 }
                 self.meet_question();
             }
@@ -238,6 +241,12 @@ impl World<'_> {
     pub(super) fn serve(&mut self, connection: ConnectionId) {
         let now = self.now();
         let Some(line) = self.lines.get(&connection) else { return };
+        if line.is_shut {
+            if !line.is_open {
+                self.lines.remove(&connection);
+            }
+            return;
+        }
         if !line.up.front().is_some_and(|frame| frame.is_accepted && frame.arrives_at <= now) {
             return;
         }
@@ -266,11 +275,11 @@ impl World<'_> {
         let request = Bytes::from(frame.chunks.concat()).slice(4..);
         let Ok((header, body)) = RequestHeader::read(&request) else { return };
         let is_produce = header.api_key == ProduceRequest::KEY;
-        let batches: Vec<Batch> = self.wire.asked(connection, frame.correlation_id).cloned().collect();
         let end = |spot: Spot| self.cluster.end_offset(topic_name(spot.topic), spot.index).unwrap_or_default();
-        let asked = batches.into_iter().map(|batch| (end(batch.spot), batch)).collect();
+        let asked = self.wire.asked(connection, frame.correlation_id);
+        let asked = asked.map(|batch| (end(batch.spot), batch.clone())).collect();
         let (request, refused) = match is_produce && is_open && !self.is_well {
-            true => self.refuse_some(&header, request.clone(), &body),
+            true => self.refuse_some(&header, request, &body),
             false => (request, Vec::new()),
         };
         let reply = self.cluster.handle(node, &request, self.hands.clock.wall_ms(), false);
@@ -293,6 +302,10 @@ impl World<'_> {
                 }
             }
             _ => {
+                // Who closes reads nothing more.
+                if let Some(line) = self.lines.get_mut(&connection) {
+                    line.is_shut = true;
+                }
                 let at = self.now() + self.latency();
                 self.at(at, Event::Closed(connection));
             }
@@ -335,9 +348,10 @@ impl World<'_> {
                 }
             }
             MetadataRequest::KEY => {
-                self.watch.is_metadata_under_way = false;
-                self.pace.metadata_at = Some(now);
-                if let Ok((_, response)) = read_response::<MetadataRequest>(&answer.frame, version) {
+                trace!(self, "{connection:?} ◀ node {node}: #{id} about the cluster");
+                if self.pace_told(connection, id, true)
+                    && let Ok((_, response)) = read_response::<MetadataRequest>(&answer.frame, version)
+                {
                     self.meet_metadata(&response);
                 }
             }
@@ -371,6 +385,7 @@ impl World<'_> {
             Some(line) => line.down.drain(..).map(|answer| answer.frame).collect(),
             None => Vec::new(),
         };
+        trace!(self, "{connection:?} is ended by the producer");
         self.leave(connection, true);
         for frame in late {
             self.hit(18, "an answer on a connection that is given up");
@@ -396,13 +411,14 @@ impl World<'_> {
         (line.is_open, line.left_at) = (false, now);
         line.down.clear();
         let (port, failures) = (line.port, if line.is_ready { 1 } else { line.failures.saturating_add(1) });
-        let has_metadata = line.questions.drain(..).any(|(_, key)| key == MetadataRequest::KEY);
+        let questions: Vec<i32> =
+            line.questions.drain(..).filter(|(_, key)| *key == MetadataRequest::KEY).map(|(id, _)| id).collect();
         let may_get_through = |frame: &Frame| frame.is_accepted || by_us;
         let unsent: Vec<i32> =
             line.up.iter().filter(|frame| !may_get_through(frame)).map(|frame| frame.correlation_id).collect();
         line.up.retain(may_get_through);
         let executed = self.random.usize(0..=line.up.len());
-        line.up.truncate(if self.cluster.is_up(line.node) { executed } else { 0 });
+        line.up.truncate(if self.cluster.is_up(line.node) && !line.is_shut { executed } else { 0 });
         // So long it takes until they are; a broker does not find them much later than their sender gives up.
         let late = match self.random.u32(0..3) {
             0 => Duration::ZERO,
@@ -423,9 +439,8 @@ impl World<'_> {
             self.at(last, Event::Serve(connection));
         }
         self.pace_ended(port, failures);
-        if has_metadata {
-            self.pace.metadata_at = Some(now);
-            (self.watch.is_metadata_under_way, self.watch.is_metadata_lost) = (false, true);
+        for question in questions {
+            self.watch.is_metadata_lost |= self.pace_told(connection, question, false);
         }
         self.wire.ended(connection, &unsent);
         if is_over {

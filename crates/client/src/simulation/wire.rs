@@ -12,7 +12,7 @@ use kurier_protocol::record_batch::{RecordBatch, Sequence};
 use kurier_protocol::{ErrorCode, Message, Uuid};
 
 use super::ledger::{Ledger, Violation, number_of, violation};
-use super::plan::topic_name;
+use super::plan::{Plan, topic_name};
 use crate::core::ConnectionId;
 
 /// A partition of a topic of this name, whichever topic that is at the time.
@@ -151,6 +151,8 @@ pub(super) struct Wire {
     max_in_flight: usize,
     is_idempotent: bool,
     first_sequence: i32,
+    /// Whether the core may have ended a connection before it heard what came on it.
+    is_lumpy: bool,
     batches: HashMap<Spot, BTreeMap<u64, Sent>>,
     by_sequence: HashMap<(Place, Stamped), u64>,
     lines: HashMap<Place, Line>,
@@ -173,11 +175,12 @@ pub(super) struct Wire {
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Wire {
-    pub(super) fn new(max_in_flight: usize, is_idempotent: bool, first_sequence: i32) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         Self {
-            max_in_flight,
-            is_idempotent,
-            first_sequence,
+            max_in_flight: plan.config.max_in_flight,
+            is_idempotent: plan.config.enable_idempotence,
+            first_sequence: plan.first_sequence,
+            is_lumpy: plan.is_lumpy,
             batches: HashMap::new(),
             by_sequence: HashMap::new(),
             lines: HashMap::new(),
@@ -530,8 +533,11 @@ impl Wire {
                     Attempt::Answered(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER) => "alone, after 45 at the head",
                     _ => "alone, after 59",
                 };
-                let closed_in = Some(epoch);
-                self.gates.insert((batch.place(), id), Gate { opened_at: None, closed_in, why });
+                let remembers = fate == Attempt::Answered(ErrorCode::INVALID_PRODUCER_EPOCH);
+                if !self.is_lumpy && !remembers {
+                    let gate = Gate { opened_at: None, closed_in: Some(epoch), why };
+                    self.gates.insert((batch.place(), id), gate);
+                }
             }
             self.settle(&batch, attempt, fate);
         }
@@ -569,8 +575,10 @@ impl Wire {
         for (place, line) in places {
             self.may_bump.insert(*place);
             let why = "alone, to a topic that was made anew";
-            let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };
-            self.gates.insert((*place, line.id), gate);
+            if !self.is_lumpy {
+                let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };
+                self.gates.insert((*place, line.id), gate);
+            }
         }
     }
 

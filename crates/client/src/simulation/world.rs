@@ -115,7 +115,7 @@ impl<'t> World<'t> {
         let runner = Arc::clone(&due) as Arc<dyn Runner>;
         let hands = Hands::new(Arc::clone(&config), runner, 1)?;
         let start = hands.now();
-        let wire = Wire::new(config.max_in_flight, config.enable_idempotence, plan.first_sequence);
+        let wire = Wire::new(&plan);
         let mut world = Self {
             partitions: plan.topics.iter().map(|topic| topic.partitions).collect(),
             plan,

@@ -546,6 +546,32 @@ fn what_follows_a_batch_that_expired_in_flight_is_not_sent_while_its_place_is_op
 }
 
 #[test]
+fn a_broker_that_has_forgotten_us_closes_the_gate_also_by_what_it_says_of_an_expired_batch() {
+    for code in [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID] {
+        let mut rig = Rig::new(|config| {
+            config.set("delivery.timeout.ms", "1000").unwrap();
+            config.set("request.timeout.ms", "950").unwrap();
+        });
+        rig.open_gate(0);
+        let _expired = rig.send_and_linger(0);
+        rig.request();
+        rig.cut(1);
+        rig.pass(ms(500));
+        let again = rig.request();
+        rig.pass(ms(496));
+        let _next = rig.send_and_linger(0);
+        rig.settle(&again, code, -1);
+        rig.pass(ms(10));
+        let first = rig.request();
+        assert_eq!(first.only(), (1, 0, 1));
+        let _more = rig.send_and_linger(0);
+        assert!(rig.requests.is_empty(), "nothing of this epoch is acknowledged");
+        rig.settle(&first, ErrorCode::NONE, 1);
+        assert!(!rig.requests.is_empty());
+    }
+}
+
+#[test]
 fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_first() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);

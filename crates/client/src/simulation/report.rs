@@ -20,6 +20,7 @@ pub struct Report {
 }
 
 /// The rows of the fault catalogue that the simulation is to meet, and what each is about.
+#[cfg(feature = "internal")]
 pub const ROWS: [(u8, &str); 38] = [
     (1, "written, and the answer lost"),
     (2, "sent again"),

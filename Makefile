@@ -116,8 +116,10 @@ chaos:
 	cargo test --locked -p kurier-e2e --test chaos
 
 ## make endurance      what takes long before real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_MINUTES, ENDURANCE_RUNS, ENDURANCE_SEED
+# Each part in a process of its own: what one took of memory would hide what the next takes.
 endurance:
-	cargo test --locked -p kurier-e2e --test endurance -- $(ONLY)
+	for part in $(or $(ONLY),unsettled one_paused cycles dead_cluster); do \
+	  cargo test --locked -p kurier-e2e --test endurance -- $$part || exit 1; done
 
 ## make conformance    the same calls to our broker and to real Kafka 3.7.2, 3.9.1 and 4.3.1: a table of who agrees
 conformance:

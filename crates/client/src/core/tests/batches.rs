@@ -1,0 +1,234 @@
+//! Stories of batches: when they go, how they are split, and how they end.
+
+use super::*;
+
+#[test]
+fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let deliveries: Vec<Delivery> = (0..4).map(|_| rig.send(0, 100)).collect();
+    rig.pass(ms(6));
+    let follower = rig.send_and_linger(0);
+    let (whole, after) = (rig.request(), rig.request());
+    assert_eq!((whole.only(), after.only()), ((0, 1, 4), (0, 5, 1)));
+    rig.settle(&whole, ErrorCode::MESSAGE_TOO_LARGE, -1);
+    rig.settle(&after, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    for (sequence, count) in [(1, 2), (3, 2), (5, 1)] {
+        rig.pass(ms(1_000));
+        let request = rig.request();
+        assert_eq!(request.only(), (0, sequence, count));
+        rig.settle(&request, ErrorCode::NONE, sequence.into());
+    }
+    assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4].map(Fate::At));
+    assert_eq!((fate(&follower), rig.hands.accumulator.incomplete_count()), (Fate::At(5), 0));
+}
+
+#[test]
+fn two_batches_that_are_too_large_are_split_together() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let mut deliveries: Vec<Delivery> = Vec::new();
+    for _ in 0..3 {
+        deliveries.extend((0..2).map(|_| rig.send(0, 100)));
+        rig.pass(ms(6));
+    }
+    let whole: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
+    // What all three answers say is heard before anything is done about it.
+    let too_large = ErrorCode::MESSAGE_TOO_LARGE;
+    for (request, code) in whole.iter().zip([too_large, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, too_large]) {
+        rig.answer_with(request, |answer| PartitionProduceResponse { error_code: code, ..answer });
+    }
+    rig.turn();
+    for (sequence, count) in [(1, 1), (2, 1), (3, 2), (5, 1), (6, 1)] {
+        rig.pass(ms(1_000));
+        let request = rig.request();
+        assert_eq!(request.only(), (0, sequence, count), "no gap, so no other epoch");
+        rig.settle(&request, ErrorCode::NONE, sequence.into());
+    }
+    assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6].map(Fate::At));
+}
+
+/// Four records of 300 bytes make a batch ready, twelve fill it; nothing goes for its age alone.
+fn patient() -> Rig {
+    Rig::new(|config| (config.batch_size, config.linger) = (1_000, ms(10_000)))
+}
+
+#[test]
+fn a_batch_that_is_ready_while_the_one_before_is_taken_does_not_linger() {
+    let mut rig = patient();
+    rig.hands.held_takes = Some(VecDeque::new());
+    let _first: Vec<Delivery> = (0..14).map(|_| rig.send(0, 300)).collect();
+    rig.turn();
+    let second: Vec<Delivery> = (0..4).map(|_| rig.send(0, 300)).collect();
+    rig.turn();
+    for taken in rig.hands.held_takes.take().unwrap() {
+        rig.handle(taken);
+    }
+    rig.turn();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 12);
+    assert_eq!(fate(&second[0]), Fate::At(14));
+}
+
+#[test]
+fn a_batch_is_ready_in_whatever_order_its_signals_come() {
+    let mut rig = patient();
+    rig.down = [1].into();
+    let delivery = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
+    let signals = rig.hands.accumulator.take_signals();
+    assert_eq!(signals.len(), 2);
+    for signal in signals.into_iter().rev() {
+        rig.handle(Input::Signal(signal));
+    }
+    rig.turn();
+    rig.down.clear();
+    rig.pass(ms(1_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(3));
+}
+
+#[test]
+fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
+    let mut rig = patient();
+    // One batch is told of, and one behind it is opened after time was up.
+    let time_is_up = rig.now();
+    let mut deliveries: Vec<Delivery> = (0..12).map(|_| rig.send(0, 300)).collect();
+    rig.down = [1].into();
+    rig.turn();
+    rig.hands.clock.set(rig.now() + ms(1));
+    deliveries.push(rig.send(0, 300));
+    rig.hands.core.handle(Input::Abandon, time_is_up);
+    rig.turn();
+    for delivery in &deliveries {
+        assert_eq!(fate(delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+    }
+    assert_eq!(rig.hands.accumulator.incomplete_count(), 0);
+}
+
+#[test]
+fn the_end_comes_also_to_what_the_core_was_not_told_of() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send(0, 10);
+    drop(rig.hands.accumulator.take_signals());
+    rig.handle(Input::Abandon);
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+}
+
+#[test]
+fn the_end_comes_also_to_what_is_being_taken() {
+    let mut rig = Rig::new(|_| {});
+    rig.hands.held_takes = Some(VecDeque::new());
+    let delivery = rig.send_and_linger(0);
+    rig.handle(Input::Abandon);
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Open);
+    for taken in rig.hands.held_takes.take().unwrap() {
+        rig.handle(taken);
+    }
+    rig.turn();
+    assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
+}
+
+#[test]
+fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_another() {
+    let mut rig = Rig::new(|_| {});
+    rig.down = [1].into();
+    let mut deliveries = Vec::new();
+    for _ in 0..40 {
+        deliveries.push(rig.send(0, 10));
+        rig.pass(ms(5_000));
+    }
+    // Of the 120 s of delivery.timeout.ms, what was sent 100 s ago has used no more than 15 s more.
+    for delivery in deliveries.iter().rev().take(20) {
+        assert_eq!(fate(delivery), Fate::Open);
+    }
+    assert!(matches!(fate(&deliveries[0]), Fate::Failed(ErrorKind::DeliveryTimeout, Written::No)));
+}
+
+#[test]
+fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
+    for sizes in [[10, 10, 3_000], [10, 3_000, 10], [3_000, 10, 10]] {
+        let mut rig = Rig::new(|_| {});
+        rig.open_gate(0);
+        let deliveries = sizes.map(|size| (size, rig.send(0, size)));
+        rig.pass(ms(6));
+        for _ in 0..20 {
+            rig.pass(ms(500));
+            let Some(request) = rig.requests.pop_front() else { break };
+            let code = match request.batches[0].bytes.len() {
+                ..2_000 => ErrorCode::NONE,
+                _ => ErrorCode::MESSAGE_TOO_LARGE,
+            };
+            rig.settle(&request, code, 0);
+        }
+        for (size, delivery) in deliveries {
+            let is_small = size == 10;
+            match fate(&delivery) {
+                Fate::At(_) => assert!(is_small),
+                other => {
+                    assert_eq!((is_small, other), (false, Fate::Failed(ErrorKind::RecordTooLarge, Written::No)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_lingers_while_somebody_waits_for_memory() {
+    let mut rig = Rig::new(|config| (config.linger, config.buffer_memory) = (ms(10_000), 2_048));
+    let topic = rig.hands.accumulator.topic("t").unwrap();
+    let value = [7; 900];
+    let record = NewRecord { value: Some(&value), ..Default::default() };
+    let placed = Placed { record, choice: Choice::Partition(0) };
+    let mut deliveries = Vec::new();
+    let missing = loop {
+        match rig.hands.accumulator.append(&topic, &placed, None, None) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err((AppendError::NoRoom(missing), _)) => break missing,
+            Err((AppendError::Refused(error), _)) => panic!("{error}"),
+        }
+    };
+    let deadline = rig.now() + ms(60_000);
+    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.hands.accumulator, deadline)).collect();
+    while let Some(mut first) = waiting.pop_front() {
+        rig.turn();
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NONE, 0);
+        rig.pass(ms(1));
+        let Poll::Ready(permit) = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("there is room")
+        };
+        let appended = rig.hands.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
+        deliveries.push(appended.map_err(|(error, _)| error).unwrap());
+    }
+    assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
+}
+
+#[test]
+fn times_without_end_are_only_long() {
+    let mut rig = Rig::new(|config| {
+        for time in [
+            &mut config.linger,
+            &mut config.delivery_timeout,
+            &mut config.request_timeout,
+            &mut config.metadata_max_age,
+            &mut config.retry_backoff,
+            &mut config.retry_backoff_max,
+            &mut config.connections_max_idle,
+            &mut config.connection_setup_timeout,
+            &mut config.connection_setup_timeout_max,
+        ] {
+            *time = Duration::MAX;
+        }
+    });
+    let delivery = rig.send_and_linger(0);
+    rig.handle(Input::Hurry);
+    rig.turn();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}

@@ -1,0 +1,606 @@
+//! Stories of nodes and what they tell: connections, leaders, topics, and where the cluster is.
+
+use super::*;
+
+#[test]
+fn a_throttled_node_is_left_alone_but_not_for_ever() {
+    for (throttle_time_ms, version, pause) in [
+        (1_000, 13, ms(1_000)),
+        (i32::MAX, 13, ms(120_000)),
+        (-1_000, 13, ms(0)),
+        (i32::MIN, 13, ms(0)),
+        // It has taken the time before it answered.
+        (1_000, 5, ms(0)),
+    ] {
+        let mut rig = Rig::with(
+            |_| {},
+            |rig| {
+                if version == 5 {
+                    rig.versions = |version| Some((version, offer(&[(0, 5), (3, 13), (22, 5)])));
+                }
+            },
+        );
+        rig.open_gate(0);
+        let delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        let answer = PartitionProduceResponse { base_offset: 1, ..Default::default() };
+        let topic_id = request.topic_id;
+        let topic = TopicProduceResponse { name: "t".to_owned(), topic_id, partition_responses: vec![answer] };
+        rig.reply(&request, &ProduceResponse { responses: vec![topic], throttle_time_ms, ..Default::default() });
+        assert_eq!(fate(&delivery), Fate::At(1));
+        if let Some(almost) = pause.checked_sub(ms(100)) {
+            rig.pass(almost);
+            let _waits = rig.send(0, 10);
+            rig.pass(ms(99));
+            assert!(rig.requests.is_empty(), "{throttle_time_ms}");
+        }
+        let _next = rig.send(0, 10);
+        rig.pass(ms(10));
+        assert_eq!(rig.requests.len(), 1, "{throttle_time_ms}");
+    }
+}
+
+#[test]
+fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    let asked = rig.request();
+    rig.down = [1].into();
+    rig.cut(1);
+    // It waits for the node that is gone, and nobody knows better.
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(2, 1)];
+    rig.pass(ms(2_000));
+    let again = rig.request();
+    assert_eq!((again.node, &again.batches), (2, &asked.batches));
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
+    let mut rig = Rig::new(|_| {});
+    // The last that is heard of the partition is older than what was known; the cluster has lost node 1 since.
+    for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
+        (rig.leaders, rig.nodes) = (vec![(1, leader_epoch)], nodes.into_iter().collect());
+        rig.hands.core.world.metadata.doubt();
+        rig.pass(ms(1_000));
+    }
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(3, 6)];
+    rig.pass(ms(3_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!((request.node, fate(&delivery)), (3, Fate::At(0)));
+}
+
+#[test]
+fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
+    let mut rig = Rig::new(|_| {});
+    rig.leaders = vec![(1, 1), (2, 1)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let deliveries = [rig.send_and_linger(0), rig.send_and_linger(1)];
+    let (to_1, to_2) = (rig.request(), rig.request());
+    assert_eq!((to_1.node, to_2.node), (1, 2));
+    // The cluster no longer names node 2, which is connected to all the same.
+    (rig.nodes, rig.leaders) = ([1, 3].into(), vec![(1, 1), (2, 0)]);
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let answer = PartitionProduceResponse {
+        error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        current_leader: LeaderIdAndEpoch { leader_id: 2, leader_epoch: 9 },
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    let node = NodeEndpoint { node_id: 2, host: "n2".to_owned(), port: 9093, rack: None };
+    rig.reply(&to_1, &ProduceResponse { responses: vec![topic], node_endpoints: vec![node], ..Default::default() });
+    rig.pass(ms(1_000));
+    for request in std::mem::take(&mut rig.requests) {
+        assert_eq!(request.node, 2);
+        rig.settle(&request, ErrorCode::NONE, 0);
+    }
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(0), Fate::At(0)]);
+}
+
+#[test]
+fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    let answer = PartitionProduceResponse {
+        error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        current_leader: LeaderIdAndEpoch { leader_id: 4, leader_epoch: 1 },
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    let node = NodeEndpoint { node_id: 4, host: "n4".to_owned(), port: 9092, rack: None };
+    rig.reply(&request, &ProduceResponse { responses: vec![topic], node_endpoints: vec![node], ..Default::default() });
+    let again = rig.request();
+    assert_eq!((again.node, again.batches == request.batches), (4, true));
+    rig.settle(&again, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    // The only connection that stands is to node 1, which wants to be left alone.
+    rig.down = [SEED].into();
+    rig.cut(SEED);
+    rig.pass(ms(1_000));
+    let others: Vec<i32> = rig.connections.values().copied().filter(|node| *node != 1).collect();
+    rig.down.extend(&others);
+    others.iter().for_each(|node| rig.cut(*node));
+    let _delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    let answer = PartitionProduceResponse { error_code: ErrorCode::LEADER_NOT_AVAILABLE, ..Default::default() };
+    let topic =
+        TopicProduceResponse { topic_id: rig.topic_id, partition_responses: vec![answer], ..Default::default() };
+    rig.down = [SEED].into();
+    let before = rig.metadata_asked;
+    rig.reply(&request, &ProduceResponse { responses: vec![topic], throttle_time_ms: 60_000, ..Default::default() });
+    rig.pass(ms(5_000));
+    assert!(rig.metadata_asked > before);
+}
+
+#[test]
+fn connections_that_nobody_needs_are_ended_and_not_asked_why() {
+    let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
+    rig.open_gate(0);
+    let before = rig.metadata_asked;
+    rig.pass(ms(20_000));
+    assert_eq!((rig.connections.len(), rig.metadata_asked), (0, before));
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn for_a_new_topic_node_after_node_is_tried_until_one_answers() {
+    let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
+    rig.pass(ms(20_000));
+    assert_eq!(rig.connections.len(), 0);
+    rig.silent = [SEED, 1, 2, 3].into();
+    rig.handle(Input::Signal(Signal::Wanted("new".into())));
+    // Sooner than any connection is given up.
+    rig.pass(ms(4_000));
+    let tried: BTreeSet<i32> = rig.connections.values().copied().collect();
+    assert_eq!(tried, rig.silent);
+}
+
+#[test]
+fn an_answer_to_what_was_to_have_none_is_passed_over_once() {
+    let mut rig = Rig::new(|config| {
+        config.set("acks", "0").unwrap();
+        config.set("enable.idempotence", "false").unwrap();
+    });
+    let deliveries = [rig.send_and_linger(0), rig.send_and_linger(0)];
+    assert!(deliveries.iter().all(|delivery| fate(delivery) == Fate::At(-1)));
+    let (first, second) = (rig.request(), rig.request());
+    for request in [&first, &second] {
+        rig.settle(request, ErrorCode::NONE, 0);
+    }
+    let _third = rig.send_and_linger(0);
+    assert_eq!(rig.request().connection, first.connection);
+    // Nobody answers twice.
+    rig.settle(&second, ErrorCode::NONE, 0);
+    assert!(!rig.connections.contains_key(&first.connection));
+}
+
+#[test]
+fn a_cluster_that_has_moved_altogether_is_found_by_the_bootstrap_servers_and_nothing_is_sent_twice() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    let before = rig.request();
+    rig.lose_nodes();
+    (rig.nodes, rig.leaders) = ([4, 5, 6].into(), vec![(4, 1)]);
+    rig.pass(ms(2_000));
+    let again = rig.request();
+    assert_eq!((again.node, &again.batches), (4, &before.batches));
+    rig.settle(&again, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn who_wants_no_recovery_has_the_bootstrap_servers_left_alone() {
+    let mut rig = Rig::new(|config| config.set("metadata.recovery.strategy", "none").unwrap());
+    rig.open_gate(0);
+    let _delivery = rig.send_and_linger(0);
+    rig.requests.clear();
+    rig.lose_nodes();
+    rig.pass(ms(100));
+    let before = rig.metadata_asked;
+    rig.pass(ms(60_000));
+    assert_eq!(rig.metadata_asked, before);
+    rig.down.clear();
+    rig.pass(ms(2_000));
+    assert!(rig.metadata_asked > before);
+    assert_eq!(rig.requests.len(), 1);
+}
+
+#[test]
+fn what_was_sent_to_another_cluster_fails_and_what_was_not_begins_anew_in_this_one() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let sent = rig.send_and_linger(0);
+    let before = rig.request();
+    let gathered = rig.send(0, 10);
+    rig.lose_nodes();
+    // At the same addresses, as when a cluster was made anew.
+    (rig.cluster_id, rig.topic_id, rig.leaders) = ("d", Uuid([8; 16]), vec![(2, 0)]);
+    rig.pass(ms(100));
+    rig.down = [1].into();
+    rig.pass(ms(5_000));
+    assert_eq!(fate(&sent), Fate::Failed(ErrorKind::TopicRecreated, Written::Unknown));
+    let request = rig.request();
+    assert_eq!((request.only(), request.topic_id), ((0, 0, 1), Uuid([8; 16])));
+    assert_ne!(request.batches[0].id, before.batches[0].id);
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&gathered), Fate::At(0));
+}
+
+#[test]
+fn a_node_that_turns_out_to_be_of_another_cluster_is_not_believed() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    rig.cut(SEED);
+    rig.astray = [(2, "d"), (3, "d")].into();
+    (rig.down, rig.topic_id) = ([SEED, 1].into(), Uuid([8; 16]));
+    rig.cut(1);
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    assert!(rig.hands.core.obstacles().unwrap().contains("it belongs to cluster d, and not to c"));
+    (rig.topic_id, rig.down) = (Uuid([7; 16]), BTreeSet::new());
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    assert_eq!((request.node, request.only()), (1, (0, 1, 1)));
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}
+
+#[test]
+fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_servers() {
+    for (refusal, patience) in
+        [(ErrorCode::UNKNOWN_SERVER_ERROR, ms(20_000)), (ErrorCode::REBOOTSTRAP_REQUIRED, ms(10))]
+    {
+        let mut rig = Rig::new(|config| config.rebootstrap_trigger = ms(20_000));
+        rig.open_gate(0);
+        rig.cut(SEED);
+        rig.metadata_refusal = refusal;
+        rig.connects.clear();
+        let is_asked = |rig: &Rig| rig.connects.iter().any(|(host, _)| host == "seed");
+        rig.pass(patience);
+        assert!(!is_asked(&rig), "{refusal}");
+        rig.pass(ms(1_500));
+        assert!(is_asked(&rig), "{refusal}");
+    }
+}
+
+#[test]
+fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    rig.down = [SEED].into();
+    rig.cut(SEED);
+    rig.pass(ms(1_000));
+    // All but one, of whom somebody is asked first.
+    rig.mute = [1, 2].into();
+    rig.leaders = vec![(3, 1)];
+    let before = rig.metadata_asked;
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(2_500));
+    assert!(rig.metadata_asked > before);
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!(request.node, 3);
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+    // What nobody answers is asked once of each.
+    rig.mute.insert(3);
+    let before = rig.metadata_asked;
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(20_000));
+    assert!(rig.metadata_asked - before <= 3, "{}", rig.metadata_asked - before);
+}
+
+#[test]
+fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    rig.leaders = vec![(-1, 1)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(300));
+    let is_led = |rig: &Rig| {
+        rig.hands.accumulator.topic("t").unwrap().with_view(|view| view.available().to_vec()).unwrap() == [0]
+    };
+    assert!(!is_led(&rig));
+    rig.leaders = vec![(2, 2)];
+    let mut asked = request;
+    // One that is not newer is none, and neither is one to nobody.
+    for (leader_id, leader_epoch) in [(2, 2), (3, 2), (-1, 9)] {
+        rig.settle_with(&asked, |answer| PartitionProduceResponse {
+            error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            current_leader: LeaderIdAndEpoch { leader_id, leader_epoch },
+            ..answer
+        });
+        assert_eq!(rig.requests.len(), usize::from(leader_id == 2), "only what is news is followed at once");
+        rig.pass(ms(2_000));
+        assert!(is_led(&rig));
+        asked = rig.request();
+        assert_eq!(asked.node, 2);
+    }
+    rig.settle(&asked, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn a_topic_that_nobody_uses_is_not_asked_for_until_it_is_used_again() {
+    let settings = |config: &mut Config| {
+        config.set("metadata.max.age.ms", "10000").unwrap();
+        config.set("metadata.max.idle.ms", "30000").unwrap();
+        config.set("delivery.timeout.ms", "20000").unwrap();
+        config.set("request.timeout.ms", "10000").unwrap();
+    };
+    let mut rig = Rig::new(settings);
+    rig.open_gate(0);
+    let after = |rig: &mut Rig, time| {
+        rig.pass(time);
+        rig.topics_asked.last().cloned().unwrap()
+    };
+    assert_eq!(after(&mut rig, ms(25_000)), ["t"]);
+    // Each use counts.
+    rig.send_and_linger(0).forget();
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(after(&mut rig, ms(25_000)), ["t"]);
+    assert_eq!(after(&mut rig, ms(20_000)), Vec::<String>::new());
+    // Meanwhile it was made anew: nothing goes to the old one, and nothing fails for it.
+    (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(2, 0)]);
+    let delivery = rig.send_and_linger(0);
+    let request = rig.request();
+    assert_eq!((request.node, request.topic_id), (2, Uuid([8; 16])));
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+    assert_eq!(after(&mut rig, ms(11_000)), ["t"]);
+}
+
+#[test]
+fn a_node_that_has_moved_is_sent_the_same_bytes_where_it_is_now() {
+    let mut rig = Rig::new(|_| {});
+    let delivery = rig.send_and_linger(0);
+    let before = rig.request();
+    rig.hosts = [(1, "x1".to_owned())].into();
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    let again = rig.request();
+    assert_eq!(rig.connects.last().unwrap().0, "x1");
+    assert!(!rig.connections.contains_key(&before.connection));
+    assert_eq!((again.node, &again.batches), (1, &before.batches));
+    rig.settle(&again, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn two_nodes_at_one_address_are_two() {
+    let mut rig = Rig::with(
+        |_| {},
+        |rig| {
+            rig.leaders = vec![(1, 0), (2, 0)];
+            rig.hosts = [(2, "n1".to_owned())].into();
+        },
+    );
+    let deliveries = [rig.send(0, 10), rig.send(1, 10)];
+    rig.pass(ms(6));
+    let (first, second) = (rig.request(), rig.request());
+    assert_ne!(first.connection, second.connection);
+    rig.settle(&first, ErrorCode::NONE, 0);
+    rig.settle(&second, ErrorCode::NONE, 0);
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(0), Fate::At(0)]);
+}
+
+#[test]
+fn a_topic_without_partitions_and_without_error_is_one_that_is_not_there_yet() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    let partitions = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().partition_count();
+    rig.leaders = Vec::new();
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    assert_eq!(rig.hands.core.topic_error("t"), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert_eq!(partitions(&rig), 1);
+    // None of them has a leader, and that is no reason to give up either.
+    rig.leaders = vec![(-1, 1), (-1, 1)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_000));
+    assert_eq!((rig.hands.core.topic_error("t"), partitions(&rig)), (None, 2));
+    let delivery = rig.send_and_linger(1);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    rig.leaders = vec![(-1, 1), (3, 2)];
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!((request.node, fate(&delivery)), (3, Fate::At(0)));
+}
+
+#[test]
+fn many_partitions_that_fail_at_once_ask_once_and_then_ever_more_seldom() {
+    const COUNT: i32 = 200;
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = (0..COUNT).map(|_| (1, 0)).collect());
+    let deliveries: Vec<Delivery> = (0..COUNT).map(|partition| rig.send(partition, 10)).collect();
+    rig.pass(ms(6));
+    let before = rig.metadata_asked;
+    let (mut produced, start) = (0, rig.now());
+    while rig.now() < start + ms(10_000) {
+        for request in std::mem::take(&mut rig.requests) {
+            produced += request.batches.len();
+            rig.settle(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        }
+        if rig.now() == start {
+            assert_eq!(rig.metadata_asked, before + 1);
+        }
+        rig.pass(ms(10));
+    }
+    // About 0.1, 0.2, 0.4, 0.8 and then 1 second apart, give or take a fifth.
+    let asked = rig.metadata_asked - before;
+    assert!((8..=16).contains(&asked), "{asked}");
+    let each = produced as f64 / f64::from(COUNT);
+    assert!((8.0..=16.0).contains(&each), "{each}");
+    drop(deliveries);
+}
+
+#[test]
+fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
+    fn refuse(highest: Option<i16>) -> Option<(i16, ApiVersionsResponse)> {
+        let offered: Vec<(i16, i16)> = highest.map(|highest| (18, highest)).into_iter().collect();
+        Some((0, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..offer(&offered) }))
+    }
+    fn accept(version: i16) -> Option<(i16, ApiVersionsResponse)> {
+        Some((version, offer(&[(0, 9), (3, 9), (18, 2), (22, 3)])))
+    }
+    for (versions, expected) in [
+        // It says what it knows, or nothing, or what is no help.
+        ((|version| if version > 2 { refuse(Some(2)) } else { accept(version) }) as fn(i16) -> _, &[4, 2][..]),
+        (|version| if version > 0 { refuse(None) } else { accept(version) }, &[4, 0]),
+        (|version| if version > 1 { refuse(Some(99)) } else { accept(version) }, &[4, 3, 2, 1]),
+        // It hangs up.
+        (|version| if version > 0 { None } else { accept(version) }, &[4, 4, 0]),
+    ] {
+        let rig = Rig::with(|_| {}, |rig| rig.versions = versions);
+        assert!(rig.versions_asked.starts_with(expected), "{:?} and not {expected:?}", rig.versions_asked);
+        assert!(rig.metadata_asked > 0);
+    }
+    let mut rig = Rig::new(|_| {});
+    rig.versions = |_| Some((0, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..offer(&[]) }));
+    rig.cut(1);
+    let _delivery = rig.send_and_linger(0);
+    rig.versions_asked.clear();
+    rig.pass(ms(10_000));
+    assert!(rig.versions_asked.len() < 100, "{}", rig.versions_asked.len());
+}
+
+/// How long after the one before each connection to a host was begun.
+fn gaps(rig: &Rig, host: &str) -> Vec<u128> {
+    let times: Vec<Instant> = rig.connects.iter().filter(|(other, _)| other == host).map(|(_, begun)| *begun).collect();
+    times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+}
+
+#[test]
+fn a_host_that_fails_is_tried_ever_more_seldom() {
+    for (is_silent, expected) in [
+        (false, &[100, 200, 400, 800, 1_000, 1_000][..]),
+        // It may take longer each time, and then is left alone a little.
+        (true, &[10_000 + 100, 20_000 + 200, 30_000 + 400, 30_000 + 800]),
+    ] {
+        let mut rig = Rig::new(|config| config.set("delivery.timeout.ms", "3600000").unwrap());
+        rig.open_gate(0);
+        if is_silent {
+            rig.silent = [1].into()
+        } else {
+            rig.down = [1].into()
+        }
+        rig.cut(1);
+        rig.connects.clear();
+        let _delivery = rig.send_and_linger(0);
+        rig.pass(ms(150_000));
+        let gaps = gaps(&rig, "n1");
+        for (gap, expected) in gaps.iter().zip(expected) {
+            assert!((expected * 79 / 100..=expected * 121 / 100).contains(gap), "{gaps:?} and not {expected:?}");
+        }
+        assert!(gaps.len() >= expected.len(), "{gaps:?}");
+    }
+}
+
+#[test]
+fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
+    for (leader, epoch, is_prompt) in [(2, 1, true), (1, 1, true), (1, 0, false)] {
+        let mut rig = Rig::new(|config| config.set("retry.backoff.max.ms", "60000").unwrap());
+        let _delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        rig.pass(ms(1));
+        assert!(rig.requests.is_empty());
+        rig.pass(ms(150));
+        let again = rig.request();
+        // Its second attempt would wait for 200 ms, and metadata is asked for at once.
+        rig.leaders = vec![(leader, epoch)];
+        rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+        rig.pass(ms(10));
+        assert_eq!(rig.requests.len(), usize::from(is_prompt), "{leader} {epoch}");
+    }
+}
+
+#[test]
+fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
+    let mut rig = Rig::new(|_| {});
+    let wait = |rig: &mut Rig| {
+        rig.handle(Input::Wanted { topic: "t".into(), partitions: 2 });
+        rig.turn();
+        let before = rig.metadata_asked;
+        rig.pass(ms(10_000));
+        rig.metadata_asked - before
+    };
+    assert!((8..=16).contains(&wait(&mut rig)));
+    // Nobody does, or it was refused, of which everybody was told.
+    rig.handle(Input::Unwanted("t".into()));
+    let before = rig.metadata_asked;
+    rig.pass(ms(10_000));
+    assert!(rig.metadata_asked <= before + 1);
+    rig.topic_refusal = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    assert_eq!(wait(&mut rig), 0);
+    rig.topic_refusal = ErrorCode::NONE;
+    rig.leaders = vec![(1, 0), (1, 0)];
+    assert_eq!(wait(&mut rig), 0);
+    assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
+}
+
+#[test]
+fn a_producer_id_that_one_node_does_not_give_another_does() {
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(3, 0)]);
+    rig.mute = [SEED, 1, 2].into();
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(3_000));
+    let request = rig.request();
+    assert_eq!(request.batches[0].id, rig.next_producer_id);
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn who_answers_what_was_not_asked_or_nothing_at_all_is_asked_the_same_on_another_connection() {
+    for is_silent in [true, false] {
+        let mut rig = Rig::new(|_| {});
+        let delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        match is_silent {
+            true => rig.pass(ms(30_000)),
+            false => {
+                let other = request.correlation_id + 1;
+                rig.answer(request.connection, other, request.version, &ProduceResponse::default());
+            }
+        }
+        rig.turn();
+        assert!(!rig.connections.contains_key(&request.connection), "{is_silent}");
+        assert_eq!(fate(&delivery), Fate::Open);
+        // What it says now is nobody's answer any more.
+        rig.settle(&request, ErrorCode::NONE, 7);
+        assert_eq!(fate(&delivery), Fate::Open);
+        rig.pass(ms(500));
+        let again = rig.request();
+        assert_eq!(again.batches, request.batches);
+        rig.settle(&again, ErrorCode::NONE, 0);
+        assert_eq!(fate(&delivery), Fate::At(0));
+    }
+}

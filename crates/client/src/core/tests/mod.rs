@@ -1,0 +1,414 @@
+//! The core by hand: each test is a story of what happens in the world and what the core says to it. The cluster answers
+//! by itself what is asked about it; what becomes of batches the story says.
+
+mod batches;
+mod cluster;
+mod sequences;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use kurier_partitioner::Choice;
+use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::messages::produce::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, InitProducerIdResponse, ProduceResponse};
+use kurier_protocol::record_batch::{NewRecord, RecordBatch};
+use kurier_protocol::{Message, RequestHeader, Uuid, write_response};
+
+use super::*;
+use crate::accumulator::{AppendError, Placed};
+use crate::delivery::{Calls, Delivery, Runner};
+use crate::error::Written;
+use crate::record::RecordMetadata;
+use crate::simulation::hands::Hands;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+struct NoCallbacks;
+
+impl Runner for NoCallbacks {
+    fn run(&self, _: Calls) {}
+}
+
+/// A batch in a request.
+#[derive(Clone, Debug, PartialEq)]
+struct Asked {
+    index: i32,
+    id: i64,
+    epoch: i16,
+    sequence: i32,
+    count: i32,
+    bytes: Bytes,
+}
+
+/// A request of batches that waits for its answer.
+#[derive(Debug)]
+struct Produce {
+    connection: ConnectionId,
+    node: i32,
+    correlation_id: i32,
+    version: i16,
+    topic_id: Uuid,
+    batches: Vec<Asked>,
+}
+
+impl Produce {
+    /// Epoch, first sequence and count of its only batch.
+    fn only(&self) -> (i16, i32, i32) {
+        let [Asked { epoch, sequence, count, .. }] = &self.batches[..] else { panic!("{self:?}") };
+        (*epoch, *sequence, *count)
+    }
+}
+
+/// The core with its hands, and a cluster with one topic, `t`.
+struct Rig {
+    hands: Hands,
+    /// The leader and its epoch of each partition.
+    leaders: Vec<(i32, i32)>,
+    topic_id: Uuid,
+    nodes: BTreeSet<i32>,
+    /// Nodes that cannot be connected to.
+    down: BTreeSet<i32>,
+    /// Nodes that never answer what the cluster is, nor with a producer id.
+    mute: BTreeSet<i32>,
+    /// Nodes that are connected to and never say so.
+    silent: BTreeSet<i32>,
+    /// Who is at the other end.
+    connections: BTreeMap<ConnectionId, i32>,
+    requests: VecDeque<Produce>,
+    next_producer_id: i64,
+    metadata_asked: usize,
+    /// The topics of each question.
+    topics_asked: Vec<Vec<String>>,
+    /// To which host a connection was begun when.
+    connects: Vec<(String, Instant)>,
+    /// Where nodes listen that have moved.
+    hosts: BTreeMap<i32, String>,
+    /// What is said, and in which version, to who asks in this version what is spoken; no answer ends the connection.
+    versions: fn(i16) -> Option<(i16, ApiVersionsResponse)>,
+    versions_asked: Vec<i16>,
+    /// Which cluster it is, and that of nodes which are of another.
+    cluster_id: &'static str,
+    astray: BTreeMap<i32, &'static str>,
+    /// What is said of the topic, if not success.
+    topic_refusal: ErrorCode,
+    /// What is said instead of what the cluster is.
+    metadata_refusal: ErrorCode,
+}
+
+/// What is spoken: of each API up to a version.
+fn offer(highest: &[(i16, i16)]) -> ApiVersionsResponse {
+    let api = |(api_key, max_version): &(i16, i16)| ApiVersion {
+        api_key: *api_key,
+        min_version: 0,
+        max_version: *max_version,
+    };
+    ApiVersionsResponse { api_keys: highest.iter().map(api).collect(), ..Default::default() }
+}
+
+/// The number of the bootstrap server.
+const SEED: i32 = -1;
+
+impl Rig {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(change, |_| {})
+    }
+
+    /// With other settings, in another world.
+    fn with(change: impl FnOnce(&mut Config), arrange: impl FnOnce(&mut Self)) -> Self {
+        let mut config = Config::default();
+        config.set("bootstrap.servers", "seed:9092").unwrap();
+        config.linger = ms(5);
+        change(&mut config);
+        let config = Arc::new(config.check().unwrap());
+        let mut rig = Self {
+            hands: Hands::new(config, Arc::new(NoCallbacks), 1).unwrap(),
+            leaders: vec![(1, 0)],
+            topic_id: Uuid([7; 16]),
+            nodes: [1, 2, 3].into(),
+            down: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            requests: VecDeque::new(),
+            next_producer_id: 1000,
+            metadata_asked: 0,
+            topics_asked: Vec::new(),
+            connects: Vec::new(),
+            hosts: BTreeMap::new(),
+            versions: |version| Some((version, offer(&[(0, 13), (3, 13), (18, 4), (22, 5)]))),
+            versions_asked: Vec::new(),
+            cluster_id: "c",
+            astray: BTreeMap::new(),
+            topic_refusal: ErrorCode::NONE,
+            metadata_refusal: ErrorCode::NONE,
+        };
+        arrange(&mut rig);
+        rig.handle(Input::Signal(Signal::Wanted("t".into())));
+        rig.turn();
+        rig.pass(ms(200));
+        assert!(rig.hands.accumulator.topic("t").is_some(), "the topic is known");
+        rig
+    }
+
+    fn now(&self) -> Instant {
+        self.hands.now()
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.hands.handle(input);
+    }
+
+    /// Time passes, in steps as the core wants to be woken.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now() + time;
+        for _ in 0..100_000 {
+            let next = self.hands.core.next_timeout(self.now()).filter(|at| *at < end).unwrap_or(end);
+            let next = next.max(self.now() + Duration::from_micros(1)).min(end);
+            self.hands.clock.set(next);
+            self.turn();
+            if next == end {
+                return;
+            }
+        }
+        panic!("the core is never content");
+    }
+
+    /// All that can happen now happens.
+    fn turn(&mut self) {
+        self.hands.tell();
+        while let Some(action) = self.hands.core.poll_action() {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match self.hands.act(action) {
+            Some(Action::Connect { connection, host, .. }) => {
+                let node = host.host.get(1..).and_then(|node| node.parse().ok()).unwrap_or(SEED);
+                self.connections.insert(connection, node);
+                self.connects.push((host.host, self.now()));
+                if self.down.contains(&node) {
+                    self.cut(node);
+                } else if !self.silent.contains(&node) {
+                    self.handle(Input::Connected(connection));
+                }
+            }
+            Some(Action::Disconnect(connection)) => drop(self.connections.remove(&connection)),
+            Some(Action::Transmit { connection, correlation_id, chunks }) => {
+                let frame: Bytes = chunks.concat().into();
+                self.read(connection, correlation_id, &frame.slice(4..));
+                self.handle(Input::Written { connection, correlation_id });
+            }
+            _ => {}
+        }
+    }
+
+    /// A server reads a request, and answers what is asked of the cluster.
+    fn read(&mut self, connection: ConnectionId, correlation_id: i32, frame: &Bytes) {
+        let (header, body) = RequestHeader::read(frame).unwrap();
+        let version = header.api_version;
+        match header.api_key {
+            ApiVersionsRequest::KEY => {
+                self.versions_asked.push(version);
+                match (self.versions)(version) {
+                    Some((version, response)) => self.answer(connection, correlation_id, version, &response),
+                    None => self.handle(Input::Disconnected { connection, why: "cut".to_owned() }),
+                }
+            }
+            MetadataRequest::KEY => {
+                self.metadata_asked += 1;
+                if self.mute.contains(&self.connections[&connection]) {
+                    return;
+                }
+                let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
+                self.topics_asked.push(asked.iter().filter_map(|topic| topic.name.clone()).collect());
+                let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                let astray = self.astray.get(&self.connections[&connection]);
+                let cluster_id = Some((*astray.unwrap_or(&self.cluster_id)).to_owned());
+                let response = MetadataResponse { cluster_id, ..description };
+                self.answer(connection, correlation_id, version, &response);
+            }
+            InitProducerIdRequest::KEY => {
+                if self.mute.contains(&self.connections[&connection]) {
+                    return;
+                }
+                self.next_producer_id += 1;
+                let response = InitProducerIdResponse { producer_id: self.next_producer_id, ..Default::default() };
+                self.answer(connection, correlation_id, version, &response);
+            }
+            ProduceRequest::KEY => {
+                let node = self.connections[&connection];
+                let asked = ProduceRequest::read(&body, version).unwrap();
+                let mut batches = Vec::new();
+                let mut topic_id = Uuid::ZERO;
+                for topic in asked.topic_data {
+                    topic_id = topic.topic_id;
+                    for partition in topic.partition_data {
+                        let bytes = partition.records.unwrap().to_bytes();
+                        let batch = *RecordBatch::parse(&bytes).unwrap().0.header();
+                        batches.push(Asked {
+                            index: partition.index,
+                            id: batch.producer_id.0,
+                            epoch: batch.producer_epoch.0,
+                            sequence: batch.base_sequence.0,
+                            count: batch.record_count,
+                            bytes: bytes.clone(),
+                        });
+                    }
+                }
+                self.requests.push_back(Produce { connection, node, correlation_id, version, topic_id, batches });
+            }
+            other => panic!("API {other}"),
+        }
+    }
+
+    fn describe(&self, has_topic: bool) -> MetadataResponse {
+        let host = |node_id: &i32| MetadataResponseBroker {
+            node_id: *node_id,
+            host: self.hosts.get(node_id).cloned().unwrap_or_else(|| format!("n{node_id}")),
+            port: 9092,
+            rack: None,
+        };
+        let partition = |((leader_id, leader_epoch), partition_index): (&(i32, i32), i32)| MetadataResponsePartition {
+            partition_index,
+            leader_id: *leader_id,
+            leader_epoch: *leader_epoch,
+            ..Default::default()
+        };
+        let topic = has_topic.then(|| MetadataResponseTopic {
+            error_code: self.topic_refusal,
+            name: Some("t".to_owned()),
+            topic_id: self.topic_id,
+            partitions: self.leaders.iter().zip(0..).map(partition).collect(),
+            ..Default::default()
+        });
+        MetadataResponse {
+            brokers: self.nodes.iter().map(host).collect(),
+            topics: topic.into_iter().collect(),
+            error_code: self.metadata_refusal,
+            ..Default::default()
+        }
+    }
+
+    fn answer<M: Message>(&mut self, connection: ConnectionId, correlation_id: i32, version: i16, response: &M) {
+        let mut frame = Vec::new();
+        write_response(response, version, correlation_id, &mut frame).unwrap();
+        self.handle(Input::Received { connection, frame: Bytes::from(frame).slice(4..) });
+    }
+
+    /// The request that came first.
+    fn request(&mut self) -> Produce {
+        self.requests.pop_front().expect("a request was sent")
+    }
+
+    /// A broker answers all of a request's batches with this code, and success with this offset.
+    fn settle(&mut self, request: &Produce, code: ErrorCode, offset: i64) {
+        self.settle_with(request, |answer| PartitionProduceResponse {
+            error_code: code,
+            base_offset: offset,
+            ..answer
+        });
+    }
+
+    fn settle_with(
+        &mut self,
+        request: &Produce,
+        change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
+    ) {
+        self.answer_with(request, change);
+        self.turn();
+    }
+
+    /// As [`settle_with`](Self::settle_with), and nothing is done about it yet.
+    fn answer_with(
+        &mut self,
+        request: &Produce,
+        change: impl Fn(PartitionProduceResponse) -> PartitionProduceResponse,
+    ) {
+        let answer = |asked: &Asked| change(PartitionProduceResponse { index: asked.index, ..Default::default() });
+        let response = ProduceResponse {
+            responses: vec![TopicProduceResponse {
+                name: "t".to_owned(),
+                topic_id: request.topic_id,
+                partition_responses: request.batches.iter().map(answer).collect(),
+            }],
+            ..Default::default()
+        };
+        self.answer(request.connection, request.correlation_id, request.version, &response);
+    }
+
+    fn reply(&mut self, request: &Produce, response: &ProduceResponse) {
+        self.answer(request.connection, request.correlation_id, request.version, response);
+        self.turn();
+    }
+
+    /// A node's connections end.
+    fn cut(&mut self, node: i32) {
+        let cut: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, other)| **other == node).map(|(connection, _)| *connection).collect();
+        for connection in cut {
+            self.handle(Input::Disconnected { connection, why: "cut".to_owned() });
+        }
+    }
+
+    /// All connections end, and none but to the bootstrap server can be made.
+    fn lose_nodes(&mut self) {
+        self.down = self.nodes.clone();
+        for node in self.nodes.clone().into_iter().chain([SEED]) {
+            self.cut(node);
+        }
+    }
+
+    /// A record of so many bytes to a partition.
+    fn send(&self, partition: i32, bytes: usize) -> Delivery {
+        let value = vec![7; bytes];
+        let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
+        let placed = Placed { record, choice: Choice::Partition(partition) };
+        let topic = self.hands.accumulator.topic("t").unwrap();
+        match self.hands.accumulator.append(&topic, &placed, None, None) {
+            Ok(delivery) => delivery,
+            Err((AppendError::Refused(error), _)) => panic!("{error}"),
+            Err((AppendError::NoRoom(missing), _)) => panic!("{missing:?}"),
+        }
+    }
+
+    /// A record is sent, lingers, and goes.
+    fn send_and_linger(&mut self, partition: i32) -> Delivery {
+        let delivery = self.send(partition, 10);
+        self.pass(ms(6));
+        delivery
+    }
+
+    /// The first batch of a partition, acknowledged, so that five may follow.
+    fn open_gate(&mut self, partition: i32) {
+        let first = self.send_and_linger(partition);
+        let request = self.request();
+        self.settle(&request, ErrorCode::NONE, 0);
+        assert_eq!(fate(&first), Fate::At(0));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    At(i64),
+    Failed(ErrorKind, Written),
+}
+
+fn fate(delivery: &Delivery) -> Fate {
+    let result: Poll<Result<RecordMetadata, Error>> =
+        Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()));
+    match result {
+        Poll::Pending => Fate::Open,
+        Poll::Ready(Ok(metadata)) => Fate::At(metadata.offset().unwrap_or(-1)),
+        Poll::Ready(Err(error)) => Fate::Failed(error.kind(), error.written()),
+    }
+}

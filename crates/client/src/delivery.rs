@@ -23,6 +23,15 @@ pub(crate) trait Runner: Send + Sync {
     fn run(&self, calls: Calls);
 }
 
+/// For tests without callbacks.
+#[cfg(test)]
+pub(crate) struct NoCallbacks;
+
+#[cfg(test)]
+impl Runner for NoCallbacks {
+    fn run(&self, _: Calls) {}
+}
+
 /// Callbacks of one batch whose records have their outcomes.
 pub(crate) struct Calls {
     cell: Arc<Cell>,

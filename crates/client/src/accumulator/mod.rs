@@ -43,6 +43,21 @@ pub(crate) trait Clock: Send + Sync {
     fn wall_ms(&self) -> i64;
 }
 
+/// For tests in which no time passes.
+#[cfg(test)]
+pub(crate) struct Still(pub(crate) Instant);
+
+#[cfg(test)]
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+}
+
 /// What the core is told of what senders do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -608,32 +623,14 @@ mod tests {
     use std::future::Future;
 
     use super::*;
-    use crate::delivery::Calls;
-
-    struct Still(Instant);
-
-    impl Clock for Still {
-        fn now(&self) -> Instant {
-            self.0
-        }
-
-        fn wall_ms(&self) -> i64 {
-            0
-        }
-    }
-
-    struct Nobody;
-
-    impl Runner for Nobody {
-        fn run(&self, _: Calls) {}
-    }
+    use crate::delivery::NoCallbacks;
 
     fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
         let mut config = Config::default();
         change(&mut config);
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let clock = Arc::new(Still(Instant::now()));
-        Accumulator::new(Arc::new(config), clock, Arc::new(Nobody), 1, Box::new(|| {}))
+        Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}))
     }
 
     /// The topic, with partitions of these numbers.

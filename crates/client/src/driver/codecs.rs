@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::accumulator::{Accumulator, Clock, Layout, PartitionId, Placed};
     use crate::config::Config;
-    use crate::delivery::{Calls, Runner};
+    use crate::delivery::NoCallbacks;
 
     #[derive(Debug)]
     struct Panics;
@@ -122,12 +122,6 @@ mod tests {
         fn decompress(&mut self, _: &[u8], _: usize, _: &mut Vec<u8>) -> Result<(), DecompressError> {
             unreachable!()
         }
-    }
-
-    struct NoCallbacks;
-
-    impl Runner for NoCallbacks {
-        fn run(&self, _: Calls) {}
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Models of open batches: records that are appended while batches are taken and completed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::{NewRecord, RecordBatch, Stamp};
@@ -10,30 +9,12 @@ use tokio::sync::Notify;
 
 use super::{explore, now};
 use crate::accumulator::batch::Taken;
-use crate::accumulator::{Accumulator, AppendError, Clock, Layout, Left, PartitionId, Placed, Signal, Topic};
+use crate::accumulator::{Accumulator, AppendError, Layout, Left, PartitionId, Placed, Signal, Still, Topic};
 use crate::config::Config;
-use crate::delivery::{Calls, Delivery, Outcome, Runner};
+use crate::delivery::{Delivery, NoCallbacks, Outcome};
 use crate::sync::thread;
 
 const PARTITION: PartitionId = PartitionId(0);
-
-struct Still(Instant);
-
-impl Clock for Still {
-    fn now(&self) -> Instant {
-        self.0
-    }
-
-    fn wall_ms(&self) -> i64 {
-        0
-    }
-}
-
-struct Nobody;
-
-impl Runner for Nobody {
-    fn run(&self, _: Calls) {}
-}
 
 /// The accumulator, and what its signals wake.
 #[derive(Clone)]
@@ -50,7 +31,7 @@ impl Rig {
         let notify = Arc::new(Notify::new());
         let wake = Arc::clone(&notify);
         let wake = Box::new(move || wake.notify_one());
-        let accumulator = Accumulator::new(Arc::new(config), Arc::new(Still(now())), Arc::new(Nobody), 1, wake);
+        let accumulator = Accumulator::new(Arc::new(config), Arc::new(Still(now())), Arc::new(NoCallbacks), 1, wake);
         accumulator.publish(&layout(1));
         let topic = accumulator.topic("t").unwrap();
         Self { accumulator: Arc::new(accumulator), notify, topic }

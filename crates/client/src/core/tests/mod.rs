@@ -22,19 +22,13 @@ use kurier_protocol::{Message, RequestHeader, Uuid, write_response};
 
 use super::*;
 use crate::accumulator::{AppendError, Placed};
-use crate::delivery::{Calls, Delivery, Runner};
+use crate::delivery::{Delivery, NoCallbacks};
 use crate::error::Written;
 use crate::record::RecordMetadata;
 use crate::simulation::hands::Hands;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
-}
-
-struct NoCallbacks;
-
-impl Runner for NoCallbacks {
-    fn run(&self, _: Calls) {}
 }
 
 /// A batch in a request.

@@ -1,5 +1,5 @@
 //! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); and how each ends
-//! ([`outcome`]). Here stands how a partition stands.
+//! ([`outcome`]). Here is kept whether each partition can send, and to whom.
 //!
 //! ```text
 //!                 take                      transmit                  written

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
 
@@ -13,27 +12,19 @@ use kurier_broker::{Broker, BrokerBuilder, TopicSettings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
-/// A running cluster, the runtime that it runs on, and a folder for files.
+/// A running cluster, and the runtime that it runs on.
 struct Running {
     broker: Broker,
     _runtime: Runtime,
-    folder: PathBuf,
 }
 
-fn start(name: &str, builder: BrokerBuilder) -> Running {
+fn start(builder: BrokerBuilder) -> Running {
     let runtime = Runtime::new().unwrap();
     let broker = runtime.block_on(builder.start()).unwrap();
-    Running { broker, _runtime: runtime, folder: folder(name) }
-}
-
-/// A folder of this test's own, empty.
-fn folder(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("produce-{name}"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    Running { broker, _runtime: runtime }
 }
 
 /// What a command said and returned, and the delivery report by line.
@@ -47,10 +38,10 @@ struct Ran {
 impl Running {
     fn produce(&self, arguments: &[&str], input: &str) -> Ran {
         let servers = self.broker.bootstrap_servers();
-        let report = self.folder.join("report");
-        let with_report = ["-b", &servers, "--delivery-report", report.to_str().unwrap()];
+        let report = NamedTempFile::new().unwrap();
+        let with_report = ["-b", &servers, "--delivery-report", report.path().to_str().unwrap()];
         let mut ran = produce(&[&with_report, arguments].concat(), input);
-        let lines = fs::read_to_string(&report).unwrap();
+        let lines = fs::read_to_string(report.path()).unwrap();
         ran.report = lines.lines().map(|line| line.parse().unwrap()).collect();
         ran.report.sort_by_key(|line: &Value| line["line"].as_u64());
         ran
@@ -85,7 +76,7 @@ fn check(ran: &Ran, status: i32, parts: &[&str]) {
 
 #[test]
 fn lines_become_records_and_the_report_says_where_each_is() {
-    let running = start("lines", Broker::builder().topic("t", 1));
+    let running = start(Broker::builder().topic("t", 1));
     let ran = running.produce(&["-t", "t", "-K", ":", "-Z", "-H", "a=1", "-H", "b"], "k:v\n:no key\nk:\nno delimiter");
     check(&ran, 0, &["4 records written to t"]);
     assert_eq!(
@@ -101,7 +92,7 @@ fn lines_become_records_and_the_report_says_where_each_is() {
 
 #[test]
 fn a_record_can_be_sent_to_a_partition_and_with_acks_0_nobody_says_its_offset() {
-    let running = start("partition", Broker::builder().topic("t", 3));
+    let running = start(Broker::builder().topic("t", 3));
     let ran = running.produce(&["-t", "t", "-p", "2", "-X", "acks=0"], "a\n");
     check(&ran, 0, &["1 records written"]);
     assert_eq!(ran.report, [serde_json::json!({ "line": 1, "topic": "t", "partition": 2 })]);
@@ -111,7 +102,7 @@ fn a_record_can_be_sent_to_a_partition_and_with_acks_0_nobody_says_its_offset() 
 
 #[test]
 fn what_is_too_large_is_told_and_the_others_arrive() {
-    let running = start("large", Broker::builder().topic("t", 1));
+    let running = start(Broker::builder().topic("t", 1));
     let (longer, long) = ("x".repeat(3000), "x".repeat(1990));
     let input = format!("one\n{longer}\ntwo\n{long}\nthree\n");
     let ran = running.produce(&["-t", "t", "-X", "max.request.size=2000"], &input);
@@ -137,7 +128,7 @@ fn too_few_replicas_in_sync_end_in_their_code_and_nothing_is_written() {
     for (min_insync_replicas, status, written) in [(1, 0, 2), (2, 0, 2), (3, 1, 0)] {
         let topic = TopicSettings { replication_factor: 3, min_insync_replicas, ..Default::default() };
         let builder = Broker::builder().nodes(3).topics_by_default(topic).topic("t", 1);
-        let running = start(&format!("insync-{min_insync_replicas}"), builder);
+        let running = start(builder);
         running.broker.stop_node(3);
         let settings = ["-X", "delivery.timeout.ms=900", "-X", "request.timeout.ms=800", "-X", "retry.backoff.ms=20"];
         let ran = running.produce(&[&["-t", "t"][..], &settings].concat(), "a\nb\n");
@@ -155,7 +146,7 @@ fn too_few_replicas_in_sync_end_in_their_code_and_nothing_is_written() {
 
 #[test]
 fn a_topic_that_is_not_there_is_named_with_what_to_do() {
-    let running = start("no-topic", Broker::builder().auto_create_topics(false, 1));
+    let running = start(Broker::builder().auto_create_topics(false, 1));
     let ran = running.produce(&["-t", "nobodys"], "a\n");
     check(
         &ran,
@@ -170,7 +161,7 @@ fn a_topic_that_is_not_there_is_named_with_what_to_do() {
 
 #[test]
 fn ctrl_c_ends_the_reading_and_what_was_read_is_delivered() {
-    let running = start("interrupt", Broker::builder().topic("t", 1));
+    let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kurier"));
     command.args(["produce", "-b", &servers, "-t", "t"]).stdin(Stdio::piped()).stderr(Stdio::piped());

@@ -54,9 +54,9 @@ fn batches_of_every_codec_are_read_by_java() {
             expected.push((compression, batch));
         }
     }
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("batches.bin");
-    fs::write(&path, file).unwrap();
-    let printed = read_batches.run([&path]).unwrap();
+    let batches_file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(batches_file.path(), file).unwrap();
+    let printed = read_batches.run([batches_file.path()]).unwrap();
 
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let lines: Vec<&str> = printed.lines().collect();

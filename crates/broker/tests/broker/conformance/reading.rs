@@ -24,6 +24,9 @@ const EARLIEST: At = At::Number(-2);
 const NEWEST: At = At::Number(-3);
 const LOCAL: At = At::Number(-4);
 
+/// A batch of two records and one of one, as every version but the first shows them.
+const TWO_BATCHES: &str = "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]";
+
 pub(super) fn calls() -> Vec<Call> {
     vec![
         call("offsets of an empty partition")
@@ -91,26 +94,11 @@ pub(super) fn calls() -> Vec<Call> {
                 fetch(0).version(4),
                 "NONE..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
             )
-            .ask(
-                fetch(0).version(5),
-                "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
-            )
-            .ask(
-                fetch(0).version(7),
-                "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
-            )
-            .ask(
-                fetch(0).version(9),
-                "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
-            )
-            .ask(
-                fetch(0).version(11),
-                "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
-            )
-            .ask(
-                fetch(0).version(12),
-                "NONE 0..3 stable 3, [epoch 0 0:v@-9000 1:v@-7000 max -7000], [epoch 0 2:v@-5000 max -5000]",
-            ),
+            .ask(fetch(0).version(5), TWO_BATCHES)
+            .ask(fetch(0).version(7), TWO_BATCHES)
+            .ask(fetch(0).version(9), TWO_BATCHES)
+            .ask(fetch(0).version(11), TWO_BATCHES)
+            .ask(fetch(0).version(12), TWO_BATCHES),
         call("a batch is read whole from any of its offsets")
             .ask(produce(batch(&["a", "b", "c"])), "NONE at 0, log from 0")
             .ask(produce(batch(&["d"])), "NONE at 3, log from 0")

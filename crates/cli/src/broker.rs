@@ -1,13 +1,16 @@
 //! `kurier broker`: a cluster in memory.
 
+use std::fmt::Display;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 use clap::Args;
-use kurier_broker::{Broker as Cluster, TopicSettings};
+use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::exit::Misuse;
 use crate::options::property;
 
 /// Run a Kafka cluster in memory, until Ctrl-C or SIGTERM.
@@ -17,21 +20,75 @@ use crate::options::property;
 #[derive(Args, Debug)]
 pub(crate) struct Broker {
     /// Where the first node listens; the next ones on the ports after it. Port 0 gives each a free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
     /// How many nodes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     nodes: u16,
 
+    /// As which version of Kafka it behaves: 3.7, 3.9 or 4.3.
+    #[arg(long, value_name = "VERSION", default_value_t)]
+    as_version: KafkaVersion,
+
     /// A topic to begin with. Others come to be when they are asked for.
     #[arg(short, long = "topic", value_name = "NAME:PARTITIONS", value_parser = topic)]
     topics: Vec<(String, i32)>,
 
-    /// A setting in the words of a Kafka broker: auto.create.topics.enable, num.partitions, default.replication.factor,
-    /// min.insync.replicas, message.max.bytes, log.message.timestamp.type.
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
+    #[arg(help = format!("A setting in the words of a Kafka broker: {}", keys().collect::<Vec<_>>().join(", ")))]
     properties: Vec<(String, String)>,
+}
+
+/// Makes a setting, or says what its value must be.
+type Set = fn(&mut ClusterSettings, &str) -> Result<(), String>;
+
+/// The settings of a Kafka broker that make a difference here. A value may be what `KafkaConfig` allows, in 3.7.2 as in
+/// 4.3.1; only of replicas Kafka does not say until a topic is created that they are none, or too many.
+const SETTINGS: [(&str, Set); 7] = [
+    ("auto.create.topics.enable", |cluster, value| {
+        set(&mut cluster.auto_create_topics, one_of(&value.to_ascii_lowercase(), &[("true", true), ("false", false)]))
+    }),
+    ("num.partitions", |cluster, value| set(&mut cluster.default_partitions, number(value, 1, i32::MAX))),
+    ("default.replication.factor", |cluster, value| {
+        set(&mut cluster.default_topic.replication_factor, number(value, 1, 32_767))
+    }),
+    ("min.insync.replicas", |cluster, value| {
+        set(&mut cluster.default_topic.min_insync_replicas, number(value, 1, 2_147_483_647))
+    }),
+    ("message.max.bytes", |cluster, value| {
+        set(&mut cluster.default_topic.max_message_bytes, number(value, 0, 2_147_483_647))
+    }),
+    ("log.message.timestamp.type", |cluster, value| {
+        let types = [("CreateTime", false), ("LogAppendTime", true)];
+        set(&mut cluster.default_topic.is_log_append_time, one_of(value, &types))
+    }),
+    ("log.message.timestamp.after.max.ms", |cluster, value| {
+        set(&mut cluster.default_topic.timestamp_after_max_ms, number(value, 0, i64::MAX))
+    }),
+];
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|(key, _)| *key)
+}
+
+fn set<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    value.map(|value| *field = value)
+}
+
+fn number<N: FromStr + PartialOrd + Display>(text: &str, least: N, most: N) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| (&least..=&most).contains(&number));
+    number.ok_or_else(|| format!("it takes a number from {least} to {most}"))
+}
+
+fn one_of(text: &str, values: &[(&str, bool)]) -> Result<bool, String> {
+    let value = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    value.ok_or_else(|| format!("it takes {}", values.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ")))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let first = text.to_socket_addrs().map(|mut addresses| addresses.next());
+    first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
 }
 
 fn topic(text: &str) -> Result<(String, i32), String> {
@@ -57,34 +114,31 @@ impl Broker {
     }
 
     async fn start(&self) -> Result<Cluster> {
-        let mut topics = TopicSettings::default();
-        let (mut auto_create, mut partitions) = (true, 1);
-        for (key, value) in &self.properties {
-            let wrong = || anyhow!("{key} cannot be {value:?}");
-            match key.as_str() {
-                "auto.create.topics.enable" => auto_create = value.parse().ok().with_context(wrong)?,
-                "num.partitions" => partitions = value.parse().ok().with_context(wrong)?,
-                "default.replication.factor" => topics.replication_factor = value.parse().ok().with_context(wrong)?,
-                "min.insync.replicas" => topics.min_insync_replicas = value.parse().ok().with_context(wrong)?,
-                "message.max.bytes" => topics.max_message_bytes = value.parse().ok().with_context(wrong)?,
-                "log.message.timestamp.type" => {
-                    topics.is_log_append_time = match value.as_str() {
-                        "CreateTime" => false,
-                        "LogAppendTime" => true,
-                        _ => return Err(wrong()),
-                    }
-                }
-                _ => return Err(anyhow!("{key} is no setting of this broker; kurier broker --help lists them")),
-            }
-        }
+        let settings = self.settings()?;
         let mut builder = Cluster::builder()
             .listen(self.listen)
             .nodes(self.nodes)
-            .topics_by_default(topics)
-            .auto_create_topics(auto_create, partitions);
+            .version(settings.version)
+            .topics_by_default(settings.default_topic)
+            .auto_create_topics(settings.auto_create_topics, settings.default_partitions);
         for (name, partitions) in &self.topics {
             builder = builder.topic(name, *partitions);
         }
         Ok(builder.start().await?)
+    }
+
+    /// What the version has, and what was set otherwise.
+    fn settings(&self) -> Result<ClusterSettings> {
+        let version = self.as_version;
+        let default_topic = TopicSettings::of(version);
+        let mut settings = ClusterSettings { version, default_topic, ..ClusterSettings::default() };
+        for (key, value) in &self.properties {
+            let Some((_, set)) = SETTINGS.iter().find(|(name, _)| name == key) else {
+                let nearest = keys().min_by_key(|name| strsim::osa_distance(name, key)).unwrap_or_default();
+                return Err(Misuse::error(format!("{key} is no setting of this broker: did you mean {nearest}?")));
+            };
+            set(&mut settings, value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
+        }
+        Ok(settings)
     }
 }

@@ -1,0 +1,151 @@
+//! `kurier broker`, as a user runs it: as which Kafka it behaves, what its settings do, and what it says of others.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use kurier::{Error, Producer, Record, RecordMetadata};
+use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest};
+use kurier_protocol::{ErrorCode, Message, Request, read_response, write_request};
+use tokio::runtime::Runtime;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// The command while it runs. It ends with its test.
+struct Running {
+    child: Child,
+    servers: String,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn kurier_broker(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
+    command.arg("broker").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start(arguments: &[&str]) -> Running {
+    let mut child = kurier_broker(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+    let mut servers = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut servers).unwrap();
+    Running { child, servers: servers.trim().to_owned() }
+}
+
+impl Running {
+    /// Asks the first node.
+    fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
+        let mut wire = Vec::new();
+        write_request(request, version, 1, Some("test"), &mut wire).unwrap();
+        let mut socket = TcpStream::connect(self.servers.split(',').next().unwrap()).unwrap();
+        socket.write_all(&wire).unwrap();
+        let mut length = [0; 4];
+        socket.read_exact(&mut length).unwrap();
+        let mut frame = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
+        socket.read_exact(&mut frame).unwrap();
+        read_response::<R>(&Bytes::from(frame), version).unwrap().1
+    }
+
+    /// The highest version of an API that it offers.
+    fn highest<M: Message>(&self) -> i16 {
+        let offered = self.ask(&ApiVersionsRequest::default(), 0).api_keys;
+        offered.iter().find(|offered| offered.api_key == M::KEY).unwrap().max_version
+    }
+
+    /// Sends a record whose time is so far ahead.
+    fn deliver(&self, ahead_ms: i64) -> Result<RecordMetadata, Error> {
+        Runtime::new().unwrap().block_on(async {
+            let producer = Producer::builder().bootstrap_servers(self.servers.split(',')).build().await?;
+            let time = now_ms().saturating_add(ahead_ms);
+            producer.deliver(Record::to("t").value("v").timestamp(time)).await
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the broker under test has the real time")]
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
+}
+
+#[test]
+fn it_offers_what_the_version_does() {
+    for (arguments, produce, metadata) in [
+        (&["--as-version", "3.7"][..], 10, 12),
+        (&["--as-version", "3.9"], 11, 12),
+        (&["--as-version", "4.3"], 13, 13),
+        (&[], 13, 13),
+    ] {
+        let running = start(arguments);
+        let offered = (running.highest::<ProduceRequest>(), running.highest::<MetadataRequest>());
+        assert_eq!(offered, (produce, metadata), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_records_time_may_be_as_far_ahead_as_version_and_setting_say() {
+    // As Kafka 4.3.1 and 3.7.2 answer.
+    let setting = |value: &str| format!("log.message.timestamp.after.max.ms={value}");
+    let (second, none, forever) = (setting("1000"), setting("0"), setting("9223372036854775807"));
+    for (arguments, ahead_ms, is_taken) in [
+        (&[][..], HOUR_MS - 60_000, true),
+        (&[], HOUR_MS + 60_000, false),
+        (&["--as-version", "3.7"], i64::MAX, true),
+        (&["-X", &second], -HOUR_MS, true),
+        (&["-X", &second], 60_000, false),
+        (&["-X", &none], 60_000, false),
+        (&["-X", &forever], i64::MAX, true),
+        // Whichever comes first on the command line.
+        (&["--as-version", "3.7", "-X", &second], 60_000, false),
+        (&["-X", &second, "--as-version", "3.7"], 60_000, false),
+    ] {
+        let code = start(arguments).deliver(ahead_ms).err().map(|error| error.error_code().unwrap());
+        let expected = if is_taken { None } else { Some(ErrorCode::INVALID_TIMESTAMP) };
+        assert_eq!(code, expected, "{arguments:?}, {ahead_ms} ms ahead");
+    }
+}
+
+#[test]
+fn topics_are_as_the_settings_say() {
+    let running = start(&["--nodes", "3", "-X", "num.partitions=4", "-X", "default.replication.factor=2"]);
+    assert_eq!(running.servers.split(',').count(), 3);
+    running.deliver(0).unwrap();
+    let metadata = running.ask(&MetadataRequest { topics: None, ..Default::default() }, 12);
+    let partitions = &metadata.topics[0].partitions;
+    assert_eq!((partitions.len(), partitions[0].replica_nodes.len()), (4, 2));
+
+    let settings = ["-X", "auto.create.topics.enable=FALSE", "-X", "log.message.timestamp.type=LogAppendTime"];
+    let running = start(&[&["-t", "t:1"], &settings[..]].concat());
+    // Were it the record's own time, it would be refused.
+    let time = running.deliver(2 * HOUR_MS).unwrap().timestamp();
+    assert!(time <= now_ms(), "{time}");
+
+    let running = start(&["-X", "message.max.bytes=60"]);
+    assert_eq!(running.deliver(0).unwrap_err().error_code(), Some(ErrorCode::MESSAGE_TOO_LARGE));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_what_would() {
+    for (arguments, says) in [
+        (["--as-version", "2.8"], "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3"),
+        (["-t", "t"], "a name, a colon and a number of partitions"),
+        (["--listen", "9092"], "it takes a host of this machine and a port"),
+        (["-X", "num.partition=3"], "num.partition is no setting of this broker: did you mean num.partitions?"),
+        (["-X", "message.timestamp.type=CreateTime"], "did you mean log.message.timestamp.type?"),
+        (["-X", "num.partitions=0"], "num.partitions cannot be \"0\": it takes a number from 1 to 2147483647"),
+        (["-X", "log.message.timestamp.after.max.ms=-1"], "it takes a number from 0 to 9223372036854775807"),
+        (["-X", "log.message.timestamp.type=createtime"], "it takes CreateTime or LogAppendTime"),
+        (["-X", "auto.create.topics.enable=yes"], "it takes true or false"),
+    ] {
+        let output = kurier_broker(&arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
+        assert!(said.contains(says), "{says:?} is missing in: {said}");
+    }
+}

@@ -63,7 +63,8 @@ impl Settings {
                 "retry.backoff.max.ms" => settings.retry_backoff_max = millis()?,
                 "security.protocol" if !value.eq_ignore_ascii_case("PLAINTEXT") => {
                     return Err(Misuse::error(format!(
-                        "security.protocol={value} cannot be followed yet: name a PLAINTEXT listener of the brokers"
+                        "security.protocol={value} cannot be followed yet: TLS and SASL are to come; use a PLAINTEXT listener of \
+                         the brokers"
                     )));
                 }
                 "security.protocol" => {}

@@ -340,7 +340,7 @@ fn each_server_that_cannot_be_used_is_named_with_its_cause() {
     let servers = [
         (nobody(), "Connection refused"),
         (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the peer speaks HTTP"),
-        (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS"),
+        (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT"),
         (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), "does not speak Kafka"),
         (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
         (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
@@ -424,7 +424,10 @@ fn a_command_line_that_makes_no_sense_is_explained() {
         (&["-b", "a:1", "-X", "client.id"], &["--command-property", "a key, = and a value"]),
         (&["-b", "a:1", "-X", "request.timeout.ms=soon"], &["request.timeout.ms cannot be \"soon\""]),
         (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
-        (&["--command-config", &file, "-X", "security.protocol=SASL_SSL"], &["security.protocol=SASL_SSL cannot be"]),
+        (
+            &["--command-config", &file, "-X", "security.protocol=SASL_SSL"],
+            &["SASL_SSL cannot be followed yet", "PLAINTEXT listener"],
+        ),
     ];
     for (arguments, says) in cases {
         consume(&[&["-t", "events"], arguments].concat()).fails(2).says(says);

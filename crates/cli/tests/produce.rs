@@ -210,7 +210,7 @@ fn servers_that_are_none_are_told_one_by_one() {
             "no bootstrap server could be reached within max.block.ms, which is 3000",
             &format!("{closed}: Connection refused"),
             &format!("{http}: the peer speaks HTTP"),
-            &format!("{tls}: the peer speaks TLS"),
+            &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
             "nosuchhost.invalid:9092: its address was not found",
         ],
     );
@@ -226,7 +226,10 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["-b", "h:1", "-t", "t", "-X", "acks=1", "-X", "enable.idempotence=true"], &["acks is 1, and it needs all"]),
         (&["-b", "h:1", "-t", "t", "-X", "delivery.timeout.ms=1"], &["at least linger.ms + request.timeout.ms"]),
         (&["-b", "h:1", "-t", "t", "-z", "rar"], &["compression.type cannot be \"rar\""]),
-        (&["-b", "h:1", "-t", "t", "-X", "ssl.protocol=TLSv1.3"], &["ssl.protocol=TLSv1.3 cannot be followed yet"]),
+        (
+            &["-b", "h:1", "-t", "t", "-X", "security.protocol=SSL"],
+            &["security.protocol=SSL cannot be followed yet", "use a PLAINTEXT listener of the brokers"],
+        ),
         (&["-b", "h:1", "-t", "t", "no/such/file"], &["no/such/file cannot be read: No such file"]),
         (&["-b", "h:1", "-t", "t", "--command-config", "no/such"], &["no/such cannot be read: No such file"]),
         (&["-b", "h:1"], &["--topic"]),

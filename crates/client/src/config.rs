@@ -417,15 +417,17 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("partitioner.availability.timeout.ms", "load steers records away from stalled partitions"),
 ];
 
-/// Keys that promise what cannot be kept yet, with the values under which nothing is lost.
-const NOT_YET: &[(&str, &[&str])] = &[
-    ("security.protocol", &["PLAINTEXT", "plaintext"]),
-    ("transactional.id", &[""]),
-    ("partitioner.rack.aware", &["false"]),
+/// Keys that promise what cannot be kept yet, or, with a dot at the end, the beginnings of such; the values under which
+/// nothing is lost; and what to do now.
+const NOT_YET: &[(&str, &[&str], &str)] = &[
+    ("security.protocol", &["PLAINTEXT", "plaintext"], PLAINTEXT_ALONE),
+    ("ssl.", &[], PLAINTEXT_ALONE),
+    ("sasl.", &[], PLAINTEXT_ALONE),
+    ("transactional.id", &[""], "transactions are to come"),
+    ("partitioner.rack.aware", &["false"], "racks are to count later"),
 ];
 
-/// Beginnings of keys that promise what cannot be kept yet.
-const NOT_YET_BEGINNINGS: &[&str] = &["ssl.", "sasl."];
+const PLAINTEXT_ALONE: &str = "TLS and SASL are to come; use a PLAINTEXT listener of the brokers";
 
 impl Config {
     /// Settings from a file in the form of Java's properties, as Java and librdkafka users have them.
@@ -479,17 +481,21 @@ impl Config {
             self.ignored.insert(key.to_owned(), why);
             return Ok(());
         }
-        let harmless = NOT_YET.iter().find(|(known, _)| *known == key).map(|(_, values)| values.contains(&value));
-        let is_not_yet = harmless.is_some() || NOT_YET_BEGINNINGS.iter().any(|beginning| key.starts_with(beginning));
-        let why = if is_not_yet { "it cannot be followed yet" } else { "it is not known" };
-        if harmless == Some(true) || !self.strict {
+        let is_it = |known: &str| key == known || (known.ends_with('.') && key.starts_with(known));
+        let promised = NOT_YET.iter().find(|(known, ..)| is_it(known));
+        let (why, is_harmless) = match promised {
+            Some((_, harmless, _)) if harmless.contains(&value) => ("it is so anyway", true),
+            Some(_) => ("it cannot be followed yet", false),
+            None => ("it is not known", false),
+        };
+        if is_harmless || !self.strict {
             self.ignored.insert(key.to_owned(), why);
             return Ok(());
         }
-        if is_not_yet {
-            return Err(refused(format!(
-                "{key}={value} cannot be followed yet: TLS, SASL and transactions are to come"
-            )));
+        if let Some((_, values, remedy)) = promised {
+            // The value may be a password, unless some are known.
+            let shown = if values.is_empty() { String::new() } else { format!("={value}") };
+            return Err(refused(format!("{key}{shown} cannot be followed yet: {remedy}")));
         }
         let names = Self::KEYS.iter().copied().flatten().chain(MEANINGLESS.iter().map(|(key, _)| key));
         let nearest = names.min_by_key(|name| strsim::osa_distance(name, key)).copied().unwrap_or_default();

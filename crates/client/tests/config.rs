@@ -101,9 +101,17 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
         // The first thing that was wrong is what is told.
         (builder().set("linger", "1").set("batch", "1"), "did you mean linger.ms?"),
-        (builder().set("security.protocol", "SASL_SSL"), "security.protocol=SASL_SSL cannot be followed yet"),
-        (builder().set("ssl.truststore.location", "/t.jks"), "cannot be followed yet"),
-        (builder().set("transactional.id", "mine"), "cannot be followed yet"),
+        (
+            builder().set("security.protocol", "SSL"),
+            "security.protocol=SSL cannot be followed yet: TLS and SASL are to come; use a PLAINTEXT listener of the brokers",
+        ),
+        (builder().set("security.protocol", "SASL_PLAINTEXT"), "use a PLAINTEXT listener"),
+        // Without the secret.
+        (
+            builder().set("ssl.key.password", "secret"),
+            "ssl.key.password cannot be followed yet: TLS and SASL are to come",
+        ),
+        (builder().set("transactional.id", "mine"), "transactional.id=mine cannot be followed yet: transactions are"),
     ] {
         let text = refusal(builder).await;
         assert!(text.contains(expected), "{expected:?} is not in {text:?}");
@@ -161,6 +169,7 @@ fn everything_is_explained() {
     let mut config = Config::default();
     config.set(" linger.ms ", " 20 ").unwrap();
     config.set("key.serializer", "org.example.Mine").unwrap();
+    config.set("security.protocol", "PLAINTEXT").unwrap();
     config.strict(false);
     config.set("sasl.mechanism", "PLAIN").unwrap();
     config.set("no.such.key", "1").unwrap();
@@ -170,6 +179,7 @@ fn everything_is_explained() {
         "batch.size=16384 # default",
         "acks=all # default",
         "# key.serializer ignored: serializers are given to the builder",
+        "# security.protocol ignored: it is so anyway",
         "# sasl.mechanism ignored: it cannot be followed yet",
         "# no.such.key ignored: it is not known",
     ] {

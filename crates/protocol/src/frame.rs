@@ -164,7 +164,7 @@ impl fmt::Display for FrameError {
                 "a frame of {claimed} bytes is above the limit of {limit}: the peer does not speak Kafka, or the limit is too low"
             ),
             Self::Tls => {
-                write!(f, "the peer speaks TLS: set security.protocol to SSL or SASL_SSL, or use the plaintext port")
+                write!(f, "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker")
             }
             Self::Http => write!(f, "the peer speaks HTTP: this is not a Kafka broker's port"),
         }

@@ -2,24 +2,19 @@
 //! request and said so: the answer is lost, and the record is written.
 
 use std::collections::HashSet;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use kurier_e2e::cluster::Detour;
+use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::{FrameBuffer, Message, RequestHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-
-/// Of requests, by the protocol's guide.
-const PRODUCE: [u8; 2] = [0, 0];
-
-/// No frame of these tests is as large.
-const FRAME_MAX: usize = 16 << 20;
 
 /// The proxy before all nodes. It ends when dropped, but not its connections.
 pub(crate) struct Proxy {
@@ -83,12 +78,11 @@ async fn accept(listener: TcpListener, node: SocketAddr, cuts: Arc<Cuts>) {
     }
 }
 
-async fn pass(client: TcpStream, node: SocketAddr, cuts: &Cuts) -> io::Result<()> {
+async fn pass(client: TcpStream, node: SocketAddr, cuts: &Cuts) -> Result<()> {
     let broker = TcpStream::connect(node).await?;
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
     let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
-    // The correlation ids of produce requests that are not answered.
     let produced = Mutex::default();
     tokio::select! {
         ended = requests(from_client, to_broker, &produced) => ended,
@@ -96,48 +90,40 @@ async fn pass(client: TcpStream, node: SocketAddr, cuts: &Cuts) -> io::Result<()
     }
 }
 
-async fn requests(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    produced: &Mutex<HashSet<[u8; 4]>>,
-) -> io::Result<()> {
-    loop {
-        let frame = frame(&mut from).await?;
-        // Behind the length: the API, its version, the correlation id.
-        if frame.get(4..6) == Some(&PRODUCE[..])
-            && let Some(correlation) = frame.get(8..12).and_then(|bytes| bytes.try_into().ok())
-        {
-            produced.lock().unwrap_or_else(PoisonError::into_inner).insert(correlation);
+/// The correlation ids of produce requests that are not answered.
+type Produced = Mutex<HashSet<i32>>;
+
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Produced) -> Result<()> {
+    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+    while from.read_buf(buffer.room()).await? > 0 {
+        while let Some(frame) = buffer.next_frame()? {
+            let (header, _) = RequestHeader::read(&frame)?;
+            if header.api_key == ProduceRequest::KEY {
+                produced.lock().unwrap_or_else(PoisonError::into_inner).insert(header.correlation_id);
+            }
+            write(&mut to, &frame).await?;
         }
-        to.write_all(&frame).await?;
     }
+    Ok(())
 }
 
-async fn answers(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    produced: &Mutex<HashSet<[u8; 4]>>,
-    cuts: &Cuts,
-) -> io::Result<()> {
-    loop {
-        let frame = frame(&mut from).await?;
-        let correlation = frame.get(4..8).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).unwrap_or_default();
-        let is_produced = produced.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation);
-        if is_produced && cuts.cut() {
-            return Ok(());
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Produced, cuts: &Cuts) -> Result<()> {
+    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+    while from.read_buf(buffer.room()).await? > 0 {
+        while let Some(frame) = buffer.next_frame()? {
+            let correlation_id = i32::from_be_bytes(*frame.first_chunk().context("a correlation id")?);
+            let is_produced = produced.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation_id);
+            if is_produced && cuts.cut() {
+                return Ok(());
+            }
+            write(&mut to, &frame).await?;
         }
-        to.write_all(&frame).await?;
     }
+    Ok(())
 }
 
 /// A frame with its length before it.
-async fn frame(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    let length = from.read_i32().await?;
-    let is_sane = |length: &usize| *length <= FRAME_MAX;
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes"));
-    let bytes = usize::try_from(length).ok().filter(is_sane).ok_or_else(wrong)?;
-    let mut frame = length.to_be_bytes().to_vec();
-    frame.resize(4 + bytes, 0);
-    from.read_exact(&mut frame[4..]).await?;
-    Ok(frame)
+async fn write(to: &mut OwnedWriteHalf, frame: &[u8]) -> Result<()> {
+    to.write_all(&u32::try_from(frame.len())?.to_be_bytes()).await?;
+    Ok(to.write_all(frame).await?)
 }

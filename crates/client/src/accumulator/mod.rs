@@ -131,6 +131,9 @@ pub(crate) struct Left {
     pub(crate) is_full: bool,
 }
 
+/// Something of each of several partitions.
+type OfEach<T> = Vec<(PartitionId, T)>;
+
 /// A record and where it is to go.
 pub(crate) struct Placed<'a> {
     pub(crate) record: NewRecord<'a>,
@@ -456,6 +459,25 @@ impl Accumulator {
         let text =
             format!("a record of {bytes} bytes is above {key}, which is {limit}: raise it, or send less at once");
         Error::new(ErrorKind::RecordTooLarge, text)
+    }
+
+    /// Takes for one request the first batches of these partitions that fit into `room` bytes together, but one in any
+    /// case; beside them stands what is left of each partition.
+    pub(crate) fn take_all(
+        &self,
+        partitions: &[PartitionId],
+        mut room: usize,
+    ) -> (OfEach<Taken>, OfEach<Option<Left>>) {
+        let (mut batches, mut left) = (Vec::new(), Vec::new());
+        for id in partitions {
+            let (taken, remainder) = self.take(*id, room, batches.is_empty());
+            if let Some(taken) = taken {
+                room = room.saturating_sub(taken.plain_bytes + BATCH_HEADER_BYTES);
+                batches.push((*id, taken));
+            }
+            left.push((*id, remainder));
+        }
+        (batches, left)
     }
 
     /// Takes the first batch of a partition, if it fits into `room` bytes or `is_first` of its request; beside it stands

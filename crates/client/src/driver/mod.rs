@@ -323,15 +323,7 @@ impl Driver {
     }
 
     fn take(&mut self, node: i32, partitions: &[PartitionId], room: usize, now: Instant) {
-        let (mut batches, mut left, mut room) = (Vec::new(), Vec::new(), room);
-        for id in partitions {
-            let (taken, remainder) = self.shared.accumulator.take(*id, room, batches.is_empty());
-            if let Some(taken) = taken {
-                room = room.saturating_sub(taken.plain_bytes + kurier_protocol::record_batch::BATCH_HEADER_BYTES);
-                batches.push((*id, taken));
-            }
-            left.push((*id, remainder));
-        }
+        let (batches, left) = self.shared.accumulator.take_all(partitions, room);
         if !self.codecs.compress() || batches.is_empty() {
             return self.core.handle(Input::Taken { node, batches, left }, now);
         }

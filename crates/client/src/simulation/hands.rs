@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kurier_protocol::record_batch::BATCH_HEADER_BYTES;
-
 use crate::accumulator::{Accumulator, Clock, PartitionId};
 use crate::config::Config;
 use crate::core::{Action, Core, Input};
@@ -135,19 +133,12 @@ impl Hands {
     }
 
     fn take(&self, node: i32, partitions: &[PartitionId], room: usize) -> Input {
-        let (mut batches, mut left, mut room) = (Vec::new(), Vec::new(), room);
-        for id in partitions {
-            let (taken, remainder) = self.accumulator.take(*id, room, batches.is_empty());
-            if let Some(mut taken) = taken {
-                room = room.saturating_sub(taken.plain_bytes + BATCH_HEADER_BYTES);
-                if self.codecs.compress() {
-                    self.codecs.compress_batch(&mut taken);
-                    let compressed_bytes = taken.sealed.body_bytes();
-                    self.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, compressed_bytes);
-                }
-                batches.push((*id, taken));
+        let (mut batches, left) = self.accumulator.take_all(partitions, room);
+        if self.codecs.compress() {
+            for (_, taken) in &mut batches {
+                self.codecs.compress_batch(taken);
+                self.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
             }
-            left.push((*id, remainder));
         }
         Input::Taken { node, batches, left }
     }

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::exit::Misuse;
+use crate::options::nowhere;
 
 /// What of Kafka's settings a connection, and who reads by it, follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Settings {
             }
         }
         if settings.bootstrap_servers.is_empty() {
-            return Err(Misuse::error("where is the cluster? Name a broker by -b HOST:PORT"));
+            return Err(nowhere());
         }
         Ok((settings, ignored))
     }

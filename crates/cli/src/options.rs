@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
-use kurier::{Config, ErrorKind, Producer};
+use kurier::{Config, ErrorKind, Explained, Producer};
 
 use crate::exit::Misuse;
 
@@ -16,7 +16,7 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "HOSTS")]
     pub(crate) bootstrap_server: Option<String>,
 
-    /// A setting in Kafka's words, such as client.id=me. It goes before the file's.
+    /// A setting in Kafka's words, such as client.id=me. It counts more than the file's.
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
     pub(crate) properties: Vec<(String, String)>,
 
@@ -35,7 +35,7 @@ impl Options {
     /// A producer's configuration: these settings, and others that go before them.
     ///
     /// # Errors
-    /// When a setting is wrong.
+    /// When a setting is wrong, or there is no server.
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
         let mut config = Config::default();
         for (key, value) in self.settings()? {
@@ -44,7 +44,8 @@ impl Options {
         for (key, value) in others {
             config.set(key, &value).map_err(Misuse::error)?;
         }
-        Ok(config)
+        let is_nowhere = |line: &Explained| line.key == "bootstrap.servers" && line.value.as_deref() == Some("");
+        if config.explain().iter().any(is_nowhere) { Err(nowhere()) } else { Ok(config) }
     }
 
     /// Every setting, in the order in which they are to be made: the file's, those of the command line, the bootstrap
@@ -68,6 +69,11 @@ impl Options {
         settings.extend(servers);
         Ok(settings)
     }
+}
+
+/// What to say when no server is named.
+pub(crate) fn nowhere() -> Error {
+    Misuse::error("where is the cluster? Name a broker by -b HOST:PORT")
 }
 
 /// A producer of this configuration.

@@ -283,7 +283,8 @@ impl fmt::Display for Total<'_> {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { written, not_written, unknown, .. } = self.summary;
-        write!(f, "{written} records written to {}", self.topic)?;
+        let records = if written == 1 { "record" } else { "records" };
+        write!(f, "{written} {records} written to {}", self.topic)?;
         if self.failed() > 0 {
             write!(f, ", {} not written, {unknown} unknown", not_written.saturating_add(self.refused))?;
         }

@@ -1,11 +1,13 @@
 //! `kurier broker`, as a user runs it: as which Kafka it behaves, what its settings do, and what it says of others.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod command;
+
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use command::{KURIER, kurier, read_frame};
 use kurier::{Error, Producer, Record, RecordMetadata};
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{ErrorCode, Message, Request, read_response, write_request};
@@ -26,14 +28,10 @@ impl Drop for Running {
     }
 }
 
-fn kurier_broker(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
-    command.arg("broker").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 fn start(arguments: &[&str]) -> Running {
-    let mut child = kurier_broker(&[&["--listen", "127.0.0.1:0"], arguments].concat()).spawn().unwrap();
+    let mut command = Command::new(KURIER);
+    command.args(["broker", "--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let mut servers = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut servers).unwrap();
     Running { child, servers: servers.trim().to_owned() }
@@ -46,11 +44,7 @@ impl Running {
         write_request(request, version, 1, Some("test"), &mut wire).unwrap();
         let mut socket = TcpStream::connect(self.servers.split(',').next().unwrap()).unwrap();
         socket.write_all(&wire).unwrap();
-        let mut length = [0; 4];
-        socket.read_exact(&mut length).unwrap();
-        let mut frame = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
-        socket.read_exact(&mut frame).unwrap();
-        read_response::<R>(&Bytes::from(frame), version).unwrap().1
+        read_response::<R>(&read_frame(&mut socket), version).unwrap().1
     }
 
     /// The highest version of an API that it offers.
@@ -143,9 +137,7 @@ fn what_makes_no_sense_is_refused_with_what_would() {
         (["-X", "log.message.timestamp.type=createtime"], "it takes CreateTime or LogAppendTime"),
         (["-X", "auto.create.topics.enable=yes"], "it takes true or false"),
     ] {
-        let output = kurier_broker(&arguments).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{said}");
-        assert!(said.contains(says), "{says:?} is missing in: {said}");
+        let [option, value] = arguments;
+        kurier(&["broker", option, value]).fails(2).says(&[says]);
     }
 }

@@ -1,35 +1,23 @@
 //! `kurier consume`, as a user runs it, against a cluster in memory: what it prints, where it begins and stops, what it
 //! outlives, and what it says when it cannot go on.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
-use std::thread;
+mod command;
 
-use assert_cmd::Command;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
 use bytes::Bytes;
-use kurier_broker::{Broker, BrokerBuilder, Fault, FaultKind, Reply};
+use command::{KURIER, Ran, Running, answering, kill, kurier, nobody, read_frame, server, start};
+use kurier_broker::{Broker, Fault, FaultKind, Reply};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::messages::{ApiVersionsResponse, ProduceRequest};
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
 use kurier_protocol::{ErrorCode, RequestHeader, read_response, write_request, write_response};
-use tokio::runtime::Runtime;
+use nix::sys::signal::Signal;
 
 const NOW: i64 = 1_700_000_000_000;
-
-/// A running cluster, and the runtime that it runs on.
-struct Running {
-    broker: Broker,
-    runtime: Runtime,
-}
-
-fn start(builder: BrokerBuilder) -> Running {
-    let runtime = Runtime::new().unwrap();
-    let broker = runtime.block_on(builder.start()).unwrap();
-    Running { broker, runtime }
-}
 
 /// Three nodes and a topic of six partitions.
 fn three_nodes() -> Running {
@@ -72,42 +60,9 @@ impl Running {
     }
 }
 
-/// What a command printed, said and returned.
-#[derive(Debug)]
-struct Ran {
-    printed: String,
-    said: String,
-    status: i32,
-}
-
-impl Ran {
-    #[track_caller]
-    fn prints(self, text: &str) -> Self {
-        assert_eq!((self.printed.as_str(), self.status), (text, 0), "{}", self.said);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, parts: &[&str]) -> Self {
-        for part in parts {
-            assert!(self.said.contains(part), "{part:?} is missing in: {}", self.said);
-        }
-        self
-    }
-
-    #[track_caller]
-    fn fails(self, status: i32) -> Self {
-        assert_eq!((self.printed.as_str(), self.status), ("", status), "{}", self.said);
-        self
-    }
-}
-
 fn consume(arguments: &[&str]) -> Ran {
     // Failures that pass cost no time here.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
-    let output = command.args(["consume", "-X", "retry.backoff.ms=0"]).args(arguments).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { printed: text(output.stdout), said: text(output.stderr), status: output.status.code().unwrap() }
+    kurier(&[&["consume", "-X", "retry.backoff.ms=0"], arguments].concat())
 }
 
 #[test]
@@ -229,12 +184,12 @@ fn a_broker_that_does_not_answer_is_given_up() {
 
 /// The command while it runs, and its lines as they come.
 struct Tail {
-    child: std::process::Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 fn tail(cluster: &Running, arguments: &[&str]) -> Tail {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kurier"))
+    let mut child = Command::new(KURIER)
         .args(["consume", "-X", "retry.backoff.ms=1", "-t", "events", "-b", &cluster.broker.bootstrap_servers()])
         .args(arguments)
         .stdout(Stdio::piped())
@@ -251,9 +206,8 @@ impl Tail {
     }
 
     /// Ends it by a signal; what it said by then, and its status.
-    fn ended_by(mut self, signal: &str) -> (String, Option<i32>) {
-        let kill = format!("kill -s {signal} {}", self.child.id());
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    fn ended_by(mut self, signal: Signal) -> (String, Option<i32>) {
+        kill(&self.child, signal);
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (said, self.child.wait().unwrap().code())
@@ -278,7 +232,7 @@ fn a_reader_follows_the_leader_and_a_signal_ends_it() {
     cluster.broker.stop_node(3);
     cluster.append_values(0, &["four"]);
     assert_eq!(tail.line(), "3 four");
-    let (said, status) = tail.ended_by("INT");
+    let (said, status) = tail.ended_by(Signal::SIGINT);
     assert_eq!(status, Some(130), "{said}");
     assert!(said.contains("events-0: ") && said.contains("trying again"), "{said}");
 }
@@ -290,7 +244,7 @@ fn a_signal_cuts_no_line_and_ends_a_reader_that_waits_for_a_broker() {
     let mut quiet = tail(&cluster, &["-X", "request.timeout.ms=600000"]);
     assert_eq!(quiet.line(), "one");
     cluster.broker.add_fault(Fault::new("Fetch", FaultKind::Silence).times(usize::MAX));
-    assert_eq!(quiet.ended_by("TERM"), (String::new(), Some(143)));
+    assert_eq!(quiet.ended_by(Signal::SIGTERM), (String::new(), Some(143)));
 }
 
 #[test]
@@ -308,28 +262,6 @@ fn a_reader_whose_reader_has_had_enough_ends() {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
-}
-
-/// A server of one connection, which does as told. Gives its address.
-fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || serve(listener.accept().unwrap().0));
-    address
-}
-
-/// A server that answers whatever it is sent with these bytes, and waits until the client has gone.
-fn answering(bytes: &'static [u8]) -> String {
-    server(move |mut socket| {
-        let _ = socket.read(&mut [0; 1000]);
-        let _ = socket.write_all(bytes);
-        let _ = socket.read_to_end(&mut Vec::new());
-    })
-}
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 #[test]
@@ -374,18 +306,14 @@ fn the_first_server_that_can_be_used_is() {
 fn offering(versions: Vec<ApiVersion>) -> String {
     server(move |mut socket| {
         let mut answer = |expected: i16, response: ApiVersionsResponse| {
-            let mut length = [0; 4];
-            socket.read_exact(&mut length).unwrap();
-            let mut frame = vec![0; u32::from_be_bytes(length).try_into().unwrap()];
-            socket.read_exact(&mut frame).unwrap();
-            let (header, _) = RequestHeader::read(&frame.into()).unwrap();
+            let (header, _) = RequestHeader::read(&read_frame(&mut socket)).unwrap();
             assert_eq!((header.api_key, header.api_version), (18, expected));
             let mut frame = Vec::new();
             write_response(&response, 0, header.correlation_id, &mut frame).unwrap();
             socket.write_all(&frame).unwrap();
         };
         answer(3, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..Default::default() });
-        answer(0, ApiVersionsResponse { api_keys: versions, ..Default::default() });
+        answer(0, ApiVersionsResponse { api_keys: versions.clone(), ..Default::default() });
         let _ = socket.read_to_end(&mut Vec::new());
     })
 }

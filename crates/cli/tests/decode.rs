@@ -1,9 +1,13 @@
 //! The command, as a user runs it: every golden body through it, what it says when it cannot, and its exit status.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod command;
 
-use assert_cmd::Command;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use command::{KURIER, kurier, kurier_reading};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
@@ -11,10 +15,10 @@ use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp
 use kurier_protocol::{Api, write_request};
 use serde_json::{Value, json};
 
-fn kurier(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
-    command.args(arguments);
-    command
+/// What `kurier decode` prints.
+#[track_caller]
+fn decoded(message: impl Into<Vec<u8>>, arguments: &[&str]) -> Value {
+    kurier_reading(message, &[&["decode"], arguments].concat()).ends(0).printed.parse().unwrap()
 }
 
 fn golden() -> PathBuf {
@@ -43,9 +47,8 @@ fn every_golden_body_is_printed_as_java_prints_it() {
                     // ApiVersions 5 came with Kafka 4.4, and not every case exists.
                     let Ok(expected) = fs::read(file.with_extension("json")) else { continue };
                     let version = version.to_string();
-                    let arguments = ["decode", "--api", api.name(), "--version", &version, &format!("--{side}")];
-                    let output = kurier(&arguments).arg(&file).assert().success().get_output().stdout.clone();
-                    let printed: Value = serde_json::from_slice(&output).unwrap();
+                    let (side, path) = (format!("--{side}"), file.to_str().unwrap());
+                    let printed = decoded("", &["--api", api.name(), "--version", &version, &side, path]);
                     assert_eq!(printed, serde_json::from_slice::<Value>(&expected).unwrap(), "{}", file.display());
                     count += 1;
                 }
@@ -85,9 +88,7 @@ fn produce_request(kind: CompressionType) -> Vec<u8> {
 fn header_and_records_are_printed_for_every_codec() {
     for kind in CompressionType::ALL {
         let request = produce_request(kind);
-        let arguments = ["decode", "--api", "produce", "--version", "9", "--request", "--header", "-"];
-        let output = kurier(&arguments).write_stdin(request).assert().success().get_output().stdout.clone();
-        let printed: Value = serde_json::from_slice(&output).unwrap();
+        let printed = decoded(request, &["--api", "produce", "--version", "9", "--request", "--header", "-"]);
         assert_eq!(
             printed["header"],
             json!({ "requestApiKey": 0, "requestApiVersion": 9, "correlationId": 7, "clientId": "me" })
@@ -115,9 +116,7 @@ fn a_damaged_batch_is_shown_with_its_reason() {
     let mut request = produce_request(CompressionType::None);
     let last = request.len() - 6;
     request[last] ^= 1;
-    let arguments = ["decode", "--api", "produce", "--version", "9", "--request", "--header", "-"];
-    let output = kurier(&arguments).write_stdin(request).assert().success().get_output().stdout.clone();
-    let printed: Value = serde_json::from_slice(&output).unwrap();
+    let printed = decoded(request, &["--api", "produce", "--version", "9", "--request", "--header", "-"]);
     let error = printed["topicData"][0]["partitionData"][0]["records"][0]["error"].as_str().unwrap();
     assert!(error.starts_with("RecordBatch v2: the checksum is"), "{error}");
 }
@@ -126,17 +125,13 @@ fn a_damaged_batch_is_shown_with_its_reason() {
 fn an_answer_of_version_0_to_a_version_too_new_is_read() {
     // From Kafka 4.3.1, asked for version 5.
     let body = [0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4];
-    let arguments = ["decode", "--api", "ApiVersions", "--version", "5", "--response", "-"];
-    let output = kurier(&arguments).write_stdin(body).assert().success().get_output().stdout.clone();
-    let printed: Value = serde_json::from_slice(&output).unwrap();
+    let printed = decoded(body, &["--api", "ApiVersions", "--version", "5", "--response", "-"]);
     assert_eq!(printed, json!({ "errorCode": 35, "apiKeys": [{ "apiKey": 18, "minVersion": 0, "maxVersion": 4 }] }));
 }
 
 #[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
-    use std::io::{Read, Write};
-    use std::process::{Command, Stdio};
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kurier"))
+    let mut child = Command::new(KURIER)
         .args(["decode", "--api", "SaslHandshake", "--version", "0", "--response", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -153,51 +148,41 @@ fn a_reader_that_has_had_enough_is_no_failure() {
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
 
-#[track_caller]
-fn fails(arguments: &[&str], status: i32, says: &[&str]) {
-    let assert = kurier(arguments).assert().code(status);
-    assert!(assert.get_output().stdout.is_empty());
-    let talk = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    for part in says {
-        assert!(talk.contains(part), "{part:?} is missing in: {talk}");
-    }
-}
-
 #[test]
 fn what_cannot_be_done_is_said_with_its_reason_and_a_way_out() {
     let file = golden().join("metadata/response-v9-full.bin");
     let file = file.to_str().unwrap();
-    let decode = ["decode", "--api", "Metadata", "--version", "8", "--response", file];
-    fails(&decode, 1, &[file, "MetadataResponse v8", "at byte", "its versions are 0 to 13", "--header"]);
-    let decode = ["decode", "--api", "Metadata", "--version", "99", "--response", file];
-    fails(&decode, 1, &["this version is not supported", "its versions are 0 to 13"]);
-    let decode = ["decode", "--api", "Metadata", "--version", "9", "--response", "no-such-file"];
-    fails(&decode, 1, &["no-such-file cannot be read", "No such file"]);
-    let decode = ["decode", "--api", "Meta", "--version", "9", "--response", file];
-    fails(&decode, 2, &["--api", "known are Produce, Fetch"]);
-    fails(&["decode", "--api", "Metadata", "--version", "9", file], 2, &["--request|--response"]);
-    fails(&["partition", "--partitions", "0", "a"], 2, &["--partitions"]);
-    fails(&["partition", "--partitions", "3", "--partitioner", "md5", "a"], 2, &["known are java, murmur2_random"]);
-    fails(&["partition", "--partitions", "3"], 2, &["<KEY>"]);
+    let decode = |api: &str, version: &str, file: &str| {
+        kurier(&["decode", "--api", api, "--version", version, "--response", file])
+    };
+    let says = [file, "MetadataResponse v8", "at byte", "its versions are 0 to 13", "--header"];
+    decode("Metadata", "8", file).fails(1).says(&says);
+    let says = ["this version is not supported", "its versions are 0 to 13"];
+    decode("Metadata", "99", file).fails(1).says(&says);
+    decode("Metadata", "9", "no-such-file").fails(1).says(&["no-such-file cannot be read", "No such file"]);
+    decode("Meta", "9", file).fails(2).says(&["--api", "known are Produce, Fetch"]);
+    kurier(&["decode", "--api", "Metadata", "--version", "9", file]).fails(2).says(&["--request|--response"]);
+    let partition = |arguments: &[&str]| kurier(&[&["partition", "--partitions"], arguments].concat()).fails(2);
+    partition(&["0", "a"]).says(&["--partitions"]);
+    partition(&["3", "--partitioner", "md5", "a"]).says(&["known are java, murmur2_random"]);
+    partition(&["3"]).says(&["<KEY>"]);
 }
 
 #[test]
 fn a_header_of_another_api_is_named() {
     let arguments = ["decode", "--api", "Metadata", "--version", "9", "--request", "--header", "-"];
-    let assert = kurier(&arguments).write_stdin(produce_request(CompressionType::None)).assert().code(1);
-    let talk = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-    assert!(talk.contains("holds a request of Produce v9, not of Metadata v9"), "{talk}");
+    let ran = kurier_reading(produce_request(CompressionType::None), &arguments);
+    ran.fails(1).says(&["holds a request of Produce v9, not of Metadata v9"]);
 }
 
 #[test]
 fn keys_are_placed_by_each_rule() {
-    let placed = |arguments: &[&str]| {
-        let output = kurier(arguments).assert().success().get_output().stdout.clone();
-        String::from_utf8(output).unwrap()
+    let placed = |partitions: &str, arguments: &[&str], lines: &str| {
+        kurier(&[&["partition", "--partitions", partitions], arguments].concat()).prints(lines);
     };
-    assert_eq!(placed(&["partition", "--partitions", "10", "abc", "", "한국어"]), "abc\t7\n\t1\n한국어\t4\n");
-    assert_eq!(placed(&["partition", "--partitions", "10", "--partitioner", "murmur2", "abc"]), "abc\t7\n");
-    assert_eq!(placed(&["partition", "--partitions", "100", "--partitioner", "consistent", "D"]), "D\t92\n");
-    assert_eq!(placed(&["partition", "--partitions", "100", "--partitioner", "fnv1a_random", "D"]), "D\t41\n");
-    assert_eq!(placed(&["partition", "--partitions", "10", "--partitioner", "consistent_random", ""]), "\tany\n");
+    placed("10", &["abc", "", "한국어"], "abc\t7\n\t1\n한국어\t4\n");
+    placed("10", &["--partitioner", "murmur2", "abc"], "abc\t7\n");
+    placed("100", &["--partitioner", "consistent", "D"], "D\t92\n");
+    placed("100", &["--partitioner", "fnv1a_random", "D"], "D\t41\n");
+    placed("10", &["--partitioner", "consistent_random", ""], "\tany\n");
 }

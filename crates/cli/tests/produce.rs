@@ -1,103 +1,68 @@
 //! `kurier produce`, as a user runs it, against a cluster in memory: what arrives, what the delivery report says, and what it
 //! says, with which status and how soon, when something is wrong.
 
-use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::process::Stdio;
-use std::thread;
+mod command;
 
-use assert_cmd::Command;
-use kurier_broker::{Broker, BrokerBuilder, TopicSettings};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use command::{KURIER, Ran, Running, answering, kill, kurier, kurier_reading, nobody, start};
+use kurier_broker::{Broker, TopicSettings};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::NamedTempFile;
-use tokio::runtime::Runtime;
-
-/// A running cluster, and the runtime that it runs on.
-struct Running {
-    broker: Broker,
-    _runtime: Runtime,
-}
-
-fn start(builder: BrokerBuilder) -> Running {
-    let runtime = Runtime::new().unwrap();
-    let broker = runtime.block_on(builder.start()).unwrap();
-    Running { broker, _runtime: runtime }
-}
-
-/// What a command said and returned, and the delivery report by line.
-#[derive(Debug)]
-struct Ran {
-    said: String,
-    status: i32,
-    report: Vec<Value>,
-}
 
 impl Running {
-    fn produce(&self, arguments: &[&str], input: &str) -> Ran {
+    /// Runs `kurier produce`; beside what it said stands the delivery report, by line.
+    fn produce(&self, arguments: &[&str], input: &str) -> (Ran, Vec<Value>) {
         let servers = self.broker.bootstrap_servers();
         let report = NamedTempFile::new().unwrap();
         let with_report = ["-b", &servers, "--delivery-report", report.path().to_str().unwrap()];
-        let mut ran = produce(&[&with_report, arguments].concat(), input);
+        let ran = produce(&[&with_report, arguments].concat(), input);
         let lines = fs::read_to_string(report.path()).unwrap();
-        ran.report = lines.lines().map(|line| line.parse().unwrap()).collect();
-        ran.report.sort_by_key(|line: &Value| line["line"].as_u64());
-        ran
+        let mut report: Vec<Value> = lines.lines().map(|line| line.parse().unwrap()).collect();
+        report.sort_by_key(|line| line["line"].as_u64());
+        (ran, report)
     }
 
     /// All values of a topic, each partition's in order.
     fn values(&self, topic: &str, format: &str) -> String {
         let servers = self.broker.bootstrap_servers();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
-        let output = command.args(["consume", "-b", &servers, "-t", topic, "-e", "-f", format]).output().unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap()
+        kurier(&["consume", "-b", &servers, "-t", topic, "-e", "-f", format]).ends(0).printed
     }
 }
 
 fn produce(arguments: &[&str], input: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kurier"));
     // What cannot succeed shall fail soon; nothing here needs longer.
-    let settings = ["produce", "-X", "max.block.ms=1000"];
-    let output = command.args(settings).args(arguments).write_stdin(input).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    Ran { said, status: output.status.code().unwrap(), report: Vec::new() }
-}
-
-#[track_caller]
-fn check(ran: &Ran, status: i32, parts: &[&str]) {
-    assert_eq!(ran.status, status, "{}", ran.said);
-    for part in parts {
-        assert!(ran.said.contains(part), "{part:?} is missing in: {}", ran.said);
-    }
+    kurier_reading(input, &[&["produce", "-X", "max.block.ms=1000"], arguments].concat())
 }
 
 #[test]
 fn lines_become_records_and_the_report_says_where_each_is() {
     let running = start(Broker::builder().topic("t", 1));
-    let ran = running.produce(&["-t", "t", "-K", ":", "-Z", "-H", "a=1", "-H", "b"], "k:v\n:no key\nk:\nno delimiter");
-    check(&ran, 0, &["4 records written to t"]);
+    let arguments = ["-t", "t", "-K", ":", "-Z", "-H", "a=1", "-H", "b"];
+    let (ran, report) = running.produce(&arguments, "k:v\n:no key\nk:\nno delimiter");
+    ran.ends(0).says(&["4 records written to t"]);
     assert_eq!(
         running.values("t", "%o|%k|%K|%s|%S|%h\n"),
         "\
         0|k|1|v|1|a=1,b=NULL\n1||-1|no key|6|a=1,b=NULL\n2|k|1||-1|a=1,b=NULL\n3||-1|no delimiter|12|a=1,b=NULL\n"
     );
-    for (line, offset) in ran.report.iter().zip(0..) {
+    for (line, offset) in report.iter().zip(0..) {
         assert_eq!(*line, serde_json::json!({ "line": offset + 1, "topic": "t", "partition": 0, "offset": offset }));
     }
-    assert_eq!(ran.report.len(), 4);
+    assert_eq!(report.len(), 4);
 }
 
 #[test]
 fn a_record_can_be_sent_to_a_partition_and_with_acks_0_nobody_says_its_offset() {
     let running = start(Broker::builder().topic("t", 3));
-    let ran = running.produce(&["-t", "t", "-p", "2", "-X", "acks=0"], "a\n");
-    check(&ran, 0, &["1 record written"]);
-    assert_eq!(ran.report, [serde_json::json!({ "line": 1, "topic": "t", "partition": 2 })]);
-    let ran = running.produce(&["-t", "t", "-p", "7", "-X", "max.block.ms=200"], "a\n");
-    check(&ran, 1, &["topic t has no partition 7: it has 3", "1 not written"]);
+    let (ran, report) = running.produce(&["-t", "t", "-p", "2", "-X", "acks=0"], "a\n");
+    ran.ends(0).says(&["1 record written"]);
+    assert_eq!(report, [serde_json::json!({ "line": 1, "topic": "t", "partition": 2 })]);
+    let (ran, _) = running.produce(&["-t", "t", "-p", "7", "-X", "max.block.ms=200"], "a\n");
+    ran.ends(1).says(&["topic t has no partition 7: it has 3", "1 not written"]);
 }
 
 #[test]
@@ -105,18 +70,14 @@ fn what_is_too_large_is_told_and_the_others_arrive() {
     let running = start(Broker::builder().topic("t", 1));
     let (longer, long) = ("x".repeat(3000), "x".repeat(1990));
     let input = format!("one\n{longer}\ntwo\n{long}\nthree\n");
-    let ran = running.produce(&["-t", "t", "-X", "max.request.size=2000"], &input);
-    check(
-        &ran,
-        1,
-        &[
-            "line 2: standard input, line 2 is longer than 2000 bytes: raise max.request.size",
-            "line 4: a record of 2060 bytes is above max.request.size, which is 2000",
-            "3 records written to t, 2 not written",
-        ],
-    );
+    let (ran, report) = running.produce(&["-t", "t", "-X", "max.request.size=2000"], &input);
+    ran.ends(1).says(&[
+        "line 2: standard input, line 2 is longer than 2000 bytes: raise max.request.size",
+        "line 4: a record of 2060 bytes is above max.request.size, which is 2000",
+        "3 records written to t, 2 not written",
+    ]);
     assert_eq!(running.values("t", "%s "), "one two three ");
-    let fates: Vec<_> = ran.report.iter().map(|line| (line["line"].as_u64(), line["written"].as_str())).collect();
+    let fates: Vec<_> = report.iter().map(|line| (line["line"].as_u64(), line["written"].as_str())).collect();
     assert_eq!(
         fates,
         [(Some(1), None), (Some(2), Some("no")), (Some(3), None), (Some(4), Some("no")), (Some(5), None)]
@@ -131,89 +92,59 @@ fn too_few_replicas_in_sync_end_in_their_code_and_nothing_is_written() {
         let running = start(builder);
         running.broker.stop_node(3);
         let settings = ["-X", "delivery.timeout.ms=900", "-X", "request.timeout.ms=800", "-X", "retry.backoff.ms=20"];
-        let ran = running.produce(&[&["-t", "t"][..], &settings].concat(), "a\nb\n");
-        check(&ran, status, if status == 0 { &[] } else { &["NOT_ENOUGH_REPLICAS (19)", "; not written"] });
+        let (ran, report) = running.produce(&[&["-t", "t"][..], &settings].concat(), "a\nb\n");
+        ran.ends(status).says(if status == 0 { &[] } else { &["NOT_ENOUGH_REPLICAS (19)", "; not written"] });
         assert_eq!(running.values("t", "%s\n").lines().count(), written, "min.insync.replicas={min_insync_replicas}");
         let is_told =
             |line: &Value| line["written"] == "no" && line["error"].as_str().unwrap().contains("NOT_ENOUGH_REPLICAS");
-        assert!(
-            ran.report.len() == 2 && ran.report.iter().all(|line| is_told(line) == (written == 0)),
-            "{:?}",
-            ran.report
-        );
+        assert!(report.len() == 2 && report.iter().all(|line| is_told(line) == (written == 0)), "{report:?}");
     }
 }
 
 #[test]
 fn a_topic_that_is_not_there_is_named_with_what_to_do() {
     let running = start(Broker::builder().auto_create_topics(false, 1));
-    let ran = running.produce(&["-t", "nobodys"], "a\n");
-    check(
-        &ran,
-        1,
-        &[
-            "topic nobodys is not known within max.block.ms, which is 1000",
-            "UNKNOWN_TOPIC_OR_PARTITION (3)",
-            "create it",
-        ],
-    );
+    let (ran, _) = running.produce(&["-t", "nobodys"], "a\n");
+    ran.ends(1).says(&[
+        "topic nobodys is not known within max.block.ms, which is 1000",
+        "UNKNOWN_TOPIC_OR_PARTITION (3)",
+        "create it",
+    ]);
 }
 
 #[test]
 fn ctrl_c_ends_the_reading_and_what_was_read_is_delivered() {
     let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kurier"));
+    let mut command = Command::new(KURIER);
     command.args(["produce", "-b", &servers, "-t", "t"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut producing = command.spawn().unwrap();
     // It stays open: there might be more to come.
     let mut input = producing.stdin.take().unwrap();
     input.write_all(b"a\nb\n").unwrap();
     while running.values("t", "%s ") != "a b " {}
-    kill(Pid::from_raw(producing.id().cast_signed()), Signal::SIGINT).unwrap();
+    kill(&producing, Signal::SIGINT);
     let ended = producing.wait_with_output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(said.contains("2 records written to t"), "{said}");
 }
 
-/// A server that says this to whoever connects, and reads what it is told.
-fn says(answer: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let mut heard = [0; 64];
-                // Until it hangs up; an answer comes after the first that is heard.
-                while stream.read(&mut heard).is_ok_and(|read| read > 0) && stream.write_all(answer).is_ok() {}
-            });
-        }
-    });
-    address
-}
-
 #[test]
 fn servers_that_are_none_are_told_one_by_one() {
-    // It was free a moment ago, and nobody listens there.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let http = says(b"HTTP/1.1 400 Bad Request\r\n\r\n").to_string();
-    let tls = says(&[0x15, 3, 3, 0, 2, 2, 70]).to_string();
-    let silent = says(b"").to_string();
+    let closed = nobody();
+    let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let tls = answering(&[0x15, 3, 3, 0, 2, 2, 70]);
+    let silent = answering(b"");
     let servers = format!("{closed},{http},{tls},{silent},nosuchhost.invalid:9092");
     let ran = produce(&["-b", &servers, "-t", "t", "-X", "max.block.ms=3000"], "a\n");
-    check(
-        &ran,
-        1,
-        &[
-            "no bootstrap server could be reached within max.block.ms, which is 3000",
-            &format!("{closed}: Connection refused"),
-            &format!("{http}: the peer speaks HTTP"),
-            &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
-            "nosuchhost.invalid:9092: its address was not found",
-        ],
-    );
+    ran.ends(1).says(&[
+        "no bootstrap server could be reached within max.block.ms, which is 3000",
+        &format!("{closed}: Connection refused"),
+        &format!("{http}: the peer speaks HTTP"),
+        &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
+        "nosuchhost.invalid:9092: its address was not found",
+    ]);
 }
 
 #[test]
@@ -234,6 +165,6 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["-b", "h:1", "-t", "t", "--command-config", "no/such"], &["no/such cannot be read: No such file"]),
         (&["-b", "h:1"], &["--topic"]),
     ] {
-        check(&produce(arguments, "a\n"), 2, parts);
+        produce(arguments, "a\n").fails(2).says(parts);
     }
 }

@@ -92,7 +92,8 @@ fn servers(text: &str) -> Result<Vec<HostPort>, String> {
 /// A connection that could not be made, or broke. Another one, perhaps to another broker, may do.
 ///
 /// It carries its cause as text: an I/O error in the chain would be taken for one of standard output.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Broken(String);
 
 impl Broken {
@@ -106,14 +107,6 @@ impl Broken {
         Error::new(Self(text.to_string()))
     }
 }
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Broken {}
 
 /// An open connection, past its first exchange.
 #[derive(Debug)]

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Error;
 
 /// A command line or a setting that makes no sense, where clap cannot see it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Misuse(String);
 
 impl Misuse {
@@ -16,14 +17,6 @@ impl Misuse {
         Error::new(Self(text.to_string()))
     }
 }
-
-impl fmt::Display for Misuse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Misuse {}
 
 /// The status of a command that ended so.
 pub(crate) fn status(error: &Error) -> ExitCode {

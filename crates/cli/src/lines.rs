@@ -152,21 +152,14 @@ pub(crate) struct KeyValue<'a> {
 }
 
 /// A line above the limit. It was passed over; the next one can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place} is longer than {limit} bytes: raise max.request.size, or send less at once")]
 pub(crate) struct LineTooLong {
     /// The input, and the line's number in it.
     pub(crate) place: String,
     /// What it may have, in bytes.
     pub(crate) limit: usize,
 }
-
-impl fmt::Display for LineTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is longer than {} bytes: raise max.request.size, or send less at once", self.place, self.limit)
-    }
-}
-
-impl std::error::Error for LineTooLong {}
 
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

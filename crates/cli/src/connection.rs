@@ -21,7 +21,7 @@ use crate::options::nowhere;
 /// What of Kafka's settings a connection, and who reads by it, follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// `bootstrap.servers`.
+    /// `bootstrap.servers`, librdkafka's `metadata.broker.list`.
     pub(crate) bootstrap_servers: Vec<HostPort>,
     /// `client.id`, default `kurier`.
     pub(crate) client_id: String,
@@ -56,7 +56,9 @@ impl Settings {
                 value.parse().map(Duration::from_millis).map_err(wrong)
             };
             match key.as_str() {
-                "bootstrap.servers" => settings.bootstrap_servers = servers(value).map_err(Misuse::error)?,
+                "bootstrap.servers" | "metadata.broker.list" => {
+                    settings.bootstrap_servers = servers(value).map_err(Misuse::error)?
+                }
                 "client.id" => settings.client_id.clone_from(value),
                 "request.timeout.ms" => settings.request_timeout = millis()?,
                 "socket.connection.setup.timeout.ms" => settings.setup_timeout = millis()?,
@@ -290,7 +292,7 @@ mod tests {
             ("retry.backoff.ms", "3"),
             ("linger.ms", "5"),
             ("security.protocol", "plaintext"),
-            ("bootstrap.servers", "b:2"),
+            ("metadata.broker.list", "b:2"),
         ]))
         .unwrap();
         assert_eq!(

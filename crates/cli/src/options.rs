@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::{Error, Result};
 use clap::Args;
-use kurier::{Config, ErrorKind, Explained, Producer};
+use kurier::{Config, ErrorKind, Explained, Producer, TopicProducer};
+use tokio::time::timeout;
 
 use crate::exit::Misuse;
 
@@ -81,10 +84,32 @@ pub(crate) fn nowhere() -> Error {
 /// # Errors
 /// When settings do not agree, or no server can be reached.
 pub(crate) async fn build(config: Config) -> Result<Producer> {
-    Producer::builder().config(config).build().await.map_err(|error| match error.kind() {
+    let built = patiently("no bootstrap server has answered", Producer::builder().config(config).build()).await;
+    built.map_err(|error| match error.kind() {
         ErrorKind::Configuration => Misuse::error(error),
         _ => error.into(),
     })
+}
+
+/// A topic of this producer.
+///
+/// # Errors
+/// When it is not known in time.
+pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
+    Ok(patiently(&format!("topic {name} is not known"), producer.topic(name)).await?)
+}
+
+/// Waits, and says what for if that takes long: a minute without a word is not told from a hang.
+async fn patiently<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+    const SOON: Duration = Duration::from_secs(2);
+    let mut awaited = pin!(awaited);
+    match timeout(SOON, &mut awaited).await {
+        Ok(result) => result,
+        Err(_) => {
+            eprintln!("kurier: {what} yet; trying on, as long as max.block.ms allows");
+            awaited.await
+        }
+    }
 }
 
 #[cfg(test)]

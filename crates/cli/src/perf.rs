@@ -76,7 +76,7 @@ impl Perf {
             let payload = Arc::new(Payload::new(self)?);
             let producer = options::build(self.options.config([])?).await?;
             // Whoever asks for the topic first waits for it; that is no part of the measure.
-            let topic = producer.topic(&self.topic).await?;
+            let topic = options::topic(&producer, &self.topic).await?;
             // It takes its time to find out how fast the processor's own clock goes.
             let _ = quanta::Instant::now();
             let job = Arc::new(Job {

@@ -71,7 +71,7 @@ impl Produce {
         let fates = Arc::new(Fates { report: Mutex::new(report.transpose()?), state: Mutex::default() });
         let start = now();
         let producer = options::build(config).await?;
-        let topic = producer.topic(&self.topic).await?;
+        let topic = options::topic(&producer, &self.topic).await?;
         let headers = self.input.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
         let progress = progress(lines.total_bytes());
         let job = Job {

@@ -99,9 +99,9 @@ schema:
 oracle:
 	cargo test --quiet --locked -p kurier-e2e --test oracle -- --nocapture
 
-## make captures-read  captured batches of seven clients, as kcat read them
+## make captures-read  captured traffic of seven clients: every frame read and written again, every batch as kcat read it
 captures-read:
-	cargo test --quiet --locked -p kurier-e2e --test captures -- --nocapture
+	cargo test --quiet --locked -p kurier-capture --test captures -- --nocapture
 
 ## make broker-judges  kcat and Java write to our broker and read it back; Java's batches pass its checks, corrupted ones do not
 broker-judges:

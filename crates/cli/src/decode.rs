@@ -1,44 +1,64 @@
-//! `kurier decode`: the bytes of one message, as JSON.
+//! `kurier decode`: captured traffic, or the bytes of one message, as JSON.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Args;
+use kurier_capture::{Reader, batches};
 use kurier_protocol::{APIS, Api, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
-use crate::batches;
-
-/// Print a message's bytes as one JSON object, with Kafka's own field names.
+/// Print captured traffic as JSON, one object a request or response; or, with --api, one message's bytes.
 ///
-/// Bytes are shown in base64, ids as Kafka's tools show them, record data by its size (`recordsSizeInBytes`) and, where
-/// it is record batches, decompressed and record by record (`records`).
+/// Fields have Kafka's own names. Bytes are shown in base64, ids as Kafka's tools show them, record data by its size
+/// (recordsSizeInBytes) and, where it is record batches, decompressed and record by record (records).
+///
+/// Each object of a capture has a number, the time in seconds since 1970, connection, client, server, direction, apiKey,
+/// api, version and correlationId, a response the number of the request that it answers, and the body. What is not known
+/// here, such as what brokers say to each other, has its bytes in hex (raw) and the reason (unread) instead.
 #[derive(Args, Debug)]
 pub(crate) struct Decode {
+    /// A capture (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them), or with --api a file with the
+    /// bytes of one message, without the length of a frame in front; - reads standard input.
+    file: PathBuf,
+
+    /// Leave out connections to other ports than this, which may be given more than once.
+    #[arg(long, value_name = "N", conflicts_with = "api")]
+    port: Vec<u16>,
+
+    /// Show the tokens of SASL, which are masked otherwise: passwords are among them.
+    #[arg(long, conflicts_with = "api")]
+    secrets: bool,
+
+    #[command(flatten)]
+    message: Message,
+}
+
+/// One message, without a capture around it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "One message")]
+struct Message {
     /// Which API, such as Metadata or Produce.
-    #[arg(long, value_name = "NAME", value_parser = api)]
-    api: &'static Api,
+    #[arg(long, value_name = "NAME", value_parser = api, requires_all = ["api_version", "side"])]
+    api: Option<&'static Api>,
 
     /// In which version the message is written.
-    #[arg(long = "version", value_name = "N")]
+    #[arg(long = "version", value_name = "N", requires = "api", default_value_t, hide_default_value = true)]
     api_version: i16,
 
     #[command(flatten)]
     side: Side,
 
-    /// The bytes begin with the message's header; it is shown as `header`.
-    #[arg(long)]
+    /// The bytes begin with the message's header; it is shown as header.
+    #[arg(long, requires = "api")]
     header: bool,
-
-    /// A file with the bytes, without the length of a frame in front; - reads standard input.
-    file: PathBuf,
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(id = "side", multiple = false, requires = "api")]
 struct Side {
     /// The message is a request.
     #[arg(long)]
@@ -58,13 +78,51 @@ fn api(name: &str) -> Result<&'static Api, String> {
 
 impl Decode {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
-        let frame = read(&self.file)?;
-        let (header, body) = self.split(&frame)?;
-        let (direction, version) = match self.side.request {
-            true => (self.api.request(), self.api_version),
-            false => (self.api.response(), self.api.response_version(self.api_version, &body)),
+        match self.message.api {
+            Some(api) => self.message.run(api, &self.file, out),
+            None => self.capture(out),
+        }
+    }
+
+    fn capture(&self, out: &mut impl Write) -> Result<()> {
+        let name = self.file.display();
+        let file: Box<dyn Read + Send> = match self.file == Path::new("-") {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(&self.file).with_context(|| format!("{name} cannot be read"))?),
         };
-        let message = direction.read(&body, version).with_context(|| self.advice())?;
+        let mut reader = Reader::new(file).with_context(|| name.to_string())?.to_ports(self.port.iter().copied());
+        let mut frames: u64 = 0;
+        for frame in &mut reader {
+            serde_json::to_writer(&mut *out, &frame.with_context(|| name.to_string())?.json(self.secrets))?;
+            writeln!(out)?;
+            frames += 1;
+        }
+        out.flush()?;
+        let skipped = reader.skipped_bytes();
+        if skipped > 0 || frames == 0 {
+            eprintln!(
+                "kurier: {name}: {frames} frames in {} connections; {skipped} bytes belong to none: the beginning of a \
+                 connection or packets were not captured, or it is not Kafka's, or encrypted",
+                reader.connections()
+            );
+        }
+        if reader.is_cut() {
+            eprintln!("kurier: {name} ends in the middle of a packet");
+        }
+        Ok(())
+    }
+}
+
+impl Message {
+    fn run(&self, api: &Api, file: &Path, out: &mut impl Write) -> Result<()> {
+        let frame = read(file)?;
+        let advice = || self.advice(api, file);
+        let (header, body) = self.split(api, file, &frame)?;
+        let (direction, version) = match self.side.request {
+            true => (api.request(), self.api_version),
+            false => (api.response(), api.response_version(self.api_version, &body)),
+        };
+        let message = direction.read(&body, version).with_context(advice)?;
         let fields = message.json_with(version, &batches::json);
         let mut object = Map::new();
         object.extend(header.map(|header| ("header".to_owned(), header)));
@@ -74,37 +132,37 @@ impl Decode {
         Ok(())
     }
 
-    fn split(&self, frame: &Bytes) -> Result<(Option<Value>, Bytes)> {
+    fn split(&self, api: &Api, file: &Path, frame: &Bytes) -> Result<(Option<Value>, Bytes)> {
         if !self.header {
             return Ok((None, frame.clone()));
         }
         if self.side.response {
             let (header, body) =
-                ResponseHeader::read(frame, self.api, self.api_version).with_context(|| self.advice())?;
+                ResponseHeader::read(frame, api, self.api_version).with_context(|| self.advice(api, file))?;
             return Ok((Some(header.json()), body));
         }
-        let (header, body) = RequestHeader::read(frame).with_context(|| self.advice())?;
-        if (header.api_key, header.api_version) != (self.api.key(), self.api_version) {
+        let (header, body) = RequestHeader::read(frame).with_context(|| self.advice(api, file))?;
+        if (header.api_key, header.api_version) != (api.key(), self.api_version) {
             let found = Api::of(header.api_key).map_or("an unknown API", Api::name);
             bail!(
                 "{} holds a request of {found} v{}, not of {} v{}: give --api and --version accordingly",
-                self.file.display(),
+                file.display(),
                 header.api_version,
-                self.api.name(),
+                api.name(),
                 self.api_version
             );
         }
         Ok((Some(header.json()), body))
     }
 
-    fn advice(&self) -> String {
+    fn advice(&self, api: &Api, file: &Path) -> String {
         let side = if self.side.request { "request" } else { "response" };
-        let versions = self.api.versions();
+        let versions = api.versions();
         format!(
             "{} is no {side} of {} v{} (its versions are {} to {}; --header is for bytes with a header, and neither \
              form has the four bytes of a frame's length)",
-            self.file.display(),
-            self.api.name(),
+            file.display(),
+            api.name(),
             self.api_version,
             versions.start(),
             versions.end()

@@ -1,6 +1,5 @@
 //! The `kurier` command. Data goes to standard output, talk to standard error; [`exit`] says what the status means.
 
-mod batches;
 mod broker;
 mod connection;
 mod consume;

@@ -186,3 +186,59 @@ fn keys_are_placed_by_each_rule() {
     placed("100", &["--partitioner", "fnv1a_random", "D"], "D\t41\n");
     placed("10", &["--partitioner", "consistent_random", ""], "\tany\n");
 }
+
+fn captured(name: &str) -> String {
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/captures");
+    captures.join(format!("{name}.pcap")).to_str().unwrap().to_owned()
+}
+
+/// What `kurier decode` prints of a capture, and what it says beside.
+fn capture(arguments: &[&str]) -> (Vec<Value>, String) {
+    let ran = kurier(&[&["decode"], arguments].concat()).ends(0);
+    (ran.printed.lines().map(|line| line.parse().unwrap()).collect(), ran.said)
+}
+
+#[test]
+fn a_capture_is_printed_frame_by_frame() {
+    let (frames, said) = capture(&[&captured("rskafka-0.6.0_kafka-4.3.1_none")]);
+    assert_eq!((frames.len(), said.as_str()), (22, ""));
+    let produced: Vec<_> =
+        frames.iter().filter(|frame| frame["api"] == "Produce" && frame["direction"] == "request").collect();
+    let batches = produced.iter().flat_map(|frame| frame["body"]["topicData"].as_array().unwrap());
+    let batches = batches.flat_map(|topic| topic["partitionData"].as_array().unwrap());
+    let records = batches.map(|partition| partition["records"][0]["records"].as_array().unwrap().len());
+    assert_eq!(records.sum::<usize>(), 150);
+    for frame in frames.iter().filter(|frame| frame["direction"] == "response") {
+        let request = &frames[usize::try_from(frame["answers"].as_u64().unwrap()).unwrap()];
+        assert_eq!(request["correlationId"], frame["correlationId"]);
+        assert!(request["time"].as_f64().unwrap() > 1.7e9);
+    }
+}
+
+#[test]
+fn what_brokers_say_to_each_other_is_shown_as_its_bytes_and_left_out_by_port() {
+    let path = captured("franz-go-1.22.2_kafka-4.3.1_leader-moves");
+    let (frames, said) = capture(&[&path]);
+    assert!(frames.iter().any(|frame| frame["apiKey"] == 1 && frame["raw"].is_string() && frame["unread"].is_string()));
+    assert!(said.contains("264 frames in 10 connections; 42 bytes belong to none"), "{said}");
+    let (frames, said) = capture(&["--port", "19102", "--port", "19112", &path]);
+    assert_eq!(said, "");
+    assert!(frames.iter().all(|frame| !frame["server"].as_str().unwrap().ends_with(":19092")));
+}
+
+#[test]
+fn tokens_of_sasl_are_masked_unless_secrets_are_asked_for() {
+    let path = captured("kcat-librdkafka-2.0.2_kafka-4.3.1_sasl-plain");
+    let token = |arguments: &[&str]| {
+        let (frames, _) = capture(arguments);
+        let request = frames.into_iter().find(|frame| frame["api"] == "SaslAuthenticate").unwrap();
+        request["body"]["authBytes"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(token(&[&path]), "(19 bytes, masked)");
+    assert_eq!(token(&["--secrets", &path]), "AGFsaWNlAGFsaWNlLXNlY3JldA==");
+}
+
+#[test]
+fn a_file_that_is_no_capture_is_named_with_what_would_be_one() {
+    kurier(&["decode", "Cargo.toml"]).fails(1).says(&["Cargo.toml", "this is no capture", "tcpdump -w"]);
+}

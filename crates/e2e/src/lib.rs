@@ -5,7 +5,6 @@
 //! | `tests/schema.rs` | the descriptors inside the kafka-clients jar | are our tables of fields Kafka's? |
 //! | `tests/oracle.rs` | the kafka-protocol crate | do we agree on arbitrary messages of every version, both ways? |
 //! | `tests/java.rs` | the Java client's `MemoryRecords` | are our batches, of every codec, read record for record? |
-//! | `tests/captures.rs` | captured traffic of seven clients, and kcat's read-back of it | do we read their batches? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
 //! | `tests/chaos` | the same, killed, paused and restarted under load; the Java producer beside | does the client lose, double, reorder or misplace a record, or lie about one? |
@@ -14,7 +13,6 @@
 //!
 //! A test that lacks what it needs fails with the command that installs it.
 
-pub mod capture;
 pub mod clock;
 pub mod cluster;
 pub mod java;

@@ -12,7 +12,7 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A list of the batches in `records`, if it begins with one. What cannot be read, such as a damaged batch or the cut end
 /// of an answer to Fetch, is an object with the reason.
-pub(crate) fn json(records: &Records) -> Option<Value> {
+pub fn json(records: &Records) -> Option<Value> {
     let bytes = records.to_bytes();
     let batches: Vec<_> = Batches::new(&bytes).collect();
     let is_batch = batches.first().is_some_and(Result::is_ok) || looks_like_a_batch(&bytes);
@@ -34,7 +34,7 @@ fn unreadable(reason: impl ToString) -> Value {
 fn batch(batch: &RecordBatch<'_>) -> Value {
     let header = batch.header();
     let attributes = header.attributes;
-    let mut object = json!({
+    let fields = json!({
         "baseOffset": header.base_offset,
         "partitionLeaderEpoch": header.partition_leader_epoch,
         "compression": attributes.compression_type().map_or_else(|| unknown_codec(attributes), |kind| kind.to_string()),
@@ -49,11 +49,13 @@ fn batch(batch: &RecordBatch<'_>) -> Value {
         "baseSequence": header.base_sequence.0,
         "recordCount": header.record_count,
     });
-    match decompress_batch(batch, BODY_BYTES_MAX) {
-        Ok(body) => object["records"] = batch.records_in(&body).map_or_else(unreadable, all),
-        Err(error) => object["error"] = error.to_string().into(),
-    }
-    object
+    let mut object = fields.as_object().cloned().unwrap_or_default();
+    let (name, value) = match decompress_batch(batch, BODY_BYTES_MAX) {
+        Ok(body) => ("records", batch.records_in(&body).map_or_else(unreadable, all)),
+        Err(error) => ("error", error.to_string().into()),
+    };
+    object.extend([(name.to_owned(), value)]);
+    Value::Object(object)
 }
 
 fn unknown_codec(attributes: Attributes) -> String {

@@ -1,0 +1,210 @@
+//! A connection: frames of both sides, and which response answers which request.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_protocol::messages::SaslHandshakeRequest;
+use kurier_protocol::{FrameBuffer, Message, RequestHeader};
+
+use crate::frame::{Frame, Head, Side};
+use crate::frames::Frames;
+use crate::pcap::Segment;
+use crate::stream::{Piece, Stream};
+
+/// More requests than any client has unanswered; those with acks=0 are never answered, and forgotten in time.
+const ASKED_MAX: usize = 100_000;
+
+/// As many responses may wait for a request that overtaking hides.
+const HELD_MAX: usize = 1000;
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    number: u32,
+    client: SocketAddr,
+    server: SocketAddr,
+    requests: Half,
+    responses: Half,
+    asked: VecDeque<Asked>,
+    /// Responses whose requests may still come.
+    held: VecDeque<(Duration, Bytes)>,
+    /// After SaslHandshake v0: what is said without a header of Kafka's is a token.
+    has_tokens: bool,
+}
+
+#[derive(Debug)]
+struct Half {
+    stream: Stream,
+    frames: Frames,
+}
+
+#[derive(Debug)]
+struct Asked {
+    head: Head,
+    number: u64,
+}
+
+impl Connection {
+    /// One whose first packet this is, or, if it is not a SYN, one that was there before the capture.
+    pub(crate) fn new(number: u32, client: SocketAddr, server: SocketAddr, from_its_beginning: bool) -> Self {
+        let half = || Half { stream: Stream::default(), frames: Frames::new(from_its_beginning) };
+        Self {
+            number,
+            client,
+            server,
+            requests: half(),
+            responses: half(),
+            asked: VecDeque::new(),
+            held: VecDeque::new(),
+            has_tokens: false,
+        }
+    }
+
+    pub(crate) fn skipped_bytes(&self) -> u64 {
+        self.requests.frames.skipped_bytes() + self.responses.frames.skipped_bytes()
+    }
+
+    /// Takes a segment, and adds what is complete with it. Frames are numbered from `number` on.
+    pub(crate) fn take(&mut self, segment: Segment, frames: &mut Vec<Frame>, number: u64) {
+        let side = if segment.from == self.client { Side::Client } else { Side::Server };
+        let stream = &mut self.half(side).stream;
+        if segment.syn {
+            stream.open(segment.sequence);
+            return;
+        }
+        let pieces = stream.take(segment.sequence, segment.payload);
+        self.hear(side, &pieces, segment.time, frames, number);
+    }
+
+    /// The end of the capture.
+    pub(crate) fn finish(&mut self, time: Duration, frames: &mut Vec<Frame>, number: u64) {
+        for side in [Side::Client, Side::Server] {
+            let pieces = self.half(side).stream.finish();
+            self.hear(side, &pieces, time, frames, number);
+        }
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.requests,
+            Side::Server => &mut self.responses,
+        }
+    }
+
+    fn hear(&mut self, side: Side, pieces: &[Piece], time: Duration, frames: &mut Vec<Frame>, number: u64) {
+        for piece in pieces {
+            match side {
+                Side::Client => self.requests.frames.take(piece, begins_request),
+                Side::Server => {
+                    let asked = &self.asked;
+                    self.responses.frames.take(piece, |bytes| begins_response(bytes, asked));
+                }
+            }
+            while let Some(bytes) = self.half(side).frames.next() {
+                match side {
+                    Side::Client => self.request(time, bytes, frames, number),
+                    Side::Server => self.held.push_back((time, bytes)),
+                }
+            }
+        }
+        self.answer(frames, number);
+    }
+
+    fn request(&mut self, time: Duration, bytes: Bytes, frames: &mut Vec<Frame>, number: u64) {
+        let number = number + count(frames.len());
+        let head = Head::read(&bytes).filter(|_| !self.has_tokens || client_id(&bytes).is_some());
+        if let Some(head) = head {
+            self.has_tokens = (head.api_key, head.api_version) == (SaslHandshakeRequest::KEY, 0);
+        }
+        // A token without a header is answered by one without a header.
+        let is_token = self.has_tokens && head.is_none();
+        if let Some(head) = head {
+            if self.asked.len() == ASKED_MAX {
+                self.asked.pop_front();
+            }
+            self.asked.push_back(Asked { head, number });
+        }
+        frames.push(self.frame(number, time, Side::Client, head, None, bytes, is_token));
+    }
+
+    /// Answers come in the order of their requests; what was asked before the one answered had no answer.
+    fn answer(&mut self, frames: &mut Vec<Frame>, number: u64) {
+        while let Some((time, bytes)) = self.held.pop_front() {
+            let correlation_id = bytes.first_chunk().copied().map(i32::from_be_bytes);
+            let at = self.asked.iter().position(|asked| Some(asked.head.correlation_id) == correlation_id);
+            if at.is_none() && self.requests.stream.has_hole() && self.held.len() < HELD_MAX {
+                self.held.push_front((time, bytes));
+                return;
+            }
+            let asked = at.and_then(|at| self.asked.drain(..=at).next_back());
+            let is_token = asked.is_none() && self.has_tokens;
+            let number = number + count(frames.len());
+            let (head, answers) = asked.map(|asked| (asked.head, asked.number)).unzip();
+            frames.push(self.frame(number, time, Side::Server, head, answers, bytes, is_token));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of a frame, in their order")]
+    fn frame(
+        &self,
+        number: u64,
+        time: Duration,
+        side: Side,
+        head: Option<Head>,
+        answers: Option<u64>,
+        bytes: Bytes,
+        is_token: bool,
+    ) -> Frame {
+        let Self { number: connection, client, server, .. } = *self;
+        Frame { number, time, connection, client, server, side, head, answers, bytes, is_token }
+    }
+}
+
+/// Whether bytes from the middle of a stream begin with a request: one that can be read, or, where it goes on in the next
+/// segment or is not known here, one with a client id. (A response is easily taken for a request without one.)
+pub(crate) fn begins_request(bytes: &[u8]) -> bool {
+    let Some((claimed, rest)) = bytes.split_first_chunk() else { return false };
+    let Some(len) = possible(*claimed) else { return false };
+    let Some(client_id) = client_id(rest) else { return false };
+    let api = Head::read(rest).and_then(|head| head.api());
+    match (api, rest.get(..len)) {
+        (Some(api), Some(frame)) => RequestHeader::read(&Bytes::copy_from_slice(frame))
+            .is_ok_and(|(header, body)| api.request().read(&body, header.api_version).is_ok()),
+        _ => !client_id.is_empty(),
+    }
+}
+
+/// The client id of what begins as every request does, with a key and a version of today; empty if there is none.
+fn client_id(frame: &[u8]) -> Option<&str> {
+    /// The highest key of Kafka 4.3 is 92, the highest version of any API 18.
+    const KEYS: std::ops::Range<i16> = 0..128;
+    const VERSIONS: std::ops::Range<i16> = 0..32;
+    let head = Head::read(frame)?;
+    if !KEYS.contains(&head.api_key) || !VERSIONS.contains(&head.api_version) {
+        return None;
+    }
+    let (len, rest) = frame.get(8..)?.split_first_chunk()?;
+    let Ok(len) = usize::try_from(i16::from_be_bytes(*len)) else {
+        return (*len == (-1_i16).to_be_bytes()).then_some("");
+    };
+    let id = str::from_utf8(rest.get(..len)?).ok()?;
+    (!id.contains(char::is_control)).then_some(id)
+}
+
+/// Whether bytes from the middle of a stream begin with the answer to something that was asked.
+fn begins_response(bytes: &[u8], asked: &VecDeque<Asked>) -> bool {
+    let Some((claimed, rest)) = bytes.split_first_chunk() else { return false };
+    let Some(correlation_id) = rest.first_chunk().copied().map(i32::from_be_bytes) else { return false };
+    possible(*claimed).is_some() && asked.iter().any(|asked| asked.head.correlation_id == correlation_id)
+}
+
+/// A length that a frame can have.
+fn possible(claimed: [u8; 4]) -> Option<usize> {
+    let claimed = usize::try_from(i32::from_be_bytes(claimed)).ok()?;
+    (4..=FrameBuffer::DEFAULT_LIMIT_BYTES).contains(&claimed).then_some(claimed)
+}
+
+fn count(frames: usize) -> u64 {
+    u64::try_from(frames).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,236 @@
+//! A request or a response as it was captured: whose, when, and what is in it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_protocol::messages::SaslAuthenticateRequest;
+use kurier_protocol::{AnyMessage, Api, Direction, Message, RequestHeader, ResponseHeader};
+use serde_json::{Map, Value};
+
+use crate::batches;
+
+/// One side of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Who opened it; says requests.
+    Client,
+    /// Who listened; says responses.
+    Server,
+}
+
+/// A request or a response.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Frame {
+    /// Its place among the frames of the capture, from 0.
+    pub number: u64,
+    /// When its last byte was captured, since 1970.
+    pub time: Duration,
+    /// The connection's place among those of the capture, from 0.
+    pub connection: u32,
+    /// Who opened the connection.
+    pub client: SocketAddr,
+    /// Who listened.
+    pub server: SocketAddr,
+    /// Who said it.
+    pub side: Side,
+    /// A request's header as far as all APIs have it alike; a response has its request's. `None` where the request was
+    /// not captured, or is none of Kafka's.
+    pub head: Option<Head>,
+    /// A response's request, by its number.
+    pub answers: Option<u64>,
+    /// The whole frame, without the length in front of it.
+    pub bytes: Bytes,
+    /// A token of SASL without a header of Kafka's around it, as it follows SaslHandshake v0.
+    pub(crate) is_token: bool,
+}
+
+/// What every request begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Head {
+    /// Which API, known here or not.
+    pub api_key: i16,
+    /// In which version request and response are written, but see [`Api::response_version`].
+    pub api_version: i16,
+    /// What ties the two together.
+    pub correlation_id: i32,
+}
+
+impl Head {
+    /// Reads the first eight bytes of a request.
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let (api_key, rest) = frame.split_first_chunk()?;
+        let (api_version, rest) = rest.split_first_chunk()?;
+        let (correlation_id, _) = rest.split_first_chunk()?;
+        Some(Self {
+            api_key: i16::from_be_bytes(*api_key),
+            api_version: i16::from_be_bytes(*api_version),
+            correlation_id: i32::from_be_bytes(*correlation_id),
+        })
+    }
+
+    /// The API, if it and its version are known here.
+    #[must_use]
+    pub fn api(&self) -> Option<&'static Api> {
+        Api::of(self.api_key).filter(|api| api.versions().contains(&self.api_version))
+    }
+}
+
+/// What a frame says.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Content {
+    /// Which API.
+    pub api: &'static Api,
+    /// In which version the body is written.
+    pub version: i16,
+    /// A request's client id.
+    pub client_id: Option<String>,
+    /// What it says.
+    pub message: AnyMessage,
+    head: Head,
+    side: Side,
+}
+
+/// Why a frame is kept as its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unread {
+    /// Its request was not captured, or is none of Kafka's.
+    NoHead,
+    /// Its API or version is not known here.
+    Unknown,
+    /// It is not what its header says, in the words of the reader.
+    Damaged(String),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHead => f.write_str("its request was not captured"),
+            Self::Unknown => f.write_str("an API or a version that is not known here"),
+            Self::Damaged(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl Frame {
+    /// What it says.
+    ///
+    /// # Errors
+    /// When it can only be shown as its bytes, and why.
+    pub fn read(&self) -> Result<Content, Unread> {
+        let damaged = |error: kurier_protocol::ParseError| Unread::Damaged(error.to_string());
+        let head = self.head.ok_or(Unread::NoHead)?;
+        // A version of ApiVersions that nobody has is answered in version 0.
+        let api = Api::of(head.api_key).ok_or(Unread::Unknown)?;
+        let (direction, version, client_id, body): (&Direction, _, _, _) = match self.side {
+            Side::Client => {
+                head.api().ok_or(Unread::Unknown)?;
+                let (header, body) = RequestHeader::read(&self.bytes).map_err(damaged)?;
+                (api.request(), head.api_version, header.client_id, body)
+            }
+            Side::Server => {
+                let (_, body) = ResponseHeader::read(&self.bytes, api, head.api_version).map_err(damaged)?;
+                (api.response(), api.response_version(head.api_version, &body), None, body)
+            }
+        };
+        if !api.versions().contains(&version) {
+            return Err(Unread::Unknown);
+        }
+        let message = direction.read(&body, version).map_err(damaged)?;
+        Ok(Content { api, version, client_id, message, head, side: self.side })
+    }
+
+    /// The frame as a JSON object: `number`, `time` (seconds since 1970), `connection`, `client`, `server`, `direction`,
+    /// `apiKey`, `api`, `version`, `correlationId`, a request's `clientId`, a response's `answers`, and `body` with Kafka's
+    /// own names, records decompressed and one by one. What cannot be read has the whole frame in hex, `raw`, and why,
+    /// `unread`, instead.
+    ///
+    /// The tokens of SASL are masked unless `secrets` are to be shown.
+    #[must_use]
+    pub fn json(&self, secrets: bool) -> Value {
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+        put("number", self.number.into());
+        put("time", self.time.as_secs_f64().into());
+        put("connection", self.connection.into());
+        put("client", self.client.to_string().into());
+        put("server", self.server.to_string().into());
+        put("direction", if self.side == Side::Client { "request" } else { "response" }.into());
+        if let Some(head) = self.head {
+            put("apiKey", head.api_key.into());
+            if let Some(api) = Api::of(head.api_key) {
+                put("api", api.name().into());
+            }
+            put("version", head.api_version.into());
+            put("correlationId", head.correlation_id.into());
+        }
+        if let Some(number) = self.answers {
+            put("answers", number.into());
+        }
+        match self.read() {
+            Ok(content) => {
+                if self.side == Side::Client {
+                    put("clientId", content.client_id.clone().into());
+                }
+                put("body", content.body(secrets));
+            }
+            Err(_) if self.is_token && !secrets => {
+                put("raw", masked(self.bytes.len()).into());
+            }
+            Err(unread) => {
+                put("raw", hex(&self.bytes).into());
+                put("unread", unread.to_string().into());
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+impl Content {
+    /// Writes the frame again, without a length in front.
+    ///
+    /// # Errors
+    /// Never for what was read, unless there is a fault in kurier-protocol.
+    pub fn write(&self, out: &mut Vec<u8>) -> Result<(), kurier_protocol::EncodeError> {
+        let Head { api_key, api_version, correlation_id } = self.head;
+        match self.side {
+            Side::Client => {
+                let client_id = self.client_id.clone();
+                RequestHeader { api_key, api_version, correlation_id, client_id }.write(out)?;
+            }
+            Side::Server => ResponseHeader { correlation_id }.write(self.api, api_version, out),
+        }
+        self.message.write(self.version, out)
+    }
+
+    /// The body as a JSON object.
+    #[must_use]
+    pub fn body(&self, secrets: bool) -> Value {
+        let mut body = self.message.json_with(self.version, &batches::json);
+        if self.api.key() == SaslAuthenticateRequest::KEY
+            && !secrets
+            && let Some(Value::String(token)) = body.get_mut("authBytes")
+        {
+            // Four letters of base64 are three bytes, or fewer at the end.
+            *token = masked((token.len() / 4 * 3).saturating_sub(token.matches('=').count()));
+        }
+        body
+    }
+}
+
+fn masked(bytes: usize) -> String {
+    format!("({bytes} bytes, masked)")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

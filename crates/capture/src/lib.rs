@@ -1,0 +1,73 @@
+//! Captured Kafka traffic: what tcpdump, Wireshark or a relay wrote, as requests, responses and records; and back.
+//!
+//! ```text
+//! a file      packets, of whatever link                                pcap        by pcap-parser and etherparse
+//! a segment   who to whom, a sequence number, some bytes               stream      in order, each once, holes known
+//! a stream    what one side of a connection said                       frames      each behind its length
+//! frames      requests, and the response to each                       connection  paired by correlation id
+//! a frame     header and body, read, shown as JSON, written again      frame       by kurier-protocol
+//! ```
+//!
+//! # Reading
+//!
+//! A [`Reader`] gives the frames of all connections in the order in which the last byte of each was captured. Nothing in
+//! a file ends it: a frame of an API or a version that is not known here is kept as its bytes, and what is missing from a
+//! capture (its beginning, packets that were lost) costs the frames that it was part of, and no others.
+//!
+//! ```no_run
+//! use std::fs::File;
+//!
+//! use kurier_capture::Reader;
+//!
+//! let mut reader = Reader::new(File::open("trouble.pcap")?)?;
+//! while let Some(frame) = reader.next() {
+//!     println!("{}", frame?.json(false));
+//! }
+//! eprintln!("{} bytes belong to no frame", reader.skipped_bytes());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Writing
+//!
+//! A [`Writer`] makes a file of what a relay heard, as if it had been captured off the wire; Wireshark opens it.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kurier_capture::{Reader, Side, Writer};
+//!
+//! let mut file = Vec::new();
+//! let mut writer = Writer::new(&mut file)?;
+//! let mut connection = writer.open("10.0.0.7:40000".parse()?, "10.0.0.1:9092".parse()?, Duration::from_secs(1))?;
+//! // ApiVersions v0, without a client id.
+//! let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+//! writer.said(&mut connection, Side::Client, &request, Duration::from_secs(2))?;
+//! writer.close(&mut connection, Duration::from_secs(3))?;
+//!
+//! let frames = Reader::new(&file[..])?.collect::<Result<Vec<_>, _>>()?;
+//! assert_eq!(frames.len(), 1);
+//! assert_eq!(frames[0].json(false)["api"], "ApiVersions");
+//! assert_eq!(frames[0].json(false)["correlationId"], 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Secrets
+//!
+//! The tokens of SASL are masked in JSON unless asked for. They are in the file all the same.
+
+#![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
+
+pub mod batches;
+mod connection;
+mod error;
+mod frame;
+mod frames;
+mod pcap;
+mod reader;
+mod stream;
+mod writer;
+
+pub use error::CaptureError;
+pub use frame::{Content, Frame, Head, Side, Unread};
+pub use reader::Reader;
+pub use writer::{Recorded, Writer};

@@ -1,0 +1,175 @@
+//! A capture of what a relay heard.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use etherparse::{IpHeaders, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader};
+use pcap_parser::{LegacyPcapBlock, Linktype, PcapHeader, ToVec};
+
+use crate::error::CaptureError;
+use crate::frame::Side;
+
+/// What one segment holds at most: with its headers it stays below what IPv4 can count.
+const SEGMENT_BYTES: usize = 32 * 1024;
+
+/// Writes connections as packets of a pcap file: IP without a link in front, times to the nanosecond.
+///
+/// See the [crate](crate) for an example.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+}
+
+/// A connection in a file that is being written.
+#[derive(Debug)]
+pub struct Recorded {
+    client: SocketAddr,
+    server: SocketAddr,
+    /// The sequence numbers of the next byte of each side.
+    next: [u32; 2],
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn new(mut out: W) -> Result<Self, CaptureError> {
+        const NANOSECONDS: u32 = 0xa1b2_3c4d;
+        const WHOLE_PACKETS: u32 = 262_144;
+        let mut header = PcapHeader {
+            magic_number: NANOSECONDS,
+            snaplen: WHOLE_PACKETS,
+            network: Linktype::RAW,
+            ..PcapHeader::new()
+        };
+        out.write_all(&header.to_vec().map_err(impossible)?)?;
+        Ok(Self { out })
+    }
+
+    /// A connection between two ends, of the same family of addresses.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn open(&mut self, client: SocketAddr, server: SocketAddr, time: Duration) -> Result<Recorded, CaptureError> {
+        let mut connection = Recorded { client, server, next: [0, 0] };
+        self.put(&connection, Side::Client, |tcp| tcp.syn = true, &[], time)?;
+        connection.advance(Side::Client, 1);
+        self.put(&connection, Side::Server, |tcp| (tcp.syn, tcp.ack) = (true, true), &[], time)?;
+        connection.advance(Side::Server, 1);
+        self.put(&connection, Side::Client, |tcp| tcp.ack = true, &[], time)?;
+        Ok(connection)
+    }
+
+    /// Some bytes that one side said.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn said(
+        &mut self,
+        connection: &mut Recorded,
+        side: Side,
+        bytes: &[u8],
+        time: Duration,
+    ) -> Result<(), CaptureError> {
+        for segment in bytes.chunks(SEGMENT_BYTES) {
+            self.put(connection, side, |tcp| (tcp.ack, tcp.psh) = (true, true), segment, time)?;
+            connection.advance(side, segment.len());
+        }
+        Ok(())
+    }
+
+    /// The end of a connection.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn close(&mut self, connection: &mut Recorded, time: Duration) -> Result<(), CaptureError> {
+        for side in [Side::Client, Side::Server] {
+            self.put(connection, side, |tcp| (tcp.ack, tcp.fin) = (true, true), &[], time)?;
+            connection.advance(side, 1);
+        }
+        Ok(())
+    }
+
+    /// What takes the file's bytes.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
+    fn put(
+        &mut self,
+        connection: &Recorded,
+        side: Side,
+        flags: impl FnOnce(&mut TcpHeader),
+        payload: &[u8],
+        time: Duration,
+    ) -> Result<(), CaptureError> {
+        let (from, to) = connection.ends(side);
+        let [client, server] = connection.next;
+        let (sequence, acknowledged) = if side == Side::Client { (client, server) } else { (server, client) };
+        let mut tcp = TcpHeader::new(from.port(), to.port(), sequence, u16::MAX);
+        flags(&mut tcp);
+        if tcp.ack {
+            tcp.acknowledgment_number = acknowledged;
+        }
+        let packet = PacketBuilder::ip(ip(from, to)?).tcp_header(tcp);
+        let mut data = Vec::with_capacity(packet.size(payload.len()));
+        packet.write(&mut data, payload).map_err(impossible)?;
+        let len = u32::try_from(data.len()).map_err(impossible)?;
+        let mut block = LegacyPcapBlock {
+            // Until 2106, which is what the format has.
+            ts_sec: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
+            ts_usec: time.subsec_nanos(),
+            caplen: len,
+            origlen: len,
+            data: &data,
+        };
+        self.out.write_all(&block.to_vec().map_err(impossible)?)?;
+        Ok(())
+    }
+}
+
+impl Recorded {
+    fn ends(&self, side: Side) -> (SocketAddr, SocketAddr) {
+        match side {
+            Side::Client => (self.client, self.server),
+            Side::Server => (self.server, self.client),
+        }
+    }
+
+    fn advance(&mut self, side: Side, bytes: usize) {
+        // At most a segment's.
+        let bytes = u32::try_from(bytes).unwrap_or_default();
+        let [client, server] = &mut self.next;
+        let next = if side == Side::Client { client } else { server };
+        *next = next.wrapping_add(bytes);
+    }
+}
+
+fn ip(from: SocketAddr, to: SocketAddr) -> Result<IpHeaders, CaptureError> {
+    const HOPS: u8 = 64;
+    match (from, to) {
+        (SocketAddr::V4(from), SocketAddr::V4(to)) => {
+            let header =
+                Ipv4Header::new(0, HOPS, IpNumber::TCP, from.ip().octets(), to.ip().octets()).map_err(impossible)?;
+            Ok(IpHeaders::Ipv4(header, Default::default()))
+        }
+        (SocketAddr::V6(from), SocketAddr::V6(to)) => {
+            let header = Ipv6Header {
+                next_header: IpNumber::TCP,
+                hop_limit: HOPS,
+                source: from.ip().octets(),
+                destination: to.ip().octets(),
+                ..Ipv6Header::default()
+            };
+            Ok(IpHeaders::Ipv6(header, Default::default()))
+        }
+        (from, to) => Err(impossible(format!("{from} and {to} are of different families of addresses"))),
+    }
+}
+
+/// What packets of our own making never meet.
+fn impossible(error: impl ToString) -> CaptureError {
+    CaptureError::Io(io::Error::other(error.to_string()))
+}

@@ -60,8 +60,9 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads the first eight bytes of a request.
-    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+    /// Reads the first eight bytes of a request; `None` if there are fewer.
+    #[must_use]
+    pub fn read(frame: &[u8]) -> Option<Self> {
         let (api_key, rest) = frame.split_first_chunk()?;
         let (api_version, rest) = rest.split_first_chunk()?;
         let (correlation_id, _) = rest.split_first_chunk()?;

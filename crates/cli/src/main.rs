@@ -1,6 +1,8 @@
 //! The `kurier` command. Data goes to standard output, talk to standard error; [`exit`] says what the status means.
 
+mod addresses;
 mod broker;
+mod capture;
 mod connection;
 mod consume;
 mod decode;
@@ -14,7 +16,10 @@ mod output;
 mod partition;
 mod perf;
 mod produce;
+mod progress;
 mod reader;
+mod relay;
+mod replay;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,22 +39,26 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Broker(broker::Broker),
+    Capture(capture::Capture),
     Consume(consume::Consume),
     Decode(decode::Decode),
     Partition(partition::Partition),
     Perf(perf::Perf),
     Produce(produce::Produce),
+    Replay(replay::Replay),
 }
 
 fn main() -> ExitCode {
     let mut out = Output::new(io::stdout().lock());
     let result = match Cli::parse().command {
         Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
+        Command::Capture(capture) => capture.run(&mut out),
         Command::Consume(consume) => consume.run(&mut out),
         Command::Decode(decode) => decode.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Partition(partition) => partition.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Perf(perf) => perf.run(&mut out),
         Command::Produce(produce) => produce.run(),
+        Command::Replay(replay) => replay.run(),
     };
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,

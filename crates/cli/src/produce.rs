@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use kurier::{Error, ErrorKind, Producer, Record, RecordMetadata, Summary, TopicProducer, Written};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -20,6 +20,7 @@ use crate::exit::Misuse;
 use crate::interrupt::unless_interrupted;
 use crate::lines::{Input, KeyValue, Line, Lines};
 use crate::options::{self, Options};
+use crate::progress;
 
 /// Send lines, a record each, from files or standard input, and say what became of every one.
 ///
@@ -73,7 +74,7 @@ impl Produce {
         let producer = options::build(config).await?;
         let topic = options::topic(&producer, &self.topic).await?;
         let headers = self.input.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
-        let progress = progress(lines.total_bytes());
+        let progress = progress::bar(lines.total_bytes());
         let job = Job {
             topic,
             partition: self.partition,
@@ -289,22 +290,6 @@ impl fmt::Display for Total<'_> {
             write!(f, ", {} not written, {unknown} unknown", not_written.saturating_add(self.refused))?;
         }
         write!(f, ", in {:.1} s ({:.0} records/s)", self.seconds, written as f64 / self.seconds)
-    }
-}
-
-/// A bar on a terminal, and nothing elsewhere.
-fn progress(total_bytes: Option<u64>) -> ProgressBar {
-    let target = ProgressDrawTarget::stderr_with_hz(5);
-    let (bar, template) = match total_bytes {
-        Some(total) => (
-            ProgressBar::with_draw_target(Some(total), target),
-            "{bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
-        ),
-        None => (ProgressBar::with_draw_target(None, target), "{spinner} {bytes}  {bytes_per_sec}  {elapsed}"),
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 

@@ -1,0 +1,65 @@
+//! `kurier capture`: a relay that writes down what goes through it.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kurier::HostPort;
+
+use crate::interrupt::unless_interrupted;
+use crate::relay::{Recording, Relay};
+
+/// Stand between clients and a cluster, and write what they say to a capture file, until Ctrl-C.
+///
+/// Needs no rights that a user lacks. Clients use the address that is printed on one line of standard output as their
+/// bootstrap server. Node i of the cluster is reached on the port after that and i more: the addresses in answers to
+/// Metadata and FindCoordinator, and in the hints of Produce, are changed accordingly, and the file holds what the clients
+/// saw. Wireshark opens it, kurier decode prints it, kurier replay produces its records again.
+///
+/// Passwords that go through are in the file. What is encrypted cannot be relayed.
+#[derive(Args, Debug)]
+pub(crate) struct Capture {
+    /// Where clients are to connect. Port 0 gives the relay and each node a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9192")]
+    listen: SocketAddr,
+
+    /// A broker of the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    upstream: HostPort,
+
+    /// The file to write (pcap). One that exists is overwritten.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Capture {
+    pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
+        let name = self.out.display();
+        let file = File::create(&self.out).with_context(|| format!("{name} cannot be written"))?;
+        let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let relay = Relay::new(self.listen, self.upstream.clone(), recording);
+        let ended = runtime.block_on(async {
+            let (at, failure) = relay.start()?;
+            writeln!(out, "{at}")?;
+            out.flush()?;
+            unless_interrupted(failure).await.map_err(anyhow::Error::from)
+        });
+        // Connections are dropped where they are.
+        drop(runtime);
+        let counts = Arc::into_inner(relay).map(Relay::finish).transpose().with_context(|| name.to_string())?;
+        if let Some(counts) = counts {
+            eprintln!("kurier: {counts} in {name}");
+        }
+        match ended? {
+            // Ctrl-C is how it is meant to end.
+            Err(_interrupted) => Ok(ExitCode::SUCCESS),
+            Ok(failure) => Err(failure.context(name.to_string())),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! `kurier replay`: the records of a capture, produced again.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use kurier::{Error, Producer, Record};
+use kurier_capture::{Frame, Reader, Side};
+use kurier_compression::decompress_batch;
+use kurier_protocol::messages::{MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse};
+use kurier_protocol::record_batch::RecordBatch;
+use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
+use tokio::time::Instant;
+
+use crate::interrupt::unless_interrupted;
+use crate::options::{self, Options};
+use crate::progress;
+
+/// The most that a batch may give when decompressed.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Brokers remember as many batches of a producer, and answer one that comes again as if it had just been written.
+const REMEMBERED_BATCHES: usize = 5;
+
+/// Produce the records of a capture again: key, value, headers, timestamp and partition as they were.
+///
+/// What counts is what the brokers took: each batch that was answered with success, once, and with acks=0 each batch.
+/// Records of transactions are produced without one, those of aborted ones with the rest. Exit status 0 says that all were
+/// written. Ctrl-C ends the reading; what was read is still delivered, and the status is 130.
+#[derive(Args, Debug)]
+pub(crate) struct Replay {
+    /// A capture (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them).
+    file: PathBuf,
+
+    #[command(flatten)]
+    options: Options,
+
+    /// The topic to send to, with as many partitions as the captured ones; else each record goes to the topic of its name.
+    #[arg(short, long)]
+    topic: Option<String>,
+
+    /// Compress batches: gzip, snappy, lz4 or zstd (as -X compression.type=CODEC).
+    #[arg(short = 'z', long, value_name = "CODEC")]
+    compression: Option<String>,
+
+    /// As many times as fast as it was captured, such as 1 or 0.5; without it, as fast as the cluster takes it.
+    #[arg(long, value_name = "X", value_parser = speed)]
+    speed: Option<f64>,
+
+    /// Leave out connections to other ports than this, which may be given more than once.
+    #[arg(long, value_name = "N")]
+    port: Vec<u16>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (0.001..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("it takes a number from 0.001 to 1000000".to_owned()),
+    }
+}
+
+impl Replay {
+    pub(crate) fn run(&self) -> Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.replay())
+    }
+
+    async fn replay(&self) -> Result<ExitCode> {
+        let name = self.file.display().to_string();
+        let file = File::open(&self.file).with_context(|| format!("{name} cannot be read"))?;
+        let progress = progress::bar(file.metadata().ok().map(|metadata| metadata.len()));
+        let reader = Reader::new(progress.wrap_read(file)).with_context(|| name.clone())?;
+        let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
+        let producer = options::build(self.options.config(compression)?).await?;
+        let mut replaying = Replaying {
+            producer: &producer,
+            topic: self.topic.as_deref(),
+            pace: self.speed.map(Pace::new),
+            failures: Arc::default(),
+        };
+        let mut heard = Heard::default();
+        let reading = replaying.all(reader.to_ports(self.port.iter().copied()), &mut heard);
+        let ended = unless_interrupted(reading).await?;
+        if ended.is_err() {
+            progress.println("kurier: interrupted; what was read is being delivered, and another Ctrl-C ends that");
+        }
+        let closed = unless_interrupted(producer.close(Duration::MAX)).await?;
+        progress.finish_and_clear();
+        let failures = replaying.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for failure in &failures.first {
+            eprintln!("kurier: {failure}");
+        }
+        let written = producer.summary().written;
+        eprintln!("kurier: {written} records written of those in {name}, {} not; {heard}", failures.count);
+        match (ended, closed) {
+            (Err(status), _) | (_, Err(status)) => Ok(status),
+            (Ok(read), Ok(_)) => {
+                read.context(name)?;
+                Ok(if failures.count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+        }
+    }
+}
+
+/// Sends what a capture holds.
+struct Replaying<'a> {
+    producer: &'a Producer,
+    topic: Option<&'a str>,
+    pace: Option<Pace>,
+    failures: Arc<Mutex<Failures>>,
+}
+
+/// Records that were not written, or may not be.
+#[derive(Clone, Debug, Default)]
+struct Failures {
+    count: u64,
+    /// The first of them.
+    first: Vec<String>,
+}
+
+impl Failures {
+    fn add(&mut self, error: &dyn fmt::Display) {
+        const TOLD_MAX: usize = 10;
+        self.count += 1;
+        if self.first.len() < TOLD_MAX {
+            self.first.push(error.to_string());
+        }
+    }
+}
+
+/// When the first batch was captured, and when it was sent again.
+#[derive(Debug)]
+struct Pace {
+    speed: f64,
+    began: Option<(Duration, Instant)>,
+}
+
+impl Pace {
+    fn new(speed: f64) -> Self {
+        Self { speed, began: None }
+    }
+
+    /// Waits until it is the turn of what was captured at `time`.
+    async fn wait(&mut self, time: Duration) {
+        let (first, start) = *self.began.get_or_insert_with(|| (time, Instant::now()));
+        tokio::time::sleep_until(start + time.saturating_sub(first).div_f64(self.speed)).await;
+    }
+}
+
+impl Replaying<'_> {
+    async fn all(&mut self, reader: Reader<'_>, heard: &mut Heard) -> Result<()> {
+        for frame in reader {
+            let frame = frame?;
+            for batch in heard.hear(&frame) {
+                if let Some(pace) = &mut self.pace {
+                    pace.wait(batch.time).await;
+                }
+                self.send(&batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The records of a batch, in their order.
+    async fn send(&self, batch: &Written) -> Result<()> {
+        let topic = self.topic.or(batch.topic.as_deref()).with_context(|| {
+            format!("the capture does not tell the name of topic {}: say by -t which is meant", batch.topic_id)
+        })?;
+        let mut rest = &batch.records[..];
+        while !rest.is_empty() {
+            let (parsed, after) = match RecordBatch::parse(rest) {
+                Ok(parsed) => parsed,
+                // Old formats, and what a broker would have refused.
+                Err(error) => {
+                    self.fail(&format_args!("a batch for partition {} of {topic}: {error}", batch.partition));
+                    return Ok(());
+                }
+            };
+            rest = after;
+            let body = decompress_batch(&parsed, BODY_BYTES_MAX)?;
+            for record in parsed.records_in(&body)? {
+                let captured = record?;
+                let headers: Result<Vec<_>, _> =
+                    captured.headers.clone().map(|header| Ok((str::from_utf8(header.key)?, header.value))).collect();
+                let headers = match headers {
+                    Ok(headers) => headers,
+                    Err(std::str::Utf8Error { .. }) => {
+                        self.fail(&"a record has a header whose name is not UTF-8");
+                        continue;
+                    }
+                };
+                let mut record = Record::to(topic)
+                    .nullable_key(captured.key)
+                    .nullable_value(captured.value)
+                    .partition(batch.partition)
+                    .timestamp(captured.timestamp);
+                for (name, value) in &headers {
+                    record = match value {
+                        Some(value) => record.header(name, value),
+                        None => record.null_header(name),
+                    };
+                }
+                let failures = Arc::clone(&self.failures);
+                let settle = move |result: Result<_, Error>| {
+                    if let Err(error) = result {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).add(&error);
+                    }
+                };
+                if let Err(error) = self.producer.send_with(record, settle).await {
+                    self.fail(&error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&self, error: &dyn fmt::Display) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).add(error);
+    }
+}
+
+/// An idempotent producer in a partition: topic, partition, producer id. Its last batches are known by epoch and first
+/// sequence.
+type ProducerIn = (Uuid, Option<String>, i32, i64);
+
+/// What became of the batches in a capture.
+#[derive(Debug, Default)]
+struct Heard {
+    names: HashMap<Uuid, String>,
+    /// Requests that wait for their answers, by the number of their frame.
+    asked: HashMap<u64, Vec<Written>>,
+    remembered: HashMap<ProducerIn, VecDeque<(i16, i32)>>,
+    batches: u64,
+    refused: u64,
+    repeated: u64,
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unanswered: usize = self.asked.values().map(Vec::len).sum();
+        write!(f, "{} batches were written when it was captured", self.batches)?;
+        write!(f, ", {} refused, {} sent again, {unanswered} not answered", self.refused, self.repeated)
+    }
+}
+
+/// Batches of a partition that a broker took.
+#[derive(Debug)]
+struct Written {
+    time: Duration,
+    topic: Option<String>,
+    topic_id: Uuid,
+    partition: i32,
+    records: Vec<u8>,
+}
+
+impl Heard {
+    /// The batches of which this frame shows that a broker took them.
+    fn hear(&mut self, frame: &Frame) -> Vec<Written> {
+        let Some(head) = frame.head else { return Vec::new() };
+        let Some(api) = head.api() else { return Vec::new() };
+        let version = head.api_version;
+        match (frame.side, head.api_key) {
+            (Side::Server, MetadataRequest::KEY) => {
+                if let Some(response) = body::<MetadataResponse>(frame, api, version) {
+                    let named = response.topics.into_iter().filter_map(|topic| Some((topic.topic_id, topic.name?)));
+                    self.names.extend(named.filter(|(id, _)| *id != Uuid::ZERO));
+                }
+                Vec::new()
+            }
+            (Side::Client, ProduceRequest::KEY) => {
+                let Ok((_, body)) = RequestHeader::read(&frame.bytes) else { return Vec::new() };
+                let Ok(request) = ProduceRequest::read(&body, version) else { return Vec::new() };
+                let sent = self.sent(&request, frame.time);
+                if request.acks != 0 {
+                    self.asked.insert(frame.number, sent);
+                    return Vec::new();
+                }
+                self.batches += sent.len() as u64;
+                sent
+            }
+            (Side::Server, ProduceRequest::KEY) => {
+                let sent = frame.answers.and_then(|number| self.asked.remove(&number)).unwrap_or_default();
+                let response = body::<ProduceResponse>(frame, api, version).unwrap_or_default();
+                sent.into_iter().filter(|batch| self.is_written(batch, &response)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn sent(&self, request: &ProduceRequest, time: Duration) -> Vec<Written> {
+        let mut sent = Vec::new();
+        for topic in &request.topic_data {
+            let name = Some(topic.name.clone()).filter(|name| !name.is_empty());
+            let name = name.or_else(|| self.names.get(&topic.topic_id).cloned());
+            for data in &topic.partition_data {
+                let Some(records) = &data.records else { continue };
+                sent.push(Written {
+                    time,
+                    topic: name.clone(),
+                    topic_id: topic.topic_id,
+                    partition: data.index,
+                    records: records.to_bytes().to_vec(),
+                });
+            }
+        }
+        sent
+    }
+
+    /// Whether the answer says so, and it is the first that does.
+    fn is_written(&mut self, batch: &Written, response: &ProduceResponse) -> bool {
+        let of_topic = response.responses.iter().filter(|topic| {
+            topic.topic_id == batch.topic_id && (topic.name.is_empty() || Some(&topic.name) == batch.topic.as_ref())
+        });
+        let mut partitions = of_topic.flat_map(|topic| &topic.partition_responses);
+        if !partitions.any(|answer| answer.index == batch.partition && answer.error_code.is_none()) {
+            self.refused += 1;
+            return false;
+        }
+        let Ok((parsed, _)) = RecordBatch::parse(&batch.records) else { return true };
+        let header = parsed.header();
+        if header.producer_id.0 >= 0 {
+            let producer = (batch.topic_id, batch.topic.clone(), batch.partition, header.producer_id.0);
+            let remembered = self.remembered.entry(producer).or_default();
+            let this = (header.producer_epoch.0, header.base_sequence.0);
+            if remembered.contains(&this) {
+                self.repeated += 1;
+                return false;
+            }
+            if remembered.len() == REMEMBERED_BATCHES {
+                remembered.pop_front();
+            }
+            remembered.push_back(this);
+        }
+        self.batches += 1;
+        true
+    }
+}
+
+fn body<M: Message>(frame: &Frame, api: &Api, version: i16) -> Option<M> {
+    let (_, body) = ResponseHeader::read(&frame.bytes, api, version).ok()?;
+    M::read(&body, version).ok()
+}

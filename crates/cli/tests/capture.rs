@@ -1,0 +1,124 @@
+//! `kurier capture`, `decode` and `replay`, as a user runs them: what clients say to a cluster goes through, is in the file,
+//! and is produced again from it.
+
+mod command;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use command::{KURIER, kill, kurier, nobody, start};
+use kurier_broker::Broker;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A relay in front of a cluster.
+struct Capturing {
+    relay: Child,
+    bootstrap_server: String,
+    folder: TempDir,
+}
+
+impl Capturing {
+    fn start(upstream: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut relay = Command::new(KURIER)
+            .args(["capture", "--listen", "127.0.0.1:0", "--upstream", upstream, "--out", "captured.pcap"])
+            .current_dir(&folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(relay.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Self { relay, bootstrap_server: line.trim().to_owned(), folder }
+    }
+
+    /// The folder with captured.pcap, and what the relay said in the end.
+    fn end(mut self) -> (TempDir, String) {
+        kill(&self.relay, Signal::SIGINT);
+        let mut said = String::new();
+        self.relay.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(self.relay.wait().unwrap().code(), Some(0), "{said}");
+        (self.folder, said)
+    }
+}
+
+#[test]
+fn what_goes_through_is_captured_decoded_and_produced_again() {
+    let cluster = start(Broker::builder().nodes(3).auto_create_topics(true, 6));
+    let upstream = cluster.broker.bootstrap_servers();
+    let capturing = Capturing::start(upstream.split(',').next().unwrap());
+    let relay = capturing.bootstrap_server.clone();
+
+    let events = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/events.txt");
+    kurier(&["produce", "-b", &relay, "-t", "events", "-K", r"\t", "-z", "lz4", "-H", "trace=1", events]).ends(0);
+    let format = r"%p %o %T %k %h %s\n";
+    let through = kurier(&["consume", "-b", &relay, "-t", "events", "-e", "-f", format]);
+    let beside = kurier(&["consume", "-b", &upstream, "-t", "events", "-e", "-f", format]);
+    assert_eq!(by_partition(&through.printed), by_partition(&beside.printed));
+
+    let (folder, said) = capturing.end();
+    let file = folder.path().join("captured.pcap");
+    let file = file.to_str().unwrap();
+    assert_eq!(said.matches(" is at 127.0.0.1:").count(), 3, "{said}");
+    let decoded = kurier(&["decode", file]);
+    assert_eq!(decoded.said, "");
+    let frames: Vec<Value> = decoded.printed.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(frames.iter().all(|frame| frame["body"].is_object()), "all can be read");
+    let servers: Vec<_> = upstream.split(',').collect();
+    assert!(!servers.iter().any(|server| decoded.printed.contains(&format!("\"server\":\"{server}\""))));
+
+    let again = kurier(&["replay", file, "-b", &upstream, "-t", "again", "-z", "zstd"]);
+    again.ends(0).says(&["20000 records written"]);
+    let again = kurier(&["consume", "-b", &upstream, "-t", "again", "-e", "-f", format]);
+    assert_eq!(by_partition(&again.printed), by_partition(&beside.printed));
+    assert_eq!(again.printed.lines().count(), 20_000);
+}
+
+/// Lines that begin with a partition's number, those of each partition in their order.
+fn by_partition(lines: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = lines.lines().collect();
+    lines.sort_by_key(|line| line.split(' ').next());
+    lines
+}
+
+/// Captures of Java, librdkafka and franz-go: by topic id, by name, with acks=0, with retries.
+#[test]
+fn what_others_sent_is_produced_again() {
+    let cluster = start(Broker::builder().auto_create_topics(true, 6));
+    let servers = cluster.broker.bootstrap_servers();
+    for name in [
+        "java-4.3.1_kafka-4.3.1_zstd",
+        "java-4.3.1_kafka-4.3.1_acks0",
+        "java-4.3.1_kafka-4.3.1_message-too-large",
+        "kcat-librdkafka-2.0.2_kafka-4.3.1_snappy",
+        "franz-go-1.22.2_kafka-4.3.1_leader-moves",
+    ] {
+        let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures");
+        let expected = std::fs::read_to_string(format!("{captures}/{name}.records.jsonl")).unwrap();
+        kurier(&["replay", &format!("{captures}/{name}.pcap"), "-b", &servers, "-t", name]).ends(0);
+        let consume = ["consume", "-b", &servers, "-t", name, "-e", "-f", r"%p %o %S\n"];
+        let mut read: Vec<_> = kurier(&consume).printed.lines().map(str::to_owned).collect();
+        let shown = |line: &str| {
+            let record: Value = line.parse().unwrap();
+            let len = record["payload"].as_str().map_or(-1, |value| i64::try_from(value.len()).unwrap());
+            format!("{} {} {len}", record["partition"], record["offset"])
+        };
+        let mut expected: Vec<_> = expected.lines().map(shown).collect();
+        read.sort();
+        expected.sort();
+        assert_eq!(read, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_named_and_a_file_that_cannot_be_written() {
+    let nobody = nobody();
+    let capturing = Capturing::start(&nobody);
+    kurier(&["consume", "-b", &capturing.bootstrap_server, "-t", "events", "-e"]).fails(1);
+    let (_, said) = capturing.end();
+    assert!(said.contains(&format!("{nobody} cannot be reached")), "{said}");
+    let ran = kurier(&["capture", "--upstream", &nobody, "--out", "no/such/folder.pcap"]);
+    ran.fails(1).says(&["no/such/folder.pcap cannot be written"]);
+}

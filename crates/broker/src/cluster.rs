@@ -270,6 +270,27 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives a topic another id, such as that of a captured one whose clients are to be replayed.
+    ///
+    /// # Errors
+    /// When there is none of this name, or another topic has the id.
+    pub fn set_topic_id(&mut self, name: &str, id: Uuid) -> Result<(), ClusterError> {
+        if let Some((other, _)) = self.topics.iter().find(|(other, topic)| topic.id == id && *other != name) {
+            return Err(ClusterError(format!("topic {name} cannot have the id {id}: {other} has it")));
+        }
+        let topic = self.topics.get_mut(name);
+        topic
+            .ok_or_else(|| ClusterError(format!("topic {name} cannot have the id {id}: there is no such topic")))?
+            .id = id;
+        Ok(())
+    }
+
+    /// Says which id the next producer gets that asks for one; those after it count on from there.
+    pub fn set_next_producer_id(&mut self, id: i64) {
+        // It is counted up before it is given.
+        self.next_producer_id = id.saturating_sub(1);
+    }
+
     fn has_room_for(&self, partitions: i32) -> bool {
         let count: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
         usize::try_from(partitions).is_ok_and(|more| more <= PARTITIONS_MAX.saturating_sub(count))

@@ -1,18 +1,14 @@
-//! Captured traffic of seven clients with real Kafka 3.7.2, 3.9.1 and 4.3.1: every frame is read and written again, every
-//! batch is held against what kcat then read from the brokers, and damaged captures cost no more than what they damage.
-//!
-//! `make captures-read` shows the counts. The files are described in testdata/ORIGIN.md.
+//! Every frame is read and written again, every batch is held against what kcat then read from the brokers, and damaged
+//! captures cost no more than what they damage.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::{Capture, captures, shown};
 use kurier_capture::{Frame, Reader, Side, Unread};
 use kurier_compression::{CompressionType, decompress_batch};
 use kurier_protocol::messages::{FetchRequest, ProduceRequest, ProduceResponse};
-use kurier_protocol::record_batch::{Header, NewRecord, Record, RecordBatch, RecordBatchBuilder, Stamp};
+use kurier_protocol::record_batch::{Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
 use kurier_protocol::{Api, Message, Records, RequestHeader, ResponseHeader, Uuid};
-use serde_json::{Value, json};
 
 /// Every batch that a broker wrote in the captures in testdata, by codec.
 const BATCHES: [(CompressionType, usize); 5] = [
@@ -35,16 +31,6 @@ const ALL: [usize; 6] = [48, 149, 588, 586, 163, 5287];
 
 /// Each damages every capture in its own way.
 const SEEDS: u64 = 5;
-
-struct Capture {
-    name: String,
-    client: String,
-    file: Vec<u8>,
-    frames: Vec<Frame>,
-    connections: u32,
-    skipped_bytes: u64,
-    kcat: Option<BTreeMap<(i64, i64), Value>>,
-}
 
 #[derive(Default)]
 struct Count {
@@ -221,33 +207,6 @@ fn a_damaged_capture_costs_what_it_damages() {
     assert!(kept * 2 > said, "the step is not found again");
 }
 
-fn captures() -> Vec<Capture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/captures");
-    let mut pcaps: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    pcaps.retain(|path| path.extension().is_some_and(|extension| extension == "pcap"));
-    pcaps.sort();
-    pcaps.into_iter().map(capture).collect()
-}
-
-fn capture(path: PathBuf) -> Capture {
-    let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let file = fs::read(&path).unwrap();
-    let mut reader = Reader::new(&file[..]).unwrap();
-    let frames = reader.by_ref().collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (connections, skipped_bytes) = (reader.connections(), reader.skipped_bytes());
-    drop(reader);
-    let kcat = fs::read_to_string(path.with_extension("records.jsonl")).ok();
-    Capture {
-        client: name.split('_').next().unwrap().to_owned(),
-        kcat: kcat.map(|lines| lines.lines().map(|line| by_place(line.parse().unwrap())).collect()),
-        name,
-        file,
-        frames,
-        connections,
-        skipped_bytes,
-    }
-}
-
 /// A file's header and its packets, each with its own.
 fn packets(file: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let (header, mut rest) = file.split_at(24);
@@ -302,29 +261,6 @@ fn written_at(response: &ProduceResponse, topic: (&str, Uuid), index: i32) -> Op
     let topic = response.responses.iter().find(|answer| (answer.name.as_str(), answer.topic_id) == topic)?;
     let partition = topic.partition_responses.iter().find(|answer| answer.index == index)?;
     (partition.error_code.is_none() && partition.base_offset >= 0).then_some(partition.base_offset)
-}
-
-fn by_place(record: Value) -> ((i64, i64), Value) {
-    let number = |name: &str| record[name].as_i64().unwrap();
-    ((number("partition"), number("offset")), record)
-}
-
-/// Our record as kcat prints records, with what only the broker knows taken from its own print.
-fn shown(record: &Record<'_>, theirs: &Value) -> Value {
-    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    // On a topic of LogAppendTime the broker puts its own.
-    let timestamp = if theirs["tstype"] == "logappend" { theirs["ts"].clone() } else { json!(record.timestamp) };
-    let mut shown = json!({
-        "topic": theirs["topic"], "partition": theirs["partition"], "offset": theirs["offset"],
-        "tstype": theirs["tstype"], "ts": timestamp, "broker": theirs["broker"],
-        "key": text(record.key), "payload": text(record.value),
-    });
-    let headers = record.headers.clone().flat_map(|header| [text(Some(header.key)), text(header.value)]);
-    let headers: Vec<_> = headers.collect();
-    if !headers.is_empty() {
-        shown["headers"] = json!(headers);
-    }
-    shown
 }
 
 /// The batch as our builder makes it from its records, if it is not compressed.

@@ -99,9 +99,10 @@ schema:
 oracle:
 	cargo test --quiet --locked -p kurier-e2e --test oracle -- --nocapture
 
-## make captures-read  captured traffic of seven clients: every frame read and written again, every batch as kcat read it
+## make captures-read  captured traffic of seven clients: read and written again, answered by our broker, told to our core
 captures-read:
-	cargo test --quiet --locked -p kurier-capture --test captures -- --nocapture
+	cargo test --quiet --locked -p kurier-capture --test captures -- --nocapture --test-threads=1
+	cargo test --quiet --locked -p kurier --lib captured -- --nocapture
 
 ## make broker-judges  kcat and Java write to our broker and read it back; Java's batches pass its checks, corrupted ones do not
 broker-judges:

@@ -2,6 +2,7 @@
 //! by itself what is asked about it; what becomes of batches the story says.
 
 mod batches;
+mod captured;
 mod cluster;
 mod sequences;
 

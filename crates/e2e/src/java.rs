@@ -112,7 +112,10 @@ impl Program {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(command: &mut Command, remedy: &str) -> Result<Output> {
+///
+/// # Errors
+/// When it cannot be run, and by what `remedy` it can, or when it fails, with what it said.
+pub fn run(command: &mut Command, remedy: &str) -> Result<Output> {
     let program = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("{program} cannot be run; {remedy}"))?;
     if !output.status.success() {

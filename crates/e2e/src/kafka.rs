@@ -259,6 +259,21 @@ impl Kafka {
         Ok(found)
     }
 
+    /// Java's console producer, which reads lines of key, tab, value from standard input, and knows the cluster by this
+    /// address.
+    #[must_use]
+    pub fn console_producer(&self, bootstrap_server: &str, topic: &str) -> Command {
+        // Kafka 3.8 moved it, and 4.2 renamed the option.
+        let (class, property) = match self.jars.version() {
+            version if version.starts_with("3.7.") => ("kafka.tools.ConsoleProducer", "--property"),
+            version if version.starts_with("3.") => ("org.apache.kafka.tools.ConsoleProducer", "--property"),
+            _ => ("org.apache.kafka.tools.ConsoleProducer", "--reader-property"),
+        };
+        let mut producer = self.jars.program(class).command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]);
+        producer.args(["--bootstrap-server", bootstrap_server, "--topic", topic, property, "parse.key=true"]);
+        producer
+    }
+
     fn ask(&self, words: &[&str]) -> Result<Vec<String>> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.ask(words).with_context(|| format!("asking by Java: {}", words.join(" ")))

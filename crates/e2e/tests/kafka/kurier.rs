@@ -166,7 +166,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// The command, built if `KURIER` does not name it.
-fn binary() -> Result<&'static Path> {
+pub(crate) fn binary() -> Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let binary = BINARY.get_or_init(|| match env::var_os("KURIER") {
         Some(named) => Ok(named.into()),

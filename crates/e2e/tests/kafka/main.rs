@@ -10,6 +10,7 @@ mod conforming;
 mod failover;
 mod kurier;
 mod refusals;
+mod relay;
 mod round_trip;
 mod three_ways;
 
@@ -46,6 +47,7 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     let mut trials = vec![
         on_any("round_trip", THREE_NODES, round_trip::round_trip),
         on_any("three_ways", THREE_NODES, three_ways::three_ways),
+        on_any("relay", THREE_NODES, relay::relay),
         on_ours("unknown_topic_is_refused", THREE_NODES, refusals::unknown_topic),
         on_ours("too_few_replicas_are_refused", THREE_NODES, refusals::too_few_replicas),
         on_ours("failover", THREE_NODES, failover::failover),

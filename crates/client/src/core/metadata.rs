@@ -181,7 +181,9 @@ impl Metadata {
             Some(topic) => {
                 topic.wanted = topic.wanted.max(partitions);
                 topic.used_at = now;
-                if topic.lacks() || std::mem::take(&mut topic.is_idle) && !self.refresh.unseen.contains(name) {
+                // What was asked in vain waits its backoff, however many send to it.
+                let is_lacking = topic.lacks() && !self.refresh.unseen.contains(name);
+                if std::mem::take(&mut topic.is_idle) || is_lacking {
                     self.refresh.new.insert(Arc::clone(name));
                 }
             }
@@ -211,13 +213,17 @@ impl Metadata {
         }
     }
 
-    /// Topics that were not used for long are not asked for any more. Who leads their partitions is not known then.
+    /// Topics that were not used for long are not asked for any more. Who leads their partitions is not known then. One
+    /// that is about to be asked for stays until it was; else it would be asked for again as soon as it is used.
     fn retire(&mut self, now: Instant) {
-        for topic in self.topics.values_mut() {
-            if topic.is_idle || topic.lacks() || now < topic.used_at + self.max_idle {
+        for (name, topic) in &mut self.topics {
+            let is_used = now < topic.used_at + self.max_idle || self.refresh.new.contains(name);
+            if topic.is_idle || topic.lacks() || is_used {
                 continue;
             }
             topic.is_idle = true;
+            // Nothing can be heard of what is not asked for, and so nobody waits for it.
+            self.refresh.unseen.remove(name);
             for id in &topic.partitions {
                 if let Some(place) = self.places.get_mut(id.0 as usize) {
                     place.leader = None;

@@ -377,6 +377,66 @@ fn a_topic_that_nobody_uses_is_not_asked_for_until_it_is_used_again() {
 }
 
 #[test]
+fn a_topic_that_is_used_again_and_cannot_be_asked_for_at_once_is_asked_for_once() {
+    let mut rig = idle_rig();
+    rig.silent = [SEED].into();
+    rig.lose_nodes();
+    rig.send_and_linger(0).forget();
+    // Longer than until it counts as unused again.
+    rig.pass(ms(60_000));
+    (rig.silent, rig.down) = Default::default();
+    let before = rig.topics_asked.len();
+    rig.pass(ms(5_000));
+    assert_eq!(rig.topics_asked[before], ["t"]);
+    let before = rig.metadata_asked;
+    let delivery = rig.send_and_linger(0);
+    assert_eq!(rig.metadata_asked, before);
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 0);
+    assert_eq!(fate(&delivery), Fate::At(0));
+}
+
+#[test]
+fn a_topic_that_was_used_again_and_is_gone_is_not_asked_for_for_ever() {
+    let mut rig = idle_rig();
+    rig.topic_refusal = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    rig.send_and_linger(0).forget();
+    rig.pass(ms(60_000));
+    let before = rig.topics_asked.len();
+    rig.pass(ms(100_000));
+    // That is how often metadata is refreshed anyway.
+    assert!(rig.topics_asked.len() <= before + 11);
+    assert!(rig.topics_asked[before..].iter().all(Vec::is_empty));
+}
+
+/// One whose topic was not used for so long that it is not asked for.
+fn idle_rig() -> Rig {
+    let mut rig = Rig::new(|config| {
+        config.set("metadata.max.age.ms", "10000").unwrap();
+        config.set("metadata.max.idle.ms", "30000").unwrap();
+        config.set("delivery.timeout.ms", "20000").unwrap();
+        config.set("request.timeout.ms", "10000").unwrap();
+    });
+    rig.open_gate(0);
+    rig.pass(ms(45_000));
+    assert_eq!(rig.topics_asked.last(), Some(&Vec::new()));
+    rig
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_asked_for_at_the_pace_of_its_backoff_however_often_it_is_sent_to() {
+    let mut rig = Rig::new(|_| {});
+    let before = rig.metadata_asked;
+    // As `try_send` does each time.
+    for _ in 0..1_000 {
+        rig.handle(Input::Signal(Signal::Wanted("gone".into())));
+        rig.pass(ms(1));
+    }
+    let asked = rig.metadata_asked - before;
+    assert!((2..=6).contains(&asked), "{asked}");
+}
+
+#[test]
 fn a_node_that_has_moved_is_sent_the_same_bytes_where_it_is_now() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);

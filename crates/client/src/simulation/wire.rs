@@ -163,6 +163,8 @@ pub(super) struct Wire {
     requests: BTreeMap<(ConnectionId, i32), Vec<(Batch, usize)>>,
     /// Partitions that have a reason to go on under another epoch.
     may_bump: HashSet<Place>,
+    /// When the producer learnt last that a partition's topic was made anew.
+    anew_at: HashMap<Place, Duration>,
     /// Until when a connection is to be left alone.
     throttled: HashMap<ConnectionId, Duration>,
     /// To which node a partition's last batch went.
@@ -188,6 +190,7 @@ impl Wire {
             gates: HashMap::new(),
             requests: BTreeMap::new(),
             may_bump: HashSet::new(),
+            anew_at: HashMap::new(),
             throttled: HashMap::new(),
             sent_to: HashMap::new(),
             met: Vec::new(),
@@ -328,7 +331,7 @@ impl Wire {
                 }
                 self.check_window(&batch, now)?;
                 self.check_bytes(&batch)?;
-                self.check_line(&batch, ledger)?;
+                self.check_line(&batch, ledger, now)?;
                 self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
             } else if known == Known::First && self.is_busy(batch.spot) {
                 self.met.push((19, "several in flight without idempotence"));
@@ -429,7 +432,7 @@ impl Wire {
     }
 
     /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
-    fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
+    fn check_line(&mut self, batch: &Batch, ledger: &Ledger, now: Duration) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
         let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
@@ -462,6 +465,10 @@ impl Wire {
             return wrong("the first of its epoch, and the one before had come to no harm");
         }
         self.may_bump.remove(&place);
+        // What goes out in the moment of such news may have been stamped before it was heard, for a reason of its own.
+        if self.is_lumpy && self.anew_at.remove(&place) == Some(now) {
+            self.may_bump.insert(place);
+        }
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
             return wrong("the first of its epoch");
         }
@@ -570,10 +577,11 @@ impl Wire {
     }
 
     /// The producer learns that a topic was made anew.
-    pub(super) fn made_anew(&mut self, topic: usize) {
+    pub(super) fn made_anew(&mut self, topic: usize, now: Duration) {
         let places = self.lines.iter().filter(|((_, other), _)| other.topic == topic);
         for (place, line) in places {
             self.may_bump.insert(*place);
+            self.anew_at.insert(*place, now);
             let why = "alone, to a topic that was made anew";
             if !self.is_lumpy {
                 let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };

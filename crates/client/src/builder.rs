@@ -100,6 +100,9 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         "request.timeout.ms" request_timeout(timeout: Duration) => request_timeout;
         /// `max.request.size`, 1,048,576 bytes by default: the largest request, and the largest record.
         "max.request.size" max_request_size(bytes: usize) => max_request_size;
+        /// `partitioner.availability.timeout.ms`, 0 by default, which is off (KIP-794): how long a node may take nothing,
+        /// though there is something for it, before records without a key leave its partitions out.
+        "partitioner.availability.timeout.ms" partitioner_availability_timeout(timeout: Duration) => availability_timeout;
     }
 
     /// `bootstrap.servers`: the first contacts, as `host:port`, or several of them separated by commas.

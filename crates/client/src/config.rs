@@ -397,6 +397,9 @@ settings! {
     "partitioner.ignore.keys" => partitioner_ignore_keys: bool = false;
     /// Whether partitions for which much is waiting get fewer of the records without a key.
     "partitioner.adaptive.partitioning.enable" => adaptive_partitioning: bool = true;
+    /// How long a node may take nothing, though there is something for it, before records without a key leave its
+    /// partitions out (KIP-794); 0 for ever. It needs `partitioner.adaptive.partitioning.enable`.
+    "partitioner.availability.timeout.ms" => availability_timeout: Duration = Duration::ZERO;
 }
 
 /// Java's keys that mean nothing here, and why.
@@ -414,7 +417,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("enable.metrics.push", "metrics are not yet pushed to brokers"),
     ("client.dns.lookup", "all addresses of a name are always tried"),
     ("transaction.timeout.ms", "there are no transactions yet"),
-    ("partitioner.availability.timeout.ms", "load steers records away from stalled partitions"),
 ];
 
 /// Keys that promise what cannot be kept yet, or, with a dot at the end, the beginnings of such; the values under which
@@ -536,6 +538,11 @@ impl Config {
             let why = format!("{}, as reconnect.backoff.ms", self.reconnect_backoff.as_millis());
             self.adjusted.insert("reconnect.backoff.max.ms", why);
         }
+        if !self.adaptive_partitioning && self.availability_timeout > Duration::ZERO {
+            self.availability_timeout = Duration::ZERO;
+            let why = "0, because partitioner.adaptive.partitioning.enable is false".to_owned();
+            self.adjusted.insert("partitioner.availability.timeout.ms", why);
+        }
         Ok(self)
     }
 
@@ -558,6 +565,7 @@ impl Config {
             &mut self.connection_setup_timeout,
             &mut self.connection_setup_timeout_max,
             &mut self.connections_max_idle,
+            &mut self.availability_timeout,
         ] {
             *time = (*time).min(FOREVER);
         }

@@ -168,6 +168,7 @@ fn librdkafkas_names_set_the_same() {
 fn everything_is_explained() {
     let mut config = Config::default();
     config.set(" linger.ms ", " 20 ").unwrap();
+    config.set("partitioner.availability.timeout.ms", "250").unwrap();
     config.set("key.serializer", "org.example.Mine").unwrap();
     config.set("security.protocol", "PLAINTEXT").unwrap();
     config.strict(false);
@@ -178,6 +179,7 @@ fn everything_is_explained() {
         "linger.ms=20 # set (default 5)",
         "batch.size=16384 # default",
         "acks=all # default",
+        "partitioner.availability.timeout.ms=250 # set (default 0)",
         "# key.serializer ignored: serializers are given to the builder",
         "# security.protocol ignored: it is so anyway",
         "# sasl.mechanism ignored: it cannot be followed yet",

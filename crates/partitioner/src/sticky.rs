@@ -118,7 +118,7 @@ impl Weights {
     /// more as it has less to carry. `unit`, of at least one byte, is `batch.size`: with it, a partition that is one
     /// batch behind is still picked half as often as one that is not.
     ///
-    /// Partitions without a leader are to be left out, as long as there are others.
+    /// Partitions without a leader, or whose leader takes nothing, are to be left out as long as there are others.
     #[must_use]
     pub fn by_load(loads: impl IntoIterator<Item = (i32, u64), IntoIter: Clone>, unit: u32) -> Self {
         let loads = loads.into_iter();

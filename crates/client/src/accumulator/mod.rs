@@ -28,7 +28,7 @@ use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBu
 use crate::config::Config;
 use crate::delivery::{Callback, Cell, Delivery, Runner};
 use crate::error::{Error, ErrorKind};
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 use memory::{Load, Memory, Permit};
@@ -110,6 +110,8 @@ pub(crate) struct Partition {
     load: Arc<Load>,
     /// How large a batch may grow, before compression.
     cap: AtomicUsize,
+    /// Whether its leader takes nothing, so that records without a key are to leave it out.
+    is_stalled: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -223,6 +225,7 @@ impl Accumulator {
             queue: Mutex::default(),
             load: Arc::default(),
             cap: AtomicUsize::new(first_cap),
+            is_stalled: AtomicBool::new(false),
         }
     }
 
@@ -291,7 +294,8 @@ impl Accumulator {
         }
     }
 
-    /// How likely each partition is for records without a key: by what waits for it, if that is wanted.
+    /// How likely each partition is for records without a key: by what waits for it, if that is wanted. Those that are
+    /// stalled are left out, unless all are.
     fn weights(&self, places: &Places) -> Weights {
         let all = || (0i32..).zip(&places.partitions).map(|(index, _)| index);
         if places.available.is_empty() {
@@ -301,11 +305,16 @@ impl Accumulator {
         if !self.config.adaptive_partitioning {
             return Weights::even(available);
         }
-        let load = |index: i32| {
-            let partition = usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
-            (index, partition.map_or(0, |partition| partition.load.bytes() as u64))
-        };
-        Weights::by_load(available.map(load), u32::try_from(self.config.batch_size).unwrap_or(u32::MAX))
+        let partition = |index: i32| usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
+        let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
+        let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
+        let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
+        // Asked once of each, for the answer may change meanwhile.
+        let accepting: Vec<i32> = available.clone().filter(|index| !is_stalled(*index)).collect();
+        match accepting.is_empty() {
+            true => Weights::by_load(available.map(load), unit),
+            false => Weights::by_load(accepting.into_iter().map(load), unit),
+        }
     }
 
     fn count_sticky(&self, topic: &Topic, places: &Places, stripe: usize, place: i32, record_bytes: usize) {
@@ -515,6 +524,24 @@ impl Accumulator {
         lock(&self.partitions).get(id.0 as usize).cloned()
     }
 
+    /// Takes in of which partitions the leaders have begun to take nothing, and of which they take something again.
+    pub(crate) fn set_stalled(&self, changed: &[(PartitionId, bool)]) {
+        let partitions = lock(&self.partitions);
+        for (id, is_stalled) in changed {
+            if let Some(partition) = partitions.get(id.0 as usize) {
+                partition.is_stalled.store(*is_stalled, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The partitions of a topic that no record without a key goes to.
+    #[cfg(test)]
+    pub(crate) fn left_out(&self, topic: &str) -> Vec<i32> {
+        let topic = self.topic(topic).expect("it is known");
+        let weights = self.weights(&topic.places());
+        (0i32..).take(topic.partition_count()).filter(|index| weights.share(*index) == 0.0).collect()
+    }
+
     /// How many bytes a batch of this partition may have next, after one of `plain_bytes` was acknowledged: twice as
     /// many, if it was as large as was allowed.
     pub(crate) fn grow_cap(&self, id: PartitionId, plain_bytes: usize) {
@@ -706,6 +733,33 @@ mod tests {
     }
 
     #[test]
+    fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
+        // Nothing waits for partition 1, a batch for 0, two for 2.
+        for (is_adaptive, stalled, expected) in [
+            (true, &[][..], [0.33, 0.5, 0.17]),
+            (true, &[1], [0.67, 0.0, 0.33]),
+            (true, &[0, 1], [0.0, 0.0, 1.0]),
+            (true, &[0, 1, 2], [0.33, 0.5, 0.17]),
+            (false, &[1], [0.33, 0.33, 0.33]),
+        ] {
+            let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
+            let topic = publish(&accumulator, 0..3);
+            let load = |at: usize| Arc::clone(&topic.places().partitions[at].load);
+            let batch = accumulator.config.batch_size;
+            let _held =
+                [(0, batch), (2, 2 * batch)].map(|(at, bytes)| accumulator.memory.try_acquire(&load(at), bytes));
+            let all: Vec<_> = (0..3).map(|id| (PartitionId(id), stalled.contains(&id))).collect();
+            accumulator.set_stalled(&all);
+            let weights = accumulator.weights(&topic.places());
+            let shares = [0, 1, 2].map(|at| (weights.share(at) * 100.0).round() / 100.0);
+            assert_eq!(shares, expected, "{is_adaptive} {stalled:?}");
+            // And back.
+            accumulator.set_stalled(&all.iter().map(|(id, _)| (*id, false)).collect::<Vec<_>>());
+            assert!(accumulator.weights(&topic.places()).share(1) > 0.3);
+        }
+    }
+
+    #[test]
     fn a_batch_is_never_larger_than_max_request_size() {
         for value_bytes in 90..130 {
             let accumulator = accumulator(|config| (config.max_request_size, config.batch_size) = (4_000, 4_000));
@@ -721,7 +775,7 @@ mod tests {
 
     #[test]
     fn nobody_is_woken_under_a_lock() {
-        struct Looks(Arc<Topic>, std::sync::atomic::AtomicBool);
+        struct Looks(Arc<Topic>, AtomicBool);
         impl std::task::Wake for Looks {
             fn wake(self: Arc<Self>) {
                 let is_free = self.0.places().partitions[0].queue.try_lock().is_ok();

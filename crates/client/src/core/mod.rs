@@ -86,6 +86,8 @@ pub(crate) enum Action {
     Split { partition: PartitionId, whole: Key, batch: Taken },
     /// Tell senders of a topic.
     Publish(Layout),
+    /// Tell senders of which partitions the leaders have begun to take nothing, and of which they take something again.
+    Stall(Vec<(PartitionId, bool)>),
     /// Tell who waits for a topic that it cannot be had.
     Refuse { topic: Arc<str>, error: Error },
     /// Tell who sent a batch's records what became of them. `is_last` is false while other pieces of it are under way.

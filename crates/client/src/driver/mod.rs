@@ -307,6 +307,7 @@ impl Driver {
                         self.core.handle(Input::Unwanted(layout.topic), now);
                     }
                 }
+                Action::Stall(changed) => self.shared.accumulator.set_stalled(&changed),
                 Action::Refuse { topic, error } => {
                     for waiting in self.waiting.topics.take(&topic, usize::MAX).0 {
                         let _ = waiting.reply.send(Err(error.clone()));

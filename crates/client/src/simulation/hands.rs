@@ -119,6 +119,7 @@ impl Hands {
                 self.handle(Input::Split { partition, whole, pieces });
             }
             Action::Publish(layout) => self.accumulator.publish(&layout),
+            Action::Stall(changed) => self.accumulator.set_stalled(&changed),
             Action::Complete { partition, batch, outcome, is_last } => {
                 if let Outcome::Written { .. } = outcome {
                     self.accumulator.grow_cap(partition, batch.plain_bytes);

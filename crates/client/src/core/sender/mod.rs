@@ -1,5 +1,5 @@
-//! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); and how each ends
-//! ([`outcome`]). Here is kept whether each partition can send, and to whom.
+//! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); how each ends
+//! ([`outcome`]); and which nodes take nothing ([`stall`]). Here is kept whether each partition can send, and to whom.
 //!
 //! ```text
 //!                 take                      transmit                  written
@@ -21,6 +21,7 @@ mod answer;
 mod batch;
 mod outcome;
 mod request;
+mod stall;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(crate) struct Sender {
     /// Nodes whose queues are to be looked at.
     awake: BTreeSet<i32>,
     timers: Timers<PartitionId>,
+    /// When it is looked at whether a node has taken nothing for too long.
+    stall_timers: Timers<i32>,
     /// Partitions that have something to send and no leader.
     leaderless: BTreeSet<PartitionId>,
     /// Partitions that wait for a producer id.
@@ -75,6 +78,10 @@ struct Queue {
     ready: VecDeque<PartitionId>,
     /// Whether batches for it are being taken.
     is_taking: bool,
+    /// Since when it has taken nothing, while there may be something for it.
+    idle_since: Option<Instant>,
+    /// Whether that is so for too long.
+    is_stalled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +108,8 @@ struct Partition {
     line: Line,
     /// Whether a batch failed that may yet arrive under the current epoch.
     is_unsettled: bool,
+    /// Whether senders were told that its leader takes nothing.
+    is_shown_stalled: bool,
 }
 
 /// How a partition stands.
@@ -114,6 +123,8 @@ enum Stand {
     Nameless,
     /// It can send to this node.
     Ready(i32),
+    /// It could send, had this node answered what was sent before.
+    Unanswered(i32),
 }
 
 impl Sender {
@@ -231,10 +242,11 @@ impl Sender {
             self.expire(id, world, now);
             self.review(id, world, now);
         }
+        self.handle_stall_timeout(world, now);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.stall_timers.next()).min()
     }
 
     /// What is not over, for people; nothing when all is.
@@ -308,7 +320,9 @@ impl Sender {
                     self.nodes.entry(node).or_default().ready.push_back(id);
                 }
                 self.awake.insert(node);
+                self.watch(node, world, now);
             }
+            Stand::Unanswered(node) => self.watch(node, world, now),
             Stand::Leaderless => {
                 if Mutant::ResetWhenLeaderless.is_on() {
                     self.partition(id).line.reset();
@@ -322,6 +336,7 @@ impl Sender {
             }
             Stand::Nothing | Stand::Due(_) => {}
         }
+        self.show_stall(id, world);
         let due = if let Stand::Due(at) = stand { Some(at) } else { None };
         let at = self.next_expiry(id, world).into_iter().chain(due).min();
         self.timers.set(id, at);
@@ -342,19 +357,13 @@ impl Sender {
 
     fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
         let Some(partition) = self.partitions.get(id.0 as usize) else { return Stand::Nothing };
-        let Partition { open, is_taking, waiting, in_flight, sent_to, splitting, retry_at, line, .. } = partition;
+        let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, .. } = partition;
         let first = waiting.first();
         if *is_taking || !splitting.is_empty() || !line.is_whole_before(first) || self.is_abandoned {
             return Stand::Nothing;
         }
-        let due = match (first, open) {
-            (None, None) => return Stand::Nothing,
-            (Some(_), _) => retry_at.unwrap_or(now),
-            (None, Some(Left { since, is_full })) => match *is_full || self.hurry >= Some(*since) {
-                true => now,
-                false => *since + world.config.linger,
-            },
-        };
+        let Some(due) = self.due(partition, now, world) else { return Stand::Nothing };
+        let unanswered = sent_to.map_or(Stand::Nothing, Stand::Unanswered);
         let is_idempotent = world.ids.is_enabled();
         let window = match is_idempotent {
             true => line.window(world.config.max_in_flight, now),
@@ -362,12 +371,12 @@ impl Sender {
         };
         // What follows a batch that expired in flight waits until it is known whether its place in the line is taken.
         if is_idempotent && in_flight.iter().any(|key| !self.batches.contains_key(key)) {
-            return Stand::Nothing;
+            return unanswered;
         }
         // What was sent before goes alone, so that nothing can overtake it.
         let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.attempts > 0);
         if in_flight.len() >= if was_sent { 1 } else { window } {
-            return Stand::Nothing;
+            return unanswered;
         }
         if due > now {
             return Stand::Due(due);
@@ -388,6 +397,19 @@ impl Sender {
             };
         }
         Stand::Ready(leader)
+    }
+
+    /// When a partition's first batch may go, at `once` if nothing says to wait; `None` if there is none.
+    fn due(&self, partition: &Partition, once: Instant, world: &World) -> Option<Instant> {
+        let Partition { open, waiting, retry_at, .. } = partition;
+        match (waiting.first(), open) {
+            (None, None) => None,
+            (Some(_), _) => Some(retry_at.unwrap_or(once)),
+            (None, Some(Left { since, is_full })) => Some(match *is_full || self.hurry >= Some(*since) {
+                true => once,
+                false => *since + world.config.linger,
+            }),
+        }
     }
 }
 

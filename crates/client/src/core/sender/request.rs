@@ -233,6 +233,7 @@ impl Sender {
                 batch.attempts = batch.attempts.saturating_add(1);
             }
         }
+        self.handle_accepted(node, world, now);
         let has_answer = acks != Acks::None;
         let keys: Vec<(PartitionId, Key)> = sent.iter().map(|sent| (sent.partition, sent.key)).collect();
         let question = Question::Produce(sent);

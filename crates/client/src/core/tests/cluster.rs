@@ -626,6 +626,119 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
     assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
 }
 
+/// Nodes 1 and 2 with two partitions each, 0 and 1, 2 and 3, of which a node may take nothing for a second; it takes five
+/// requests at once, and of partition 0 as many batches.
+fn stalling(change: impl FnOnce(&mut Config)) -> Rig {
+    let change = |config: &mut Config| {
+        config.availability_timeout = ms(1_000);
+        config.delivery_timeout = ms(120_000);
+        change(config);
+    };
+    let mut rig = Rig::with(change, |rig| rig.leaders = vec![(1, 0), (1, 0), (2, 0), (2, 0)]);
+    rig.open_gate(0);
+    rig
+}
+
+/// Partitions that records without a key leave out.
+fn left_out(rig: &Rig) -> Vec<i32> {
+    rig.hands.accumulator.left_out("t")
+}
+
+#[test]
+fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it_does() {
+    type Story = fn(&mut Rig);
+    let busy: Story = |rig| {
+        let _five: Vec<_> = (0..5).map(|_| rig.send_and_linger(0)).collect();
+        rig.send(1, 10).forget();
+    };
+    // Of partition 1 one batch goes until it is answered.
+    let at_the_gate: Story = |rig| {
+        rig.send_and_linger(1).forget();
+        rig.send(1, 10).forget();
+    };
+    let down: Story = |rig| {
+        rig.down = [1].into();
+        rig.cut(1);
+        rig.send(0, 10).forget();
+    };
+    for (name, story) in [("busy", busy), ("at the gate", at_the_gate), ("down", down)] {
+        let mut rig = stalling(|_| {});
+        // Nothing to take is no reason.
+        rig.pass(ms(5_000));
+        story(&mut rig);
+        rig.turn();
+        rig.pass(ms(900));
+        assert_eq!(left_out(&rig), [], "{name}");
+        rig.pass(ms(120));
+        assert_eq!(left_out(&rig), [0, 1], "{name}");
+        rig.pass(ms(5_000));
+        assert_eq!(left_out(&rig), [0, 1], "{name}: still");
+        // It answers what it has got, or can be connected to.
+        rig.down.clear();
+        for request in std::mem::take(&mut rig.requests) {
+            rig.settle(&request, ErrorCode::NONE, 1);
+        }
+        rig.pass(ms(1_100));
+        assert_eq!(left_out(&rig), [], "{name}: no more");
+    }
+}
+
+#[test]
+fn a_node_that_takes_something_now_and_then_is_not_left_out() {
+    let mut rig = stalling(|_| {});
+    for _ in 0..10 {
+        rig.send_and_linger(0).forget();
+        rig.send_and_linger(0).forget();
+        rig.pass(ms(900));
+        assert_eq!(left_out(&rig), []);
+        for request in std::mem::take(&mut rig.requests) {
+            rig.settle(&request, ErrorCode::NONE, 1);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_out_if_that_is_not_asked_for() {
+    for key in ["partitioner.availability.timeout.ms", "partitioner.adaptive.partitioning.enable"] {
+        let mut rig = stalling(|config| config.set(key, if key.ends_with("ms") { "0" } else { "false" }).unwrap());
+        rig.send_and_linger(1).forget();
+        rig.send(1, 10).forget();
+        rig.pass(ms(20_000));
+        assert_eq!(left_out(&rig), [], "{key}");
+    }
+}
+
+#[test]
+fn a_node_for_which_nothing_is_left_is_tried_again() {
+    let mut rig = stalling(|config| (config.request_timeout, config.delivery_timeout) = (ms(30_000), ms(40_000)));
+    rig.down = [1].into();
+    rig.cut(1);
+    let delivery = rig.send(1, 10);
+    rig.pass(ms(39_000));
+    assert_eq!((left_out(&rig), fate(&delivery)), (vec![0, 1], Fate::Open));
+    rig.pass(ms(3_000));
+    assert!(matches!(fate(&delivery), Fate::Failed(..)));
+    assert_eq!(left_out(&rig), []);
+}
+
+#[test]
+fn a_partition_is_left_out_by_who_leads_it_now() {
+    let mut rig = stalling(|_| {});
+    rig.send_and_linger(1).forget();
+    rig.send(1, 10).forget();
+    rig.pass(ms(1_500));
+    assert_eq!(left_out(&rig), [0, 1]);
+    rig.leaders = vec![(2, 1), (1, 0), (1, 1), (2, 0)];
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_500));
+    assert_eq!(left_out(&rig), [1, 2]);
+    // A partition that the node gets to lead with the topic's growth.
+    rig.leaders.push((1, 0));
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(1_500));
+    assert_eq!(left_out(&rig), [1, 2, 4]);
+}
+
 #[test]
 fn a_producer_id_that_one_node_does_not_give_another_does() {
     let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(3, 0)]);

@@ -1,0 +1,105 @@
+//! Which nodes take nothing though there is something for them, so that records without a key leave their partitions out
+//! (`partitioner.availability.timeout.ms`, KIP-794).
+//!
+//! ```text
+//!             something for it              it has taken nothing for the timeout
+//!   content ──────────────────▶ watched ─────────────────────────────────────────▶ stalled
+//!      ▲                         │   ▲ takes something                               │ │
+//!      └──── nothing for it ─────┘   └───────────────────────────────────────────────┘ │
+//!      └──────────────── nothing for it any more, for all has expired ─────────────────┘
+//! ```
+//!
+//! As in Java's `RecordAccumulator`, what counts is that a node has work and accepts none. Two things are otherwise. What
+//! waits behind unanswered batches of its partition counts as work, for here a partition may have few in flight. And a
+//! node for which nothing is left is tried again: there, without records that name its partitions, it is never.
+
+use std::time::Instant;
+
+use super::{Sender, Stand};
+use crate::accumulator::PartitionId;
+use crate::core::{Action, World};
+
+impl Sender {
+    /// There is something for a node.
+    pub(super) fn watch(&mut self, node: i32, world: &World, now: Instant) {
+        let timeout = world.config.availability_timeout;
+        if timeout.is_zero() {
+            return;
+        }
+        let queue = self.nodes.entry(node).or_default();
+        if queue.idle_since.is_none() {
+            queue.idle_since = Some(now);
+            self.stall_timers.set(node, Some(now + timeout));
+        }
+    }
+
+    /// A node has taken something.
+    pub(super) fn handle_accepted(&mut self, node: i32, world: &mut World, now: Instant) {
+        let Some(queue) = self.nodes.get_mut(&node) else { return };
+        // The timer stays: what it was set for is looked at when it comes.
+        if let Some(since) = &mut queue.idle_since {
+            *since = now;
+        }
+        self.set_stalled(node, false, world);
+    }
+
+    /// Looks at the nodes that may have taken nothing for too long.
+    pub(super) fn handle_stall_timeout(&mut self, world: &mut World, now: Instant) {
+        let timeout = world.config.availability_timeout;
+        while let Some(node) = self.stall_timers.pop(now) {
+            let Some(queue) = self.nodes.get(&node) else { continue };
+            let (was_stalled, Some(since)) = (queue.is_stalled, queue.idle_since) else { continue };
+            let stalls_at = self.work_since(node, since, world, now).map(|work| work + timeout);
+            let is_stalled = stalls_at.is_some_and(|at| was_stalled || at <= now);
+            // Of a stalled node the work may expire.
+            let next = stalls_at.map(|at| if is_stalled { now + timeout } else { at });
+            self.stall_timers.set(node, next);
+            if let Some(queue) = self.nodes.get_mut(&node) {
+                queue.idle_since = next.and(Some(since));
+            }
+            self.set_stalled(node, is_stalled, world);
+        }
+    }
+
+    /// Since when there has been something that a node does not take, `idle_since` at the earliest; `None` if there is
+    /// nothing.
+    fn work_since(&self, node: i32, idle_since: Instant, world: &World, now: Instant) -> Option<Instant> {
+        let ids = (0u32..).take(self.partitions.len()).map(PartitionId);
+        let is_led = |id: &PartitionId| world.metadata.place(*id).is_some_and(|place| place.leader == Some(node));
+        let is_held_up = |id: &PartitionId| match self.stand(*id, world, now) {
+            Stand::Ready(by) | Stand::Unanswered(by) => by == node,
+            _ => false,
+        };
+        let due = |id: PartitionId| self.due(self.partitions.get(id.0 as usize)?, idle_since, world);
+        ids.filter(is_led).filter(is_held_up).filter_map(due).min().map(|due| due.max(idle_since))
+    }
+
+    fn set_stalled(&mut self, node: i32, is_stalled: bool, world: &mut World) {
+        let Some(queue) = self.nodes.get_mut(&node) else { return };
+        if std::mem::replace(&mut queue.is_stalled, is_stalled) == is_stalled {
+            return;
+        }
+        tracing::debug!(node, is_stalled, "records without a key leave a node out, or come back to it");
+        let ids = (0u32..).map(PartitionId).take_while(|id| world.metadata.place(*id).is_some());
+        let changed: Vec<_> = ids.filter_map(|id| self.change_of_stall(id, world)).collect();
+        if !changed.is_empty() {
+            world.out.push_back(Action::Stall(changed));
+        }
+    }
+
+    /// Tells senders whether a partition's leader takes nothing, if they believe otherwise.
+    pub(super) fn show_stall(&mut self, id: PartitionId, world: &mut World) {
+        if !world.config.availability_timeout.is_zero()
+            && let Some(change) = self.change_of_stall(id, world)
+        {
+            world.out.push_back(Action::Stall(vec![change]));
+        }
+    }
+
+    fn change_of_stall(&mut self, id: PartitionId, world: &World) -> Option<(PartitionId, bool)> {
+        let leader = world.metadata.place(id).and_then(|place| place.leader);
+        let is_stalled = leader.and_then(|leader| self.nodes.get(&leader)).is_some_and(|queue| queue.is_stalled);
+        let was_stalled = std::mem::replace(&mut self.partition(id).is_shown_stalled, is_stalled);
+        (was_stalled != is_stalled).then_some((id, is_stalled))
+    }
+}

@@ -159,7 +159,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// # Errors
     /// As [`send`](Self::send). Of kind [`MetadataPending`](ErrorKind::MetadataPending) when the topic is not known yet: it
-    /// is being asked for, so a later try may succeed.
+    /// is being asked for, so a later try may succeed. So it is with a partition that the topic does not have, of kind
+    /// [`Partitioning`](ErrorKind::Partitioning): it may have grown.
     pub fn try_send<'r, K, V>(&self, record: Record<'r, K, V>) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
     where
         K: Serialize<KS>,
@@ -170,7 +171,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Some(topic) => self.send_now(&topic, &record),
             None if let Some(closed) = accumulator.closed() => Err(closed),
             None => {
-                accumulator.signal(Signal::Wanted(record.topic.into()));
+                accumulator.signal(Signal::Wanted { topic: record.topic.into(), partitions: 0 });
                 let topic = crate::error::printable(record.topic);
                 let text = format!("topic {topic} is not known yet; it is being asked for");
                 Err(Error::new(ErrorKind::MetadataPending, text))
@@ -188,7 +189,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, None) {
             Ok(delivery) => Ok(delivery),
-            Err((AppendError::Refused(error), _)) => Err(error),
+            Err((AppendError::Refused(error), _)) => match topic.lacks(record.partition) {
+                Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
+                Some(partitions) => {
+                    accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
+                    Err(error.because("whether there are more is being asked"))
+                }
+                None => Err(error),
+            },
             Err((AppendError::NoRoom(_), _)) => {
                 accumulator.signal(Signal::Pressure);
                 let text = format!("no room under buffer.memory, which is {}", self.shared().config.buffer_memory);

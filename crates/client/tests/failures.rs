@@ -682,6 +682,34 @@ async fn new_partitions_are_found_and_the_old_ones_kept() {
 }
 
 #[tokio::test]
+async fn new_partitions_are_found_also_by_who_does_not_wait() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut is_grown = false;
+    let sent = async {
+        loop {
+            match topic.try_send(topic.record().partition(2).value("a")) {
+                Ok(delivery) => return delivery.await.unwrap(),
+                Err(refused) => {
+                    assert_eq!(refused.error.kind(), ErrorKind::Partitioning);
+                    assert!(refused.error.to_string().contains("it has 1, counted from 0: whether there are more"));
+                }
+            }
+            // What is refused before it is there is asked for until it is.
+            if !std::mem::replace(&mut is_grown, true) {
+                broker.with_cluster(|cluster| cluster.add_partitions("t", 3)).unwrap();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(timeout(LONG, sent).await.unwrap().partition(), 2);
+    producer.close(LONG).await.unwrap();
+    let refused = topic.try_send(topic.record().partition(3).value("a")).unwrap_err();
+    assert_eq!(refused.error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
 async fn without_acknowledgements_a_broker_that_refuses_costs_no_more_than_a_connection() {
     let broker = Broker::builder().nodes(2).topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).acks(kurier::Acks::None).build().await.unwrap();

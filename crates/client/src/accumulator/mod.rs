@@ -65,8 +65,8 @@ pub(crate) enum Signal {
     Opened { partition: PartitionId, since: Instant, is_full: bool },
     /// The first batch of a partition is ready, whatever its age.
     Full { partition: PartitionId },
-    /// A topic is sent to that is not known.
-    Wanted(Arc<str>),
+    /// A topic is sent to that is not known, or has fewer partitions than the record's would take.
+    Wanted { topic: Arc<str>, partitions: usize },
     /// Somebody waits for memory.
     Pressure,
 }

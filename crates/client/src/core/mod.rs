@@ -162,8 +162,9 @@ impl Core {
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         let Self { world, sender } = self;
         match input {
-            Input::Signal(Signal::Wanted(topic)) => world.metadata.want(&topic, 0, now),
-            Input::Wanted { topic, partitions } => world.metadata.want(&topic, partitions, now),
+            Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } => {
+                world.metadata.want(&topic, partitions, now)
+            }
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
                 world.metadata.use_partition(partition, now);
                 sender.handle_opened(partition, Left { since, is_full }, world, now);

@@ -183,7 +183,7 @@ impl Driver {
         for signal in signals {
             match signal {
                 Signal::Pressure => is_pressed = true,
-                Signal::Wanted(topic) => self.want(topic, 0, None, now),
+                Signal::Wanted { topic, partitions } => self.want(topic, partitions, None, now),
                 signal => self.core.handle(Input::Signal(signal), now),
             }
         }
@@ -245,7 +245,7 @@ impl Driver {
         }
         let until = now + self.shared.config.max_block.max(self.shared.config.request_timeout);
         let told = |patient| Waiter::Told { partitions, patient };
-        topics.add(&name, waiter.map_or(Waiter::Nobody { until }, told), now);
+        topics.add(&name, waiter.map_or(Waiter::Nobody { partitions, until }, told), now);
         self.core.handle(Input::Wanted { topic: name, partitions }, now);
     }
 

@@ -23,8 +23,8 @@ pub(super) struct Topics {
 /// A topic that is not known yet, or not well enough.
 struct Wanted {
     waiters: Vec<Waiting>,
-    /// Until when it is asked for though nobody waits: it was sent to by who does not wait.
-    until: Option<Instant>,
+    /// How many partitions it is asked for though nobody waits, and until when: it was sent to by who does not wait.
+    unwaited: Option<(usize, Instant)>,
     /// When it is to be looked at again.
     look_at: Instant,
 }
@@ -40,8 +40,8 @@ pub(super) struct Waiting {
 pub(super) enum Waiter {
     /// Somebody who is told when it has so many partitions, and at least one.
     Told { partitions: usize, patient: Patient<Arc<Topic>> },
-    /// Nobody, but it is to be asked for until then.
-    Nobody { until: Instant },
+    /// Nobody, but it is to be asked for until then, or until it has so many.
+    Nobody { partitions: usize, until: Instant },
 }
 
 /// How long who has gone away may be taken for one who waits.
@@ -57,7 +57,7 @@ impl Topics {
     }
 
     pub(super) fn add(&mut self, name: &Arc<str>, waiter: Waiter, now: Instant) {
-        let new = || Wanted { waiters: Vec::new(), until: None, look_at: now + LOOK_AGAIN };
+        let new = || Wanted { waiters: Vec::new(), unwaited: None, look_at: now + LOOK_AGAIN };
         let wanted = self.wanted.entry(Arc::clone(name)).or_insert_with(new);
         self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
         let deadline = match waiter {
@@ -65,7 +65,11 @@ impl Topics {
                 wanted.waiters.push(Waiting { partitions, deadline, reply });
                 deadline
             }
-            Waiter::Nobody { until } => *wanted.until.insert(until),
+            Waiter::Nobody { partitions, until } => {
+                let most = wanted.unwaited.map_or(partitions, |(others, _)| others.max(partitions));
+                wanted.unwaited = Some((most, until));
+                until
+            }
         };
         wanted.look_at = wanted.look_at.min(deadline);
         self.by_time.insert((wanted.look_at, Arc::clone(name)));
@@ -76,9 +80,9 @@ impl Topics {
     pub(super) fn take(&mut self, name: &Arc<str>, partitions: usize) -> (Vec<Waiting>, bool) {
         let Some(wanted) = self.wanted.get_mut(name) else { return (Vec::new(), false) };
         let content = wanted.waiters.extract_if(.., |waiting| waiting.partitions <= partitions).collect();
-        // Who does not wait knows of the topic now.
-        wanted.until = None;
-        let is_over = wanted.waiters.is_empty();
+        // Who does not wait knows of them now.
+        let _ = wanted.unwaited.take_if(|(wanted, _)| *wanted <= partitions);
+        let is_over = wanted.waiters.is_empty() && wanted.unwaited.is_none();
         if is_over {
             self.by_time.remove(&(wanted.look_at, Arc::clone(name)));
             self.wanted.remove(name);
@@ -97,8 +101,9 @@ impl Topics {
         let wanted = self.wanted.get_mut(&name)?;
         wanted.waiters.retain(|waiting| !waiting.reply.is_closed());
         let late = wanted.waiters.extract_if(.., |waiting| waiting.deadline <= now).collect();
-        let _ = wanted.until.take_if(|until| *until <= now);
-        let next = wanted.waiters.iter().map(|waiting| waiting.deadline).chain(wanted.until).min();
+        let _ = wanted.unwaited.take_if(|(_, until)| *until <= now);
+        let unwaited = wanted.unwaited.map(|(_, until)| until);
+        let next = wanted.waiters.iter().map(|waiting| waiting.deadline).chain(unwaited).min();
         match next {
             Some(next) => {
                 wanted.look_at = next.min(now + LOOK_AGAIN);
@@ -135,7 +140,7 @@ mod tests {
         };
         let (_early, _late) = (wait(&mut topics, "a", ms(300)), wait(&mut topics, "a", ms(700)));
         drop(wait(&mut topics, "gone", ms(60_000)));
-        topics.add(&"b".into(), Waiter::Nobody { until: start + ms(500) }, start);
+        topics.add(&"b".into(), Waiter::Nobody { partitions: 0, until: start + ms(500) }, start);
         let looks = |topics: &mut Topics, at| {
             topics.pop(start + at).map(|(name, late, is_unwanted)| (name.to_string(), late.len(), is_unwanted))
         };
@@ -171,5 +176,11 @@ mod tests {
             assert_eq!((content.len(), is_over), expected, "{partitions}");
         }
         assert_eq!(topics.next_deadline(), None);
+        // Also who does not wait.
+        for wanted in [7, 2] {
+            topics.add(&"a".into(), Waiter::Nobody { partitions: wanted, until: start + ms(300) }, start);
+        }
+        assert!(!topics.take(&"a".into(), 6).1);
+        assert!(topics.take(&"a".into(), 7).1);
     }
 }

@@ -71,7 +71,7 @@ impl Rig {
                 let (since, is_full) = match signal {
                     Signal::Opened { since, is_full, .. } => (since, is_full || was_full),
                     Signal::Full { .. } => (now(), true),
-                    Signal::Wanted(_) | Signal::Pressure => unreachable!(),
+                    Signal::Wanted { .. } | Signal::Pressure => unreachable!(),
                 };
                 open = Some(Left { since, is_full });
             }

@@ -211,7 +211,7 @@ impl<'t> World<'t> {
             }
         }
         for topic in 0..self.plan.topics.len() {
-            self.hands.handle(Input::Signal(Signal::Wanted(topic_name(topic).into())));
+            self.hands.handle(Input::Signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 }));
         }
         self.pass(ms(300));
         for step in 0..self.plan.steps {

@@ -170,7 +170,7 @@ fn for_a_new_topic_node_after_node_is_tried_until_one_answers() {
     rig.pass(ms(20_000));
     assert_eq!(rig.connections.len(), 0);
     rig.silent = [SEED, 1, 2, 3].into();
-    rig.handle(Input::Signal(Signal::Wanted("new".into())));
+    rig.handle(Input::Signal(Signal::Wanted { topic: "new".into(), partitions: 0 }));
     // Sooner than any connection is given up.
     rig.pass(ms(4_000));
     let tried: BTreeSet<i32> = rig.connections.values().copied().collect();
@@ -621,8 +621,15 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
     rig.topic_refusal = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     assert_eq!(wait(&mut rig), 0);
     rig.topic_refusal = ErrorCode::NONE;
+    // However often that is said meanwhile.
+    let before = rig.metadata_asked;
+    for _ in 0..1_000 {
+        rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 2 }));
+        rig.pass(ms(10));
+    }
+    assert!((8..=16).contains(&(rig.metadata_asked - before)), "{}", rig.metadata_asked - before);
     rig.leaders = vec![(1, 0), (1, 0)];
-    assert_eq!(wait(&mut rig), 0);
+    assert_eq!(wait(&mut rig), 1);
     assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
 }
 

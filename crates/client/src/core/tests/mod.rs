@@ -146,7 +146,7 @@ impl Rig {
             metadata_refusal: ErrorCode::NONE,
         };
         arrange(&mut rig);
-        rig.handle(Input::Signal(Signal::Wanted("t".into())));
+        rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
         rig.turn();
         rig.pass(ms(200));
         assert!(rig.hands.accumulator.topic("t").is_some(), "the topic is known");

@@ -201,7 +201,7 @@ impl Plan {
         };
         let steps = random.usize(50..500);
         // Not drawn, so that seeds go on meaning what they meant.
-        if steps % 3 == 0 {
+        if steps.is_multiple_of(3) {
             config.availability_timeout = config.request_timeout / 4;
         }
         let outage = (random.u32(0..50) == 0).then(|| random.usize(..steps));

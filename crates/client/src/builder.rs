@@ -182,19 +182,13 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         let seed = fastrand::u64(..);
         let shared = Shared::new(Arc::clone(&config), seed);
         let driver = Driver::new(Arc::clone(&shared), seed)?;
-        let is_guest = runtime.is_some();
         match runtime {
             Some(runtime) => drop(runtime.spawn(driver.run())),
             None => start_thread(driver)?,
         }
         let deadline = shared.accumulator.clock().now() + config.max_block;
-        let producer = Producer::new(Handle {
-            shared: Arc::clone(&shared),
-            key_serializer,
-            value_serializer,
-            partitioner,
-            is_guest,
-        });
+        let producer =
+            Producer::new(Handle { shared: Arc::clone(&shared), key_serializer, value_serializer, partitioner });
         let (reply, answer) = oneshot::channel();
         shared.command(Command::Reach { deadline, reply });
         answer.await.map_err(|_| Error::new(ErrorKind::Closed, "the runtime of the producer has ended"))??;

@@ -62,8 +62,6 @@ pub(crate) struct Handle<KS, VS> {
     pub(crate) key_serializer: KS,
     pub(crate) value_serializer: VS,
     pub(crate) partitioner: Arc<dyn Partitioner>,
-    /// Whether the driver runs on the user's runtime, which senders must then not keep from it.
-    pub(crate) is_guest: bool,
 }
 
 impl<KS, VS> Drop for Handle<KS, VS> {
@@ -104,6 +102,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// It is accepted when its topic is known and there is room under `buffer.memory`; that may take up to `max.block.ms`.
     /// From then on it will be delivered or fail, whatever happens to the `Delivery`.
+    ///
+    /// In a tokio task, even if nothing stands in its way, one of some hundred sends lets other tasks have their turn first;
+    /// who cannot wait calls [`try_send`](Self::try_send).
     ///
     /// # Errors
     /// Of kind [`Metadata`](ErrorKind::Metadata), [`BufferFull`](ErrorKind::BufferFull),
@@ -280,9 +281,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.handle.is_guest {
-            tokio::task::consume_budget().await;
-        }
+        // Who is always ready would keep the other tasks and the timers of its runtime from their turn: sends alone left an
+        // interval none of its ticks. Tokio's budget, of which each send spends some (7 ns), has no end outside of tokio.
+        tokio::task::consume_budget().await;
         let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
             Some(topic) => (topic, None),
             None => {
@@ -459,9 +460,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.producer.handle.is_guest {
-            tokio::task::consume_budget().await;
-        }
+        tokio::task::consume_budget().await;
         self.producer.send_to(&self.topic, &record, None, None).await
     }
 
@@ -481,9 +480,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.producer.handle.is_guest {
-            tokio::task::consume_budget().await;
-        }
+        tokio::task::consume_budget().await;
         self.producer.send_to(&self.topic, &record, None, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 

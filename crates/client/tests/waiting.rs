@@ -2,9 +2,11 @@
 
 mod cluster;
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -396,6 +398,47 @@ async fn a_producer_runs_on_its_users_runtime() {
         producer.send(Record::to("t").value(format!("{number}"))).await.unwrap().forget();
     }
     assert_eq!(producer.close(LONG).await.unwrap().written, 5000);
+}
+
+#[tokio::test]
+async fn sends_that_are_always_ready_leave_others_their_turn() {
+    let elsewhere = other_runtime();
+    for is_guest in [false, true] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let builder = producer(&broker);
+        let builder = if is_guest { builder.runtime(elsewhere.handle().clone()) } else { builder };
+        let producer = builder.build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        for way in 0..3 {
+            let other = tokio::spawn(async {});
+            // Tokio allows a task 128 steps in a row.
+            for _ in 0..200 {
+                match way {
+                    0 => topic.send(topic.record().value("v")).await.unwrap().forget(),
+                    1 => producer.send(Record::to("t").value("v")).await.unwrap().forget(),
+                    _ => topic.send_with(topic.record().value("v"), drop).await.unwrap(),
+                }
+            }
+            assert!(other.is_finished(), "{is_guest} {way}");
+        }
+    }
+    elsewhere.shutdown_background();
+}
+
+#[test]
+fn outside_of_any_runtime_sends_are_always_ready() {
+    let runtime = other_runtime();
+    let broker = runtime.block_on(Broker::builder().topic("t", 1).start()).unwrap();
+    let producer = runtime.block_on(producer(&broker).build()).unwrap();
+    let topic = runtime.block_on(producer.topic("t")).unwrap();
+    for _ in 0..1_000 {
+        let send = pin!(topic.send(topic.record().value("v")));
+        match send.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(delivery) => delivery.unwrap().forget(),
+            Poll::Pending => panic!("there is nothing to wait for"),
+        }
+    }
+    assert_eq!(runtime.block_on(producer.close(LONG)).unwrap().written, 1_000);
 }
 
 #[tokio::test]

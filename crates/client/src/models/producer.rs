@@ -55,7 +55,6 @@ impl Rig {
             key_serializer: BytesSerializer,
             value_serializer: BytesSerializer,
             partitioner: Arc::new(Keyed::JAVA),
-            is_guest: false,
         });
         block_on(producer.topic(TOPIC)).unwrap();
         Self { producer, shared, network, driver, shut_down }

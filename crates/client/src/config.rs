@@ -349,7 +349,8 @@ settings! {
     "compression.lz4.level" => lz4_level: i32 = 9;
     /// The level of zstd: -131072 to 22.
     "compression.zstd.level" => zstd_level: i32 = 3;
-    /// How often a batch is sent again at most, within `delivery.timeout.ms`.
+    /// How often a batch is sent again at most, within `delivery.timeout.ms`. With idempotence this limits only what is
+    /// surely not written; what may be is sent again, which cannot double it, until its outcome is known or time is up.
     "retries" | "message.send.max.retries" => retries: u32 = 2_147_483_647;
     /// The largest request, and the largest record before compression, in bytes.
     "max.request.size" | "message.max.bytes" => max_request_size: usize = 1_048_576;

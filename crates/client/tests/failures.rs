@@ -371,20 +371,34 @@ async fn what_too_few_replicas_took_may_be_written() {
 #[tokio::test]
 async fn a_batch_is_sent_no_more_often_than_retries_allows() {
     let code = ErrorCode::NOT_ENOUGH_REPLICAS;
-    for (kind, expected) in [
-        (FaultKind::Error(code), (ErrorKind::Refused, Written::No, Some(code))),
-        (FaultKind::CloseAfter, (ErrorKind::Network, Written::Unknown, None)),
+    for (kind, is_idempotent, expected, written) in [
+        (FaultKind::Error(code), true, (ErrorKind::Refused, Written::No, Some(code)), &["next"][..]),
+        (FaultKind::Error(code), false, (ErrorKind::Refused, Written::No, Some(code)), &["next"]),
+        // Each time may write it once more: more often than asked for is worse than to give up.
+        (FaultKind::CloseAfter, false, (ErrorKind::Network, Written::Unknown, None), &["v", "v", "v", "next"]),
     ] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
-        let producer = producer(&broker).set("retries", "2").build().await.unwrap();
-        broker.add_fault(Fault::new("Produce", kind.clone()).times(3));
+        let builder = producer(&broker).set("retries", "2").enable_idempotence(is_idempotent);
+        let producer = builder.build().await.unwrap();
+        broker.add_fault(Fault::new("Produce", kind).times(3));
         let error = producer.deliver(Record::to("t").value("v")).await.unwrap_err();
         assert_eq!((error.kind(), error.written(), error.error_code()), expected, "{error}");
         assert_eq!(error.attempts(), 3);
         // What follows is not held up by it.
         producer.deliver(Record::to("t").value("next")).await.unwrap();
-        let written = if kind == FaultKind::CloseAfter { &["v", "next"][..] } else { &["next"] };
         assert_eq!(values(&broker, "t", 0), written);
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_written_and_bears_a_sequence_is_sent_until_its_outcome_is_known() {
+    for kind in [FaultKind::CloseAfter, FaultKind::ErrorAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)] {
+        let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+        let producer = producer(&broker).set("retries", "1").build().await.unwrap();
+        broker.add_fault(Fault::new("Produce", kind).times(4));
+        producer.deliver(Record::to("t").value("v")).await.unwrap();
+        producer.deliver(Record::to("t").value("next")).await.unwrap();
+        assert_eq!(values(&broker, "t", 0), ["v", "next"]);
     }
 }
 

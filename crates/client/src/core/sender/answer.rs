@@ -72,12 +72,15 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// Has a batch sent again, unless it was sent often enough.
+    /// Has a batch sent again, unless it was sent often enough. What may be written and bears a sequence is never given up
+    /// for that: to send it again can only bring its outcome to light, and to give it up leaves it unknown, and a gap that
+    /// may be none. Without a sequence it could be there once more with each time it is sent, and the limit holds.
     fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, world: &mut World, now: Instant) {
-        let Some(Batch { attempts, trouble, .. }) = self.batches.get(&key) else { return };
+        let Some(Batch { attempts, trouble, is_maybe_written, .. }) = self.batches.get(&key) else { return };
         let (attempts, trouble) = (*attempts, trouble.clone());
+        let is_limited = !*is_maybe_written || !world.ids.is_enabled();
         self.partition(id).waiting.insert(key);
-        if attempts > world.config.retries {
+        if attempts > world.config.retries && is_limited {
             let Trouble { text, code, .. } = trouble.unwrap_or_default();
             let kind = if code.is_some() { ErrorKind::Refused } else { ErrorKind::Network };
             let text = format!("it was sent as often as retries, which is {}, allows: {text}", world.config.retries);

@@ -32,6 +32,46 @@ fn a_retry_after_a_lost_connection_has_the_same_bytes() {
 }
 
 #[test]
+fn what_may_be_written_is_sent_more_often_than_retries_allows_if_it_bears_a_sequence() {
+    use ErrorCode as E;
+    let unsure = [E::REQUEST_TIMED_OUT, E::NOT_ENOUGH_REPLICAS_AFTER_APPEND];
+    for (codes, is_idempotent, expected) in [
+        (unsure, true, None),
+        // One that is settled takes nothing back of the one before it.
+        ([E::REQUEST_TIMED_OUT, E::NOT_ENOUGH_REPLICAS], true, None),
+        (unsure, false, Some(Written::Unknown)),
+        ([E::NOT_ENOUGH_REPLICAS; 2], true, Some(Written::No)),
+    ] {
+        let mut rig = Rig::new(|config| {
+            config.set("retries", "1").unwrap();
+            config.set("enable.idempotence", &is_idempotent.to_string()).unwrap();
+        });
+        let delivery = rig.send_and_linger(0);
+        let mut first = None;
+        for code in codes {
+            let request = rig.request();
+            assert_eq!(*first.get_or_insert_with(|| request.batches.clone()), request.batches);
+            rig.settle(&request, code, -1);
+            rig.pass(ms(1_000));
+        }
+        if let Some(written) = expected {
+            assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Refused, written), "{codes:?}");
+            assert!(rig.requests.is_empty(), "{codes:?}");
+            continue;
+        }
+        for _ in 0..3 {
+            let request = rig.request();
+            assert_eq!((fate(&delivery), first.as_ref()), (Fate::Open, Some(&request.batches)));
+            rig.settle(&request, E::NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
+            rig.pass(ms(1_300));
+        }
+        rig.pass(Duration::from_secs(120));
+        let expired = Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown);
+        assert_eq!(fate(&delivery), expired, "delivery.timeout.ms is the end of it");
+    }
+}
+
+#[test]
 fn one_batch_until_the_first_is_acknowledged_then_five() {
     let mut rig = Rig::new(|_| {});
     let _first = rig.send_and_linger(0);

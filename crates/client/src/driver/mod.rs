@@ -227,6 +227,13 @@ impl Driver {
     /// Asks for a topic of so many partitions as long as somebody waits for it; for who does not wait, as long as if it
     /// did, and at least until there may be an answer.
     fn want(&mut self, name: Arc<str>, partitions: usize, waiter: Option<Patient<Arc<Topic>>>, now: Instant) {
+        // Nothing can be sent to it any more.
+        if self.closing.is_some() {
+            if let Some((_, reply)) = waiter {
+                let _ = reply.send(Err(closed()));
+            }
+            return;
+        }
         if let Some(topic) = self.shared.accumulator.topic(&name)
             && topic.partition_count() >= partitions
         {
@@ -261,6 +268,11 @@ impl Driver {
                 // Read after that, for until then batches were opened, and they are not to linger either.
                 let now = self.now();
                 self.core.handle(Input::Hurry, now);
+                // Who waits for a topic could not send to it.
+                for (name, waiters) in self.waiting.topics.clear() {
+                    waiters.into_iter().for_each(|waiting| drop(waiting.reply.send(Err(closed()))));
+                    self.core.handle(Input::Unwanted(name), now);
+                }
             }
         }
     }
@@ -641,6 +653,34 @@ mod tests {
         assert_eq!(driver.waiting.topics.len(), 1);
         driver.serve_topics(now + patience / 2 * 3);
         assert_eq!(driver.waiting.topics.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_topic_while_the_producer_is_closed_is_told_so_at_once() {
+        let shared = shared();
+        let (_under_way, _delivery) = under_way(&shared);
+        let mut driver = Driver::new(Arc::clone(&shared), 1).unwrap();
+        let far = driver.now() + shared.config.max_block;
+        let ask = |name: &str, partitions| {
+            let (reply, answer) = oneshot::channel();
+            shared.command(Command::Topic { name: name.into(), partitions, deadline: far, reply });
+            answer
+        };
+        // Before, with it, after it; for one that is not known, and for one that is but has too few partitions.
+        let mut answers = vec![ask("u", 0), ask("t", 2)];
+        driver.work();
+        let (reply, mut closed) = oneshot::channel();
+        shared.command(Command::Close { deadline: far, reply });
+        answers.push(ask("v", 0));
+        driver.work();
+        answers.extend([ask("w", 0), ask("t", 3)]);
+        shared.accumulator.signal(Signal::Wanted("x".into()));
+        driver.work();
+        assert!(closed.try_recv().is_err() && !driver.is_over, "a batch is under way");
+        for mut answer in answers {
+            assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        }
+        assert_eq!((driver.waiting.topics.len(), driver.waiting.topics.next_deadline()), (0, None));
     }
 
     #[tokio::test]

@@ -114,6 +114,12 @@ impl Topics {
         Some((name, late, next.is_none()))
     }
 
+    /// Forgets all topics, and says who waited for each.
+    pub(super) fn clear(&mut self) -> Vec<(Arc<str>, Vec<Waiting>)> {
+        self.by_time.clear();
+        self.wanted.drain().map(|(name, wanted)| (name, wanted.waiters)).collect()
+    }
+
     /// When to look again, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)

@@ -225,7 +225,7 @@ fn places(request: &ProduceRequest) -> BTreeSet<(String, Uuid, i32)> {
 /// What the core makes of an answer: how many batches it took for written, and how many as failed.
 fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
     let mut play = Play::new(scene);
-    play.hands.handle(Input::Signal(Signal::Wanted(scene.topic.as_str().into())));
+    play.hands.handle(Input::Signal(Signal::Wanted { topic: scene.topic.as_str().into(), partitions: 0 }));
     play.pass();
     let topic =
         play.hands.accumulator.topic(&scene.topic).unwrap_or_else(|| panic!("{name}: {} is not known", scene.topic));

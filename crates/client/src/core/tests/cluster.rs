@@ -429,7 +429,7 @@ fn a_topic_that_is_not_there_is_asked_for_at_the_pace_of_its_backoff_however_oft
     let before = rig.metadata_asked;
     // As `try_send` does each time.
     for _ in 0..1_000 {
-        rig.handle(Input::Signal(Signal::Wanted("gone".into())));
+        rig.handle(Input::Signal(Signal::Wanted { topic: "gone".into(), partitions: 0 }));
         rig.pass(ms(1));
     }
     let asked = rig.metadata_asked - before;
@@ -675,7 +675,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
         story(&mut rig);
         rig.turn();
         rig.pass(ms(900));
-        assert_eq!(left_out(&rig), [], "{name}");
+        assert!(left_out(&rig).is_empty(), "{name}");
         rig.pass(ms(120));
         assert_eq!(left_out(&rig), [0, 1], "{name}");
         rig.pass(ms(5_000));
@@ -686,7 +686,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
             rig.settle(&request, ErrorCode::NONE, 1);
         }
         rig.pass(ms(1_100));
-        assert_eq!(left_out(&rig), [], "{name}: no more");
+        assert!(left_out(&rig).is_empty(), "{name}: no more");
     }
 }
 
@@ -697,7 +697,7 @@ fn a_node_that_takes_something_now_and_then_is_not_left_out() {
         rig.send_and_linger(0).forget();
         rig.send_and_linger(0).forget();
         rig.pass(ms(900));
-        assert_eq!(left_out(&rig), []);
+        assert!(left_out(&rig).is_empty());
         for request in std::mem::take(&mut rig.requests) {
             rig.settle(&request, ErrorCode::NONE, 1);
         }
@@ -711,7 +711,7 @@ fn nothing_is_left_out_if_that_is_not_asked_for() {
         rig.send_and_linger(1).forget();
         rig.send(1, 10).forget();
         rig.pass(ms(20_000));
-        assert_eq!(left_out(&rig), [], "{key}");
+        assert!(left_out(&rig).is_empty(), "{key}");
     }
 }
 
@@ -725,7 +725,7 @@ fn a_node_for_which_nothing_is_left_is_tried_again() {
     assert_eq!((left_out(&rig), fate(&delivery)), (vec![0, 1], Fate::Open));
     rig.pass(ms(3_000));
     assert!(matches!(fate(&delivery), Fate::Failed(..)));
-    assert_eq!(left_out(&rig), []);
+    assert!(left_out(&rig).is_empty());
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Codecs {
         let (batch, _) = RecordBatch::parse(&bytes).map_err(|error| error.to_string())?;
         let body = decompress_batch(&batch, LIMIT).map_err(|error| error.to_string())?;
         let half = whole.plain_bytes / 2;
-        let mut builders = vec![RecordBatchBuilder::default()];
+        let mut builders = vec![RecordBatchBuilder::new()];
         let last = batch.header().record_count - 1;
         for (record, index) in batch.records_in(&body).map_err(|error| error.to_string())?.zip(0..) {
             let record = record.map_err(|error| error.to_string())?;
@@ -73,15 +73,17 @@ impl Codecs {
             let is_half = |first: &RecordBatchBuilder<_>| first.body_bytes() >= half || index == last;
             let is_half = builders.len() == 1 && builders.last().is_some_and(is_half);
             if is_half && builders.last().is_some_and(|first| !first.is_empty()) {
-                builders.push(RecordBatchBuilder::default());
+                builders.push(RecordBatchBuilder::new());
             }
             let Some(builder) = builders.last_mut() else { continue };
-            let slot = builder.slot(&new).map_err(|error| error.to_string())?;
-            slot.fill(|capacity| whole.piece(&self.memory, Vec::with_capacity(capacity)));
+            builder.append(&new).map_err(|error| error.to_string())?;
         }
         let mut pieces = Vec::new();
         let mut first = whole.range.start;
         for sealed in builders.into_iter().filter_map(RecordBatchBuilder::seal) {
+            // In one buffer of its size: segments are of a kibibyte at least, and a batch may be split down to its records.
+            let body = Bytes::from_owner(whole.piece(&self.memory, sealed.body().concat()));
+            let sealed = sealed.with_compressed_body(CompressionType::None, vec![body]);
             let mut piece = whole.piece_of(first, sealed);
             first = piece.range.end;
             if self.compress() {
@@ -122,6 +124,36 @@ mod tests {
         fn decompress(&mut self, _: &[u8], _: usize, _: &mut Vec<u8>) -> Result<(), DecompressError> {
             unreachable!()
         }
+    }
+
+    #[test]
+    fn a_batch_that_is_split_down_to_its_records_holds_no_more_memory_than_before() {
+        let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
+        let config = Arc::new(Config::default());
+        let accumulator = Accumulator::new(Arc::clone(&config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
+        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+        let topic = accumulator.topic("t").unwrap();
+        for _ in 0..100 {
+            let record = NewRecord { value: Some(&[7; 10]), ..Default::default() };
+            let placed = Placed { record, choice: Choice::Partition(0) };
+            assert!(accumulator.append(&topic, &placed, None, None).is_ok());
+        }
+        let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
+        let whole = accumulator.take(PartitionId(0), usize::MAX, true).0.unwrap();
+        let plain_bytes = whole.plain_bytes;
+        let (mut uncut, mut records) = (vec![whole], Vec::new());
+        while let Some(batch) = uncut.pop() {
+            let before = accumulator.memory.used();
+            match batch.sealed.record_count() {
+                1 => records.push(batch),
+                _ => uncut.extend(codecs.split(&batch).unwrap()),
+            }
+            assert!(accumulator.memory.used() <= before + plain_bytes);
+        }
+        assert_eq!(records.len(), 100);
+        assert!(accumulator.memory.used() <= plain_bytes, "{} of {plain_bytes}", accumulator.memory.used());
+        drop(records);
+        assert_eq!(accumulator.memory.used(), 0);
     }
 
     #[test]

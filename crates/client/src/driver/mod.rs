@@ -674,7 +674,7 @@ mod tests {
         answers.push(ask("v", 0));
         driver.work();
         answers.extend([ask("w", 0), ask("t", 3)]);
-        shared.accumulator.signal(Signal::Wanted("x".into()));
+        shared.accumulator.signal(Signal::Wanted { topic: "x".into(), partitions: 0 });
         driver.work();
         assert!(closed.try_recv().is_err() && !driver.is_over, "a batch is under way");
         for mut answer in answers {

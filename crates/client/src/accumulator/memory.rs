@@ -468,7 +468,7 @@ mod tests {
             // One that comes later has at least a third of what one of those has that were first.
             let other = load();
             let taken: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&other, 1 << 10)).collect();
-            assert!(other.bytes() >= partitions[0].bytes() / 3, "beside {stuck}: {} KiB", taken.len());
+            assert!(other.bytes() >= partitions[0].bytes() / 3, "beside {stuck}: {taken:?}");
         }
     }
 

@@ -259,6 +259,36 @@ impl<Q: fmt::Debug> Connections<Q> {
         events
     }
 
+    /// The connections that there are, or are being made.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn open(&self) -> impl Iterator<Item = ConnectionId> {
+        self.peers.keys().copied()
+    }
+
+    /// What is kept of connections that are gone, of peers that there are not, and of questions that are not to be under
+    /// way, for people.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn leftovers(&self, may_be_asked: impl Fn(&Q) -> bool) -> Vec<String> {
+        let belongs = |(connection, peer): &(&ConnectionId, &Peer)| {
+            self.links.get(peer).is_some_and(|link| link.connection() == Some(**connection))
+        };
+        let mut left: Vec<String> =
+            self.peers.iter().filter(|known| !belongs(known)).map(|(id, _)| format!("{id:?} of nobody")).collect();
+        let timers = self.timers.things().filter(|peer| !self.links.contains_key(peer));
+        left.extend(timers.map(|peer| format!("a timer of {peer:?}, which is gone")));
+        for (peer, link) in &self.links {
+            if link.connection().is_some_and(|connection| !self.peers.contains_key(&connection)) {
+                left.push(format!("{peer:?} with a connection that is nobody's"));
+            }
+            let is_left = |pending: &&Pending<Q>| pending.question.as_ref().is_some_and(|asked| !may_be_asked(asked));
+            left.extend(link.pending.iter().filter(is_left).map(|pending| format!("{peer:?} is asked {pending:?}")));
+            if link.connection().is_none() && !(link.pending.is_empty() && link.answerless.is_empty()) {
+                left.push(format!("{peer:?} with requests of the past"));
+            }
+        }
+        left
+    }
+
     /// Whether there is such a peer.
     pub(crate) fn knows(&self, peer: Peer) -> bool {
         self.links.contains_key(&peer)

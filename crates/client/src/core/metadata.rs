@@ -275,6 +275,13 @@ impl Metadata {
         self.refresh.is_wanted = true;
     }
 
+    /// What is yet to be heard of the cluster, for people.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let Refresh { new, unseen, .. } = &self.refresh;
+        new.union(unseen).map(|topic| format!("topic {topic}, which is to be heard of")).collect()
+    }
+
     /// Whether to ask now.
     pub(crate) fn asks(&self, now: Instant) -> bool {
         match self.slow_at() {

@@ -236,7 +236,18 @@ impl Core {
     /// What is not over, for people; nothing when all is.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        self.sender.leftovers()
+        let World { metadata, connections, .. } = &self.world;
+        let mut left = self.sender.leftovers();
+        // How the cluster is may be asked at any time.
+        left.extend(connections.leftovers(|question| matches!(question, Question::Metadata(_))));
+        left.extend(metadata.leftovers());
+        left
+    }
+
+    /// The connections that there are, or are being made.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.world.connections.open()
     }
 
     /// Whether a server was reached and said what the cluster is.

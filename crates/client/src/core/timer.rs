@@ -49,6 +49,12 @@ impl<T: Copy + Eq + Hash + Ord> Timers<T> {
     pub(crate) fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
+
+    /// What has a deadline.
+    #[cfg(any(test, feature = "internal"))]
+    pub(crate) fn things(&self) -> impl Iterator<Item = &T> {
+        self.by_time.iter().map(|(_, thing)| thing)
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,11 @@ impl World<'_> {
             self.fail(violation("I8", what));
         }
         let now = self.now();
+        let open = self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection);
+        let (open, known): (HashSet<_>, HashSet<_>) = (open.collect(), self.hands.core.connections().collect());
+        if open != known {
+            self.fail(violation("I7", format!("{open:?} are open, and the producer knows of {known:?}")));
+        }
         let is_forgotten = |line: &super::network::Line| line.is_open && line.used_at + idle + ms(1) < now;
         if let Some(connection) = self.lines.iter().find(|(_, line)| is_forgotten(line)).map(|(id, _)| *id) {
             self.fail(violation("I7", format!("{connection:?} is open, and was not used for {idle:?}")));

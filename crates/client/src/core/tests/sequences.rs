@@ -17,6 +17,25 @@ fn lost_and_sent_again() -> (Rig, Delivery, Produce) {
     (rig, delivery, again)
 }
 
+/// That batch has expired in flight, when another was in flight behind it.
+struct Expired {
+    rig: Rig,
+    lost: Delivery,
+    again: Produce,
+    next: Delivery,
+    after: Produce,
+}
+
+fn expired_in_flight() -> Expired {
+    let (mut rig, lost, again) = lost_and_sent_again();
+    rig.pass(ms(400));
+    let next = rig.send_and_linger(0);
+    let after = rig.request();
+    rig.pass(ms(100));
+    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+    Expired { rig, lost, again, next, after }
+}
+
 #[test]
 fn a_retry_after_a_lost_connection_has_the_same_bytes() {
     let mut rig = Rig::new(|_| {});
@@ -113,12 +132,7 @@ fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
 
 #[test]
 fn a_late_success_of_what_has_expired_in_flight_closes_the_gap() {
-    let (mut rig, lost, again) = lost_and_sent_again();
-    rig.pass(ms(400));
-    let next = rig.send_and_linger(0);
-    let after = rig.request();
-    rig.pass(ms(100));
-    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+    let Expired { mut rig, lost, again, next, after } = expired_in_flight();
     rig.settle(&again, ErrorCode::NONE, 1);
     rig.settle(&after, ErrorCode::NONE, 2);
     assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown), "nothing completes twice");
@@ -131,12 +145,7 @@ fn a_late_success_of_what_has_expired_in_flight_closes_the_gap() {
 
 #[test]
 fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
-    let (mut rig, lost, again) = lost_and_sent_again();
-    rig.pass(ms(400));
-    let next = rig.send_and_linger(0);
-    let after = rig.request();
-    rig.pass(ms(100));
-    assert_eq!(fate(&lost), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
+    let Expired { mut rig, lost: _lost, again, next, after } = expired_in_flight();
     rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
     rig.settle(&after, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
     rig.pass(ms(300));

@@ -13,7 +13,7 @@ use crate::error::CaptureError;
 
 /// What the reader of files begins with, and the most that it may take for one block: no packet is longer than 256 KiB
 /// in what tcpdump writes.
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = 64 << 10;
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// More interfaces than this in one section are a damaged file.

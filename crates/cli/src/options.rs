@@ -1,6 +1,7 @@
 //! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -63,7 +64,8 @@ impl Options {
                 Misuse::error(format!("--command-config: {} cannot be read: {error}", path.display()))
             };
             let file = File::open(path).map_err(|error| cannot(&error))?;
-            settings.extend(java_properties::read(file).map_err(|error| cannot(&error))?);
+            // As in `Config::set_properties`: java-properties panics at some ends.
+            settings.extend(java_properties::read(file.chain(&b"\n"[..])).map_err(|error| cannot(&error))?);
             // It comes as a map; what is said of the settings is said in the same order every time.
             settings.sort();
         }

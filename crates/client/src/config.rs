@@ -449,7 +449,8 @@ impl Config {
     /// As [`from_properties`](Self::from_properties).
     pub fn set_properties(&mut self, file: impl Read) -> Result<(), Error> {
         let wrong = |error| refused(format!("the file of properties cannot be read: {error}"));
-        let properties = java_properties::read(file).map_err(wrong)?;
+        // java-properties panics where a file ends within what could be a mark of its encoding; a line's end takes it out.
+        let properties = java_properties::read(file.chain(&b"\n"[..])).map_err(wrong)?;
         let mut sorted: Vec<_> = properties.into_iter().collect();
         sorted.sort();
         sorted.into_iter().try_for_each(|(key, value)| self.set(&key, &value))

@@ -502,7 +502,9 @@ impl Config {
             return Err(refused(format!("{key}{shown} cannot be followed yet: {remedy}")));
         }
         let names = Self::KEYS.iter().copied().flatten().chain(MEANINGLESS.iter().map(|(key, _)| key));
-        let nearest = names.min_by_key(|name| strsim::osa_distance(name, key)).copied().unwrap_or_default();
+        // What is much longer than any name is near to none, and would take long to compare.
+        let beginning: String = key.chars().take(64).collect();
+        let nearest = names.min_by_key(|name| strsim::osa_distance(name, &beginning)).copied().unwrap_or_default();
         Err(refused(format!("{key} is no setting of a producer: did you mean {nearest}?")))
     }
 

@@ -24,10 +24,10 @@ pub(crate) trait Runner: Send + Sync {
 }
 
 /// For tests without callbacks.
-#[cfg(test)]
+#[cfg(any(test, feature = "internal"))]
 pub(crate) struct NoCallbacks;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internal"))]
 impl Runner for NoCallbacks {
     fn run(&self, _: Calls) {}
 }

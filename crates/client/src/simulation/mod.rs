@@ -27,6 +27,8 @@ mod brokers;
 mod checks;
 #[cfg(any(test, feature = "internal"))]
 mod coverage;
+#[cfg(feature = "internal")]
+mod feed;
 #[cfg(any(test, feature = "internal"))]
 pub(crate) mod hands;
 #[cfg(any(test, feature = "internal"))]
@@ -51,7 +53,7 @@ use kurier_protocol::record_batch::Sequence;
 
 pub use mutant::Mutant;
 #[cfg(feature = "internal")]
-pub use {ledger::Violation, report::ROWS, report::Report, world::play};
+pub use {feed::feed, ledger::Violation, report::ROWS, report::Report, world::play};
 
 /// The sequence with which a new producer id begins: 0, but in some simulations, where it is soon to wrap around. Brokers
 /// take any first sequence of an id that they do not know.

@@ -3,6 +3,9 @@
 //! `make fuzz FUZZ_SECONDS=n` runs them all; a plain `cargo test` replays corpus and findings.
 
 use bytes::Bytes;
+use kurier::Config;
+use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
+use kurier_capture::Reader;
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::record_batch::{
     BATCH_HEADER_BYTES, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp,
@@ -13,8 +16,20 @@ use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 4] =
-    [("frame", frame), ("message", message), ("record_batch", record_batch), ("decompress", decompress)];
+pub const TARGETS: [Target; 12] = [
+    ("frame", frame),
+    ("message", message),
+    ("request", request),
+    ("record_batch", record_batch),
+    ("records", records),
+    ("gzip", gzip),
+    ("snappy", snappy),
+    ("lz4", lz4),
+    ("zstd", zstd),
+    ("pcap", pcap),
+    ("properties", properties),
+    ("core", core),
+];
 
 /// Bytes in chunks, each behind its length of one byte: the frames are those that are found when all comes at once.
 pub fn frame(data: &[u8]) {
@@ -39,8 +54,10 @@ pub fn frame(data: &[u8]) {
             header.write(&mut written).expect("what was read can be written");
             assert_eq!(RequestHeader::read(&written.into()).map(|(header, _)| header), Ok(header));
         }
-        for api in APIS {
-            let _ = ResponseHeader::read(&frame, api, *api.versions().end());
+        // Both forms that the header of an answer has.
+        let produce = &APIS[0];
+        for version in [*produce.versions().start(), *produce.versions().end()] {
+            let _ = ResponseHeader::read(&frame, produce, version);
         }
     }
 }
@@ -82,7 +99,7 @@ pub fn message(data: &[u8]) {
 pub fn record_batch(data: &[u8]) {
     for batch in Batches::new(data) {
         let Ok(batch) = batch else { break };
-        records(&batch);
+        again(&batch);
     }
     if data.len() < BATCH_HEADER_BYTES {
         return;
@@ -93,11 +110,12 @@ pub fn record_batch(data: &[u8]) {
     let crc = crc32c::crc32c(&mended[21..]);
     mended[17..21].copy_from_slice(&crc.to_be_bytes());
     if let Ok((batch, _)) = RecordBatch::parse(&mended) {
-        records(&batch);
+        again(&batch);
     }
 }
 
-fn records(batch: &RecordBatch<'_>) {
+/// What is read can be built again, and is the same.
+fn again(batch: &RecordBatch<'_>) {
     let Ok(records) = batch.records_in(batch.body()) else {
         return;
     };
@@ -120,12 +138,104 @@ fn records(batch: &RecordBatch<'_>) {
     }
 }
 
-/// A byte for the codec, the rest compressed data: what comes out is within the limit, and comes out again after it was
-/// compressed.
-pub fn decompress(data: &[u8]) {
+/// A request to our broker: a byte for its API, one for its version, the rest its body, behind a header that is in order.
+/// Whatever it is, the broker answers, or closes the connection.
+pub fn request(data: &[u8]) {
+    const NODE: i32 = 1;
+    const NOW_MS: i64 = 1_700_000_000_000;
+    let [which, version, body @ ..] = data else { return };
+    let api = &APIS[usize::from(*which) % APIS.len()];
+    let (lowest, highest) = (*api.versions().start(), *api.versions().end());
+    let api_version = lowest + i16::from(*version) % (highest - lowest + 2);
+    let header =
+        RequestHeader { api_key: api.key(), api_version, correlation_id: 7, client_id: Some("fuzz".to_owned()) };
+    let mut frame = Vec::new();
+    header.write(&mut frame).expect("the API is known");
+    frame.extend_from_slice(body);
+    let mut cluster = Cluster::new(ClusterSettings { is_strict: which & 0x80 == 0, ..ClusterSettings::default() });
+    cluster.create_topic("t", 2, TopicSettings::default()).expect("there is none of this name");
+    let frame = Bytes::from(frame);
+    let first = cluster.handle(NODE, &frame, NOW_MS, true);
+    if let kurier_broker::Reply::Send { frame: answer, .. } = first {
+        let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+        buffer.extend(&answer);
+        let answer = buffer.next_frame().expect("a frame").expect("a whole one");
+        let (header, body) = ResponseHeader::read(&answer, api, api_version).expect("the header of an answer");
+        assert_eq!(header.correlation_id, 7);
+        api.response().read(&body, api.response_version(api_version, &body)).expect("an answer in the version asked");
+    }
+    // And again: what is there already changes nothing.
+    let _ = cluster.handle(NODE, &frame, NOW_MS, true);
+}
+
+/// What a builder was given, to be held against what is read.
+struct Sent<'a> {
+    timestamp: i64,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: Vec<Header<'a>>,
+}
+
+/// Records of arbitrary parts, through the builder and back.
+pub fn records(data: &[u8]) {
+    let mut rest = data;
+    let mut builder = RecordBatchBuilder::new();
+    let mut sent = Vec::new();
+    while let Some((shape, after)) = rest.split_first() {
+        rest = after;
+        let mut part = |is_there: bool| {
+            let (len, after) = rest.split_first()?;
+            let (part, after) = after.split_at(after.len().min((*len).into()));
+            rest = after;
+            is_there.then_some(part)
+        };
+        let (key, value) = (part(shape & 1 == 0), part(shape & 2 == 0));
+        let headers: Vec<_> = (0..shape >> 4)
+            .map(|_| Header { key: part(true).unwrap_or_default(), value: part(shape & 4 == 0) })
+            .filter(|header| str::from_utf8(header.key).is_ok())
+            .collect();
+        let timestamp = part(true).and_then(|part| part.first_chunk()).copied().map_or(0, i64::from_be_bytes);
+        let record = NewRecord { timestamp, key, value, headers: &headers };
+        if builder.append(&record).is_ok() {
+            sent.push(Sent { timestamp, key, value, headers });
+        }
+    }
+    let Some(sealed) = builder.seal() else { return assert!(sent.is_empty()) };
+    let built = sealed.stamp(&Stamp::NONE).expect("it holds few records").to_bytes();
+    let (batch, rest) = RecordBatch::parse(&built).expect("what was built can be read");
+    assert!(rest.is_empty());
+    let read = batch.records().expect("it is not compressed");
+    let read: Vec<_> = read.map(|record| record.expect("what was built can be read")).collect();
+    assert_eq!(read.len(), sent.len());
+    for (record, sent) in read.into_iter().zip(sent) {
+        assert_eq!((record.timestamp, record.key, record.value), (sent.timestamp, sent.key, sent.value));
+        assert!(record.headers.eq(sent.headers));
+    }
+}
+
+/// Gzip's members.
+pub fn gzip(data: &[u8]) {
+    decompress(CompressionType::Gzip, data);
+}
+
+/// Snappy, in xerial's frames and as a bare block.
+pub fn snappy(data: &[u8]) {
+    decompress(CompressionType::Snappy, data);
+}
+
+/// Lz4's frames.
+pub fn lz4(data: &[u8]) {
+    decompress(CompressionType::Lz4, data);
+}
+
+/// Zstd's frames.
+pub fn zstd(data: &[u8]) {
+    decompress(CompressionType::Zstd, data);
+}
+
+/// What comes out is within the limit, and comes out again after it was compressed.
+fn decompress(kind: CompressionType, input: &[u8]) {
     const LIMIT: usize = 1 << 20;
-    let [which, input @ ..] = data else { return };
-    let kind = CompressionType::ALL[1 + usize::from(*which) % 4];
     let mut codec = Compression::new(kind).codec().expect("every codec is built");
     let mut output = Vec::new();
     if codec.decompress(input, LIMIT, &mut output).is_err() {
@@ -137,4 +247,31 @@ pub fn decompress(data: &[u8]) {
     let mut again = Vec::new();
     codec.decompress(&frame, LIMIT, &mut again).expect("what was compressed can be read");
     assert_eq!(again, output);
+}
+
+/// A capture file: what is read of it can be shown, and written again.
+pub fn pcap(data: &[u8]) {
+    let Ok(reader) = Reader::new(data) else { return };
+    for frame in reader {
+        let Ok(frame) = frame else { return };
+        let _ = frame.json(true);
+        if let Ok(content) = frame.read() {
+            content.write(&mut Vec::new()).expect("what was read can be written");
+        }
+    }
+}
+
+/// A file of properties: an error or a configuration, which can be explained.
+pub fn properties(data: &[u8]) {
+    let mut config = Config::default();
+    // The first unknown key would be the last.
+    config.strict(false);
+    if config.set_properties(data).is_ok() {
+        let _ = config.explain();
+    }
+}
+
+/// The producer's core, before brokers that say whatever the data has them say.
+pub fn core(data: &[u8]) {
+    kurier::simulation::feed(data);
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use kurier::Config;
+use kurier_capture::{Reader, Side};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
@@ -11,7 +13,9 @@ use kurier_protocol::{APIS, write_request};
 fn main() -> std::io::Result<()> {
     messages()?;
     frames()?;
-    batches()
+    batches()?;
+    captures()?;
+    settings()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -34,7 +38,11 @@ fn messages() -> std::io::Result<()> {
                 for case in ["full", "nulls"] {
                     let file = format!("{side}-v{version}-{case}");
                     if let Ok(body) = fs::read(folder.join(&file).with_extension("bin")) {
-                        write("message", &format!("{}-{file}", api.name()), &[&[which, offset], &body[..]].concat())?;
+                        let name = format!("{}-{file}", api.name());
+                        write("message", &name, &[&[which, offset], &body[..]].concat())?;
+                        if side == "request" {
+                            write("request", &name, &[&[index, offset], &body[..]].concat())?;
+                        }
                     }
                 }
             }
@@ -72,15 +80,81 @@ fn batches() -> std::io::Result<()> {
     for kind in CompressionType::ALL.into_iter().skip(1) {
         let mut codec = Compression::new(kind).codec().expect("every codec is built");
         let compressed = codec.compress_batch(sealed.clone()).expect("memory takes all of it");
-        let which = kind.id() - 1;
-        write("decompress", kind.name(), &[&[which], &compressed.body()[0][..]].concat())?;
+        write(kind.name(), "batch", &compressed.body()[0])?;
         let mut long = Vec::new();
         codec.compress(&[&plain.repeat(400)], &mut long).expect("memory takes all of it");
-        write("decompress", &format!("{kind}-long"), &[&[which], &long[..]].concat())?;
+        write(kind.name(), "long", &long)?;
     }
-    let bare = snappy_block();
-    write("decompress", "snappy-bare", &[&[CompressionType::Snappy.id() - 1], &bare[..]].concat())?;
+    write("snappy", "bare", &snappy_block())?;
+    // Keys, values, headers and timestamps by their lengths.
+    write("records", "two", b"\x20\x01k\x01v\x01h\x02ab\x00\x00\x08\x00\x00\x01\x8b\xcf\xe5\x68\x00\x01\x00\x03xyz\x00")
+}
+
+/// The beginnings of captures, in both formats, and what clients asked and brokers answered in all of them.
+fn captures() -> std::io::Result<()> {
+    const BEGINNING_BYTES: usize = 2 << 10;
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/captures");
+    for entry in fs::read_dir(captures)? {
+        let path = entry?.path();
+        let (Some(name), true) = (path.file_stem(), path.extension().is_some_and(|extension| extension == "pcap"))
+        else {
+            continue;
+        };
+        let (name, file) = (name.to_string_lossy(), fs::read(&path)?);
+        let beginning = &file[..file.len().min(BEGINNING_BYTES)];
+        write("pcap", &name, beginning)?;
+        write("pcap", &format!("{name}-ng"), &pcapng(beginning))?;
+        let reader = Reader::new(&file[..]).expect("a capture");
+        for frame in reader.map(|frame| frame.expect("a capture")) {
+            let Ok(content) = frame.read() else { continue };
+            let index = APIS.iter().position(|api| api.key() == content.api.key()).expect("it was read");
+            let index = u8::try_from(index).expect("there are few APIs");
+            let version =
+                u8::try_from(content.version - content.api.versions().start()).expect("there are few versions");
+            let mut body = Vec::new();
+            content.message.write(content.version, &mut body).expect("it was read");
+            let which = if frame.side == Side::Client { index | 0x80 } else { index };
+            let seed = format!("{name}-{}", frame.number);
+            write("message", &seed, &[&[which, version], &body[..]].concat())?;
+            if frame.side == Side::Client {
+                write("request", &seed, &[&[index, version], &body[..]].concat())?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// The packets of a pcap file in the blocks of a pcapng file: a section, its interface, and a block each.
+fn pcapng(pcap: &[u8]) -> Vec<u8> {
+    let block = |kind: u32, body: &[u8]| {
+        let padded = body.len().next_multiple_of(4);
+        let total = u32::try_from(padded + 12).expect("it is small").to_le_bytes();
+        [&kind.to_le_bytes(), &total, body, &[0; 3][..padded - body.len()], &total].concat()
+    };
+    let (header, mut packets) = pcap.split_at(24);
+    let mut file = block(0x0a0d_0d0a, b"\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
+    file.extend(block(1, &[&header[20..22], b"\0\0", &header[16..20]].concat()));
+    while let Some((times, rest)) = packets.split_at_checked(16) {
+        let len = times[8..12].try_into().map(u32::from_le_bytes).expect("four bytes");
+        let Some((packet, rest)) = rest.split_at_checked(len.try_into().expect("it is small")) else { break };
+        packets = rest;
+        // The interface, the time in two halves, both lengths.
+        file.extend(block(6, &[b"\0\0\0\0\0\0\0\0", &times[..4], &times[8..12], &times[8..12], packet].concat()));
+    }
+    file
+}
+
+fn settings() -> std::io::Result<()> {
+    let every: String = Config::default()
+        .explain()
+        .iter()
+        .map(|one| format!("{}={}\n", one.key, one.value.as_deref().unwrap_or_default()))
+        .collect();
+    write("properties", "every", every.as_bytes())?;
+    write("properties", "escapes", b"# a\n! b\nbootstrap.servers : a:1,\\\n  [::1]:2\nclient.id\\u0020=\\t\nacks 1")?;
+    // A topic, a leader, a connection, records, answers.
+    write("core", "zeros", &[0; 64])?;
+    write("core", "numbers", &(0..=255).collect::<Vec<u8>>())
 }
 
 /// "wikipedia" twice, as one bare block: a length of 18, a literal of 9, a copy of 9.

@@ -1,7 +1,6 @@
 //! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -60,14 +59,11 @@ impl Options {
     pub(crate) fn settings(&self) -> Result<Vec<(String, String)>> {
         let mut settings = Vec::new();
         if let Some(path) = &self.command_config {
-            let cannot = |error: &dyn std::fmt::Display| {
-                Misuse::error(format!("--command-config: {} cannot be read: {error}", path.display()))
-            };
-            let file = File::open(path).map_err(|error| cannot(&error))?;
-            // As in `Config::set_properties`: java-properties panics at some ends.
-            settings.extend(java_properties::read(file.chain(&b"\n"[..])).map_err(|error| cannot(&error))?);
-            // It comes as a map; what is said of the settings is said in the same order every time.
-            settings.sort();
+            let shown = path.display();
+            let file = File::open(path)
+                .map_err(|error| Misuse::error(format!("--command-config: {shown} cannot be read: {error}")))?;
+            let wrong = |error| Misuse::error(format!("--command-config {shown}: {error}"));
+            settings.extend(Config::read_properties(file).map_err(wrong)?);
         }
         settings.extend(self.properties.iter().cloned());
         let servers = self.bootstrap_server.iter().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()));

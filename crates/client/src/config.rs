@@ -10,6 +10,7 @@ use std::io::Read;
 use std::str::FromStr;
 use std::time::Duration;
 
+use java_properties::PropertiesIter;
 use kurier_compression::{Compression, CompressionType};
 
 use crate::error::{Error, ErrorKind, printable};
@@ -448,12 +449,31 @@ impl Config {
     /// # Errors
     /// As [`from_properties`](Self::from_properties).
     pub fn set_properties(&mut self, file: impl Read) -> Result<(), Error> {
-        let wrong = |error| refused(format!("the file of properties cannot be read: {error}"));
-        // java-properties panics where a file ends within what could be a mark of its encoding; a line's end takes it out.
-        let properties = java_properties::read(file.chain(&b"\n"[..])).map_err(wrong)?;
-        let mut sorted: Vec<_> = properties.into_iter().collect();
-        sorted.sort();
-        sorted.into_iter().try_for_each(|(key, value)| self.set(&key, &value))
+        Self::read_properties(file)?.into_iter().try_for_each(|(key, value)| self.set(&key, &value))
+    }
+
+    /// The keys and values of such a file, by key, of which the last counts where one is there twice.
+    ///
+    /// As for Java the file is ISO 8859-1, whatever it begins with, and other characters are written `\uXXXX`.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration): when the file cannot be read, has more than 1 MiB, or an
+    /// escape in it is wrong.
+    pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
+        const LIMIT_BYTES: usize = 1 << 20;
+        let wrong = |why: &dyn fmt::Display| refused(format!("the file of properties cannot be read: {why}"));
+        let mut bytes = Vec::new();
+        file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
+        if bytes.len() > LIMIT_BYTES {
+            return Err(wrong(&format!("it has more than {LIMIT_BYTES} bytes")));
+        }
+        // java-properties would go by a mark of another encoding, and panics where such a file ends in half a character.
+        let text: String = bytes.into_iter().map(char::from).collect();
+        let mut pairs = BTreeMap::new();
+        PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8)
+            .read_into(|key, value| drop(pairs.insert(key, value)))
+            .map_err(|error| wrong(&error))?;
+        Ok(pairs.into_iter().collect())
     }
 
     /// Whether keys that are not known, or cannot be followed, are errors. They are, unless this says otherwise; then

@@ -214,6 +214,14 @@ key.serializer=org.apache.kafka.common.serialization.StringSerializer
     assert_eq!(value_of(&config, "key.serializer"), None);
     let error = Config::from_properties(&b"linger.ms=soon"[..]).unwrap_err();
     assert!(error.to_string().contains("linger.ms cannot be \"soon\""), "{error}");
+    // Bytes of no ASCII, above all those with which other encodings begin.
+    let other = [&b"\xfe\xff\xef\xbb\xbf=1\nclient.id=caf\xe9 \x80"[..], b"\xff", b"\xff\xfe\0", b"\xef\xbb"];
+    let pairs = other.map(|file| Config::read_properties(file).unwrap());
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(pairs[0], [pair("client.id", "café \u{80}"), pair("þÿï»¿", "1")]);
+    assert_eq!(pairs[1..], [vec![pair("ÿ", "")], vec![pair("ÿþ\0", "")], vec![pair("ï»", "")]]);
+    let error = Config::read_properties(&b"#".repeat((1 << 20) + 1)[..]).unwrap_err();
+    assert!(error.to_string().contains("more than 1048576 bytes"), "{error}");
     let error = Config::from_properties(&b"client.id=\\u00g0"[..]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     Ok(())

@@ -48,6 +48,52 @@
 //!
 //! Whoever brings a network of his own, simulated say, takes [`Cluster`] alone: it has neither sockets nor a clock.
 //!
+//! # Under a fuzzer
+//!
+//! [`Cluster::handle`] takes a frame and a time and says what goes back: so whatever bytes there are can be put to it,
+//! thousands of times a second.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use kurier_broker::{Cluster, ClusterSettings};
+//!
+//! // Under cargo-fuzz: libfuzzer_sys::fuzz_target!(|data: &[u8]| target(data));
+//! fn target(data: &[u8]) {
+//!     let mut cluster = Cluster::new(ClusterSettings::default());
+//!     let _ = cluster.handle(1, &Bytes::copy_from_slice(data), 1_700_000_000_000, false);
+//! }
+//!
+//! target(b"\0\x12\0\x04\0\0\0\x01\xff\xff\0");
+//! target(b"GET / HTTP/1.1");
+//! ```
+//!
+//! # Against captured traffic
+//!
+//! What a client said to Kafka can be said to this cluster, to see what comes of it; `kurier-capture` reads the file. Its
+//! topics must be there, under their ids where clients go by these ([`Cluster::set_topic_id`]), and the producer id that
+//! was given ([`Cluster::set_next_producer_id`]).
+//!
+//! ```
+//! use std::fs::File;
+//!
+//! use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
+//! use kurier_capture::{Reader, Side};
+//!
+//! # let captures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures");
+//! let file = File::open(format!("{captures}/rskafka-0.6.0_kafka-4.3.1_none.pcap"))?;
+//! let mut cluster = Cluster::new(ClusterSettings::default());
+//! cluster.create_topic("rskafka", 3, TopicSettings::default())?;
+//! for frame in Reader::new(file)? {
+//!     let frame = frame?;
+//!     if frame.side == Side::Client {
+//!         let _ = cluster.handle(1, &frame.bytes, frame.time.as_millis().try_into()?, false);
+//!     }
+//! }
+//! let batches: usize = (0..3).filter_map(|partition| cluster.log("rskafka", partition)).map(|log| log.len()).sum();
+//! assert!(batches > 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # How it is built
 //!
 //! ```text

@@ -3,6 +3,8 @@
 //! A record batch is compressed as one piece: its header stays as it is, its attributes name the codec, and its body is
 //! what the codec made of the records.
 //!
+//! # In a program: a batch there and back
+//!
 //! ```
 //! use kurier_compression::{Compression, CompressionType, decompress_batch};
 //! use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
@@ -41,6 +43,44 @@
 //!
 //! No default feature needs a C compiler. `zstd` does; where both zstd features are on, it is taken. Both write the
 //! same sizes; C is the faster, by a little at level 1 and by half at level 3.
+//!
+//! # Under a fuzzer
+//!
+//! ```
+//! use kurier_compression::{Compression, CompressionType};
+//!
+//! // Under cargo-fuzz: libfuzzer_sys::fuzz_target!(|data: &[u8]| target(CompressionType::Gzip, data));
+//! fn target(kind: CompressionType, data: &[u8]) {
+//!     const LIMIT_BYTES: usize = 1 << 20;
+//!     let Ok(mut codec) = Compression::new(kind).codec() else { return };
+//!     let mut plain = Vec::new();
+//!     if codec.decompress(data, LIMIT_BYTES, &mut plain).is_ok() {
+//!         assert!(plain.len() <= LIMIT_BYTES);
+//!     }
+//! }
+//!
+//! target(CompressionType::Gzip, b"\x1f\x8b\x08\0");
+//! target(CompressionType::Snappy, b"\xff\xff\xff\xff\x0f"); // five bytes that claim four gigabytes
+//! target(CompressionType::Lz4, b"\x04\x22\x4d\x18\x60\x40\x82\xff\xff\xff\x7f");
+//! ```
+//!
+//! # Against captured traffic
+//!
+//! The body of a batch as `kurier decode` finds it in a capture, or as it stands in a log's segment. This is one of Java's
+//! client before Kafka 4.3.1: a record of 19,214 bytes that repeat, under gzip.
+//!
+//! ```
+//! # if !cfg!(feature = "gzip") { return Ok(()) }
+//! use kurier_compression::{Compression, CompressionType};
+//!
+//! let body = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xed\xc77\x11\x80@\x10\0\xc0\x9b/\xd0C\x0erx\xd2\xe0\x02\x15\xa8x\x91\xa8\
+//! \xa0\xdb\xed\xf6-)\x22\xaa|_OIu\xd3v\xfd0N\xf3\xb2\xe6m?Nwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww\xf7?\x1f\x1f{$\xfc\x8e\x0eK\0\0";
+//! let mut plain = Vec::new();
+//! Compression::new(CompressionType::Gzip).codec()?.decompress(body, 64 << 20, &mut plain)?;
+//! assert_eq!(plain.len(), 0x4b0e);
+//! assert!(plain.ends_with(b"0123456789abcdef\0"), "the value, and no headers");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Limits
 //!

@@ -36,6 +36,56 @@
 //! partitions get less (KIP-480, KIP-794). So a partitioner of your own batches as well as the default does.
 //!
 //! Nothing here keeps a clock or makes random numbers: the caller brings them.
+//!
+//! # In a program of yours
+//!
+//! Whoever wants to know where a key lives (to read only that partition, to test a rule of routing) asks here, without a
+//! producer. Your own rule is a [`Partitioner`]; `kurier` takes it as it takes these.
+//!
+//! ```
+//! use kurier_partitioner::{Choice, Keyed, PartitionError, Partitioner, RecordView, TopicView};
+//!
+//! /// What customers of the first class send goes to partition 0, all else as usual.
+//! #[derive(Debug)]
+//! struct FirstClass;
+//!
+//! impl Partitioner for FirstClass {
+//!     fn partition(&self, record: &RecordView<'_>, topic: &TopicView<'_>) -> Result<Choice, PartitionError> {
+//!         match record.key() {
+//!             Some(key) if key.starts_with(b"first-") => Ok(Choice::Partition(0)),
+//!             _ => Keyed::JAVA.partition(record, topic),
+//!         }
+//!     }
+//! }
+//!
+//! let topic = TopicView::new("orders", 3, &[0, 1, 2]).unwrap();
+//! assert_eq!(FirstClass.partition(&RecordView::keyed(b"first-7"), &topic)?, Choice::Partition(0));
+//! # Ok::<(), PartitionError>(())
+//! ```
+//!
+//! # Under a fuzzer, and against captured traffic
+//!
+//! A partitioner is a function of two views. So a fuzzer's target is one line: whatever the key, the partition exists.
+//! And keys of a capture can be asked again; these are from Java's client before Kafka 4.3.1, of a topic with three
+//! partitions.
+//!
+//! ```
+//! use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
+//!
+//! let topic = TopicView::new("java-none", 3, &[0, 1, 2]).unwrap();
+//! // Under cargo-fuzz: libfuzzer_sys::fuzz_target!(|key: &[u8]| target(key));
+//! let target = |key: &[u8]| match Keyed::JAVA.partition(&RecordView::keyed(key), &topic) {
+//!     Ok(Choice::Partition(partition)) => assert!((0..3).contains(&partition)),
+//!     other => panic!("{other:?}"),
+//! };
+//! target(b"\xff\x00 any bytes at all");
+//!
+//! for (key, partition) in [("key-1", 0), ("key-4", 0), ("key-0", 1), ("key-2", 2)] {
+//!     let choice = Keyed::JAVA.partition(&RecordView::keyed(key.as_bytes()), &topic)?;
+//!     assert_eq!(choice, Choice::Partition(partition), "{key}");
+//! }
+//! # Ok::<(), kurier_partitioner::PartitionError>(())
+//! ```
 
 mod explicit;
 mod keyed;

@@ -21,7 +21,7 @@
 //!
 //! **Null** is not empty: where a field may be null, its type is an `Option`, and nothing else is.
 //!
-//! # Reading and writing a message
+//! # In a program: reading and writing a message
 //!
 //! ```
 //! use bytes::Bytes;
@@ -57,6 +57,52 @@
 //!
 //! [`record_batch`] builds them in place and reads them lazily. Compression is not this crate's: a sealed batch gives
 //! its body to a codec and takes the result (`kurier-compression` shows how).
+//!
+//! # Under a fuzzer
+//!
+//! A reader is a function of bytes and a version: no socket, no state, no clock. A target for your own program (a proxy,
+//! say) needs no more than this; `fuzz/` of this workspace has one for every reader.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use kurier_protocol::APIS;
+//!
+//! // Under cargo-fuzz: libfuzzer_sys::fuzz_target!(|data: &[u8]| target(data));
+//! fn target(data: &[u8]) {
+//!     let [api, version, body @ ..] = data else { return };
+//!     let api = &APIS[usize::from(*api) % APIS.len()];
+//!     let Ok(message) = api.response().read(&Bytes::copy_from_slice(body), i16::from(*version)) else { return };
+//!     // What was read can be written: in the shortest form, which is no longer than what came.
+//!     let mut written = Vec::new();
+//!     message.write(i16::from(*version), &mut written).unwrap();
+//!     assert!(written.len() <= body.len());
+//! }
+//!
+//! target(b"\x06\x00\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00\x00\x04"); // ApiVersions v0: error 35, and what it speaks
+//! target(b"\x03\x03\x00\x00\x00\x00\x7f\xff\xff\xff"); // eight bytes that claim two thousand million brokers
+//! ```
+//!
+//! # Against captured traffic
+//!
+//! What a client said once, a test can read for ever. The frames come from a file of tcpdump, Wireshark or
+//! `kurier capture`, by the crate `kurier-capture`, or stand in the test, as this one of franz-go 1.22.2 does.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use kurier_protocol::{Api, RequestHeader};
+//!
+//! let frame = Bytes::from_static(b"\0\x12\0\x04\0\0\0\x01\0\x03kgo\0\x04kgo\x08v1.22.2\0");
+//! let (header, body) = RequestHeader::read(&frame)?;
+//! let api = Api::of(header.api_key).expect("an API of clients");
+//! assert_eq!((api.name(), header.api_version, header.client_id.as_deref()), ("ApiVersions", 4, Some("kgo")));
+//!
+//! let request = api.request().read(&body, header.api_version)?;
+//! let mut again = Vec::new();
+//! header.write(&mut again)?;
+//! request.write(header.api_version, &mut again)?;
+//! assert_eq!(again, frame, "every client of our captures writes as this crate does, byte for byte");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # What comes from a wire is not trusted
 //!

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use crate::target;
 
 /// The jars of one version of the Java client and of what it needs.
 #[derive(Clone, Debug)]
@@ -127,9 +127,4 @@ pub fn run(command: &mut Command, remedy: &str) -> Result<Output> {
 
 fn sources() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/java"))
-}
-
-/// Where cargo builds.
-pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

@@ -15,15 +15,24 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod command;
 pub mod java;
 pub mod kafka;
+pub mod relay;
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 /// A file or folder of testdata.
 #[must_use]
 pub fn testdata(path: &str) -> PathBuf {
     workspace().join("testdata").join(path)
+}
+
+/// Where cargo builds, and what is fetched for these tests is kept.
+#[must_use]
+pub fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// The workspace's top.

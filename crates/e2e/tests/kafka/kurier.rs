@@ -1,15 +1,14 @@
 //! The `kurier` command as its users run it: its exit status, its talk, its delivery report.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kurier_e2e::clock::{now, wait_until};
+use kurier_e2e::command::binary;
 use kurier_e2e::kafka::Kafka;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -156,36 +155,4 @@ impl Reported {
         };
         Ok(Self { line: number("line").context("line")?.try_into()?, outcome })
     }
-}
-
-/// Runs cargo in the workspace.
-pub(crate) fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo
-}
-
-/// The command, built if `KURIER` does not name it.
-pub(crate) fn binary() -> Result<&'static Path> {
-    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let binary = BINARY.get_or_init(|| match env::var_os("KURIER") {
-        Some(named) => Ok(named.into()),
-        None => build().map_err(|error| format!("{error:#}")),
-    });
-    binary.as_deref().map_err(|error| anyhow!("{error}"))
-}
-
-fn build() -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--locked", "-p", "kurier-cli", "--message-format", "json-render-diagnostics"]);
-    let output = build.stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "cargo does not build kurier-cli");
-    // It says where it put it, which settings of all kinds have a say in.
-    let messages = String::from_utf8(output.stdout)?;
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: Value = line.parse().ok()?;
-        let is_ours = message["target"]["name"] == "kurier" && message["target"]["kind"][0] == "bin";
-        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
-    });
-    executables.next_back().context("cargo names no binary called kurier")
 }

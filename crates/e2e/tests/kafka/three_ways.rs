@@ -1,9 +1,8 @@
 //! The client's example `three_ways`: a record forgotten, one awaited, one with a callback.
 
 use anyhow::{Context, Result, ensure};
+use kurier_e2e::command::cargo;
 use kurier_e2e::kafka::Kafka;
-
-use crate::kurier::cargo;
 
 pub(crate) fn three_ways(kafka: &Kafka) -> Result<()> {
     let topic = format!("three-ways-{}", std::process::id());

@@ -1,0 +1,45 @@
+//! The `kurier` command: built when it is first wanted.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+
+/// Cargo, in the workspace.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
+}
+
+/// The command, built if `KURIER` does not name it.
+///
+/// # Errors
+/// When cargo does not build it.
+pub fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| match env::var_os("KURIER") {
+        Some(named) => Ok(named.into()),
+        None => build().map_err(|error| format!("{error:#}")),
+    });
+    binary.as_deref().map_err(|error| anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--locked", "-p", "kurier-cli", "--message-format", "json-render-diagnostics"]);
+    let output = build.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "cargo does not build kurier-cli");
+    // It says where it put it, which settings of all kinds have a say in.
+    let messages = String::from_utf8(output.stdout)?;
+    let mut executables = messages.lines().filter_map(|line| {
+        let message: Value = line.parse().ok()?;
+        let is_ours = message["target"]["name"] == "kurier" && message["target"]["kind"][0] == "bin";
+        message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
+    });
+    executables.next_back().context("cargo names no binary called kurier")
+}

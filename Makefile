@@ -7,7 +7,7 @@ FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd 
 
 # A version control's view of nothing: each of these is a name, not a file.
 .PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models golden e2e java schema oracle \
-  captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise
+  captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -113,6 +113,10 @@ broker-judges:
 ## make test-kafka     kurier produce before real Kafka 4.3.1 and 3.7.2, one and three nodes, and conformance; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:
 	cargo test --locked -p kurier-e2e --test kafka
+
+## make captures       Java, confluent-kafka and franz-go through kurier capture to real 3.7.2 and 4.3.1; tshark and kcat judge; needs Go, Python
+captures:
+	cargo test --quiet --locked -p kurier-e2e --test captures
 
 ## make chaos          kills, pauses and restarts under load before three nodes of Kafka 4.3.1, beside Java; CHAOS=smoke|controls for less
 chaos:

@@ -7,6 +7,7 @@
 //! | `tests/java.rs` | the Java client's `MemoryRecords` | are our batches, of every codec, read record for record? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
+//! | `tests/captures` | tshark and kcat, of Java, confluent-kafka and franz-go before real Apache Kafka | do we read from a capture what they do? |
 //! | `tests/chaos` | the same, killed, paused and restarted under load; the Java producer beside | does the client lose, double, reorder or misplace a record, or lie about one? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or answering into the void | does what takes minutes to break hold? |
 //! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | does our broker answer as they do? |

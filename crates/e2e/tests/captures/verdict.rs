@@ -77,6 +77,11 @@ impl fmt::Display for Row {
         let Self { frames, agreement, records, read_back, .. } = self;
         let Agreement { heads, ids_only, responses, errors, failures, unknown, .. } = agreement;
         let unknown: usize = unknown.values().sum();
+        // The committed captures are not read back here.
+        let [records, read_back] = [records, read_back].map(|count| match records {
+            0 => "-".to_owned(),
+            _ => count.to_string(),
+        });
         write!(
             f,
             "{frames:>6} {heads:>6} {ids_only:>7} {unknown:>8} {responses:>9} {errors:>6} {failures:>6} {records:>7} \

@@ -169,7 +169,7 @@ impl World<'_> {
                 self.hit(29, "a broker that lags behind names fewer");
             }
             if known_id != heard.topic_id && known_id != Uuid::ZERO {
-                self.wire.made_anew(topic, self.hands.clock.elapsed());
+                self.wire.made_anew(topic);
             }
             self.watch.counts.insert(topic, (heard.topic_id, heard.partitions.len().max(known_count)));
             for partition in &heard.partitions {

@@ -163,8 +163,9 @@ pub(super) struct Wire {
     requests: BTreeMap<(ConnectionId, i32), Vec<(Batch, usize)>>,
     /// Partitions that have a reason to go on under another epoch.
     may_bump: HashSet<Place>,
-    /// When the producer learnt last that a partition's topic was made anew.
-    anew_at: HashMap<Place, Duration>,
+    /// Partitions that have another: their topic was made anew. A core that hears late may learn of it only after it had
+    /// gone on under another epoch for the first one.
+    may_bump_late: HashSet<Place>,
     /// Until when a connection is to be left alone.
     throttled: HashMap<ConnectionId, Duration>,
     /// To which node a partition's last batch went.
@@ -190,7 +191,7 @@ impl Wire {
             gates: HashMap::new(),
             requests: BTreeMap::new(),
             may_bump: HashSet::new(),
-            anew_at: HashMap::new(),
+            may_bump_late: HashSet::new(),
             throttled: HashMap::new(),
             sent_to: HashMap::new(),
             met: Vec::new(),
@@ -331,7 +332,7 @@ impl Wire {
                 }
                 self.check_window(&batch, now)?;
                 self.check_bytes(&batch)?;
-                self.check_line(&batch, ledger, now)?;
+                self.check_line(&batch, ledger)?;
                 self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
             } else if known == Known::First && self.is_busy(batch.spot) {
                 self.met.push((19, "several in flight without idempotence"));
@@ -432,7 +433,7 @@ impl Wire {
     }
 
     /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
-    fn check_line(&mut self, batch: &Batch, ledger: &Ledger, now: Duration) -> Result<(), Violation> {
+    fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
         let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
@@ -461,13 +462,8 @@ impl Wire {
         if line.id == id && epoch < line.epoch {
             return wrong(&format!("an epoch after {}", line.epoch));
         }
-        if line.id == id && !self.may_bump.remove(&place) {
+        if !self.may_bump.remove(&place) && !self.may_bump_late.remove(&place) && line.id == id {
             return wrong("the first of its epoch, and the one before had come to no harm");
-        }
-        self.may_bump.remove(&place);
-        // What goes out in the moment of such news may have been stamped before it was heard, for a reason of its own.
-        if self.is_lumpy && self.anew_at.remove(&place) == Some(now) {
-            self.may_bump.insert(place);
         }
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
             return wrong("the first of its epoch");
@@ -577,11 +573,11 @@ impl Wire {
     }
 
     /// The producer learns that a topic was made anew.
-    pub(super) fn made_anew(&mut self, topic: usize, now: Duration) {
+    pub(super) fn made_anew(&mut self, topic: usize) {
         let places = self.lines.iter().filter(|((_, other), _)| other.topic == topic);
         for (place, line) in places {
-            self.may_bump.insert(*place);
-            self.anew_at.insert(*place, now);
+            let reasons = if self.is_lumpy { &mut self.may_bump_late } else { &mut self.may_bump };
+            reasons.insert(*place);
             let why = "alone, to a topic that was made anew";
             if !self.is_lumpy {
                 let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };

@@ -42,33 +42,6 @@ proptest! {
 }
 
 #[test]
-fn lengths_that_no_frame_has_are_refused() {
-    let buffer = |head: &[u8], limit| {
-        let mut buffer = FrameBuffer::new(limit);
-        buffer.extend(head);
-        buffer.next_frame()
-    };
-    for (head, error) in [
-        (&b"\xff\xff\xff\xff"[..], FrameError::TooShort { claimed: -1 }),
-        (b"\x80\0\0\0", FrameError::TooShort { claimed: i32::MIN }),
-        (b"\0\0\0\0", FrameError::TooShort { claimed: 0 }),
-        (b"\0\0\0\x03", FrameError::TooShort { claimed: 3 }),
-        (b"\0\x10\0\x01", FrameError::TooLong { claimed: (1 << 20) + 1, limit: 1 << 20 }),
-        (b"\x7f\xff\xff\xff", FrameError::TooLong { claimed: 0x7fff_ffff, limit: 1 << 20 }),
-        (b"\x15\x03\x03\x00\x02\x02\x46", FrameError::Tls),
-        (b"\x16\x03\x01\x02\x00", FrameError::Tls),
-        (b"HTTP/1.1 400 Bad Request", FrameError::Http),
-    ] {
-        assert_eq!(buffer(head, 1 << 20), Err(error), "{head:?}");
-    }
-    assert_eq!(buffer(b"\0\x10\0\0", 1 << 20), Ok(None), "the limit itself is allowed");
-    // Whoever allows so much gets what he asked for.
-    assert_eq!(buffer(b"HTTP", usize::MAX), Ok(None));
-    let advice = "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker";
-    assert_eq!(FrameError::Tls.to_string(), advice);
-}
-
-#[test]
 fn a_lower_limit_holds_from_the_next_frame_on() {
     let mut buffer = FrameBuffer::new(100);
     buffer.extend(&[0, 0, 0, 4, 1, 2, 3, 4, 0, 0, 0, 50]);
@@ -76,20 +49,6 @@ fn a_lower_limit_holds_from_the_next_frame_on() {
     assert_eq!(buffer.next_frame(), Ok(None));
     buffer.set_limit(49);
     assert_eq!(buffer.next_frame(), Err(FrameError::TooLong { claimed: 50, limit: 49 }));
-}
-
-#[test]
-fn the_buffer_grows_with_what_comes_and_not_with_what_is_claimed() {
-    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
-    buffer.extend(&(100u32 << 20).to_be_bytes());
-    for _ in 0..64 {
-        assert_eq!(buffer.next_frame(), Ok(None));
-        let room = buffer.room();
-        assert!(room.capacity() - room.len() >= FrameBuffer::ROOM_BYTES / 2);
-        assert!(room.capacity() <= 2 * room.len() + 2 * FrameBuffer::ROOM_BYTES, "{}", room.capacity());
-        let len = room.len() + 10_000;
-        room.resize(len, 0);
-    }
 }
 
 #[test]

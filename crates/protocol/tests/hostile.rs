@@ -1,21 +1,152 @@
 //! Bytes that nobody honest sends: each row is an error of its own kind, at its own place, and costs nothing.
+//!
+//! Tests are named by what is attacked: `frame_length`, `header`, `varints`, `strings`, `bytes`, `arrays`, `nesting`,
+//! `tagged_fields`, `api_versions`, `sasl_bytes`, `record_batch`, `our_own_encoder`; the codecs' are in
+//! crates/compression/tests/hostile.rs, and what answers mean in crates/client/src/core/tests/hostile.rs. What it costs
+//! is counted in memory.rs. Where bytes once ended another client or server, its issue is named.
 
 use bytes::Bytes;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::messages::{
-    ApiVersionsResponse, CreateTopicsRequest, FindCoordinatorRequest, MetadataRequest, MetadataResponse,
-    ProduceRequest, ProduceResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    AddPartitionsToTxnRequest, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, FindCoordinatorRequest,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest,
 };
 use kurier_protocol::record_batch::{
     BATCH_HEADER_BYTES, ControlType, Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp,
 };
-use kurier_protocol::{EncodeErrorKind, Message, ParseError, ParseErrorKind as Kind};
+use kurier_protocol::schema::{Struct, Type};
+use kurier_protocol::{
+    APIS, EncodeErrorKind, ErrorCode, FrameBuffer, FrameError, Message, ParseError, ParseErrorKind as Kind, Records,
+    ResponseHeader, Secret, read_response, write_request,
+};
 
 #[track_caller]
 fn check<M: Message>(version: i16, body: &'static [u8], kind: Kind, offset: usize, field: &str) {
     let error = M::read(&Bytes::from_static(body), version).unwrap_err();
     assert_eq!((error.kind(), error.offset(), error.field()), (&kind, offset, field), "{error}");
     assert_eq!((error.what(), error.version()), (M::SCHEMA.name, version));
+}
+
+#[test]
+fn frame_length_is_at_least_4_and_at_most_the_limit() {
+    const LIMITS: [usize; 2] = [FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES, FrameBuffer::DEFAULT_LIMIT_BYTES];
+    assert_eq!(LIMITS, [1 << 20, 100 << 20]);
+    let read = |head: &[u8], limit| {
+        let mut buffer = FrameBuffer::new(limit);
+        buffer.extend(head);
+        buffer.next_frame()
+    };
+    for limit in LIMITS {
+        for (head, error) in [
+            (&b"\xff\xff\xff\xff"[..], FrameError::TooShort { claimed: -1 }),
+            (b"\x80\0\0\0", FrameError::TooShort { claimed: i32::MIN }),
+            (b"\0\0\0\0", FrameError::TooShort { claimed: 0 }),
+            (b"\0\0\0\x01", FrameError::TooShort { claimed: 1 }),
+            (b"\0\0\0\x02", FrameError::TooShort { claimed: 2 }),
+            (b"\0\0\0\x03", FrameError::TooShort { claimed: 3 }),
+            (b"\x06\x40\0\x01", FrameError::TooLong { claimed: (100 << 20) + 1, limit }),
+            (b"\x7f\xff\xff\xff", FrameError::TooLong { claimed: 0x7fff_ffff, limit }),
+            // An alert and a handshake of TLS, which clients take for a frame of 352 MB, and what a web
+            // server says.
+            (b"\x15\x03\x03\x01", FrameError::Tls),
+            (b"\x15\x03\x03\x00\x02\x02\x46", FrameError::Tls),
+            (b"\x16\x03\x01\x02\x00", FrameError::Tls),
+            (b"HTTP/1.1 400 Bad Request", FrameError::Http),
+        ] {
+            assert_eq!(read(head, limit), Err(error), "{head:?}");
+        }
+        let claims = |len: usize| u32::try_from(len).unwrap().to_be_bytes();
+        assert_eq!(read(&claims(limit), limit), Ok(None), "the limit itself is allowed");
+        let error = FrameError::TooLong { claimed: limit + 1, limit };
+        assert_eq!(read(&claims(limit + 1), limit), Err(error));
+    }
+    // Whoever allows so much gets what he asked for.
+    assert_eq!(read(b"HTTP", usize::MAX), Ok(None));
+    let advice = "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker";
+    assert_eq!(FrameError::Tls.to_string(), advice);
+}
+
+#[test]
+fn frame_length_claims_do_not_grow_the_buffer_but_what_comes_does() {
+    let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
+    buffer.extend(&(100u32 << 20).to_be_bytes());
+    for _ in 0..64 {
+        assert_eq!(buffer.next_frame(), Ok(None));
+        let room = buffer.room();
+        assert!(room.capacity() - room.len() >= FrameBuffer::ROOM_BYTES / 2);
+        assert!(room.capacity() <= 2 * room.len() + 2 * FrameBuffer::ROOM_BYTES, "{}", room.capacity());
+        let len = room.len() + 10_000;
+        room.resize(len, 0);
+    }
+}
+
+#[test]
+fn header_of_an_answer_is_flexible_where_its_version_is_and_that_of_api_versions_never() {
+    for api in APIS {
+        for version in api.versions() {
+            let read = |frame: &[u8]| ResponseHeader::read(&Bytes::copy_from_slice(frame), api, version);
+            let about = format!("{} v{version}", api.name());
+            let is_flexible = api.response_header_version(version) == 1;
+            assert_eq!(is_flexible, api.request_header_version(version) == 2 && api.name() != "ApiVersions", "{about}");
+            for len in 0..4 {
+                assert_eq!(read(&[0; 4][..len]).unwrap_err().kind(), &Kind::Truncated, "{about}");
+            }
+            // The same bytes: a tag of two bytes, or the beginning of the body.
+            let (header, body) = read(b"\0\0\0\x07\x01\x05\x02abc").unwrap();
+            assert_eq!(header.correlation_id, 7);
+            assert_eq!(body, if is_flexible { &b"c"[..] } else { b"\x01\x05\x02abc" }, "{about}");
+            // Tags that are not there, or not in order, or longer than the frame.
+            for tags in
+                [&b""[..], b"\xff\xff\xff\xff\x0f", b"\x02\x05\0\x05\0", b"\x01\x05\x7fa", b"\x80\x80\x80\x80\x80\0"]
+            {
+                assert_eq!(read(&[b"\0\0\0\x07", tags].concat()).is_err(), is_flexible, "{about} {tags:?}");
+            }
+        }
+    }
+}
+
+/// KIP-511: whoever does not know the version answers in version 0, and says so.
+#[test]
+fn api_versions_in_version_0_is_read_only_if_it_is_a_refusal() {
+    for version in 0..=5 {
+        let read = |frame: &'static [u8]| read_response::<ApiVersionsRequest>(&Bytes::from_static(frame), version);
+        let (_, response) = read(b"\0\0\0\x07\0\x23\0\0\0\x01\0\x12\0\0\0\x04").unwrap();
+        assert_eq!((response.error_code, response.api_keys.len()), (ErrorCode::UNSUPPORTED_VERSION, 1));
+        let (_, response) = read(b"\0\0\0\x07\0\x23\0\0\0\0").unwrap();
+        assert_eq!(response.api_keys, []);
+        assert_eq!(read(b"\0\0\0\x07\0\0\0\0\0\x01\0\x12\0\0\0\x04").is_ok(), version == 0);
+        assert!(read(b"\0\0\0\x07\0\x23\x7f\xff\xff\xff").is_err());
+        assert!(read(b"\0\0\0\x07\0\x23").is_err() && read(b"\0\0\0\x07\0").is_err());
+    }
+}
+
+#[test]
+fn varints_have_5_bytes_and_10_and_no_bit_too_many() {
+    // Unsigned, as the length of a key.
+    check::<FindCoordinatorRequest>(3, b"\x80\x80\x80\x80\x80\0", Kind::VarintTooLong, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\xff\x01", Kind::VarintTooLong, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\x10", Kind::VarintTooLong, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\x1f", Kind::VarintTooLong, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\x80\x80\x80\x80", Kind::Truncated, 4, "key");
+    check::<FindCoordinatorRequest>(3, b"", Kind::Truncated, 0, "key");
+    // Needless zeros are read within those bytes.
+    let key = FindCoordinatorRequest::read(&Bytes::from_static(b"\x82\x80\x80\x80\0a\0\0"), 3).unwrap().key;
+    assert_eq!(key, "a");
+
+    // Signed ones of 32 and of 64 bits, in a record: its length, and the distance of its timestamp.
+    let of = |length: &[u8], timestamp_delta: &[u8]| {
+        let error = first_error(&batch_of(1, &[length, b"\0", timestamp_delta, b"\0\x01\x01\0"].concat()));
+        error.map(|error| (error.kind().clone(), error.field().to_owned()))
+    };
+    let too_long = |field: &str| Some((Kind::VarintTooLong, format!("records[0]{field}")));
+    let nine = |byte| [byte; 9];
+    assert_eq!(of(b"\x8c\x80\x80\x80\0", b"\0"), None, "needless zeros");
+    assert_eq!(of(b"\x8c\x80\x80\x80\x80\0", b"\0"), too_long(""), "six bytes");
+    assert_eq!(of(b"\xff\xff\xff\xff\x1f", b"\0"), too_long(""), "33 bits");
+    assert_eq!(of(b"\x1e", &[&nine(0x80)[..], b"\0"].concat()), None, "needless zeros");
+    assert_eq!(of(b"\x20", &[&nine(0x80)[..], b"\x80\0"].concat()), too_long(".timestampDelta"), "eleven bytes");
+    assert_eq!(of(b"\x1e", &[&nine(0xff)[..], b"\x02"].concat()), too_long(".timestampDelta"), "65 bits");
 }
 
 #[test]
@@ -31,8 +162,10 @@ fn versions_from_elsewhere() {
 }
 
 #[test]
-fn counts_that_the_input_cannot_hold() {
-    // 8 bytes that once made a client allocate 3.6 GiB.
+fn arrays_have_no_more_elements_than_the_input_can_hold() {
+    // Five bytes, with three before them, that made a decoder allocate 3.6 GiB (kafka-protocol-rs #152, likewise #161 and
+    // #200; a count of 32 bits, taken for a capacity, also in segmentio/kafka-go #1439, IBM/sarama #2658, rskafka #64).
+    check::<MetadataRequest>(0, b"\x03\x3c\x0c\x00\xb6", Kind::CountExceedsInput(54_266_880), 4, "topics");
     check::<MetadataResponse>(3, b"\0\0\0\0\x7f\xff\xff\xff", Kind::CountExceedsInput(0x7fff_ffff), 8, "brokers");
     check::<MetadataResponse>(3, b"\0\0\0\0\xff\xff\xff\xff", Kind::UnexpectedNull, 4, "brokers");
     check::<MetadataResponse>(3, b"\0\0\0\0\xff\xff\xff\xfe", Kind::NegativeLength(-2), 4, "brokers");
@@ -43,15 +176,116 @@ fn counts_that_the_input_cannot_hold() {
     check::<ApiVersionsResponse>(0, b"\0\0\x00\x00\x00\x02aaaaaaaaaaa", Kind::CountExceedsInput(2), 6, "apiKeys");
 }
 
+/// confluentinc/librdkafka #5577 and #5601: -1 was let through where no null is allowed, and became a size.
 #[test]
-fn strings_and_bytes() {
+fn arrays_of_minus_one_element_are_refused_where_null_is_not_allowed() {
+    check::<ApiVersionsResponse>(0, b"\0\0\xff\xff\xff\xff", Kind::UnexpectedNull, 2, "apiKeys");
+    check::<ApiVersionsResponse>(3, b"\0\0\0\0\0\0\0\0", Kind::UnexpectedNull, 2, "apiKeys");
+    check::<ProduceResponse>(
+        8,
+        b"\0\0\0\x01\0\x01t\0\0\0\x01aaaabbccccccccddddddddeeeeeeee\xff\xff\xff\xff\xff\xff\0\0\0\0",
+        Kind::UnexpectedNull,
+        41,
+        "responses[0].partitionResponses[0].recordErrors",
+    );
+    check::<ProduceResponse>(10, b"\x01\0\0\0\0\x01\0\x01\0", Kind::UnexpectedNull, 8, "nodeEndpoints");
+}
+
+/// segmentio/kafka-go #1439: what another service said was read as an answer, and its letters as counts.
+#[test]
+fn arrays_in_what_another_service_says_are_refused() {
+    for said in [&b"220 mail.example.org ESMTP\r\n"[..], b"SSH-2.0-OpenSSH_9.6\r\n", b"\xff\xfb\x01\xff\xfb\x03login: "]
+    {
+        for api in APIS {
+            for version in api.versions() {
+                let read = api.response().read(&Bytes::copy_from_slice(said), version);
+                assert!(read.is_err(), "{} v{version} of {said:?}", api.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn nesting_is_that_of_the_schema_and_never_that_of_the_input() {
+    fn depth(of: &Struct, above: usize) -> usize {
+        assert!(above < 10, "{} may be within itself", of.name);
+        let within = |ty: &Type| {
+            let mut ty = ty;
+            while let Type::Array(element) = ty {
+                ty = element;
+            }
+            if let Type::Struct(inner) = ty { depth(inner, above + 1) } else { above }
+        };
+        of.fields.iter().map(|field| within(&field.ty)).max().unwrap_or(above)
+    }
+    let schemas = APIS.iter().flat_map(|api| [api.request().schema(), api.response().schema()]);
+    assert_eq!(schemas.map(|schema| depth(schema, 0)).max(), Some(3));
+
+    // Each topic claims all that is left for its partitions, and so does each partition for its replicas.
+    let topic = b"\0\0\0\x01t\x7f\xff\xff\xff";
+    let topics = [&b"\0\0\0\0\0\0\x03\xe8"[..], &topic.repeat(1000)].concat();
+    let error = MetadataResponse::read(&topics.into(), 0).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (&Kind::CountExceedsInput(0x7fff_ffff), "topics[0].partitions"));
+}
+
+#[test]
+fn strings_are_utf_8_of_at_most_32767_bytes_that_are_there() {
     check::<SaslHandshakeRequest>(0, b"\xff\xff", Kind::UnexpectedNull, 0, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\xff\xfe", Kind::NegativeLength(-2), 0, "mechanism");
+    check::<SaslHandshakeRequest>(0, b"\x80\0", Kind::NegativeLength(-32_768), 0, "mechanism");
+    check::<SaslHandshakeRequest>(0, b"\x7f\xffa", Kind::Truncated, 2, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\0\x02a", Kind::Truncated, 2, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\0\x02\xc3\x28", Kind::InvalidUtf8, 2, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\0\x01ab", Kind::TrailingBytes(1), 3, "");
+    check::<FindCoordinatorRequest>(3, b"\0", Kind::UnexpectedNull, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\x03a", Kind::Truncated, 1, "key");
     check::<FindCoordinatorRequest>(3, b"\x81\x80\x02", Kind::StringTooLong(32_768), 3, "key");
-    check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\xff\x01", Kind::VarintTooLong, 0, "key");
+    check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\x0f", Kind::StringTooLong(0xffff_fffe), 5, "key");
+    check::<FindCoordinatorRequest>(3, b"\x03\xed\xa0\x80", Kind::InvalidUtf8, 1, "key");
+    check::<MetadataResponse>(2, b"\0\0\0\0\xff\xfe", Kind::NegativeLength(-2), 4, "clusterId");
+    // NUL and escapes of terminals are text; who shows it escapes them.
+    let odd = SaslHandshakeRequest::read(&Bytes::from_static(b"\0\x06\0\x1b[2J\n"), 0).unwrap();
+    assert_eq!(odd.mechanism, "\0\x1b[2J\n");
+    let longest = [&b"\x7f\xff"[..], &[b'a'; 32_767]].concat();
+    assert_eq!(SaslHandshakeRequest::read(&longest.into(), 0).unwrap().mechanism.len(), 32_767);
+}
+
+#[test]
+fn bytes_are_a_slice_of_their_frame() {
+    // To topic t, partition 7, records of this length.
+    let request = |length: &[u8]| [b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x07", length].concat();
+    let field = "topicData[0].partitionData[0].records";
+    let error = |length| {
+        let error = ProduceRequest::read(&request(length).into(), 3).unwrap_err();
+        assert_eq!(error.field(), field);
+        (error.kind().clone(), error.offset())
+    };
+    assert_eq!(error(b"\xff\xff\xff\xfe"), (Kind::NegativeLength(-2), 23));
+    assert_eq!(error(b"\x80\0\0\0"), (Kind::NegativeLength(i32::MIN.into()), 23));
+    assert_eq!(error(b"\x7f\xff\xff\xff"), (Kind::Truncated, 27));
+    assert_eq!(error(b"\0\0\0\x02a"), (Kind::Truncated, 27));
+    let body = Bytes::from(request(b"\0\0\0\x02ab"));
+    let read = ProduceRequest::read(&body, 3).unwrap();
+    let records = read.topic_data[0].partition_data[0].records.clone().unwrap();
+    assert_eq!(records.to_bytes().as_ptr_range(), body[27..].as_ptr_range(), "nothing is copied");
+    // Compact, and more than can be said in 32 bits with a sign.
+    let compact = b"\0\0\0\0\0\0\0\x02\x02t\x02\0\0\0\x07\xff\xff\xff\xff\x0f";
+    check::<ProduceRequest>(9, compact, Kind::Truncated, compact.len(), field);
+}
+
+#[test]
+fn sasl_bytes_are_at_most_64_kib() {
+    for (version, body, kind, offset) in [
+        (0, &b"\0\0\xff\xff\xff\xff\xff\xfe"[..], Kind::NegativeLength(-2), 4),
+        (2, b"\0\0\0\0", Kind::UnexpectedNull, 3),
+        (2, b"\0\0\0\xff\xff\xff\xff\x0f", Kind::BytesTooLong(0xffff_fffe), 8),
+        // The first message of a server, of 10 MB.
+        (2, b"\0\0\0\x81\xad\xe2\x04aaaa", Kind::BytesTooLong(10_000_000), 7),
+    ] {
+        check::<SaslAuthenticateResponse>(version, body, kind, offset, "authBytes");
+    }
+    let empty = SaslAuthenticateResponse::read(&Bytes::from_static(b"\0\0\xff\xff\0\0\0\0"), 0).unwrap();
+    assert_eq!((empty.auth_bytes.reveal().len(), Secret::LIMIT_BYTES), (0, 64 << 10));
     check::<SaslAuthenticateResponse>(
         0,
         b"\0\0\xff\xff\x7f\xff\xff\xff",
@@ -61,6 +295,14 @@ fn strings_and_bytes() {
     );
     check::<SaslAuthenticateResponse>(0, b"\0\0\xff\xff\0\0\0\x02a", Kind::Truncated, 8, "authBytes");
     check::<SaslAuthenticateResponse>(0, b"\0\0\xff\xff\xff\xff\xff\xff", Kind::UnexpectedNull, 4, "authBytes");
+    let body = |len: u32| [&len.to_be_bytes()[..], &vec![b'x'; len as usize]].concat();
+    let read = |len| SaslAuthenticateRequest::read(&body(len).into(), 0);
+    assert_eq!(
+        format!("{:?}", read(64 * 1024).unwrap()),
+        "SaslAuthenticateRequest { auth_bytes: Secret(65536 bytes) }"
+    );
+    let error = read(64 * 1024 + 1).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (&Kind::BytesTooLong(65_537), "authBytes"));
 }
 
 #[test]
@@ -80,7 +322,7 @@ fn nulls_in_the_wrong_version() {
 }
 
 #[test]
-fn tagged_fields_out_of_order_or_of_the_wrong_size() {
+fn tagged_fields_ascend_and_have_the_size_they_say() {
     // Error, no keys, throttle; then tags from byte 7 on. Tag 1 is an int64, tag 3 a bool.
     let head = |tags: &[u8]| [&[0, 0, 1, 0, 0, 0, 0], tags].concat();
     let read = |tags: &[u8]| ApiVersionsResponse::read(&head(tags).into(), 3);
@@ -101,11 +343,33 @@ fn tagged_fields_out_of_order_or_of_the_wrong_size() {
     // Those that nobody knows are skipped.
     assert!(read(b"\x02\x03\x01\x01\x63\x03abc").unwrap().zk_migration_ready);
     assert_eq!(error(b"\x02\x63\x03abc\x62\x00"), at(Kind::TagOrder(0x62), 13, ""));
+    // However many they are.
+    let mut many = b"\xa0\x9c\x01".to_vec(); // 20,000
+    for tag in 128u16..20_128 {
+        let [low, high, top] =
+            [tag & 0x7f | 0x80, tag >> 7 & 0x7f | 0x80, tag >> 14].map(|seven| seven.to_le_bytes()[0]);
+        many.extend([low, high, top, 1, b'?']);
+    }
+    assert_eq!(read(&many), read(b"\0"));
+    assert_eq!(error(&many[..many.len() - 1]), at(Kind::Truncated, 7 + many.len() - 1, ""));
+    // And more of them than bytes.
+    assert_eq!(error(b"\x05\x63\0\x64\0"), at(Kind::Truncated, 12, ""));
+}
+
+/// librdkafka 2.2.0 skipped the wrong number of bytes, and misread what came after them.
+#[test]
+fn tagged_fields_that_nobody_knows_are_skipped_to_the_byte() {
+    // Two APIs, with tags in each, the throttle time, and tags again.
+    let body = b"\0\0\x03\0\x03\0\0\0\x0d\x02\x00\x03abc\x63\0\0\x12\0\x01\0\x04\x01\x7f\x01\x02\0\0\0\x05\x01\x7f\x02\xff\xff";
+    let read = ApiVersionsResponse::read(&Bytes::from_static(body), 3).unwrap();
+    let apis: Vec<_> = read.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
+    assert_eq!((apis, read.throttle_time_ms), (vec![(3, 0, 13), (18, 1, 4)], 5));
 }
 
 #[test]
-fn a_frame_of_empty_elements_does_not_cost_twenty_frames() {
-    // A topic without name and partitions takes three bytes, and in memory sixty-four.
+fn arrays_of_empty_elements_cost_no_more_than_eight_frames() {
+    // A topic without name and partitions takes three bytes, and in memory sixty-four; eight times the frame and 64 KiB
+    // are allowed.
     let count = 300_000u32;
     let mut body = vec![];
     let mut length = count + 1;
@@ -119,18 +383,16 @@ fn a_frame_of_empty_elements_does_not_cost_twenty_frames() {
     let error = ProduceResponse::read(&body.into(), 9).unwrap_err();
     assert!(matches!(error.kind(), Kind::MemoryExceedsInput(memory) if *memory > 19_000_000), "{error}");
     assert_eq!((error.offset(), error.field()), (3, "responses"));
-}
-
-#[test]
-fn a_token_is_short_and_shown_by_its_size() {
-    let body = |len: u32| [&len.to_be_bytes()[..], &vec![b'x'; len as usize]].concat();
-    let read = |len| SaslAuthenticateRequest::read(&body(len).into(), 0);
-    assert_eq!(
-        format!("{:?}", read(64 * 1024).unwrap()),
-        "SaslAuthenticateRequest { auth_bytes: Secret(65536 bytes) }"
-    );
-    let error = read(64 * 1024 + 1).unwrap_err();
-    assert_eq!((error.kind(), error.field()), (&Kind::BytesTooLong(65_537), "authBytes"));
+    // All arrays of a message together: one transaction of a thousand topics without name and partitions would do.
+    let read = |transactions: u8| {
+        let topics = [&b"\xe9\x07"[..], &b"\x01\x01\0".repeat(1000)].concat();
+        let one = [&b"\x02t\0\0\0\0\0\0\0\x07\0\0\0"[..], &topics, b"\0"].concat();
+        let body = [&[transactions + 1][..], &one.repeat(transactions.into()), b"\0"].concat();
+        AddPartitionsToTxnRequest::read(&body.into(), 4)
+    };
+    assert!(read(1).is_ok() && read(2).is_ok());
+    let error = read(10).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (&Kind::MemoryExceedsInput(48_000), "transactions[6].topics"));
 }
 
 #[test]
@@ -166,7 +428,7 @@ fn what_a_version_cannot_carry_is_not_dropped_in_silence() {
 }
 
 #[test]
-fn a_length_that_its_prefix_cannot_say_is_named_with_its_field() {
+fn our_own_encoder_names_a_string_that_its_prefix_cannot_say() {
     for version in [3, 9] {
         let mut request = ProduceRequest::default();
         request.topic_data.push(TopicProduceData { name: "x".repeat(32_768), ..Default::default() });
@@ -179,6 +441,47 @@ fn a_length_that_its_prefix_cannot_say_is_named_with_its_field() {
         request.topic_data[0].name.pop();
         request.topic_data[0].partition_data.push(PartitionProduceData::default());
         assert!(request.write(version, &mut Vec::new()).is_ok());
+    }
+}
+
+/// sqlx RUSTSEC-2024-0363: a length that was cast let values smuggle in what came after them.
+#[test]
+fn our_own_encoder_casts_no_length() {
+    // Never written nor read, so that no memory is taken for it.
+    let large = Bytes::from(vec![0; 64 << 20]);
+    let above = 33 * large.len();
+    let kind = |error: &kurier_protocol::EncodeError| (error.kind().clone(), error.field());
+    let too_long = |length, field: &str| (EncodeErrorKind::TooLong(length), field.to_owned());
+
+    // A record, by what is in it together.
+    let headers = [Header { key: &large, value: None }; 33];
+    let mut builder = RecordBatchBuilder::new();
+    let error = builder.slot(&NewRecord { headers: &headers, ..Default::default() }).unwrap_err();
+    assert_eq!(kind(&error), too_long(above + 33 * 5 + 6, "record"));
+    assert_eq!(builder.record_count(), 0);
+
+    // A batch.
+    builder.append(&NewRecord::default()).unwrap();
+    let bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
+    let header = *RecordBatch::parse(&bytes).unwrap().0.header();
+    let error = header.with_body(vec![large.clone(); 33]).unwrap_err();
+    assert_eq!(kind(&error), too_long(above + BATCH_HEADER_BYTES - 12, "batch"));
+
+    // A request, by one field, and by its frame.
+    let request = |chunks: usize, partitions: usize| {
+        let records: Records = vec![large.clone(); chunks].into();
+        let data = PartitionProduceData { records: Some(records), ..Default::default() };
+        let topic = TopicProduceData { partition_data: vec![data; partitions], ..Default::default() };
+        ProduceRequest { topic_data: vec![topic], ..Default::default() }
+    };
+    for version in [3, 9] {
+        let error = request(33, 1).written_len(version).unwrap_err();
+        assert_eq!(kind(&error), too_long(above, "topicData[0].partitionData[0].records"));
+        let request = request(17, 2);
+        let len = request.written_len(version).unwrap();
+        assert!(len > 2 << 30);
+        let error = write_request(&request, version, 1, None, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error.kind(), EncodeErrorKind::TooLong(whole) if *whole > len), "{error}");
     }
 }
 
@@ -209,6 +512,17 @@ fn mend(bytes: &mut [u8]) {
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
+/// A batch of these records, as many as are said, of which the last has an offset to match.
+fn batch_of(count: i32, records: &[u8]) -> Vec<u8> {
+    batch(|bytes| {
+        bytes.truncate(BATCH_HEADER_BYTES);
+        bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+        bytes[57..61].copy_from_slice(&count.to_be_bytes());
+        bytes.extend_from_slice(records);
+        mend(bytes);
+    })
+}
+
 /// The first error that reading the batch and all its records gives.
 fn first_error(bytes: &[u8]) -> Option<ParseError> {
     let batch = match RecordBatch::parse(bytes) {
@@ -222,7 +536,7 @@ fn first_error(bytes: &[u8]) -> Option<ParseError> {
 }
 
 #[test]
-fn batch_headers_that_lie() {
+fn record_batch_headers_that_lie() {
     let kind = |damage: &dyn Fn(&mut Vec<u8>)| first_error(&batch(damage)).map(|error| error.kind().clone());
     let put =
         |at: usize, bytes: &'static [u8]| move |batch: &mut Vec<u8>| batch[at..at + bytes.len()].copy_from_slice(bytes);
@@ -233,17 +547,24 @@ fn batch_headers_that_lie() {
         }
     };
     assert_eq!(kind(&|_| ()), None);
+    // A public trigger: without its sign, 2 GiB; with twelve bytes more, less than nothing.
     assert_eq!(kind(&put(8, b"\x80\0\0\0")), Some(Kind::BatchLength(i32::MIN)));
+    assert_eq!(kind(&put(8, b"\xff\xff\xff\xff")), Some(Kind::BatchLength(-1)));
+    assert_eq!(kind(&put(8, b"\0\0\0\0")), Some(Kind::BatchLength(0)));
     assert_eq!(kind(&put(8, b"\0\0\0\x30")), Some(Kind::BatchLength(48)));
     assert_eq!(kind(&put(8, b"\x7f\xff\xff\xff")), Some(Kind::Truncated));
     assert_eq!(kind(&put(16, b"\x01")), Some(Kind::UnsupportedVersion));
     assert!(matches!(kind(&put(17, b"abcd")), Some(Kind::Crc { stored: 0x6162_6364, .. })));
+    // With the right length and checksum, it became the length of a slice (segmentio/kafka-go #1438).
     assert_eq!(kind(&mended(57, b"\xff\xff\xff\xff")), Some(Kind::RecordCount(-1)));
     assert_eq!(kind(&mended(57, b"\x7f\xff\xff\xff")), Some(Kind::RecordCount(0x7fff_ffff)));
     assert_eq!(kind(&mended(57, b"\0\0\0\x02")), Some(Kind::RecordCount(2)), "more than the last offset allows");
     assert_eq!(kind(&mended(23, b"\xff\xff\xff\xff")), Some(Kind::RecordCount(1)));
     assert_eq!(kind(&mended(57, b"\0\0\0\0")), Some(Kind::TrailingBytes(18)), "a record that nobody counted");
-    assert_eq!(kind(&mended(22, b"\x03")), Some(Kind::Compressed));
+    for codec in [b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"] {
+        // Those from 5 on there are not, which whoever is to decompress the body says.
+        assert_eq!(kind(&mended(22, codec)), Some(Kind::Compressed));
+    }
     assert_eq!(kind(&mended(0, b"\x7f\xff\xff\xff\xff\xff\xff\xff")), None, "the highest offset there is");
     assert_eq!(first_error(&batch(put(16, b"\x01"))).unwrap().offset(), 16);
     // A last offset beyond the count is what compaction leaves.
@@ -251,7 +572,7 @@ fn batch_headers_that_lie() {
 }
 
 #[test]
-fn every_flipped_byte_under_the_checksum_is_found() {
+fn record_batch_bytes_that_are_flipped_or_missing_are_found_by_the_checksum() {
     let whole = batch(|_| ());
     for at in 21..whole.len() {
         let mut bytes = whole.clone();
@@ -264,13 +585,9 @@ fn every_flipped_byte_under_the_checksum_is_found() {
 }
 
 #[test]
-fn records_that_lie() {
+fn record_batch_records_that_lie() {
     let of = |record: &[u8]| {
-        let error = first_error(&batch(|bytes| {
-            bytes.truncate(BATCH_HEADER_BYTES);
-            bytes.extend_from_slice(record);
-            mend(bytes);
-        }));
+        let error = first_error(&batch_of(1, record));
         error.map(|error| (error.kind().clone(), error.field().to_owned()))
     };
     let at = |kind, field: &str| Some((kind, format!("records[0]{field}")));

@@ -53,7 +53,14 @@ impl Codec for Lz4 {
 
     fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
         check_frame(input).map_err(|reason| DecompressError::damaged(CompressionType::Lz4, reason))?;
-        limited(CompressionType::Lz4, FrameDecoder::new(input), limit, output)
+        let mut decoder = FrameDecoder::new(input);
+        limited(CompressionType::Lz4, &mut decoder, limit, output)?;
+        // The library takes a block without content for the end of all, and does not look at what follows.
+        if decoder.get_ref().is_empty() {
+            Ok(())
+        } else {
+            Err(DecompressError::damaged(CompressionType::Lz4, "a block has no content"))
+        }
     }
 }
 

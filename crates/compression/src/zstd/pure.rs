@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use kurier_protocol::CompressionType;
-use structured_zstd::decoding::{FrameDecoder, StreamingDecoder};
+use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
 use structured_zstd::encoding::{CompressionContext, CompressionLevel, CompressionParameters};
 
 use super::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
@@ -55,6 +55,8 @@ impl Codec for Zstd {
         let damaged = |error: String| DecompressError::damaged(CompressionType::Zstd, error);
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(1 << WINDOW_LOG_MAX).map_err(|error| damaged(error.to_string()))?;
+        // Unasked, it passes over a checksum that is wrong.
+        decoder.set_content_checksum(ContentChecksum::Verify);
         limited(CompressionType::Zstd, StreamingDecoder::new_with_decoder(input, decoder), limit, output)
     }
 }

@@ -86,8 +86,8 @@
 //!
 //! What comes out is limited by the caller, to the byte; so a bomb costs no more than the limit. Nothing is allocated on
 //! the word of a header: what a codec allocates for an input of under 64 bytes is below 1 MiB (lz4: two blocks of
-//! 4 MiB and 64 KiB; zstd: its window of 8 MiB and 1 MiB). `tests/memory.rs` counts it, but for what C's zstd allocates
-//! unseen; there the window's limit is the library's own to keep.
+//! 4 MiB and 64 KiB; zstd: its window of 8 MiB and 1 MiB, beside what comes out). `tests/memory.rs` counts it; for what
+//! C's zstd allocates unseen, the library's own word is taken.
 //!
 //! # Memory
 //!

@@ -62,3 +62,32 @@ impl Codec for Zstd {
         limited(CompressionType::Zstd, read::Decoder::with_context(input, decoder), limit, output)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compression;
+
+    /// What C allocates no counter of ours sees; it says itself how much it is.
+    #[test]
+    fn windows_above_8_mib_are_refused_before_anything_is_allocated_for_them() {
+        const MIB: usize = 1 << 20;
+        let read = |head: &[u8]| {
+            let mut zstd = Zstd::new(Compression::new(CompressionType::Zstd).level());
+            let result = zstd.decompress(&[head, b"\x03\0\x10a"].concat(), 64 * MIB, &mut Vec::new());
+            (result, zstd.decoder.unwrap().sizeof())
+        };
+        for (window, mib) in [(0x68, 8), (0x69, 9), (0x70, 16), (0xa8, 2048), (0xff, 3_932_160)] {
+            let (result, allocated) = read(&[0x28, 0xb5, 0x2f, 0xfd, 0, window]);
+            assert_eq!(result.is_ok(), mib <= 8, "{mib} MiB: {result:?}");
+            assert!(allocated <= if mib <= 8 { 9 * MIB } else { MIB }, "{allocated} bytes for a window of {mib} MiB");
+        }
+        // The content is the window.
+        for (size, is_read) in [(128 << 10, true), (9 << 20, false), (u32::MAX, false)] {
+            let head = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0][..], &size.to_le_bytes()].concat();
+            let (result, allocated) = read(&head);
+            assert_eq!(result.is_ok(), is_read, "{size}: {result:?}");
+            assert!(allocated <= MIB, "{allocated} bytes for {size}");
+        }
+    }
+}

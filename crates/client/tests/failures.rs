@@ -291,6 +291,38 @@ async fn servers_of_which_none_answers_are_named_with_what_was_wrong() {
     assert!(text.contains(&refusing) && text.contains(&silent) && text.contains("refused"), "{text}");
 }
 
+/// Who has not yet shown to be a broker may say no more than 1 MiB at once, and nothing that no broker says.
+#[tokio::test]
+async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
+    let answers: [(&[u8], &str); 7] = [
+        (b"\0\x10\0\x01", "a frame of 1048577 bytes is above the limit of 1048576"),
+        (b"\x7f\xff\xff\xff", "a frame of 2147483647 bytes is above the limit of 1048576"),
+        (b"\xff\xff\xff\xff", "a frame of -1 bytes is not possible"),
+        (b"\0\0\0\0", "a frame of 0 bytes is not possible"),
+        (b"\0\0\0\x03abc", "a frame of 3 bytes is not possible"),
+        (b"\x15\x03\x03\x01\x02\x02\x46", "the peer speaks TLS"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the peer speaks HTTP"),
+    ];
+    let mut servers = Vec::new();
+    for (answer, _) in answers {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        servers.push(listener.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                client.write_all(answer).await.unwrap();
+                // Until it is left: it has all that it is to have.
+                while client.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
+            }
+        });
+    }
+    let builder = Producer::builder().bootstrap_servers(&servers).max_block(ms(2_000));
+    let error = timeout(LONG, builder.build()).await.unwrap().unwrap_err().to_string();
+    for (server, (_, said)) in servers.iter().zip(answers) {
+        assert!(error.contains(&format!("{server}: {said}")), "{server}: {said} is not in {error}");
+    }
+}
+
 /// Sends two records to a cluster in which nothing can be delivered; gives the first one's error.
 async fn undelivered(broker: &Broker) -> kurier::Error {
     let builder = producer(broker).request_timeout(ms(60)).delivery_timeout(ms(200)).linger(Duration::ZERO);

@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use kurier_compression::decompress_batch;
 use kurier_protocol::record_batch::{RecordBatch, Stamp};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -296,9 +297,13 @@ impl Driver {
                 }
                 Action::Transmit { connection, correlation_id, chunks } => {
                     let Some(line) = self.connections.get(&connection) else { continue };
-                    if line.frames.try_send(Frame { correlation_id, chunks }).is_err() {
-                        let why = "its line is full, or its task has ended".to_owned();
-                        self.core.handle(Input::Disconnected { connection, why }, now);
+                    match line.frames.try_send(Frame { correlation_id, chunks }) {
+                        // A task that has ended says why, which is on its way.
+                        Ok(()) | Err(TrySendError::Closed(_)) => {}
+                        Err(TrySendError::Full(_)) => {
+                            let why = "its line is full".to_owned();
+                            self.core.handle(Input::Disconnected { connection, why }, now);
+                        }
                     }
                 }
                 Action::Take { node, partitions, room } => self.take(node, &partitions, room, now),

@@ -129,7 +129,8 @@ struct Patience {
 struct Link<Q> {
     host: HostPort,
     state: State,
-    /// How often in a row a connection failed, with the last one that was ready.
+    /// How often in a row a connection failed, with the last one that was of use: where nothing is spoken that could be
+    /// asked, each becomes ready.
     failures: u32,
     /// How often in a row it did not become ready.
     setup_failures: u32,
@@ -404,6 +405,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             return Some(Event::Written(peer));
         }
         let question = link.pending.remove(at)?.question?;
+        link.failures = 0;
         self.schedule(peer);
         Some(Event::Sent { peer, question })
     }
@@ -430,6 +432,9 @@ impl<Q: fmt::Debug> Connections<Q> {
             }
             return self.lose(peer, "it answered what was not asked".to_owned(), now, out);
         };
+        if pending.question.is_some() {
+            link.failures = 0;
+        }
         self.schedule(peer);
         match pending.question {
             Some(question) => vec![Event::Answered { peer, version: pending.version, question, frame }],
@@ -464,8 +469,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         match offered {
             Ok(versions) => {
                 link.state = State::Ready { connection, versions };
-                (link.failures, link.setup_failures) = (0, 0);
-                link.negotiations_broken = 0;
+                (link.setup_failures, link.negotiations_broken) = (0, 0);
                 link.trouble = None;
                 tracing::debug!(%link.host, ?peer, "connected");
                 self.schedule(peer);

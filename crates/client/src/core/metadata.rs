@@ -21,9 +21,13 @@ use super::SLOW;
 use super::backoff::Backoff;
 use crate::accumulator::{Layout, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
+use crate::error::printable;
 
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
+
+/// More nodes than any cluster has. Each takes more memory here than in an answer.
+const NODES_MAX: usize = 10_000;
 
 /// The cluster as far as it is known.
 #[derive(Debug)]
@@ -406,7 +410,10 @@ impl Metadata {
         match (&self.cluster_id, &response.cluster_id) {
             (Some(known), Some(heard)) if known != heard => match self.is_bootstrapping && is_from_seed {
                 true => Ok(true),
-                false => Err(Useless::Astray(format!("it belongs to cluster {heard}, and not to {known}"))),
+                false => {
+                    let (heard, known) = (printable(heard), printable(known));
+                    Err(Useless::Astray(format!("it belongs to cluster {heard}, and not to {known}")))
+                }
             },
             _ => Ok(false),
         }
@@ -422,11 +429,13 @@ impl Metadata {
         }
     }
 
-    fn take_topic(&mut self, heard: MetadataResponseTopic, changes: &mut Changes) {
+    fn take_topic(&mut self, mut heard: MetadataResponseTopic, changes: &mut Changes) {
         let Some((name, _)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
             return;
         };
         let name = Arc::clone(name);
+        // Numbers below 0 name no partitions, and must not count as some.
+        heard.partitions.retain(|partition| partition.partition_index >= 0);
         let count = heard.partitions.len();
         let error = match heard.error_code {
             // No partitions, and no error: it is being made or unmade.
@@ -563,10 +572,11 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
         (broker.node_id >= 0).then_some((broker.node_id, host))
     };
     let nodes: BTreeMap<i32, HostPort> = response.brokers.iter().filter_map(node).collect();
-    if nodes.is_empty() {
-        return Err("it names no nodes of the cluster".to_owned());
+    match nodes.len() {
+        0 => Err("it names no nodes of the cluster".to_owned()),
+        1..=NODES_MAX => Ok(nodes),
+        count => Err(format!("it names {count} nodes, and no cluster has more than {NODES_MAX}")),
     }
-    Ok(nodes)
 }
 
 /// An address that can be one.

@@ -4,6 +4,7 @@
 mod batches;
 mod captured;
 mod cluster;
+mod hostile;
 mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,10 @@ struct Rig {
     topic_refusal: ErrorCode,
     /// What is said instead of what the cluster is.
     metadata_refusal: ErrorCode,
+    /// What becomes of answers before they are sent.
+    change_metadata: Box<dyn Fn(&mut MetadataResponse)>,
+    change_producer_id: fn(&mut InitProducerIdResponse),
+    producer_ids_asked: usize,
 }
 
 /// What is spoken: of each API up to a version.
@@ -144,6 +149,9 @@ impl Rig {
             astray: BTreeMap::new(),
             topic_refusal: ErrorCode::NONE,
             metadata_refusal: ErrorCode::NONE,
+            change_metadata: Box::new(|_| {}),
+            change_producer_id: |_| {},
+            producer_ids_asked: 0,
         };
         arrange(&mut rig);
         rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
@@ -228,15 +236,18 @@ impl Rig {
                 let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
                 let astray = self.astray.get(&self.connections[&connection]);
                 let cluster_id = Some((*astray.unwrap_or(&self.cluster_id)).to_owned());
-                let response = MetadataResponse { cluster_id, ..description };
+                let mut response = MetadataResponse { cluster_id, ..description };
+                (self.change_metadata)(&mut response);
                 self.answer(connection, correlation_id, version, &response);
             }
             InitProducerIdRequest::KEY => {
                 if self.mute.contains(&self.connections[&connection]) {
                     return;
                 }
-                self.next_producer_id += 1;
-                let response = InitProducerIdResponse { producer_id: self.next_producer_id, ..Default::default() };
+                (self.next_producer_id, self.producer_ids_asked) =
+                    (self.next_producer_id + 1, self.producer_ids_asked + 1);
+                let mut response = InitProducerIdResponse { producer_id: self.next_producer_id, ..Default::default() };
+                (self.change_producer_id)(&mut response);
                 self.answer(connection, correlation_id, version, &response);
             }
             ProduceRequest::KEY => {

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `reading` | is every frame read, and written again, and does every batch hold what kcat then read? |
 //! | `answering` | does our broker answer every client, and hold the same records in the end? |
+//! | `hostile` | what do files cost that claim what they do not hold? |
 //!
 //! `make captures-read` shows the counts. The files are described in testdata/ORIGIN.md.
 
 mod answering;
+mod hostile;
 mod reading;
 
 use std::collections::BTreeMap;

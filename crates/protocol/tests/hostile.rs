@@ -67,6 +67,7 @@ fn frame_length_is_at_least_4_and_at_most_the_limit() {
     assert_eq!(FrameError::Tls.to_string(), advice);
 }
 
+/// dpkp/kafka-python #3014 and thomhurst/Dekaf #893: as much was allocated as the first four bytes said.
 #[test]
 fn frame_length_claims_do_not_grow_the_buffer_but_what_comes_does() {
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
@@ -273,6 +274,8 @@ fn bytes_are_a_slice_of_their_frame() {
     check::<ProduceRequest>(9, compact, Kind::Truncated, compact.len(), field);
 }
 
+/// KAFKA-14063 (CVE-2022-34917), confluentinc/librdkafka #5603: what came before anybody had shown who he was took as much
+/// memory as it said.
 #[test]
 fn sasl_bytes_are_at_most_64_kib() {
     for (version, body, kind, offset) in [

@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, Reply, TopicSettings};
-use kurier_protocol::Request;
 use kurier_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use kurier_protocol::messages::metadata::MetadataRequestTopic;
 use kurier_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
+use kurier_protocol::{Message, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -160,6 +160,32 @@ proptest! {
             let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions }];
             let _ = cluster.handle(1, &frame(8, &ListOffsetsRequest { topics, ..Default::default() }), now_ms, true);
         }
+    }
+}
+
+/// Counts that were taken for capacities before the bytes behind them were looked at: kafka-protocol-rs #152, of which these
+/// are the five bytes; KAFKA-14063 (CVE-2022-34917), by which anybody could end a broker.
+#[test]
+fn arrays_of_more_elements_than_the_request_can_hold_end_the_connection() {
+    for (key, version, body, is_answered) in [
+        (MetadataRequest::KEY, 0i16, &b"\x03\x3c\x0c\x00\xb6"[..], false),
+        (MetadataRequest::KEY, 0, b"\0\0\0\0", true),
+        (MetadataRequest::KEY, 1, b"\x7f\xff\xff\xff", false),
+        (MetadataRequest::KEY, 1, b"\xff\xff\xff\xfe\0", false),
+        (MetadataRequest::KEY, 12, b"\xff\xff\xff\xff\x0f\x01\0\0", false),
+        (MetadataRequest::KEY, 12, b"\x01\x01\0\0", true),
+        (FindCoordinatorRequest::KEY, 4, b"\0\xff\xff\xff\xff\x0f\0", false),
+        (FindCoordinatorRequest::KEY, 4, b"\0\x02\x02g\0", true),
+        (ProduceRequest::KEY, 9, b"\0\0\x01\0\0\0\0\xff\xff\xff\xff\x07\0", false),
+        (ProduceRequest::KEY, 9, b"\0\0\x01\0\0\0\0\x01\0", true),
+        (ProduceRequest::KEY, 3, b"\xff\xff\0\x01\0\0\0\0\0\0\0\x01\0\x01t\x7f\xff\xff\xff", false),
+        (ProduceRequest::KEY, 3, b"\xff\xff\0\x01\0\0\0\0\0\0\0\x01\0\x01t\0\0\0\0", true),
+    ] {
+        let head = [&key.to_be_bytes()[..], &version.to_be_bytes(), b"\0\0\0\x07\xff\xff"].concat();
+        let tags: &[u8] = if version >= if key == FindCoordinatorRequest::KEY { 3 } else { 9 } { b"\0" } else { b"" };
+        let frame = Bytes::from([&head, tags, body].concat());
+        let reply = written().handle(1, &frame, NOW_MS, true);
+        assert_eq!(reply != Reply::Close, is_answered, "{key} v{version} {body:?}");
     }
 }
 

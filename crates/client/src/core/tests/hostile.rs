@@ -81,52 +81,44 @@ fn correlation_id_that_comes_twice_answers_once() {
 
 #[test]
 fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() {
-    fn ranges(ranges: &[(i16, i16, i16)]) -> Option<(i16, ApiVersionsResponse)> {
+    fn ranges(version: i16, ranges: &[(i16, i16, i16)]) -> Option<(i16, ApiVersionsResponse)> {
         let api = |(api_key, min_version, max_version): &(i16, i16, i16)| ApiVersion {
             api_key: *api_key,
             min_version: *min_version,
             max_version: *max_version,
         };
-        Some((0, ApiVersionsResponse { api_keys: ranges.iter().map(api).collect(), ..Default::default() }))
+        Some((version, ApiVersionsResponse { api_keys: ranges.iter().map(api).collect(), ..Default::default() }))
     }
     fn refuse(error_code: ErrorCode, highest: &[(i16, i16)]) -> Option<(i16, ApiVersionsResponse)> {
         Some((0, ApiVersionsResponse { error_code, ..offer(highest) }))
     }
-    /// In which version the core is to be told what is spoken: in 0, which all may answer in.
-    fn asked_in_0(version: i16, answer: Option<(i16, ApiVersionsResponse)>) -> Option<(i16, ApiVersionsResponse)> {
-        if version == 0 { answer } else { refuse(ErrorCode::UNSUPPORTED_VERSION, &[(18, 0)]) }
-    }
     type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
     let lies: [(&str, Offer, &str); 13] = [
-        ("nothing", |version| asked_in_0(version, ranges(&[])), "it offers nothing of MetadataRequest"),
+        ("nothing", |version| ranges(version, &[]), "it offers nothing of MetadataRequest"),
         (
             "the lowest above the highest",
-            |version| asked_in_0(version, ranges(&[(0, 3, 2), (3, 0, 13), (18, 0, 4)])),
+            |version| ranges(version, &[(0, 3, 2), (3, 0, 13), (18, 0, 4)]),
             "it offers API 0 in versions 3 to 2",
         ),
         (
             "from below 0",
-            |version| asked_in_0(version, ranges(&[(0, 0, 13), (3, -1, 13), (18, 0, 4)])),
+            |version| ranges(version, &[(0, 0, 13), (3, -1, 13), (18, 0, 4)]),
             "it offers API 3 in versions -1 to 13",
         ),
         (
             "up to below 0",
-            |version| asked_in_0(version, ranges(&[(3, i16::MIN, -1), (18, 0, 4)])),
+            |version| ranges(version, &[(3, i16::MIN, -1), (18, 0, 4)]),
             "it offers API 3 in versions -32768 to -1",
         ),
-        (
-            "the same twice",
-            |version| asked_in_0(version, ranges(&[(3, 0, 13), (0, 0, 13), (3, 0, 12)])),
-            "it offers API 3 twice",
-        ),
+        ("the same twice", |version| ranges(version, &[(3, 0, 13), (0, 0, 13), (3, 0, 12)]), "it offers API 3 twice"),
         (
             "an unknown one twice",
-            |version| asked_in_0(version, ranges(&[(0, 0, 13), (3, 0, 13), (-7, 0, 1), (-7, 0, 1)])),
+            |version| ranges(version, &[(0, 0, 13), (3, 0, 13), (-7, 0, 1), (-7, 0, 1)]),
             "it offers API -7 twice",
         ),
         (
             "versions that are to come",
-            |version| asked_in_0(version, ranges(&[(0, 99, 200), (3, 99, i16::MAX), (18, 0, 4)])),
+            |version| ranges(version, &[(0, 99, 200), (3, 99, i16::MAX), (18, 0, 4)]),
             "it offers versions 99 to 32767 of MetadataRequest",
         ),
         ("refused for ever", |_| refuse(ErrorCode::UNSUPPORTED_VERSION, &[]), "UNSUPPORTED_VERSION"),
@@ -143,7 +135,10 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
         ),
         (
             "refused without a reason that is known",
-            |version| asked_in_0(version, refuse(ErrorCode(9_999), &[(0, 13), (3, 13)])),
+            |version| {
+                let (_, said) = refuse(ErrorCode(9_999), &[(0, 13), (3, 13)])?;
+                Some((version, said))
+            },
             "it refused to say what it speaks: UNKNOWN (9999)",
         ),
         ("nothing at all", |_| None, "cut"),
@@ -402,7 +397,8 @@ fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
 
 #[test]
 fn metadata_of_more_than_200000_partitions_is_that_of_a_topic_that_is_not_there() {
-    for (count, is_believed) in [(200_000, true), (200_001, false), (1_000_000, false)] {
+    // One more stands for a million, which take long to be written here.
+    for (count, is_believed) in [(200_000, true), (200_001, false)] {
         let mut rig = Rig::new(|_| {});
         rig.open_gate(0);
         rig.leaders = vec![(1, 0); count];

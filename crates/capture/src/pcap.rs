@@ -19,6 +19,10 @@ const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// More interfaces than this in one section are a damaged file.
 const INTERFACES_MAX: usize = 1024;
 
+/// The types of the first block of a pcapng file, the same in both orders of bytes, and of one about a process, in each.
+const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+const PROCESS: u32 = 0x8000_0001;
+
 /// A part of what one side said.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -37,6 +41,8 @@ pub(crate) struct Segment {
 /// The segments of a file.
 pub(crate) struct Segments<'a> {
     reader: Box<dyn PcapReaderIterator + Send + 'a>,
+    /// A pcapng file.
+    is_ng: bool,
     buffer_bytes: usize,
     interfaces: Vec<Interface>,
     packets: u64,
@@ -74,7 +80,8 @@ impl<'a> Segments<'a> {
     pub(crate) fn new(file: impl Read + Send + 'a) -> Result<Self, CaptureError> {
         let reader = pcap_parser::create_reader(BUFFER_BYTES, file)
             .map_err(|error| CaptureError::NotACapture { reason: said(&error) })?;
-        Ok(Self { reader, buffer_bytes: BUFFER_BYTES, interfaces: Vec::new(), packets: 0, is_cut: false })
+        let is_ng = reader.data().starts_with(&SECTION_HEADER);
+        Ok(Self { reader, is_ng, buffer_bytes: BUFFER_BYTES, interfaces: Vec::new(), packets: 0, is_cut: false })
     }
 
     /// Whether the file ends in the middle of a packet, as that of a killed tcpdump does.
@@ -84,6 +91,9 @@ impl<'a> Segments<'a> {
 
     pub(crate) fn next(&mut self) -> Result<Option<Segment>, CaptureError> {
         loop {
+            if self.is_ng && is_short_process(self.reader.data()) {
+                return Err(self.damaged("a block that is shorter than its own header".to_owned()));
+            }
             let (used, found) = match self.reader.next() {
                 Ok((used, block)) => (used, found(&block, &self.interfaces)?),
                 Err(PcapError::Eof) => return Ok(None),
@@ -134,6 +144,17 @@ impl<'a> Segments<'a> {
     fn damaged(&self, reason: String) -> CaptureError {
         CaptureError::Damaged { packets: self.packets, reason }
     }
+}
+
+/// Whether the next block is one about a process whose length cannot be: pcap-parser 0.17.0 subtracts from it what it
+/// takes to be there, and panics.
+fn is_short_process(data: &[u8]) -> bool {
+    const HEADER_BYTES: u32 = 16;
+    let Some((head, _)) = data.split_first_chunk::<8>() else { return false };
+    let [a, b, c, d, len @ ..] = *head;
+    let kind = [a, b, c, d];
+    (u32::from_le_bytes(kind) == PROCESS && u32::from_le_bytes(len) < HEADER_BYTES)
+        || (u32::from_be_bytes(kind) == PROCESS && u32::from_be_bytes(len) < HEADER_BYTES)
 }
 
 /// The reason, without the bytes that pcap-parser puts beside it.

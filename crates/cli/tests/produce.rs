@@ -150,6 +150,10 @@ fn servers_that_are_none_are_told_one_by_one() {
 
 #[test]
 fn what_makes_no_sense_is_refused_before_anything_is_sent() {
+    // Where java-properties 2.0.0 panics, if it is let.
+    let mut damaged = NamedTempFile::new().unwrap();
+    damaged.write_all(b"\xff\xfea").unwrap();
+    let damaged = damaged.path().to_str().unwrap();
     for (arguments, parts) in [
         (&["-t", "t"][..], &["where is the cluster? Name a broker by -b HOST:PORT"][..]),
         (&["-b", "h", "-t", "t"], &["\"h\" is no host:port: the port is missing"]),
@@ -164,6 +168,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         ),
         (&["-b", "h:1", "-t", "t", "no/such/file"], &["no/such/file cannot be read: No such file"]),
         (&["-b", "h:1", "-t", "t", "--command-config", "no/such"], &["no/such cannot be read: No such file"]),
+        (&["-b", "h:1", "-t", "t", "--command-config", damaged], &["\u{ff}\u{fe}a is no setting"]),
         (&["-b", "h:1"], &["--topic"]),
     ] {
         produce(arguments, "a\n").fails(2).says(parts);

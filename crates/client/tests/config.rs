@@ -227,6 +227,81 @@ key.serializer=org.apache.kafka.common.serialization.StringSerializer
     Ok(())
 }
 
+/// java-properties 2.0.0 panics when a file is over and its decoder still has something to say: after the first bytes of
+/// a mark of UTF-8 or UTF-16, or half a character of UTF-16. Found by fuzzing, with a file of the one byte 0xff.
+#[test]
+fn a_file_may_begin_and_end_with_any_byte() {
+    let marks: [&[u8]; 8] = [b"", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf", b"\xff", b"\xff\xfe", b"\xfe", b"\xfe\xff"];
+    let ends: [&[u8]; 6] = [b"", b"a", b"\0a", b"a\0", b"\xd8\x00", b"\x00\xd8"];
+    for byte in 0..=u8::MAX {
+        for before in [&b""[..], b"\\", b"=", b"a", b"\xef", b"\xef\xbb", b"\xfe", b"\xff"] {
+            let _ = Config::from_properties(&[before, &[byte]].concat()[..]);
+        }
+    }
+    for (mark, end) in marks.iter().flat_map(|mark| ends.map(|end| (*mark, end))) {
+        let read = Config::from_properties(&[mark, end].concat()[..]);
+        assert_eq!(read.is_err(), !(mark.is_empty() && end.is_empty()), "{mark:?} {end:?}");
+    }
+    // Marks mean nothing to Java, and behind them stands no key that is known.
+    let error = Config::from_properties(&b"\xef\xbb\xbflinger.ms=5"[..]).unwrap_err();
+    assert!(error.to_string().contains("did you mean linger.ms?"), "{error}");
+}
+
+/// java-properties 2.0.0 drops a last line that ends in a backslash and in nothing else.
+#[test]
+fn a_last_line_that_was_to_go_on_is_read() {
+    for file in
+        ["acks=0\nlinger.ms=7\\", "acks=0\nlinger.ms=7\\\n", "acks=0\nlinger.ms=7\\\n\\", "linger.ms=\\\n7\\\r\n"]
+    {
+        let config = Config::from_properties(file.as_bytes()).unwrap();
+        assert_eq!(value_of(&config, "linger.ms").as_deref(), Some("7"), "{file:?}");
+    }
+}
+
+#[test]
+fn an_escape_that_means_nothing_is_an_error_in_its_line() {
+    for escape in ["\\u", "\\u1", "\\u12", "\\u123", "\\u12g4", "\\u 123", "\\ud800", "\\udfff", "\\uD83Dx", "\\u00é9"]
+    {
+        for (file, line) in [
+            (format!("client.id={escape}"), 1),
+            (format!("acks=0\r\n\n! comment\n  client.id : a{escape}\nlinger.ms=1"), 4),
+            (format!("acks=0\n{escape}=1\n"), 2),
+            (format!("acks=0\nclient.id=a\\\n   b{escape}"), 2),
+        ] {
+            let latin: Vec<u8> = file.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect();
+            let error = Config::from_properties(&latin[..]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(&format!("line_number = {line})")), "{file:?}: {error}");
+        }
+    }
+    // What Java reads, be it odd.
+    for (file, id) in [("client.id=a\\qb", "aqb"), ("client.id=\\u0041\\\\", "A\\"), ("client\\u002eid=\\:\\=", ":=")] {
+        let config = Config::from_properties(file.as_bytes()).unwrap();
+        assert_eq!(value_of(&config, "client.id").as_deref(), Some(id), "{file:?}");
+    }
+}
+
+#[test]
+fn whatever_a_file_holds_is_read_or_refused_with_its_line() {
+    const PARTS: [&[u8]; 18] = [
+        b"\\", b"\\u", b"u", b"12", b"d83d", b"\\ud83d", b"=", b":", b" ", b"\t", b"\x0c", b"#", b"!", b"\n", b"\r",
+        b"\xff", b"\0", b"acks",
+    ];
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        let parts: Vec<&[u8]> = (0..random.usize(..12)).map(|_| PARTS[random.usize(..PARTS.len())]).collect();
+        let file = parts.concat();
+        if let Err(error) = Config::from_properties(&file[..]) {
+            let text = error.to_string();
+            let is_placed = text.contains("(line_number = ") && !text.contains("unknown");
+            assert!(is_placed || text.contains("is no setting") || text.contains("acks cannot be"), "{file:?}: {text}");
+            refused += usize::from(is_placed);
+        }
+    }
+    assert!(refused > 200, "{refused}");
+}
+
 #[tokio::test]
 async fn a_producer_is_made_from_a_file() {
     let broker = kurier_broker::Broker::builder().topic("t", 1).start().await.unwrap();

@@ -467,8 +467,9 @@ impl Config {
         if bytes.len() > LIMIT_BYTES {
             return Err(wrong(&format!("it has more than {LIMIT_BYTES} bytes")));
         }
-        // java-properties would go by a mark of another encoding, and panics where such a file ends in half a character.
-        let text: String = bytes.into_iter().map(char::from).collect();
+        // java-properties would go by a mark of another encoding, panics where such a file ends in half a character, and
+        // drops a last line that ends in nothing but a backslash.
+        let text: String = bytes.into_iter().chain(*b"\n").map(char::from).collect();
         let mut pairs = BTreeMap::new();
         PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8)
             .read_into(|key, value| drop(pairs.insert(key, value)))

@@ -136,7 +136,7 @@ impl<'a> Segments<'a> {
     fn make_room(&mut self) -> Result<(), CaptureError> {
         self.buffer_bytes = self.buffer_bytes.saturating_mul(2);
         if self.buffer_bytes > BLOCK_BYTES_MAX || !self.reader.grow(self.buffer_bytes) {
-            return Err(self.damaged(format!("a block of more than {} bytes", BLOCK_BYTES_MAX / 2)));
+            return Err(self.damaged(format!("a block of more than {} bytes", BLOCK_BYTES_MAX)));
         }
         self.refill()
     }

@@ -1,0 +1,55 @@
+//! The partitioners that look at no key: each in turn, anywhere, and nowhere; and what they see and say.
+
+use std::error::Error;
+
+use kurier_partitioner::{Choice, Explicit, Partitioner, RecordView, RoundRobin, TopicView, Unkeyed};
+
+fn records() -> [RecordView<'static>; 2] {
+    [RecordView::keyless(), RecordView::keyed(b"key")]
+}
+
+#[test]
+fn round_robin_goes_through_what_is_available_topic_by_topic() {
+    let round_robin = RoundRobin::new();
+    let topics = [("half", 4, &[1, 3][..]), ("none", 3, &[]), ("one", 2, &[1]), ("gone", 2, &[0, 1, 7])];
+    // Written alternately, and with and without a key; a partition that the topic has no more is passed over.
+    for expected in [[1, 0, 1, 0], [3, 1, 1, 1], [1, 2, 1, 0], [3, 0, 1, 0], [1, 1, 1, 1], [3, 2, 1, 1]] {
+        for ((name, partition_count, available), partition) in topics.iter().zip(expected) {
+            let topic = TopicView::new(name, *partition_count, available).unwrap();
+            let record = &records()[usize::from(partition % 2 == 0)];
+            assert_eq!(round_robin.partition(record, &topic).unwrap(), Choice::Partition(partition), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_unkeyed_leaves_every_record_to_the_producer() {
+    let topic = TopicView::new("orders", 3, &[0]).unwrap();
+    for record in records() {
+        assert_eq!(Unkeyed.partition(&record, &topic).unwrap(), Choice::Anywhere);
+    }
+}
+
+#[test]
+fn the_explicit_refuses_every_record_and_says_why() {
+    let topic = TopicView::new("orders", 3, &[0]).unwrap();
+    for record in records() {
+        let error = Explicit.partition(&record, &topic).unwrap_err();
+        assert_eq!(error.topic(), "orders");
+        let reason = "the record names none, and the explicit partitioner chooses none";
+        assert_eq!(error.source().unwrap().to_string(), reason);
+        assert_eq!(error.to_string(), format!("no partition of orders was chosen: {reason}"));
+    }
+}
+
+#[test]
+fn a_view_shows_what_it_was_given() {
+    let record = RecordView::new(Some(b"k"), Some(b"value"));
+    assert_eq!((record.key(), record.value()), (Some(&b"k"[..]), Some(&b"value"[..])));
+    assert_eq!(records().map(|record| (record.key(), record.value())), [(None, None), (Some(&b"key"[..]), None)]);
+    let topic = TopicView::new("orders", 9, &[2, 5]).unwrap();
+    assert_eq!((topic.name(), topic.partition_count(), topic.available()), ("orders", 9, &[2, 5][..]));
+    for partition_count in [0, -1, i32::MIN] {
+        assert!(TopicView::new("orders", partition_count, &[]).is_none());
+    }
+}

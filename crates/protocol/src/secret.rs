@@ -54,10 +54,6 @@ impl Lengthed for Secret {
     const TYPE: Type = Type::Bytes;
     const PREFIX: Prefix = Bytes::PREFIX;
 
-    fn initial() -> Self {
-        Self::default()
-    }
-
     fn length(&self) -> usize {
         self.0.len()
     }

@@ -199,11 +199,9 @@ pub(crate) enum Prefix {
 }
 
 /// A type that carries its length, and so can be null.
-pub(crate) trait Lengthed: Clone + PartialEq {
+pub(crate) trait Lengthed: Clone + Default + PartialEq {
     const TYPE: Type;
     const PREFIX: Prefix;
-
-    fn initial() -> Self;
 
     /// How many elements, or bytes.
     fn length(&self) -> usize;
@@ -284,7 +282,7 @@ impl<T: Lengthed> Wire for Option<T> {
     const NULLABLE: bool = true;
 
     fn initial() -> Self {
-        Some(T::initial())
+        Some(T::default())
     }
 
     fn min_len(version: Version) -> usize {
@@ -332,7 +330,7 @@ macro_rules! never_null {
             const TYPE: Type = <Self as Lengthed>::TYPE;
 
             fn initial() -> Self {
-                <Self as Lengthed>::initial()
+                Self::default()
             }
 
             fn min_len(version: Version) -> usize {
@@ -374,10 +372,6 @@ impl Lengthed for String {
     const TYPE: Type = Type::String;
     const PREFIX: Prefix = Prefix::I16;
 
-    fn initial() -> Self {
-        Self::new()
-    }
-
     fn length(&self) -> usize {
         self.len()
     }
@@ -409,10 +403,6 @@ impl Lengthed for Bytes {
     const TYPE: Type = Type::Bytes;
     const PREFIX: Prefix = Prefix::I32;
 
-    fn initial() -> Self {
-        Self::new()
-    }
-
     fn length(&self) -> usize {
         self.len()
     }
@@ -436,10 +426,6 @@ impl Lengthed for Bytes {
 impl Lengthed for Records {
     const TYPE: Type = Type::Records;
     const PREFIX: Prefix = Prefix::I32;
-
-    fn initial() -> Self {
-        Self::default()
-    }
 
     fn length(&self) -> usize {
         self.len()
@@ -476,10 +462,6 @@ impl<T: Wire> Lengthed for Vec<T> {
     const TYPE: Type = Type::Array(&T::TYPE);
     const PREFIX: Prefix = Prefix::I32;
 
-    fn initial() -> Self {
-        Self::new()
-    }
-
     fn length(&self) -> usize {
         self.len()
     }
@@ -513,5 +495,70 @@ impl<T: Wire> Lengthed for Vec<T> {
     #[cfg(feature = "json")]
     fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
         self.iter().map(|element| element.to_json(view)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Version = Version { number: 0, flexible: false };
+    const FLEXIBLE: Version = Version { number: 1, flexible: true };
+
+    #[test]
+    fn lengths_are_those_that_their_prefix_can_say() {
+        const SHORT: usize = 0x7fff;
+        const LONG: usize = 0x7fff_ffff;
+        for (prefix, version, length, bytes) in [
+            (Prefix::I16, PLAIN, None, &[0xff, 0xff][..]),
+            (Prefix::I16, PLAIN, Some(0), &[0, 0]),
+            (Prefix::I16, PLAIN, Some(SHORT), &[0x7f, 0xff]),
+            (Prefix::I32, PLAIN, None, &[0xff, 0xff, 0xff, 0xff]),
+            (Prefix::I32, PLAIN, Some(SHORT + 1), &[0, 0, 0x80, 0]),
+            (Prefix::I32, PLAIN, Some(LONG), &[0x7f, 0xff, 0xff, 0xff]),
+            (Prefix::I16, FLEXIBLE, None, &[0]),
+            (Prefix::I16, FLEXIBLE, Some(0), &[1]),
+            (Prefix::I16, FLEXIBLE, Some(SHORT), &[0x80, 0x80, 2]),
+            (Prefix::I32, FLEXIBLE, Some(SHORT + 1), &[0x81, 0x80, 2]),
+            (Prefix::I32, FLEXIBLE, Some(LONG), &[0x80, 0x80, 0x80, 0x80, 8]),
+        ] {
+            let mut out = Vec::new();
+            put_length(length, prefix, version, &mut out).unwrap();
+            assert_eq!(out, bytes, "{length:?} as {prefix:?}, {version:?}");
+            assert_eq!(parse_length(prefix, bytes, version).unwrap(), (&[][..], length));
+            assert!(length_len(prefix, version) <= bytes.len());
+        }
+        for version in [PLAIN, FLEXIBLE] {
+            for (prefix, length) in [(Prefix::I16, SHORT + 1), (Prefix::I32, LONG + 1), (Prefix::I32, 1 << 32)] {
+                let error = put_length(Some(length), prefix, version, &mut Vec::new()).unwrap_err();
+                assert_eq!(error.kind(), &EncodeErrorKind::TooLong(length), "{prefix:?}, {version:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_value_is_shorter_than_is_said() {
+        fn check<T: Wire>(plain: usize, flexible: usize) {
+            for (version, bytes) in [(PLAIN, plain), (FLEXIBLE, flexible)] {
+                assert_eq!((T::min_len(version), encoded_len(&T::initial(), version).unwrap()), (bytes, bytes));
+            }
+        }
+        check::<bool>(1, 1);
+        check::<i8>(1, 1);
+        check::<i16>(2, 2);
+        check::<i32>(4, 4);
+        check::<i64>(8, 8);
+        check::<Uuid>(16, 16);
+        check::<String>(2, 1);
+        check::<Option<String>>(2, 1);
+        check::<Bytes>(4, 1);
+        check::<Option<Records>>(4, 1);
+        check::<Vec<i32>>(4, 1);
+    }
+
+    #[test]
+    fn arrays_may_take_eight_times_the_body_and_64_kib() {
+        assert_eq!(allowance(&[]), 65_536);
+        assert_eq!(allowance(&[0; 1000]), 8_000 + 65_536);
     }
 }

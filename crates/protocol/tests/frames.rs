@@ -52,6 +52,22 @@ fn a_lower_limit_holds_from_the_next_frame_on() {
 }
 
 #[test]
+fn the_buffer_makes_room_when_half_of_it_is_gone() {
+    let limits = [FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES, FrameBuffer::DEFAULT_LIMIT_BYTES, FrameBuffer::ROOM_BYTES];
+    assert_eq!(limits, [1_048_576, 104_857_600, 65_536]);
+    let mut buffer = FrameBuffer::new(limits[0]);
+    assert_eq!(buffer.room().capacity(), 65_536);
+    let before = buffer.room().as_ptr();
+    for len in [0, 1, 32_767, 32_768] {
+        buffer.room().resize(len, 0);
+        assert_eq!((buffer.room().capacity(), buffer.room().as_ptr()), (65_536, before), "{len} bytes");
+    }
+    buffer.room().resize(32_769, 0);
+    assert_eq!(buffer.room().capacity(), 32_769 + 65_536, "and no more, for these are no frame");
+    assert_eq!(buffer.pending(), 32_769);
+}
+
+#[test]
 fn the_buffer_does_not_keep_the_memory_of_a_large_frame() {
     const LARGE: usize = 8 << 20;
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);

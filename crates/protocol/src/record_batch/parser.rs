@@ -51,15 +51,13 @@ impl<'a> RecordBatch<'a> {
             return fail(ParseErrorKind::BatchLength(length), rest).map_err(at("batch_length"));
         };
         let (next, batch) = take(length_bytes)(after_length).map_err(at("batch_length"))?;
-        let (_, (mut header, body)) =
-            Self::parse_checked(batch).map_err(|fault| fault.map(|fault| fault.with_more(next.len())))?;
-        header.base_offset = base_offset;
-        header.partition_leader_epoch = partition_leader_epoch;
-        Ok((next, Self { header, body }))
+        let (_, batch) = Self::parse_checked(batch, base_offset, partition_leader_epoch)
+            .map_err(|fault| fault.map(|fault| fault.with_more(next.len())))?;
+        Ok((next, batch))
     }
 
-    /// Reads what the batch length counts, in which offset and epoch do not stand.
-    fn parse_checked(batch: &'a [u8]) -> Parsed<'a, (BatchHeader, &'a [u8])> {
+    /// Reads what the batch length counts; offset and epoch have been read by then.
+    fn parse_checked(batch: &'a [u8], base_offset: i64, partition_leader_epoch: i32) -> Parsed<'a, Self> {
         let at = |name| move |fault| inside(fault, Step::Field(name));
         let (before_crc, _) = take(5usize)(batch)?;
         let (checked, stored) = be_u32(before_crc).map_err(at("crc"))?;
@@ -80,8 +78,8 @@ impl<'a> RecordBatch<'a> {
             return fail(ParseErrorKind::RecordCount(record_count), rest).map_err(at("record_count"));
         }
         let header = BatchHeader {
-            base_offset: 0,
-            partition_leader_epoch: -1,
+            base_offset,
+            partition_leader_epoch,
             attributes: Attributes(attributes),
             last_offset_delta,
             base_timestamp,
@@ -91,7 +89,7 @@ impl<'a> RecordBatch<'a> {
             base_sequence: Sequence(base_sequence),
             record_count,
         };
-        Ok((&[], (header, body)))
+        Ok((&[], Self { header, body }))
     }
 
     /// The header.

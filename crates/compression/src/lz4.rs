@@ -111,3 +111,61 @@ fn check_frame(input: &[u8]) -> Result<(), &'static str> {
         _ => Err("bytes follow its end"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two blocks that compress, and one that does not.
+    fn text() -> Vec<u8> {
+        let mut state = 1u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        });
+        vec![b'a'; 128 * 1024].into_iter().chain(noise.take(100)).collect()
+    }
+
+    fn frame(info: FrameInfo) -> Vec<u8> {
+        let mut encoder = FrameEncoder::with_frame_info(info.block_size(BlockSize::Max64KB), Vec::new());
+        write_frame(&mut encoder, &[&text()]).unwrap();
+        mem::take(encoder.get_mut())
+    }
+
+    #[test]
+    fn all_that_a_frame_may_hold_is_read_and_must_be_whole() {
+        for bits in 0..8 {
+            let (checksums, checksum, size) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+            let frame = frame(
+                FrameInfo::new()
+                    .block_mode(BlockMode::Independent)
+                    .block_checksums(checksums)
+                    .content_checksum(checksum)
+                    .content_size(size.then_some(text().len() as u64)),
+            );
+            let mut output = Vec::new();
+            Lz4::new().decompress(&frame, text().len(), &mut output).unwrap();
+            assert!(output == text(), "{bits}");
+            assert_eq!(check_frame(&[&frame[..], b"a"].concat()), Err("bytes follow its end"), "{bits}");
+            for len in 4..frame.len() {
+                assert_eq!(check_frame(&frame[..len]), Err("the frame is cut short"), "{bits} cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_kafka_does_not_allow_is_named() {
+        let linked = frame(FrameInfo::new().block_mode(BlockMode::Linked));
+        let mut with_dictionary = frame(FrameInfo::new().block_mode(BlockMode::Independent));
+        with_dictionary[4] |= 1;
+        for (frame, reason) in [
+            (&linked[..], "its blocks depend on each other, which Kafka does not allow"),
+            (&with_dictionary, "it needs a dictionary"),
+            (b"\x04\x22\x4d", "it does not begin as an LZ4 frame does"),
+        ] {
+            assert_eq!(check_frame(frame), Err(reason));
+            let error = Lz4::new().decompress(frame, usize::MAX, &mut Vec::new()).unwrap_err();
+            assert_eq!(error, DecompressError::damaged(CompressionType::Lz4, reason));
+        }
+    }
+}

@@ -445,14 +445,15 @@ impl Lengthed for Records {
 
     #[cfg(feature = "json")]
     fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
-        (view.records)(self).unwrap_or_else(|| self.len().into())
+        (view.records)(self).unwrap_or_default()
     }
 
     /// As Java prints them: by their size, under a name of its own; beside it what the view makes of them.
     #[cfg(feature = "json")]
     fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
         object.insert(format!("{name}SizeInBytes"), self.len().into());
-        if let Some(records) = (view.records)(self) {
+        let records = Lengthed::to_json(self, view);
+        if !records.is_null() {
             object.insert(name, records);
         }
     }
@@ -554,6 +555,19 @@ mod tests {
         check::<Bytes>(4, 1);
         check::<Option<Records>>(4, 1);
         check::<Vec<i32>>(4, 1);
+    }
+
+    #[test]
+    fn a_string_has_at_most_32767_bytes() {
+        let read = |len: usize| {
+            let mut body = Vec::new();
+            put_length(Some(len), Prefix::I32, FLEXIBLE, &mut body).unwrap();
+            body.resize(body.len() + len, b'a');
+            let (body, allowance) = (Bytes::from(body), Cell::new(0));
+            let context = Context { version: FLEXIBLE, body: &body, allowance: &allowance };
+            String::parse(&body, context).map(|(_, text)| text.len()).ok()
+        };
+        assert_eq!((read(32_767), read(32_768)), (Some(32_767), None));
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn the_buffer_does_not_keep_the_memory_of_a_large_frame() {
     while left > 0 {
         let room = buffer.room();
         let some = left.min(room.capacity() - room.len());
+        assert!(some > 0, "there is room");
         room.resize(room.len() + some, 7);
         left -= some;
     }
@@ -169,6 +170,11 @@ fn record_data_is_shared_on_its_way_out_and_on_its_way_in() {
     buffer.extend(&whole);
     let (_, body) = RequestHeader::read(&buffer.next_frame().unwrap().unwrap()).unwrap();
     let read = ProduceRequest::read(&body, 9).unwrap();
+    for (shown, records) in [(None, serde_json::Value::Null), (Some("ours".into()), "ours".into())] {
+        let json = read.json_with(9, &|_| shown.clone());
+        let partition = &json["topicData"][0]["partitionData"][0];
+        assert_eq!((&partition["recordsSizeInBytes"], &partition["records"]), (&20_004.into(), &records));
+    }
     let read = read.topic_data[0].partition_data[0].records.as_ref().unwrap();
     assert_eq!(read, &records);
     assert!(body.as_ptr_range().contains(&read.chunks()[0].as_ptr()));

@@ -406,6 +406,41 @@ mod tests {
     }
 
     #[test]
+    fn segments_double_from_1_kib_to_64_kib() {
+        let mut builder = RecordBatchBuilder::new();
+        let mut sizes = Vec::new();
+        for len in [0, 100_000, 100_000, 1_000] {
+            let value = vec![7; len];
+            let slot = builder.slot(&NewRecord { value: Some(&value), ..Default::default() }).unwrap();
+            slot.fill(|size| {
+                sizes.push(size / 1024);
+                Vec::with_capacity(size)
+            });
+        }
+        assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+    }
+
+    #[test]
+    fn counts_are_believed_only_as_far_as_there_are_bytes() {
+        let sealed = builder().seal().unwrap();
+        let records = sealed.stamp(&Stamp::NONE).unwrap().to_bytes();
+        let mut header = *RecordBatch::parse(&records).unwrap().0.header();
+        // 43 bytes are room for six records of the shortest kind.
+        for (record_count, refused) in [(6, None), (7, Some(ParseErrorKind::RecordCount(7)))] {
+            (header.record_count, header.last_offset_delta) = (record_count, record_count - 1);
+            let bytes = header.with_body(sealed.body().to_vec()).unwrap().to_bytes();
+            let batch = RecordBatch::parse(&bytes).unwrap().0;
+            assert_eq!(batch.records().err().map(|error| error.kind().clone()), refused);
+        }
+        // A record that counts two headers with three bytes left: the shortest two take four.
+        (header.record_count, header.last_offset_delta) = (1, 0);
+        let body = Bytes::from_static(&[18, 0, 0, 0, 1, 1, 4, 0, 0, 0]);
+        let bytes = header.with_body(vec![body]).unwrap().to_bytes();
+        let error = RecordBatch::parse(&bytes).unwrap().0.records().unwrap().next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), &ParseErrorKind::CountExceedsInput(2));
+    }
+
+    #[test]
     fn a_segment_must_have_the_room_that_was_asked_for() {
         let fill = |spare: usize| {
             let mut builder = RecordBatchBuilder::new();

@@ -1,10 +1,10 @@
 //! Frames and headers: however the bytes come they are found, and what no frame can begin with is refused at once.
 
 use bytes::Bytes;
-use kurier_protocol::messages::{ApiVersionsResponse, MetadataRequest, ProduceRequest};
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, ProduceRequest};
 use kurier_protocol::{
     APIS, Api, Chunks, FrameBuffer, FrameError, Message, ParseErrorKind, Records, RequestHeader, ResponseHeader,
-    write_request, write_response,
+    read_response, write_request, write_response,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -115,6 +115,8 @@ fn the_answer_to_api_versions_has_the_old_header_always() {
     write_response(&ApiVersionsResponse::default(), 4, 9, &mut frame).unwrap();
     assert_eq!(frame[..8], [0, 0, 0, 12, 0, 0, 0, 9]);
     assert_eq!(frame[8..], [0, 0, 1, 0, 0, 0, 0, 0], "error, an empty array, throttle, no tags");
+    let (correlation_id, response) = read_response::<ApiVersionsRequest>(&Bytes::from(frame).slice(4..), 4).unwrap();
+    assert_eq!((correlation_id, response), (9, ApiVersionsResponse::default()));
 }
 
 #[test]

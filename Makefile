@@ -7,7 +7,7 @@ FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd 
 
 # A version control's view of nothing: each of these is a name, not a file.
 .PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models golden e2e java schema oracle \
-  captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise
+  captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -140,3 +140,8 @@ fuzz:
 ## make fuzz-minimise  takes what the fuzzers found new into the committed corpus, minimised
 fuzz-minimise:
 	fuzz/minimise $(FUZZ_TARGETS)
+
+## make mutants        each small mistake that cargo-mutants can make in wire, batches, codecs and partitioners; AREAS=some of them
+AREAS ?= varint wire frame record_batch compression zstd partitioner
+mutants:
+	crates/e2e/mutants/run $(AREAS)

@@ -221,7 +221,13 @@ fn gzip_has_javas_header() {
 #[cfg(feature = "snappy")]
 fn snappy_is_framed_as_by_xerial() {
     let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
-    let frame = compress(&mut *codec, &[&events(40_000)]);
+    let text = events(40_000);
+    let frame = compress(&mut *codec, &[&text]);
+    assert_eq!(
+        compress(&mut *codec, &[&text[..5000], &text[5000..39_000], &text[39_000..]]),
+        frame,
+        "however it is cut"
+    );
     assert_eq!(frame[..16], *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01");
     let first = u32::from_be_bytes(frame[16..20].try_into().unwrap()) as usize;
     assert_eq!(snap::raw::decompress_len(&frame[20..20 + first]).unwrap(), 32 * 1024);

@@ -421,6 +421,25 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_is_filled_to_the_byte() {
+        // Sixteen records of 64 bytes are 1 KiB.
+        let record = NewRecord { value: Some(&[7; 57]), ..Default::default() };
+        let mut builder = RecordBatchBuilder::new();
+        for index in 0..48 {
+            let slot = builder.slot(&record).unwrap();
+            let growth = match index {
+                0 => 1024,
+                16 => 2048,
+                _ => 0,
+            };
+            assert_eq!((slot.record_bytes(), slot.growth()), (64, growth), "{index}");
+            slot.fill(Vec::with_capacity);
+        }
+        let sealed = builder.seal().unwrap();
+        assert_eq!(sealed.body().iter().map(Bytes::len).collect::<Vec<_>>(), [1024, 2048]);
+    }
+
+    #[test]
     fn counts_are_believed_only_as_far_as_there_are_bytes() {
         let sealed = builder().seal().unwrap();
         let records = sealed.stamp(&Stamp::NONE).unwrap().to_bytes();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::error::{EncodeError, ParseErrorKind};
 use crate::put::Put;
 use crate::schema::Type;
-use crate::wire::{Context, Lengthed, Parsed, Prefix, Version, fail};
+use crate::wire::{Context, Lengthed, Parsed, Prefix, Version, fail, shared_bytes};
 
 /// The token of a SASL exchange: on the wire bytes as others, but `Debug` shows their number alone.
 ///
@@ -52,7 +52,7 @@ impl fmt::Debug for Secret {
 
 impl Lengthed for Secret {
     const TYPE: Type = Type::Bytes;
-    const PREFIX: Prefix = Bytes::PREFIX;
+    const PREFIX: Prefix = Prefix::I32;
 
     fn length(&self) -> usize {
         self.0.len()
@@ -62,16 +62,17 @@ impl Lengthed for Secret {
         if length > Self::LIMIT_BYTES {
             return fail(ParseErrorKind::BytesTooLong(length), input);
         }
-        let (rest, bytes) = Bytes::parse_content(length, input, context)?;
+        let (rest, bytes) = shared_bytes(length, input, context)?;
         Ok((rest, Self(bytes)))
     }
 
-    fn encode_content(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError> {
-        self.0.encode_content(version, out)
+    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_shared(&self.0);
+        Ok(())
     }
 
     #[cfg(feature = "json")]
-    fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value {
-        Lengthed::to_json(&self.0, view)
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        crate::json::base64(&self.0)
     }
 }

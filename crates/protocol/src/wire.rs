@@ -277,6 +277,12 @@ fn length_len(prefix: Prefix, version: Version) -> usize {
     }
 }
 
+/// The next `length` bytes, which stay in the body.
+pub(crate) fn shared_bytes<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Bytes> {
+    let (rest, bytes) = take(length)(input)?;
+    Ok((rest, context.body.slice_ref(bytes)))
+}
+
 impl<T: Lengthed> Wire for Option<T> {
     const TYPE: Type = T::TYPE;
     const NULLABLE: bool = true;
@@ -363,7 +369,6 @@ macro_rules! never_null {
 }
 
 never_null!(String);
-never_null!(Bytes);
 never_null!(Records);
 never_null!(Secret);
 never_null!(Vec<T>, T);
@@ -399,30 +404,6 @@ impl Lengthed for String {
     }
 }
 
-impl Lengthed for Bytes {
-    const TYPE: Type = Type::Bytes;
-    const PREFIX: Prefix = Prefix::I32;
-
-    fn length(&self) -> usize {
-        self.len()
-    }
-
-    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
-        let (rest, bytes) = take(length)(input)?;
-        Ok((rest, context.body.slice_ref(bytes)))
-    }
-
-    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
-        out.put_shared(self);
-        Ok(())
-    }
-
-    #[cfg(feature = "json")]
-    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
-        crate::json::base64(self)
-    }
-}
-
 impl Lengthed for Records {
     const TYPE: Type = Type::Records;
     const PREFIX: Prefix = Prefix::I32;
@@ -432,7 +413,7 @@ impl Lengthed for Records {
     }
 
     fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
-        let (rest, bytes) = Bytes::parse_content(length, input, context)?;
+        let (rest, bytes) = shared_bytes(length, input, context)?;
         Ok((rest, bytes.into()))
     }
 
@@ -552,7 +533,7 @@ mod tests {
         check::<Uuid>(16, 16);
         check::<String>(2, 1);
         check::<Option<String>>(2, 1);
-        check::<Bytes>(4, 1);
+        check::<Secret>(4, 1);
         check::<Option<Records>>(4, 1);
         check::<Vec<i32>>(4, 1);
     }
@@ -568,6 +549,15 @@ mod tests {
             String::parse(&body, context).map(|(_, text)| text.len()).ok()
         };
         assert_eq!((read(32_767), read(32_768)), (Some(32_767), None));
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn what_may_be_null_has_the_json_of_its_value() {
+        let view = crate::json::View { version: PLAIN, records: &|_| None };
+        let name = Some("a".to_owned());
+        assert_eq!(name.to_json(view), serde_json::json!("a"));
+        assert_eq!(None::<String>.to_json(view), serde_json::Value::Null);
     }
 
     #[test]

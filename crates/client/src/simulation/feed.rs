@@ -233,17 +233,17 @@ impl Feed<'_> {
         let Some(Asked { connection, header, body }) = self.asked.pop_front() else { return };
         let version = header.api_version;
         let mut frame = Vec::new();
-        let mut write = |response: &dyn Fn(&mut Vec<u8>)| response(&mut frame);
         let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32() };
-        match header.api_key {
+        // What has no bytes in the version that was asked for is not said.
+        let _unsaid = match header.api_key {
             ApiVersionsRequest::KEY => {
                 let response = self.api_versions();
                 let version = if response.error_code == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version };
-                write(&|frame| drop(write_response(&response, version, correlation_id, frame)));
+                write_response(&response, version, correlation_id, &mut frame)
             }
             MetadataRequest::KEY => {
                 let response = self.metadata();
-                write(&|frame| drop(write_response(&response, version, correlation_id, frame)));
+                write_response(&response, version, correlation_id, &mut frame)
             }
             InitProducerIdRequest::KEY => {
                 let response = InitProducerIdResponse {
@@ -252,14 +252,14 @@ impl Feed<'_> {
                     producer_id: self.script.number(),
                     producer_epoch: self.script.int16(),
                 };
-                write(&|frame| drop(write_response(&response, version, correlation_id, frame)));
+                write_response(&response, version, correlation_id, &mut frame)
             }
             _ => {
                 let asked = ProduceRequest::read(&body, version).expect("the core writes requests");
                 let response = self.produce(&asked);
-                write(&|frame| drop(write_response(&response, version, correlation_id, frame)));
+                write_response(&response, version, correlation_id, &mut frame)
             }
-        }
+        };
         let frame = Bytes::from(frame);
         if frame.len() > 4 {
             self.hands.handle(Input::Received { connection, frame: frame.slice(4..) });

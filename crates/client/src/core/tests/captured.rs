@@ -243,9 +243,7 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
     assert_eq!(play.said.iter().filter(|api| **api == ProduceRequest::KEY).count(), 1, "{name}: {:?}", play.said);
     let mut counts = [0; 2];
     for (answer, delivery) in answers.iter().zip(&deliveries) {
-        let result: Poll<Result<RecordMetadata, Error>> =
-            Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()));
-        match result {
+        match outcome(delivery) {
             Poll::Ready(Ok(metadata)) => {
                 assert!(answer.error_code.is_none(), "{name}: {answer:?}");
                 assert_eq!(

@@ -203,8 +203,7 @@ fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_writte
 
 /// What its sender is told.
 fn shown(delivery: &Delivery) -> String {
-    let mut again = delivery.again();
-    match Pin::new(&mut again).poll(&mut Context::from_waker(Waker::noop())) {
+    match outcome(delivery) {
         Poll::Ready(Err(error)) => format!("{error} {error:?}"),
         other => panic!("{other:?}"),
     }

@@ -409,10 +409,13 @@ enum Fate {
     Failed(ErrorKind, Written),
 }
 
+/// What a delivery tells now.
+fn outcome(delivery: &Delivery) -> Poll<Result<RecordMetadata, Error>> {
+    Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 fn fate(delivery: &Delivery) -> Fate {
-    let result: Poll<Result<RecordMetadata, Error>> =
-        Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()));
-    match result {
+    match outcome(delivery) {
         Poll::Pending => Fate::Open,
         Poll::Ready(Ok(metadata)) => Fate::At(metadata.offset().unwrap_or(-1)),
         Poll::Ready(Err(error)) => Fate::Failed(error.kind(), error.written()),

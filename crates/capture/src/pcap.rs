@@ -19,8 +19,9 @@ const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// More interfaces than this in one section are a damaged file.
 const INTERFACES_MAX: usize = 1024;
 
-/// The types of the first block of a pcapng file, the same in both orders of bytes, and of one about a process, in each.
+/// The type of the first block of a pcapng file: the same in both orders of bytes.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// The type of a block about a process.
 const PROCESS: u32 = 0x8000_0001;
 
 /// A part of what one side said.
@@ -136,7 +137,7 @@ impl<'a> Segments<'a> {
     fn make_room(&mut self) -> Result<(), CaptureError> {
         self.buffer_bytes = self.buffer_bytes.saturating_mul(2);
         if self.buffer_bytes > BLOCK_BYTES_MAX || !self.reader.grow(self.buffer_bytes) {
-            return Err(self.damaged(format!("a block of more than {} bytes", BLOCK_BYTES_MAX)));
+            return Err(self.damaged(format!("a block of more than {BLOCK_BYTES_MAX} bytes")));
         }
         self.refill()
     }

@@ -24,25 +24,32 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(folder.join(name), bytes)
 }
 
-/// Every golden body, behind the two bytes that name its API, direction and version.
+/// A body behind the two bytes that name its API, side and version.
+fn message(name: &str, api: usize, side: Side, version: u8, body: &[u8]) -> std::io::Result<()> {
+    let api = u8::try_from(api).expect("there are few APIs");
+    match side {
+        Side::Server => write("message", name, &[&[api, version], body].concat()),
+        Side::Client => {
+            write("message", name, &[&[api | 0x80, version], body].concat())?;
+            write("request", name, &[&[api, version], body].concat())
+        }
+    }
+}
+
+/// Every golden body.
 fn messages() -> std::io::Result<()> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden");
     let versions = fs::read_to_string(golden.join("versions.tsv"))?;
     for line in versions.lines().skip(1) {
         let [folder, key, ..] = *line.split('\t').collect::<Vec<_>>() else { continue };
         let Some(index) = APIS.iter().position(|api| api.key().to_string() == key) else { continue };
-        let (api, index) = (&APIS[index], u8::try_from(index).expect("there are few APIs"));
-        let folder = golden.join(folder);
-        for (which, side) in [(index, "response"), (index | 0x80, "request")] {
+        let (api, folder) = (&APIS[index], golden.join(folder));
+        for (side, file_side) in [(Side::Server, "response"), (Side::Client, "request")] {
             for (offset, version) in (0u8..).zip(api.versions()) {
                 for case in ["full", "nulls"] {
-                    let file = format!("{side}-v{version}-{case}");
+                    let file = format!("{file_side}-v{version}-{case}");
                     if let Ok(body) = fs::read(folder.join(&file).with_extension("bin")) {
-                        let name = format!("{}-{file}", api.name());
-                        write("message", &name, &[&[which, offset], &body[..]].concat())?;
-                        if side == "request" {
-                            write("request", &name, &[&[index, offset], &body[..]].concat())?;
-                        }
+                        message(&format!("{}-{file}", api.name()), index, side, offset, &body)?;
                     }
                 }
             }
@@ -108,17 +115,11 @@ fn captures() -> std::io::Result<()> {
         for frame in reader.map(|frame| frame.expect("a capture")) {
             let Ok(content) = frame.read() else { continue };
             let index = APIS.iter().position(|api| api.key() == content.api.key()).expect("it was read");
-            let index = u8::try_from(index).expect("there are few APIs");
-            let version =
+            let offset =
                 u8::try_from(content.version - content.api.versions().start()).expect("there are few versions");
             let mut body = Vec::new();
             content.message.write(content.version, &mut body).expect("it was read");
-            let which = if frame.side == Side::Client { index | 0x80 } else { index };
-            let seed = format!("{name}-{}", frame.number);
-            write("message", &seed, &[&[which, version], &body[..]].concat())?;
-            if frame.side == Side::Client {
-                write("request", &seed, &[&[index, version], &body[..]].concat())?;
-            }
+            message(&format!("{name}-{}", frame.number), index, frame.side, offset, &body)?;
         }
     }
     Ok(())

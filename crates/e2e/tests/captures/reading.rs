@@ -18,16 +18,14 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// All frames, and how many bytes belong to none.
 pub(crate) fn frames(file: &Path) -> Result<(Vec<Frame>, u64)> {
-    let mut reader = Reader::new(File::open(file)?)?;
-    let frames = reader.by_ref().collect::<Result<_, _>>()?;
+    let (frames, reader) = read(file)?;
     Ok((frames, reader.skipped_bytes()))
 }
 
 /// All frames of a capture that holds nothing but a client's connections from their first bytes on: each of them is read,
 /// and is the same bytes when written again.
 pub(crate) fn whole_frames(file: &Path) -> Result<Vec<Frame>> {
-    let mut reader = Reader::new(File::open(file)?)?;
-    let frames: Vec<Frame> = reader.by_ref().collect::<Result<_, _>>()?;
+    let (frames, reader) = read(file)?;
     ensure!(!frames.is_empty() && !reader.is_cut(), "the file is empty, or cut");
     ensure!(reader.skipped_bytes() == 0, "{} bytes belong to no frame", reader.skipped_bytes());
     for frame in &frames {
@@ -38,6 +36,12 @@ pub(crate) fn whole_frames(file: &Path) -> Result<Vec<Frame>> {
         ensure!(again == frame.bytes, "written again, it is other bytes: {}", shown());
     }
     Ok(frames)
+}
+
+fn read(file: &Path) -> Result<(Vec<Frame>, Reader<'static>)> {
+    let mut reader = Reader::new(File::open(file)?)?;
+    let frames = reader.by_ref().collect::<Result<_, _>>()?;
+    Ok((frames, reader))
 }
 
 /// The records that the broker took, where it says that they are.

@@ -260,13 +260,13 @@ pub(crate) fn parse_tags<'a>(
         return Ok((input, ()));
     }
     let (mut rest, count) = uvarint(input)?;
-    let mut lowest = 0;
+    let mut last = None;
     for _ in 0..count {
         let (after, tag) = uvarint(rest)?;
-        if tag < lowest {
+        if last.is_some_and(|last| tag <= last) {
             return fail(ParseErrorKind::TagOrder(tag), rest);
         }
-        lowest = tag.saturating_add(1);
+        last = Some(tag);
         let (after, len) = uvarint(after)?;
         let Some((body, after)) = usize::try_from(len).ok().and_then(|len| after.split_at_checked(len)) else {
             return fail(ParseErrorKind::Truncated, after);

@@ -346,6 +346,12 @@ fn tagged_fields_ascend_and_have_the_size_they_say() {
     // Those that nobody knows are skipped.
     assert!(read(b"\x02\x03\x01\x01\x63\x03abc").unwrap().zk_migration_ready);
     assert_eq!(error(b"\x02\x63\x03abc\x62\x00"), at(Kind::TagOrder(0x62), 13, ""));
+    assert!(read(b"\x01\xff\xff\xff\xff\x0f\0").is_ok());
+    assert_eq!(
+        error(b"\x02\xff\xff\xff\xff\x0f\0\xff\xff\xff\xff\x0f\0"),
+        at(Kind::TagOrder(u32::MAX), 14, ""),
+        "the highest there is, twice"
+    );
     // However many they are.
     let mut many = b"\xa0\x9c\x01".to_vec(); // 20,000
     for tag in 128u16..20_128 {
@@ -570,6 +576,10 @@ fn record_batch_headers_that_lie() {
     }
     assert_eq!(kind(&mended(0, b"\x7f\xff\xff\xff\xff\xff\xff\xff")), None, "the highest offset there is");
     assert_eq!(first_error(&batch(put(16, b"\x01"))).unwrap().offset(), 16);
+    let mut beyond = batch_of(2, b"\x0c\0\0\0\x01\x01\0\x0c\0\0\x02\x01\x01\0");
+    beyond[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+    let error = first_error(&beyond).unwrap();
+    assert_eq!((error.kind(), error.field()), (&Kind::Overflow, "records[1].offsetDelta"), "and one behind it");
     // A last offset beyond the count is what compaction leaves.
     assert_eq!(kind(&mended(23, b"\0\0\x01\0")), None);
 }

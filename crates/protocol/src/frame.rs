@@ -161,7 +161,7 @@ impl fmt::Display for FrameError {
             ),
             Self::TooLong { claimed, limit } => write!(
                 f,
-                "a frame of {claimed} bytes is above the limit of {limit}: the peer does not speak Kafka, or the limit is too low"
+                "a frame of {claimed} bytes is above the limit of {limit}: the peer does not speak Kafka, or says too much at once"
             ),
             Self::Tls => {
                 write!(f, "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker")

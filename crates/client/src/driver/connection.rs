@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ pub(super) async fn run(config: Arc<Config>, host: HostPort, attempt: u32, wires
                 return;
             }
             let (reader, writer) = stream.into_split();
-            either(write(connection, writer, frames, &inputs), read(connection, reader, &inputs)).await
+            let limit = AtomicUsize::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES);
+            either(write(connection, writer, frames, &inputs, &limit), read(connection, reader, &inputs, &limit)).await
         }
         Err(why) => why,
     };
@@ -114,8 +116,13 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut frames: mpsc::Receiver<Frame>,
     inputs: &mpsc::Sender<Input>,
+    answer_limit: &AtomicUsize,
 ) -> String {
+    let mut limit = FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES;
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
+        // Whoever is asked more than what it speaks has been believed; without SASL, that is all that it has to show.
+        answer_limit.store(limit, Ordering::Relaxed);
+        limit = FrameBuffer::DEFAULT_LIMIT_BYTES;
         // With room for it beforehand, nothing comes between the last byte and the word of it.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {
@@ -151,8 +158,13 @@ async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::R
     Ok(())
 }
 
-async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, inputs: &mpsc::Sender<Input>) -> String {
-    let mut buffer = FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES);
+async fn read(
+    connection: ConnectionId,
+    mut reader: OwnedReadHalf,
+    inputs: &mpsc::Sender<Input>,
+    limit: &AtomicUsize,
+) -> String {
+    let mut buffer = FrameBuffer::new(limit.load(Ordering::Relaxed));
     let mut has_spoken = false;
     loop {
         match reader.read_buf(buffer.room()).await {
@@ -164,11 +176,10 @@ async fn read(connection: ConnectionId, mut reader: OwnedReadHalf, inputs: &mpsc
             Ok(_) => {}
             Err(error) => return format!("it could not be read from: {error}"),
         }
+        buffer.set_limit(limit.load(Ordering::Relaxed));
         loop {
             match buffer.next_frame() {
                 Ok(Some(frame)) => {
-                    // Its first answer shows that it is a broker; without SASL, that is all that it has to show.
-                    buffer.set_limit(FrameBuffer::DEFAULT_LIMIT_BYTES);
                     has_spoken = true;
                     if inputs.send(Input::Received { connection, frame }).await.is_err() {
                         return "it is no longer needed".to_owned();
@@ -186,6 +197,27 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_was_not_yet_believed_may_say_no_more_than_1_mib_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Four bytes that may or may not be an answer, and a claim of 1 MiB and a byte.
+        let said = b"\0\0\0\x04abcd\0\x10\0\x01";
+        let cases = [
+            (FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES, "a frame of 1048577 bytes is above the limit of 1048576"),
+            (FrameBuffer::DEFAULT_LIMIT_BYTES, "it closed the connection"),
+        ];
+        for (limit, why) in cases {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            server.write_all(said).await.unwrap();
+            drop(server);
+            let (inputs, mut heard) = mpsc::channel(9);
+            let said = read(ConnectionId(1), stream.into_split().0, &inputs, &AtomicUsize::new(limit)).await;
+            assert!(said.starts_with(why), "{said}");
+            assert!(matches!(heard.try_recv(), Ok(Input::Received { frame, .. }) if frame == "abcd"));
+        }
+    }
 
     #[tokio::test]
     async fn each_address_of_a_name_is_tried_and_each_attempt_begins_with_another() {

@@ -2,13 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kurier_compression::decompress_batch;
+use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::Records;
 use kurier_protocol::record_batch::{Attributes, Batches, Record, RecordBatch, RecordIter};
 use serde_json::{Value, json};
-
-/// The most that a batch may give when decompressed.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// A list of the batches in `records`, if it begins with one. What cannot be read, such as a damaged batch or the cut end
 /// of an answer to Fetch, is an object with the reason.
@@ -50,7 +47,7 @@ fn batch(batch: &RecordBatch<'_>) -> Value {
         "recordCount": header.record_count,
     });
     let mut object = fields.as_object().cloned().unwrap_or_default();
-    let (name, value) = match decompress_batch(batch, BODY_BYTES_MAX) {
+    let (name, value) = match decompress_batch(batch, DEFAULT_LIMIT_BYTES) {
         Ok(body) => ("records", batch.records_in(&body).map_or_else(unreadable, all)),
         Err(error) => ("error", error.to_string().into()),
     };

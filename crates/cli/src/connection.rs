@@ -2,6 +2,7 @@
 //!
 //! It is a client of its own, beside the producer's, so that neither hides the other's mistakes; what a host is they agree on. TLS and SASL it has none.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -194,6 +195,15 @@ impl Connection {
         }
         if !response.error_code.is_none() {
             bail!("ApiVersions was refused: {}, {}", response.error_code, response.error_code.meaning());
+        }
+        let mut keys = BTreeSet::new();
+        for ApiVersion { api_key, min_version, max_version } in &response.api_keys {
+            if *min_version < 0 || min_version > max_version {
+                bail!("it offers API {api_key} in versions {min_version} to {max_version}, which cannot be");
+            }
+            if !keys.insert(api_key) {
+                bail!("it offers API {api_key} twice, which cannot be");
+            }
         }
         self.versions = response.api_keys;
         Ok(())

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use bytes::Bytes;
 use kurier::HostPort;
-use kurier_compression::decompress_batch;
+use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
@@ -45,9 +45,6 @@ const MAX_WAIT_MS: u128 = 500;
 /// alone (KIP-74).
 const FETCH_BYTES: i32 = 16 << 20;
 const PARTITION_BYTES: i32 = 1 << 20;
-
-/// The most that a batch may give when decompressed.
-const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// `ListOffsetsPartition::timestamp` for a partition's ends.
 const LATEST: i64 = -1;
@@ -524,7 +521,7 @@ impl Span {
                 continue;
             }
             if !header.attributes.is_control() {
-                let body = decompress_batch(&batch, BODY_BYTES_MAX)?;
+                let body = decompress_batch(&batch, DEFAULT_LIMIT_BYTES)?;
                 for record in batch.records_in(&body)? {
                     let record = record?;
                     let is_wanted = record.offset >= self.offset && self.end.is_none_or(|end| record.offset < end);
@@ -604,22 +601,16 @@ impl Cluster {
             let (code, meaning) = (response.error_code, response.error_code.meaning());
             return Err(Broken::error(format!("{} says {code}, {meaning}", connection.peer())));
         }
-        self.nodes.clear();
-        for broker in response.brokers {
-            let Some(port) = u16::try_from(broker.port).ok().filter(|port| *port > 0 && !broker.host.is_empty()) else {
-                bail!(
-                    "{} says that node {} is at {:?}, port {}, which cannot be",
-                    connection.peer(),
-                    broker.node_id,
-                    broker.host,
-                    broker.port
-                );
-            };
-            self.nodes.insert(broker.node_id, HostPort { host: broker.host, port });
-        }
+        // What cannot be a node leads nothing, and what cannot be a partition is none.
+        let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);
+        let places = places.filter_map(|broker| Some((broker.node_id, HostPort::of_node(&broker.host, broker.port)?)));
+        self.nodes = places.collect();
         let peer = connection.peer().to_owned();
         self.connection = Some(connection);
-        let topic = response.topics.into_iter().find(|topic| topic.name.as_deref() == Some(name));
+        let mut topic = response.topics.into_iter().find(|topic| topic.name.as_deref() == Some(name));
+        if let Some(topic) = &mut topic {
+            topic.partitions.retain(|partition| partition.partition_index >= 0);
+        }
         topic.with_context(|| format!("{peer} was asked about topic {name:?} and answered about others"))
     }
 

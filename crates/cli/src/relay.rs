@@ -319,8 +319,8 @@ impl Conversation {
             at.and_then(|at| asked.drain(..=at).next_back())
         };
         let ours = |place: Place<'_>| {
-            let port = u16::try_from(*place.port).with_context(|| format!("node {} has no port", place.node_id))?;
-            let upstream = HostPort { host: place.host.clone(), port };
+            // Where nothing can be, nobody need come through.
+            let Some(upstream) = HostPort::of_node(place.host, *place.port) else { return Ok(()) };
             let port = self.relay.node(place.node_id, upstream)?;
             *place.host = self.at.ip().to_string();
             *place.port = port.into();

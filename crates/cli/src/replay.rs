@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use kurier::{Error, Producer, Record};
 use kurier_capture::{Frame, Reader, Side};
-use kurier_compression::decompress_batch;
+use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::RecordBatch;
 use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
@@ -21,9 +21,6 @@ use tokio::time::Instant;
 use crate::interrupt::unless_interrupted;
 use crate::options::{self, Options};
 use crate::progress;
-
-/// The most that a batch may give when decompressed.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Brokers remember as many batches of a producer, and answer one that comes again as if it had just been written.
 const REMEMBERED_BATCHES: usize = 5;
@@ -183,7 +180,7 @@ impl Replaying<'_> {
                 }
             };
             rest = after;
-            let body = decompress_batch(&parsed, BODY_BYTES_MAX)?;
+            let body = decompress_batch(&parsed, DEFAULT_LIMIT_BYTES)?;
             for record in parsed.records_in(&body)? {
                 let captured = record?;
                 let headers: Result<Vec<_>, _> =

@@ -91,6 +91,16 @@ fn batches_of_every_codec_are_read_and_each_partition_in_order() {
 }
 
 #[test]
+fn a_batch_that_gives_more_than_64_mib_is_refused() {
+    let cluster = start(Broker::builder().topic("events", 1));
+    let value = vec![0; 1 << 20];
+    let record = NewRecord { timestamp: NOW, value: Some(&value), ..Default::default() };
+    cluster.append(0, CompressionType::Gzip, &[record; 64]);
+    let ran = cluster.consume(&["-e"]).fails(1);
+    ran.says(&["events-0 after offset 0: the gzip data holds more than the limit of 67108864 bytes"]);
+}
+
+#[test]
 fn records_are_printed_by_the_format() {
     let cluster = start(Broker::builder().topic("events", 1));
     let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"none", value: None }];
@@ -274,6 +284,7 @@ fn each_server_that_cannot_be_used_is_named_with_its_cause() {
         (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the peer speaks HTTP"),
         (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT"),
         (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), "does not speak Kafka"),
+        (answering(b"\0\x10\0\x01"), "a frame of 1048577 bytes is above the limit of 1048576"),
         (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
         (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
         (closing, "closed the connection instead of answering ApiVersions: is it a Kafka broker's PLAINTEXT"),
@@ -320,12 +331,30 @@ fn offering(versions: Vec<ApiVersion>) -> String {
 
 #[test]
 fn versions_are_agreed_upon_with_brokers_of_any_age() {
-    let newer = ApiVersion { api_key: 3, min_version: 90, max_version: 99 };
-    let cases =
-        [(vec![newer], "speaks Metadata 90 to 99, and Kurier 0 to 13"), (vec![], "does not speak Metadata at all")];
+    let metadata = |min_version, max_version| ApiVersion { api_key: 3, min_version, max_version };
+    let cases = [
+        (vec![metadata(90, 99)], "speaks Metadata 90 to 99, and Kurier 0 to 13"),
+        (vec![], "does not speak Metadata at all"),
+        (vec![metadata(9, 8)], "offers API 3 in versions 9 to 8, which cannot be"),
+        (vec![metadata(-1, 8)], "offers API 3 in versions -1 to 8, which cannot be"),
+        (vec![metadata(0, 8), metadata(0, 9)], "offers API 3 twice, which cannot be"),
+    ];
     for (versions, says) in cases {
         consume(&["-b", &offering(versions), "-t", "events"]).fails(1).says(&[says]);
     }
+}
+
+#[test]
+fn what_a_node_that_cannot_be_leads_has_no_leader() {
+    let cluster = three_nodes();
+    for partition in 0..6 {
+        cluster.append_values(partition, &["one"]);
+    }
+    let server = cluster.broker.bootstrap_servers().split(',').next().unwrap().to_owned();
+    cluster.broker.with_cluster(|cluster| cluster.set_port(2, 0));
+    let of = |partition| consume(&["-b", &server, "-t", "events", "-e", "-p", partition]);
+    of("0").prints("one\n");
+    of("1").fails(1).says(&["events-1 cannot be read, after 30 retries", "LEADER_NOT_AVAILABLE (5)"]);
 }
 
 #[test]

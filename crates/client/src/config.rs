@@ -86,6 +86,17 @@ pub struct HostPort {
     pub port: u16,
 }
 
+impl HostPort {
+    /// Where a broker says that a node is; `None` where none can be: the host has 1 to 255 characters, which are printed
+    /// in ASCII, and the port is 1 to 65535.
+    #[must_use]
+    pub fn of_node(host: &str, port: i32) -> Option<Self> {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+        let is_possible = (1..=255).contains(&host.len()) && host.chars().all(|letter| letter.is_ascii_graphic());
+        is_possible.then(|| Self { host: host.to_owned(), port })
+    }
+}
+
 impl fmt::Display for HostPort {
     /// With control characters shown, for brokers tell hosts too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@
 //! # In a program: a batch there and back
 //!
 //! ```
-//! use kurier_compression::{Compression, CompressionType, decompress_batch};
+//! use kurier_compression::{Compression, CompressionType, DEFAULT_LIMIT_BYTES, decompress_batch};
 //! use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
 //!
 //! let mut builder = RecordBatchBuilder::new();
@@ -24,7 +24,7 @@
 //!
 //! // The reader finds the codec in the attributes, and says how much it is ready to take.
 //! let (batch, _) = RecordBatch::parse(&bytes)?;
-//! let body = decompress_batch(&batch, 64 << 20)?;
+//! let body = decompress_batch(&batch, DEFAULT_LIMIT_BYTES)?;
 //! assert_eq!(batch.records_in(&body)?.count(), 100);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -117,6 +117,10 @@ use kurier_protocol::record_batch::{RecordBatch, SealedBatch};
 
 pub use error::{CompressError, DecompressError, InvalidLevel, Unavailable};
 pub use setting::Compression;
+
+/// What a batch may give where nothing else is known: 64 MiB, sixty-four times what brokers take of one by default
+/// (`message.max.bytes`).
+pub const DEFAULT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Compresses and decompresses the body of record batches, and keeps its working memory from one to the next.
 ///

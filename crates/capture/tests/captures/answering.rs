@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ResponseKind};
 use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Reply, TopicSettings};
 use kurier_capture::{Frame, Side};
-use kurier_compression::decompress_batch;
+use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::{
     InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
     SaslAuthenticateRequest, SaslHandshakeRequest,
@@ -174,7 +174,7 @@ fn held(capture: &Capture, cluster: &Cluster, topic: &str) -> usize {
         let Some(log) = cluster.log(topic, partition) else { break };
         for batch in log.iter().flat_map(|bytes| Batches::new(bytes)) {
             let batch = batch.unwrap();
-            let plain = decompress_batch(&batch, 64 << 20).unwrap();
+            let plain = decompress_batch(&batch, DEFAULT_LIMIT_BYTES).unwrap();
             for record in batch.records_in(&plain).unwrap() {
                 let record = record.unwrap();
                 let theirs = kcat.get(&(partition.into(), record.offset));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Capture, captures, shown};
 use kurier_capture::{Frame, Reader, Side, Unread};
-use kurier_compression::{CompressionType, decompress_batch};
+use kurier_compression::{CompressionType, DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::{FetchRequest, ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
 use kurier_protocol::{Api, Message, Records, RequestHeader, ResponseHeader, Uuid};
@@ -107,7 +107,7 @@ fn the_batches_of_every_codec_are_read_as_kcat_read_them() {
             let count = counts.entry(batch.header().attributes.compression_type().unwrap()).or_default();
             count.batches += 1;
             *count.clients.entry(client.clone()).or_default() += 1;
-            let body = decompress_batch(&batch, 64 << 20).unwrap();
+            let body = decompress_batch(&batch, DEFAULT_LIMIT_BYTES).unwrap();
             for record in batch.records_in(&body).unwrap() {
                 let record = record.unwrap_or_else(|error| panic!("{name}: {error}"));
                 let Some(theirs) = kcat.get(&(partition.into(), base_offset + record.offset)) else {

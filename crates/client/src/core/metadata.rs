@@ -538,7 +538,7 @@ impl Metadata {
             return false;
         }
         let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
-        let host = endpoint.and_then(|endpoint| host_of(&endpoint.host, endpoint.port));
+        let host = endpoint.and_then(|endpoint| HostPort::of_node(&endpoint.host, endpoint.port));
         if let Entry::Vacant(unknown) = self.nodes.entry(leader.leader_id) {
             let Some(host) = host else { return false };
             unknown.insert(host);
@@ -568,7 +568,7 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
         return Err(format!("it refused to describe the cluster: {}", response.error_code));
     }
     let node = |broker: &kurier_protocol::messages::metadata::MetadataResponseBroker| {
-        let host = host_of(&broker.host, broker.port)?;
+        let host = HostPort::of_node(&broker.host, broker.port)?;
         (broker.node_id >= 0).then_some((broker.node_id, host))
     };
     let nodes: BTreeMap<i32, HostPort> = response.brokers.iter().filter_map(node).collect();
@@ -577,11 +577,4 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
         1..=NODES_MAX => Ok(nodes),
         count => Err(format!("it names {count} nodes, and no cluster has more than {NODES_MAX}")),
     }
-}
-
-/// An address that can be one.
-fn host_of(host: &str, port: i32) -> Option<HostPort> {
-    let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
-    let is_possible = !host.is_empty() && host.len() <= 255 && !host.contains(char::is_control);
-    is_possible.then(|| HostPort { host: host.to_owned(), port })
 }

@@ -6,15 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kurier_capture::{Frame, Reader, Side};
-use kurier_compression::decompress_batch;
+use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::{ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::RecordBatch;
 use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
 
 use crate::records::{Record, Written};
-
-/// The most that a batch of these captures may give when decompressed.
-const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// All frames, and how many bytes belong to none.
 pub(crate) fn frames(file: &Path) -> Result<(Vec<Frame>, u64)> {
@@ -80,7 +77,7 @@ fn written_at(response: &ProduceResponse, topic: (&str, Uuid), index: i32) -> Op
 fn records(bytes: &[u8], partition: i32, base_offset: i64, all: &mut Vec<Written>) -> Result<()> {
     let (batch, rest) = RecordBatch::parse(bytes)?;
     ensure!(rest.is_empty(), "more than one batch for a partition");
-    let body = decompress_batch(&batch, BODY_BYTES_MAX)?;
+    let body = decompress_batch(&batch, DEFAULT_LIMIT_BYTES)?;
     for record in batch.records_in(&body)? {
         let record = record?;
         let bytes = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);

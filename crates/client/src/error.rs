@@ -299,18 +299,14 @@ impl std::error::Error for Error {
     }
 }
 
-/// What others named or said, without the control characters that would play tricks on a terminal or a log.
+/// What others named or said, with what would play tricks on a terminal or a log escaped: control characters, and those
+/// that turn or hide others.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|letter| {
-            letter
-                .is_control()
-                .then(|| letter.escape_default())
-                .map_or_else(|| letter.to_string(), |escaped| escaped.to_string())
-                .chars()
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    let shown = |letter: char| match letter {
+        '"' | '\'' | '\\' => letter.to_string(),
+        _ => letter.escape_debug().to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 /// A record that was not accepted, with the reason.

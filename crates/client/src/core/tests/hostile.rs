@@ -4,6 +4,9 @@
 //! Tests are named by what is attacked: `correlation_id`, `api_versions`, `metadata`, `produce_reply`, `init_producer_id`;
 //! what cannot even be read is in crates/protocol/tests/hostile.rs.
 
+use std::fmt::{self, Write};
+use std::sync::Mutex;
+
 use kurier_protocol::messages::produce::BatchIndexAndErrorMessage;
 
 use super::*;
@@ -218,7 +221,7 @@ fn doubt(rig: &mut Rig) {
 #[test]
 fn metadata_of_nodes_that_cannot_be_leaves_what_they_lead_without_a_leader() {
     type Lie = fn(&mut MetadataResponseBroker);
-    let lies: [(&str, Lie); 13] = [
+    let lies: [(&str, Lie); 15] = [
         ("id -1", |node| node.node_id = -1),
         ("the lowest id", |node| node.node_id = i32::MIN),
         ("another id", |node| node.node_id = 7),
@@ -232,6 +235,8 @@ fn metadata_of_nodes_that_cannot_be_leaves_what_they_lead_without_a_leader() {
         ("a host of 86 letters and 258 bytes", |node| node.host = "서".repeat(86)),
         ("a host with NUL", |node| node.host = "n1\0".to_owned()),
         ("a host with an escape", |node| node.host = "n1\x1b[2J".to_owned()),
+        ("a host with a space", |node| node.host = "n1 n2".to_owned()),
+        ("a host that is shown backwards", |node| node.host = "\u{202e}1n".to_owned()),
     ];
     for (name, lie) in lies {
         let mut rig = Rig::new(|_| {});
@@ -413,6 +418,63 @@ fn metadata_of_more_than_200000_partitions_is_that_of_a_topic_that_is_not_there(
     }
 }
 
+/// Whatever is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut show = |_: &tracing::field::Field, value: &dyn fmt::Debug| {
+            write!(self.0.lock().unwrap(), "{value:?} ").unwrap();
+        };
+        event.record(&mut show);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Escape sequences of a peer, in a log, are commands to the terminal of whoever reads it (RUSTSEC-2025-0055); and what
+/// is sent is nobody's business there.
+#[test]
+fn metadata_and_answers_are_logged_without_what_a_terminal_would_obey_and_without_what_was_sent() {
+    let log = Log::default();
+    // Of a single subscriber, what other threads log first is hidden for good.
+    let _other = tracing::Dispatch::new(Log::default());
+    tracing::subscriber::with_default(log.clone(), || {
+        let mut rig = Rig::new(|_| {});
+        rig.open_gate(0);
+        let delivery = rig.send_and_linger(0);
+        let request = rig.request();
+        rig.settle_with(&request, |answer| PartitionProduceResponse {
+            error_code: ErrorCode::INVALID_RECORD,
+            error_message: Some("\x1b[2J".to_owned()),
+            ..answer
+        });
+        assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Refused, Written::No));
+        rig.change_metadata = Box::new(|response| response.cluster_id = Some("\x1b[2J".to_owned()));
+        doubt(&mut rig);
+        rig.pass(ms(10_000));
+    });
+    let log = log.0.lock().unwrap();
+    assert!(log.contains("connection lost") && log.contains("\\u{1b}[2J"), "{log}");
+    // The value is all sevens.
+    assert!(!log.contains(char::is_control) && !log.contains("7, 7, 7"), "{log}");
+}
+
 #[test]
 fn metadata_and_answers_are_shown_without_what_a_terminal_would_obey() {
     let is_harmless = |text: &str| !text.contains(|letter: char| letter.is_control()) && text.contains("\\u{1b}[2J");
@@ -514,6 +576,19 @@ fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
         check_sent_again(&mut rig, &request, name);
         assert_eq!(fate(&delivery), Fate::At(1), "{name}");
     }
+    // Nor does what it says of another batch.
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (1, 0)]);
+    let deliveries = [rig.send(0, 10), rig.send(1, 10)];
+    rig.pass(ms(6));
+    let request = rig.request();
+    assert_eq!(request.batches.len(), 2);
+    let (told, passed_over) = request.batches.split_at(1);
+    let told = Produce { batches: told.to_vec(), ..request.clone() };
+    rig.settle(&told, ErrorCode::NONE, 7);
+    assert!(!rig.connections.contains_key(&request.connection));
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(7), Fate::Open]);
+    check_sent_again(&mut rig, &Produce { batches: passed_over.to_vec(), ..request.clone() }, "passed over");
+    assert_eq!(deliveries.each_ref().map(fate), [Fate::At(7), Fate::At(1)]);
     // Where it comes to nothing, nobody can know.
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);

@@ -45,7 +45,7 @@ struct Asked {
 }
 
 /// A request of batches that waits for its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Produce {
     connection: ConnectionId,
     node: i32,

@@ -21,7 +21,7 @@ use anyhow::{Context, Error, Result};
 use bytes::Bytes;
 use kurier::HostPort;
 use kurier_capture::{CaptureError, Head, Recorded, Side, Writer};
-use kurier_protocol::FrameBuffer;
+use kurier_protocol::{FrameBuffer, FrameError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -250,10 +250,9 @@ impl Conversation {
             self.record(Side::Client, bytes)?;
             if let Some(buffer) = &mut frames {
                 buffer.extend(bytes);
-                match whole(buffer) {
-                    Ok(requests) => self.ask(&requests),
+                if self.ask(buffer).is_err() {
                     // It is none of Kafka's.
-                    Err(_) => frames = None,
+                    frames = None;
                 }
             }
             if to.write_all(bytes).await.is_err() {
@@ -271,42 +270,55 @@ impl Conversation {
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let Some(bytes) = chunk.get(..read) else { break };
             let mut heard = Vec::new();
-            if let Some(buffer) = &mut frames {
-                buffer.extend(bytes);
-                let kept = buffer.pending();
-                match whole(buffer) {
-                    Ok(responses) => {
-                        for response in responses {
-                            heard.extend(self.answer(&response)?);
-                        }
-                    }
-                    Err(error) => {
-                        eprintln!("kurier: {} said {kept} bytes that are no answer: {error}", self.at);
-                        frames = None;
-                        heard.extend_from_slice(bytes);
+            match frames.take() {
+                None => heard.extend_from_slice(bytes),
+                Some(mut buffer) => {
+                    buffer.extend(bytes);
+                    if let Some(error) = self.answers(&mut buffer, &mut heard)? {
+                        let rest = buffer.into_rest();
+                        eprintln!("kurier: {} said {} bytes that are no answer: {error}", self.at, rest.len());
+                        heard.extend_from_slice(&rest);
+                    } else {
+                        frames = Some(buffer);
                     }
                 }
-            } else {
-                heard.extend_from_slice(bytes);
             }
             self.record(Side::Server, &heard)?;
             if to.write_all(&heard).await.is_err() {
                 break;
             }
         }
+        // Where it ends in the middle of an answer, it does so for the client too.
+        if let Some(rest) = frames.map(FrameBuffer::into_rest) {
+            self.record(Side::Server, &rest)?;
+            let _ = to.write_all(&rest).await;
+        }
         let _ = to.shutdown().await;
         Ok(())
     }
 
-    fn ask(&self, requests: &[Bytes]) {
+    /// Takes in the requests that are there.
+    fn ask(&self, frames: &mut FrameBuffer) -> Result<(), FrameError> {
         let mut asked = lock(&self.asked);
-        for head in requests.iter().filter_map(|request| Head::read(request)) {
+        while let Some(request) = frames.next_frame()? {
+            lock(&self.relay.recording).counts.requests += 1;
             if asked.len() == ASKED_MAX {
                 asked.pop_front();
             }
-            asked.push_back(head);
+            asked.extend(Head::read(&request));
         }
-        lock(&self.relay.recording).counts.requests += u64::try_from(requests.len()).unwrap_or_default();
+        Ok(())
+    }
+
+    /// The answers that are there, as the client is to see them, and why there will be no more.
+    fn answers(&self, frames: &mut FrameBuffer, heard: &mut Vec<u8>) -> Result<Option<FrameError>> {
+        loop {
+            match frames.next_frame() {
+                Ok(Some(response)) => heard.extend(self.answer(&response)?),
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(error)),
+            }
+        }
     }
 
     /// The answer, with its length, as the client is to see it.
@@ -336,15 +348,6 @@ impl Conversation {
     fn record(&self, side: Side, bytes: &[u8]) -> Result<()> {
         Ok(lock(&self.relay.recording).said(&mut lock(&self.recorded), side, bytes)?)
     }
-}
-
-/// All frames that are there.
-fn whole(buffer: &mut FrameBuffer) -> Result<Vec<Bytes>, kurier_protocol::FrameError> {
-    let mut frames = Vec::new();
-    while let Some(frame) = buffer.next_frame()? {
-        frames.push(frame);
-    }
-    Ok(frames)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,10 +3,11 @@
 
 mod command;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use command::{KURIER, kill, kurier, nobody, start};
+use command::{KURIER, kill, kurier, nobody, server, start};
 use kurier_broker::Broker;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -109,6 +110,26 @@ fn what_others_sent_is_produced_again() {
         read.sort();
         expected.sort();
         assert_eq!(read, expected, "{name}");
+    }
+}
+
+/// Half an answer, an answer and what is none, and what is none from its beginning.
+#[test]
+fn what_cannot_be_read_goes_through_as_it_is() {
+    for said in [&b"\0\0\0\x05ab"[..], b"\0\0\0\x04abcdHTTP/1.1 400", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let upstream = server(move |mut socket| {
+            socket.read_exact(&mut [0]).unwrap();
+            socket.write_all(said).unwrap();
+        });
+        let capturing = Capturing::start(&upstream);
+        let mut client = TcpStream::connect(&capturing.bootstrap_server).unwrap();
+        client.write_all(b"?").unwrap();
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, said);
+        let (folder, _) = capturing.end();
+        let captured = std::fs::read(folder.path().join("captured.pcap")).unwrap();
+        assert!(captured.windows(said.len()).any(|bytes| bytes == said), "{said:?}");
     }
 }
 

@@ -100,6 +100,12 @@ impl FrameBuffer {
         Ok(Some(frame.split_off(4)))
     }
 
+    /// What came behind the last frame, for whoever passes on also what cannot be read.
+    #[must_use]
+    pub fn into_rest(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
     /// The length in front of the next frame, once it is there.
     fn claimed(&self) -> Option<i32> {
         be_i32::<_, ()>(&self.buffer[..]).map(|(_, claimed)| claimed).ok()

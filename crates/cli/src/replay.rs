@@ -1,6 +1,6 @@
 //! `kurier replay`: the records of a capture, produced again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ use crate::progress;
 
 /// Brokers remember as many batches of a producer, and answer one that comes again as if it had just been written.
 const REMEMBERED_BATCHES: usize = 5;
+
+/// As many requests wait for their answers: more than all clients of a cluster have on their way.
+const ASKED_MAX: usize = 10_000;
 
 /// Produce the records of a capture again: key, value, headers, timestamp and partition as they were.
 ///
@@ -169,16 +172,17 @@ impl Replaying<'_> {
         let topic = self.topic.or(batch.topic.as_deref()).with_context(|| {
             format!("the capture does not tell the name of topic {}: say by -t which is meant", batch.topic_id)
         })?;
+        // Old formats, and what brokers took that did not say so, or would have refused.
+        if let Err(error) = self.send_to(topic, batch).await {
+            self.fail(&format_args!("a batch for partition {} of {topic}: {error:#}", batch.partition));
+        }
+        Ok(())
+    }
+
+    async fn send_to(&self, topic: &str, batch: &Written) -> Result<()> {
         let mut rest = &batch.records[..];
         while !rest.is_empty() {
-            let (parsed, after) = match RecordBatch::parse(rest) {
-                Ok(parsed) => parsed,
-                // Old formats, and what a broker would have refused.
-                Err(error) => {
-                    self.fail(&format_args!("a batch for partition {} of {topic}: {error}", batch.partition));
-                    return Ok(());
-                }
-            };
+            let (parsed, after) = RecordBatch::parse(rest)?;
             rest = after;
             let body = decompress_batch(&parsed, DEFAULT_LIMIT_BYTES)?;
             for record in parsed.records_in(&body)? {
@@ -231,7 +235,9 @@ type ProducerIn = (Uuid, Option<String>, i32, i64);
 struct Heard {
     names: HashMap<Uuid, String>,
     /// Requests that wait for their answers, by the number of their frame.
-    asked: HashMap<u64, Vec<Written>>,
+    asked: BTreeMap<u64, Vec<Written>>,
+    /// Batches of those that waited too long.
+    forgotten: usize,
     remembered: HashMap<ProducerIn, VecDeque<(i16, i32)>>,
     batches: u64,
     refused: u64,
@@ -240,7 +246,7 @@ struct Heard {
 
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unanswered: usize = self.asked.values().map(Vec::len).sum();
+        let unanswered = self.forgotten + self.asked.values().map(Vec::len).sum::<usize>();
         write!(f, "{} batches were written when it was captured", self.batches)?;
         write!(f, ", {} refused, {} sent again, {unanswered} not answered", self.refused, self.repeated)
     }
@@ -276,6 +282,9 @@ impl Heard {
                 let sent = self.sent(&request, frame.time);
                 if request.acks != 0 {
                     self.asked.insert(frame.number, sent);
+                    if self.asked.len() > ASKED_MAX {
+                        self.forgotten += self.asked.pop_first().map_or(0, |(_, batches)| batches.len());
+                    }
                     return Vec::new();
                 }
                 self.batches += sent.len() as u64;

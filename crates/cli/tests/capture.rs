@@ -6,9 +6,16 @@ mod command;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use command::{KURIER, kill, kurier, nobody, server, start};
 use kurier_broker::Broker;
+use kurier_capture::{Side, Writer};
+use kurier_compression::CompressionType;
+use kurier_protocol::messages::ProduceRequest;
+use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
+use kurier_protocol::record_batch::{NewRecord, RecordBatchBuilder, Stamp};
+use kurier_protocol::write_request;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,6 +118,38 @@ fn what_others_sent_is_produced_again() {
         expected.sort();
         assert_eq!(read, expected, "{name}");
     }
+}
+
+/// With acks=0 nobody has looked at a batch.
+#[test]
+fn a_damaged_batch_costs_itself_alone() {
+    let cluster = start(Broker::builder().topic("events", 1));
+    let batch = |value: &[u8]| {
+        let mut builder = RecordBatchBuilder::new();
+        builder.append(&NewRecord { timestamp: 1, value: Some(value), ..Default::default() }).unwrap();
+        builder.seal().unwrap()
+    };
+    let damaged = batch(b"two").with_compressed_body(CompressionType::Gzip, vec!["no gzip".into()]);
+    let mut file = Writer::new(Vec::new()).unwrap();
+    let mut connection = file.open(([127, 0, 0, 1], 9).into(), ([127, 0, 0, 1], 9092).into(), Duration::ZERO).unwrap();
+    for sealed in [batch(b"one"), damaged, batch(b"three")] {
+        let data = PartitionProduceData { index: 0, records: Some(sealed.stamp(&Stamp::NONE).unwrap()) };
+        let topic = TopicProduceData { name: "events".to_owned(), partition_data: vec![data], ..Default::default() };
+        let mut frame = Vec::new();
+        let request = ProduceRequest { acks: 0, topic_data: vec![topic], ..Default::default() };
+        write_request(&request, 9, 1, Some("test"), &mut frame).unwrap();
+        file.said(&mut connection, Side::Client, &frame, Duration::ZERO).unwrap();
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("damaged.pcap");
+    std::fs::write(&path, file.get_mut()).unwrap();
+    let servers = cluster.broker.bootstrap_servers();
+    kurier(&["replay", path.to_str().unwrap(), "-b", &servers]).fails(1).says(&[
+        "a batch for partition 0 of events: the gzip data",
+        "2 records written",
+        ", 1 not; 3 batches",
+    ]);
+    kurier(&["consume", "-b", &servers, "-t", "events", "-e"]).prints("one\nthree\n");
 }
 
 /// Half an answer, an answer and what is none, and what is none from its beginning.

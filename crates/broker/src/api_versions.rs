@@ -21,7 +21,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     }
     reader.end()?;
     let refuse = call.refuse.or_else(|| (!is_well_named).then_some(ErrorCode::INVALID_REQUEST));
-    let offer = if refuse.is_none() { offering(cluster, &APIS) } else { ApiVersionsResponse::default() };
+    let offer = if refuse.is_none() { offering(cluster, call.node, &APIS) } else { ApiVersionsResponse::default() };
     Ok(call.answer(&ApiVersionsResponse {
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         throttle_time_ms: call.throttle_time_ms,
@@ -37,16 +37,15 @@ fn is_name(name: &str) -> bool {
 }
 
 /// What a client is told that asks for a version that is not there.
-pub(crate) fn only_itself(cluster: &Cluster) -> ApiVersionsResponse {
+pub(crate) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
     let itself: Vec<Api> = APIS.into_iter().filter(|api| api.name == "ApiVersions").collect();
-    offering(cluster, &itself)
+    offering(cluster, node, &itself)
 }
 
-fn offering(cluster: &Cluster, apis: &[Api]) -> ApiVersionsResponse {
+fn offering(cluster: &Cluster, node: i32, apis: &[Api]) -> ApiVersionsResponse {
     let range = |api: &Api| {
-        // librdkafka compresses only where Produce 0 is offered, so Kafka offers what it refuses (KAFKA-18659).
-        let min_version = if api.name == "Produce" { 0 } else { api.lowest };
-        ApiVersion { api_key: api.key, min_version, max_version: api.highest(cluster.settings().version) }
+        let (min_version, max_version) = cluster.offered(node, api)?;
+        Some(ApiVersion { api_key: api.key, min_version, max_version })
     };
-    ApiVersionsResponse { api_keys: apis.iter().map(range).collect(), ..Default::default() }
+    ApiVersionsResponse { api_keys: apis.iter().filter_map(range).collect(), ..Default::default() }
 }

@@ -8,6 +8,8 @@ use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::fault::{Fault, Faults};
 use crate::log::{Log, UnknownProducer};
+use crate::node::Api;
+use crate::offer::{Offer, Offers};
 use crate::version::KafkaVersion;
 
 /// How many partitions a cluster may have: one's share of memory is small, but not nothing.
@@ -145,6 +147,7 @@ pub struct Cluster {
     changes: u64,
     unknown_producer: UnknownProducer,
     pub(crate) faults: Faults,
+    offers: Offers,
 }
 
 #[derive(Debug)]
@@ -197,6 +200,7 @@ impl Cluster {
             changes: 0,
             unknown_producer: UnknownProducer::default(),
             faults: Faults::default(),
+            offers: Offers::default(),
             settings,
         }
     }
@@ -407,6 +411,19 @@ impl Cluster {
     /// Forgets the faults that are still to come.
     pub fn clear_faults(&mut self) {
         self.faults = Faults::default();
+    }
+
+    /// Changes what a node offers of the API of this name, such as `Produce`; see [`Offer`].
+    ///
+    /// # Panics
+    /// When the nodes speak no API of this name.
+    pub fn set_offer(&mut self, node: i32, api: &'static str, offer: Offer) {
+        self.offers.set(node, api, offer);
+    }
+
+    /// The lowest and highest version that a node offers of an API.
+    pub(crate) fn offered(&self, node: i32, api: &Api) -> Option<(i16, i16)> {
+        self.offers.range(node, api, self.settings.version)
     }
 
     /// Says what all partitions do with producers that they do not know.

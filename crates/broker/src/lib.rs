@@ -163,6 +163,8 @@
 //! A [`Fault`] says what goes wrong ([`FaultKind`]), of which API, on which node, how often. Refusals, lost answers, answers
 //! cut short or late, silence; with [`Cluster::move_leader`] and [`Broker::stop_node`] that is what happens to a producer.
 //!
+//! A node also plays an older broker, or a service that speaks less: [`Cluster::set_offer`] hides an API or caps its versions.
+//!
 //! # Limits
 //!
 //! Requests have up to 100 MiB, as Kafka's, and 200,000 elements in their arrays. A batch is decompressed up to 256 MiB. A
@@ -185,6 +187,7 @@ mod list_offsets;
 mod log;
 mod metadata;
 mod node;
+mod offer;
 mod produce;
 mod reader;
 mod server;
@@ -194,5 +197,6 @@ pub use cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
 pub use node::Reply;
+pub use offer::Offer;
 pub use server::{Broker, BrokerBuilder};
 pub use version::{KafkaVersion, UnknownVersion};

@@ -172,10 +172,13 @@ impl Cluster {
             throttle_time_ms: 0,
         };
         let api = APIS.iter().find(|api| api.key == key).ok_or(Malformed)?;
-        if !(api.lowest..=api.highest(self.settings().version)).contains(&version) {
+        let (_, highest) = self.offered(node, api).ok_or(Malformed)?;
+        if !(api.lowest..=highest).contains(&version) {
             // Only of ApiVersions may a client ask for what nobody has (KIP-511).
-            let refusal =
-                ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..api_versions::only_itself(self) };
+            let refusal = ApiVersionsResponse {
+                error_code: ErrorCode::UNSUPPORTED_VERSION,
+                ..api_versions::only_itself(self, node)
+            };
             return match api.name {
                 "ApiVersions" => Ok(reply(call.answer_in(&refusal, 0), Duration::ZERO, None)),
                 _ => Err(Malformed),

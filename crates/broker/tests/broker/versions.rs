@@ -1,7 +1,7 @@
 //! ApiVersions and what goes with it: which versions are spoken, and what happens to requests in others.
 
 use bytes::Bytes;
-use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Reply};
+use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Offer, Reply};
 use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest,
 };
@@ -91,6 +91,44 @@ fn other_requests_in_versions_that_are_not_spoken_close() {
     }
     for key in [-1, 4, 8, 17, 36, 999] {
         assert_eq!(cluster.handle(1, &raw(key, 0, &[0; 40]), NOW_MS, false), Reply::Close, "key {key}");
+    }
+}
+
+#[test]
+fn a_node_neither_lists_nor_serves_what_a_test_takes_away() {
+    let whole = ranges(&ask(&mut cluster(1), 1, 0, &request("", "")));
+    let change = |name: &str, highest: Option<i16>| {
+        let mut expected = whole.clone();
+        match highest {
+            Some(highest) => expected.iter_mut().filter(|api| api.0 == name).for_each(|api| api.2 = highest),
+            None => expected.retain(|api| api.0 != name),
+        }
+        expected
+    };
+    for (api, offer, highest) in [
+        ("InitProducerId", Offer::Nothing, None),
+        ("InitProducerId", Offer::UpTo(1), Some(1)),
+        ("InitProducerId", Offer::UpTo(-1), None),
+        ("Produce", Offer::UpTo(2), Some(2)),
+        ("Produce", Offer::UpTo(99), Some(13)),
+        ("CreateTopics", Offer::UpTo(1), None),
+        ("Metadata", Offer::Everything, Some(13)),
+    ] {
+        let mut cluster = cluster(2);
+        cluster.set_offer(1, api, offer);
+        assert_eq!(ranges(&ask(&mut cluster, 1, 0, &request("", ""))), change(api, highest), "{api} {offer:?}");
+        assert_eq!(ranges(&ask(&mut cluster, 2, 0, &request("", ""))), whole, "node 2 is as it was");
+    }
+    let init = InitProducerIdRequest { transaction_timeout_ms: 1, ..Default::default() };
+    let mut cluster = cluster(1);
+    for (offer, version, is_served) in [
+        (Offer::UpTo(1), 2, false),
+        (Offer::UpTo(1), 1, true),
+        (Offer::Nothing, 1, false),
+        (Offer::Everything, 5, true),
+    ] {
+        cluster.set_offer(1, "InitProducerId", offer);
+        assert_eq!(reply(&mut cluster, 1, version, &init) != Reply::Close, is_served, "{offer:?} v{version}");
     }
 }
 

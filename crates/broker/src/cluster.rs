@@ -2,6 +2,7 @@
 //! comes in as bytes, its answer goes out as bytes, and the time is said.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use kurier_protocol::{ErrorCode, Uuid};
@@ -91,8 +92,13 @@ pub struct ClusterSettings {
     pub default_partitions: i32,
     /// What such a topic, and one created without settings of its own, gets.
     pub default_topic: TopicSettings,
-    /// The host that the nodes give out.
+    /// The host that the nodes give out. An address that stands for all (`0.0.0.0`, `::`) is replaced by the one at which
+    /// the asking client reached its node, and by `localhost` where no connection says one.
     pub host: String,
+    /// Hosts and ports that the nodes give out instead, in the order of their ids (`advertised.listeners`). Nodes behind the
+    /// last of them are at its host, on the ports after its own. If there are none, each node gives out `host` and the port
+    /// on which it listens.
+    pub advertised_listeners: Vec<(String, u16)>,
     /// Whether to refuse what Kafka takes although no client should send it: bytes after a request or after a batch, records
     /// whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
     pub is_strict: bool,
@@ -108,6 +114,7 @@ impl Default for ClusterSettings {
             default_partitions: 1,
             default_topic: TopicSettings::default(),
             host: "127.0.0.1".to_owned(),
+            advertised_listeners: Vec::new(),
             is_strict: true,
         }
     }
@@ -152,7 +159,10 @@ pub struct Cluster {
 
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) port: u16,
+    /// The port on which it listens.
+    port: u16,
+    /// The host and port that it gives out instead.
+    advertised: Option<(String, u16)>,
     pub(crate) is_up: bool,
 }
 
@@ -191,7 +201,10 @@ impl Cluster {
     /// A cluster whose nodes are up, and listen nowhere yet.
     #[must_use]
     pub fn new(settings: ClusterSettings) -> Self {
-        let node = |id| (i32::from(id), Node { port: 0, is_up: true });
+        let node = |id: u16| {
+            let advertised = advertised(&settings.advertised_listeners, usize::from(id) - 1);
+            (i32::from(id), Node { port: 0, advertised, is_up: true })
+        };
         Self {
             nodes: (1..=settings.nodes).map(node).collect(),
             topics: BTreeMap::new(),
@@ -224,6 +237,32 @@ impl Cluster {
         &self.topics
     }
 
+    /// Sets the host and port that a node gives out from now on.
+    pub fn advertise(&mut self, node: i32, host: &str, port: u16) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.advertised = Some((host.to_owned(), port));
+        }
+    }
+
+    /// Returns the host and port that a node gives out, to a client that reached the cluster at the address `reached`.
+    pub(crate) fn address(&self, node: &Node, reached: Option<IpAddr>) -> (String, u16) {
+        if let Some(advertised) = &node.advertised {
+            return advertised.clone();
+        }
+        let stands_for_all = self.settings.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
+        let host = match reached {
+            _ if !stands_for_all => self.settings.host.clone(),
+            Some(ip) => ip.to_string(),
+            None => "localhost".to_owned(),
+        };
+        (host, node.port)
+    }
+
+    /// Returns the port on which a node listens.
+    pub(crate) fn port(&self, node: i32) -> Option<u16> {
+        self.nodes.get(&node).map(|node| node.port)
+    }
+
     /// Says on which port a node listens.
     pub fn set_port(&mut self, node: i32, port: u16) {
         if let Some(node) = self.nodes.get_mut(&node) {
@@ -236,7 +275,7 @@ impl Cluster {
     /// # Errors
     /// When there is one of this name, the name is not allowed, or it would have no partitions.
     pub fn create_topic(&mut self, name: &str, partitions: i32, settings: TopicSettings) -> Result<(), ClusterError> {
-        self.try_create_topic(name, partitions, settings).map_err(|code| {
+        self.check_new_name(name).and_then(|()| self.add_topic(name, partitions, settings)).map_err(|code| {
             ClusterError(format!(
                 "topic {name:?} of {partitions} partitions cannot be created: {code}, {}",
                 code.meaning()
@@ -244,12 +283,13 @@ impl Cluster {
         })
     }
 
-    pub(crate) fn try_create_topic(
-        &mut self,
-        name: &str,
-        partitions: i32,
-        settings: TopicSettings,
-    ) -> Result<(), ErrorCode> {
+    /// Checks whether a new topic may have this name, beside those that there are. Kafka checks all names of a request before
+    /// it creates the first topic, so those of one request do not collide (`ReplicationControlManager.createTopics`).
+    pub(crate) fn check_new_name(&self, name: &str) -> Result<(), ErrorCode> {
+        // Its log is not a topic's, and clients may not ask for one of this name (`ControllerApis.createTopics`).
+        if name == "__cluster_metadata" {
+            return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+        }
         if !is_topic_name(name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
@@ -259,6 +299,11 @@ impl Cluster {
         if name.contains(['.', '_']) && self.topics.keys().any(|other| collide(name, other)) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
         }
+        Ok(())
+    }
+
+    /// Creates a topic whose name was [checked](Self::check_new_name).
+    pub(crate) fn add_topic(&mut self, name: &str, partitions: i32, settings: TopicSettings) -> Result<(), ErrorCode> {
         if partitions < 1 {
             return Err(ErrorCode::INVALID_PARTITIONS);
         }
@@ -489,6 +534,15 @@ impl Cluster {
         self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
     }
 
+    /// Whether Kafka keeps the topic for itself, so that clients may read it but not write to it (`Topic.INTERNAL_TOPICS`).
+    pub(crate) fn is_internal(&self, topic: &str) -> bool {
+        match topic {
+            "__consumer_offsets" | "__transaction_state" => true,
+            "__share_group_state" => self.settings.version >= KafkaVersion::V4_3,
+            _ => false,
+        }
+    }
+
     pub(crate) fn new_producer_id(&mut self) -> i64 {
         self.next_producer_id += 1;
         self.next_producer_id
@@ -523,6 +577,14 @@ impl Partition {
             self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
         }
     }
+}
+
+/// The host and port of a node, by its place among all.
+fn advertised(listeners: &[(String, u16)], place: usize) -> Option<(String, u16)> {
+    let last = listeners.len().checked_sub(1)?;
+    let (host, port) = listeners.get(place.min(last))?;
+    let offset = u16::try_from(place.saturating_sub(last)).unwrap_or(u16::MAX);
+    Some((host.clone(), port.saturating_add(offset)))
 }
 
 /// Whether two names differ by dots and underscores alone, which the names of metrics do not tell apart

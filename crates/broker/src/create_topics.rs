@@ -55,15 +55,23 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let twice = |name: &str| CreatableTopicResult { name: name.to_owned(), ..refused(ErrorCode::INVALID_REQUEST) };
     let mut topics: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| twice(name)).collect();
     let once = wanted.iter().filter(|wanted| counts.get(wanted.name) == Some(&1));
-    topics.extend(once.map(|wanted| create(cluster, call, wanted, is_dry_run)));
+    let checked: Vec<_> = once.map(|wanted| (wanted, cluster.check_new_name(wanted.name))).collect();
+    topics.extend(checked.into_iter().map(|(wanted, name)| create(cluster, call, wanted, name, is_dry_run)));
     Ok(call.answer(&CreateTopicsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
 }
 
-fn create(cluster: &mut Cluster, call: &Call<'_>, wanted: &Wanted<'_>, is_dry_run: bool) -> CreatableTopicResult {
+fn create(
+    cluster: &mut Cluster,
+    call: &Call<'_>,
+    wanted: &Wanted<'_>,
+    name: Result<(), ErrorCode>,
+    is_dry_run: bool,
+) -> CreatableTopicResult {
     let result = match call.refuse {
         Some(code) => Err(code),
-        None => settings(cluster, wanted)
-            .and_then(|(partitions, settings)| cluster.try_create_topic(wanted.name, partitions, settings)),
+        None => name
+            .and_then(|()| settings(cluster, wanted))
+            .and_then(|(partitions, settings)| cluster.add_topic(wanted.name, partitions, settings)),
     };
     let shown = match result {
         Ok(()) => cluster.topics().get(wanted.name).map(created).unwrap_or_default(),

@@ -3,7 +3,8 @@
 //! In version 0 an empty list of topics asks for all, from 1 on null does. Version 4 lets the client forbid that a topic
 //! is created, 10 brings topic ids, 12 takes them in the request, 13 can tell the client to start anew (never here).
 //!
-//! A topic that is created by being asked for is there at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION for a while.
+//! A topic that is created by being asked for is there at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION for a while. Of one that
+//! cannot be created it never says why.
 
 use std::collections::HashSet;
 
@@ -56,14 +57,15 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         }
         let mut seen = HashSet::new();
         wanted.retain(|wanted| seen.insert((wanted.id, wanted.name.filter(|_| wanted.id == Uuid::ZERO))));
-        wanted.iter().map(|wanted| find(cluster, call, wanted, may_create, refuse)).collect()
+        if may_create && cluster.settings().auto_create_topics && refuse.is_none() {
+            create_missing(cluster, &wanted);
+        }
+        wanted.iter().map(|wanted| find(cluster, call, wanted, refuse)).collect()
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
-    let broker = |(id, node): (&i32, &crate::cluster::Node)| MetadataResponseBroker {
-        node_id: *id,
-        host: cluster.settings().host.clone(),
-        port: node.port.into(),
-        rack: None,
+    let broker = |(id, node): (&i32, &crate::cluster::Node)| {
+        let (host, port) = cluster.address(node, call.reached);
+        MetadataResponseBroker { node_id: *id, host, port: port.into(), rack: None }
     };
     Ok(call.answer(&MetadataResponse {
         throttle_time_ms: call.throttle_time_ms,
@@ -75,16 +77,24 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     }))
 }
 
-/// What is said of one topic that was asked for; it may come to be by that.
-fn find(
-    cluster: &mut Cluster,
-    call: &Call<'_>,
-    wanted: &Wanted<'_>,
-    may_create: bool,
-    refuse: Option<ErrorCode>,
-) -> MetadataResponseTopic {
+/// Creates the topics that are asked for by name and missing, with the cluster's defaults, as far as possible. Kafka asks
+/// its controller for all of them at once (`AutoTopicCreationManager.createTopics`).
+fn create_missing(cluster: &mut Cluster, wanted: &[Wanted<'_>]) {
+    let names = wanted.iter().filter(|wanted| wanted.id == Uuid::ZERO).filter_map(|wanted| wanted.name);
+    let new: Vec<_> = names.filter(|name| cluster.check_new_name(name).is_ok()).collect();
+    for name in new {
+        let mut settings = cluster.settings().default_topic.clone();
+        settings.is_compacted |= cluster.is_internal(name);
+        let _its_answer_says_that_it_is_missing =
+            cluster.add_topic(name, cluster.settings().default_partitions, settings);
+    }
+}
+
+/// Describes one topic that was asked for.
+fn find(cluster: &Cluster, call: &Call<'_>, wanted: &Wanted<'_>, refuse: Option<ErrorCode>) -> MetadataResponseTopic {
     let refused = |name: Option<&str>, error_code| MetadataResponseTopic {
         error_code,
+        is_internal: name.is_some_and(|name| cluster.is_internal(name)),
         // Null has a place from version 12 on.
         name: name.or_else(|| (call.version < 12).then_some("")).map(str::to_owned),
         topic_id: wanted.id,
@@ -94,21 +104,15 @@ fn find(
         return refused(wanted.name, code);
     }
     let name = if wanted.id == Uuid::ZERO { wanted.name } else { cluster.topic_name(wanted.id) };
-    let Some(name) = name.map(str::to_owned) else {
+    let Some(name) = name else {
         return refused(None, ErrorCode::UNKNOWN_TOPIC_ID);
     };
-    if !is_topic_name(&name) {
-        return refused(Some(&name), ErrorCode::INVALID_TOPIC_EXCEPTION);
+    if !is_topic_name(name) {
+        return refused(Some(name), ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    if !cluster.topics().contains_key(&name) && may_create && cluster.settings().auto_create_topics {
-        let (partitions, settings) = (cluster.settings().default_partitions, cluster.settings().default_topic.clone());
-        if let Err(code) = cluster.try_create_topic(&name, partitions, settings) {
-            return refused(Some(&name), code);
-        }
-    }
-    match cluster.topics().get(&name) {
-        Some(topic) => shown(cluster, &name, topic, None),
-        None => refused(Some(&name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    match cluster.topics().get(name) {
+        Some(topic) => shown(cluster, name, topic, None),
+        None => refused(Some(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
     }
 }
 
@@ -118,6 +122,7 @@ fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         name: Some(name.to_owned()),
         topic_id: topic.id,
+        is_internal: cluster.is_internal(name),
         partitions: if refuse.is_none() { partitions.collect() } else { Vec::new() },
         ..Default::default()
     }

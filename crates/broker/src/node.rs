@@ -3,6 +3,7 @@
 //! One file an API says how the request is read and what it does; here stands what all have in common: the header,
 //! the versions, the faults by script, and the answer's frame.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,6 +71,9 @@ pub(crate) const APIS: [Api; 8] = [
 pub(crate) struct Call<'a> {
     /// Which node was asked.
     pub(crate) node: i32,
+    /// The address at which the client reached the node.
+    pub(crate) reached: Option<IpAddr>,
+    pub(crate) client_id: Option<&'a str>,
     pub(crate) version: i16,
     /// The number that the answer must bear.
     correlation_id: i32,
@@ -147,10 +151,29 @@ impl Cluster {
     /// [wait](Reply::Wait) has waited long enough.
     #[must_use]
     pub fn handle(&mut self, node: i32, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
-        self.try_handle(node, frame, now_ms, is_late).unwrap_or(Reply::Close)
+        self.handle_at(node, None, frame, now_ms, is_late)
     }
 
-    fn try_handle(&mut self, node: i32, frame: &Bytes, now_ms: i64, is_late: bool) -> Read<Reply> {
+    /// As [`handle`](Self::handle), of a client that reached the node at this address.
+    pub(crate) fn handle_at(
+        &mut self,
+        node: i32,
+        reached: Option<IpAddr>,
+        frame: &Bytes,
+        now_ms: i64,
+        is_late: bool,
+    ) -> Reply {
+        self.try_handle(node, reached, frame, now_ms, is_late).unwrap_or(Reply::Close)
+    }
+
+    fn try_handle(
+        &mut self,
+        node: i32,
+        reached: Option<IpAddr>,
+        frame: &Bytes,
+        now_ms: i64,
+        is_late: bool,
+    ) -> Read<Reply> {
         // Who stops does nothing more, even on connections that have yet to learn it.
         if !self.is_up(node) {
             return Ok(Reply::Close);
@@ -159,9 +182,11 @@ impl Cluster {
         let key = reader.int16()?;
         let version = reader.int16()?;
         let correlation_id = reader.int32()?;
-        let _client_id = reader.nullable_string()?;
+        let client_id = reader.nullable_string()?;
         let mut call = Call {
             node,
+            reached,
+            client_id,
             version,
             correlation_id,
             frame,

@@ -1,8 +1,8 @@
 //! Produce 3 to 13.
 //!
 //! Version 3 brought batches of magic 2, 7 zstd, 8 errors by record (KIP-467), 10 says who leads instead (KIP-951), 13
-//! names topics by id. What is refused first is Kafka's order: transactions, topic, the batch's frame, acks, leader,
-//! min.insync.replicas, the batch, its sequence (`KafkaApis.handleProduceRequest`, `Partition.appendRecordsToLeader`,
+//! names topics by id. What is refused first is Kafka's order: transactions, topic, the batch's frame, acks, topics of
+//! Kafka's own, leader, min.insync.replicas, the batch, its sequence (`KafkaApis.handleProduceRequest`, `Partition.appendRecordsToLeader`,
 //! `UnifiedLog.append`). With acks 0 there is no answer; an error closes the connection instead, as the only sign that the
 //! client can get.
 
@@ -17,6 +17,9 @@ use crate::cluster::{Cluster, Partition};
 use crate::log::Appended;
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
+
+/// The client id that may write to Kafka's own topics (`AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT: &str = "__admin_client";
 
 struct TopicData<'a> {
     name: Option<&'a str>,
@@ -91,7 +94,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     Ok(call.answer(&ProduceResponse {
         responses,
         throttle_time_ms: call.throttle_time_ms,
-        node_endpoints: moved_to.into_iter().filter_map(|id| endpoint(cluster, id)).collect(),
+        node_endpoints: moved_to.into_iter().filter_map(|id| endpoint(cluster, call, id)).collect(),
     }))
 }
 
@@ -104,7 +107,7 @@ fn append(
 ) -> Result<Appended, Refusal> {
     const ALL: i16 = -1;
     let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-    let is_strict = cluster.settings().is_strict;
+    let (is_strict, is_internal) = (cluster.settings().is_strict, cluster.is_internal(name));
     let topic = cluster.topic_mut(name).ok_or(unknown)?;
     let settings = topic.settings.clone();
     let index = usize::try_from(data.index).map_err(|_| unknown)?;
@@ -112,6 +115,9 @@ fn append(
     let sent = Batch::find(data.records.unwrap_or_default(), call.version, is_strict)?;
     if !(ALL..=1).contains(&acks) {
         return Err(ErrorCode::INVALID_REQUIRED_ACKS.into());
+    }
+    if is_internal && call.client_id != Some(ADMIN_CLIENT) {
+        return Err(ErrorCode::INVALID_TOPIC_EXCEPTION.into());
     }
     if partition.leader != Some(call.node) {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
@@ -161,7 +167,7 @@ fn leader(cluster: &Cluster, topic: &str, index: i32) -> Option<(i32, i32)> {
     Some((partition.leader?, partition.leader_epoch))
 }
 
-fn endpoint(cluster: &Cluster, id: i32) -> Option<NodeEndpoint> {
-    let node = cluster.nodes().get(&id)?;
-    Some(NodeEndpoint { node_id: id, host: cluster.settings().host.clone(), port: node.port.into(), rack: None })
+fn endpoint(cluster: &Cluster, call: &Call<'_>, id: i32) -> Option<NodeEndpoint> {
+    let (host, port) = cluster.address(cluster.nodes().get(&id)?, call.reached);
+    Some(NodeEndpoint { node_id: id, host, port: port.into(), rack: None })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -97,13 +97,18 @@ impl Broker {
         BrokerBuilder { settings: ClusterSettings::default(), topics: Vec::new(), listen }
     }
 
-    /// Every node's host and port, separated by commas, as for `bootstrap.servers`.
+    /// Every node's host and port as the nodes give them out, separated by commas, as for `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
         let cluster = self.shared.cluster();
-        let host = &cluster.settings().host;
-        let addresses: Vec<_> = cluster.nodes().values().map(|node| authority(host, node.port)).collect();
-        addresses.join(",")
+        let addresses = cluster.nodes().values().map(|node| cluster.address(node, None));
+        addresses.map(|(host, port)| authority(&host, port)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The address on which a node listens, whatever it gives out. `None` if there is no such node.
+    #[must_use]
+    pub fn listen_address(&self, node: i32) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.listen.ip(), self.shared.cluster().port(node)?))
     }
 
     /// Looks at the cluster, or changes it.
@@ -147,7 +152,7 @@ impl Broker {
     pub async fn start_node(&self, node: i32) -> io::Result<()> {
         let (port, is_up) = {
             let cluster = self.shared.cluster();
-            (cluster.nodes().get(&node).map(|node| node.port), cluster.is_up(node))
+            (cluster.port(node), cluster.is_up(node))
         };
         let Some(port) = port else { return Err(io::Error::other(format!("there is no node {node}"))) };
         if is_up {
@@ -230,10 +235,30 @@ impl BrokerBuilder {
     }
 
     /// Where the first node listens; the next ones on the ports after it. Port 0, the default, gives each a free one.
-    /// The address is also what the nodes tell their clients.
+    /// The address is also what the nodes tell their clients. Nodes that listen everywhere (`0.0.0.0`, `[::]`) tell each
+    /// client the address at which it reached them.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// The hosts and ports that the nodes tell their clients instead (`advertised.listeners`), in the order of their ids.
+    /// Nodes behind the last are at its host, on the ports after its own.
+    ///
+    /// ```
+    /// use kurier_broker::Broker;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let broker = Broker::builder().nodes(2).advertised_listeners([("kafka.example", 9092)]).start().await?;
+    /// assert_eq!(broker.bootstrap_servers(), "kafka.example:9092,kafka.example:9093");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn advertised_listeners<H: Into<String>>(mut self, listeners: impl IntoIterator<Item = (H, u16)>) -> Self {
+        self.settings.advertised_listeners = listeners.into_iter().map(|(host, port)| (host.into(), port)).collect();
         self
     }
 
@@ -243,11 +268,8 @@ impl BrokerBuilder {
     /// When a port cannot be opened, or a topic not created.
     pub async fn start(self) -> io::Result<Broker> {
         let Self { mut settings, topics, listen } = self;
-        settings.host = match listen.ip() {
-            // Whoever listens everywhere is told from here by this name.
-            ip if ip.is_unspecified() => "localhost".to_owned(),
-            ip => ip.to_string(),
-        };
+        settings.host = listen.ip().to_string();
+        check_advertised(&settings.advertised_listeners, settings.nodes)?;
         let mut cluster = Cluster::new(settings);
         for (name, partitions, settings) in topics {
             let settings = settings.unwrap_or_else(|| cluster.settings().default_topic.clone());
@@ -306,6 +328,8 @@ async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
 /// Answers one request after the other, as Kafka does, until the client goes or a request closes the connection.
 async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    // A client of IPv4 may reach a listener of IPv6, and knows the address in its own form.
+    let reached = socket.local_addr()?.ip().to_canonical();
     let mut buffer = FrameBuffer::new(REQUEST_BYTES_MAX);
     loop {
         let frame = loop {
@@ -315,7 +339,7 @@ async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<
                 None => {}
             }
         };
-        match answer(node, &frame, shared).await {
+        match answer(node, reached, &frame, shared).await {
             Reply::Send { frame, after, cut } => {
                 if !after.is_zero() {
                     sleep(after).await;
@@ -337,7 +361,7 @@ async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<
 }
 
 /// What to do about a request, after as long as it may wait.
-async fn answer(node: i32, frame: &Bytes, shared: &Shared) -> Reply {
+async fn answer(node: i32, reached: IpAddr, frame: &Bytes, shared: &Shared) -> Reply {
     let mut changed = shared.changed.subscribe();
     let mut late_at = None;
     loop {
@@ -345,7 +369,7 @@ async fn answer(node: i32, frame: &Bytes, shared: &Shared) -> Reply {
         let (reply, has_changed) = {
             let mut cluster = shared.cluster();
             let before = cluster.changes();
-            (cluster.handle(node, frame, now_ms(), is_late), cluster.changes() != before)
+            (cluster.handle_at(node, Some(reached), frame, now_ms(), is_late), cluster.changes() != before)
         };
         if has_changed {
             shared.changed.send_replace(());
@@ -353,6 +377,27 @@ async fn answer(node: i32, frame: &Bytes, shared: &Shared) -> Reply {
         let Reply::Wait(wait) = reply else { return reply };
         let at = *late_at.get_or_insert_with(|| Instant::now() + wait);
         let _ = timeout_at(at, changed.changed()).await;
+    }
+}
+
+/// Refuses addresses that no client can use, and more of them than nodes.
+fn check_advertised(listeners: &[(String, u16)], nodes: u16) -> io::Result<()> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("advertised.listeners: {why}")));
+    if listeners.len() > usize::from(nodes) {
+        return refuse(format!("{} addresses for {nodes} nodes; give one a node at most", listeners.len()));
+    }
+    for (host, port) in listeners {
+        let address = authority(host, *port);
+        if host.is_empty() || *port == 0 || host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
+            return refuse(format!("clients cannot connect to {address}; give a host and a port that they can reach"));
+        }
+    }
+    let behind = usize::from(nodes).saturating_sub(listeners.len());
+    match listeners.last() {
+        Some((host, port)) if usize::from(*port) + behind > usize::from(u16::MAX) => {
+            refuse(format!("no ports are left after {} for {behind} more nodes", authority(host, *port)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kurier_broker::{Broker, Fault, FaultKind};
 use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
-use kurier_protocol::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest};
+use kurier_protocol::messages::{FetchRequest, MetadataRequest};
 use kurier_protocol::{ErrorCode, FrameBuffer, Request, read_response, write_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -292,15 +292,90 @@ async fn topics_and_ports_that_cannot_be_are_told() {
     assert!(error.contains("\"two words\"") && error.contains("INVALID_TOPIC_EXCEPTION"), "{error}");
 }
 
+/// Where a node says that the nodes are, in Metadata and in the leader hints of Produce.
+async fn given_out(reached: SocketAddr) -> Vec<String> {
+    let mut connection = Connection::to(reached).await;
+    let metadata = connection.ask(12, &metadata()).await.unwrap();
+    let mut nodes: Vec<_> = metadata.brokers.iter().map(|node| format!("{} {}", node.host, node.port)).collect();
+    // Node 1 leads, so the others name it.
+    let request = produce_request(ALL, "t", &[(0, batch(&["v"]))]);
+    let produced = connection.ask(10, &request).await.unwrap();
+    nodes.extend(produced.node_endpoints.iter().map(|node| format!("{} {}", node.host, node.port)));
+    nodes
+}
+
 #[tokio::test]
-async fn a_broker_on_all_addresses_is_called_localhost() {
-    let broker = Broker::builder().listen(([0, 0, 0, 0], 0).into()).start().await.unwrap();
-    let servers = broker.bootstrap_servers();
-    let (host, port) = servers.split_once(':').unwrap();
-    assert_eq!(host, "localhost");
-    let mut connection = Connection::to(([127, 0, 0, 1], port.parse().unwrap()).into()).await;
-    let names = ("tests".to_owned(), "1".to_owned());
-    let (client_software_name, client_software_version) = names;
-    let request = ApiVersionsRequest { client_software_name, client_software_version, ..Default::default() };
-    assert!(connection.ask(4, &request).await.is_some());
+async fn nodes_that_listen_everywhere_give_out_the_address_at_which_they_were_reached() {
+    for (listen, reached, host) in [
+        ("0.0.0.0:0", "127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0:0", "127.9.8.7", "127.9.8.7"),
+        ("[::]:0", "::1", "::1"),
+        // A client of IPv4 at a listener of IPv6.
+        ("[::]:0", "127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1:0", "127.0.0.1", "127.0.0.1"),
+    ] {
+        let builder = Broker::builder().nodes(2).topic("t", 1).listen(listen.parse().unwrap());
+        let broker = match builder.start().await {
+            Ok(broker) => broker,
+            // This machine has no IPv6.
+            Err(error) if listen.starts_with('[') => {
+                println!("{listen}: {error}");
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let ports = [1, 2].map(|node| broker.listen_address(node).unwrap().port());
+        let own = if listen.starts_with("127") { "127.0.0.1" } else { "localhost" };
+        assert_eq!(broker.bootstrap_servers(), format!("{own}:{},{own}:{}", ports[0], ports[1]));
+        let expected = [1, 2, 1].map(|node| format!("{host} {}", ports[node - 1]));
+        let reached = SocketAddr::new(reached.parse().unwrap(), ports[1]);
+        assert_eq!(given_out(reached).await, expected, "{listen} reached at {reached}");
+    }
+}
+
+#[tokio::test]
+async fn nodes_give_out_their_advertised_listeners() {
+    for (listeners, [first, second], servers) in [
+        (
+            &[("one.example", 9092), ("two.example", 19_092)][..],
+            ["one.example 9092", "two.example 19092"],
+            "one.example:9092,two.example:19092",
+        ),
+        // The nodes behind the last are on the ports after its own.
+        (&[("one.example", 9092)], ["one.example 9092", "one.example 9093"], "one.example:9092,one.example:9093"),
+        (&[("fd00::2", 9092), ("10.0.0.2", 1)], ["fd00::2 9092", "10.0.0.2 1"], "[fd00::2]:9092,10.0.0.2:1"),
+    ] {
+        let builder = Broker::builder().nodes(2).topic("t", 1).listen(([0, 0, 0, 0], 0).into());
+        let broker = builder.advertised_listeners(listeners.iter().copied()).start().await.unwrap();
+        let second_listens = broker.listen_address(2).unwrap().port();
+        let found = given_out(([127, 0, 0, 1], second_listens).into()).await;
+        assert_eq!(found, [first, second, first]);
+        assert_eq!(broker.bootstrap_servers(), servers);
+    }
+}
+
+#[tokio::test]
+async fn a_node_may_give_out_another_address_later() {
+    let (broker, addresses) = three_nodes().await;
+    broker.with_cluster(|cluster| cluster.advertise(1, "elsewhere.example", 9));
+    let found = given_out(addresses[1]).await;
+    assert_eq!((&*found[0], &*found[3]), ("elsewhere.example 9", "elsewhere.example 9"));
+    assert_eq!(broker.listen_address(1), Some(addresses[0]));
+    assert_eq!(broker.listen_address(4), None);
+}
+
+#[tokio::test]
+async fn addresses_that_no_client_can_use_are_not_advertised() {
+    for (listeners, why) in [
+        (&[("0.0.0.0", 9092)][..], "clients cannot connect to 0.0.0.0:9092"),
+        (&[("::", 9092)], "clients cannot connect to [::]:9092"),
+        (&[("h", 0)], "clients cannot connect to h:0"),
+        (&[("", 9092)], "clients cannot connect to :9092"),
+        (&[("h", 65_535)], "no ports are left after h:65535 for 1 more nodes"),
+        (&[("h", 1), ("h", 2), ("h", 3)], "3 addresses for 2 nodes"),
+    ] {
+        let builder = Broker::builder().nodes(2).advertised_listeners(listeners.iter().copied());
+        let error = builder.start().await.unwrap_err().to_string();
+        assert!(error.starts_with("advertised.listeners: ") && error.contains(why), "{error}");
+    }
 }

@@ -99,6 +99,8 @@ impl Table {
         };
         if let Err(why) = result {
             differing.push(broker.to_owned());
+            // Shown at once: the rest of the table takes minutes.
+            println!("differs: {broker}: {why}");
             self.differences.push(format!("{broker}: {why}"));
         }
     }

@@ -18,7 +18,7 @@ use kurier_protocol::record_batch::Batches;
 use kurier_protocol::{Api, ErrorCode, Records, Request, Uuid, read_response};
 
 use super::batch::Batch;
-use super::{Exchange, Peer, Scene, To, create_topic, frame, metadata, metadata_of, wait_until};
+use super::{CLIENT_ID, Exchange, Peer, Scene, To, create_topic, frame, frame_of, metadata, metadata_of, wait_until};
 
 /// One request, or something that is done to the cluster.
 pub(crate) enum Ask {
@@ -50,6 +50,8 @@ pub(crate) enum Ask {
     },
     /// Deletes the topic, and waits until it is gone.
     Delete,
+    /// Deletes the topic of this name, and waits until it is gone.
+    DeleteNamed(&'static str),
     /// Creates the topic again; its id in requests is the old one's still.
     CreateAnew,
     Stop(To),
@@ -87,12 +89,13 @@ pub(crate) struct Produce {
     version: i16,
     acks: i16,
     topic: Which,
+    client_id: &'static str,
     parts: Vec<(i32, Option<Batch>)>,
 }
 
 /// To the call's own topic, acks=all, in a version that all brokers here have.
 pub(crate) fn produce(batch: Batch) -> Produce {
-    Produce { version: 9, acks: -1, topic: Which::Own, parts: vec![(0, Some(batch))] }
+    Produce { version: 9, acks: -1, topic: Which::Own, client_id: CLIENT_ID, parts: vec![(0, Some(batch))] }
 }
 
 impl Produce {
@@ -108,6 +111,11 @@ impl Produce {
 
     pub(crate) fn topic(self, topic: Which) -> Self {
         Self { topic, ..self }
+    }
+
+    /// From a client of this name.
+    pub(crate) fn from_client(self, client_id: &'static str) -> Self {
+        Self { client_id, ..self }
     }
 
     /// To this partition.
@@ -180,13 +188,13 @@ pub(crate) struct Create {
     assignments: Vec<(i32, usize)>,
     settings: Vec<(&'static str, Option<&'static str>)>,
     is_dry_run: bool,
-    times: usize,
+    also: Vec<Which>,
 }
 
 /// A topic under the call's own name.
 pub(crate) fn create(partitions: i32, replicas: i16) -> Create {
-    let (assignments, settings) = (Vec::new(), Vec::new());
-    Create { version: 7, topic: Which::Own, partitions, replicas, assignments, settings, is_dry_run: false, times: 1 }
+    let (assignments, settings, also) = (Vec::new(), Vec::new(), Vec::new());
+    Create { version: 7, topic: Which::Own, partitions, replicas, assignments, settings, is_dry_run: false, also }
 }
 
 impl Create {
@@ -214,8 +222,15 @@ impl Create {
     }
 
     /// Twice in one request.
-    pub(crate) fn twice(self) -> Self {
-        Self { times: 2, ..self }
+    pub(crate) fn twice(mut self) -> Self {
+        self.also.push(self.topic);
+        self
+    }
+
+    /// Another topic of this name in the same request.
+    pub(crate) fn and(mut self, name: &'static str) -> Self {
+        self.also.push(Which::Named(name));
+        self
     }
 }
 
@@ -300,7 +315,12 @@ impl Ask {
                 }
             }
             Self::Delete => {
-                scene.delete();
+                let name = scene.topic.clone();
+                scene.delete(&name);
+                "done".to_owned()
+            }
+            Self::DeleteNamed(name) => {
+                scene.delete(name);
                 "done".to_owned()
             }
             Self::CreateAnew => {
@@ -352,7 +372,18 @@ impl Scene<'_> {
         request: &R,
         words: impl FnOnce(&mut Self, R::Response) -> String,
     ) -> String {
-        match self.peer.exchange(node, &frame(version, request), true) {
+        self.ask_by::<R>(node, version, &frame(version, request), words)
+    }
+
+    /// The same with a request that is a frame already.
+    fn ask_by<R: Request>(
+        &mut self,
+        node: i32,
+        version: i16,
+        frame: &Bytes,
+        words: impl FnOnce(&mut Self, R::Response) -> String,
+    ) -> String {
+        match self.peer.exchange(node, frame, true) {
             Exchange::Answer(answer) => match read_response::<R>(&answer, version) {
                 Ok((_, response)) => words(self, response),
                 Err(error) => format!("no answer of version {version}: {error}"),
@@ -361,11 +392,9 @@ impl Scene<'_> {
         }
     }
 
-    fn delete(&mut self) {
-        let name = self.topic.clone();
-        self.peer.delete_topic(&name);
-        let is_gone =
-            |peer: &mut dyn Peer| metadata(peer, &name).topics.iter().all(|topic| topic.partitions.is_empty());
+    fn delete(&mut self, name: &str) {
+        self.peer.delete_topic(name);
+        let is_gone = |peer: &mut dyn Peer| metadata(peer, name).topics.iter().all(|topic| topic.partitions.is_empty());
         wait_until(self.peer, &format!("{name} is deleted"), is_gone);
     }
 
@@ -389,15 +418,15 @@ impl Scene<'_> {
             name: (*name).to_owned(),
             value: value.map(str::to_owned),
         };
-        let topic = CreatableTopic {
-            name: self.topic_name(create.topic).unwrap_or_default(),
+        let topic = |which: &Which| CreatableTopic {
+            name: self.topic_name(*which).unwrap_or_default(),
             num_partitions: create.partitions,
             replication_factor: create.replicas,
             assignments: create.assignments.iter().map(assignment).collect(),
             configs: create.settings.iter().map(config).collect(),
         };
         let request = CreateTopicsRequest {
-            topics: vec![topic; create.times],
+            topics: [create.topic].iter().chain(&create.also).map(topic).collect(),
             timeout_ms: 10_000,
             validate_only: create.is_dry_run,
         };
@@ -419,10 +448,11 @@ impl Scene<'_> {
             partition_data: produce.parts.iter().map(data).collect(),
         }];
         let request = ProduceRequest { acks: produce.acks, timeout_ms: 10_000, topic_data, ..Default::default() };
+        let frame = frame_of(produce.client_id, produce.version, &request);
         if produce.acks == 0 {
-            return format!("{:?}", self.peer.exchange(node, &frame(produce.version, &request), false));
+            return format!("{:?}", self.peer.exchange(node, &frame, false));
         }
-        self.ask(node, produce.version, &request, |scene, response| {
+        self.ask_by::<ProduceRequest>(node, produce.version, &frame, |scene, response| {
             let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
             let mut partitions: Vec<_> = partitions.collect();
             partitions.sort_by_key(|partition| partition.index);

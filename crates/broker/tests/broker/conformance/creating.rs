@@ -3,7 +3,11 @@
 use kurier_broker::KafkaVersion;
 
 use super::ask::{Ask, Which, create};
+use super::metadata::TOO_LONG;
 use super::{Call, call};
+
+/// A name of 249 letters, as many as may be.
+const LONGEST: &str = TOO_LONG.split_at(1).1;
 
 fn shown() -> Ask {
     Ask::Metadata { version: 9, topics: Some(vec![Which::Own]), may_create: false }
@@ -35,6 +39,42 @@ pub(super) fn calls() -> Vec<Call> {
             .without_topic()
             .ask(create(1, 1).named("conformance.dot_underscore"), "NONE, 1 partitions, 1 replicas, an id")
             .ask(create(1, 1).named("conformance_dot.underscore"), "INVALID_TOPIC_EXCEPTION, and why"),
+        call("under two names that differ by dot and underscore, in one request")
+            .without_topic()
+            .ask(
+                create(1, 1).named("conformance.at_once").and("conformance_at.once"),
+                "NONE, 1 partitions, 1 replicas, an id; NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named("conformance_at_once"), "INVALID_TOPIC_EXCEPTION, and why")
+            .ask(create(1, 1).named("conformance_at.once"), "TOPIC_ALREADY_EXISTS, and why"),
+        call("under a name that differs so from one that was deleted, and from one of a dry run")
+            .without_topic()
+            .ask(create(1, 1).named("conformance.gone_now"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named("conformance_gone.now"), "INVALID_TOPIC_EXCEPTION, and why")
+            .ask(create(1, 1).named("conformance_gone.now").dry_run(), "INVALID_TOPIC_EXCEPTION, and why")
+            .then(Ask::DeleteNamed("conformance.gone_now"))
+            .ask(create(1, 1).named("conformance.gone.now").dry_run(), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named("conformance_gone.now"), "NONE, 1 partitions, 1 replicas, an id"),
+        call("under the longest name, and a longer one")
+            .without_topic()
+            .ask(create(1, 1).named(LONGEST), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named(TOO_LONG), "INVALID_TOPIC_EXCEPTION, and why"),
+        call("under names of dots, dashes and underscores")
+            .without_topic()
+            .ask(create(1, 1).named("..."), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named("-"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named("_"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(create(1, 1).named(".."), "INVALID_TOPIC_EXCEPTION, and why"),
+        call("a name that no topic may have is told before all else")
+            .ask(create(1, 0).named("two words"), "INVALID_TOPIC_EXCEPTION, and why")
+            .ask(create(0, 1).named("two words"), "INVALID_TOPIC_EXCEPTION, and why")
+            .ask(create(1, 1).named("two words").set("colour", Some("red")), "INVALID_TOPIC_EXCEPTION, and why")
+            .ask(create(1, 1).named("two words").and("two words"), "INVALID_REQUEST, and why")
+            .ask(create(1, 0), "TOPIC_ALREADY_EXISTS, and why")
+            .ask(create(1, 1).set("colour", Some("red")), "TOPIC_ALREADY_EXISTS, and why"),
+        call("under the name of the log of the cluster's own metadata")
+            .without_topic()
+            .ask(create(1, 1).named("__cluster_metadata"), "TOPIC_AUTHORIZATION_FAILED, and why")
+            .ask(create(1, 0).named("__cluster_metadata"), "TOPIC_AUTHORIZATION_FAILED, and why"),
         call("without partitions").without_topic().ask(create(0, 1), "INVALID_PARTITIONS, and why").ask(create(-2, 1), "INVALID_PARTITIONS, and why"),
         call("without replicas").without_topic().ask(create(1, 0), "INVALID_REPLICATION_FACTOR, and why").ask(create(1, -2), "INVALID_REPLICATION_FACTOR, and why"),
         call("with more replicas than nodes").without_topic().ask(create(1, 9), "INVALID_REPLICATION_FACTOR, and why"),

@@ -2,7 +2,7 @@
 
 use kurier_broker::KafkaVersion;
 
-use super::ask::{Ask, Wanted, Which};
+use super::ask::{Ask, Wanted, Which, create};
 use super::{Call, call};
 
 /// These topics, in this version; none comes to be.
@@ -16,7 +16,7 @@ fn creating(version: i16, topics: &[Wanted]) -> Ask {
 }
 
 /// A name of 250 letters, one more than may be.
-const TOO_LONG: &str = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\
+pub(super) const TOO_LONG: &str = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\
     nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\
     nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
 
@@ -77,6 +77,20 @@ pub(super) fn calls() -> Vec<Call> {
             .ask(creating(9, &[Which::Own]), "NONE own, 0: leader leads leader, in sync leader, epoch 0")
             .in_the_end()
             .ask(metadata(9, &[Which::Own]), "NONE own, 0: leader leads leader, in sync leader, epoch 0"),
+        call("a topic whose name differs from another by dot and underscore does not come to be so")
+            .without_topic()
+            .ask(create(1, 1).named("conformance.asked_for"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(creating(9, &[Which::Named("conformance_asked.for")]), "UNKNOWN_TOPIC_OR_PARTITION conformance_asked.for")
+            .ask(creating(9, &[Which::Named("conformance_asked.for"), Which::Named("conformance_asked for")]), "INVALID_TOPIC_EXCEPTION conformance_asked for; UNKNOWN_TOPIC_OR_PARTITION conformance_asked.for")
+            .ask(creating(12, &[Which::Named("conformance_asked.for")]), "UNKNOWN_TOPIC_OR_PARTITION conformance_asked.for")
+            .ask(create(1, 1).named("conformance_asked.for"), "INVALID_TOPIC_EXCEPTION, and why"),
+        call("two such that are asked for at once both come to be")
+            .without_topic()
+            .ask(
+                creating(9, &[Which::Named("conformance.two_once"), Which::Named("conformance_two.once")]),
+                "NONE conformance.two_once, 0: leader leads leader, in sync leader, epoch 0; NONE conformance_two.once, 0: leader leads leader, in sync leader, epoch 0",
+            )
+            .in_the_end(),
         call("before version 4 nobody can say that it must not")
             .without_topic()
             .ask(metadata(1, &[Which::Own]), "NONE own, 0: leader leads leader, in sync leader")

@@ -334,10 +334,18 @@ pub(crate) fn ask<R: Request>(peer: &mut dyn Peer, node: i32, version: i16, requ
     }
 }
 
+/// The name of the client that puts the calls.
+const CLIENT_ID: &str = "conformance";
+
 /// A request as a frame without its length.
 fn frame<R: Request>(version: i16, request: &R) -> Bytes {
+    frame_of(CLIENT_ID, version, request)
+}
+
+/// A request of this client as a frame without its length.
+fn frame_of<R: Request>(client_id: &str, version: i16, request: &R) -> Bytes {
     let mut frame = Vec::new();
-    write_request(request, version, 1, Some("conformance"), &mut frame).unwrap();
+    write_request(request, version, 1, Some(client_id), &mut frame).unwrap();
     Bytes::from(frame).slice(4..)
 }
 

@@ -3,7 +3,7 @@
 use kurier_broker::KafkaVersion;
 use kurier_compression::CompressionType;
 
-use super::ask::{Ask, At, Which, fetch, produce};
+use super::ask::{Ask, At, Which, create, fetch, produce};
 use super::batch::{Batch, batch, keyed, timed};
 use super::{Call, call};
 
@@ -25,6 +25,14 @@ fn two() -> Batch {
 
 fn end() -> Ask {
     Ask::ListOffsets { version: 6, partition: 0, at: At::Number(-1), epoch: -1, topic: Which::Own }
+}
+
+const OFFSETS: Which = Which::Named("__consumer_offsets");
+const TRANSACTIONS: Which = Which::Named("__transaction_state");
+const SHARES: Which = Which::Named("__share_group_state");
+
+fn shown(topic: Which, may_create: bool) -> Ask {
+    Ask::Metadata { version: 9, topics: Some(vec![topic]), may_create }
 }
 
 pub(super) fn calls() -> Vec<Call> {
@@ -70,6 +78,56 @@ pub(super) fn calls() -> Vec<Call> {
                 "NONE at 0, log from 0; NONE at 0, log from 0; UNKNOWN_TOPIC_OR_PARTITION",
             )
             .ask(produce(v()).and(1, v().damaged()), "NONE at 2, log from 0; CORRUPT_MESSAGE"),
+        call("__consumer_offsets, which Kafka keeps for itself")
+            .without_topic()
+            .ask(shown(OFFSETS, false), "UNKNOWN_TOPIC_OR_PARTITION __consumer_offsets, internal")
+            .ask(produce(v()).topic(OFFSETS), "UNKNOWN_TOPIC_OR_PARTITION")
+            .ask(
+                shown(OFFSETS, true),
+                "NONE __consumer_offsets, internal, 0: leader leads leader, in sync leader, epoch 0",
+            )
+            .in_the_end()
+            .ask(produce(v()).topic(OFFSETS), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v()).topic(OFFSETS).acks(1), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v()).topic(OFFSETS).acks(0), "Closed")
+            .ask(produce(v()).topic(OFFSETS).acks(2), "INVALID_REQUIRED_ACKS")
+            .ask(produce(v()).topic(OFFSETS).partition(1), "UNKNOWN_TOPIC_OR_PARTITION")
+            .ask(produce(v().damaged()).topic(OFFSETS), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v().with(MAGIC, &[3])).topic(OFFSETS), "CORRUPT_MESSAGE, and why")
+            .ask(produce(keyed(&[Some("k")])).topic(OFFSETS).from_client("__admin_client"), "NONE at 0, log from 0")
+            .in_the_end()
+            .ask(
+                produce(v()).topic(OFFSETS).from_client("__admin_client"),
+                "INVALID_RECORD, log from 0, for records [0], and why",
+            ),
+        call("__transaction_state, which Kafka keeps for itself")
+            .without_topic()
+            .ask(create(1, 1).named("__transaction_state"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(
+                shown(TRANSACTIONS, false),
+                "NONE __transaction_state, internal, 0: leader leads leader, in sync leader, epoch 0",
+            )
+            .in_the_end()
+            .ask(produce(v()).topic(TRANSACTIONS), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v()).topic(TRANSACTIONS).version(3), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v()).topic(TRANSACTIONS).acks(1), "INVALID_TOPIC_EXCEPTION")
+            .ask(produce(v()).topic(TRANSACTIONS).acks(0), "Closed"),
+        call("__share_group_state, which newer Kafka keeps for itself")
+            .without_topic()
+            .ask(create(1, 1).named("__share_group_state"), "NONE, 1 partitions, 1 replicas, an id")
+            .ask(
+                shown(SHARES, false),
+                "NONE __share_group_state, internal, 0: leader leads leader, in sync leader, epoch 0",
+            )
+            .until(KafkaVersion::V3_9, "NONE __share_group_state, 0: leader leads leader, in sync leader, epoch 0")
+            .in_the_end()
+            .ask(produce(v()).topic(SHARES), "INVALID_TOPIC_EXCEPTION")
+            .until(KafkaVersion::V3_9, "NONE at 0, log from 0"),
+        call("names of Kafka's own that are none")
+            .without_topic()
+            .ask(shown(Which::Named("__consumer_offset"), false), "UNKNOWN_TOPIC_OR_PARTITION __consumer_offset")
+            .ask(shown(Which::Named("__cluster_metadata"), false), "UNKNOWN_TOPIC_OR_PARTITION __cluster_metadata")
+            .ask(produce(v()).topic(Which::Named("__cluster_metadata")), "UNKNOWN_TOPIC_OR_PARTITION"),
         call("a topic or partition that is not there")
             .ask(produce(v()).partition(1), "UNKNOWN_TOPIC_OR_PARTITION")
             .ask(produce(v()).partition(-1), "UNKNOWN_TOPIC_OR_PARTITION")

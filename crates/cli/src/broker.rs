@@ -1,12 +1,13 @@
 //! `kurier broker`: a cluster in memory.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use anyhow::Result;
 use clap::Args;
+use kurier::HostPort;
 use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +23,12 @@ pub(crate) struct Broker {
     /// Where the first node listens; the next ones on the ports after it. Port 0 gives each a free one.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
+
+    /// Tell clients that the nodes are at these addresses, separated by commas, in the order of the nodes' ids. Nodes behind
+    /// the last one are at its host, on the ports after its own. Default: the address on which a node listens or, of nodes
+    /// that listen everywhere (0.0.0.0, [::]), the address at which the client reached its node.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = advertised)]
+    advertised_listeners: Vec<(String, u16)>,
 
     /// How many nodes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -45,7 +52,10 @@ type Set = fn(&mut ClusterSettings, &str) -> Result<(), String>;
 
 /// The settings of a Kafka broker that make a difference here. A value may be what `KafkaConfig` allows, in 3.7.2 as in
 /// 4.3.1; only of replicas Kafka does not say until a topic is created that they are none, or too many.
-const SETTINGS: [(&str, Set); 7] = [
+const SETTINGS: [(&str, Set); 8] = [
+    ("advertised.listeners", |cluster, value| {
+        set(&mut cluster.advertised_listeners, value.split(',').map(|one| advertised(one.trim())).collect())
+    }),
     ("auto.create.topics.enable", |cluster, value| {
         set(&mut cluster.auto_create_topics, one_of(&value.to_ascii_lowercase(), &[("true", true), ("false", false)]))
     }),
@@ -91,6 +101,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
 }
 
+/// Reads an advertised listener, as `broker.example:9092` or `PLAINTEXT://[::1]:9092`.
+fn advertised(text: &str) -> Result<(String, u16), String> {
+    let address = match text.split_once("://") {
+        None => text,
+        Some((scheme, address)) if scheme.eq_ignore_ascii_case("plaintext") => address,
+        Some((scheme, _)) => return Err(format!("this broker speaks PLAINTEXT only, not {scheme}")),
+    };
+    let HostPort { host, port } = address.parse().map_err(|error| format!("{error}"))?;
+    Ok((host, port))
+}
+
 fn topic(text: &str) -> Result<(String, i32), String> {
     let (name, partitions) = text.rsplit_once(':').ok_or("it takes a name, a colon and a number of partitions")?;
     let partitions = partitions.parse().map_err(|_| format!("{partitions:?} is no number of partitions"))?;
@@ -119,12 +140,16 @@ impl Broker {
             .listen(self.listen)
             .nodes(self.nodes)
             .version(settings.version)
+            .advertised_listeners(settings.advertised_listeners)
             .topics_by_default(settings.default_topic)
             .auto_create_topics(settings.auto_create_topics, settings.default_partitions);
         for (name, partitions) in &self.topics {
             builder = builder.topic(name, *partitions);
         }
-        Ok(builder.start().await?)
+        builder.start().await.map_err(|error| match error.kind() {
+            ErrorKind::InvalidInput => Misuse::error(error.to_string()),
+            _ => error.into(),
+        })
     }
 
     /// What the version has, and what was set otherwise.
@@ -138,6 +163,9 @@ impl Broker {
                 return Err(Misuse::error(format!("{key} is no setting of this broker: did you mean {nearest}?")));
             };
             set(&mut settings, value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
+        }
+        if !self.advertised_listeners.is_empty() {
+            settings.advertised_listeners.clone_from(&self.advertised_listeners);
         }
         Ok(settings)
     }

@@ -30,7 +30,10 @@ impl Drop for Running {
 
 fn start(arguments: &[&str]) -> Running {
     let mut command = Command::new(KURIER);
-    command.args(["broker", "--listen", "127.0.0.1:0"]).args(arguments).stdout(Stdio::piped());
+    command.arg("broker").args(arguments).stdout(Stdio::piped());
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
     let mut child = command.spawn().unwrap();
     let mut servers = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut servers).unwrap();
@@ -125,11 +128,41 @@ fn topics_are_as_the_settings_say() {
 }
 
 #[test]
+fn clients_are_told_the_advertised_listeners() {
+    let plain = "advertised.listeners=PLAINTEXT://one.example:1, plaintext://[fd00::2]:2";
+    for (arguments, expected) in [
+        (&["--advertised-listeners", "one.example:1"][..], "one.example:1,one.example:2,one.example:3"),
+        (&["--advertised-listeners", "one.example:1,PLAINTEXT://[fd00::2]:2,h:9"], "one.example:1,[fd00::2]:2,h:9"),
+        (&["-X", plain], "one.example:1,[fd00::2]:2,[fd00::2]:3"),
+        (&["-X", plain, "--advertised-listeners", "h:7"], "h:7,h:8,h:9"),
+    ] {
+        let servers = start(&[&["--nodes", "3"], arguments].concat()).servers.clone();
+        assert_eq!(servers, expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_listens_everywhere_is_reached_under_the_address_that_it_gives_out() {
+    let mut running = start(&["--listen", "0.0.0.0:0", "-t", "t:1"]);
+    let port = running.servers.rsplit_once(':').unwrap().1.to_owned();
+    assert_eq!(running.servers, format!("localhost:{port}"));
+    running.servers = format!("127.1.2.3:{port}");
+    let metadata = running.ask(&MetadataRequest { topics: None, ..Default::default() }, 12);
+    assert_eq!(metadata.brokers[0].host, "127.1.2.3");
+    running.deliver(0).unwrap();
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_what_would() {
     for (arguments, says) in [
         (["--as-version", "2.8"], "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3"),
         (["-t", "t"], "a name, a colon and a number of partitions"),
         (["--listen", "9092"], "it takes a host of this machine and a port"),
+        (["--advertised-listeners", "h"], "the port is missing"),
+        (["--advertised-listeners", "SSL://h:9092"], "this broker speaks PLAINTEXT only, not SSL"),
+        (["--advertised-listeners", "0.0.0.0:9092"], "clients cannot connect to 0.0.0.0:9092"),
+        (["--advertised-listeners", "h:1,h:2"], "2 addresses for 1 nodes"),
+        (["-X", "advertised.listeners=SSL://h:9092"], "this broker speaks PLAINTEXT only, not SSL"),
         (["-X", "num.partition=3"], "num.partition is no setting of this broker: did you mean num.partitions?"),
         (["-X", "message.timestamp.type=CreateTime"], "did you mean log.message.timestamp.type?"),
         (["-X", "num.partitions=0"], "num.partitions cannot be \"0\": it takes a number from 1 to 2147483647"),

@@ -12,7 +12,7 @@ use kurier_protocol::record_batch::NewRecord;
 use tokio::sync::oneshot;
 
 use crate::accumulator::memory::Permit;
-use crate::accumulator::{AppendError, NoRoom, Placed, Signal, Topic};
+use crate::accumulator::{AppendError, Placed, Signal, Topic};
 use crate::builder::ProducerBuilder;
 use crate::closing::{Summary, Unfinished};
 use crate::config::Config;
@@ -167,18 +167,34 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        let accumulator = &self.shared().accumulator;
-        let sent = match accumulator.topic(record.topic) {
+        self.try_send_to(record.topic, record)
+    }
+
+    fn try_send_to<'r, K, V>(
+        &self,
+        name: &str,
+        record: Record<'r, K, V>,
+    ) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let sent = match self.shared().accumulator.topic(name) {
             Some(topic) => self.send_now(&topic, &record),
-            None if let Some(closed) = accumulator.closed() => Err(closed),
-            None => {
-                accumulator.signal(Signal::Wanted { topic: record.topic.into(), partitions: 0 });
-                let topic = crate::error::printable(record.topic);
-                let text = format!("topic {topic} is not known yet; it is being asked for");
-                Err(Error::new(ErrorKind::MetadataPending, text))
-            }
+            None => Err(self.pending(name)),
         };
         sent.map_err(|error| Box::new(SendError { error, record }))
+    }
+
+    /// Has a topic asked for that is not known, and gives the error for it.
+    fn pending(&self, name: &str) -> Error {
+        let accumulator = &self.shared().accumulator;
+        if let Some(closed) = accumulator.closed() {
+            return closed;
+        }
+        accumulator.signal(Signal::Wanted { topic: name.into(), partitions: 0 });
+        let topic = crate::error::printable(name);
+        Error::new(ErrorKind::MetadataPending, format!("topic {topic} is not known yet; it is being asked for"))
     }
 
     fn send_now<K, V>(&self, topic: &Topic, record: &Record<'_, K, V>) -> Result<Delivery, Error>
@@ -198,6 +214,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 }
                 None => Err(error),
             },
+            Err((AppendError::Retired, _)) => Err(self.pending(&topic.name)),
             Err((AppendError::NoRoom(_), _)) => {
                 accumulator.signal(Signal::Pressure);
                 let text = format!("no room under buffer.memory, which is {}", self.shared().config.buffer_memory);
@@ -281,14 +298,28 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        // Who is always ready would keep the other tasks and the timers of its runtime from their turn: sends alone left an
+        // A send that is always ready would starve the other tasks and the timers of its runtime: sends alone left an
         // interval none of its ticks. Tokio's budget, of which each send spends some (7 ns), has no end outside of tokio.
         tokio::task::consume_budget().await;
-        let (topic, deadline) = match self.shared().accumulator.topic(record.topic) {
+        self.submit_to(record.topic, record, callback).await
+    }
+
+    /// Finds a topic, or waits until it is known, and sends.
+    async fn submit_to<K, V>(
+        &self,
+        name: &str,
+        record: &Record<'_, K, V>,
+        callback: Option<Callback>,
+    ) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        let (topic, deadline) = match self.shared().accumulator.topic(name) {
             Some(topic) => (topic, None),
             None => {
                 let deadline = self.deadline();
-                (self.learn(record.topic, 0, deadline).await?, Some(deadline))
+                (self.learn(name, 0, deadline).await?, Some(deadline))
             }
         };
         self.send_to(&topic, record, deadline, callback).await
@@ -369,32 +400,21 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, callback) {
             Ok(delivery) => Ok(delivery),
-            Err((AppendError::Refused(error), callback)) => match topic.lacks(record.partition) {
-                Some(partitions) => {
-                    let deadline = deadline.unwrap_or_else(|| self.deadline());
-                    let learnt = self.learn(&topic.name, partitions, deadline).await;
-                    learnt.map_err(|why| match why.kind() {
-                        ErrorKind::Closed => why,
-                        _ => error.because(&why.to_string()),
-                    })?;
-                    Box::pin(self.send_to(topic, record, Some(deadline), callback)).await
-                }
-                None => Err(error),
-            },
-            Err((AppendError::NoRoom(missing), callback)) => {
+            Err((obstacle, callback)) => {
                 let deadline = deadline.unwrap_or_else(|| self.deadline());
-                self.send_with_patience(topic, record, &parts, missing, deadline, callback).await
+                let sending = self.send_with_patience(topic, record, &parts, obstacle, deadline, callback);
+                Box::pin(sending).await
             }
         }
     }
 
-    /// The slow way: waits for memory, and tries again.
+    /// The slow way: waits until the obstacle is gone, and tries again.
     async fn send_with_patience<K, V>(
         &self,
         topic: &Arc<Topic>,
         record: &Record<'_, K, V>,
         parts: &Parts<'_>,
-        mut missing: NoRoom,
+        mut obstacle: AppendError,
         deadline: Instant,
         mut callback: Option<Callback>,
     ) -> Result<Delivery, Error>
@@ -403,20 +423,35 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         V: Send + Sync,
     {
         let shared = self.shared();
+        let mut topic = Arc::clone(topic);
         loop {
-            let permit = missing.wait(&shared.accumulator, deadline).await?;
-            match self.append(topic, record, parts, Some(permit), callback) {
+            let mut permit = None;
+            match obstacle {
+                AppendError::Refused(error) => match topic.lacks(record.partition) {
+                    Some(partitions) => {
+                        let learnt = self.learn(&topic.name, partitions, deadline).await;
+                        topic = learnt.map_err(|why| match why.kind() {
+                            ErrorKind::Closed => why,
+                            _ => error.because(&why.to_string()),
+                        })?;
+                    }
+                    None => return Err(error),
+                },
+                AppendError::Retired => topic = self.learn(&topic.name, 0, deadline).await?,
+                AppendError::NoRoom(missing) => permit = Some(missing.wait(&shared.accumulator, deadline).await?),
+            }
+            match self.append(&topic, record, parts, permit, callback) {
                 Ok(delivery) => return Ok(delivery),
-                Err((AppendError::Refused(error), _)) => return Err(error),
-                Err((AppendError::NoRoom(still_missing), handed_back)) => {
-                    (missing, callback) = (still_missing, handed_back);
-                }
+                Err(still) => (obstacle, callback) = still,
             }
         }
     }
 }
 
 /// Sends records to one topic; made by [`Producer::topic`].
+///
+/// It stays usable when the topic is not used for `metadata.max.idle.ms` and forgotten: the next send waits for the topic
+/// as a first send does.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -460,8 +495,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        tokio::task::consume_budget().await;
-        self.producer.send_to(&self.topic, &record, None, None).await
+        self.submit(&record, None).await
     }
 
     /// Sends a record to this topic and has `callback` called with its outcome, as [`Producer::send_with`].
@@ -480,8 +514,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        tokio::task::consume_budget().await;
-        self.producer.send_to(&self.topic, &record, None, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.submit(&record, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 
     /// Sends a record to this topic and waits for its outcome, as [`Producer::deliver`].
@@ -508,8 +541,24 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
+        if self.topic.is_retired() {
+            return self.producer.try_send_to(&self.topic.name, record);
+        }
         let sent = self.producer.send_now(&self.topic, &record);
         sent.map_err(|error| Box::new(SendError { error, record }))
+    }
+
+    async fn submit<K, V>(&self, record: &Record<'_, K, V>, callback: Option<Callback>) -> Result<Delivery, Error>
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        tokio::task::consume_budget().await;
+        // A topic that was forgotten and came back is another object, which only the look-up finds.
+        match self.topic.is_retired() {
+            true => self.producer.submit_to(&self.topic.name, record, callback).await,
+            false => self.producer.send_to(&self.topic, record, None, callback).await,
+        }
     }
 }
 

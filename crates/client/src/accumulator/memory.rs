@@ -54,6 +54,12 @@ impl Load {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether the partition holds memory, or a sender waits for some.
+    pub(crate) fn is_used(&self) -> bool {
+        // A waiter leaves after its memory is counted, so the waiters come first.
+        self.waiters.load(Ordering::Acquire) > 0 || self.bytes() > 0
+    }
+
     /// Takes bytes for free that are not.
     pub(crate) fn forget(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);

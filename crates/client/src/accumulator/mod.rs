@@ -13,15 +13,15 @@
 //! stand last.
 
 pub(crate) mod batch;
+mod directory;
 pub(crate) mod memory;
 mod topic;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use kurier_partitioner::{Choice, Weights};
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
 
@@ -31,9 +31,10 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
+use directory::Directory;
 use memory::{Load, Memory, Permit};
 pub(crate) use topic::Topic;
-use topic::{Places, stripe};
+use topic::{Places, RETIRED, stripe};
 
 /// Reads the time for whoever may not.
 pub(crate) trait Clock: Send + Sync {
@@ -71,7 +72,8 @@ pub(crate) enum Signal {
     Pressure,
 }
 
-/// Numbers partitions over all topics, in the order in which the core learnt of them.
+/// Numbers partitions over all topics, in the order in which the core learnt of them. No number is used twice: a
+/// partition that was forgotten and comes back gets another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PartitionId(pub(crate) u32);
 
@@ -89,9 +91,9 @@ pub(crate) struct Accumulator {
     pub(crate) memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     runner: Arc<dyn Runner>,
-    topics: ArcSwap<HashMap<Arc<str>, Arc<Topic>>>,
-    /// By number; taken to change `topics`, too.
-    partitions: Mutex<Vec<Arc<Partition>>>,
+    topics: Directory,
+    /// Partitions of known topics; locked to change `topics`, too.
+    partitions: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
     signals: Mutex<Vec<Signal>>,
     wake: Box<dyn Fn() + Send + Sync>,
     random: Mutex<fastrand::Rng>,
@@ -160,7 +162,7 @@ impl Accumulator {
             config,
             clock,
             runner,
-            topics: ArcSwap::default(),
+            topics: Directory::default(),
             partitions: Mutex::default(),
             signals: Mutex::default(),
             wake,
@@ -177,7 +179,7 @@ impl Accumulator {
 
     /// A topic that is known.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        self.topics.load().get(name).cloned()
+        self.topics.get(name)
     }
 
     /// Tells the core something.
@@ -191,29 +193,48 @@ impl Accumulator {
         std::mem::take(&mut *lock(&self.signals))
     }
 
-    /// Takes what the core has learnt of a topic.
+    /// Shows senders a topic as the core knows it.
     pub(crate) fn publish(&self, layout: &Layout) {
         let mut all = lock(&self.partitions);
         let mut partitions = Vec::with_capacity(layout.partitions.len());
         for ((id, _), index) in layout.partitions.iter().zip(0i32..) {
-            let at = id.0 as usize;
-            if at == all.len() {
-                all.push(Arc::new(self.new_partition(*id, &layout.topic, index)));
-            }
-            if let Some(partition) = all.get(at) {
-                partitions.push(Arc::clone(partition));
-            }
+            let partition = all.entry(*id).or_insert_with(|| Arc::new(self.new_partition(*id, &layout.topic, index)));
+            partitions.push(Arc::clone(partition));
         }
         let has_leader = layout.partitions.iter().zip(0..).filter(|((_, has_leader), _)| *has_leader);
         let available = has_leader.map(|(_, index)| index).collect();
         let places = Places { partitions: partitions.into(), available };
-        if let Some(topic) = self.topics.load().get(&layout.topic) {
-            return topic.set_places(places);
+        match self.topic(&layout.topic) {
+            Some(topic) => topic.set_places(places),
+            None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), places))),
         }
-        let topic = Arc::new(Topic::new(Arc::clone(&layout.topic), places));
-        let mut topics = HashMap::clone(&self.topics.load());
-        topics.insert(Arc::clone(&layout.topic), topic);
-        self.topics.store(Arc::new(topics));
+    }
+
+    /// Forgets a topic and all partitions that it ever had, unless one of them has a batch or memory, or a sender waits
+    /// for memory for it. Says whether the topic is forgotten.
+    ///
+    /// A sender that holds the topic and appends at the same time either comes first, and the topic stays, or finds the
+    /// topic retired and looks it up again: both happen under the partition's lock.
+    pub(crate) fn retire(&self, name: &str, ids: &[PartitionId]) -> bool {
+        let partitions: Vec<_> = ids.iter().filter_map(|id| self.partition(*id)).collect();
+        // All locks at once, so that no sender sees a topic that is retired in part. No other code holds two of them.
+        let queues: Vec<_> = partitions.iter().map(|partition| lock(&partition.queue)).collect();
+        let is_used = |(partition, queue): (&Arc<Partition>, &MutexGuard<'_, Queue>)| {
+            !queue.batches.is_empty() || partition.load.is_used()
+        };
+        if partitions.iter().zip(&queues).any(is_used) {
+            return false;
+        }
+        if let Some(topic) = self.topic(name) {
+            topic.retire();
+        }
+        drop(queues);
+        let mut all = lock(&self.partitions);
+        for id in ids {
+            all.remove(id);
+        }
+        self.topics.remove(name);
+        true
     }
 
     fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32) -> Partition {
@@ -240,6 +261,9 @@ impl Accumulator {
         let stripe = stripe();
         loop {
             let generation = topic.generation();
+            if generation == RETIRED {
+                return Err((AppendError::Retired, callback));
+            }
             let places = topic.places();
             let place = match self.place(topic, &places, placed.choice, stripe) {
                 Ok(place) => place,
@@ -521,14 +545,14 @@ impl Accumulator {
     }
 
     fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
-        lock(&self.partitions).get(id.0 as usize).cloned()
+        lock(&self.partitions).get(&id).cloned()
     }
 
     /// Takes in of which partitions the leaders have begun to take nothing, and of which they take something again.
     pub(crate) fn set_stalled(&self, changed: &[(PartitionId, bool)]) {
         let partitions = lock(&self.partitions);
         for (id, is_stalled) in changed {
-            if let Some(partition) = partitions.get(id.0 as usize) {
+            if let Some(partition) = partitions.get(id) {
                 partition.is_stalled.store(*is_stalled, Ordering::Relaxed);
             }
         }
@@ -584,14 +608,14 @@ impl Accumulator {
     }
 
     /// The numbers of all partitions.
-    pub(crate) fn partition_ids(&self) -> impl Iterator<Item = PartitionId> + use<> {
-        (0u32..).take(lock(&self.partitions).len()).map(PartitionId)
+    pub(crate) fn partition_ids(&self) -> Vec<PartitionId> {
+        lock(&self.partitions).keys().copied().collect()
     }
 
     /// How many bytes of memory the partitions hold together.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn held(&self) -> usize {
-        lock(&self.partitions).iter().fold(0, |sum, partition| sum.wrapping_add(partition.load.bytes()))
+        lock(&self.partitions).values().fold(0, |sum, partition| sum.wrapping_add(partition.load.bytes()))
     }
 
     /// Why nothing is accepted any more, if so.
@@ -603,7 +627,7 @@ impl Accumulator {
     pub(crate) fn close(&self, error: Error) {
         *lock(&self.closed) = Some(error.clone());
         // Open batches take no more records, so that none slips in behind the check.
-        for partition in &*lock(&self.partitions) {
+        for partition in lock(&self.partitions).values() {
             for batch in &mut lock(&partition.queue).batches {
                 batch.is_closed = true;
             }
@@ -619,6 +643,8 @@ pub(crate) enum AppendError {
     Refused(Error),
     /// It has to wait.
     NoRoom(NoRoom),
+    /// Its topic was forgotten: look it up again.
+    Retired,
 }
 
 struct Appended {
@@ -757,6 +783,34 @@ mod tests {
             accumulator.set_stalled(&all.iter().map(|(id, _)| (*id, false)).collect::<Vec<_>>());
             assert!(accumulator.weights(&topic.places()).share(1) > 0.3);
         }
+    }
+
+    #[test]
+    fn topic_is_retired_when_its_partitions_hold_and_await_nothing() {
+        let accumulator = accumulator(|config| config.buffer_memory = 4_096);
+        let topic = publish(&accumulator, 0..2);
+        let retire = || accumulator.retire("t", &[PartitionId(0), PartitionId(1)]);
+        append(&accumulator, &topic, Choice::Partition(1), b"v", None).unwrap().forget();
+        assert!(!retire(), "a batch is open");
+        let taken = accumulator.take(PartitionId(1), usize::MAX, true).0;
+        assert!(!retire(), "a batch that was taken holds memory");
+        drop(taken);
+        let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
+        let partition = Arc::clone(&topic.places().partitions[0]);
+        let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
+        let waiting = NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far);
+        assert!(!retire(), "a sender waits for memory");
+        drop((waiting, permit));
+        assert!(retire());
+        assert!(accumulator.topic("t").is_none() && accumulator.partition_ids().is_empty());
+        // A handle is not left with a topic that takes records nobody looks for.
+        for choice in [Choice::Partition(0), Choice::Anywhere] {
+            let refused = append(&accumulator, &topic, choice, b"v", None);
+            assert!(matches!(refused, Err(AppendError::Retired)), "{refused:?}");
+        }
+        let again = publish(&accumulator, 2..4);
+        assert!(topic.is_retired() && !again.is_retired() && !Arc::ptr_eq(&topic, &again));
+        append(&accumulator, &again, Choice::Anywhere, b"v", None).unwrap().forget();
     }
 
     #[test]

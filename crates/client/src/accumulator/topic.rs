@@ -14,7 +14,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     places: ArcSwap<Places>,
-    /// Counts the changes of `places`; cheaper to look at twice than they are.
+    /// Counts the changes of `places`; cheaper to look at twice than they are. [`RETIRED`] once the topic is forgotten.
     generation: AtomicU64,
     /// One for every few threads, since it is written with every record.
     sticky: [Stripe; STRIPES],
@@ -31,6 +31,9 @@ pub(super) struct Places {
 }
 
 const STRIPES: usize = 8;
+
+/// The generation of a topic that takes no more records.
+pub(super) const RETIRED: u64 = u64::MAX;
 
 /// On a cache line of its own, so that threads do not slow each other.
 #[derive(Debug, Default)]
@@ -53,6 +56,16 @@ impl Topic {
     pub(super) fn set_places(&self, places: Places) {
         self.places.store(Arc::new(places));
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Has every later append fail with `AppendError::Retired`. Call it under the locks of all partitions.
+    pub(super) fn retire(&self) {
+        self.generation.store(RETIRED, Ordering::Release);
+    }
+
+    /// Whether the topic was forgotten, so that it takes no more records.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.generation() == RETIRED
     }
 
     pub(super) fn places(&self) -> Guard<Arc<Places>> {

@@ -70,6 +70,16 @@ impl Line {
         self.identity.is_some()
     }
 
+    /// The id and epoch that batches go under.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Whether something of an earlier epoch may yet arrive.
+    pub(crate) fn is_unfenced(&self) -> bool {
+        self.is_unfenced
+    }
+
     /// When a new id may be taken.
     pub(crate) fn not_before(&self) -> Option<Instant> {
         self.not_before
@@ -179,7 +189,7 @@ impl ProducerIds {
         self.is_enabled
     }
 
-    /// The id to begin with.
+    /// The id to begin with, and the epoch: above that of every partition that was [forgotten](Self::forget).
     pub(crate) fn current(&self) -> Option<Identity> {
         self.current
     }
@@ -187,6 +197,16 @@ impl ProducerIds {
     /// An id is needed, and none is there, or none that the partition can use.
     pub(crate) fn want(&mut self) {
         self.is_wanted = true;
+    }
+
+    /// A partition's sequences are forgotten. When it comes back, it looks like a new one, so every partition that begins
+    /// from now on begins at a later epoch; when there is none, under another id.
+    pub(crate) fn forget(&mut self, identity: Identity) {
+        let Some(current) = self.current.as_mut().filter(|current| current.id == identity.id) else { return };
+        match identity.epoch.0.checked_add(1) {
+            Some(next) => current.epoch.0 = current.epoch.0.max(next),
+            None => self.current = None,
+        }
     }
 
     /// The current id is no good for a partition; the next one gets another.
@@ -290,6 +310,22 @@ mod tests {
             line.break_off(Key::FIRST);
             line.mend(false, patience, start);
             assert_eq!((line.has_identity(), line.not_before()), (false, not_before));
+        }
+    }
+
+    #[test]
+    fn a_partition_begins_above_the_epochs_of_those_that_were_forgotten() {
+        let mut ids = ProducerIds::new(&Config::default(), now());
+        for (current, forgotten, expected) in [
+            (identity(7, 0), identity(7, 0), Some(identity(7, 1))),
+            (identity(7, 3), identity(7, 1), Some(identity(7, 3))),
+            (identity(7, 3), identity(7, 8), Some(identity(7, 9))),
+            (identity(7, 3), identity(6, 8), Some(identity(7, 3))),
+            (identity(7, 3), identity(7, i16::MAX), None),
+        ] {
+            ids.current = Some(current);
+            ids.forget(forgotten);
+            assert_eq!(ids.current(), expected, "{forgotten:?}");
         }
     }
 

@@ -4,6 +4,9 @@
 //! wrong, and when it is `metadata.max.age.ms` old; after a refresh that did not help, the next one waits its backoff. A
 //! partition keeps its number here, and what it goes by, when its topic cannot be seen for a while.
 //!
+//! A topic that was not used for `metadata.max.idle.ms` is forgotten before the next request, unless a sender waits for it
+//! or some of its data is not settled. One that is used again gets new numbers for its partitions.
+//!
 //! When no node can be reached, or for long none has an answer, the cluster is sought anew (KIP-899, KIP-1102). Only then,
 //! and only by a bootstrap server, may another cluster be found: from anybody else it is a connection that went astray.
 
@@ -33,14 +36,17 @@ const NODES_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Metadata {
     max_age: Duration,
-    /// How long a topic is asked for after it was last used.
+    /// How long a topic is kept after it was last used.
     max_idle: Duration,
     backoff: Backoff,
     random: fastrand::Rng,
     nodes: BTreeMap<i32, HostPort>,
     topics: BTreeMap<Arc<str>, Topic>,
-    /// By number.
-    places: Vec<Place>,
+    /// When each topic may be unused for `max_idle`; one entry a topic.
+    idle_checks: BTreeSet<(Instant, Arc<str>)>,
+    places: BTreeMap<PartitionId, Place>,
+    /// The number of the next partition. Numbers are never used twice.
+    next_partition: Option<PartitionId>,
     refresh: Refresh,
     /// What the cluster calls itself (KIP-78).
     cluster_id: Option<String>,
@@ -86,8 +92,12 @@ struct Topic {
     /// How many somebody waits for.
     wanted: usize,
     used_at: Instant,
-    /// Whether it was not used for so long that it is not asked for.
-    is_idle: bool,
+    /// Its entry in `idle_checks`.
+    idle_check: Instant,
+    /// Whether a sender waits for it.
+    is_awaited: bool,
+    /// Whether it is being forgotten, and so not asked for.
+    is_retiring: bool,
     /// What a broker said last, if it was not success.
     error: Option<ErrorCode>,
 }
@@ -103,6 +113,15 @@ pub(crate) struct Place {
     leader_epoch: i32,
     /// Whether senders were told that it has one.
     is_shown_led: bool,
+}
+
+/// A topic that was not used for long.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) topic: Arc<str>,
+    /// Each partition that it ever had.
+    pub(crate) partitions: Vec<PartitionId>,
+    pub(crate) used_at: Instant,
 }
 
 /// What an answer changed.
@@ -134,13 +153,14 @@ impl Metadata {
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         Self {
             max_age: config.metadata_max_age,
-            // What was taken for a batch is under way no longer than that.
-            max_idle: config.metadata_max_idle.max(config.delivery_timeout + config.linger),
+            max_idle: config.metadata_max_idle,
             backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
             random: fastrand::Rng::with_seed(seed),
             nodes: BTreeMap::new(),
             topics: BTreeMap::new(),
-            places: Vec::new(),
+            idle_checks: BTreeSet::new(),
+            places: BTreeMap::new(),
+            next_partition: Some(PartitionId(0)),
             // The first connection proves itself by it.
             refresh: Refresh {
                 new: BTreeSet::new(),
@@ -166,7 +186,12 @@ impl Metadata {
     }
 
     pub(crate) fn place(&self, id: PartitionId) -> Option<&Place> {
-        self.places.get(id.0 as usize)
+        self.places.get(&id)
+    }
+
+    /// All partitions that are known, in their order.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        self.places.keys().copied()
     }
 
     /// Whether anything was ever learnt.
@@ -179,71 +204,85 @@ impl Metadata {
         self.topics.get(name)?.error
     }
 
-    /// Somebody sends to a topic, and to its partitions up to so many.
+    /// A sender waits for a topic, and for its partitions up to so many.
     pub(crate) fn want(&mut self, name: &Arc<str>, partitions: usize, now: Instant) {
-        match self.topics.get_mut(name) {
-            Some(topic) => {
-                topic.wanted = topic.wanted.max(partitions);
-                topic.used_at = now;
-                // What was asked in vain waits its backoff, however many send to it.
-                let is_lacking = topic.lacks() && !self.refresh.unseen.contains(name);
-                if std::mem::take(&mut topic.is_idle) || is_lacking {
-                    self.refresh.new.insert(Arc::clone(name));
-                }
-            }
-            None => {
-                let topic = Topic {
-                    id: Uuid::ZERO,
-                    partitions: Vec::new(),
-                    count: 0,
-                    wanted: partitions,
-                    used_at: now,
-                    is_idle: false,
-                    error: None,
-                };
-                self.topics.insert(Arc::clone(name), topic);
-                self.refresh.new.insert(Arc::clone(name));
-            }
+        let Some(topic) = self.topics.get_mut(name) else {
+            let idle_check = now + self.max_idle;
+            let topic = Topic {
+                id: Uuid::ZERO,
+                partitions: Vec::new(),
+                count: 0,
+                wanted: partitions,
+                used_at: now,
+                idle_check,
+                is_awaited: true,
+                is_retiring: false,
+                error: None,
+            };
+            self.topics.insert(Arc::clone(name), topic);
+            self.idle_checks.insert((idle_check, Arc::clone(name)));
+            self.refresh.new.insert(Arc::clone(name));
+            return;
+        };
+        topic.wanted = topic.wanted.max(partitions);
+        (topic.used_at, topic.is_awaited, topic.is_retiring) = (now, true, false);
+        // What was asked in vain waits its backoff, however many send to it.
+        if topic.lacks() && !self.refresh.unseen.contains(name) {
+            self.refresh.new.insert(Arc::clone(name));
         }
     }
 
-    /// Somebody has sent to a partition. If its topic was not used for long, it is asked for before anything is sent.
+    /// A sender has appended to a partition.
     pub(crate) fn use_partition(&mut self, id: PartitionId, now: Instant) {
-        let Some(place) = self.places.get(id.0 as usize) else { return };
+        let Some(place) = self.places.get(&id) else { return };
         let Some(topic) = self.topics.get_mut(&place.topic) else { return };
-        topic.used_at = now;
-        if std::mem::take(&mut topic.is_idle) {
-            self.refresh.new.insert(Arc::clone(&place.topic));
+        (topic.used_at, topic.is_retiring) = (now, false);
+    }
+
+    /// Takes a topic that was not used for `metadata.max.idle.ms` and that no sender waits for. Until it is used again or
+    /// [retired](Self::retire), it is not asked for; it is offered here again after as long.
+    pub(crate) fn next_idle(&mut self, now: Instant) -> Option<Idle> {
+        while self.idle_checks.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, name) = self.idle_checks.pop_first()?;
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            let idle_at = topic.used_at + self.max_idle;
+            topic.is_retiring = idle_at <= now && !topic.is_awaited;
+            topic.idle_check = if idle_at > now { idle_at } else { now + self.max_idle };
+            self.idle_checks.insert((topic.idle_check, Arc::clone(&name)));
+            if topic.is_retiring {
+                return Some(Idle { topic: name, partitions: topic.partitions.clone(), used_at: topic.used_at });
+            }
+        }
+        None
+    }
+
+    /// An idle topic keeps its place: some of its data is not settled.
+    pub(crate) fn keep(&mut self, name: &str) {
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.is_retiring = false;
         }
     }
 
-    /// Topics that were not used for long are not asked for any more. Who leads their partitions is not known then. One
-    /// that is about to be asked for stays until it was; else it would be asked for again as soon as it is used.
-    fn retire(&mut self, now: Instant) {
-        for (name, topic) in &mut self.topics {
-            let is_used = now < topic.used_at + self.max_idle || self.refresh.new.contains(name);
-            if topic.is_idle || topic.lacks() || is_used {
-                continue;
-            }
-            topic.is_idle = true;
-            // Nothing can be heard of what is not asked for, and so nobody waits for it.
-            self.refresh.unseen.remove(name);
-            for id in &topic.partitions {
-                if let Some(place) = self.places.get_mut(id.0 as usize) {
-                    place.leader = None;
-                }
-            }
+    /// Forgets a topic, and gives the partitions that it had.
+    pub(crate) fn retire(&mut self, name: &str) -> Vec<PartitionId> {
+        let Some((name, topic)) = self.topics.remove_entry(name) else { return Vec::new() };
+        self.refresh.new.remove(&name);
+        self.refresh.unseen.remove(&name);
+        self.idle_checks.remove(&(topic.idle_check, name));
+        for id in &topic.partitions {
+            self.places.remove(id);
         }
+        topic.partitions
     }
 
-    /// Nobody waits for a topic any more; if it was never seen, it is not asked for again.
+    /// No sender waits for a topic any more; if it was never seen, it is not asked for again.
     pub(crate) fn forget(&mut self, name: &str) {
         let Some(topic) = self.topics.get_mut(name) else { return };
-        topic.wanted = 0;
+        (topic.wanted, topic.is_awaited) = (0, false);
         self.refresh.new.remove(name);
         self.refresh.unseen.remove(name);
         if topic.partitions.is_empty() {
-            self.topics.remove(name);
+            self.retire(name);
         }
     }
 
@@ -310,10 +349,9 @@ impl Metadata {
 
     /// What to ask for now.
     pub(crate) fn request(&mut self, now: Instant) -> MetadataRequest {
-        self.retire(now);
         // What was asked in vain is asked again with the rest.
         let topics: Vec<&Arc<str>> = match self.asks_for_all(now) || !self.refresh.under_way.is_empty() {
-            true => self.topics.iter().filter(|(_, topic)| !topic.is_idle).map(|(name, _)| name).collect(),
+            true => self.topics.iter().filter(|(_, topic)| !topic.is_retiring).map(|(name, _)| name).collect(),
             false => self.refresh.new.iter().collect(),
         };
         let named = |name: &&Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
@@ -424,7 +462,7 @@ impl Metadata {
         for topic in self.topics.values_mut() {
             (topic.id, topic.count) = (Uuid::ZERO, 0);
         }
-        for place in &mut self.places {
+        for place in self.places.values_mut() {
             (place.topic_id, place.leader, place.leader_epoch) = (Uuid::ZERO, None, -1);
         }
     }
@@ -479,7 +517,8 @@ impl Metadata {
             let id = match topic.partitions.get(at) {
                 Some(id) => *id,
                 None => {
-                    let Ok(next) = u32::try_from(self.places.len()) else { break };
+                    let Some(next) = self.next_partition else { break };
+                    self.next_partition = next.0.checked_add(1).map(PartitionId);
                     let place = Place {
                         topic: Arc::clone(name),
                         topic_id: topic.id,
@@ -488,13 +527,13 @@ impl Metadata {
                         leader_epoch: -1,
                         is_shown_led: false,
                     };
-                    self.places.push(place);
-                    topic.partitions.push(PartitionId(next));
-                    changes.moved.push(PartitionId(next));
-                    PartitionId(next)
+                    self.places.insert(next, place);
+                    topic.partitions.push(next);
+                    changes.moved.push(next);
+                    next
                 }
             };
-            let Some(place) = self.places.get_mut(id.0 as usize) else { continue };
+            let Some(place) = self.places.get_mut(&id) else { continue };
             // Also one that has come back after its topic was made anew without it.
             if place.topic_id != topic.id {
                 if place.topic_id != Uuid::ZERO {
@@ -521,7 +560,7 @@ impl Metadata {
         // A hint may have told who leads it, of which senders were not told.
         let mut partitions = Vec::with_capacity(count);
         for id in topic.partitions.iter().take(count) {
-            let Some(place) = self.places.get_mut(id.0 as usize) else { continue };
+            let Some(place) = self.places.get_mut(id) else { continue };
             let has_leader = place.leader.is_some();
             is_other |= std::mem::replace(&mut place.is_shown_led, has_leader) != has_leader;
             partitions.push((*id, has_leader));
@@ -533,7 +572,7 @@ impl Metadata {
 
     /// Takes in who leads a partition from whoever does not any more (KIP-951). Says whether it is news.
     pub(crate) fn take_hint(&mut self, id: PartitionId, leader: &LeaderIdAndEpoch, endpoints: &[NodeEndpoint]) -> bool {
-        let Some(place) = self.places.get_mut(id.0 as usize) else { return false };
+        let Some(place) = self.places.get_mut(&id) else { return false };
         if leader.leader_epoch <= place.leader_epoch || leader.leader_id < 0 {
             return false;
         }

@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use connection::ConnectionId;
 use connection::{Connections, Event, Nobody, Peer};
 use idempotence::ProducerIds;
-use metadata::{Changes, Metadata, QuestionId, Useless};
+use metadata::{Changes, Idle, Metadata, QuestionId, Useless};
 use sender::{Sender, Sent};
 
 /// What happened in the world.
@@ -56,6 +56,8 @@ pub(crate) enum Input {
     Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
     /// The answer to [`Action::Split`]: the pieces, or why there are none.
     Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
+    /// The accumulator has forgotten a topic, as [`Action::Retire`] asked.
+    Retired(Arc<str>),
     /// A connection stands.
     Connected(ConnectionId),
     /// The kernel has accepted the last byte of a request.
@@ -86,6 +88,9 @@ pub(crate) enum Action {
     Split { partition: PartitionId, whole: Key, batch: Taken },
     /// Tell senders of a topic.
     Publish(Layout),
+    /// Forget an idle topic, unless a sender has appended to one of these partitions, and then give in
+    /// [`Input::Retired`].
+    Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
     /// Tell senders of which partitions the leaders have begun to take nothing, and of which they take something again.
     Stall(Vec<(PartitionId, bool)>),
     /// Tell who waits for a topic that it cannot be had.
@@ -165,6 +170,9 @@ impl Core {
             Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } => {
                 world.metadata.want(&topic, partitions, now)
             }
+            // A late signal of a partition that was forgotten meanwhile: its batch has its outcome.
+            Input::Signal(Signal::Opened { partition, .. } | Signal::Full { partition })
+                if world.metadata.place(partition).is_none() => {}
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
                 world.metadata.use_partition(partition, now);
                 sender.handle_opened(partition, Left { since, is_full }, world, now);
@@ -184,6 +192,11 @@ impl Core {
                 sender.handle_drained(partition, batches, left, &why, world, now);
             }
             Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, world, now),
+            Input::Retired(topic) => {
+                for partition in world.metadata.retire(&topic) {
+                    sender.forget(partition, world);
+                }
+            }
             Input::Connected(connection) => {
                 let events = world.connections.handle_connected(connection, now, &mut world.out);
                 self.follow(events, now);
@@ -293,11 +306,25 @@ impl Core {
             return;
         }
         self.world.metadata.try_to_ask(now);
+        self.retire_topics(now);
         let Some(peer) = self.anyone(|question| matches!(question, Question::Metadata(_)), now) else { return };
         let request = self.world.metadata.request(now);
         let question = self.world.metadata.next_question();
         if self.ask(peer, &request, Question::Metadata(question), now) {
             self.world.metadata.asked(question, now);
+        }
+    }
+
+    /// Has topics forgotten that were not used for long, as Java does when it refreshes metadata.
+    fn retire_topics(&mut self, now: Instant) {
+        let World { metadata, config, out, .. } = &mut self.world;
+        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(now) {
+            // A batch that failed without an answer may arrive until then.
+            let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
+            match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
+                true => out.push_back(Action::Retire { topic, partitions }),
+                false => metadata.keep(&topic),
+            }
         }
     }
 

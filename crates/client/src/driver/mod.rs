@@ -324,6 +324,11 @@ impl Driver {
                         self.core.handle(Input::Unwanted(layout.topic), now);
                     }
                 }
+                Action::Retire { topic, partitions } => {
+                    if self.shared.accumulator.retire(&topic, &partitions) {
+                        self.core.handle(Input::Retired(topic), now);
+                    }
+                }
                 Action::Stall(changed) => self.shared.accumulator.set_stalled(&changed),
                 Action::Refuse { topic, error } => {
                     for waiting in self.waiting.topics.take(&topic, usize::MAX).0 {

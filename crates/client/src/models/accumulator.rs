@@ -154,3 +154,32 @@ fn nothing_comes_into_a_partition_after_it_is_gone() {
         assert_eq!(count, keyed + anywhere);
     });
 }
+
+#[test]
+fn topic_is_retired_as_a_whole_or_takes_all_records() {
+    explore("two append while their topic is retired", 16_000, || {
+        let ids = [PARTITION, PartitionId(1)];
+        let rig = Rig::new(1);
+        rig.accumulator.publish(&layout(2));
+        let senders = [Choice::Partition(1), Choice::Anywhere].map(|choice| {
+            let rig = rig.clone();
+            thread::spawn(move || {
+                let appended = [b"1", b"2"].map(|value| match rig.append(value, choice) {
+                    Ok(delivery) => {
+                        delivery.forget();
+                        true
+                    }
+                    Err(AppendError::Retired) => false,
+                    Err(error) => panic!("{error:?}"),
+                });
+                appended.into_iter().filter(|is_accepted| *is_accepted).count()
+            })
+        });
+        let is_retired = rig.accumulator.retire("t", &ids);
+        let accepted: usize = senders.map(|sender| sender.join().unwrap()).into_iter().sum();
+        assert_eq!(accepted, if is_retired { 0 } else { 4 });
+        let count = ids.iter().flat_map(|id| rig.accumulator.drain(*id, now()).0).flat_map(|batch| values_of(&batch));
+        assert_eq!(count.count(), accepted, "every accepted record can be taken");
+        assert_eq!((rig.accumulator.topic("t").is_none(), rig.accumulator.memory.used()), (is_retired, 0));
+    });
+}

@@ -1,11 +1,11 @@
 //! What the driver does for the core apart from sockets, on one thread and by a clock that is moved by hand.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::accumulator::{Accumulator, Clock, PartitionId};
+use crate::accumulator::{Accumulator, Clock, PartitionId, Signal};
 use crate::config::Config;
 use crate::core::{Action, Core, Input};
 use crate::delivery::{Outcome, Runner};
@@ -63,6 +63,8 @@ pub(crate) struct Hands {
     pub(crate) clock: Arc<Ticks>,
     /// What was taken, while takes are held back as if it were being compressed.
     pub(crate) held_takes: Option<VecDeque<Input>>,
+    /// Topics that senders wait for, and how many partitions they need.
+    awaited: HashMap<Arc<str>, usize>,
 }
 
 impl Hands {
@@ -74,7 +76,7 @@ impl Hands {
         let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, seed, Box::new(|| {}));
         let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));
         let core = Core::new(config, seed, clock.now());
-        Ok(Self { core, accumulator, codecs, clock, held_takes: None })
+        Ok(Self { core, accumulator, codecs, clock, held_takes: None, awaited: HashMap::new() })
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -83,6 +85,10 @@ impl Hands {
 
     pub(crate) fn handle(&mut self, input: Input) {
         let now = self.now();
+        if let Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } = &input {
+            let most = self.awaited.entry(Arc::clone(topic)).or_default();
+            *most = (*most).max(*partitions);
+        }
         self.core.handle(input, now);
     }
 
@@ -118,7 +124,19 @@ impl Hands {
                 let pieces = self.codecs.split(&batch);
                 self.handle(Input::Split { partition, whole, pieces });
             }
-            Action::Publish(layout) => self.accumulator.publish(&layout),
+            Action::Publish(layout) => {
+                self.accumulator.publish(&layout);
+                let count = layout.partitions.len();
+                if self.awaited.get(&layout.topic).is_some_and(|wanted| *wanted <= count) {
+                    self.awaited.remove(&layout.topic);
+                    self.handle(Input::Unwanted(layout.topic));
+                }
+            }
+            Action::Retire { topic, partitions } => {
+                if self.accumulator.retire(&topic, &partitions) {
+                    self.handle(Input::Retired(topic));
+                }
+            }
             Action::Stall(changed) => self.accumulator.set_stalled(&changed),
             Action::Complete { partition, batch, outcome, is_last } => {
                 if let Outcome::Written { .. } = outcome {

@@ -106,6 +106,8 @@ impl World<'_> {
                 }
                 true
             }
+            // Nothing can retire the topic between the look-up and the append on one thread.
+            Err((AppendError::Retired, _)) => false,
             Err((AppendError::NoRoom(missing), _)) => {
                 let deadline = self.now() + self.plan.config.max_block;
                 let acquire = missing.wait(&self.hands.accumulator, deadline);

@@ -45,6 +45,6 @@ fn mistakes_are_found() {
     ];
     for mutant in mistakes {
         let is_caught = |seed| play(seed, Some(mutant), None).1.is_err();
-        assert!((0..30).any(is_caught), "{mutant:?}");
+        assert!((0..60).any(is_caught), "{mutant:?}");
     }
 }

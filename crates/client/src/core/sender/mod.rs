@@ -44,8 +44,7 @@ use outcome::{another_cluster, closed, recreated};
 /// All that is queued, waiting and in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
-    /// By number.
-    partitions: Vec<Partition>,
+    partitions: BTreeMap<PartitionId, Partition>,
     batches: BTreeMap<Key, Batch>,
     nodes: HashMap<i32, Queue>,
     /// Nodes whose queues are to be looked at.
@@ -112,6 +111,20 @@ struct Partition {
     is_shown_stalled: bool,
 }
 
+impl Partition {
+    /// Whether it has a batch of any kind.
+    fn has_batches(&self) -> bool {
+        let Self { open, is_taking, waiting, in_flight, splitting, untold, .. } = self;
+        let is_empty = splitting.is_empty() && waiting.is_empty() && in_flight.is_empty() && untold.is_empty();
+        open.is_some() || *is_taking || !is_empty
+    }
+
+    /// Whether a batch that failed may yet arrive at a broker.
+    fn may_arrive(&self) -> bool {
+        self.is_unsettled || self.line.is_unfenced() || self.line.not_before().is_some()
+    }
+}
+
 /// How a partition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
@@ -129,11 +142,38 @@ enum Stand {
 
 impl Sender {
     fn partition(&mut self, id: PartitionId) -> &mut Partition {
-        let at = id.0 as usize;
-        if self.partitions.len() <= at {
-            self.partitions.resize_with(at + 1, Partition::default);
+        self.partitions.entry(id).or_default()
+    }
+
+    /// Whether any partition has state.
+    #[cfg(test)]
+    pub(crate) fn has_partitions(&self) -> bool {
+        !self.partitions.is_empty()
+    }
+
+    /// Whether nothing would be lost with a partition's state: it has no batch, and nothing of it may yet arrive at a
+    /// broker. `settled_at` is when whatever was sent is taken to have arrived or be lost.
+    pub(crate) fn can_forget(&self, id: PartitionId, settled_at: Instant, now: Instant) -> bool {
+        self.partitions.get(&id).is_none_or(|it| !it.has_batches() && (!it.may_arrive() || settled_at <= now))
+    }
+
+    /// Forgets a partition that has no batches. If it comes back, it is another, at a later epoch.
+    pub(crate) fn forget(&mut self, id: PartitionId, world: &mut World) {
+        self.timers.set(id, None);
+        self.leaderless.remove(&id);
+        self.nameless.remove(&id);
+        let Some(partition) = self.partitions.remove(&id) else { return };
+        if let Some(queue) = partition.queued.and_then(|node| self.nodes.get_mut(&node)) {
+            queue.ready.retain(|other| *other != id);
         }
-        &mut self.partitions[at]
+        if let Some(identity) = partition.line.identity() {
+            world.ids.forget(identity);
+        }
+    }
+
+    /// The partitions that have state, in their order.
+    fn ids(&self) -> Vec<PartitionId> {
+        self.partitions.keys().copied().collect()
     }
 
     /// A partition has a batch.
@@ -159,7 +199,7 @@ impl Sender {
     /// What has gathered goes now.
     pub(crate) fn hurry(&mut self, world: &mut World, now: Instant) {
         self.hurry = Some(now);
-        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+        for id in self.ids() {
             if self.partition(id).open.is_some() {
                 self.review(id, world, now);
             }
@@ -202,7 +242,7 @@ impl Sender {
     /// not goes to this one, which knows nothing of us.
     pub(crate) fn handle_another_cluster(&mut self, world: &mut World, now: Instant) {
         world.ids.discard();
-        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+        for id in self.ids() {
             let Partition { waiting, splitting, .. } = self.partition(id);
             let (waiting, splitting) = (waiting.clone(), splitting.clone());
             for key in waiting {
@@ -253,12 +293,8 @@ impl Sender {
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self.batches.keys().map(|key| format!("{key:?}")).collect();
-        let is_busy = |partition: &Partition| {
-            let Partition { open, is_taking, waiting, in_flight, splitting, untold, .. } = partition;
-            let is_empty = splitting.is_empty() && waiting.is_empty() && in_flight.is_empty() && untold.is_empty();
-            open.is_some() || *is_taking || !is_empty
-        };
-        left.extend(self.partitions.iter().filter(|partition| is_busy(partition)).map(|left| format!("{left:?}")));
+        let busy = self.partitions.values().filter(|partition| partition.has_batches());
+        left.extend(busy.map(|left| format!("{left:?}")));
         left.extend(self.timers.next().map(|at| format!("a timer for {at:?}")));
         left
     }
@@ -344,7 +380,7 @@ impl Sender {
 
     /// When the next of a partition's batches expires, or is to take no more records.
     fn next_expiry(&self, id: PartitionId, world: &World) -> Option<Instant> {
-        let partition = self.partitions.get(id.0 as usize)?;
+        let partition = self.partitions.get(&id)?;
         let created = |key: &Key| self.batches.get(key).map(|batch| batch.taken.created);
         let waiting = partition.waiting.first().and_then(created);
         let in_flight = partition.in_flight.iter().find_map(created);
@@ -356,7 +392,7 @@ impl Sender {
     }
 
     fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
-        let Some(partition) = self.partitions.get(id.0 as usize) else { return Stand::Nothing };
+        let Some(partition) = self.partitions.get(&id) else { return Stand::Nothing };
         let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, .. } = partition;
         let first = waiting.first();
         if *is_taking || !splitting.is_empty() || !line.is_whole_before(first) || self.is_abandoned {

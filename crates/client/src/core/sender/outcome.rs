@@ -26,7 +26,7 @@ impl Sender {
             let is_due = |key: &&Key| batches.get(key).is_some_and(|batch| is_old(batch.taken.created));
             keys.iter().filter(is_due).copied().collect()
         };
-        let Some(partition) = self.partitions.get(id.0 as usize) else { return };
+        let Some(partition) = self.partitions.get(&id) else { return };
         let (waiting, in_flight) = (old(&partition.waiting, &self.batches), old(&partition.in_flight, &self.batches));
         let open = partition.open;
         for key in waiting {
@@ -139,7 +139,7 @@ impl Sender {
 
     /// Tells the outcomes that are known, the oldest batch's first.
     pub(super) fn tell(&mut self, id: PartitionId, world: &mut World) {
-        let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return };
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Partition { untold, waiting, in_flight, splitting, .. } = partition;
         // One that has expired in flight is told already.
         let in_flight = in_flight.iter().find(|key| self.batches.contains_key(key));
@@ -212,7 +212,7 @@ impl Sender {
     /// Nothing is sent any more.
     pub(crate) fn abandon(&mut self, world: &mut World, now: Instant) {
         self.is_abandoned = true;
-        for id in (0u32..).take(self.partitions.len()).map(PartitionId) {
+        for id in self.ids() {
             self.fail_waiting(id, &closed(), world, now);
             let keys: Vec<Key> = self.partition(id).in_flight.iter().copied().collect();
             for key in keys {

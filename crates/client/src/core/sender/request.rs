@@ -101,7 +101,8 @@ impl Sender {
             }
         }
         for (id, left) in left {
-            let partition = self.partition(id);
+            // A late signal may have had a partition taken from that is forgotten meanwhile.
+            let Some(partition) = self.partitions.get_mut(&id) else { continue };
             partition.is_taking = false;
             // What a sender has said meanwhile counts, too.
             let is_full = partition.open.is_some_and(|open| open.is_full);
@@ -260,7 +261,7 @@ impl Sender {
             return Err(recreated());
         }
         batch.topic_id = topic_id;
-        let Some(partition) = self.partitions.get_mut(id.0 as usize) else { return Err(bug("a partition is gone")) };
+        let Some(partition) = self.partitions.get_mut(&id) else { return Err(bug("a partition is gone")) };
         let stamp = match batch.stamp {
             Some(stamp) if !Mutant::NewSequenceOnRetry.is_on() => stamp,
             _ if world.ids.is_enabled() => {

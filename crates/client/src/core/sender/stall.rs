@@ -64,13 +64,13 @@ impl Sender {
     /// Since when there has been something that a node does not take, `idle_since` at the earliest; `None` if there is
     /// nothing.
     fn work_since(&self, node: i32, idle_since: Instant, world: &World, now: Instant) -> Option<Instant> {
-        let ids = (0u32..).take(self.partitions.len()).map(PartitionId);
+        let ids = self.partitions.keys().copied();
         let is_led = |id: &PartitionId| world.metadata.place(*id).is_some_and(|place| place.leader == Some(node));
         let is_held_up = |id: &PartitionId| match self.stand(*id, world, now) {
             Stand::Ready(by) | Stand::Unanswered(by) => by == node,
             _ => false,
         };
-        let due = |id: PartitionId| self.due(self.partitions.get(id.0 as usize)?, idle_since, world);
+        let due = |id: PartitionId| self.due(self.partitions.get(&id)?, idle_since, world);
         ids.filter(is_led).filter(is_held_up).filter_map(due).min().map(|due| due.max(idle_since))
     }
 
@@ -80,8 +80,8 @@ impl Sender {
             return;
         }
         tracing::debug!(node, is_stalled, "records without a key leave a node out, or come back to it");
-        let ids = (0u32..).map(PartitionId).take_while(|id| world.metadata.place(*id).is_some());
-        let changed: Vec<_> = ids.filter_map(|id| self.change_of_stall(id, world)).collect();
+        let ids: Vec<_> = world.metadata.partitions().collect();
+        let changed: Vec<_> = ids.into_iter().filter_map(|id| self.change_of_stall(id, world)).collect();
         if !changed.is_empty() {
             world.out.push_back(Action::Stall(changed));
         }

@@ -189,7 +189,7 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
         match rig.hands.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => deliveries.push(delivery),
             Err((AppendError::NoRoom(missing), _)) => break missing,
-            Err((AppendError::Refused(error), _)) => panic!("{error}"),
+            Err((error, _)) => panic!("{error:?}"),
         }
     };
     let deadline = rig.now() + ms(60_000);

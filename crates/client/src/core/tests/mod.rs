@@ -5,6 +5,7 @@ mod batches;
 mod captured;
 mod cluster;
 mod hostile;
+mod idle;
 mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -381,8 +382,7 @@ impl Rig {
         let topic = self.hands.accumulator.topic("t").unwrap();
         match self.hands.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => delivery,
-            Err((AppendError::Refused(error), _)) => panic!("{error}"),
-            Err((AppendError::NoRoom(missing), _)) => panic!("{missing:?}"),
+            Err((error, _)) => panic!("{error:?}"),
         }
     }
 

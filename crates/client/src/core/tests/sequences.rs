@@ -301,7 +301,7 @@ fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
 #[test]
 fn partitions_that_come_back_with_another_topic_of_the_name_have_their_old_numbers() {
     let mut rig = Rig::new(|config| config.metadata_max_age = ms(1_000));
-    let ids = |rig: &Rig| rig.hands.accumulator.partition_ids().count();
+    let ids = |rig: &Rig| rig.hands.accumulator.partition_ids().len();
     for round in 0..20u8 {
         (rig.topic_id, rig.leaders) = (Uuid([10 + round; 16]), vec![(1, 0); 1 + usize::from(round % 2) * 3]);
         rig.pass(ms(3_000));

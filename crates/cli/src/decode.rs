@@ -41,7 +41,7 @@ pub(crate) struct Decode {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "One message")]
 struct Message {
-    /// Which API, such as Metadata or Produce.
+    /// Name or number of the API, such as Produce, api-versions or 18.
     #[arg(long, value_name = "NAME", value_parser = api, requires_all = ["api_version", "side"])]
     api: Option<&'static Api>,
 
@@ -70,8 +70,9 @@ struct Side {
 }
 
 fn api(name: &str) -> Result<&'static Api, String> {
-    Api::named(name).ok_or_else(|| {
-        let names: Vec<_> = APIS.iter().map(Api::name).collect();
+    let numbered = || Api::of(name.parse().ok()?);
+    Api::named(name).or_else(numbered).ok_or_else(|| {
+        let names: Vec<_> = APIS.iter().map(|api| format!("{} ({})", api.name(), api.key())).collect();
         format!("known are {}", names.join(", "))
     })
 }

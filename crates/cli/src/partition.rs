@@ -1,12 +1,19 @@
 //! `kurier partition`: where keys go.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
 
-/// Print the partition of each key, a line each: the key, a tab, the partition.
+use crate::exit::Misuse;
+
+/// The longest key that is read from a file. A broker's records are shorter, unless message.max.bytes is raised.
+const KEY_BYTES_MAX: usize = 64 << 20;
+
+/// Print the partition of each key, one a line: the key (or its file's name), a tab, the partition.
 ///
 /// An empty key is a key. A key that does not decide (an empty one under consistent_random) has `any`.
 #[derive(Args, Debug)]
@@ -20,8 +27,12 @@ pub(crate) struct Partition {
     #[arg(long, value_name = "NAME", default_value = "java", value_parser = keyed)]
     partitioner: Keyed,
 
+    /// Read a key from FILE, all of its bytes as they are; - is standard input. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+
     /// The keys.
-    #[arg(required = true, value_name = "KEY")]
+    #[arg(required_unless_present = "key_file", value_name = "KEY")]
     keys: Vec<String>,
 }
 
@@ -31,13 +42,42 @@ fn keyed(name: &str) -> Result<Keyed, String> {
 
 impl Partition {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
-        let topic = TopicView::new("", self.partitions, &[]).expect("the command line allows no 0");
+        if self.key_file.iter().filter(|file| is_stdin(file)).count() > 1 {
+            return Err(Misuse::error("--key-file - stands there twice, but standard input can be read once only"));
+        }
         for key in &self.keys {
-            match self.partitioner.partition(&RecordView::keyed(key.as_bytes()), &topic)? {
-                Choice::Partition(partition) => writeln!(out, "{key}\t{partition}")?,
-                Choice::Anywhere => writeln!(out, "{key}\tany")?,
-            }
+            self.print(key, key.as_bytes(), out)?;
+        }
+        for file in &self.key_file {
+            self.print(&file.display().to_string(), &read_key(file)?, out)?;
         }
         Ok(())
     }
+
+    fn print(&self, name: &str, key: &[u8], out: &mut impl Write) -> Result<()> {
+        let topic = TopicView::new("", self.partitions, &[]).expect("the command line allows no 0");
+        match self.partitioner.partition(&RecordView::keyed(key), &topic)? {
+            Choice::Partition(partition) => writeln!(out, "{name}\t{partition}")?,
+            Choice::Anywhere => writeln!(out, "{name}\tany")?,
+        }
+        Ok(())
+    }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn read_key(file: &Path) -> Result<Vec<u8>> {
+    let cannot = || format!("--key-file {} cannot be read", file.display());
+    let from: Box<dyn Read> = match is_stdin(file) {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file).with_context(cannot)?),
+    };
+    let mut key = Vec::new();
+    from.take(KEY_BYTES_MAX as u64 + 1).read_to_end(&mut key).with_context(cannot)?;
+    if key.len() > KEY_BYTES_MAX {
+        return Err(Misuse::error(format!("--key-file {}: a key has at most {KEY_BYTES_MAX} bytes", file.display())));
+    }
+    Ok(key)
 }

@@ -9,11 +9,13 @@ use std::process::{Command, Stdio};
 
 use command::{KURIER, kurier, kurier_reading};
 use kurier_compression::{Compression, CompressionType};
+use kurier_partitioner::murmur2;
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
 use kurier_protocol::{Api, write_request};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 /// What `kurier decode` prints.
 #[track_caller]
@@ -160,12 +162,26 @@ fn what_cannot_be_done_is_said_with_its_reason_and_a_way_out() {
     let says = ["this version is not supported", "its versions are 0 to 13"];
     decode("Metadata", "99", file).fails(1).says(&says);
     decode("Metadata", "9", "no-such-file").fails(1).says(&["no-such-file cannot be read", "No such file"]);
-    decode("Meta", "9", file).fails(2).says(&["--api", "known are Produce, Fetch"]);
+    decode("Meta", "9", file).fails(2).says(&["--api", "known are Produce (0), Fetch"]);
     kurier(&["decode", "--api", "Metadata", "--version", "9", file]).fails(2).says(&["--request|--response"]);
     let partition = |arguments: &[&str]| kurier(&[&["partition", "--partitions"], arguments].concat()).fails(2);
     partition(&["0", "a"]).says(&["--partitions"]);
     partition(&["3", "--partitioner", "md5", "a"]).says(&["known are java, murmur2_random"]);
     partition(&["3"]).says(&["<KEY>"]);
+}
+
+#[test]
+fn api_is_named_in_any_spelling_or_by_number() {
+    let file = golden().join("api_versions/response-v3-full.bin");
+    let file = file.to_str().unwrap();
+    let decode = |api: &str| kurier(&["decode", "--api", api, "--version", "3", "--response", file]);
+    let printed = decode("ApiVersions").ends(0).printed;
+    for api in ["apiversions", "API_VERSIONS", "api-versions", "Api-Versions", "18"] {
+        decode(api).prints(&printed);
+    }
+    for api in ["", "-", "Api Versions", "999", "99999"] {
+        decode(api).fails(2).says(&["known are Produce (0), Fetch (1)", "ApiVersions (18)"]);
+    }
 }
 
 #[test]
@@ -185,6 +201,24 @@ fn keys_are_placed_by_each_rule() {
     placed("100", &["--partitioner", "consistent", "D"], "D\t92\n");
     placed("100", &["--partitioner", "fnv1a_random", "D"], "D\t41\n");
     placed("10", &["--partitioner", "consistent_random", ""], "\tany\n");
+}
+
+#[test]
+fn key_of_partition_can_be_a_file_of_any_bytes() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(b"abc").unwrap();
+    let path = file.path().to_str().unwrap();
+    let partition = ["partition", "--partitions", "10", "--key-file"];
+    let run = |input: &[u8], more: &[&str]| kurier_reading(input, &[&partition, more].concat());
+    run(b"", &[path]).prints(&format!("{path}\t7\n"));
+    run("한국어".as_bytes(), &["-", "--key-file", path, "abc"]).prints(&format!("abc\t7\n-\t4\n{path}\t7\n"));
+    // The bytes of a file's end belong to the key, as do those that are not text.
+    let binary = |key: &[u8]| format!("-\t{}\n", (murmur2(key) & 0x7fff_ffff) % 10);
+    for key in [&b"abc\n"[..], b"\xff\0\xfe", b"", b"\n\n"] {
+        run(key, &["-"]).prints(&binary(key));
+    }
+    run(b"", &["no/such"]).fails(1).says(&["--key-file no/such cannot be read: No such file"]);
+    run(b"", &["-", "--key-file", "-"]).fails(2).says(&["standard input can be read once only"]);
 }
 
 fn captured(name: &str) -> String {

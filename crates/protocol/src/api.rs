@@ -79,10 +79,11 @@ impl Api {
         APIS.iter().find(|api| api.key == key)
     }
 
-    /// The API with this name, such as `Metadata`; capitals do not matter.
+    /// The API with this name, such as `ApiVersions`. Case, dashes and underscores do not matter: `API_VERSIONS` is the same.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        APIS.iter().find(|api| api.name().eq_ignore_ascii_case(name))
+        let name: String = name.chars().filter(|letter| !matches!(letter, '-' | '_')).collect();
+        APIS.iter().find(|api| api.name().eq_ignore_ascii_case(&name))
     }
 
     /// Its name in Kafka, such as `Metadata`.

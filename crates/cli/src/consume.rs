@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use kurier_protocol::record_batch::Record;
+use kurier_cli::format::{Entry, Format, Header};
+use kurier_protocol::record_batch::{self, Record};
 
 use crate::connection::Settings;
-use crate::format::Format;
 use crate::interrupt::unless_interrupted;
 use crate::options::Options;
 use crate::reader::{Reader, Start, Wanted};
@@ -43,12 +43,18 @@ pub(crate) struct Consume {
     #[arg(short, long)]
     exit_at_end: bool,
 
-    /// How a record is printed, in kcat's tokens.
+    /// Print records in FORMAT: json, frames, or kcat's placeholders. kurier produce --format FORMAT reads it back.
     ///
-    /// %s is the value, %S its length (-1 for null), %R the same as 32 bits in binary; %k is the key, %K its length (-1
-    /// for null); %t the topic, %p the partition, %o the offset, %T the timestamp in milliseconds since 1970, %h the
-    /// headers as name=value,…; %% a percent sign. A null value or key prints nothing. Besides there are \n, \t, \r, \\
-    /// and \xNN. Nothing is added at a record's end.
+    /// json prints one object a line: topic, partition, offset, timestamp, key, value, headers as pairs. null is a null key
+    /// or value; bytes that are not UTF-8 stand in base64 as key_base64, value_base64, or {"base64":"…"} in headers.
+    ///
+    /// frames prints each record behind its length, in binary; kurier produce --help has the layout.
+    ///
+    /// In any other text, %s is the value, %S its length (-1 for null), %R the same as 4 bytes in binary (big-endian); %k
+    /// is the key, %K its length (-1 for null); %t the topic, %p the partition, %o the offset, %T the timestamp in
+    /// milliseconds since 1970, %h the headers as name=value,… with NULL for null; %% a percent sign. A null value or key
+    /// prints nothing. Escapes are \n, \t, \r, \\ and \xNN. End FORMAT with \n to separate records. A template with lengths,
+    /// such as '%T %p %K %k%S %s\n', can be read back whatever bytes a record has.
     #[arg(short, long, value_name = "FORMAT", default_value = r"%s\n")]
     format: Format,
 }
@@ -61,6 +67,21 @@ fn start(text: &str) -> Result<Start, String> {
             Ok(offset @ 0..) => Ok(Start::Offset(offset)),
             _ => Err("it takes beginning, end, or an offset".to_owned()),
         },
+    }
+}
+
+/// A record as formats print it.
+fn entry<'a>(topic: &'a str, partition: i32, record: &Record<'a>) -> Entry<'a> {
+    let header =
+        |header: record_batch::Header<'a>| Header { name: header.key.into(), value: header.value.map(Into::into) };
+    Entry {
+        topic: Some(topic),
+        offset: Some(record.offset),
+        partition: Some(partition),
+        timestamp: Some(record.timestamp),
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers: record.headers.clone().map(header).collect(),
     }
 }
 
@@ -92,7 +113,7 @@ impl Consume {
         let mut reader = Reader::open(wanted, settings).await?;
         while left > 0 {
             let mut print = |partition: i32, record: &Record<'_>| {
-                self.format.write(&self.topic, partition, record, out)?;
+                self.format.write(&entry(&self.topic, partition, record), out)?;
                 left -= 1;
                 Ok(if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
             };

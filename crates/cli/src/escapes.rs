@@ -7,7 +7,7 @@ use std::str::Chars;
 ///
 /// # Errors
 /// As [`escaped`].
-pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(letter) = rest.next() {
@@ -23,7 +23,7 @@ pub(crate) fn unescaped(text: &str) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// When a backslash begins nothing that is known: kcat would drop it without a word.
-pub(crate) fn escaped(rest: &mut Peekable<Chars<'_>>) -> Result<u8, String> {
+pub fn escaped(rest: &mut Peekable<Chars<'_>>) -> Result<u8, String> {
     match rest.next() {
         Some('t') => Ok(b'\t'),
         Some('n') => Ok(b'\n'),

@@ -6,11 +6,9 @@ mod capture;
 mod connection;
 mod consume;
 mod decode;
-mod escapes;
 mod exit;
-mod format;
+mod input;
 mod interrupt;
-mod lines;
 mod options;
 mod output;
 mod partition;
@@ -49,7 +47,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let mut out = Output::new(io::stdout().lock());
+    // Not locked: the delivery report may go there from another thread.
+    let mut out = Output::new(io::stdout());
     let result = match Cli::parse().command {
         Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Capture(capture) => capture.run(&mut out),

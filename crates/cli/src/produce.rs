@@ -1,9 +1,9 @@
-//! `kurier produce`: lines of text, a record each, into a topic.
+//! `kurier produce`: records from files or standard input into a topic.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,20 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::ProgressBar;
 use kurier::{Error, ErrorKind, Producer, Record, RecordMetadata, Summary, TopicProducer, Written};
+use kurier_cli::format::Entry;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::exit::Misuse;
+use crate::input::{Input, Numbered, Records};
 use crate::interrupt::unless_interrupted;
-use crate::lines::{Input, KeyValue, Line, Lines};
 use crate::options::{self, Options};
 use crate::progress;
 
-/// Send lines, a record each, from files or standard input, and say what became of every one.
+/// Produce one record per line, or records in another format, from files or standard input.
 ///
-/// Exit status 0 says that all were written, 1 that some were not, 2 that the command line or a setting makes no sense.
-/// Ctrl-C ends the reading; what was read is still delivered, and the status is 130.
+/// Exit status 0: all records were written. 1: some were not. 2: the command line or a setting makes no sense. Ctrl-C ends
+/// the reading; records that were read are still delivered, and the status is 130.
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     #[command(flatten)]
@@ -39,15 +40,20 @@ pub(crate) struct Produce {
     #[arg(short = 'z', long, value_name = "CODEC")]
     compression: Option<String>,
 
-    /// Send to this partition, whatever the key.
+    /// Send all records to partition N, whatever their key and the partition in the input.
     #[arg(short, long, value_name = "N")]
     partition: Option<i32>,
 
-    /// Write what became of each line to this file, a line of JSON each.
+    /// Let the partitioner choose, whatever partition the input of --format names.
+    #[arg(long, conflicts_with = "partition")]
+    any_partition: bool,
+
+    /// Write the outcome of each record to FILE (-: standard output), one JSON object a line.
     ///
-    /// {"line":1,"topic":"t","partition":0,"offset":5} for what was written; without an offset where the broker does not
-    /// say it, as with acks=0. {"line":2,"topic":"t","error":"…","written":"no"} for what was not, and "unknown" if it may
-    /// be. The lines come as the outcomes do.
+    /// {"line":1,"topic":"t","partition":0,"offset":5} for a written record, without the offset if the broker does not say
+    /// it, as with acks=0. {"line":2,"topic":"t","error":"…","written":"no"} for a record that was not written, "unknown"
+    /// if it may be written. "line" counts the records of all inputs from 1. Outcomes are written as they
+    /// become known.
     #[arg(long, value_name = "FILE")]
     delivery_report: Option<PathBuf>,
 
@@ -64,27 +70,33 @@ impl Produce {
     async fn produce(&self) -> Result<ExitCode> {
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
         let config = self.options.config(compression)?;
-        let lines = self.input.open(config.max_request_size())?;
+        let records = self.input.open(config.max_request_size())?;
         let report = self.delivery_report.as_ref().map(|path| {
             let cannot = |error: io::Error| Misuse::error(format!("--delivery-report {}: {error}", path.display()));
-            File::create(path).map(BufWriter::new).map_err(cannot)
+            let report: Box<dyn Write + Send> = match path == Path::new("-") {
+                true => Box::new(io::stdout()),
+                false => Box::new(File::create(path).map_err(cannot)?),
+            };
+            anyhow::Ok(BufWriter::new(report))
         });
-        let fates = Arc::new(Fates { report: Mutex::new(report.transpose()?), state: Mutex::default() });
+        let report = Mutex::new(report.transpose()?);
+        let fates = Arc::new(Fates { report, unit: records.unit(), state: Mutex::default() });
         let start = now();
         let producer = options::build(config).await?;
         let topic = options::topic(&producer, &self.topic).await?;
         let headers = self.input.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
-        let progress = progress::bar(lines.total_bytes());
+        let progress = progress::bar(records.total_bytes());
         let job = Job {
             topic,
             partition: self.partition,
+            any_partition: self.any_partition,
             headers,
             fates: Arc::clone(&fates),
             is_over: Arc::new(AtomicBool::new(false)),
             progress: progress.clone(),
         };
         let is_over = Arc::clone(&job.is_over);
-        let read = start_reading(lines, job)?;
+        let read = start_reading(records, job)?;
         // Whoever sends is a thread of its own, since standard input lets one wait.
         let ended =
             unless_interrupted(async { read.await.map_err(|_| anyhow!("the thread that reads has panicked"))? })
@@ -138,51 +150,63 @@ impl Produce {
 /// What the thread that reads and sends needs.
 struct Job {
     topic: TopicProducer,
+    /// Overrides the input's partition.
     partition: Option<i32>,
+    /// Ignores the input's partition.
+    any_partition: bool,
     headers: Vec<(String, Option<String>)>,
     fates: Arc<Fates>,
     is_over: Arc<AtomicBool>,
     progress: ProgressBar,
 }
 
-fn start_reading(lines: Lines, job: Job) -> Result<oneshot::Receiver<Result<()>>> {
+fn start_reading(records: Records, job: Job) -> Result<oneshot::Receiver<Result<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (done, read) = oneshot::channel();
     let thread = std::thread::Builder::new().name("kurier-produce".to_owned());
-    thread.spawn(move || drop(done.send(runtime.block_on(job.send_all(lines)))))?;
+    thread.spawn(move || drop(done.send(runtime.block_on(job.send_all(records)))))?;
     Ok(read)
 }
 
 impl Job {
-    async fn send_all(self, mut lines: Lines) -> Result<()> {
-        while let Some(Line { number, content }) = lines.next()? {
+    async fn send_all(self, mut records: Records) -> Result<()> {
+        while let Some(Numbered { number, bytes, content }) = records.next()? {
             if self.is_over.load(Ordering::Relaxed) {
                 break;
             }
-            let bytes = match content {
-                Ok(content) => {
-                    if let Err(error) = self.send(number, content).await {
+            match content {
+                Ok(entry) => {
+                    if let Err(error) = self.send(number, &entry).await {
                         if error.kind() == ErrorKind::Closed {
                             break;
                         }
                         self.fates.refuse(number, self.topic.name(), &error, Some(error.written()));
                     }
-                    content.key.map_or(0, <[u8]>::len) + content.value.map_or(0, <[u8]>::len)
                 }
-                Err(error) => {
-                    self.fates.refuse(number, self.topic.name(), &error, None);
-                    error.limit
-                }
-            };
-            self.progress.inc(bytes as u64 + 1);
+                Err(error) => self.fates.refuse(number, self.topic.name(), &error, None),
+            }
+            self.progress.inc(bytes as u64);
         }
         Ok(())
     }
 
-    async fn send(&self, number: u64, KeyValue { key, value }: KeyValue<'_>) -> Result<(), Error> {
+    async fn send(&self, number: u64, entry: &Entry<'_>) -> Result<(), Error> {
+        let (key, value) = (entry.key.as_deref(), entry.value.as_deref());
         let mut record = Record::to(self.topic.name()).nullable_key(key).nullable_value(value);
-        if let Some(partition) = self.partition {
+        let named = entry.partition.filter(|_| !self.any_partition);
+        if let Some(partition) = self.partition.or(named) {
             record = record.partition(partition);
+        }
+        if let Some(timestamp) = entry.timestamp {
+            record = record.timestamp(timestamp);
+        }
+        for header in &entry.headers {
+            // The parser has checked names.
+            let name = str::from_utf8(&header.name).unwrap_or_default();
+            record = match &header.value {
+                Some(value) => record.header(name, value),
+                None => record.null_header(name),
+            };
         }
         for (name, value) in &self.headers {
             record = match value {
@@ -197,7 +221,9 @@ impl Job {
 
 /// What became of the lines.
 struct Fates {
-    report: Mutex<Option<BufWriter<File>>>,
+    report: Mutex<Option<BufWriter<Box<dyn Write + Send>>>>,
+    /// "line" or "record".
+    unit: &'static str,
     state: Mutex<State>,
 }
 
@@ -246,7 +272,7 @@ impl Fates {
         const ERRORS_MAX: usize = 10;
         let mut state = lock(&self.state);
         if state.errors.len() < ERRORS_MAX {
-            state.errors.push(format!("line {number}: {text}"));
+            state.errors.push(format!("{} {number}: {text}", self.unit));
         }
     }
 

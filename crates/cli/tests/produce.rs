@@ -72,7 +72,7 @@ fn what_is_too_large_is_told_and_the_others_arrive() {
     let input = format!("one\n{longer}\ntwo\n{long}\nthree\n");
     let (ran, report) = running.produce(&["-t", "t", "-X", "max.request.size=2000"], &input);
     ran.ends(1).says(&[
-        "line 2: standard input, line 2 is longer than 2000 bytes: raise max.request.size",
+        "line 2: standard input, line 2: the record is longer than 2000 bytes: raise max.request.size",
         "line 4: a record of 2060 bytes is above max.request.size, which is 2000",
         "3 records written to t, 2 not written",
     ]);

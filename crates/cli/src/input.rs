@@ -1,43 +1,55 @@
-//! Records from lines of text: what `kurier produce` reads from files and standard input.
-//!
-//! A line is a record, without its `\n`; a `\r` before it belongs to the record, as in kcat. An empty line is a record,
-//! too: what is read back is then what was sent, line for line. (kcat passes over empty lines.)
-//!
-//! No more than one line is held, and of a line no more than the limit, however much comes.
+//! Input of `kurier produce`: files and standard input, one record after the other.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use kurier_cli::escapes::unescaped;
+use kurier_cli::format::lines::Lines;
+use kurier_cli::format::{Entry, Flaw, Format, Next, Parser, Stream};
 
-use crate::escapes::unescaped;
 use crate::exit::Misuse;
 
-/// How much is read at once.
-const READ_BYTES: usize = 64 * 1024;
-
-/// Where records come from, and how a line becomes one.
+/// Input files and their format.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Input {
-    /// What stands between key and value, such as '\t'. A line without it is a record without a key.
+    /// Split each line at the first DELIMITER, such as '\t', into key and value.
     ///
-    /// The first one in the line counts. Escapes are \t, \n, \r, \\ and \xNN.
-    #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = delimiter)]
+    /// A line without it is a record without key. Escapes are \t, \r, \\ and \xNN.
+    #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = delimiter, conflicts_with = "format")]
     key_delimiter: Option<Delimiter>,
 
-    /// Send null for a key or value that is empty.
+    /// Read records in FORMAT instead of lines: json, frames, or kcat's placeholders.
+    ///
+    /// FORMAT reads back the output of kurier consume --format FORMAT unchanged.
+    ///
+    /// json reads one object a line: {"key":"k","value":"v","headers":[["h","1"]],"partition":0,"timestamp":1700000000000}.
+    /// A null value is a tombstone; key_base64 and value_base64 take bytes, ["h",{"base64":"/w=="}] a header's. All but
+    /// the value may be left out; topic and offset are ignored.
+    ///
+    /// frames reads big-endian binary: int32 length of the rest, int8 version (1), int32 partition (-1: any), int64
+    /// timestamp (-1: now), key, value, int32 count of headers, and for each its name and value; key, value and names are
+    /// an int32 length (-1: null) and the bytes.
+    ///
+    /// Any other text is a template of the placeholders that kurier consume --format explains. %k and %s take as many
+    /// bytes as a %K, %S or %R before them says, or end where the text behind them first appears. %p and %T set partition
+    /// and timestamp (-1: none); %h is name=value,…; %t and %o are ignored.
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+
+    /// Send null for a key or value that is empty (with a template: and has no length).
     #[arg(short = 'Z', long)]
     null: bool,
 
-    /// A header of every record; without = its value is null. May be repeated, also with the same name.
+    /// Add a header to every record; without = its value is null. May be repeated, also with the same name.
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     pub(crate) headers: Vec<RecordHeader>,
 
-    /// Files to read, a record a line; - is standard input, which is read if there are none.
+    /// Read records from FILE; - is standard input (default: standard input).
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -47,7 +59,17 @@ struct Delimiter(Vec<u8>);
 
 fn delimiter(text: &str) -> Result<Delimiter, String> {
     let bytes = unescaped(text)?;
-    if bytes.is_empty() { Err("it cannot be empty".to_owned()) } else { Ok(Delimiter(bytes)) }
+    if bytes.is_empty() {
+        return Err("it cannot be empty".to_owned());
+    }
+    if bytes.contains(&b'\n') {
+        return Err(
+            r"a line contains no \n, so no line would have a key: use --format '%k\n%s\n' to read keys and values \
+                     from lines of their own"
+                .to_owned(),
+        );
+    }
+    Ok(Delimiter(bytes))
 }
 
 /// A header for every record.
@@ -70,11 +92,20 @@ fn header(text: &str) -> Result<RecordHeader, String> {
 }
 
 impl Input {
-    /// Makes ready to read, with lines of up to `limit` bytes.
+    /// Opens all inputs, for records whose key, value and headers take up to `limit` bytes.
     ///
     /// # Errors
-    /// When a file is not there, or cannot be opened: before the first record is sent, not in the middle.
-    pub(crate) fn open(&self, limit: usize) -> Result<Lines> {
+    /// When a file cannot be opened, or the format cannot be read: before the first record is sent, not in the middle.
+    pub(crate) fn open(&self, limit: usize) -> Result<Records> {
+        let parser = match &self.format {
+            Some(format) => format
+                .parser(self.null)
+                .map_err(|reason| Misuse::error(format!("--format cannot be read: {reason}")))?,
+            None => {
+                let delimiter = self.key_delimiter.clone().map(|Delimiter(bytes)| bytes);
+                Parser::Lines(Lines { delimiter, empty_is_null: self.null })
+            }
+        };
         let mut files: VecDeque<PathBuf> = self.files.iter().cloned().collect();
         if files.is_empty() {
             files.push_back(PathBuf::from("-"));
@@ -82,15 +113,7 @@ impl Input {
         for file in files.iter().filter(|file| !is_stdin(file)) {
             check(file).map_err(|error| Misuse::error(format!("{} cannot be read: {error}", file.display())))?;
         }
-        Ok(Lines {
-            files,
-            reading: None,
-            line: Vec::new(),
-            limit,
-            number: 0,
-            delimiter: self.key_delimiter.clone(),
-            empty_is_null: self.null,
-        })
+        Ok(Records { files, reading: None, parser, limit, number: 0 })
     }
 }
 
@@ -108,77 +131,78 @@ fn check(file: &Path) -> io::Result<()> {
     }
 }
 
-/// The lines of all inputs, one after the other.
-pub(crate) struct Lines {
+/// The records of all inputs, one input after the other.
+pub(crate) struct Records {
     files: VecDeque<PathBuf>,
     reading: Option<Reading>,
-    line: Vec<u8>,
+    parser: Parser,
     limit: usize,
-    /// Of the line last read, over all inputs.
+    /// Number of the last record, counted over all inputs.
     number: u64,
-    delimiter: Option<Delimiter>,
-    empty_is_null: bool,
-}
-
-/// What a line came to.
-enum Read {
-    Whole,
-    TooLong,
-    End,
 }
 
 /// The input that is being read.
 struct Reading {
     name: String,
-    from: Box<dyn BufRead + Send>,
-    /// Of the line last read, in this input.
+    stream: Stream,
+    /// Number of the last record in this input.
     number: u64,
 }
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Line<'a> {
-    /// Counted from 1 over all inputs: every line counts, also one that is too long.
+/// A record with its number, or the reason why it cannot be read.
+#[derive(Debug)]
+pub(crate) struct Numbered<'a> {
+    /// Counted from 1 over all inputs. Bad records count.
     pub(crate) number: u64,
-    /// What it holds.
-    pub(crate) content: Result<KeyValue<'a>, LineTooLong>,
+    /// Size of the record in the input.
+    pub(crate) bytes: usize,
+    pub(crate) content: Result<Entry<'a>, BadRecord>,
 }
 
-/// What a line holds; `None` is null.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyValue<'a> {
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) value: Option<&'a [u8]>,
-}
-
-/// A line above the limit. It was passed over; the next one can be read.
+/// A record that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place} is longer than {limit} bytes: raise max.request.size, or send less at once")]
-pub(crate) struct LineTooLong {
-    /// The input, and the line's number in it.
-    pub(crate) place: String,
-    /// What it may have, in bytes.
-    pub(crate) limit: usize,
+#[error("{place}: {reason}")]
+pub(crate) struct BadRecord {
+    /// The input, and the line or byte in it.
+    place: String,
+    reason: String,
 }
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for Records {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines").field("number", &self.number).field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Records").field("number", &self.number).field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-impl Lines {
-    /// How many bytes all inputs have, if that is known beforehand.
+impl Records {
+    /// Returns how many bytes all inputs have, if that is known beforehand.
     pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes_of = |file: &PathBuf| fs::metadata(file).ok().filter(fs::Metadata::is_file).map(|file| file.len());
         self.files.iter().map(bytes_of).sum()
     }
 
-    /// The next line, `None` after the last.
+    /// Returns the unit of the records' numbers.
+    pub(crate) fn unit(&self) -> &'static str {
+        if self.parser.is_by_line() { "line" } else { "record" }
+    }
+
+    /// Returns the next record, `None` after the last.
     ///
     /// # Errors
-    /// When an input cannot be read (any more). The lines before it are read.
-    pub(crate) fn next(&mut self) -> Result<Option<Line<'_>>> {
+    /// When an input cannot be read any more. The records before are read.
+    pub(crate) fn next(&mut self) -> Result<Option<Numbered<'_>>> {
+        let Some(bad) = self.advance()? else { return Ok(None) };
+        let Self { reading: Some(reading), parser, number, .. } = self else { return Ok(None) };
+        let record = reading.stream.record();
+        let content = match bad {
+            Some(bad) => Err(bad),
+            None => parser.decode(record).map_err(|flaw| reading.bad(parser, &flaw, false)),
+        };
+        Ok(Some(Numbered { number: *number, bytes: record.len(), content }))
+    }
+
+    /// Goes on to the next record, in this input or the next. `None` after the last.
+    fn advance(&mut self) -> Result<Option<Option<BadRecord>>> {
         loop {
             let reading = match &mut self.reading {
                 Some(reading) => reading,
@@ -187,35 +211,19 @@ impl Lines {
                     None => return Ok(None),
                 },
             };
-            let content = match reading.read_line(&mut self.line, self.limit)? {
-                Read::Whole => Ok(()),
-                Read::TooLong => Err(LineTooLong { place: reading.place(), limit: self.limit }),
-                Read::End => {
+            reading.number += 1;
+            let next = reading.stream.advance(&self.parser, self.limit);
+            let bad = match next.with_context(|| format!("{} cannot be read", reading.place(&self.parser, 0)))? {
+                Next::Record => None,
+                Next::Bad { flaw, is_last } => Some(reading.bad(&self.parser, &flaw, is_last)),
+                Next::End => {
                     self.reading = None;
                     continue;
                 }
             };
             self.number += 1;
-            return Ok(Some(Line { number: self.number, content: content.map(|()| self.split()) }));
+            return Ok(Some(bad));
         }
-    }
-
-    fn split(&self) -> KeyValue<'_> {
-        let (key, value) = match &self.delimiter {
-            Some(Delimiter(delimiter)) => split_at(&self.line, delimiter),
-            None => (None, self.line.as_slice()),
-        };
-        let unless_null = |bytes: &&[u8]| !(self.empty_is_null && bytes.is_empty());
-        KeyValue { key: key.filter(unless_null), value: Some(value).filter(unless_null) }
-    }
-}
-
-/// What stands before and after the first delimiter.
-fn split_at<'a>(line: &'a [u8], delimiter: &[u8]) -> (Option<&'a [u8]>, &'a [u8]) {
-    let at = line.windows(delimiter.len()).position(|window| window == delimiter);
-    match at.and_then(|at| line.split_at_checked(at)) {
-        Some((key, rest)) => (Some(key), rest.get(delimiter.len()..).unwrap_or_default()),
-        None => (None, line),
     }
 }
 
@@ -230,31 +238,20 @@ impl Reading {
     }
 
     fn new(name: String, from: impl io::Read + Send + 'static) -> Self {
-        Self { name, from: Box::new(BufReader::with_capacity(READ_BYTES, from)), number: 0 }
+        Self { name, stream: Stream::new(from), number: 0 }
     }
 
-    /// Reads a line without its `\n`, or, of one that is too long, no more than one byte above the limit.
-    fn read_line(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<Read> {
-        self.number += 1;
-        self.try_read_line(line, limit).with_context(|| format!("{} cannot be read", self.place()))
-    }
-
-    fn try_read_line(&mut self, line: &mut Vec<u8>, limit: usize) -> io::Result<Read> {
-        line.clear();
-        let one_more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        if self.from.by_ref().take(one_more).read_until(b'\n', line)? == 0 {
-            return Ok(Read::End);
+    /// Names a place in the record that is being read.
+    fn place(&self, parser: &Parser, at: usize) -> String {
+        match parser.is_by_line() {
+            true => format!("{}, line {}", self.name, self.number),
+            false => format!("{}, byte {}", self.name, self.stream.offset() + at as u64),
         }
-        // The last line need not have it.
-        if line.pop_if(|last| *last == b'\n').is_some() || line.len() <= limit {
-            return Ok(Read::Whole);
-        }
-        self.from.skip_until(b'\n')?;
-        Ok(Read::TooLong)
     }
 
-    fn place(&self) -> String {
-        format!("{}, line {}", self.name, self.number)
+    fn bad(&self, parser: &Parser, flaw: &Flaw, is_last: bool) -> BadRecord {
+        let rest = if is_last { "; the next record's beginning is unknown, so the rest is not sent" } else { "" };
+        BadRecord { place: self.place(parser, flaw.at), reason: format!("{}{rest}", flaw.text) }
     }
 }
 
@@ -283,7 +280,9 @@ mod tests {
             |bytes: Option<&[u8]>| bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.escape_ascii().to_string());
         let mut read = Vec::new();
         while let Some(line) = lines.next().unwrap() {
-            let content = line.content.map(|record| format!("{}|{}", shown(record.key), shown(record.value)));
+            let content = line
+                .content
+                .map(|record| format!("{}|{}", shown(record.key.as_deref()), shown(record.value.as_deref())));
             read.push((line.number, content.map_err(|error| error.to_string())));
         }
         read
@@ -319,7 +318,9 @@ mod tests {
         let long = |line: u64| {
             (
                 line,
-                Err(format!("text, line {line} is longer than 3 bytes: raise max.request.size, or send less at once")),
+                Err(format!(
+                    "text, line {line}: the record is longer than 3 bytes: raise max.request.size, or send less at once"
+                )),
             )
         };
         let good = |line: u64, text: &str| (line, Ok(format!("-|{text}")));
@@ -336,13 +337,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_more_memory_than_the_limit() {
-        let mut line = Vec::new();
-        let mut reading = Reading::new("zero".to_owned(), io::repeat(0).take(1 << 28));
-        assert!(matches!(reading.read_line(&mut line, 1 << 20), Ok(Read::TooLong)));
-        // A vector doubles.
-        assert!(line.capacity() <= 2 << 20, "{}", line.capacity());
-        assert!(matches!(reading.read_line(&mut line, 1 << 20), Ok(Read::End)));
+    fn line_without_end_takes_no_more_memory_than_the_limit() {
+        let parser = Parser::Lines(Lines::default());
+        let mut stream = Stream::new(io::Read::take(io::repeat(0), 1 << 28));
+        assert!(matches!(stream.advance(&parser, 1 << 20), Ok(Next::Bad { .. })));
+        assert!(matches!(stream.advance(&parser, 1 << 20), Ok(Next::End)));
+        assert!(stream.held_bytes() <= 2 << 20, "{}", stream.held_bytes());
     }
 
     #[test]
@@ -373,9 +373,10 @@ mod tests {
             let error = input(&["-", file]).unwrap().open(10).unwrap_err().to_string();
             assert!(error.contains(file) && error.contains("cannot be read") && error.contains(says), "{error}");
         }
-        let mut reading = Reading::new("text".to_owned(), b"one\n".chain(Broken));
-        assert!(matches!(reading.read_line(&mut Vec::new(), 10), Ok(Read::Whole)));
-        let error = reading.read_line(&mut Vec::new(), 10).err().unwrap();
+        let mut lines = input(&[]).unwrap().open(10).unwrap();
+        lines.reading = Some(Reading::new("text".to_owned(), io::Read::chain(&b"one\n"[..], Broken)));
+        assert!(lines.next().unwrap().unwrap().content.is_ok());
+        let error = lines.next().unwrap_err();
         assert_eq!(format!("{error:#}"), "text, line 2 cannot be read: the disk is gone");
     }
 
@@ -384,9 +385,12 @@ mod tests {
         let headers = input(&["-H", "a=b=c", "-H", "a=", "-H", "none"]).unwrap().headers;
         let headers: Vec<_> = headers.iter().map(|header| (header.name.as_str(), header.value.as_deref())).collect();
         assert_eq!(headers, [("a", Some("b=c")), ("a", Some("")), ("none", None)]);
-        for (arguments, says) in
-            [(["-H", "=v"], "a name, ="), (["-K", ""], "cannot be empty"), (["-K", "\\q"], "\\q is not known")]
-        {
+        for (arguments, says) in [
+            (["-H", "=v"], "a name, ="),
+            (["-K", ""], "cannot be empty"),
+            (["-K", "\\q"], "\\q is not known"),
+            (["-K", "\\n"], "no line would have a key"),
+        ] {
             let error = input(&arguments).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }

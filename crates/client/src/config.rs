@@ -378,8 +378,7 @@ settings! {
     "client.id" => client_id: String = "kurier".to_owned();
     /// How old the view of the cluster may become.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
-    /// How long a topic is asked for after it was last sent to; when it is sent to again, it is asked for before. Records
-    /// that are under way count as sending, so that it is not less than `delivery.timeout.ms`.
+    /// How long the producer asks for a topic after the last send to it. A topic with records under way stays in use.
     "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
     /// Whether the bootstrap servers are asked again when no known node can be reached: `rebootstrap`, or `none` (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;

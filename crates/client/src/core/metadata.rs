@@ -1,8 +1,7 @@
 //! The cluster as far as it is known: nodes, topics, and who leads each partition (Java's `Metadata`; KIP-320, 516, 951).
 //!
-//! A topic is asked for when somebody sends to it, and from then on. What is known is refreshed when it turns out to be
-//! wrong, and when it is `metadata.max.age.ms` old; after a refresh that did not help, the next one waits its backoff. A
-//! partition keeps its number here, and what it goes by, when its topic cannot be seen for a while.
+//! A topic is in use from the first send to it; [`refresh`](super::refresh) decides when the topics in use are asked for. A
+//! partition keeps its number, and its leader, when brokers do not list its topic for a while.
 //!
 //! A topic that was not used for `metadata.max.idle.ms` is forgotten before the next request, unless a sender waits for it
 //! or some of its data is not settled. One that is used again gets new numbers for its partitions.
@@ -12,16 +11,16 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition, MetadataResponseTopic};
 use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
-use kurier_protocol::{ErrorCode, Reaction, Uuid};
+use kurier_protocol::{Chunks, EncodeError, ErrorCode, Reaction, Uuid, write_request};
 
-use super::SLOW;
-use super::backoff::Backoff;
+use super::refresh::{QuestionId, Refresh};
 use crate::accumulator::{Layout, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
@@ -32,14 +31,15 @@ const PARTITIONS_MAX: usize = 200_000;
 /// More nodes than any cluster has. Each takes more memory here than in an answer.
 const NODES_MAX: usize = 10_000;
 
+/// How long a leader hint counts for more than metadata with an older leader epoch. Brokers that lag behind have heard of
+/// the election by then; a hint that is wrong must not keep the partition from its leader.
+const HINT_COUNTS_FOR: Duration = Duration::from_secs(10);
+
 /// The cluster as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Metadata {
-    max_age: Duration,
     /// How long a topic is kept after it was last used.
     max_idle: Duration,
-    backoff: Backoff,
-    random: fastrand::Rng,
     nodes: BTreeMap<i32, HostPort>,
     topics: BTreeMap<Arc<str>, Topic>,
     /// When each topic may be unused for `max_idle`; one entry a topic.
@@ -48,6 +48,7 @@ pub(crate) struct Metadata {
     /// The number of the next partition. Numbers are never used twice.
     next_partition: Option<PartitionId>,
     refresh: Refresh,
+    is_known: bool,
     /// What the cluster calls itself (KIP-78).
     cluster_id: Option<String>,
     recovery: Recovery,
@@ -57,27 +58,6 @@ pub(crate) struct Metadata {
     is_bootstrapping: bool,
     /// Since when it has been asked in vain.
     in_vain_since: Option<Instant>,
-}
-
-/// Numbers questions, in their order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct QuestionId(u64);
-
-#[derive(Debug)]
-struct Refresh {
-    /// Topics that were never seen, or have fewer partitions than are wanted, and have not been asked for since.
-    new: BTreeSet<Arc<str>>,
-    /// Topics that were asked for and not found, or not with what is wanted of them, and may yet be.
-    unseen: BTreeSet<Arc<str>>,
-    is_wanted: bool,
-    /// Questions that are unanswered, and not overtaken by the answer to a later one.
-    under_way: BTreeSet<QuestionId>,
-    last_question: QuestionId,
-    asked_at: Instant,
-    /// How often in a row it did not help.
-    futile: u32,
-    not_before: Instant,
-    last: Option<Instant>,
 }
 
 /// A topic that somebody sends to.
@@ -110,9 +90,32 @@ pub(crate) struct Place {
     pub(crate) index: i32,
     /// The node that leads it, if one does and is known.
     pub(crate) leader: Option<i32>,
+    /// As metadata says.
     leader_epoch: i32,
+    /// The hint that named the leader, if none of the metadata since has.
+    hint: Option<Hint>,
     /// Whether senders were told that it has one.
     is_shown_led: bool,
+}
+
+/// A leader epoch that a Produce answer told (KIP-951).
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    leader_epoch: i32,
+    until: Instant,
+}
+
+impl Place {
+    /// The newest leader epoch that counts now.
+    fn newest_epoch(&self, now: Instant) -> i32 {
+        let hint = self.hint.filter(|hint| now < hint.until);
+        self.leader_epoch.max(hint.map_or(-1, |hint| hint.leader_epoch))
+    }
+
+    /// Forgets what is true of one topic of the name alone.
+    fn reset(&mut self, topic_id: Uuid) {
+        (self.topic_id, self.leader_epoch, self.hint) = (topic_id, -1, None);
+    }
 }
 
 /// A topic that was not used for long.
@@ -152,27 +155,14 @@ pub(crate) enum Useless {
 impl Metadata {
     pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
         Self {
-            max_age: config.metadata_max_age,
             max_idle: config.metadata_max_idle,
-            backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
-            random: fastrand::Rng::with_seed(seed),
             nodes: BTreeMap::new(),
             topics: BTreeMap::new(),
             idle_checks: BTreeSet::new(),
             places: BTreeMap::new(),
             next_partition: Some(PartitionId(0)),
-            // The first connection proves itself by it.
-            refresh: Refresh {
-                new: BTreeSet::new(),
-                unseen: BTreeSet::new(),
-                is_wanted: true,
-                under_way: BTreeSet::new(),
-                last_question: QuestionId::default(),
-                asked_at: now,
-                futile: 0,
-                not_before: now,
-                last: None,
-            },
+            refresh: Refresh::new(config, seed, now),
+            is_known: false,
             cluster_id: None,
             recovery: config.metadata_recovery,
             trigger: config.rebootstrap_trigger,
@@ -196,7 +186,7 @@ impl Metadata {
 
     /// Whether anything was ever learnt.
     pub(crate) fn is_known(&self) -> bool {
-        self.refresh.last.is_some()
+        self.is_known
     }
 
     /// What a broker said last of a topic, if it was not success.
@@ -221,14 +211,14 @@ impl Metadata {
             };
             self.topics.insert(Arc::clone(name), topic);
             self.idle_checks.insert((idle_check, Arc::clone(name)));
-            self.refresh.new.insert(Arc::clone(name));
+            self.refresh.add(name);
             return;
         };
         topic.wanted = topic.wanted.max(partitions);
         (topic.used_at, topic.is_awaited, topic.is_retiring) = (now, true, false);
         // What was asked in vain waits its backoff, however many send to it.
-        if topic.lacks() && !self.refresh.unseen.contains(name) {
-            self.refresh.new.insert(Arc::clone(name));
+        if topic.lacks() && !self.refresh.is_unseen(name) {
+            self.refresh.add(name);
         }
     }
 
@@ -266,8 +256,7 @@ impl Metadata {
     /// Forgets a topic, and gives the partitions that it had.
     pub(crate) fn retire(&mut self, name: &str) -> Vec<PartitionId> {
         let Some((name, topic)) = self.topics.remove_entry(name) else { return Vec::new() };
-        self.refresh.new.remove(&name);
-        self.refresh.unseen.remove(&name);
+        self.refresh.remove(&name);
         self.idle_checks.remove(&(topic.idle_check, name));
         for id in &topic.partitions {
             self.places.remove(id);
@@ -279,8 +268,7 @@ impl Metadata {
     pub(crate) fn forget(&mut self, name: &str) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         (topic.wanted, topic.is_awaited) = (0, false);
-        self.refresh.new.remove(name);
-        self.refresh.unseen.remove(name);
+        self.refresh.remove(name);
         if topic.partitions.is_empty() {
             self.retire(name);
         }
@@ -300,12 +288,16 @@ impl Metadata {
     pub(crate) fn rebootstrap(&mut self, now: Instant) {
         self.is_bootstrapping = true;
         self.in_vain_since = Some(now);
-        self.refresh.is_wanted = true;
+        self.refresh.request();
     }
 
-    /// When the cluster is to be sought anew, because none of its nodes has told of it for so long.
+    /// When to give the known nodes up and ask the bootstrap servers, because no node has described the cluster for
+    /// `metadata.recovery.rebootstrap.trigger.ms`. As in Java, that time must be over by a millisecond. While the bootstrap
+    /// servers are being asked there is nothing to give up, and ending their connections would only lose time.
     pub(crate) fn gives_up_at(&self) -> Option<Instant> {
-        self.in_vain_since.filter(|_| self.recovers()).map(|since| since + self.trigger)
+        let may_give_up = self.recovers() && !self.is_bootstrapping;
+        let since = self.in_vain_since.filter(|_| may_give_up)?;
+        Some(since + self.trigger + Duration::from_millis(1))
     }
 
     /// It is tried to ask.
@@ -313,91 +305,68 @@ impl Metadata {
         self.in_vain_since.get_or_insert(now);
     }
 
-    /// What is known turned out to be wrong.
+    /// The metadata turned out to be wrong.
     pub(crate) fn doubt(&mut self) {
-        self.refresh.is_wanted = true;
+        self.refresh.request();
     }
 
     /// What is yet to be heard of the cluster, for people.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let Refresh { new, unseen, .. } = &self.refresh;
-        new.union(unseen).map(|topic| format!("topic {topic}, which is to be heard of")).collect()
+        self.refresh.leftovers()
     }
 
     /// Whether to ask now.
     pub(crate) fn asks(&self, now: Instant) -> bool {
-        match self.slow_at() {
-            Some(at) => at <= now,
-            None => !self.refresh.new.is_empty() || self.asks_for_all(now),
-        }
-    }
-
-    /// From when on another node is asked what one has not answered, or twice as late what two have not; `None` if
-    /// nothing is unanswered. Nobody is asked twice at a time, so that there are no more questions than nodes.
-    fn slow_at(&self) -> Option<Instant> {
-        let Refresh { under_way, asked_at, .. } = &self.refresh;
-        let doublings = u32::try_from(under_way.len()).unwrap_or(u32::MAX).checked_sub(1)?.min(6);
-        Some(*asked_at + SLOW * (1 << doublings))
-    }
-
-    fn asks_for_all(&self, now: Instant) -> bool {
-        let Refresh { is_wanted, not_before, last, .. } = &self.refresh;
-        let is_old = || last.is_some_and(|last| last + self.max_age <= now);
-        *not_before <= now && (*is_wanted || is_old() || !self.refresh.unseen.is_empty())
-    }
-
-    /// What to ask for now.
-    pub(crate) fn request(&mut self, now: Instant) -> MetadataRequest {
-        // What was asked in vain is asked again with the rest.
-        let topics: Vec<&Arc<str>> = match self.asks_for_all(now) || !self.refresh.under_way.is_empty() {
-            true => self.topics.iter().filter(|(_, topic)| !topic.is_retiring).map(|(name, _)| name).collect(),
-            false => self.refresh.new.iter().collect(),
-        };
-        let named = |name: &&Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
-        MetadataRequest { topics: Some(topics.iter().map(named).collect()), ..Default::default() }
+        self.refresh.asks(now)
     }
 
     /// When to ask next, if nothing happens before.
     pub(crate) fn next_ask(&self, now: Instant) -> Option<Instant> {
-        let Refresh { new, unseen, is_wanted, not_before, last, .. } = &self.refresh;
-        if let Some(at) = self.slow_at() {
-            return Some(at);
-        }
-        if !new.is_empty() {
-            return Some(now);
-        }
-        let aged = last.map(|last| last + self.max_age);
-        match *is_wanted || !unseen.is_empty() {
-            true => Some(*not_before),
-            false => aged.map(|aged| aged.max(*not_before)),
-        }
+        self.refresh.next(now)
+    }
+
+    /// The next request.
+    pub(crate) fn request(&mut self, now: Instant) -> MetadataRequest {
+        let topics = &self.topics;
+        let in_use_after = |start| {
+            let later = topics.range((start, Bound::Unbounded));
+            later.filter(|(_, topic)| !topic.is_retiring).map(|(name, _)| name)
+        };
+        request_for(self.refresh.next_part(now, in_use_after))
     }
 
     /// The number of the next question.
     pub(crate) fn next_question(&self) -> QuestionId {
-        QuestionId(self.refresh.last_question.0 + 1)
+        self.refresh.next_question()
     }
 
     /// The question has gone out.
     pub(crate) fn asked(&mut self, question: QuestionId, now: Instant) {
-        let Refresh { new, unseen, is_wanted, under_way, last_question, asked_at, .. } = &mut self.refresh;
-        under_way.insert(question);
-        (*last_question, *asked_at, *is_wanted) = (question, now, false);
-        unseen.append(new);
+        self.refresh.asked(question, now);
     }
 
-    /// No answer came. If a later question was answered, none is needed.
-    pub(crate) fn handle_failure(&mut self, question: QuestionId, now: Instant) {
-        if self.refresh.under_way.remove(&question) {
-            self.refresh.is_wanted = true;
-            self.put_off(now);
+    /// Forgets the topics of the last request that no request can name, and returns them with the reasons.
+    pub(crate) fn take_unsendable(&mut self, version: i16) -> Vec<(Arc<str>, EncodeError)> {
+        let why = |name: &Arc<str>| {
+            let alone = write_request(&request_for([name]), version, 0, None, &mut Chunks::new());
+            alone.err().map(|error| (Arc::clone(name), error))
+        };
+        let unsendable: Vec<_> = self.refresh.part().iter().filter_map(why).collect();
+        for (name, _) in &unsendable {
+            self.forget(name);
         }
+        unsendable
     }
 
-    fn put_off(&mut self, now: Instant) {
-        self.refresh.futile = self.refresh.futile.saturating_add(1);
-        self.refresh.not_before = now + self.backoff.after(self.refresh.futile, &mut self.random);
+    /// No request could be written: the next try waits its backoff.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.refresh.put_off(now);
+    }
+
+    /// No answer came.
+    pub(crate) fn handle_failure(&mut self, question: QuestionId, now: Instant) {
+        self.refresh.fail(question, now);
     }
 
     /// Takes an answer in. It is a failure if it names no nodes, or comes from another cluster than it can.
@@ -408,7 +377,7 @@ impl Metadata {
         is_from_seed: bool,
         now: Instant,
     ) -> Result<Changes, Useless> {
-        if !self.refresh.under_way.contains(&question) {
+        if !self.refresh.expects(question) {
             return Ok(Changes::default());
         }
         let nodes = nodes_of(&response).map_err(Useless::Refusal);
@@ -420,26 +389,18 @@ impl Metadata {
                 return Err(why);
             }
         };
-        // What was asked before is answered by this.
-        self.refresh.under_way.retain(|other| *other > question);
         let mut changes = Changes { is_another_cluster, ..Changes::default() };
         if is_another_cluster {
             self.leave_cluster();
+            self.refresh.begin_again();
         }
         self.cluster_id = response.cluster_id.or_else(|| self.cluster_id.take());
-        (self.is_bootstrapping, self.in_vain_since) = (false, None);
+        (self.is_bootstrapping, self.in_vain_since, self.is_known) = (false, None, true);
         self.nodes = nodes;
         for topic in response.topics {
-            self.take_topic(topic, &mut changes);
+            self.take_topic(topic, &mut changes, now);
         }
-        self.refresh.last = Some(now);
-        // Whoever is not content with this asks again, but not at once; the first time soon.
-        if !self.refresh.unseen.is_empty() || !changes.is_news() {
-            self.put_off(now);
-        } else {
-            self.refresh.futile = 0;
-            self.refresh.not_before = now + self.backoff.first;
-        }
+        self.refresh.answered(changes.is_news(), now);
         Ok(changes)
     }
 
@@ -463,11 +424,12 @@ impl Metadata {
             (topic.id, topic.count) = (Uuid::ZERO, 0);
         }
         for place in self.places.values_mut() {
-            (place.topic_id, place.leader, place.leader_epoch) = (Uuid::ZERO, None, -1);
+            place.reset(Uuid::ZERO);
+            place.leader = None;
         }
     }
 
-    fn take_topic(&mut self, mut heard: MetadataResponseTopic, changes: &mut Changes) {
+    fn take_topic(&mut self, mut heard: MetadataResponseTopic, changes: &mut Changes, now: Instant) {
         let Some((name, _)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
             return;
         };
@@ -493,10 +455,10 @@ impl Metadata {
             }
             return;
         }
-        self.take_partitions(&name, heard, changes);
+        self.take_partitions(&name, heard, changes, now);
     }
 
-    fn take_partitions(&mut self, name: &Arc<str>, heard: MetadataResponseTopic, changes: &mut Changes) {
+    fn take_partitions(&mut self, name: &Arc<str>, heard: MetadataResponseTopic, changes: &mut Changes, now: Instant) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         let is_new_id = topic.id != heard.topic_id && heard.topic_id != Uuid::ZERO;
         let is_recreated = is_new_id && topic.id != Uuid::ZERO;
@@ -510,7 +472,7 @@ impl Metadata {
         let mut is_other = is_new_id || count != topic.count;
         topic.count = count;
         if !topic.lacks() {
-            self.refresh.unseen.remove(name);
+            self.refresh.found(name);
         }
         for index in (0i32..).take(count) {
             let at = usize::try_from(index).unwrap_or_default();
@@ -525,6 +487,7 @@ impl Metadata {
                         index,
                         leader: None,
                         leader_epoch: -1,
+                        hint: None,
                         is_shown_led: false,
                     };
                     self.places.insert(next, place);
@@ -539,19 +502,20 @@ impl Metadata {
                 if place.topic_id != Uuid::ZERO {
                     changes.recreated.push(id);
                 }
-                place.topic_id = topic.id;
-                place.leader_epoch = -1;
+                place.reset(topic.id);
             }
             let Some(partition) = by_index.remove(&index) else { continue };
             // An epoch that is older than what is known comes from a broker that lags behind.
-            if partition.leader_epoch >= 0 && partition.leader_epoch < place.leader_epoch {
+            let newest_epoch = place.newest_epoch(now);
+            if partition.leader_epoch >= 0 && partition.leader_epoch < newest_epoch {
                 continue;
             }
             let leader = Some(partition.leader_id).filter(|leader| self.nodes.contains_key(leader));
-            if leader.is_some() && (0..partition.leader_epoch).contains(&place.leader_epoch) {
+            if leader.is_some() && (0..partition.leader_epoch).contains(&newest_epoch) {
                 changes.elected.push(id);
             }
             place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
+            place.hint = None;
             if leader != place.leader {
                 place.leader = leader;
                 changes.moved.push(id);
@@ -570,10 +534,18 @@ impl Metadata {
         }
     }
 
-    /// Takes in who leads a partition from whoever does not any more (KIP-951). Says whether it is news.
-    pub(crate) fn take_hint(&mut self, id: PartitionId, leader: &LeaderIdAndEpoch, endpoints: &[NodeEndpoint]) -> bool {
+    /// Takes a leader hint (KIP-951), which the answer to a batch for the topic of this id gives. Says whether it is news.
+    pub(crate) fn take_hint(
+        &mut self,
+        id: PartitionId,
+        topic_id: Uuid,
+        leader: &LeaderIdAndEpoch,
+        endpoints: &[NodeEndpoint],
+        now: Instant,
+    ) -> bool {
         let Some(place) = self.places.get_mut(&id) else { return false };
-        if leader.leader_epoch <= place.leader_epoch || leader.leader_id < 0 {
+        // The topic was deleted and created again since: the hint says nothing of the new one.
+        if place.topic_id != topic_id || leader.leader_epoch <= place.newest_epoch(now) || leader.leader_id < 0 {
             return false;
         }
         let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
@@ -583,9 +555,23 @@ impl Metadata {
             unknown.insert(host);
         }
         place.leader = Some(leader.leader_id);
-        place.leader_epoch = leader.leader_epoch;
+        place.hint = Some(Hint { leader_epoch: leader.leader_epoch, until: now + HINT_COUNTS_FOR });
         true
     }
+
+    /// A node says that it does not lead a partition: a hint that named it was wrong, or is out of date.
+    pub(crate) fn deny_leader(&mut self, id: PartitionId, node: i32) {
+        if let Some(place) = self.places.get_mut(&id)
+            && place.leader == Some(node)
+        {
+            place.hint = None;
+        }
+    }
+}
+
+fn request_for<'a>(names: impl IntoIterator<Item = &'a Arc<str>>) -> MetadataRequest {
+    let named = |name: &Arc<str>| MetadataRequestTopic { name: Some(name.to_string()), ..Default::default() };
+    MetadataRequest { topics: Some(names.into_iter().map(named).collect()), ..Default::default() }
 }
 
 impl Topic {

@@ -13,6 +13,7 @@ mod backoff;
 mod connection;
 mod idempotence;
 mod metadata;
+mod refresh;
 mod response;
 mod sender;
 mod timer;
@@ -34,7 +35,8 @@ use crate::error::{Error, ErrorKind};
 pub(crate) use connection::ConnectionId;
 use connection::{Connections, Event, Nobody, Peer};
 use idempotence::ProducerIds;
-use metadata::{Changes, Idle, Metadata, QuestionId, Useless};
+use metadata::{Changes, Idle, Metadata, Useless};
+use refresh::QuestionId;
 use sender::{Sender, Sent};
 
 /// What happened in the world.
@@ -123,6 +125,15 @@ enum Question {
     Metadata(QuestionId),
     ProducerId,
     Produce(Vec<Sent>),
+}
+
+/// Why a question was not asked.
+#[derive(Debug)]
+enum Unasked {
+    /// The peer does not offer the request, and its connection was ended.
+    Lost,
+    /// The request cannot be written in this version.
+    Unsendable { version: i16 },
 }
 
 /// What the sender sends by.
@@ -308,11 +319,34 @@ impl Core {
         self.world.metadata.try_to_ask(now);
         self.retire_topics(now);
         let Some(peer) = self.anyone(|question| matches!(question, Question::Metadata(_)), now) else { return };
-        let request = self.world.metadata.request(now);
-        let question = self.world.metadata.next_question();
-        if self.ask(peer, &request, Question::Metadata(question), now) {
-            self.world.metadata.asked(question, now);
+        loop {
+            let request = self.world.metadata.request(now);
+            let question = self.world.metadata.next_question();
+            match self.ask(peer, &request, Question::Metadata(question), now) {
+                Ok(()) => self.world.metadata.asked(question, now),
+                // The other topics go without those that cannot be written.
+                Err(Unasked::Unsendable { version }) if self.refuse_unsendable(version) => continue,
+                Err(Unasked::Unsendable { .. }) => self.world.metadata.put_off(now),
+                Err(Unasked::Lost) => {}
+            }
+            return;
         }
+    }
+
+    /// Refuses the topics of the last request for metadata that cannot be written, and says whether there were any.
+    fn refuse_unsendable(&mut self, version: i16) -> bool {
+        let unsendable = self.world.metadata.take_unsendable(version);
+        let is_any = !unsendable.is_empty();
+        for (topic, why) in unsendable {
+            let text = format!(
+                "topic {}: its name, of {} bytes, fits into no request: use a shorter name",
+                crate::error::printable(&topic),
+                topic.len()
+            );
+            let error = Error::new(ErrorKind::Metadata, text).caused_by(why);
+            self.world.out.push_back(Action::Refuse { topic, error });
+        }
+        is_any
     }
 
     /// Has topics forgotten that were not used for long, as Java does when it refreshes metadata.
@@ -338,7 +372,7 @@ impl Core {
         let Some(peer) = self.anyone(|question| matches!(question, Question::ProducerId), now) else { return };
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
-        if self.ask(peer, &request, Question::ProducerId, now) {
+        if self.ask(peer, &request, Question::ProducerId, now).is_ok() {
             self.world.ids.asked();
             self.world.another_id_at = Some(now + SLOW);
         }
@@ -368,27 +402,20 @@ impl Core {
         self.follow(events, now);
     }
 
-    /// Asks a peer that is ready, and says whether that was possible.
-    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> bool {
+    /// Asks a peer that is ready. A request that cannot be written is no fault of the peer.
+    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
         let World { connections, out, .. } = &mut self.world;
-        let version = connections.versions(peer).and_then(versions::Versions::highest::<R>);
-        let sent = match version {
-            Some(version) => {
-                connections.send(peer, request, version, question, true, now, out).map_err(|e| e.to_string())
-            }
-            None => {
-                let offered = connections.versions(peer).map_or_else(String::new, versions::Versions::offered::<R>);
-                Err(format!("it offers {offered} of {}, and none of them is spoken here", R::SCHEMA.name))
-            }
+        let Some(version) = connections.versions(peer).and_then(versions::Versions::highest::<R>) else {
+            let offered = connections.versions(peer).map_or_else(String::new, versions::Versions::offered::<R>);
+            let why = format!("it offers {offered} of {}, and none of them is spoken here", R::SCHEMA.name);
+            let events = connections.lose(peer, why, now, out);
+            self.follow(events, now);
+            return Err(Unasked::Lost);
         };
-        match sent {
-            Ok(()) => true,
-            Err(why) => {
-                let events = connections.lose(peer, why, now, out);
-                self.follow(events, now);
-                false
-            }
-        }
+        connections.send(peer, request, version, question, true, now, out).map_err(|error| {
+            tracing::error!(%error, "a request cannot be written");
+            Unasked::Unsendable { version }
+        })
     }
 
     fn follow(&mut self, events: impl IntoIterator<Item = Event<Question>>, now: Instant) {

@@ -169,6 +169,7 @@ impl Sender {
             return self.review(id, world, now);
         };
         let (record_count, max_timestamp) = (batch.taken.sealed.record_count(), batch.taken.sealed.max_timestamp());
+        let topic_id = batch.topic_id;
         let asked = Asked { record_count, max_timestamp, is_idempotent, is_head };
         let verdict = verdict(answer, asked);
         if !matches!(verdict, Verdict::Written(_)) {
@@ -180,6 +181,9 @@ impl Sender {
         }
         if code.refreshes_metadata() {
             world.metadata.doubt();
+            if let Peer::Node(node) = peer {
+                world.metadata.deny_leader(id, node);
+            }
         }
         match verdict {
             Verdict::Written(outcome) => {
@@ -188,7 +192,8 @@ impl Sender {
             }
             Verdict::Retry if Mutant::RebuildOnRetry.is_on() && record_count > 1 => self.split(id, key, world, now),
             Verdict::Retry => {
-                let is_told = world.metadata.take_hint(id, &answer.current_leader, &response.node_endpoints);
+                let World { metadata, .. } = world;
+                let is_told = metadata.take_hint(id, topic_id, &answer.current_leader, &response.node_endpoints, now);
                 self.retry(id, key, !is_told, world, now);
             }
             Verdict::Split => self.split(id, key, world, now),

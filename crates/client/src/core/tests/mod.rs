@@ -6,6 +6,7 @@ mod captured;
 mod cluster;
 mod hostile;
 mod idle;
+mod metadata;
 mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +103,13 @@ struct Rig {
     change_metadata: Box<dyn Fn(&mut MetadataResponse)>,
     change_producer_id: fn(&mut InitProducerIdResponse),
     producer_ids_asked: usize,
+    /// Whether every topic but `t` exists, with one partition that node 1 leads.
+    has_others: bool,
+    /// Topics that the core refused.
+    refused: Vec<(Arc<str>, Error)>,
+    /// How long a connection takes to come up, and which come up when.
+    connects_in: Duration,
+    connecting: VecDeque<(Instant, ConnectionId)>,
 }
 
 /// What is spoken: of each API up to a version.
@@ -112,6 +120,12 @@ fn offer(highest: &[(i16, i16)]) -> ApiVersionsResponse {
         max_version: *max_version,
     };
     ApiVersionsResponse { api_keys: highest.iter().map(api).collect(), ..Default::default() }
+}
+
+/// A topic with one partition, which node 1 leads.
+fn other_topic(name: String) -> MetadataResponseTopic {
+    let partition = MetadataResponsePartition { leader_id: 1, ..Default::default() };
+    MetadataResponseTopic { name: Some(name), partitions: vec![partition], ..Default::default() }
 }
 
 /// The number of the bootstrap server.
@@ -153,6 +167,10 @@ impl Rig {
             change_metadata: Box::new(|_| {}),
             change_producer_id: |_| {},
             producer_ids_asked: 0,
+            has_others: false,
+            refused: Vec::new(),
+            connects_in: Duration::ZERO,
+            connecting: VecDeque::new(),
         };
         arrange(&mut rig);
         rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
@@ -174,7 +192,9 @@ impl Rig {
     fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         for _ in 0..100_000 {
-            let next = self.hands.core.next_timeout(self.now()).filter(|at| *at < end).unwrap_or(end);
+            let connected = self.connecting.front().map(|(at, _)| *at);
+            let due = self.hands.core.next_timeout(self.now()).into_iter().chain(connected).min();
+            let next = due.filter(|at| *at < end).unwrap_or(end);
             let next = next.max(self.now() + Duration::from_micros(1)).min(end);
             self.hands.clock.set(next);
             self.turn();
@@ -187,6 +207,9 @@ impl Rig {
 
     /// All that can happen now happens.
     fn turn(&mut self) {
+        while let Some((_, connection)) = self.connecting.pop_front_if(|(at, _)| *at <= self.hands.now()) {
+            self.handle(Input::Connected(connection));
+        }
         self.hands.tell();
         while let Some(action) = self.hands.core.poll_action() {
             self.act(action);
@@ -201,6 +224,8 @@ impl Rig {
                 self.connects.push((host.host, self.now()));
                 if self.down.contains(&node) {
                     self.cut(node);
+                } else if !self.connects_in.is_zero() {
+                    self.connecting.push_back((self.now() + self.connects_in, connection));
                 } else if !self.silent.contains(&node) {
                     self.handle(Input::Connected(connection));
                 }
@@ -211,6 +236,7 @@ impl Rig {
                 self.read(connection, correlation_id, &frame.slice(4..));
                 self.handle(Input::Written { connection, correlation_id });
             }
+            Some(Action::Refuse { topic, error }) => self.refused.push((topic, error)),
             _ => {}
         }
     }
@@ -234,7 +260,11 @@ impl Rig {
                 }
                 let asked = MetadataRequest::read(&body, version).unwrap().topics.unwrap();
                 self.topics_asked.push(asked.iter().filter_map(|topic| topic.name.clone()).collect());
-                let description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                let mut description = self.describe(asked.iter().any(|topic| topic.name.as_deref() == Some("t")));
+                if self.has_others {
+                    let others = asked.into_iter().filter(|topic| topic.name.as_deref() != Some("t"));
+                    description.topics.extend(others.filter_map(|topic| topic.name).map(other_topic));
+                }
                 let astray = self.astray.get(&self.connections[&connection]);
                 let cluster_id = Some((*astray.unwrap_or(&self.cluster_id)).to_owned());
                 let mut response = MetadataResponse { cluster_id, ..description };

@@ -441,6 +441,9 @@ const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("partitioner.rack.aware", &["false"], "racks are to count later"),
 ];
 
+/// The longest string that a request's header can hold, in bytes.
+const WIRE_STRING_MAX: usize = 32_767;
+
 const PLAINTEXT_ALONE: &str = "TLS and SASL are to come; use a PLAINTEXT listener of the brokers";
 
 impl Config {
@@ -560,6 +563,12 @@ impl Config {
         if self.metadata_max_idle < ms(5_000) {
             return Err(refused("metadata.max.idle.ms must be at least 5000".to_owned()));
         }
+        if self.client_id.len() > WIRE_STRING_MAX {
+            let len = self.client_id.len();
+            return Err(refused(format!(
+                "client.id has {len} bytes, and Kafka's protocol allows {WIRE_STRING_MAX}: choose a shorter name"
+            )));
+        }
         self.check_idempotence()?;
         self.limit_times();
         self.check_delivery_timeout()?;
@@ -651,6 +660,11 @@ impl Config {
         let why = format!("{}, which is linger.ms + request.timeout.ms", least.as_millis());
         self.adjusted.insert("delivery.timeout.ms", why);
         Ok(())
+    }
+
+    /// For how long a batch takes records after it was opened, so that late ones do not inherit an old batch's deadline.
+    pub(crate) fn growing_time(&self) -> Duration {
+        (self.linger + self.delivery_timeout / 16).max(ms(1))
     }
 
     /// The codec with its level.

@@ -1,11 +1,13 @@
 //! How a record's outcome reaches who sent it: one cell a batch, and a [`Delivery`] that points into it.
 //!
 //! The cell never holds payload. It is resolved by ranges of records, for a batch that was too large goes out in pieces;
-//! each record is resolved once. Wakers are taken under the lock and woken outside it; callbacks are handed to a
-//! [`Runner`] and never run by whoever resolves, or registers, them.
+//! each record is resolved once. Wakers are cloned, woken and dropped outside the lock, for their code is the user's;
+//! callbacks are handed to a [`Runner`], and run neither where a batch is resolved nor where they are registered.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
+use std::hash::Hash;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
@@ -45,7 +47,7 @@ impl Calls {
     pub(crate) fn call_each(self, mut call: impl FnMut(Callback, Result<RecordMetadata, Error>)) {
         let Self { cell, due, range, outcome } = self;
         for Waiting { index, timestamp, callback } in due {
-            call(callback, cell.result(&range, &outcome, index, timestamp));
+            call(callback, cell.result(range.start, &outcome, index, timestamp));
         }
     }
 }
@@ -64,11 +66,63 @@ pub(crate) enum Outcome {
     },
     /// They failed, all for one reason.
     Failed(Error),
-    /// Some are to blame, by their place in the range; the others failed with them (KIP-467).
-    Rejected { culprits: Arc<[(u32, Error)]>, others: Error },
+    /// Some are to blame; the others failed with them (KIP-467).
+    Rejected { culprits: Culprits, others: Error },
+}
+
+/// The records of a batch that a broker refused, each with its error. Records that are refused with the same text share one.
+#[derive(Clone, Debug)]
+pub(crate) struct Culprits {
+    /// The place in the range of each, in order, beside the place of its error.
+    records: Arc<[(u32, usize)]>,
+    errors: Arc<[Error]>,
+}
+
+impl Culprits {
+    /// `said` is the text of each record, by its place in the range; `error` makes an error of a text.
+    pub(crate) fn new<T: Hash + Eq + Copy>(said: BTreeMap<u32, T>, error: impl Fn(T) -> Error) -> Self {
+        let mut errors = Vec::new();
+        let mut places = HashMap::new();
+        let mut place = |text: T| {
+            *places.entry(text).or_insert_with(|| {
+                errors.push(error(text));
+                errors.len() - 1
+            })
+        };
+        let records = said.into_iter().map(|(record, text)| (record, place(text))).collect();
+        Self { records, errors: errors.into() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The error of a record, if it is to blame.
+    fn find(&self, record: u32) -> Option<&Error> {
+        let at = self.records.binary_search_by_key(&record, |(record, _)| *record).ok()?;
+        self.records.get(at).and_then(|(_, error)| self.errors.get(*error))
+    }
+
+    /// The records that are to blame.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> Vec<u32> {
+        self.records.iter().map(|(record, _)| *record).collect()
+    }
 }
 
 impl Outcome {
+    /// Changes each of its errors; records that share one go on sharing it.
+    pub(crate) fn map_errors(self, change: impl Fn(Error) -> Error) -> Self {
+        match self {
+            Self::Written { .. } => self,
+            Self::Failed(error) => Self::Failed(change(error)),
+            Self::Rejected { culprits: Culprits { records, errors }, others } => {
+                let errors = errors.iter().cloned().map(&change).collect();
+                Self::Rejected { culprits: Culprits { records, errors }, others: change(others) }
+            }
+        }
+    }
+
     /// Whether records may be written that failed; `None` if they did not.
     pub(crate) fn certainty(&self) -> Option<Written> {
         match self {
@@ -108,6 +162,15 @@ impl State {
         let at = self.resolved.partition_point(|(range, _)| range.end <= index);
         self.resolved.get(at).filter(|(range, _)| range.contains(&index)).map(|(range, outcome)| (range, outcome))
     }
+
+    /// The place for the waker of a record.
+    fn waker(&mut self, index: u32) -> &mut Option<Waker> {
+        let at = index as usize;
+        if self.wakers.len() <= at {
+            self.wakers.resize_with(at + 1, || None);
+        }
+        &mut self.wakers[at]
+    }
 }
 
 impl Cell {
@@ -131,6 +194,8 @@ impl Cell {
 
     /// Resolves records that have no outcome yet.
     pub(crate) fn resolve(self: &Arc<Self>, range: Range<u32>, outcome: Outcome) {
+        // Before any record asks for it, so that all of them share one error.
+        let outcome = outcome.map_errors(|error| error.at(&self.topic, self.partition));
         let mut state = self.state();
         debug_assert!(range.clone().all(|index| state.outcome(index).is_none()), "a record is resolved twice");
         let at = state.resolved.partition_point(|(before, _)| before.end <= range.start);
@@ -173,31 +238,32 @@ impl Cell {
     }
 
     fn poll(&self, index: u32, timestamp: i64, cx: &Context<'_>) -> Poll<Result<RecordMetadata, Error>> {
-        let mut state = self.state();
-        if let Some((range, outcome)) = state.outcome(index) {
-            return Poll::Ready(self.result(range, outcome, index, timestamp));
+        let mut new = None;
+        loop {
+            let mut state = self.state();
+            if let Some((range, outcome)) = state.outcome(index) {
+                let (start, outcome) = (range.start, outcome.clone());
+                drop(state);
+                return Poll::Ready(self.result(start, &outcome, index, timestamp));
+            }
+            let known = state.waker(index);
+            if known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            if let Some(new) = new.take() {
+                let before = known.replace(new);
+                drop(state);
+                drop(before);
+                return Poll::Pending;
+            }
+            drop(state);
+            new = Some(cx.waker().clone());
         }
-        let index = index as usize;
-        if state.wakers.len() <= index {
-            state.wakers.resize_with(index + 1, || None);
-        }
-        match state.wakers.get_mut(index) {
-            Some(Some(waker)) => waker.clone_from(cx.waker()),
-            Some(place) => *place = Some(cx.waker().clone()),
-            None => {}
-        }
-        Poll::Pending
     }
 
-    fn result(
-        &self,
-        range: &Range<u32>,
-        outcome: &Outcome,
-        index: u32,
-        timestamp: i64,
-    ) -> Result<RecordMetadata, Error> {
-        let place = index - range.start;
-        let at = |error: &Error| error.clone().at(&self.topic, self.partition);
+    /// The result of a record of a range that begins with the record `start`.
+    fn result(&self, start: u32, outcome: &Outcome, index: u32, timestamp: i64) -> Result<RecordMetadata, Error> {
+        let place = index - start;
         match outcome {
             Outcome::Written { base_offset, log_append_time, is_acknowledged } => Ok(RecordMetadata {
                 topic: Arc::clone(&self.topic),
@@ -206,11 +272,8 @@ impl Cell {
                 timestamp: log_append_time.unwrap_or(timestamp),
                 is_acknowledged: *is_acknowledged,
             }),
-            Outcome::Failed(error) => Err(at(error)),
-            Outcome::Rejected { culprits, others } => {
-                let culprit = culprits.iter().find(|(index, _)| *index == place);
-                Err(at(culprit.map_or(others, |(_, error)| error)))
-            }
+            Outcome::Failed(error) => Err(error.clone()),
+            Outcome::Rejected { culprits, others } => Err(culprits.find(place).unwrap_or(others).clone()),
         }
     }
 }
@@ -331,11 +394,82 @@ mod tests {
     fn the_culprit_and_its_batch_mates_are_told_apart() {
         let (cell, _) = cell();
         let error = |text: &str| Error::new(ErrorKind::Refused, text);
-        let culprits = vec![(1, error("this one"))].into();
+        let culprits = Culprits::new(BTreeMap::from([(1, "this one")]), error);
         cell.resolve(10..13, Outcome::Rejected { culprits, others: error("with it") });
         let text = |index| poll(&cell, index).map(|result| result.unwrap_err().to_string());
         assert_eq!(text(11), Poll::Ready("produce to t-3: this one; not written".to_owned()));
         assert_eq!(text(12), Poll::Ready("produce to t-3: with it; not written".to_owned()));
+    }
+
+    #[test]
+    fn records_of_a_batch_share_one_error() {
+        let (cell, _) = cell();
+        cell.resolve(0..500, Outcome::Failed(Error::new(ErrorKind::Refused, "x".repeat(200_000))));
+        let said = (0..500).map(|record| (record, if record % 2 == 0 { "even" } else { "odd" })).collect();
+        let culprits = Culprits::new(said, |text| Error::new(ErrorKind::Refused, text));
+        cell.resolve(500..1_500, Outcome::Rejected { culprits, others: Error::new(ErrorKind::Refused, "others") });
+        let error = |index| match poll(&cell, index) {
+            Poll::Ready(Err(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        for (index, same, is_shared) in [
+            (0, 499, true),
+            (500, 998, true),
+            (501, 999, true),
+            (500, 501, false),
+            (1_000, 1_499, true),
+            (0, 500, false),
+        ] {
+            assert_eq!(error(index).is_clone_of(&error(same)), is_shared, "{index} and {same}");
+        }
+    }
+
+    /// With a search through all culprits for each record, this takes minutes.
+    #[test]
+    fn culprits_of_a_large_batch_are_found_quickly() {
+        const COUNT: u32 = 200_000;
+        let (cell, _) = cell();
+        let culprits = Culprits::new((0..COUNT).map(|record| (record, record)).collect(), |record: u32| {
+            Error::new(ErrorKind::Refused, record.to_string())
+        });
+        cell.resolve(0..COUNT, Outcome::Rejected { culprits, others: Error::new(ErrorKind::Refused, "others") });
+        for index in 0..COUNT {
+            let Poll::Ready(Err(error)) = poll(&cell, index) else { panic!("{index} is resolved") };
+            assert!(index % 10_000 != 0 || error.to_string().contains(&format!(": {index};")), "{error}");
+        }
+    }
+
+    /// Looks at the cell's lock when it is woken and when it is dropped.
+    struct Looks(Arc<Cell>);
+
+    impl Looks {
+        fn look(&self) {
+            assert!(self.0.state.try_lock().is_ok(), "the cell's lock is held");
+        }
+    }
+
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.look();
+        }
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.look();
+        }
+    }
+
+    #[test]
+    fn wakers_are_woken_and_dropped_outside_the_lock() {
+        let (cell, _) = cell();
+        let mut delivery = Delivery::new(Arc::clone(&cell), 1, 7);
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Looks(Arc::clone(&cell))));
+            assert!(Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        cell.resolve(0..2, written(1));
+        assert!(poll(&cell, 1).is_ready());
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub enum ErrorKind {
     Configuration,
     /// The record is larger than `max.request.size`, `buffer.memory` or its topic allow. Make it smaller, or allow more.
     RecordTooLarge,
+    /// The record's timestamp is negative. Give milliseconds since 1970, or none.
+    InvalidTimestamp,
+    /// The topic's name is none that Kafka allows. Use another.
+    InvalidTopic,
     /// The serializer refused the key or the value.
     Serialization,
     /// The partitioner refused the record, or its partition is none of the topic's.
@@ -183,6 +187,12 @@ impl Error {
         })
     }
 
+    /// Whether this is a clone of another error, which shares its text.
+    #[cfg(test)]
+    pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What kind of thing went wrong.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -299,14 +309,21 @@ impl std::error::Error for Error {
     }
 }
 
-/// What others named or said, with what would play tricks on a terminal or a log escaped: control characters, and those
-/// that turn or hide others.
+/// Text of a user or a peer, made fit for a terminal and a log: control characters and those that turn or hide others are
+/// escaped, and a long text is cut.
 pub(crate) fn printable(text: &str) -> String {
+    /// No error needs more of what a peer says.
+    const CHARACTERS_MAX: usize = 512;
     let shown = |letter: char| match letter {
         '"' | '\'' | '\\' => letter.to_string(),
         _ => letter.escape_debug().to_string(),
     };
-    text.chars().map(shown).collect()
+    let end = text.char_indices().nth(CHARACTERS_MAX).map(|(at, _)| at);
+    let kept: String = text.get(..end.unwrap_or(text.len())).unwrap_or_default().chars().map(shown).collect();
+    match end {
+        Some(_) => format!("{kept}... ({} bytes in all)", text.len()),
+        None => kept,
+    }
 }
 
 /// A record that was not accepted, with the reason.
@@ -357,10 +374,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn long_text_is_cut() {
+        for (text, expected) in [
+            ("e\x1b".repeat(256), "e\\u{1b}".repeat(256)),
+            ("\u{e9}".repeat(513), format!("{}... (1026 bytes in all)", "\u{e9}".repeat(512))),
+        ] {
+            assert_eq!(printable(&text), expected);
+        }
+        let error = Error::refused(ErrorCode::INVALID_RECORD, Some(&"x".repeat(200_000)));
+        assert!(error.to_string().len() < 1_000, "{}", error.to_string().len());
+    }
+
+    #[test]
     fn the_manual_tells_of_every_kind() {
         let kinds = [
             ErrorKind::Configuration,
             ErrorKind::RecordTooLarge,
+            ErrorKind::InvalidTimestamp,
+            ErrorKind::InvalidTopic,
             ErrorKind::Serialization,
             ErrorKind::Partitioning,
             ErrorKind::Metadata,

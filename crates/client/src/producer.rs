@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::delivery::{Callback, Delivery};
 use crate::driver::{Command, Shared};
 use crate::error::{Error, ErrorKind, SendError};
-use crate::record::{Record, RecordMetadata};
+use crate::record::{Record, RecordMetadata, check_topic_name};
 use crate::serializer::{Bytes, BytesSerializer, Serialize};
 
 /// Sends records. A clone sends by the same connections and batches.
@@ -108,7 +108,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// # Errors
     /// Of kind [`Metadata`](ErrorKind::Metadata), [`BufferFull`](ErrorKind::BufferFull),
-    /// [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`Serialization`](ErrorKind::Serialization),
+    /// [`RecordTooLarge`](ErrorKind::RecordTooLarge), [`InvalidTopic`](ErrorKind::InvalidTopic),
+    /// [`InvalidTimestamp`](ErrorKind::InvalidTimestamp), [`Serialization`](ErrorKind::Serialization),
     /// [`Partitioning`](ErrorKind::Partitioning) or [`Closed`](ErrorKind::Closed). The record is then not sent.
     ///
     /// # Cancel safety
@@ -181,6 +182,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     {
         let sent = match self.shared().accumulator.topic(name) {
             Some(topic) => self.send_now(&topic, &record),
+            None if let Err(error) = check_topic_name(name).and_then(|()| record.check_timestamp()) => Err(error),
             None => Err(self.pending(name)),
         };
         sent.map_err(|error| Box::new(SendError { error, record }))
@@ -202,6 +204,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
+        record.check_timestamp()?;
         let accumulator = &self.shared().accumulator;
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, None) {
@@ -226,14 +229,18 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// A handle to one topic, which spares each record the look-up.
     ///
     /// # Errors
-    /// Of kind [`Metadata`](ErrorKind::Metadata) when nothing is learnt of the topic within `max.block.ms`.
+    /// Of kind [`InvalidTopic`](ErrorKind::InvalidTopic) when Kafka allows no such name; of kind
+    /// [`Metadata`](ErrorKind::Metadata) when nothing is learnt of the topic within `max.block.ms`.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
     pub async fn topic(&self, name: &str) -> Result<TopicProducer<KS, VS>, Error> {
         let topic = match self.shared().accumulator.topic(name) {
             Some(topic) => topic,
-            None => self.learn(name, 0, self.deadline()).await?,
+            None => {
+                check_topic_name(name)?;
+                self.learn(name, 0, self.deadline()).await?
+            }
         };
         Ok(TopicProducer { producer: self.clone(), topic })
     }
@@ -318,6 +325,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let (topic, deadline) = match self.shared().accumulator.topic(name) {
             Some(topic) => (topic, None),
             None => {
+                check_topic_name(name)?;
+                record.check_timestamp()?;
                 let deadline = self.deadline();
                 (self.learn(name, 0, deadline).await?, Some(deadline))
             }
@@ -379,9 +388,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Ok(choice) => choice,
             Err(error) => return Err((AppendError::Refused(error), callback)),
         };
-        let timestamp = record.timestamp.unwrap_or_else(|| accumulator.clock().wall_ms());
+        let sent_ms = accumulator.clock().wall_ms();
+        let timestamp = record.timestamp.unwrap_or(sent_ms);
         let record = NewRecord { timestamp, key, value, headers: &record.headers };
-        accumulator.append(topic, &Placed { record, choice }, permit, callback)
+        accumulator.append(topic, &Placed { record, choice, sent_ms }, permit, callback)
     }
 
     /// Appends a record to its topic, waiting for room as long as that is allowed; `deadline` is there if it has waited
@@ -397,6 +407,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
+        record.check_timestamp()?;
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, callback) {
             Ok(delivery) => Ok(delivery),

@@ -5,6 +5,7 @@ use std::fmt;
 use kurier_protocol::record_batch::Header;
 use smallvec::SmallVec;
 
+use crate::error::{Error, ErrorKind, printable};
 use crate::serializer::{Part, Unset};
 
 /// A record to be sent, built from its topic on.
@@ -73,7 +74,8 @@ impl<'a, K, V> Record<'a, K, V> {
         self
     }
 
-    /// At this time, in milliseconds since 1970; without it, at the time of sending.
+    /// At this time, in milliseconds since 1970; without it, at the time of sending. A negative one is refused when the
+    /// record is sent.
     #[must_use]
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = Some(timestamp_ms);
@@ -102,6 +104,40 @@ impl<'a, K, V> Record<'a, K, V> {
     pub fn topic(&self) -> &'a str {
         self.topic
     }
+
+    /// Refuses a negative timestamp, as Java does.
+    pub(crate) fn check_timestamp(&self) -> Result<(), Error> {
+        match self.timestamp {
+            Some(timestamp) if timestamp < 0 => {
+                let topic = printable(self.topic);
+                let text = format!(
+                    "the timestamp of a record for {topic} is {timestamp}: give milliseconds since 1970, which is 0 or more, \
+                     or leave the timestamp out"
+                );
+                Err(Error::new(ErrorKind::InvalidTimestamp, text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses a topic name that Kafka does not allow (`Topic.validate`), so that no broker is asked about it.
+pub(crate) fn check_topic_name(name: &str) -> Result<(), Error> {
+    const CHARACTERS_MAX: usize = 249;
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    let why = if name.is_empty() {
+        "it is empty".to_owned()
+    } else if name == "." || name == ".." {
+        "it must not be \".\" or \"..\"".to_owned()
+    } else if let Some(letter) = name.chars().find(|letter| !is_allowed(*letter)) {
+        let letter = printable(letter.encode_utf8(&mut [0; 4]));
+        format!("it has \"{letter}\", and only ASCII letters, digits, '.', '_' and '-' are allowed")
+    } else if name.len() > CHARACTERS_MAX {
+        format!("it has {} characters, and at most {CHARACTERS_MAX} are allowed", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidTopic, format!("\"{}\" is no name for a topic: {why}", printable(name))))
 }
 
 impl<K, V> fmt::Debug for Record<'_, K, V> {
@@ -168,5 +204,34 @@ impl RecordMetadata {
     #[must_use]
     pub fn acknowledged(&self) -> bool {
         self.is_acknowledged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topic_names_are_those_that_kafka_allows() {
+        for name in ["a", "a.b", "...", "A-z_0.9", &"a".repeat(249)] {
+            assert!(check_topic_name(name).is_ok(), "{name}");
+        }
+        let (long, longest) = ("a".repeat(250), "a".repeat(40_000));
+        for (name, expected) in [
+            ("", "\"\" is no name for a topic: it is empty"),
+            (".", "\".\" is no name for a topic: it must not be"),
+            ("..", "\"..\" is no name"),
+            ("a b", "\"a b\" is no name for a topic: it has \" \", and only ASCII letters"),
+            ("a/b", "it has \"/\""),
+            ("gr\u{fc}n", "it has \"\u{fc}\""),
+            ("a\x1b[2J", "\"a\\u{1b}[2J\" is no name for a topic: it has \"\\u{1b}\""),
+            (&long, "it has 250 characters, and at most 249 are allowed"),
+            (&longest, "a... (40000 bytes in all)\" is no name for a topic: it has 40000 characters"),
+        ] {
+            let error = check_topic_name(name).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(expected) && text.len() < 1_000, "{expected:?} is not in {text:?}");
+            assert_eq!(error.kind(), ErrorKind::InvalidTopic);
+        }
     }
 }

@@ -96,6 +96,7 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         ),
         (builder().delivery_timeout(second), "delivery.timeout.ms is 1000"),
         (builder().set("metadata.max.idle.ms", "4999"), "metadata.max.idle.ms must be at least 5000"),
+        (builder().client_id(&"x".repeat(32_768)), "client.id has 32768 bytes, and Kafka's protocol allows 32767"),
         (builder().max_request_size(0), "above 0"),
         (builder().buffer_memory(0), "above 0"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
@@ -125,6 +126,7 @@ async fn what_was_not_asked_for_gives_way() {
     for builder in [
         builder().acks(Acks::Leader),
         builder().acks(Acks::None),
+        builder().client_id(&"x".repeat(32_767)),
         builder().set("retries", "0"),
         builder().set("max.in.flight", "6").enable_idempotence(false),
         builder().request_timeout(Duration::from_secs(300)),

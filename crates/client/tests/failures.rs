@@ -660,13 +660,51 @@ async fn a_topic_that_appears_while_it_is_waited_for_is_sent_to() {
 }
 
 #[tokio::test]
-async fn a_topic_whose_name_cannot_be_is_refused_at_once() {
+async fn invalid_topic_name_is_refused_locally() {
     let broker = Broker::start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
-    let error = timeout(LONG, producer.send(Record::to("not\na topic").value("v"))).await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.error_code()), (ErrorKind::Metadata, Some(ErrorCode::INVALID_TOPIC_EXCEPTION)));
-    assert!(error.to_string().contains("topic not\\na topic"), "{error}");
+    for name in ["", ".", "..", "not\na topic", "t\u{e9}", &"t".repeat(250), &"t".repeat(40_000)] {
+        let refused = [
+            timeout(LONG, producer.send(Record::to(name).value("v"))).await.unwrap().unwrap_err(),
+            timeout(LONG, producer.topic(name)).await.unwrap().unwrap_err(),
+            producer.try_send(Record::to(name).value("v")).unwrap_err().error,
+        ];
+        for error in refused {
+            assert_eq!(
+                (error.kind(), error.error_code(), error.written()),
+                (ErrorKind::InvalidTopic, None, Written::No)
+            );
+            assert!(error.to_string().contains(" is no name for a topic: it "), "{error}");
+        }
+    }
     producer.deliver(Record::to("t").value("v")).await.unwrap();
+}
+
+#[tokio::test]
+async fn negative_timestamp_is_refused_and_fails_no_other_record() {
+    let broker = Broker::builder().topic("t", 1).start().await.unwrap();
+    let producer = producer(&broker).build().await.unwrap();
+    let check = |error: kurier::Error| {
+        assert_eq!((error.kind(), error.written()), (ErrorKind::InvalidTimestamp, Written::No));
+        let text = error.to_string();
+        assert!(text.contains("for t is -") && text.contains("milliseconds since 1970"), "{text}");
+    };
+    // The topic is not known at first, and then it is.
+    for timestamp in [i64::MIN, -1] {
+        let record = || Record::to("t").value("v").timestamp(timestamp);
+        check(producer.try_send(record()).unwrap_err().error);
+        check(producer.send(record()).await.unwrap_err());
+        let topic = producer.topic("t").await.unwrap();
+        check(topic.try_send(record()).unwrap_err().error);
+        check(topic.send_with(record(), |_| {}).await.unwrap_err());
+    }
+    let mut deliveries = Vec::new();
+    for timestamp in [0, i64::MAX, 1] {
+        deliveries.push(producer.send(Record::to("t").value("v").timestamp(timestamp)).await.unwrap());
+    }
+    for delivery in deliveries {
+        timeout(LONG, delivery).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

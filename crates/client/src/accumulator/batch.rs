@@ -53,6 +53,8 @@ pub(crate) struct OpenBatch {
     pub(crate) builder: RecordBatchBuilder<Piece>,
     pub(crate) cell: Arc<Cell>,
     pub(crate) created: Instant,
+    /// When it was opened by the wall clock, in milliseconds since 1970.
+    pub(crate) opened_ms: i64,
     /// Whether the core knows that it is ready.
     pub(crate) is_full: bool,
     /// Whether it takes no more, though it could.

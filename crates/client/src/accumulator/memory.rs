@@ -392,14 +392,18 @@ impl Future for Acquire {
     type Output = Result<Permit, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A waker's code is the user's: it is cloned and dropped outside the lock.
+        let waker = cx.waker().clone();
         let mut state = self.waiter.state();
-        match std::mem::replace(&mut *state, WaiterState::Over) {
+        let before = match &mut *state {
+            WaiterState::Waiting(known) => WaiterState::Waiting(known.replace(waker)),
+            state => std::mem::replace(state, WaiterState::Over),
+        };
+        drop(state);
+        match before {
             WaiterState::Granted(permit) => Poll::Ready(Ok(permit)),
             WaiterState::TurnedAway(error) => Poll::Ready(Err(error)),
-            WaiterState::Waiting(_) | WaiterState::Over => {
-                *state = WaiterState::Waiting(Some(cx.waker().clone()));
-                Poll::Pending
-            }
+            WaiterState::Waiting(_) | WaiterState::Over => Poll::Pending,
         }
     }
 }
@@ -613,6 +617,45 @@ mod tests {
         assert!(poll(&mut late).is_pending());
         drop(all);
         assert!(poll(&mut late).is_ready());
+    }
+
+    /// Looks at a waiter's lock, and at that of the queues, when it is woken and when it is dropped.
+    struct Looks(Arc<Memory>, Arc<Waiter>);
+
+    impl Looks {
+        fn look(&self) {
+            assert!(self.0.queues.try_lock().is_ok() && self.1.state.try_lock().is_ok(), "a lock is held");
+        }
+    }
+
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.look();
+        }
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.look();
+        }
+    }
+
+    #[test]
+    fn wakers_are_woken_and_dropped_outside_the_locks() {
+        for ends in ["granted", "turned away", "dropped"] {
+            let memory = Memory::new(100);
+            let all = memory.try_acquire(&load(), 100).unwrap();
+            let mut waiting = memory.acquire(1, &load(), 10, far());
+            for _ in 0..2 {
+                let waker = Waker::from(Arc::new(Looks(Arc::clone(&memory), Arc::clone(&waiting.waiter))));
+                assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            match ends {
+                "granted" => drop(all),
+                "turned away" => memory.turn_away(None, || Error::new(ErrorKind::Closed, "closed")),
+                _ => drop(waiting),
+            }
+        }
     }
 
     #[test]

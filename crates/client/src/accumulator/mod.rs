@@ -94,13 +94,23 @@ pub(crate) struct Accumulator {
     topics: Directory,
     /// Partitions of known topics; locked to change `topics`, too.
     partitions: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
-    signals: Mutex<Vec<Signal>>,
+    signals: Mutex<Signals>,
     wake: Box<dyn Fn() + Send + Sync>,
     random: Mutex<fastrand::Rng>,
     next_batch: AtomicU64,
+    /// For how long a batch takes records.
+    growing_ms: u64,
     /// Batches that have an outcome to come.
     incomplete: Mutex<BTreeSet<BatchId>>,
     closed: Mutex<Option<Error>>,
+}
+
+/// Signals that the core has not seen.
+#[derive(Default)]
+struct Signals {
+    list: Vec<Signal>,
+    /// Whether a sender waits for memory; once is enough, however many do.
+    is_pressed: bool,
 }
 
 /// A partition's batches.
@@ -142,6 +152,8 @@ type OfEach<T> = Vec<(PartitionId, T)>;
 pub(crate) struct Placed<'a> {
     pub(crate) record: NewRecord<'a>,
     pub(crate) choice: Choice,
+    /// The wall clock when the record was sent, by which a batch's age is told.
+    pub(crate) sent_ms: i64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,6 +171,7 @@ impl Accumulator {
     ) -> Self {
         Self {
             memory: Memory::new(config.buffer_memory),
+            growing_ms: u64::try_from(config.growing_time().as_millis()).unwrap_or(u64::MAX),
             config,
             clock,
             runner,
@@ -184,13 +197,21 @@ impl Accumulator {
 
     /// Tells the core something.
     pub(crate) fn signal(&self, signal: Signal) {
-        lock(&self.signals).push(signal);
+        let mut signals = lock(&self.signals);
+        match signal {
+            Signal::Pressure => signals.is_pressed = true,
+            signal => signals.list.push(signal),
+        }
+        drop(signals);
         (self.wake)();
     }
 
     /// What the core has not yet been told.
     pub(crate) fn take_signals(&self) -> Vec<Signal> {
-        std::mem::take(&mut *lock(&self.signals))
+        let Signals { mut list, is_pressed } = std::mem::take(&mut *lock(&self.signals));
+        // Last, for what the pressure is about was opened before.
+        list.extend(is_pressed.then_some(Signal::Pressure));
+        list
     }
 
     /// Shows senders a topic as the core knows it.
@@ -286,7 +307,7 @@ impl Accumulator {
             if !is_current || !still_sticks {
                 continue;
             }
-            let appended = self.append_to(&mut queue, partition, topic, &placed.record, &mut permit);
+            let appended = self.append_to(&mut queue, partition, topic, placed, &mut permit);
             let appended = match appended {
                 Ok(appended) => appended,
                 Err(error) => return Err((error, callback)),
@@ -357,19 +378,25 @@ impl Accumulator {
         queue: &mut Queue,
         partition: &Arc<Partition>,
         topic: &Topic,
-        record: &NewRecord<'_>,
+        placed: &Placed<'_>,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
+        let Placed { record, sent_ms, .. } = placed;
         let cap = partition.cap.load(Ordering::Relaxed);
         // What the record can take at most: its lengths and deltas are varints, of few bytes.
         let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
-        let takes_more = |batch: &OpenBatch| !batch.is_closed && grown(batch) <= cap;
-        if !queue.batches.back().is_some_and(takes_more) {
-            return self.append_to_new(queue, partition, topic, record, permit);
+        // The driver closes old batches, but it may have had no chance to: the process was stopped, or its runtime blocked.
+        // Another thread may have read the clock a little later, and a clock that was set says nothing.
+        let is_young = |batch: &OpenBatch| sent_ms.abs_diff(batch.opened_ms) < self.growing_ms;
+        let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
+        match queue.batches.back_mut().filter(takes_more) {
+            Some(batch) => match self.fill(batch, partition, topic, record, permit) {
+                // A delta or a count that does not fit into this batch may fit into another.
+                Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, placed, permit),
+                filled => filled,
+            },
+            None => self.append_to_new(queue, partition, topic, placed, permit),
         }
-        let Some(batch) = queue.batches.back_mut() else { return Err(AppendError::Refused(impossible())) };
-        let appended = self.fill(batch, partition, topic, record, permit)?;
-        Ok(appended)
     }
 
     /// Appends to a batch of its own, which is kept if there is room.
@@ -378,7 +405,7 @@ impl Accumulator {
         queue: &mut Queue,
         partition: &Arc<Partition>,
         topic: &Topic,
-        record: &NewRecord<'_>,
+        placed: &Placed<'_>,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
         if let Some(error) = lock(&self.closed).clone() {
@@ -390,10 +417,11 @@ impl Accumulator {
             builder: RecordBatchBuilder::default(),
             cell: Arc::new(Cell::new(Arc::clone(&partition.topic), partition.index, Arc::clone(&self.runner))),
             created,
+            opened_ms: placed.sent_ms,
             is_full: false,
             is_closed: false,
         };
-        let mut appended = self.fill(&mut batch, partition, topic, record, permit)?;
+        let mut appended = self.fill(&mut batch, partition, topic, &placed.record, permit)?;
         lock(&self.incomplete).insert(batch.id);
         // Who waits for memory waits for that of this batch as well, and has said so before there was one.
         batch.is_full |= self.memory.is_contended();
@@ -654,10 +682,6 @@ struct Appended {
     signal: Option<Signal>,
 }
 
-fn impossible() -> Error {
-    Error::new(ErrorKind::Bug, "a queue lost its last batch under its lock")
-}
-
 /// About how many bytes a record takes.
 fn bytes_of(record: &NewRecord<'_>) -> usize {
     let header = |header: &kurier_protocol::record_batch::Header<'_>| {
@@ -723,7 +747,7 @@ mod tests {
         permit: Option<Permit>,
     ) -> Result<Delivery, AppendError> {
         let record = NewRecord { value: Some(value), ..Default::default() };
-        accumulator.append(topic, &Placed { record, choice }, permit, None).map_err(|(error, _)| error)
+        accumulator.append(topic, &Placed { record, choice, sent_ms: 0 }, permit, None).map_err(|(error, _)| error)
     }
 
     fn loads(topic: &Topic) -> Vec<usize> {
@@ -825,6 +849,33 @@ mod tests {
                 assert!(taken.plain_bytes + BATCH_HEADER_BYTES <= 4_000);
             }
         }
+    }
+
+    #[test]
+    fn pressure_is_signalled_once_however_many_senders_wait() {
+        let accumulator = accumulator(|_| {});
+        let topic = publish(&accumulator, 0..1);
+        for _ in 0..1_000 {
+            accumulator.signal(Signal::Pressure);
+        }
+        append(&accumulator, &topic, Choice::Partition(0), b"v", None).unwrap().forget();
+        let signals = accumulator.take_signals();
+        assert!(matches!(signals[..], [Signal::Opened { .. }, Signal::Pressure]), "{signals:?}");
+        assert_eq!(accumulator.take_signals(), []);
+    }
+
+    #[test]
+    fn timestamp_delta_that_does_not_fit_opens_another_batch() {
+        let accumulator = accumulator(|_| {});
+        let topic = publish(&accumulator, 0..1);
+        for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
+            let record = NewRecord { timestamp, ..Default::default() };
+            let placed = Placed { record, choice: Choice::Partition(0), sent_ms: 0 };
+            accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap().forget();
+        }
+        let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);
+        let bases: Vec<_> = taken.map(|taken| (taken.sealed.base_timestamp(), taken.range.end)).collect();
+        assert_eq!(bases, [(i64::MIN, 1), (1, 2), (i64::MIN, 2)]);
     }
 
     #[test]

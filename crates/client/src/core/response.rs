@@ -1,11 +1,11 @@
 //! What a broker's answer to Produce means for a batch: a pure table, from answer to verdict.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use kurier_protocol::messages::produce::PartitionProduceResponse;
 use kurier_protocol::{ErrorCode, Reaction};
 
-use crate::delivery::Outcome;
+use crate::delivery::{Culprits, Outcome};
 use crate::error::Error;
 use crate::simulation::Mutant;
 
@@ -71,13 +71,17 @@ fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse, asked: A
 /// The failure of a batch, or of the records of it that are to blame (KIP-467).
 fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
     let whole = Error::refused(answer.error_code, answer.error_message.as_deref());
-    let culprit = |error: &kurier_protocol::messages::produce::BatchIndexAndErrorMessage| {
-        let index =
-            u32::try_from(error.batch_index).ok().filter(|index| *index < asked.record_count.cast_unsigned())?;
-        let said = error.batch_index_error_message.as_deref().or(answer.error_message.as_deref());
-        Some((index, Error::refused(ErrorCode::INVALID_RECORD, said)))
-    };
-    let culprits: Arc<[(u32, Error)]> = answer.record_errors.iter().filter_map(culprit).collect();
+    let mut said = BTreeMap::new();
+    for error in &answer.record_errors {
+        if let Ok(index) = u32::try_from(error.batch_index)
+            && index < asked.record_count.cast_unsigned()
+        {
+            // The first error of a record counts.
+            let text = error.batch_index_error_message.as_deref().or(answer.error_message.as_deref());
+            said.entry(index).or_insert(text);
+        }
+    }
+    let culprits = Culprits::new(said, |text| Error::refused(ErrorCode::INVALID_RECORD, text));
     if culprits.is_empty() {
         return Outcome::Failed(whole);
     }
@@ -168,6 +172,6 @@ mod tests {
         let record_errors = vec![blamed(1), blamed(3), blamed(-1)];
         let answer = PartitionProduceResponse { record_errors, ..answer(ErrorCode::INVALID_RECORD) };
         let Verdict::Failed(Outcome::Rejected { culprits, .. }) = verdict(&answer, HEAD) else { panic!("blamed") };
-        assert_eq!(culprits.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
+        assert_eq!(culprits.records(), [1]);
     }
 }

@@ -75,9 +75,11 @@ impl Callbacks {
         if state.is_running {
             state.calls.push_back(Next::Tell(told));
             self.0.changed.notify_all();
-        } else {
-            let _ = told.send(());
+            return;
         }
+        // This wakes a task, whose waker is the user's: not under the lock.
+        drop(state);
+        let _ = told.send(());
     }
 }
 
@@ -104,5 +106,33 @@ impl Drop for Callbacks {
     fn drop(&mut self) {
         self.0.state().is_over = true;
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Wake, Waker};
+
+    use super::*;
+
+    /// Looks at the lock when it is woken.
+    struct Looks(Arc<Line>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            assert!(self.0.state.try_lock().is_ok(), "the lock is held");
+        }
+    }
+
+    #[test]
+    fn task_that_waits_for_callbacks_is_woken_outside_the_lock() {
+        let callbacks = Callbacks::default();
+        let (told, done) = oneshot::channel();
+        let mut done = std::pin::pin!(done);
+        let waker = Waker::from(Arc::new(Looks(Arc::clone(&callbacks.0))));
+        assert!(done.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        callbacks.tell_when_done(told);
+        assert!(done.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 }

@@ -177,19 +177,14 @@ impl Driver {
     }
 
     fn take_signals(&mut self) {
-        let mut is_pressed = false;
         let signals = self.shared.accumulator.take_signals();
         // Read after they were taken: what a hurry is for was opened before it.
         let now = self.now();
         for signal in signals {
             match signal {
-                Signal::Pressure => is_pressed = true,
                 Signal::Wanted { topic, partitions } => self.want(topic, partitions, None, now),
                 signal => self.core.handle(Input::Signal(signal), now),
             }
-        }
-        if is_pressed {
-            self.core.handle(Input::Signal(Signal::Pressure), now);
         }
     }
 
@@ -539,8 +534,9 @@ impl Drop for Driver {
         if !self.is_over {
             self.end();
         }
-        // Whoever asked too late is told by that.
-        drop(self.shared.commands().take());
+        // Dropping a command wakes the task that waits for its reply: not under the lock.
+        let too_late = self.shared.commands().take();
+        drop(too_late);
         drop(self.shared.accumulator.take_signals());
     }
 }
@@ -627,7 +623,7 @@ mod tests {
     /// A batch that was taken, and the delivery of its record.
     fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
         let topic = shared.accumulator.topic("t").unwrap();
-        let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0) };
+        let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0), sent_ms: 0 };
         let appended = shared.accumulator.append(&topic, &placed, None, None);
         let delivery = appended.map_err(|(error, _)| error).unwrap();
         let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
@@ -649,6 +645,29 @@ mod tests {
             assert_eq!((error.kind(), error.written()), (ErrorKind::Closed, Written::No));
         }
         assert_eq!((shared.summary().not_written, shared.accumulator.incomplete_count()), (2, 0));
+    }
+
+    /// Looks at the lock of the commands when it is woken.
+    struct Looks(Arc<Shared>);
+
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.commands());
+        }
+    }
+
+    /// Woken under the lock, it would wait for itself.
+    #[tokio::test]
+    async fn command_that_comes_too_late_is_dropped_outside_the_lock() {
+        let shared = shared();
+        let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
+        let (reply, answer) = oneshot::channel();
+        let mut answer = std::pin::pin!(answer);
+        let waker = std::task::Waker::from(Arc::new(Looks(Arc::clone(&shared))));
+        assert!(answer.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        shared.command(Command::Flush { reply });
+        drop(driver);
+        assert!(answer.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready());
     }
 
     #[tokio::test]

@@ -224,7 +224,8 @@ impl Feed<'_> {
         let value = [7; 40];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let partition = i32::from(self.script.below(LIST_MAX));
-        let placed = Placed { record, choice: Choice::Partition(partition) };
+        let placed =
+            Placed { record, choice: Choice::Partition(partition), sent_ms: self.hands.accumulator.clock().wall_ms() };
         self.deliveries.extend(self.hands.accumulator.append(&topic, &placed, None, None).ok());
     }
 

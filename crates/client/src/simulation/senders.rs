@@ -88,10 +88,11 @@ impl World<'_> {
         let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else { return false };
         let number = self.ledger.next();
         let value = value(number, bytes);
-        let record = NewRecord { timestamp: self.hands.clock.wall_ms(), value: Some(&value), ..Default::default() };
+        let sent_ms = self.hands.clock.wall_ms();
+        let record = NewRecord { timestamp: sent_ms, value: Some(&value), ..Default::default() };
         let told = Arc::clone(&self.told);
         let callback = Box::new(move |result| lock(&told).push((number, result)));
-        match self.hands.accumulator.append(&known, &Placed { record, choice }, permit, Some(callback)) {
+        match self.hands.accumulator.append(&known, &Placed { record, choice, sent_ms }, permit, Some(callback)) {
             Ok(delivery) => {
                 delivery.forget();
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));

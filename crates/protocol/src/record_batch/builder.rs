@@ -195,8 +195,12 @@ impl<S: Segment> RecordBatchBuilder<S> {
     /// The place that a record would have as the next of this batch; it is appended when the slot is filled.
     ///
     /// # Errors
-    /// When a length, or with it the batch's, is above 2,147,483,647, or its timestamp is too far from the first one's.
+    /// When a length, or with it the batch's, or the count of its records is above 2,147,483,647, or its timestamp is too
+    /// far from the first one's. Whatever does not fit this batch fits an empty one, unless it is too long by itself.
     pub fn slot<'b, 'r>(&'b mut self, record: &NewRecord<'r>) -> Result<Slot<'b, 'r, S>, EncodeError> {
+        if self.record_count == i32::MAX {
+            return Err(refuse(EncodeErrorKind::TooLong(self.record_count as usize), "records"));
+        }
         let timestamp_delta = if self.record_count == 0 {
             0
         } else {

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A partition is *reviewed* whenever something about it changed; if a batch of it can go, it stands in its leader's
-//! queue, once. Nothing scans all partitions but a flush.
+//! queue, once. Nothing scans all partitions.
 //!
 //! What keeps order and keeps records single: a batch's bytes are frozen at its first transmission; what was sent before
 //! goes again alone, the oldest first; nothing goes to a new leader while the old one has not answered; and what may have
@@ -25,7 +25,7 @@ mod stall;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kurier_protocol::Uuid;
 
@@ -58,6 +58,8 @@ pub(crate) struct Sender {
     nameless: BTreeSet<PartitionId>,
     /// What was opened up to then does not linger.
     hurry: Option<Instant>,
+    /// Partitions whose first open batch lingers: the only ones for which a hurry changes anything.
+    lingering: BTreeSet<PartitionId>,
     is_abandoned: bool,
 }
 
@@ -162,6 +164,7 @@ impl Sender {
         self.timers.set(id, None);
         self.leaderless.remove(&id);
         self.nameless.remove(&id);
+        self.lingering.remove(&id);
         let Some(partition) = self.partitions.remove(&id) else { return };
         if let Some(queue) = partition.queued.and_then(|node| self.nodes.get_mut(&node)) {
             queue.ready.retain(|other| *other != id);
@@ -196,14 +199,19 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// What has gathered goes now.
+    /// Sends what has gathered without lingering. Looks only at partitions that linger, for senders that wait for memory
+    /// may ask for this often.
     pub(crate) fn hurry(&mut self, world: &mut World, now: Instant) {
         self.hurry = Some(now);
-        for id in self.ids() {
-            if self.partition(id).open.is_some() {
-                self.review(id, world, now);
-            }
+        for id in std::mem::take(&mut self.lingering) {
+            self.review(id, world, now);
         }
+    }
+
+    /// How many partitions linger.
+    #[cfg(test)]
+    pub(crate) fn lingering_count(&self) -> usize {
+        self.lingering.len()
     }
 
     /// Something about a node has changed.
@@ -342,6 +350,11 @@ impl Sender {
         {
             return self.drain(id, now.max(open.since), &closed(), world);
         }
+        let hurry = self.hurry;
+        match self.partition(id).open.is_some_and(|open| !open.is_full && hurry < Some(open.since)) {
+            true => self.lingering.insert(id),
+            false => self.lingering.remove(&id),
+        };
         self.mend(id, world, now);
         let stand = self.stand(id, world, now);
         match stand {
@@ -387,7 +400,8 @@ impl Sender {
         let open = partition.open.filter(|_| !partition.is_taking);
         let oldest = [waiting, in_flight, open.map(|open| open.since)].into_iter().flatten().min();
         let expires = oldest.map(|oldest| oldest + world.config.delivery_timeout);
-        let grows = open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + grows_for(world));
+        let grows =
+            open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + world.config.growing_time());
         expires.into_iter().chain(grows).min()
     }
 
@@ -447,9 +461,4 @@ impl Sender {
             }),
         }
     }
-}
-
-/// How long a batch takes records after it was opened.
-fn grows_for(world: &World) -> Duration {
-    (world.config.linger + world.config.delivery_timeout / 16).max(Duration::from_millis(1))
 }

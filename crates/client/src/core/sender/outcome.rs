@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::batch::{Batch, key_of};
-use super::{Partition, Sender, grows_for};
+use super::{Partition, Sender};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::core::connection::Peer;
@@ -45,10 +45,10 @@ impl Sender {
             self.drain(id, until, &error(), world);
         }
         // Late records do not inherit an old batch's deadline.
-        let grows_for = grows_for(world);
+        let growing_time = world.config.growing_time();
         let partition = self.partition(id);
         if let Some(open) = partition.open
-            && let Some(until) = now.checked_sub(grows_for)
+            && let Some(until) = now.checked_sub(growing_time)
             && open.since <= until
             && partition.closed_at.is_none_or(|closed| closed <= until)
         {
@@ -159,15 +159,7 @@ impl Sender {
     /// A batch was refused for good.
     pub(super) fn refuse(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        let describe = |error: Error| batch.describe(error, Stage::InFlight, now);
-        let outcome = match outcome {
-            Outcome::Failed(error) => Outcome::Failed(describe(error)),
-            Outcome::Rejected { culprits, others } => Outcome::Rejected {
-                culprits: culprits.iter().map(|(index, error)| (*index, describe(error.clone()))).collect(),
-                others: describe(others),
-            },
-            written @ Outcome::Written { .. } => written,
-        };
+        let outcome = outcome.map_errors(|error| batch.describe(error, Stage::InFlight, now));
         let is_maybe_written = batch.is_maybe_written;
         let partition = self.partition(id);
         partition.is_unsettled |= is_maybe_written;

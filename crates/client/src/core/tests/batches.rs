@@ -183,7 +183,7 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
     let topic = rig.hands.accumulator.topic("t").unwrap();
     let value = [7; 900];
     let record = NewRecord { value: Some(&value), ..Default::default() };
-    let placed = Placed { record, choice: Choice::Partition(0) };
+    let placed = Placed { record, choice: Choice::Partition(0), sent_ms: rig.hands.accumulator.clock().wall_ms() };
     let mut deliveries = Vec::new();
     let missing = loop {
         match rig.hands.accumulator.append(&topic, &placed, None, None) {
@@ -206,6 +206,64 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
         deliveries.push(appended.map_err(|(error, _)| error).unwrap());
     }
     assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
+}
+
+#[test]
+fn record_sent_after_a_pause_has_its_own_delivery_timeout() {
+    // How long the process was stopped, and whether the wall clock went on meanwhile.
+    for (pause, wall_off_ms) in [(ms(8_000), 0), (ms(826), 0), (ms(8_000), -9_000_000)] {
+        let mut rig = Rig::new(|config| {
+            (config.linger, config.delivery_timeout, config.request_timeout) = (ms(700), ms(2_000), ms(1_000));
+        });
+        let before = rig.send(0, 10);
+        // The driver sees nothing of this, so the first batch is still open.
+        rig.hands.clock.set(rig.now() + pause);
+        rig.hands.clock.set_wall(wall_off_ms);
+        let after = rig.send(0, 10);
+        rig.down = rig.nodes.clone();
+        rig.cut(1);
+        rig.turn();
+        rig.pass(ms(1_999));
+        assert_eq!(fate(&before), Fate::Failed(ErrorKind::DeliveryTimeout, Written::No), "{pause:?}");
+        assert_eq!(fate(&after), Fate::Open, "{pause:?}");
+        rig.pass(ms(1));
+        assert_eq!(fate(&after), Fate::Failed(ErrorKind::DeliveryTimeout, Written::No), "{pause:?}");
+    }
+}
+
+/// Each review of a partition whose leader is away doubts the metadata; so a look at all of them would show.
+#[test]
+fn memory_pressure_looks_only_at_partitions_that_linger() {
+    const COUNT: i32 = 200;
+    let mut rig =
+        Rig::with(|config| config.linger = ms(60_000), |rig| rig.leaders = (0..COUNT).map(|_| (1, 0)).collect());
+    rig.down = [1].into();
+    rig.cut(1);
+    let mut deliveries: Vec<Delivery> = (0..COUNT).map(|partition| rig.send(partition, 1)).collect();
+    rig.turn();
+    let lingering = |rig: &Rig| rig.hands.core.sender.lingering_count();
+    assert_eq!(lingering(&rig), 200);
+    rig.handle(Input::Signal(Signal::Pressure));
+    assert_eq!(lingering(&rig), 0, "they are not looked at again");
+    rig.hands.clock.set(rig.now() + ms(1));
+    rig.handle(Input::Signal(Signal::Pressure));
+    rig.hands.clock.set(rig.now() + ms(1));
+    rig.topic_id = Uuid([7; 16]);
+    // One that is opened later lingers until the next hurry.
+    rig.leaders.push((1, 0));
+    rig.handle(Input::Wanted { topic: "t".into(), partitions: 201 });
+    rig.pass(ms(200));
+    deliveries.push(rig.send(COUNT, 1));
+    rig.turn();
+    assert_eq!(lingering(&rig), 1);
+    rig.handle(Input::Hurry);
+    rig.down.clear();
+    rig.pass(ms(2_000));
+    while let Some(request) = rig.requests.pop_front() {
+        rig.settle(&request, ErrorCode::NONE, 0);
+        rig.pass(ms(100));
+    }
+    assert!(deliveries.iter().all(|delivery| fate(delivery) == Fate::At(0)), "all go without lingering");
 }
 
 #[test]

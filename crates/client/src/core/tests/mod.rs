@@ -408,7 +408,8 @@ impl Rig {
     fn send(&self, partition: i32, bytes: usize) -> Delivery {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
-        let placed = Placed { record, choice: Choice::Partition(partition) };
+        let placed =
+            Placed { record, choice: Choice::Partition(partition), sent_ms: self.hands.accumulator.clock().wall_ms() };
         let topic = self.hands.accumulator.topic("t").unwrap();
         match self.hands.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => delivery,

@@ -55,7 +55,8 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let twice = |name: &str| CreatableTopicResult { name: name.to_owned(), ..refused(ErrorCode::INVALID_REQUEST) };
     let mut topics: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| twice(name)).collect();
     let once = wanted.iter().filter(|wanted| counts.get(wanted.name) == Some(&1));
-    let checked: Vec<_> = once.map(|wanted| (wanted, cluster.check_new_name(wanted.name))).collect();
+    let mut checked = Vec::new();
+    checked.extend(once.map(|wanted| (wanted, cluster.check_new_name(wanted.name))));
     topics.extend(checked.into_iter().map(|(wanted, name)| create(cluster, call, wanted, name, is_dry_run)));
     Ok(call.answer(&CreateTopicsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
 }

@@ -12,6 +12,7 @@ import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -19,6 +20,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.TopicDescription;
@@ -32,6 +35,7 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ElectionNotNeededException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
@@ -74,6 +78,8 @@ public class AskKafka {
                 return create(words);
             case "elect":
                 return elect(List.of(words).subList(1, words.length));
+            case "configure":
+                return configure(words);
             case "delete":
                 return delete(List.of(words).subList(1, words.length));
             case "describe":
@@ -130,6 +136,16 @@ public class AskKafka {
                 throw new ExecutionException(error.get());
             }
         }
+        return List.of();
+    }
+
+    /** configure topic|broker NAME SETTING [VALUE]: sets a setting, or removes it; the broker without a name is all of them. */
+    static List<String> configure(String[] words) throws Exception {
+        ConfigResource.Type type = ConfigResource.Type.valueOf(words[1].toUpperCase(Locale.ROOT));
+        AlterConfigOp change = words.length > 4
+            ? new AlterConfigOp(new ConfigEntry(words[3], words[4]), AlterConfigOp.OpType.SET)
+            : new AlterConfigOp(new ConfigEntry(words[3], ""), AlterConfigOp.OpType.DELETE);
+        admin().incrementalAlterConfigs(Map.of(new ConfigResource(type, words[2]), List.of(change))).all().get();
         return List.of();
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::mem;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -20,8 +21,9 @@ use crate::kafka::Kafka;
 /// Any will do: 16 bytes in base64.
 const CLUSTER_ID: &str = "S3VyaWVyLWUyZS10ZXN0cw";
 
-/// For a node to start, or to stop when told to; they take three seconds when nothing else runs.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// For a node to start, or to stop when told to. That takes three seconds when nothing else runs, and was seen to take a
+/// hundred on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A cluster of our own. Its nodes end when it is dropped; and, but for a paused one, also when the process that holds it is
 /// killed.
@@ -43,6 +45,8 @@ struct Node {
     process: Option<Child>,
     /// Kept, also while it is down.
     ports: Ports,
+    /// The ports on which it listened for clients before it moved. They are kept, so that nobody else answers there.
+    left: Vec<Port>,
 }
 
 /// The ports of a node.
@@ -114,7 +118,7 @@ impl Cluster {
             let own: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
             fs::write(folder.join("node.properties"), text + &own)?;
             let address = ports.clients.address().to_string();
-            Ok(Node { id, address, folder, program: program.clone(), process: None, ports })
+            Ok(Node { id, address, folder, program: program.clone(), process: None, ports, left: Vec::new() })
         });
         let mut nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
         format_all(&jars, &nodes)?;
@@ -198,6 +202,40 @@ impl Cluster {
         node.launch()?;
         let index = self.nodes.iter().position(|node| node.id == id).context("it was there")?;
         self.wait_until_ready(index)
+    }
+
+    /// Starts a node that is down as [`revive`](Self::revive) does, but on another port for clients, which it advertises
+    /// from then on. [`Kafka::bootstrap_servers`] still has the old one.
+    ///
+    /// # Errors
+    /// When it does not start; with what it logged last.
+    pub fn revive_elsewhere(&mut self, id: i32) -> Result<()> {
+        let node = self.node(id)?;
+        ensure!(node.process.is_none(), "node {id} is not down");
+        let old = mem::replace(&mut node.ports.clients, Port::reserve()?);
+        node.address = node.ports.clients.address().to_string();
+        let properties = fs::read_to_string(node.properties())?;
+        let client = |address: SocketAddr| format!("CLIENT://{address}");
+        let moved = properties.replace(&client(old.address()), &client(node.ports.clients.address()));
+        ensure!(moved != properties, "node {id} did not listen at {}", old.address());
+        fs::write(node.properties(), moved)?;
+        node.left.push(old);
+        self.revive(id)
+    }
+
+    /// The ids of all nodes, up or not.
+    #[must_use]
+    pub fn node_ids(&self) -> Vec<i32> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// The folder in which a node keeps its logs.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn data(&self, id: i32) -> Result<PathBuf> {
+        let node = self.nodes.iter().find(|node| node.id == id);
+        Ok(data(&node.with_context(|| format!("there is no node {id}"))?.folder))
     }
 
     /// Starts all nodes that are down at once, on their ports and with their data, and waits as [`revive`](Self::revive)
@@ -325,6 +363,10 @@ fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
     Ok(())
 }
 
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
 /// A node's settings. What is not said here is as Kafka has it.
 fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> String {
     let mut protocols = "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
@@ -337,7 +379,7 @@ fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> Strin
     }
     // No more replicas than nodes, and no more than Kafka's own default.
     let replicas = voters.len().min(3);
-    let data = folder.join("data");
+    let data = data(folder);
     let settings = [
         ("node.id", id.to_string()),
         ("process.roles", "broker,controller".to_owned()),

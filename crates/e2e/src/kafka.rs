@@ -27,6 +27,15 @@ pub struct Kafka {
     folder: TempDir,
 }
 
+/// The owner of a setting that can be changed at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Configured<'a> {
+    /// The topic of this name.
+    Topic(&'a str),
+    /// All brokers.
+    Brokers,
+}
+
 /// A partition as the cluster describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
@@ -127,13 +136,27 @@ impl Kafka {
         Ok(())
     }
 
+    /// Changes a setting; `None` gives it back its default.
+    ///
+    /// # Errors
+    /// When the cluster refuses it.
+    pub fn configure(&self, owner: Configured<'_>, setting: &str, value: Option<&str>) -> Result<()> {
+        let (kind, name) = match owner {
+            Configured::Topic(name) => ("topic", name),
+            Configured::Brokers => ("broker", ""),
+        };
+        let words = ["configure", kind, name, setting].into_iter().chain(value);
+        self.ask(&words.collect::<Vec<_>>())?;
+        Ok(())
+    }
+
     /// Waits until every partition of a topic has a leader and this many replicas in sync.
     ///
     /// # Errors
-    /// When it is not so within 30 seconds: five times as long as a node that fell silent counts as alive.
+    /// When it is not so within two minutes: far longer than a node that fell silent counts as alive.
     pub fn wait_for_replicas(&self, topic: &str, replicas: usize) -> Result<()> {
         let mut last = String::new();
-        let waited = wait_until(&format!("{replicas} replicas of {topic} in sync"), Duration::from_secs(30), || {
+        let waited = wait_until(&format!("{replicas} replicas of {topic} in sync"), Duration::from_secs(120), || {
             // What a node does not know yet, or does not know any more, is no failure.
             let partitions = match self.describe(topic) {
                 Ok(partitions) => partitions,

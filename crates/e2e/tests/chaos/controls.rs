@@ -13,30 +13,39 @@ use kurier_e2e::cluster::Cluster;
 use tokio::runtime::Handle;
 
 use crate::interrupt::{run_until, wait_for};
-use crate::ledger::{self, Entry, Outcome};
+use crate::ledger::{self, Entry, Limit, Outcome, Told};
+use crate::limit::{self, Whose};
 use crate::load::Load;
+use crate::payload::Payload;
 use crate::proxy::Proxy;
+use crate::recreation;
 use crate::sockets;
 
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
 
-/// A ledger's file and a log's.
+/// A ledger's file and those of the logs: one an incarnation of the topic.
 pub(crate) struct Files {
     pub(crate) ledger: PathBuf,
-    pub(crate) log: PathBuf,
+    pub(crate) logs: Vec<PathBuf>,
 }
 
 impl Files {
+    /// With one log.
     pub(crate) fn of(folder: &Path, name: &str) -> Self {
-        let file = |what: &str| folder.join(format!("{name}.{what}"));
-        Self { ledger: file("ledger"), log: file("log") }
+        Self { ledger: folder.join(format!("{name}.ledger")), logs: Vec::new() }.and_log(folder, name)
+    }
+
+    /// With a log more.
+    pub(crate) fn and_log(mut self, folder: &Path, name: &str) -> Self {
+        self.logs.push(folder.join(format!("{name}.{}.log", self.logs.len())));
+        self
     }
 
     /// Has the checker look, in a process of its own, and gives its exit status and what it said.
     pub(crate) fn check(&self) -> Result<(Option<i32>, String)> {
         let mut checker = Command::new(std::env::current_exe()?);
-        let output = checker.arg("--check").args([&self.ledger, &self.log]).output()?;
+        let output = checker.arg("--check").arg(&self.ledger).args(&self.logs).output()?;
         let talk = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&talk).into_owned()))
     }
@@ -51,7 +60,13 @@ pub(crate) fn run(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> Res
     expect_miss(&plain, "doubled")?;
     let careless = acks_0_under_kill(runtime, cluster, folder)?;
     expect_miss(&careless, "lost")?;
-    forge(&honest, folder)
+    let (recreated, what) = recreation::run(runtime, cluster, folder, "recreated", Duration::from_secs(2))?;
+    println!("{what}");
+    let (limited, what) = limit::run(runtime, cluster, folder, "limited", Whose::Topics)?;
+    println!("{what}");
+    forge(&honest, folder, &FORGERIES)?;
+    forge(&recreated, folder, &FORGERIES_OF_TWO_TOPICS)?;
+    forge(&limited, folder, &FORGERIES_OF_LIMITS)
 }
 
 /// A load whose answers are cut off after brokers carried the requests out.
@@ -62,13 +77,13 @@ fn cut_answers(runtime: &Handle, cluster: &Cluster, folder: &Path, is_idempotent
     let proxy = Proxy::start(runtime, &detours, 7, 40)?;
     let builder = Producer::builder().bootstrap_servers(detours.iter().map(|detour| detour.advertised.to_string()));
     let builder = builder.acks(Acks::All).enable_idempotence(is_idempotent);
-    let load = Load::start(runtime, builder, topic, PARTITIONS, 0, RECORDS_PER_SECOND)?;
+    let load = Load::start(runtime, builder, topic, PARTITIONS, 0, RECORDS_PER_SECOND, None)?;
     wait_for("40 answers cut off", Duration::from_secs(60), || Ok((proxy.cuts() >= 40).then_some(())))?;
     let (ledger, _) = load.stop()?;
     println!("answers cut off, idempotent {is_idempotent}: {} of {} records", proxy.cuts(), ledger.counts().records);
     let files = Files::of(folder, topic);
-    ledger::write(&files.ledger, topic, [&*ledger])?;
-    cluster.kafka().save_by_java(topic, &files.log)?;
+    ledger::write(&files.ledger, &Told::of(topic), [&*ledger])?;
+    cluster.kafka().save_by_java(topic, &files.logs[0])?;
     Ok(files)
 }
 
@@ -77,7 +92,7 @@ fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> 
     let topic = "acks-0";
     cluster.kafka().create_assigned_topic(topic, &[vec![0, 1, 2], vec![1, 2, 0], vec![2, 0, 1]], &[])?;
     let builder = Producer::builder().bootstrap_servers([cluster.kafka().bootstrap_servers()]).acks(Acks::None);
-    let load = Load::start(runtime, builder, topic, PARTITIONS, 0, RECORDS_PER_SECOND)?;
+    let load = Load::start(runtime, builder, topic, PARTITIONS, 0, RECORDS_PER_SECOND, None)?;
     run_until(now() + Duration::from_secs(1))?;
     let leader = cluster.kafka().leader(topic, 0)?.context("all nodes are up")?;
     let port = cluster.address(leader)?.port();
@@ -98,8 +113,8 @@ fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> 
     cluster.revive(leader)?;
     cluster.kafka().wait_for_replicas(topic, 3)?;
     let files = Files::of(folder, topic);
-    ledger::write(&files.ledger, topic, [&*ledger])?;
-    cluster.kafka().save_by_java(topic, &files.log)?;
+    ledger::write(&files.ledger, &Told::of(topic), [&*ledger])?;
+    cluster.kafka().save_by_java(topic, &files.logs[0])?;
     Ok(files)
 }
 
@@ -113,44 +128,71 @@ fn expect_miss(files: &Files, what: &str) -> Result<()> {
     Ok(())
 }
 
-type Forgery = fn(&mut Vec<Entry>, &mut Vec<String>) -> Option<()>;
+/// A ledger and its logs, to be altered.
+#[derive(Clone)]
+struct Evidence {
+    told: Told,
+    entries: Vec<Entry>,
+    logs: Vec<Vec<String>>,
+}
 
-/// What may be forged, and what the checker is to call it.
-const FORGERIES: [(&str, &str, Forgery); 11] = [
-    ("an acknowledged record that was never sent", "lost", |ledger, _| {
-        let last = ledger.last()?.clone();
-        let outcome = Outcome::Written { partition: last.partition, offset: Some(1 << 40) };
-        ledger.push(Entry { counter: last.counter + 1, outcome, ..last });
+impl Evidence {
+    /// The log of the last incarnation.
+    fn log(&mut self) -> Option<&mut Vec<String>> {
+        self.logs.last_mut()
+    }
+
+    /// The record that a log's line holds.
+    fn entry_of(&mut self, line: &str) -> Option<&mut Entry> {
+        let counter = Payload::read(line.splitn(5, '\t').nth(4)?).ok()?.counter;
+        self.entries.iter_mut().find(|entry| entry.counter == counter)
+    }
+
+    fn find(&mut self, is_one: impl Fn(&Entry) -> bool) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| is_one(entry))
+    }
+}
+
+/// What is forged, what the checker is to call it, and how.
+type Forgery = (&'static str, &'static str, fn(&mut Evidence) -> Option<()>);
+
+const FORGERIES: [Forgery; 11] = [
+    ("an acknowledged record that was never sent", "lost", |evidence| {
+        let last = evidence.entries.last()?.clone();
+        let outcome = Outcome::Written { incarnation: Some(0), partition: last.partition, offset: Some(1 << 40) };
+        evidence.entries.push(Entry { counter: last.counter + 1, outcome, ..last });
         Some(())
     }),
-    ("an offset", "misplaced", |ledger, _| {
-        let Outcome::Written { offset: Some(offset), .. } = &mut ledger.first_mut()?.outcome else { return None };
+    ("an offset", "misplaced", |evidence| {
+        let Outcome::Written { offset: Some(offset), .. } = &mut evidence.entries.first_mut()?.outcome else {
+            return None;
+        };
         *offset += 1;
         Some(())
     }),
-    ("a partition that was told", "misplaced", |ledger, _| {
-        let Outcome::Written { partition, .. } = &mut ledger.first_mut()?.outcome else { return None };
+    ("a partition that was told", "misplaced", |evidence| {
+        let Outcome::Written { partition, .. } = &mut evidence.entries.first_mut()?.outcome else { return None };
         *partition += 1;
         Some(())
     }),
-    ("a written record as not written", "\"not written\", but in the log", |ledger, _| {
-        ledger.first_mut()?.outcome = Outcome::NotWritten;
+    ("a written record as not written", "\"not written\", but in the log", |evidence| {
+        evidence.entries.first_mut()?.outcome = Outcome::NotWritten;
         Some(())
     }),
-    ("a written record as without an outcome", "without an outcome", |ledger, _| {
-        ledger.first_mut()?.outcome = Outcome::Pending;
+    ("a written record as without an outcome", "without an outcome", |evidence| {
+        evidence.entries.first_mut()?.outcome = Outcome::Pending;
         Some(())
     }),
-    ("a record struck from the ledger", "that nobody sent", |ledger, _| ledger.pop().map(drop)),
-    ("a record struck from the log", "lost", |_, log| log.pop().map(drop)),
-    ("a record twice in the log", "doubled", |_, log| {
-        let (place, value) = split(log.last()?)?;
+    ("a record struck from the ledger", "that nobody sent", |evidence| evidence.entries.pop().map(drop)),
+    ("a record struck from the log", "lost", |evidence| evidence.log()?.pop().map(drop)),
+    ("a record twice in the log", "doubled", |evidence| {
+        let (place, value) = split(evidence.log()?.last()?)?;
         let again = format!("{}\t{}\t{value}", place.0, place.1 + 1);
-        log.push(again);
+        evidence.log()?.push(again);
         Some(())
     }),
-    ("two records that changed places", "reordered", |_, log| {
-        let [.., one, other] = &mut log[..] else { return None };
+    ("two records that changed places", "reordered", |evidence| {
+        let [.., one, other] = &mut evidence.log()?[..] else { return None };
         let ((one_place, one_value), (other_place, other_value)) = (split(one)?, split(other)?);
         let swapped = (
             format!("{}\t{}\t{other_value}", one_place.0, one_place.1),
@@ -159,17 +201,69 @@ const FORGERIES: [(&str, &str, Forgery); 11] = [
         (*one, *other) = swapped;
         Some(())
     }),
-    ("a record in another partition", "misplaced", |_, log| {
-        let (place, value) = split(log.last()?)?;
+    ("a record in another partition", "misplaced", |evidence| {
+        let (place, value) = split(&evidence.log()?.pop()?)?;
         let moved = format!("{}\t{}\t{value}", place.0 + 1, 1i64 << 40);
-        log.pop();
-        log.push(moved);
+        evidence.log()?.push(moved);
         Some(())
     }),
-    ("a letter of a record", "damaged", |_, log| {
-        let line = log.last_mut()?;
+    ("a letter of a record", "damaged", |evidence| {
+        let line = evidence.log()?.last_mut()?;
         line.pop();
         line.push('0');
+        Some(())
+    }),
+];
+
+/// Of a topic that was deleted and created again.
+const FORGERIES_OF_TWO_TOPICS: [Forgery; 6] = [
+    ("a record of the deleted topic, also in the new one", "doubled", |evidence| {
+        let (place, value) = split(evidence.logs.first()?.first()?)?;
+        evidence.log()?.push(format!("{}\t{}\t{value}", place.0, 1i64 << 40));
+        Some(())
+    }),
+    ("a record of the deleted topic, in the new one instead", "misplaced", |evidence| {
+        let (place, value) = split(&evidence.logs.first_mut()?.remove(0))?;
+        evidence.log()?.push(format!("{}\t{}\t{value}", place.0, 1i64 << 40));
+        Some(())
+    }),
+    ("a record that failed with the deleted topic, in the new one", "misplaced", |evidence| {
+        let line = evidence.log()?.first()?.clone();
+        evidence.entry_of(&line)?.outcome = Outcome::Recreated;
+        Some(())
+    }),
+    ("a record of the new topic as one of the deleted topic", "misplaced", |evidence| {
+        let is_new = |entry: &Entry| matches!(entry.outcome, Outcome::Written { incarnation: Some(1), .. });
+        let Outcome::Written { incarnation, .. } = &mut evidence.find(is_new)?.outcome else { return None };
+        *incarnation = Some(0);
+        Some(())
+    }),
+    ("an acknowledged record struck from the deleted topic", "lost", |evidence| {
+        evidence.logs.first_mut()?.remove(0);
+        Some(())
+    }),
+    ("a record of the new topic before those of the deleted one", "reordered", |evidence| {
+        let line = evidence.log()?.pop()?;
+        evidence.logs.first_mut()?.insert(0, format!("{}\t-1\t{}", split(&line)?.0.0, split(&line)?.1));
+        Some(())
+    }),
+];
+
+/// Of a topic whose limit was lowered for a while.
+const FORGERIES_OF_LIMITS: [Forgery; 3] = [
+    ("a small record as too large", "against the limit of size", |evidence| {
+        evidence.find(|entry| entry.outcome == Outcome::TooLarge)?.bytes = 100;
+        Some(())
+    }),
+    ("a large record as written while the limit held", "against the limit of size", |evidence| {
+        let Limit { from, to, .. } = evidence.told.limit?;
+        let held = |entry: &Entry| entry.outcome == Outcome::TooLarge && (from..to).contains(&entry.counter);
+        let entry = evidence.find(held)?;
+        entry.outcome = Outcome::Written { incarnation: Some(0), partition: entry.partition, offset: None };
+        Some(())
+    }),
+    ("a record as too large without any limit", "against the limit of size", |evidence| {
+        evidence.told.limit = None;
         Some(())
     }),
 ];
@@ -181,16 +275,24 @@ fn split(line: &str) -> Option<((i32, i64), String)> {
     Some((place, fields.next()?.to_owned()))
 }
 
-/// Alters an honest report, or its log, in every way that matters.
-fn forge(honest: &Files, folder: &Path) -> Result<()> {
-    let (topic, entries) = ledger::read(&honest.ledger)?;
-    let log: Vec<String> = fs::read_to_string(&honest.log)?.lines().map(str::to_owned).collect();
-    for (what, seen, forgery) in FORGERIES {
-        let (mut entries, mut log) = (entries.clone(), log.clone());
-        forgery(&mut entries, &mut log).with_context(|| format!("nothing to forge: {what}"))?;
-        let files = Files::of(folder, "forged");
-        ledger::write_entries(&files.ledger, &topic, entries)?;
-        fs::write(&files.log, log.join("\n"))?;
+/// Alters an honest report, or its logs, in every way that matters.
+fn forge(honest: &Files, folder: &Path, forgeries: &[Forgery]) -> Result<()> {
+    let (told, entries) = ledger::read(&honest.ledger)?;
+    let read =
+        |log: &PathBuf| -> Result<Vec<String>> { Ok(fs::read_to_string(log)?.lines().map(str::to_owned).collect()) };
+    let logs = honest.logs.iter().map(read).collect::<Result<_>>()?;
+    let evidence = Evidence { told, entries, logs };
+    for (what, seen, forge) in forgeries {
+        let mut forged = evidence.clone();
+        forge(&mut forged).with_context(|| format!("nothing to forge: {what}"))?;
+        let mut files = Files::of(folder, "forged");
+        while files.logs.len() < forged.logs.len() {
+            files = files.and_log(folder, "forged");
+        }
+        ledger::write_entries(&files.ledger, &forged.told, forged.entries)?;
+        for (file, log) in files.logs.iter().zip(&forged.logs) {
+            fs::write(file, log.join("\n"))?;
+        }
         println!("forged: {what}");
         expect_miss(&files, seen)?;
     }

@@ -2,6 +2,7 @@
 //! long nobody acknowledged anything.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,8 +13,10 @@ use tokio::runtime::Handle;
 
 use crate::gaps::{Acknowledgements, median_and_maximum};
 use crate::interrupt::{run_until, wait_for};
+use crate::limit::{self, Whose};
 use crate::load::Load;
 use crate::peer::Peer;
+use crate::recreation;
 use crate::sockets;
 
 /// Six partitions, of which each node leads two when all is well.
@@ -32,18 +35,24 @@ const IMPATIENT_RECORDS_PER_SECOND: u32 = 500;
 const NORMAL: Duration = Duration::from_millis(300);
 
 /// For whatever recovers by itself.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How often what happens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) kills: usize,
     pub(crate) pauses: usize,
+    pub(crate) moves: usize,
+    pub(crate) recreations: usize,
+    pub(crate) limits: usize,
     pub(crate) restarts: bool,
 }
 
 /// What all of it happens to.
 pub(crate) struct Scene<'c> {
+    runtime: Handle,
+    /// For the files of loads that come and go.
+    folder: PathBuf,
     cluster: &'c mut Cluster,
     /// Ours: one with the default of delivery.timeout.ms, and one that soon gives up, so that all three outcomes occur.
     pub(crate) patient: Load,
@@ -68,7 +77,7 @@ struct Struck {
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 impl<'c> Scene<'c> {
-    pub(crate) fn set(runtime: &Handle, cluster: &'c mut Cluster) -> Result<Self> {
+    pub(crate) fn set(runtime: &Handle, cluster: &'c mut Cluster, folder: &Path) -> Result<Self> {
         let replicas = REPLICAS.map(Vec::from);
         for topic in [TOPIC, BESIDE] {
             cluster.kafka().create_assigned_topic(topic, &replicas, &["min.insync.replicas=2"])?;
@@ -84,9 +93,11 @@ impl<'c> Scene<'c> {
         // First the one that takes seconds to start.
         let peer = Peer::start(cluster.kafka(), BESIDE, count, RECORDS_PER_SECOND)?;
         let began = now();
-        let patient = Load::start(runtime, patient, TOPIC, count, 0, RECORDS_PER_SECOND)?;
-        let impatient = Load::start(runtime, impatient, TOPIC, count, 1, IMPATIENT_RECORDS_PER_SECOND)?;
-        Ok(Self { cluster, patient, impatient, peer, began, struck: Vec::new(), unanswered: Vec::new() })
+        let patient = Load::start(runtime, patient, TOPIC, count, 0, RECORDS_PER_SECOND, None)?;
+        let impatient = Load::start(runtime, impatient, TOPIC, count, 1, IMPATIENT_RECORDS_PER_SECOND, None)?;
+        let (runtime, folder) = (runtime.clone(), folder.to_owned());
+        let (struck, unanswered) = (Vec::new(), Vec::new());
+        Ok(Self { runtime, folder, cluster, patient, impatient, peer, began, struck, unanswered })
     }
 
     /// All faults of the plan.
@@ -97,6 +108,15 @@ impl<'c> Scene<'c> {
         }
         for number in 0..plan.pauses {
             self.pause(number, plan.pauses)?;
+        }
+        for number in 0..plan.moves {
+            self.move_node(number, plan.moves)?;
+        }
+        for number in 0..plan.recreations {
+            self.recreate_topic(number)?;
+        }
+        for number in 0..plan.limits {
+            self.lower_limit(number)?;
         }
         if plan.restarts {
             self.rolling_restart()?;
@@ -168,6 +188,57 @@ impl<'c> Scene<'c> {
         self.cluster.resume(node)?;
         let what = format!("SIGSTOP {} of {of}: node {node} for 9 s, partitions {led:?}", number + 1);
         self.recovered("SIGSTOP for 9 s", &what, &led, from, now())?;
+        self.calm()
+    }
+
+    /// A node ends, by SIGKILL or every other time by SIGTERM, and comes back on another port. Every producer must find it
+    /// there. At most two of three nodes move, so the third one's address stays for whoever begins anew.
+    fn move_node(&mut self, number: usize, of: usize) -> Result<()> {
+        let node = NODES[number % (NODES.len() - 1)];
+        let led = self.led_by(node)?;
+        let old = self.cluster.address(node)?;
+        let before = sockets::connections_to(old.port())?;
+        ensure!(before > 0, "no producer of ours is connected to node {node} at {old}");
+        let from = now();
+        let how = if number % 4 < 2 {
+            self.cluster.kill(node)?;
+            "kill -9"
+        } else {
+            self.cluster.stop(node)?;
+            "SIGTERM"
+        };
+        self.cluster.revive_elsewhere(node)?;
+        let new = self.cluster.address(node)?;
+        for topic in [TOPIC, BESIDE] {
+            self.cluster.kafka().wait_for_replicas(topic, 3)?;
+        }
+        let what = format!(
+            "move {} of {of}: node {node}, {how}, from {old} ({before} connections) to {new}, partitions {led:?}",
+            number + 1
+        );
+        self.recovered("another address", &what, &led, from, now())?;
+        // Then it leads its partitions again, and they are acknowledged.
+        self.calm()?;
+        let (left, found) = (sockets::connections_to(old.port())?, sockets::connections_to(new.port())?);
+        ensure!(left == 0 && found > 0, "node {node}: {left} connections to {old}, {found} to {new}");
+        Ok(())
+    }
+
+    /// Beside the load a topic of its own is deleted and created again, every other time at once.
+    fn recreate_topic(&self, number: usize) -> Result<()> {
+        let absence = if number.is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(3) };
+        let name = format!("{TOPIC}-recreated-{number}");
+        let (_, what) = recreation::run(&self.runtime, self.cluster, &self.folder, &name, absence)?;
+        self.say(&what);
+        self.calm()
+    }
+
+    /// The limit of a topic of its own is lowered, every other time that of all brokers.
+    fn lower_limit(&self, number: usize) -> Result<()> {
+        let whose = if number.is_multiple_of(2) { Whose::Topics } else { Whose::Brokers };
+        let name = format!("{TOPIC}-limited-{number}");
+        let (_, what) = limit::run(&self.runtime, self.cluster, &self.folder, &name, whose)?;
+        self.say(&what);
         self.calm()
     }
 

@@ -1,7 +1,8 @@
 //! What a producer was given and what it said became of it, record by record, in the order in which they were given.
 //!
-//! As a file it is what the checker believes: a line with the topic, then a line a record: producer, counter, partition,
-//! outcome; of a written one the partition and the offset that were told.
+//! As a file it is what the checker believes: a line with the topic and the limit that it had for a while, then a line a
+//! record: producer, counter, partition, bytes of the value, outcome; of a written one the topic's incarnation, the partition
+//! and the offset that were told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kurier::{Error, RecordMetadata, Written};
+use kurier::{Error, ErrorKind, RecordMetadata, Written};
 use kurier_e2e::clock::now;
 
 use crate::gaps::Acknowledgements;
@@ -23,10 +24,16 @@ pub(crate) enum Outcome {
     Pending,
     /// With acks=0 nobody says at which offset.
     Written {
+        /// Which of the topics that had the name one after the other, unless it may be either of two.
+        incarnation: Option<usize>,
         partition: i32,
         offset: Option<i64>,
     },
     NotWritten,
+    /// It was not written, because it is larger than a batch may be.
+    TooLarge,
+    /// It failed with the topic that was deleted: it may be in that one's log, and is in none after it.
+    Recreated,
     Unknown,
     /// It was not accepted.
     Refused,
@@ -39,7 +46,31 @@ pub(crate) struct Entry {
     pub(crate) counter: usize,
     /// Where it belongs.
     pub(crate) partition: i32,
+    /// Of its value.
+    pub(crate) bytes: usize,
     pub(crate) outcome: Outcome,
+}
+
+/// What a ledger's file says of all its records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) topic: String,
+    pub(crate) limit: Option<Limit>,
+}
+
+impl Told {
+    pub(crate) fn of(topic: &str) -> Self {
+        Self { topic: topic.to_owned(), limit: None }
+    }
+}
+
+/// The largest batch that the topic took for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    /// The records, by counter, that were given and answered while it held for sure; before and after them it may have.
+    pub(crate) from: usize,
+    pub(crate) to: usize,
 }
 
 /// The ledger of one producer.
@@ -52,8 +83,10 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By counter: where each record belongs, and what became of it.
-    records: Vec<(i32, Outcome)>,
+    /// By counter: where each record belongs, how large its value is, and what became of it.
+    records: Vec<(i32, usize, Outcome)>,
+    /// Of the topic, for outcomes that come now.
+    incarnation: Option<usize>,
     /// Those without an outcome, by partition, with the time when they were given.
     pending: BTreeMap<i32, BTreeMap<usize, Instant>>,
     errors: BTreeMap<String, usize>,
@@ -69,6 +102,8 @@ pub(crate) struct Counts {
     pub(crate) records: usize,
     pub(crate) written: usize,
     pub(crate) not_written: usize,
+    pub(crate) too_large: usize,
+    pub(crate) recreated: usize,
     pub(crate) unknown: usize,
     pub(crate) refused: usize,
     pub(crate) pending: usize,
@@ -76,7 +111,8 @@ pub(crate) struct Counts {
 
 impl Ledger {
     pub(crate) fn new(producer: usize, partitions: usize) -> Self {
-        Self { producer, acknowledgements: Acknowledgements::new(partitions), state: Mutex::default() }
+        let state = State { incarnation: Some(0), ..State::default() };
+        Self { producer, acknowledgements: Acknowledgements::new(partitions), state: Mutex::new(state) }
     }
 
     pub(crate) fn producer(&self) -> usize {
@@ -87,14 +123,25 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A record is about to be given to the producer; this is its counter if `partition` says for it where it belongs.
-    pub(crate) fn give(&self, partition: impl FnOnce(usize) -> i32) -> (usize, i32) {
+    /// Sets the incarnation of the topic to which acknowledgements belong from now on; `None` if it may be either of two.
+    pub(crate) fn set_incarnation(&self, incarnation: Option<usize>) {
+        self.state().incarnation = incarnation;
+    }
+
+    /// Enters a record that is about to be given to the producer. By its counter, `make` says where it belongs, and its value.
+    pub(crate) fn give(&self, make: impl FnOnce(usize) -> (i32, String)) -> (usize, i32, String) {
         let mut state = self.state();
         let counter = state.records.len();
-        let partition = partition(counter);
-        state.records.push((partition, Outcome::Pending));
+        let (partition, value) = make(counter);
+        state.records.push((partition, value.len(), Outcome::Pending));
         state.pending.entry(partition).or_default().insert(counter, now());
-        (counter, partition)
+        (counter, partition, value)
+    }
+
+    /// Whether all records up to this one have an outcome.
+    pub(crate) fn is_answered_up_to(&self, counter: usize) -> bool {
+        let state = self.state();
+        state.pending.values().filter_map(BTreeMap::first_key_value).all(|(pending, _)| *pending > counter)
     }
 
     /// The producer did not accept it.
@@ -109,12 +156,15 @@ impl Ledger {
             Ok(metadata) => {
                 let (partition, offset) = (metadata.partition(), metadata.offset());
                 self.acknowledgements.note(partition, now());
-                state.resolve(counter, Outcome::Written { partition, offset }, None);
+                let incarnation = state.incarnation;
+                state.resolve(counter, Outcome::Written { incarnation, partition, offset }, None);
             }
             Err(error) => {
-                let outcome = match error.written() {
-                    Written::No => Outcome::NotWritten,
-                    Written::Unknown => Outcome::Unknown,
+                let outcome = match (error.kind(), error.written()) {
+                    (ErrorKind::RecordTooLarge, Written::No) => Outcome::TooLarge,
+                    (ErrorKind::TopicRecreated, _) => Outcome::Recreated,
+                    (_, Written::No) => Outcome::NotWritten,
+                    (_, Written::Unknown) => Outcome::Unknown,
                 };
                 state.resolve(counter, outcome, Some(error));
             }
@@ -131,12 +181,14 @@ impl Ledger {
 
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for (_, outcome) in &self.state().records {
+        for (_, _, outcome) in &self.state().records {
             counts.records += 1;
             match outcome {
                 Outcome::Pending => counts.pending += 1,
                 Outcome::Written { .. } => counts.written += 1,
                 Outcome::NotWritten => counts.not_written += 1,
+                Outcome::TooLarge => counts.too_large += 1,
+                Outcome::Recreated => counts.recreated += 1,
                 Outcome::Unknown => counts.unknown += 1,
                 Outcome::Refused => counts.refused += 1,
             }
@@ -155,10 +207,11 @@ impl Ledger {
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let entry = |(counter, (partition, outcome)): (usize, &(i32, Outcome))| Entry {
+        let entry = |(counter, (partition, bytes, outcome)): (usize, &(i32, usize, Outcome))| Entry {
             producer: self.producer,
             counter,
             partition: *partition,
+            bytes: *bytes,
             outcome: *outcome,
         };
         self.state().records.iter().enumerate().map(entry).collect()
@@ -167,7 +220,7 @@ impl Ledger {
 
 impl State {
     fn resolve(&mut self, counter: usize, outcome: Outcome, error: Option<&Error>) {
-        let Some((partition, place)) = self.records.get_mut(counter) else { return };
+        let Some((partition, _, place)) = self.records.get_mut(counter) else { return };
         let pending = self.pending.entry(*partition).or_default();
         pending.remove(&counter);
         *place = outcome;
@@ -194,7 +247,8 @@ fn describe(outcome: Outcome, error: Option<&Error>) -> String {
     let outcome = match outcome {
         Outcome::Pending => "pending",
         Outcome::Written { .. } => "written",
-        Outcome::NotWritten => "not written",
+        Outcome::NotWritten | Outcome::TooLarge => "not written",
+        Outcome::Recreated => "not in the new topic",
         Outcome::Unknown => "unknown",
         Outcome::Refused => "refused",
     };
@@ -205,20 +259,33 @@ fn describe(outcome: Outcome, error: Option<&Error>) -> String {
 }
 
 /// Writes ledgers of one topic.
-pub(crate) fn write<'l>(file: &Path, topic: &str, ledgers: impl IntoIterator<Item = &'l Ledger>) -> Result<()> {
-    write_entries(file, topic, ledgers.into_iter().flat_map(Ledger::entries))
+pub(crate) fn write<'l>(file: &Path, told: &Told, ledgers: impl IntoIterator<Item = &'l Ledger>) -> Result<()> {
+    write_entries(file, told, ledgers.into_iter().flat_map(Ledger::entries))
 }
 
-pub(crate) fn write_entries(file: &Path, topic: &str, entries: impl IntoIterator<Item = Entry>) -> Result<()> {
+pub(crate) fn write_entries(file: &Path, told: &Told, entries: impl IntoIterator<Item = Entry>) -> Result<()> {
     let mut out = BufWriter::new(File::create(file)?);
-    writeln!(out, "{topic}")?;
-    for Entry { producer, counter, partition, outcome } in entries {
-        write!(out, "{producer}\t{counter}\t{partition}\t")?;
+    write!(out, "{}", told.topic)?;
+    if let Some(Limit { bytes, from, to }) = told.limit {
+        write!(out, "\t{bytes}\t{from}\t{to}")?;
+    }
+    writeln!(out)?;
+    for Entry { producer, counter, partition, bytes, outcome } in entries {
+        write!(out, "{producer}\t{counter}\t{partition}\t{bytes}\t")?;
         match outcome {
             Outcome::Pending => writeln!(out, "pending"),
-            Outcome::Written { partition, offset: Some(offset) } => writeln!(out, "written\t{partition}\t{offset}"),
-            Outcome::Written { partition, offset: None } => writeln!(out, "written\t{partition}"),
+            Outcome::Written { incarnation, partition, offset } => {
+                let either = |number: Option<String>| number.unwrap_or_else(|| "?".to_owned());
+                let incarnation = either(incarnation.map(|incarnation| incarnation.to_string()));
+                writeln!(
+                    out,
+                    "written\t{incarnation}\t{partition}\t{}",
+                    either(offset.map(|offset| offset.to_string()))
+                )
+            }
             Outcome::NotWritten => writeln!(out, "not written"),
+            Outcome::TooLarge => writeln!(out, "too large"),
+            Outcome::Recreated => writeln!(out, "recreated"),
             Outcome::Unknown => writeln!(out, "unknown"),
             Outcome::Refused => writeln!(out, "refused"),
         }?;
@@ -227,29 +294,41 @@ pub(crate) fn write_entries(file: &Path, topic: &str, entries: impl IntoIterator
 }
 
 /// Reads what [`write`] wrote.
-pub(crate) fn read(file: &Path) -> Result<(String, Vec<Entry>)> {
+pub(crate) fn read(file: &Path) -> Result<(Told, Vec<Entry>)> {
     let mut lines = BufReader::new(File::open(file)?).lines();
-    let topic = lines.next().context("the ledger is empty")??;
+    let told = lines.next().context("the ledger is empty")??;
+    let told = match told.split('\t').collect::<Vec<_>>()[..] {
+        [topic] => Told::of(topic),
+        [topic, bytes, from, to] => {
+            let limit = Limit { bytes: bytes.parse()?, from: from.parse()?, to: to.parse()? };
+            Told { limit: Some(limit), ..Told::of(topic) }
+        }
+        _ => bail!("the ledger: {told:?}"),
+    };
     let entries = lines.map(|line| {
         let line = line?;
         entry(&line).with_context(|| format!("the ledger: {line:?}"))
     });
-    Ok((topic, entries.collect::<Result<_>>()?))
+    Ok((told, entries.collect::<Result<_>>()?))
 }
 
 fn entry(line: &str) -> Result<Entry> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [producer, counter, partition, ref outcome @ ..] = fields[..] else { bail!("too short") };
+    let [producer, counter, partition, bytes, ref outcome @ ..] = fields[..] else { bail!("too short") };
     let outcome = match outcome {
         ["pending"] => Outcome::Pending,
-        ["written", partition] => Outcome::Written { partition: partition.parse()?, offset: None },
-        ["written", partition, offset] => {
-            Outcome::Written { partition: partition.parse()?, offset: Some(offset.parse()?) }
-        }
+        ["written", incarnation, partition, offset] => Outcome::Written {
+            incarnation: if *incarnation == "?" { None } else { Some(incarnation.parse()?) },
+            partition: partition.parse()?,
+            offset: if *offset == "?" { None } else { Some(offset.parse()?) },
+        },
         ["not written"] => Outcome::NotWritten,
+        ["too large"] => Outcome::TooLarge,
+        ["recreated"] => Outcome::Recreated,
         ["unknown"] => Outcome::Unknown,
         ["refused"] => Outcome::Refused,
         _ => bail!("no outcome"),
     };
-    Ok(Entry { producer: producer.parse()?, counter: counter.parse()?, partition: partition.parse()?, outcome })
+    let (producer, counter) = (producer.parse()?, counter.parse()?);
+    Ok(Entry { producer, counter, partition: partition.parse()?, bytes: bytes.parse()?, outcome })
 }

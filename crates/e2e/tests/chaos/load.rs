@@ -25,7 +25,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Builds the producer, and begins.
+    /// Builds the producer, and begins. One record of `large_every` is large.
     pub(crate) fn start(
         runtime: &Handle,
         builder: ProducerBuilder,
@@ -33,6 +33,7 @@ impl Load {
         partitions: usize,
         number: usize,
         records_per_second: u32,
+        large_every: Option<usize>,
     ) -> Result<Self> {
         let producer = runtime.block_on(builder.build())?;
         let ledger = Arc::new(Ledger::new(number, partitions));
@@ -42,6 +43,7 @@ impl Load {
             producer: producer.clone(),
             topic: topic.to_owned(),
             partitions,
+            large_every,
             ledger: Arc::clone(&ledger),
             is_to_stop: Arc::clone(&is_to_stop),
         };
@@ -65,6 +67,7 @@ struct Feeder {
     producer: Producer,
     topic: String,
     partitions: usize,
+    large_every: Option<usize>,
     ledger: Arc<Ledger>,
     is_to_stop: Arc<AtomicBool>,
 }
@@ -87,9 +90,12 @@ impl Feeder {
     }
 
     fn send(&self) {
-        let (counter, partition) = self.ledger.give(|counter| payload::partition(counter, self.partitions));
         let producer = self.ledger.producer();
-        let value = Payload { topic: self.topic.clone(), partition, producer, counter }.to_string();
+        let (counter, partition, value) = self.ledger.give(|counter| {
+            let partition = payload::partition(counter, self.partitions);
+            let is_large = self.large_every.is_some_and(|every| counter.is_multiple_of(every));
+            (partition, Payload { topic: self.topic.clone(), partition, producer, counter }.value(is_large))
+        });
         let ledger = Arc::clone(&self.ledger);
         let tell = move |result| ledger.resolve(counter, &result);
         let record = Record::to(&self.topic).nullable_key(payload::key(counter)).value(value);

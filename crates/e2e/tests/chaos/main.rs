@@ -1,10 +1,10 @@
-//! Kills, pauses and restarts under load, before three nodes of real Apache Kafka: no acknowledged record is lost, doubled,
+//! Kills, pauses, restarts, moves, recreated topics and lowered limits under load, before three nodes of real Apache Kafka: no acknowledged record is lost, doubled,
 //! reordered or misplaced, none that was told as not written is in the log, and nobody waits longer than with Java.
 //!
-//! `make chaos` runs all, in about twelve minutes; `CHAOS=smoke` two kills and a pause, `CHAOS=controls` only what must fire
+//! `make chaos` runs all, in about fifteen minutes; `CHAOS=smoke` a few of each fault, `CHAOS=controls` only what must fire
 //! for the rest to mean anything. A producer of ours writes 5,000 records a second, another one, which gives up after four
 //! seconds, 500 to the same topic, and the Java producer 5,000 to a topic that the same nodes lead. Java reads back; the
-//! checker is this program again (`--check LEDGER LOG`), and ends with 1 on any miss. What was not right is left in
+//! checker is this program again (`--check LEDGER LOG...`), and ends with 1 on any miss. What was not right is left in
 //! `target/tmp/chaos`. Ctrl-C ends it with all nodes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it counted")]
 
@@ -13,10 +13,12 @@ mod faults;
 mod gaps;
 mod interrupt;
 mod ledger;
+mod limit;
 mod load;
 mod payload;
 mod peer;
 mod proxy;
+mod recreation;
 mod sockets;
 mod verdict;
 
@@ -34,12 +36,12 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::controls::Files;
 use crate::faults::{Plan, Scene, TOPIC};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Told};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match &arguments[..] {
-        [check, ledger, log] if check == "--check" => check_files(Path::new(ledger), Path::new(log)),
+        [check, ledger, logs @ ..] if check == "--check" => check_files(Path::new(ledger), logs),
         _ => run(),
     };
     match result {
@@ -52,8 +54,8 @@ fn main() -> ExitCode {
 }
 
 /// The checker by itself.
-fn check_files(ledger: &Path, log: &Path) -> Result<()> {
-    let verdict = verdict::check(ledger, log)?;
+fn check_files(ledger: &Path, logs: &[String]) -> Result<()> {
+    let verdict = verdict::check(ledger, logs)?;
     print!("{verdict}");
     ensure!(verdict.is_clean(), "the log is not what was told");
     Ok(())
@@ -61,8 +63,10 @@ fn check_files(ledger: &Path, log: &Path) -> Result<()> {
 
 fn run() -> Result<()> {
     let plan = match env::var("CHAOS").as_deref() {
-        Err(_) | Ok("" | "full") => Some(Plan { kills: 10, pauses: 5, restarts: true }),
-        Ok("smoke") => Some(Plan { kills: 2, pauses: 1, restarts: false }),
+        Err(_) | Ok("" | "full") => {
+            Some(Plan { kills: 10, pauses: 5, moves: 4, recreations: 4, limits: 4, restarts: true })
+        }
+        Ok("smoke") => Some(Plan { kills: 2, pauses: 1, moves: 1, recreations: 2, limits: 2, restarts: false }),
         Ok("controls") => None,
         Ok(other) => bail!("CHAOS={other}: it is full, smoke or controls"),
     };
@@ -83,7 +87,7 @@ fn run() -> Result<()> {
 }
 
 fn chaos(runtime: &Handle, cluster: &mut Cluster, plan: Plan, folder: &Path) -> Result<()> {
-    let mut scene = Scene::set(runtime, cluster)?;
+    let mut scene = Scene::set(runtime, cluster, folder)?;
     scene.play(plan)?;
     let (table, compared) = (scene.table(), scene.compare());
     let (patient, impatient, peer) = scene.end();
@@ -92,8 +96,8 @@ fn chaos(runtime: &Handle, cluster: &mut Cluster, plan: Plan, folder: &Path) -> 
     let (patient, late) = patient.stop()?;
     let (impatient, _) = impatient.stop()?;
     let files = Files::of(folder, TOPIC);
-    ledger::write(&files.ledger, TOPIC, [&*patient, &*impatient])?;
-    cluster.kafka().save_by_java(TOPIC, &files.log)?;
+    ledger::write(&files.ledger, &Told::of(TOPIC), [&*patient, &*impatient])?;
+    cluster.kafka().save_by_java(TOPIC, &files.logs[0])?;
     let (code, talk) = files.check()?;
 
     println!("\n{table}");

@@ -1,7 +1,6 @@
 //! What a record says of itself: where it belongs, who sent it, as which of its own, and whether its filler is whole. So a
 //! checker sees one that came to stand elsewhere, or was altered, by itself.
 
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kurier::partitioner::murmur2;
@@ -38,14 +37,12 @@ impl Payload {
         }
         Ok(Self { topic: topic.to_owned(), partition, producer, counter })
     }
-}
 
-impl fmt::Display for Payload {
-    /// The value that says it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The value that says it. A large one has thousands of letters.
+    pub(crate) fn value(&self, is_large: bool) -> String {
         let Self { topic, partition, producer, counter } = self;
-        let filler = filler(*producer, *counter);
-        write!(f, "{topic} {partition} {producer} {counter} {} {filler}", hash_of(&filler))
+        let filler = filler(*producer, *counter, is_large);
+        format!("{topic} {partition} {producer} {counter} {} {filler}", hash_of(&filler))
     }
 }
 
@@ -64,10 +61,10 @@ pub(crate) fn partition(counter: usize, partitions: usize) -> i32 {
     i32::try_from(place).unwrap_or_default()
 }
 
-/// 40 to 79 letters, each record's its own.
-fn filler(producer: usize, counter: usize) -> String {
+/// 40 to 79 letters, or 6,000 to 6,039 of a large record; each record's its own.
+fn filler(producer: usize, counter: usize, is_large: bool) -> String {
     let mut state = hash((producer, counter));
-    let length = 40 + counter % 40;
+    let length = if is_large { 6_000 } else { 40 } + counter % 40;
     let letter = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(b'a' + u8::try_from((state >> 40) % 26).unwrap_or_default())

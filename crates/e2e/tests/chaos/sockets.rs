@@ -15,9 +15,18 @@ pub(crate) fn unread_at(port: u16) -> Result<u64> {
     Ok(unread.map(|one| one.unread).sum())
 }
 
+/// How many connections this process has to a listener at this port.
+pub(crate) fn connections_to(port: u16) -> Result<usize> {
+    const ESTABLISHED: u8 = 1;
+    let ours = own_sockets()?;
+    let is_one = |one: &&Socket| one.remote == port && one.state == ESTABLISHED && ours.contains(&one.inode);
+    Ok(sockets()?.iter().filter(is_one).count())
+}
+
 struct Socket {
     local: u16,
     remote: u16,
+    state: u8,
     unread: u64,
     inode: u64,
 }
@@ -36,6 +45,7 @@ fn socket(line: &str) -> Option<Socket> {
     Some(Socket {
         local: port(fields.get(1)?)?,
         remote: port(fields.get(2)?)?,
+        state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
         unread: u64::from_str_radix(fields.get(4)?.split_once(':')?.1, 16).ok()?,
         inode: fields.get(9)?.parse().ok()?,
     })

@@ -1,5 +1,5 @@
 //! Holds what producers told against what the log holds, both of them files: the one as `ledger` writes it, the other as
-//! Java's consumer read it.
+//! Java's consumer read it. A topic that was created again has a log for each incarnation, in their order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::ledger::{self, Entry, Outcome};
+use crate::ledger::{self, Entry, Limit, Outcome, Told};
 use crate::payload::{self, Payload, Unreadable};
 
 /// What was found: first what is as it may be, then what may never be.
@@ -19,6 +19,8 @@ pub(crate) struct Verdict {
     written: usize,
     in_log: usize,
     not_written: usize,
+    too_large: usize,
+    recreated: usize,
     unknown: usize,
     unknown_in_log: usize,
     refused: usize,
@@ -44,11 +46,17 @@ struct Misses {
     foreign: usize,
     /// Not as it was sent.
     damaged: usize,
+    /// Too large for the topic's limit, and written; or within it, and told as too large.
+    against_the_limit: usize,
 }
 
+/// What a batch of one record has besides its value, at most.
+const BESIDE_THE_VALUE: usize = 100;
+
 impl Misses {
-    fn all(&self) -> [(&'static str, usize); 8] {
-        let Self { lost, doubled, reordered, misplaced, untrue, unresolved, foreign, damaged } = *self;
+    fn all(&self) -> [(&'static str, usize); 9] {
+        let Self { lost, doubled, reordered, misplaced, untrue, unresolved, foreign, damaged, against_the_limit } =
+            *self;
         [
             ("lost", lost),
             ("doubled", doubled),
@@ -58,6 +66,7 @@ impl Misses {
             ("without an outcome", unresolved),
             ("that nobody sent", foreign),
             ("damaged", damaged),
+            ("against the limit of size", against_the_limit),
         ]
     }
 }
@@ -71,37 +80,42 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, written, in_log, not_written, unknown, unknown_in_log, refused, misses } = self;
+        let Self { accepted, written, in_log, not_written, too_large, recreated, .. } = self;
+        let Self { unknown, unknown_in_log, refused, misses, .. } = self;
         writeln!(f, "  records accepted                 {accepted:>9}")?;
         writeln!(f, "  acknowledged                     {written:>9}")?;
         writeln!(f, "  unknown                          {unknown:>9}, of which {unknown_in_log} are in the log")?;
         writeln!(f, "  not written                      {not_written:>9}")?;
+        writeln!(f, "  too large                        {too_large:>9}")?;
+        writeln!(f, "  failed with a deleted topic      {recreated:>9}")?;
         writeln!(f, "  refused                          {refused:>9}")?;
-        writeln!(f, "  in the log, read by Java         {in_log:>9}")?;
+        writeln!(f, "  in the log                       {in_log:>9}")?;
         misses.all().iter().try_for_each(|(what, count)| writeln!(f, "  {what:<32} {count:>9}"))
     }
 }
 
-/// Checks a ledger's file against a log's.
-pub(crate) fn check(ledger: &Path, log: &Path) -> Result<Verdict> {
-    let (topic, entries) = ledger::read(ledger).context("the ledger cannot be read")?;
-    let mut checker = Checker::new(topic, entries)?;
-    for line in BufReader::new(File::open(log).context("the log cannot be read")?).lines() {
-        let line = line?;
-        let fields: Vec<&str> = line.splitn(5, '\t').collect();
-        let [partition, offset, key_length, key, value] = fields[..] else { bail!("the log: {line:?}") };
-        let key = (key_length != "-1").then_some(key);
-        checker.handle(partition.parse()?, offset.parse()?, key, value);
+/// Checks a ledger's file against those of the logs, one an incarnation of the topic.
+pub(crate) fn check<L: AsRef<Path>>(ledger: &Path, logs: &[L]) -> Result<Verdict> {
+    let (told, entries) = ledger::read(ledger).context("the ledger cannot be read")?;
+    let mut checker = Checker::new(told, entries)?;
+    for (incarnation, log) in logs.iter().enumerate() {
+        for line in BufReader::new(File::open(log).context("the log cannot be read")?).lines() {
+            let line = line?;
+            let fields: Vec<&str> = line.splitn(5, '\t').collect();
+            let [partition, offset, key_length, key, value] = fields[..] else { bail!("the log: {line:?}") };
+            let key = (key_length != "-1").then_some(key);
+            checker.handle(incarnation, (partition.parse()?, offset.parse()?), key, value);
+        }
     }
     Ok(checker.verdict())
 }
 
 struct Checker {
-    topic: String,
+    told: Told,
     /// By producer and counter.
     entries: Vec<Vec<(Entry, Seen)>>,
-    /// The last offset of each partition, and the last counter of each producer in it.
-    last_offset: HashMap<i32, i64>,
+    /// The last offset of each partition of each incarnation, and the last counter of each producer in the partition.
+    last_offset: HashMap<(usize, i32), i64>,
     last_counter: HashMap<(i32, usize), usize>,
     verdict: Verdict,
 }
@@ -115,7 +129,7 @@ struct Seen {
 }
 
 impl Checker {
-    fn new(topic: String, all: Vec<Entry>) -> Result<Self> {
+    fn new(told: Told, all: Vec<Entry>) -> Result<Self> {
         let mut entries: Vec<Vec<(Entry, Seen)>> = Vec::new();
         for entry in all {
             if entries.len() <= entry.producer {
@@ -128,14 +142,14 @@ impl Checker {
             of_producer.push((entry, Seen::default()));
         }
         let (last_offset, last_counter) = (HashMap::new(), HashMap::new());
-        Ok(Self { topic, entries, last_offset, last_counter, verdict: Verdict::default() })
+        Ok(Self { told, entries, last_offset, last_counter, verdict: Verdict::default() })
     }
 
     /// A record of the log.
-    fn handle(&mut self, partition: i32, offset: i64, key: Option<&str>, value: &str) {
+    fn handle(&mut self, incarnation: usize, (partition, offset): (i32, i64), key: Option<&str>, value: &str) {
         let misses = &mut self.verdict.misses;
         self.verdict.in_log += 1;
-        if self.last_offset.insert(partition, offset).is_some_and(|last| last >= offset) {
+        if self.last_offset.insert((incarnation, partition), offset).is_some_and(|last| last >= offset) {
             misses.reordered += 1;
         }
         let payload = match Payload::read(value) {
@@ -148,15 +162,18 @@ impl Checker {
         if key != payload::key(payload.counter).as_deref() {
             misses.damaged += 1;
         }
-        if (payload.topic.as_str(), payload.partition, entry.partition) != (&self.topic, partition, partition) {
+        if (payload.topic.as_str(), payload.partition, entry.partition) != (&self.told.topic, partition, partition) {
             misses.misplaced += 1;
         }
         seen.times += 1;
         let here = match entry.outcome {
-            Outcome::Written { partition: told, offset: Some(at) } => (told, at) == (partition, offset),
-            Outcome::Written { partition: told, offset: None } => told == partition,
+            Outcome::Written { incarnation: of, partition: told, offset: at } => {
+                of.is_none_or(|of| of == incarnation) && told == partition && at.is_none_or(|at| at == offset)
+            }
             _ => true,
         };
+        // With its topic a record fails once there is another.
+        misses.misplaced += usize::from(entry.outcome == Outcome::Recreated && incarnation > 0);
         seen.is_where_told |= here;
         if seen.times > 1 {
             misses.doubled += 1;
@@ -173,6 +190,7 @@ impl Checker {
         let verdict = &mut self.verdict;
         let misses = &mut verdict.misses;
         for (entry, seen) in self.entries.iter().flatten() {
+            misses.against_the_limit += usize::from(is_against(self.told.limit, entry));
             verdict.accepted += usize::from(entry.outcome != Outcome::Refused);
             match entry.outcome {
                 Outcome::Written { .. } => {
@@ -180,13 +198,15 @@ impl Checker {
                     misses.lost += usize::from(seen.times == 0);
                     misses.misplaced += usize::from(seen.times > 0 && !seen.is_where_told);
                 }
-                Outcome::NotWritten | Outcome::Refused => {
+                Outcome::NotWritten | Outcome::TooLarge | Outcome::Refused => {
                     match entry.outcome {
                         Outcome::Refused => verdict.refused += 1,
+                        Outcome::TooLarge => verdict.too_large += 1,
                         _ => verdict.not_written += 1,
                     }
                     misses.untrue += usize::from(seen.times > 0);
                 }
+                Outcome::Recreated => verdict.recreated += 1,
                 Outcome::Unknown => {
                     verdict.unknown += 1;
                     verdict.unknown_in_log += usize::from(seen.times > 0);
@@ -195,5 +215,18 @@ impl Checker {
             }
         }
         self.verdict
+    }
+}
+
+/// Whether a record's outcome is at odds with the largest batch that its topic took. A record that is told as too large
+/// must be, whenever that was; a larger one is written only while the limit may not hold.
+fn is_against(limit: Option<Limit>, entry: &Entry) -> bool {
+    match (entry.outcome, limit) {
+        (Outcome::TooLarge, None) => true,
+        (Outcome::TooLarge, Some(limit)) => entry.bytes + BESIDE_THE_VALUE <= limit.bytes,
+        (Outcome::Written { .. }, Some(limit)) => {
+            entry.bytes > limit.bytes && (limit.from..limit.to).contains(&entry.counter)
+        }
+        _ => false,
     }
 }

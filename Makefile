@@ -118,7 +118,7 @@ test-kafka:
 captures:
 	cargo test --quiet --locked -p kurier-e2e --test captures
 
-## make chaos          kills, pauses and restarts under load before three nodes of Kafka 4.3.1, beside Java; CHAOS=smoke|controls for less
+## make chaos          kills, pauses, restarts, moved nodes, recreated topics, lower limits: three nodes of Kafka 4.3.1 under load; CHAOS=smoke|controls
 chaos:
 	cargo test --locked -p kurier-e2e --test chaos
 

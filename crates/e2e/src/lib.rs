@@ -8,7 +8,7 @@
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | do others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and by Java | does `kurier produce` lose, double or reorder a record? |
 //! | `tests/captures` | tshark and kcat, of Java, confluent-kafka and franz-go before real Apache Kafka | do we read from a capture what they do? |
-//! | `tests/chaos` | the same, killed, paused and restarted under load; the Java producer beside | does the client lose, double, reorder or misplace a record, or lie about one? |
+//! | `tests/chaos` | the same, killed, paused, restarted, moved and reconfigured under load; the Java producer beside | does the client lose, double, reorder or misplace a record, or lie about one? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or answering into the void | does what takes minutes to break hold? |
 //! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | does our broker answer as they do? |
 //!

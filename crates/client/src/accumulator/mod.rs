@@ -217,15 +217,17 @@ impl Accumulator {
     /// Shows senders a topic as the core knows it.
     pub(crate) fn publish(&self, layout: &Layout) {
         let mut all = lock(&self.partitions);
+        let known = self.topic(&layout.topic);
+        let cap = known.as_ref().map_or(usize::MAX, |topic| topic.cap(self.clock.now()));
         let mut partitions = Vec::with_capacity(layout.partitions.len());
         for ((id, _), index) in layout.partitions.iter().zip(0i32..) {
-            let partition = all.entry(*id).or_insert_with(|| Arc::new(self.new_partition(*id, &layout.topic, index)));
-            partitions.push(Arc::clone(partition));
+            let new = || Arc::new(self.new_partition(*id, &layout.topic, index, cap));
+            partitions.push(Arc::clone(all.entry(*id).or_insert_with(new)));
         }
         let has_leader = layout.partitions.iter().zip(0..).filter(|((_, has_leader), _)| *has_leader);
         let available = has_leader.map(|(_, index)| index).collect();
         let places = Places { partitions: partitions.into(), available };
-        match self.topic(&layout.topic) {
+        match known {
             Some(topic) => topic.set_places(places),
             None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), places))),
         }
@@ -258,8 +260,8 @@ impl Accumulator {
         true
     }
 
-    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32) -> Partition {
-        let first_cap = self.config.batch_size.saturating_mul(4).min(self.config.max_request_size);
+    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32, topic_cap: usize) -> Partition {
+        let first_cap = self.config.batch_size.saturating_mul(4).min(self.config.max_request_size).min(topic_cap);
         Partition {
             id,
             topic: Arc::clone(topic),
@@ -594,21 +596,29 @@ impl Accumulator {
         (0i32..).take(topic.partition_count()).filter(|index| weights.share(*index) == 0.0).collect()
     }
 
-    /// How many bytes a batch of this partition may have next, after one of `plain_bytes` was acknowledged: twice as
-    /// many, if it was as large as was allowed.
+    /// Doubles the cap of this partition's batches after one of `plain_bytes` was acknowledged that reached the cap. The
+    /// cap stays within `max.request.size`, and within the topic's own while that is remembered.
     pub(crate) fn grow_cap(&self, id: PartitionId, plain_bytes: usize) {
         let Some(partition) = self.partition(id) else { return };
         let cap = partition.cap.load(Ordering::Relaxed);
         // What fills three quarters was ended by the next record's size.
         if plain_bytes >= cap / 4 * 3 {
-            partition.cap.store(cap.saturating_mul(2).min(self.config.max_request_size), Ordering::Relaxed);
+            let now = self.clock.now();
+            let topic_cap = self.topic(&partition.topic).map_or(usize::MAX, |topic| topic.cap(now));
+            let grown = cap.saturating_mul(2).min(self.config.max_request_size).min(topic_cap);
+            partition.cap.store(grown, Ordering::Relaxed);
         }
     }
 
-    /// How many bytes a batch of this partition may have next, after one of `plain_bytes` was too large: half as many.
+    /// Caps the batches of a partition's topic at half the bytes of one that was too large, but not below `batch.size`.
+    /// No partition of the topic grows above that cap for a while.
     pub(crate) fn shrink_cap(&self, id: PartitionId, plain_bytes: usize) {
-        if let Some(partition) = self.partition(id) {
-            partition.cap.store((plain_bytes / 2).max(self.config.batch_size).max(1), Ordering::Relaxed);
+        let Some(partition) = self.partition(id) else { return };
+        let cap = (plain_bytes / 2).max(self.config.batch_size).max(1);
+        let Some(topic) = self.topic(&partition.topic) else { return };
+        let cap = topic.learn_cap(cap, self.clock.now());
+        for partition in &topic.places().partitions {
+            partition.cap.fetch_min(cap, Ordering::Relaxed);
         }
     }
 

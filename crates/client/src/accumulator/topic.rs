@@ -1,12 +1,14 @@
 //! A topic as senders see it: its partitions at this time, which of them is being filled, what compression leaves of it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use kurier_partitioner::{Sticky, TopicView};
 
-use super::Partition;
+use super::{Partition, lock};
 use crate::error::{Error, ErrorKind};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A topic to send to.
@@ -20,7 +22,12 @@ pub(crate) struct Topic {
     sticky: [Stripe; STRIPES],
     /// How much compression leaves, in millionths.
     ratio: AtomicU32,
+    /// The cap of its batches before compression, and when a broker last refused one as too large.
+    cap: Mutex<Option<(usize, Instant)>>,
 }
+
+/// How long a topic's cap is remembered. By then somebody may have raised `max.message.bytes`.
+const CAP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// A topic's partitions at one time.
 #[derive(Debug)]
@@ -50,6 +57,7 @@ impl Topic {
             generation: AtomicU64::new(0),
             sticky: Default::default(),
             ratio: AtomicU32::new(MILLION),
+            cap: Mutex::default(),
         }
     }
 
@@ -111,6 +119,20 @@ impl Topic {
         let ratio = u64::from(self.ratio.load(Ordering::Relaxed));
         let estimated = plain_bytes as u64 * ratio / u64::from(MILLION) * 105 / 100;
         usize::try_from(estimated).unwrap_or(usize::MAX)
+    }
+
+    /// The cap of its batches before compression, without limit if none was learnt in the last ten minutes.
+    pub(super) fn cap(&self, now: Instant) -> usize {
+        let learnt = lock(&self.cap).filter(|(_, at)| now < *at + CAP_REMEMBERED_FOR);
+        learnt.map_or(usize::MAX, |(cap, _)| cap)
+    }
+
+    /// Takes in that a broker refused a batch as too large, and returns the cap that follows: this one, or the lower one
+    /// that is remembered.
+    pub(super) fn learn_cap(&self, cap: usize, now: Instant) -> usize {
+        let cap = cap.min(self.cap(now));
+        *lock(&self.cap) = Some((cap, now));
+        cap
     }
 
     /// Learns from a batch what compression leaves: quickly when it is more, slowly when it is less, as in Java's

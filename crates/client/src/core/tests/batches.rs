@@ -289,3 +289,51 @@ fn times_without_end_are_only_long() {
     rig.settle(&request, ErrorCode::NONE, 0);
     assert_eq!(fate(&delivery), Fate::At(0));
 }
+
+/// Sends to the first partitions for a minute, in `rounds` bursts. The broker takes batches of up to `limit` bytes.
+/// Returns the time and size of each batch that it refused.
+fn refusals_under_load(rig: &mut Rig, partitions: i32, limit: usize, rounds: u64) -> Vec<(Duration, usize)> {
+    let (start, mut refused) = (rig.now(), Vec::new());
+    for _ in 0..rounds {
+        for partition in 0..partitions {
+            for _ in 0..300 {
+                rig.send(partition, 1_000).forget();
+            }
+        }
+        let until = rig.now() + ms(60_000) / u32::try_from(rounds).unwrap();
+        while rig.now() < until {
+            rig.pass(ms(300).min(until - rig.now()));
+            while let Some(request) = rig.requests.pop_front() {
+                // A batch that is not the first of its partition is refused for its size first, as in Kafka.
+                let bytes = request.batches.iter().map(|batch| batch.bytes.len()).max().unwrap_or_default();
+                let at = rig.now() - start;
+                refused.extend(request.batches.iter().filter(|b| b.bytes.len() > limit).map(|b| (at, b.bytes.len())));
+                match bytes > limit {
+                    true => rig.settle(&request, ErrorCode::MESSAGE_TOO_LARGE, -1),
+                    false => rig.settle(&request, ErrorCode::NONE, 0),
+                }
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn cap_of_a_topic_is_remembered_for_ten_minutes() {
+    let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (2, 0)]);
+    rig.open_gate(0);
+    rig.open_gate(1);
+    // The first partition learns it for both.
+    let mut refused = refusals_under_load(&mut rig, 1, 100_000, 10);
+    assert!(!refused.is_empty() && refused.iter().all(|(at, _)| *at < ms(30_000)), "{refused:?}");
+    for _ in 0..8 {
+        refused = refusals_under_load(&mut rig, 2, 100_000, 4);
+        assert!(refused.is_empty(), "{refused:?}");
+    }
+    // Then it is tried whether the broker takes more meanwhile.
+    let mut sizes = Vec::new();
+    for _ in 0..4 {
+        sizes.extend(refusals_under_load(&mut rig, 2, 100_000, 4));
+    }
+    assert!((1..=10).contains(&sizes.len()), "{sizes:?}");
+}

@@ -68,6 +68,9 @@ pub enum ErrorKind {
     DeliveryTimeout,
     /// A broker refused; [`error_code`](Error::error_code) says how.
     Refused,
+    /// The broker that a request would go to does not offer an API, or a version of it, that the configuration needs. The
+    /// text names the API, what needs it, and the way out.
+    Unsupported,
     /// No broker could be reached, or one broke the protocol.
     Network,
     /// The producer is closed, or was closed before the record was delivered.
@@ -101,9 +104,9 @@ pub enum Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It waited for its batch to be taken.
+    /// It was never sent: its batch was open, or waited to be sent.
     Queued,
-    /// Its batch waited to be sent again.
+    /// It was sent at least once, and waited to be sent again.
     Backoff,
     /// Its batch was on its way to a broker, or the answer on its way back.
     InFlight,
@@ -399,6 +402,7 @@ mod tests {
             ErrorKind::BufferFull,
             ErrorKind::DeliveryTimeout,
             ErrorKind::Refused,
+            ErrorKind::Unsupported,
             ErrorKind::Network,
             ErrorKind::Closed,
             ErrorKind::TopicRecreated,

@@ -46,7 +46,26 @@ pub(crate) enum Nobody {
     Yet,
     /// No node can be connected to, and none is.
     Left,
+    /// Nodes can be reached, and none of them offers the API. This is one of them.
+    Offers(Peer),
 }
+
+/// A request that any peer may answer.
+pub(crate) struct Errand<'a, Q> {
+    /// Whether a question that is unanswered is the same, so that its peer is not asked again.
+    pub(crate) is_the_same: &'a dyn Fn(&Q) -> bool,
+    /// Whether a peer that offers these versions can answer.
+    pub(crate) offers: &'a dyn Fn(&Versions) -> bool,
+    pub(crate) max_in_flight: usize,
+}
+
+impl<Q> Clone for Errand<'_, Q> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q> Copy for Errand<'_, Q> {}
 
 /// Numbers connections; none comes twice, so that what belongs to an old one is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -669,8 +688,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// first if `with_seeds`, and else only if they are connected to.
     pub(crate) fn anyone(
         &mut self,
-        is_the_same: &dyn Fn(&Q) -> bool,
-        max_in_flight: usize,
+        errand: Errand<'_, Q>,
         with_seeds: bool,
         now: Instant,
         out: &mut Actions,
@@ -679,12 +697,12 @@ impl<Q: fmt::Debug> Connections<Q> {
         let is_known =
             |peer: &Peer, link: &Link<Q>| matches!(peer, Peer::Node(_)) || matches!(link.state, State::Ready { .. });
         if with_seeds {
-            let found = self.anyone_of(is_seed, is_the_same, max_in_flight, now, out);
-            if found != Err(Nobody::Left) {
+            let found = self.anyone_of(is_seed, errand, now, out);
+            if !matches!(found, Err(Nobody::Left | Nobody::Offers(_))) {
                 return found;
             }
         }
-        self.anyone_of(is_known, is_the_same, max_in_flight, now, out)
+        self.anyone_of(is_known, errand, now, out)
     }
 
     /// One of these peers that is ready and has the least to do, or one that is connected to for the purpose, unless one
@@ -692,12 +710,15 @@ impl<Q: fmt::Debug> Connections<Q> {
     fn anyone_of(
         &mut self,
         is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
-        is_the_same: &dyn Fn(&Q) -> bool,
-        max_in_flight: usize,
+        errand: Errand<'_, Q>,
         now: Instant,
         out: &mut Actions,
     ) -> Result<Peer, Nobody> {
-        let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link));
+        let Errand { is_the_same, offers, max_in_flight } = errand;
+        let lacks = |link: &Link<Q>| matches!(&link.state, State::Ready { versions, .. } if !offers(versions));
+        let is_of_no_use = |(peer, link): &(&Peer, &Link<Q>)| is_candidate(peer, link) && lacks(link);
+        let lacking = self.links.iter().find(is_of_no_use).map(|(peer, _)| *peer);
+        let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link) && !lacks(link));
         let is_free =
             |link: &Link<Q>| !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(is_the_same);
         let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight) && is_free(link));
@@ -726,7 +747,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                 Err(Nobody::Yet)
             }
             None if is_any_ready => Err(Nobody::Yet),
-            None => Err(Nobody::Left),
+            None => Err(lacking.map_or(Nobody::Left, Nobody::Offers)),
         }
     }
 

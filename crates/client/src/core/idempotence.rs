@@ -164,8 +164,6 @@ pub(crate) struct ProducerIds {
     is_enabled: bool,
     backoff: Backoff,
     current: Option<Identity>,
-    /// Ids that a partition can no longer use, if it is the current one.
-    is_wanted: bool,
     is_under_way: bool,
     failures: u32,
     not_before: Instant,
@@ -177,7 +175,6 @@ impl ProducerIds {
             is_enabled: config.enable_idempotence,
             backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
             current: None,
-            is_wanted: false,
             is_under_way: false,
             failures: 0,
             not_before: now,
@@ -192,11 +189,6 @@ impl ProducerIds {
     /// The id to begin with, and the epoch: above that of every partition that was [forgotten](Self::forget).
     pub(crate) fn current(&self) -> Option<Identity> {
         self.current
-    }
-
-    /// An id is needed, and none is there, or none that the partition can use.
-    pub(crate) fn want(&mut self) {
-        self.is_wanted = true;
     }
 
     /// A partition's sequences are forgotten. When it comes back, it looks like a new one, so every partition that begins
@@ -214,13 +206,9 @@ impl ProducerIds {
         self.current = None;
     }
 
-    /// Whether to ask for an id now.
-    pub(crate) fn asks(&self, now: Instant) -> bool {
-        self.is_wanted && !self.is_under_way && self.not_before <= now
-    }
-
+    /// When a broker may be asked for an id, if something waits for one; `None` while one is asked.
     pub(crate) fn next_ask(&self) -> Option<Instant> {
-        (self.is_wanted && !self.is_under_way).then_some(self.not_before)
+        (!self.is_under_way).then_some(self.not_before)
     }
 
     pub(crate) fn asked(&mut self) {
@@ -232,7 +220,7 @@ impl ProducerIds {
         self.is_under_way = false;
     }
 
-    /// Takes an answer in; an error says why no id is to be had by asking again.
+    /// Takes an answer in. An error is a refusal that asking again does not change.
     pub(crate) fn handle_response(
         &mut self,
         response: &InitProducerIdResponse,
@@ -244,7 +232,7 @@ impl ProducerIds {
         if code.is_none() && response.producer_id >= 0 && response.producer_epoch >= 0 {
             let (id, epoch) = (ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch));
             self.current = Some(Identity { id, epoch });
-            (self.is_wanted, self.failures) = (false, 0);
+            self.failures = 0;
             return Ok(());
         }
         self.handle_failure(now, random);

@@ -33,11 +33,12 @@ use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
 pub(crate) use connection::ConnectionId;
-use connection::{Connections, Event, Nobody, Peer};
+use connection::{Connections, Errand, Event, Nobody, Peer};
 use idempotence::ProducerIds;
 use metadata::{Changes, Idle, Metadata, Useless};
 use refresh::QuestionId;
 use sender::{Sender, Sent};
+use versions::{Need, Versions};
 
 /// What happened in the world.
 #[derive(Debug)]
@@ -246,7 +247,8 @@ impl Core {
         /// When somebody is to be asked and nobody can be, this is looked at again.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
         let World { metadata, connections, ids, another_id_at, .. } = &self.world;
-        let asks = [metadata.next_ask(now), ids.next_ask()].into_iter().flatten().map(|at| match at <= now {
+        let next_id = ids.next_ask().filter(|_| self.sender.awaits_producer_id());
+        let asks = [metadata.next_ask(now), next_id].into_iter().flatten().map(|at| match at <= now {
             true => now + LOOK_AGAIN,
             false => at,
         });
@@ -318,7 +320,8 @@ impl Core {
         }
         self.world.metadata.try_to_ask(now);
         self.retire_topics(now);
-        let Some(peer) = self.anyone(|question| matches!(question, Question::Metadata(_)), now) else { return };
+        let is_the_same = |question: &Question| matches!(question, Question::Metadata(_));
+        let Ok(peer) = self.anyone(is_the_same, |_| true, now) else { return };
         loop {
             let request = self.world.metadata.request(now);
             let question = self.world.metadata.next_question();
@@ -366,10 +369,22 @@ impl Core {
         if self.world.another_id_at.take_if(|at| *at <= now).is_some() {
             self.world.ids.ask_another();
         }
-        if !self.world.ids.asks(now) {
+        if !self.sender.awaits_producer_id() || self.world.ids.next_ask().is_none_or(|at| at > now) {
             return;
         }
-        let Some(peer) = self.anyone(|question| matches!(question, Question::ProducerId), now) else { return };
+        let need = Need::producer_id();
+        let is_the_same = |question: &Question| matches!(question, Question::ProducerId);
+        let offers = |versions: &Versions| versions.needed::<InitProducerIdRequest>(&need).is_some();
+        let peer = match self.anyone(is_the_same, offers, now) {
+            Ok(peer) => peer,
+            Err(Nobody::Offers(peer)) => {
+                let World { connections, .. } = &self.world;
+                let Some(versions) = connections.versions(peer) else { return };
+                let error = need.error(&connections.name(peer), versions);
+                return self.sender.fail_without_producer_id(&error, &mut self.world, now);
+            }
+            Err(Nobody::Yet | Nobody::Left) => return,
+        };
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
         if self.ask(peer, &request, Question::ProducerId, now).is_ok() {
@@ -380,16 +395,21 @@ impl Core {
 
     /// Whoever can be asked and has not been, as far as unanswered questions tell. When nobody is left, the bootstrap
     /// servers are.
-    fn anyone(&mut self, is_the_same: impl Fn(&Question) -> bool, now: Instant) -> Option<Peer> {
+    fn anyone(
+        &mut self,
+        is_the_same: impl Fn(&Question) -> bool,
+        offers: impl Fn(&Versions) -> bool,
+        now: Instant,
+    ) -> Result<Peer, Nobody> {
         let World { config, metadata, connections, out, .. } = &mut self.world;
-        match connections.anyone(&is_the_same, config.max_in_flight, metadata.is_bootstrapping(), now, out) {
-            Ok(peer) => Some(peer),
+        let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
+        match connections.anyone(errand, metadata.is_bootstrapping(), now, out) {
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
                 tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
                 metadata.rebootstrap(now);
-                connections.anyone(&is_the_same, config.max_in_flight, true, now, out).ok()
+                connections.anyone(errand, true, now, out)
             }
-            Err(_) => None,
+            found => found,
         }
     }
 
@@ -405,8 +425,8 @@ impl Core {
     /// Asks a peer that is ready. A request that cannot be written is no fault of the peer.
     fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
         let World { connections, out, .. } = &mut self.world;
-        let Some(version) = connections.versions(peer).and_then(versions::Versions::highest::<R>) else {
-            let offered = connections.versions(peer).map_or_else(String::new, versions::Versions::offered::<R>);
+        let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
+            let offered = connections.versions(peer).map_or_else(String::new, Versions::offered::<R>);
             let why = format!("it offers {offered} of {}, and none of them is spoken here", R::SCHEMA.name);
             let events = connections.lose(peer, why, now, out);
             self.follow(events, now);
@@ -477,9 +497,18 @@ impl Core {
                 Ok(response) => {
                     self.world.another_id_at = None;
                     self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms, now);
-                    let handled = self.world.ids.handle_response(&response, now, &mut self.world.random);
-                    let refused = handled.err().map(|code| Error::refused(code, None));
-                    self.sender.handle_producer_id(refused, &mut self.world, now);
+                    match self.world.ids.handle_response(&response, now, &mut self.world.random) {
+                        Ok(()) => self.sender.handle_producer_id(&mut self.world, now),
+                        Err(code) => {
+                            let refused = Error::refused(code, None);
+                            let text = format!(
+                                "{} gives no producer id, which enable.idempotence=true needs: {refused}",
+                                self.world.connections.name(peer)
+                            );
+                            let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
+                            self.sender.fail_without_producer_id(&error, &mut self.world, now);
+                        }
+                    }
                     Ok(())
                 }
                 Err(why) => {

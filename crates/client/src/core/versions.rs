@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use kurier_protocol::messages::ApiVersionsResponse;
-use kurier_protocol::{Message, Request};
+use kurier_protocol::messages::{ApiVersionsResponse, InitProducerIdRequest, ProduceRequest};
+use kurier_protocol::{CompressionType, Message, Request};
+
+use crate::error::{Error, ErrorKind};
 
 /// What a broker speaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,11 @@ impl Versions {
         Ok(Self(versions))
     }
 
+    /// The highest version of a request that a broker offers, we speak, and the need allows.
+    pub(crate) fn needed<R: Request>(&self, need: &Need) -> Option<i16> {
+        self.highest_below::<R>(need.highest).filter(|version| *version >= need.lowest)
+    }
+
     /// The highest version of a request that both speak.
     pub(crate) fn highest<R: Request>(&self) -> Option<i16> {
         self.highest_below::<R>(*R::VERSIONS.end())
@@ -48,10 +55,61 @@ impl Versions {
     }
 }
 
+/// An API that the configuration needs, in certain versions.
+#[derive(Debug)]
+pub(crate) struct Need {
+    api: &'static str,
+    key: i16,
+    lowest: i16,
+    highest: i16,
+    /// The setting or thing that needs it.
+    purpose: &'static str,
+    /// The advice to a user whose broker does not offer it.
+    way_out: &'static str,
+}
+
+impl Need {
+    /// The need of an idempotent producer for an id.
+    pub(crate) fn producer_id() -> Self {
+        Self {
+            api: "InitProducerId",
+            key: InitProducerIdRequest::KEY,
+            lowest: *InitProducerIdRequest::VERSIONS.start(),
+            highest: *InitProducerIdRequest::VERSIONS.end(),
+            purpose: "enable.idempotence=true",
+            way_out: "use brokers of Kafka 0.11 or later that offer it, or set enable.idempotence=false, after which a \
+                      retry may write records twice or out of order",
+        }
+    }
+
+    /// The need of batches of this codec. Topics go by ids from version 13 on, so `has_topic_ids` must hold for it.
+    pub(crate) fn produce(codec: CompressionType, has_topic_ids: bool) -> Self {
+        let (lowest, purpose, way_out) = match codec {
+            CompressionType::Zstd => {
+                (7, "compression.type=zstd", "set another compression.type, or use brokers of Kafka 2.1 or later")
+            }
+            _ => (3, "every record", "use brokers of Kafka 0.11 or later that offer it"),
+        };
+        let highest = if has_topic_ids { 13 } else { 12 };
+        Self { api: "Produce", key: ProduceRequest::KEY, lowest, highest, purpose, way_out }
+    }
+
+    /// Says what a broker lacks, why it is needed, and what to do.
+    pub(crate) fn error(&self, broker: &str, offered: &Versions) -> Error {
+        let Self { api, key, lowest, highest, purpose, way_out } = self;
+        let offer = match offered.0.get(key) {
+            Some((from, to)) => format!("offers the API {api} in versions {from} to {to} only"),
+            None => format!("does not offer the API {api}"),
+        };
+        let text = format!("{broker} {offer}, and {purpose} needs a version from {lowest} to {highest}: {way_out}");
+        Error::new(ErrorKind::Unsupported, text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use kurier_protocol::messages::api_versions::ApiVersion;
-    use kurier_protocol::messages::{EndTxnRequest, MetadataRequest, ProduceRequest};
+    use kurier_protocol::messages::{EndTxnRequest, MetadataRequest};
 
     use super::*;
 

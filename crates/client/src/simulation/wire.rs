@@ -418,7 +418,10 @@ impl Wire {
             before.filter(|before| before.batch.stamped == stamped && before.batch.bytes != batch.bytes)
         {
             let was_too_large = |attempt: &Attempt| *attempt == Attempt::Answered(ErrorCode::MESSAGE_TOO_LARGE);
-            if !before.attempts.iter().all(was_too_large) || batch.count >= before.batch.count {
+            // A batch that is surely not in the log, and too large, lends its sequences to its pieces.
+            let may_be_split =
+                before.attempts.iter().all(|attempt| attempt.is_void()) && before.attempts.iter().any(was_too_large);
+            if !may_be_split || batch.count >= before.batch.count {
                 let (was, is) = (show(&before.batch), show(batch));
                 return Err(violation("I5", format!("{was} was sent, and then {is} with other bytes")));
             }

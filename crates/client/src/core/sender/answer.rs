@@ -8,20 +8,21 @@ use kurier_protocol::messages::produce::PartitionProduceResponse;
 use kurier_protocol::record_batch::Stamp;
 use kurier_protocol::{ErrorCode, Reaction, Uuid};
 
-use super::batch::{Batch, Trouble, key_of};
+use super::batch::{Trouble, key_of};
 use super::{Partition, Sender, Sent};
 use crate::accumulator::PartitionId;
 use crate::accumulator::batch::Taken;
+use crate::config::Acks;
 use crate::core::backoff::Backoff;
 use crate::core::connection::Peer;
 use crate::core::response::{Asked, Verdict, verdict};
 use crate::core::{Action, Key, World};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind, Stage};
+use crate::error::{Error, ErrorKind};
 use crate::simulation::Mutant;
 
 impl Sender {
-    /// A request that has no answer is written, and that is all that will be known.
+    /// Completes the batches of a request with acks=0, whose last byte was written. Nothing more will be known of them.
     pub(crate) fn handle_sent(&mut self, sent: Vec<Sent>, world: &mut World, now: Instant) {
         for Sent { partition, key, .. } in sent {
             self.partition(partition).in_flight.remove(&key);
@@ -61,10 +62,15 @@ impl Sender {
         match self.batches.get_mut(&key) {
             Some(batch) => {
                 batch.is_maybe_written |= is_written;
-                batch.is_only_too_large = false;
                 let node = world.connections.name(peer);
                 batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
-                self.retry(id, key, true, world, now);
+                // With acks=0 no broker ever tells a second copy from the first, so a frame that may be out stays alone.
+                if is_written && world.config.acks == Acks::None {
+                    let text = format!("the connection ended before the request was known to be written whole: {why}");
+                    self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), world, now);
+                } else {
+                    self.retry(id, key, true, world, now);
+                }
             }
             // It has expired, and now it is sure that nothing will be heard of it.
             None => self.partition(id).line.break_off(key),
@@ -76,15 +82,15 @@ impl Sender {
     /// for that: to send it again can only bring its outcome to light, and to give it up leaves it unknown, and a gap that
     /// may be none. Without a sequence it could be there once more with each time it is sent, and the limit holds.
     fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, world: &mut World, now: Instant) {
-        let Some(Batch { attempts, trouble, is_maybe_written, .. }) = self.batches.get(&key) else { return };
-        let (attempts, trouble) = (*attempts, trouble.clone());
-        let is_limited = !*is_maybe_written || !world.ids.is_enabled();
+        let Some(batch) = self.batches.get(&key) else { return };
+        let (attempts, trouble) = (batch.own_attempts(), batch.trouble.clone());
+        let is_limited = !batch.is_maybe_written || !world.ids.is_enabled();
         self.partition(id).waiting.insert(key);
         if attempts > world.config.retries && is_limited {
             let Trouble { text, code, .. } = trouble.unwrap_or_default();
             let kind = if code.is_some() { ErrorKind::Refused } else { ErrorKind::Network };
             let text = format!("it was sent as often as retries, which is {}, allows: {text}", world.config.retries);
-            return self.fail(id, key, Error::new(kind, text), Stage::Backoff, world, now);
+            return self.fail(id, key, Error::new(kind, text), world, now);
         }
         let backoff = Backoff { first: world.config.retry_backoff, longest: world.config.retry_backoff_max };
         let wait = if with_backoff { backoff.after(attempts, &mut world.random) } else { Duration::ZERO };
@@ -174,7 +180,6 @@ impl Sender {
         let verdict = verdict(answer, asked);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();
-            batch.is_only_too_large &= code == ErrorCode::MESSAGE_TOO_LARGE;
             let said = answer.error_message.as_deref().map(|said| format!(" ({})", crate::error::printable(said)));
             let text = format!("{code}, {}{}", code.meaning(), said.unwrap_or_default());
             batch.trouble = Some(Trouble { node: world.connections.name(peer), text, code: Some(code) });
@@ -212,11 +217,17 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// Has a batch split that is too large, if nothing of it can have been written.
+    /// Has a batch split that is too large, if nothing of it can have been written. Every attempt of such a batch was
+    /// refused before its append, or did not leave whole. So its sequences are unused, and the pieces may share them.
     fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        if (!batch.is_only_too_large || batch.is_maybe_written) && !Mutant::RebuildOnRetry.is_on() {
-            let error = Error::refused(ErrorCode::MESSAGE_TOO_LARGE, None);
+        if batch.is_maybe_written && !Mutant::RebuildOnRetry.is_on() {
+            let code = ErrorCode::MESSAGE_TOO_LARGE;
+            let text = format!(
+                "{code}, {}, and it cannot be split, for an earlier attempt may have been written",
+                code.meaning()
+            );
+            let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
             return self.refuse(id, key, Outcome::Failed(error), world, now);
         }
         let taken = batch.taken.clone();
@@ -245,8 +256,7 @@ impl Sender {
                         Stamp::idempotent(stamp.producer_id(), stamp.producer_epoch(), sequence)
                     });
                     let key = key_of(&taken);
-                    let trouble = parent.trouble.clone();
-                    self.batches.insert(key, Batch { stamp, trouble, ..Batch::new(taken) });
+                    self.batches.insert(key, parent.piece(taken, stamp));
                     self.partition(id).waiting.insert(key);
                 }
                 self.partition(id).retry_at = None;

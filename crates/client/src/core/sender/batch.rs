@@ -14,13 +14,15 @@ use crate::error::{Error, Stage, Written};
 pub(super) struct Batch {
     pub(super) taken: Taken,
     pub(super) stamp: Option<Stamp>,
-    /// The topic that it was sent to first.
+    /// The topic that its records were first sent to; zero if they were not, or topics have no ids.
     pub(super) topic_id: Uuid,
+    /// How often its records were sent, the attempts of the batch that it was split from included.
     pub(super) attempts: u32,
-    /// Whether an attempt may have been written, for all that is known.
+    /// How many of these attempts were made by the batch that it was split from. `retries` does not count them.
+    attempts_before_split: u32,
+    /// Whether an attempt may have been written. An attempt is surely unwritten if a broker refused it before the append,
+    /// or if its frame did not leave whole.
     pub(super) is_maybe_written: bool,
-    /// Whether every attempt was answered so.
-    pub(super) is_only_too_large: bool,
     pub(super) trouble: Option<Trouble>,
 }
 
@@ -39,10 +41,33 @@ impl Batch {
             stamp: None,
             topic_id: Uuid::ZERO,
             attempts: 0,
+            attempts_before_split: 0,
             is_maybe_written: false,
-            is_only_too_large: true,
             trouble: None,
         }
+    }
+
+    /// A piece of this batch, which was split because it is too large. Nothing of this batch is in the log, so the piece
+    /// may be sent under `stamp`, its share of this batch's sequences.
+    pub(super) fn piece(&self, taken: Taken, stamp: Option<Stamp>) -> Self {
+        Self {
+            stamp,
+            topic_id: self.topic_id,
+            attempts: self.attempts,
+            attempts_before_split: self.attempts,
+            trouble: self.trouble.clone(),
+            ..Self::new(taken)
+        }
+    }
+
+    /// Forgets the sequences and the topic that the batch was sent with. The caller knows that it is not in the log.
+    pub(super) fn forget_cluster(&mut self) {
+        (self.stamp, self.topic_id) = (None, Uuid::ZERO);
+    }
+
+    /// How often this batch itself was sent.
+    pub(super) fn own_attempts(&self) -> u32 {
+        self.attempts.saturating_sub(self.attempts_before_split)
     }
 
     pub(super) fn request_bytes(&self) -> usize {
@@ -56,6 +81,7 @@ impl Batch {
 
     /// Adds to an error what is known of the batch.
     pub(super) fn describe(&self, error: Error, stage: Stage, now: Instant) -> Error {
+        let stage = if self.attempts == 0 { Stage::Queued } else { stage };
         let written = if self.is_maybe_written { Written::Unknown } else { Written::No };
         let error =
             error.written_is(written).after(stage, self.attempts, now.saturating_duration_since(self.taken.created));

@@ -36,7 +36,7 @@ use super::{Key, World};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind, Stage};
+use crate::error::{Error, ErrorKind};
 use crate::simulation::Mutant;
 use batch::Batch;
 use outcome::{another_cluster, closed, recreated};
@@ -54,8 +54,8 @@ pub(crate) struct Sender {
     stall_timers: Timers<i32>,
     /// Partitions that have something to send and no leader.
     leaderless: BTreeSet<PartitionId>,
-    /// Partitions that wait for a producer id.
-    nameless: BTreeSet<PartitionId>,
+    /// Partitions that have something to send and wait for a producer id.
+    awaiting_producer_id: BTreeSet<PartitionId>,
     /// What was opened up to then does not linger.
     hurry: Option<Instant>,
     /// Partitions whose first open batch lingers: the only ones for which a hurry changes anything.
@@ -135,7 +135,8 @@ enum Stand {
     /// It has something to send by then.
     Due(Instant),
     Leaderless,
-    Nameless,
+    /// It could send, had it a producer id.
+    WithoutProducerId,
     /// It can send to this node.
     Ready(i32),
     /// It could send, had this node answered what was sent before.
@@ -163,7 +164,7 @@ impl Sender {
     pub(crate) fn forget(&mut self, id: PartitionId, world: &mut World) {
         self.timers.set(id, None);
         self.leaderless.remove(&id);
-        self.nameless.remove(&id);
+        self.awaiting_producer_id.remove(&id);
         self.lingering.remove(&id);
         let Some(partition) = self.partitions.remove(&id) else { return };
         if let Some(queue) = partition.queued.and_then(|node| self.nodes.get_mut(&node)) {
@@ -246,40 +247,46 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// The cluster is another than before. What was sent to the one before fails, whatever became of it there; what was
-    /// not goes to this one, which knows nothing of us.
+    /// Starts over with another cluster, which knows nothing of this producer. A batch that may be written in the cluster
+    /// before fails as unknown. A batch that surely is not goes to the new cluster under a new id and sequence, also if it
+    /// was sent before or is a piece of one that was. Connections to the cluster before have ended, so nothing is in flight.
     pub(crate) fn handle_another_cluster(&mut self, world: &mut World, now: Instant) {
         world.ids.discard();
         for id in self.ids() {
             let Partition { waiting, splitting, .. } = self.partition(id);
-            let (waiting, splitting) = (waiting.clone(), splitting.clone());
-            for key in waiting {
-                if self.batches.get(&key).is_some_and(|batch| batch.attempts > 0) {
-                    let error = self.with_trouble(key, another_cluster());
-                    self.fail(id, key, error, Stage::Backoff, world, now);
-                }
-            }
-            // None of these is in the log, so the pieces can begin anew.
-            for key in splitting {
-                if let Some(batch) = self.batches.get_mut(&key) {
-                    batch.stamp = None;
+            let unfinished: Vec<Key> = waiting.iter().chain(splitting.iter()).copied().collect();
+            for key in unfinished {
+                match self.batches.get_mut(&key) {
+                    Some(batch) if batch.is_maybe_written => {
+                        let error = self.with_trouble(key, another_cluster());
+                        self.fail(id, key, error, world, now);
+                    }
+                    Some(batch) => batch.forget_cluster(),
+                    None => {}
                 }
             }
             let partition = self.partition(id);
-            (partition.line, partition.is_unsettled) = (Line::default(), false);
+            (partition.line, partition.is_unsettled, partition.retry_at) = (Line::default(), false, None);
             self.review(id, world, now);
         }
     }
 
-    /// There is a producer id, or a reason why there is none.
-    pub(crate) fn handle_producer_id(&mut self, refused: Option<Error>, world: &mut World, now: Instant) {
-        for id in std::mem::take(&mut self.nameless) {
-            if let Some(error) = &refused {
-                let text = format!("no producer id, which idempotence needs, is to be had: {error}");
-                let error = Error::new(ErrorKind::Refused, text).with_code(error.error_code());
-                self.fail_waiting(id, &error, world, now);
-                self.drain(id, now, &error, world);
-            }
+    /// Whether a partition has something to send and cannot, without a producer id.
+    pub(crate) fn awaits_producer_id(&self) -> bool {
+        !self.awaiting_producer_id.is_empty()
+    }
+
+    /// Reviews the partitions that wait for a producer id, now that there is one.
+    pub(crate) fn handle_producer_id(&mut self, world: &mut World, now: Instant) {
+        for id in std::mem::take(&mut self.awaiting_producer_id) {
+            self.review(id, world, now);
+        }
+    }
+
+    /// Fails all that waits for a producer id.
+    pub(crate) fn fail_without_producer_id(&mut self, error: &Error, world: &mut World, now: Instant) {
+        for id in std::mem::take(&mut self.awaiting_producer_id) {
+            self.fail_unsent(id, error, world, now);
             self.review(id, world, now);
         }
     }
@@ -329,7 +336,7 @@ impl Sender {
                     Error::new(ErrorKind::Refused, text)
                 };
                 let error = self.with_trouble(key, error);
-                self.fail(id, key, error, Stage::Backoff, world, now);
+                self.fail(id, key, error, world, now);
             } else {
                 batch.stamp = None;
             }
@@ -357,6 +364,9 @@ impl Sender {
         };
         self.mend(id, world, now);
         let stand = self.stand(id, world, now);
+        if stand != Stand::WithoutProducerId {
+            self.awaiting_producer_id.remove(&id);
+        }
         match stand {
             Stand::Ready(node) => {
                 let before = self.partition(id).queued.replace(node);
@@ -379,9 +389,8 @@ impl Sender {
                 self.leaderless.insert(id);
                 world.metadata.doubt();
             }
-            Stand::Nameless => {
-                self.nameless.insert(id);
-                world.ids.want();
+            Stand::WithoutProducerId => {
+                self.awaiting_producer_id.insert(id);
             }
             Stand::Nothing | Stand::Due(_) => {}
         }
@@ -424,7 +433,7 @@ impl Sender {
             return unanswered;
         }
         // What was sent before goes alone, so that nothing can overtake it.
-        let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.attempts > 0);
+        let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.own_attempts() > 0);
         if in_flight.len() >= if was_sent { 1 } else { window } {
             return unanswered;
         }
@@ -442,7 +451,7 @@ impl Sender {
         if is_idempotent && !line.has_identity() {
             return match line.not_before() {
                 Some(at) if at > now => Stand::Due(at),
-                _ if world.ids.current().is_none() => Stand::Nameless,
+                _ if world.ids.current().is_none() => Stand::WithoutProducerId,
                 _ => Stand::Ready(leader),
             };
         }

@@ -31,7 +31,7 @@ impl Sender {
         let open = partition.open;
         for key in waiting {
             let error = self.with_trouble(key, error());
-            self.fail(id, key, error, Stage::Backoff, world, now);
+            self.fail(id, key, error, world, now);
         }
         for key in in_flight {
             let error = self.with_trouble(key, error());
@@ -85,20 +85,11 @@ impl Sender {
         self.complete(id, key, Outcome::Failed(error), world);
     }
 
-    /// Fails a batch that waits.
-    pub(super) fn fail(
-        &mut self,
-        id: PartitionId,
-        key: Key,
-        error: Error,
-        stage: Stage,
-        world: &mut World,
-        now: Instant,
-    ) {
+    /// Fails a batch that waits to be sent, or sent again.
+    pub(super) fn fail(&mut self, id: PartitionId, key: Key, error: Error, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        let stage = if batch.attempts == 0 { Stage::Queued } else { stage };
         let (is_stamped, is_maybe_written) = (batch.stamp.is_some(), batch.is_maybe_written);
-        let error = self.explain(id, batch.describe(error, stage, now), world);
+        let error = self.explain(id, batch.describe(error, Stage::Backoff, now), world);
         let partition = self.partition(id);
         partition.waiting.remove(&key);
         if partition.waiting.is_empty() {
@@ -170,8 +161,14 @@ impl Sender {
     pub(super) fn fail_waiting(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
         let keys: Vec<Key> = self.partition(id).waiting.iter().copied().collect();
         for key in keys {
-            self.fail(id, key, error.clone(), Stage::Backoff, world, now);
+            self.fail(id, key, error.clone(), world, now);
         }
+    }
+
+    /// Fails the batches of a partition that wait, and has those that gather taken, to fail.
+    pub(super) fn fail_unsent(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
+        self.fail_waiting(id, error, world, now);
+        self.drain(id, now, error, world);
     }
 
     /// Has a partition's batches taken, to fail.

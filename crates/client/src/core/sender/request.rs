@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use kurier_protocol::Uuid;
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::record_batch::Stamp;
-use kurier_protocol::{CompressionType, Uuid};
 
 use super::batch::{Batch, key_of};
 use super::outcome::{closed, recreated};
@@ -16,9 +16,9 @@ use crate::accumulator::{Left, PartitionId};
 use crate::config::Acks;
 use crate::core::connection::Peer;
 use crate::core::metadata::Place;
-use crate::core::versions::Versions;
+use crate::core::versions::Need;
 use crate::core::{Action, Key, Question, World};
-use crate::error::{Error, ErrorKind, Stage};
+use crate::error::{Error, ErrorKind};
 use crate::simulation::Mutant;
 
 impl Sender {
@@ -47,6 +47,14 @@ impl Sender {
             return;
         }
         let ready = std::mem::take(&mut queue.ready);
+        if let Err(error) = produce_version(peer, true, world) {
+            for id in ready {
+                self.partition(id).queued = None;
+                self.fail_unsent(id, &error, world, now);
+                self.review(id, world, now);
+            }
+            return;
+        }
         let (mut sendable, mut takable) = (VecDeque::new(), Vec::new());
         let mut room = world.config.max_request_size;
         for id in ready {
@@ -97,7 +105,7 @@ impl Sender {
             self.batches.insert(key, Batch::new(taken));
             self.partition(id).waiting.insert(key);
             if self.is_abandoned {
-                self.fail(id, key, closed(), Stage::Queued, world, now);
+                self.fail(id, key, closed(), world, now);
             }
         }
         for (id, left) in left {
@@ -174,10 +182,22 @@ impl Sender {
     /// Sends a request with these batches.
     fn send(&mut self, node: i32, chosen: Vec<(PartitionId, Key)>, world: &mut World, now: Instant) {
         let peer = Peer::Node(node);
+        let placed = |(id, key): (PartitionId, Key)| Some((id, key, world.metadata.place(id).cloned()?));
+        let chosen: Vec<(PartitionId, Key, Place)> = chosen.into_iter().filter_map(placed).collect();
+        let has_topic_ids = chosen.iter().all(|(_, _, place)| place.topic_id != Uuid::ZERO);
+        // Before the batches take sequences, which would be missing in the log if they were not sent.
+        let version = match produce_version(peer, has_topic_ids, world) {
+            Ok(version) => version,
+            Err(error) => {
+                for (id, key, _) in chosen {
+                    self.fail(id, key, error.clone(), world, now);
+                }
+                return;
+            }
+        };
         let mut sent = Vec::with_capacity(chosen.len());
         let mut topics: Vec<TopicProduceData> = Vec::new();
-        for (id, key) in chosen {
-            let Some(Place { topic, topic_id, index, .. }) = world.metadata.place(id).cloned() else { continue };
+        for (id, key, Place { topic, topic_id, index, .. }) in chosen {
             match self.stamp(id, key, topic_id, world) {
                 Ok(records) => {
                     let data = PartitionProduceData { index, records: Some(records) };
@@ -194,57 +214,40 @@ impl Sender {
                     }
                     sent.push(Sent { partition: id, key, topic, topic_id, index });
                 }
-                Err(error) => self.fail(id, key, error, Stage::Queued, world, now),
+                Err(error) => self.fail(id, key, error, world, now),
             }
         }
         if sent.is_empty() {
             return;
         }
         let acks = world.config.acks;
-        // From 13 on topics go by their ids, of which some brokers know none.
-        let limit = if sent.iter().any(|sent| sent.topic_id == Uuid::ZERO) { 12 } else { 13 };
-        let versions = world.connections.versions(peer);
-        let version = versions.and_then(|versions| versions.highest_below::<ProduceRequest>(limit));
-        let is_zstd = world.config.compression_type == CompressionType::Zstd;
-        let offered = versions.map_or_else(String::new, Versions::offered::<ProduceRequest>);
-        let Some(version) = version.filter(|version| !is_zstd || *version >= 7) else {
-            let needed = if is_zstd { "7, for zstd," } else { "3" };
-            let text = format!(
-                "{} offers {offered} of Produce, and at least {needed} is needed",
-                world.connections.name(peer)
-            );
-            for Sent { partition, key, .. } in sent {
-                self.fail(partition, key, Error::new(ErrorKind::Refused, text.clone()), Stage::Queued, world, now);
-            }
-            return;
-        };
         let request = ProduceRequest {
             transactional_id: None,
             acks: acks.wire(),
             timeout_ms: i32::try_from(world.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
         };
-        for Sent { partition, key, .. } in &sent {
-            let partition = self.partition(*partition);
-            partition.waiting.remove(key);
-            partition.in_flight.insert(*key);
-            partition.sent_to = Some(node);
-            partition.retry_at = None;
-            if let Some(batch) = self.batches.get_mut(key) {
-                batch.attempts = batch.attempts.saturating_add(1);
-            }
-        }
-        self.handle_accepted(node, world, now);
         let has_answer = acks != Acks::None;
         let keys: Vec<(PartitionId, Key)> = sent.iter().map(|sent| (sent.partition, sent.key)).collect();
         let question = Question::Produce(sent);
         if let Err(error) = world.connections.send(peer, &request, version, question, has_answer, now, &mut world.out) {
             for (id, key) in keys {
                 let error = Error::new(ErrorKind::Bug, "a batch cannot be written").caused_by(error.clone());
-                self.partition(id).in_flight.remove(&key);
-                self.fail(id, key, error, Stage::Queued, world, now);
+                self.fail(id, key, error, world, now);
+            }
+            return;
+        }
+        for (id, key) in keys {
+            let partition = self.partition(id);
+            partition.waiting.remove(&key);
+            partition.in_flight.insert(key);
+            partition.sent_to = Some(node);
+            partition.retry_at = None;
+            if let Some(batch) = self.batches.get_mut(&key) {
+                batch.attempts = batch.attempts.saturating_add(1);
             }
         }
+        self.handle_accepted(node, world, now);
     }
 
     /// A batch's bytes; at the first time it is given its sequences, which it then keeps.
@@ -278,4 +281,13 @@ impl Sender {
         batch.stamp = Some(stamp);
         batch.taken.sealed.stamp(&stamp).map_err(|error| bug("a batch is too long").caused_by(error))
     }
+}
+
+/// The version of Produce for a peer that is ready, or an error that names the version that the peer lacks.
+fn produce_version(peer: Peer, has_topic_ids: bool, world: &World) -> Result<i16, Error> {
+    let need = Need::produce(world.config.compression_type, has_topic_ids);
+    let Some(versions) = world.connections.versions(peer) else {
+        return Err(Error::new(ErrorKind::Bug, "a node that is not ready is to be sent to"));
+    };
+    versions.needed::<ProduceRequest>(&need).ok_or_else(|| need.error(&world.connections.name(peer), versions))
 }

@@ -164,7 +164,7 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
         // Where no version of Produce is spoken, there is nothing to wait for.
         if fate(&delivery) != Fate::Open {
             assert!(["nothing", "versions that are to come"].contains(&name), "{name}: {}", shown(&delivery));
-            assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Refused, Written::No), "{name}");
+            assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Unsupported, Written::No), "{name}");
             delivery = rig.send_and_linger(0);
             rig.pass(ms(1_000));
         }
@@ -178,8 +178,11 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
 fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_written() {
     type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
     let lies: [(Offer, &str); 2] = [
-        (|version| Some((version, offer(&[(3, 13), (18, 4), (22, 5)]))), "offers nothing of Produce"),
-        (|version| Some((version, offer(&[(0, 2), (3, 13), (18, 4), (22, 5)]))), "offers versions 0 to 2 of Produce"),
+        (|version| Some((version, offer(&[(3, 13), (18, 4), (22, 5)]))), "does not offer the API Produce"),
+        (
+            |version| Some((version, offer(&[(0, 2), (3, 13), (18, 4), (22, 5)]))),
+            "offers the API Produce in versions 0 to 2 only",
+        ),
     ];
     for (lie, said) in lies {
         let mut rig = Rig::new(|_| {});
@@ -188,7 +191,7 @@ fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_writte
         rig.cut(1);
         rig.pass(ms(1_000));
         let delivery = rig.send_and_linger(0);
-        assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Refused, Written::No));
+        assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Unsupported, Written::No));
         assert!(shown(&delivery).contains(said), "{}", shown(&delivery));
         assert!(rig.requests.is_empty());
         // Nothing is wrong with who comes after it.
@@ -198,7 +201,7 @@ fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_writte
         let delivery = rig.send_and_linger(0);
         rig.pass(ms(1_000));
         let request = rig.request();
-        assert_eq!(request.batches[0].sequence, 0, "under the next epoch, for a sequence is missing");
+        assert_eq!(request.only(), (0, 1, 1), "the batch that failed has used no sequence");
         rig.settle(&request, ErrorCode::NONE, 1);
         assert_eq!(fate(&delivery), Fate::At(1));
     }

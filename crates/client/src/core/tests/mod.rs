@@ -3,10 +3,12 @@
 
 mod batches;
 mod captured;
+mod certainty;
 mod cluster;
 mod hostile;
 mod idle;
 mod metadata;
+mod producer_ids;
 mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +93,8 @@ struct Rig {
     hosts: BTreeMap<i32, String>,
     /// What is said, and in which version, to who asks in this version what is spoken; no answer ends the connection.
     versions: fn(i16) -> Option<(i16, ApiVersionsResponse)>,
+    /// As `versions`, of nodes that differ from the others.
+    versions_by_node: BTreeMap<i32, fn(i16) -> Option<(i16, ApiVersionsResponse)>>,
     versions_asked: Vec<i16>,
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
@@ -110,6 +114,8 @@ struct Rig {
     /// How long a connection takes to come up, and which come up when.
     connects_in: Duration,
     connecting: VecDeque<(Instant, ConnectionId)>,
+    /// The reports of written frames, if the driver holds them back.
+    held_writes: Option<Vec<Input>>,
 }
 
 /// What is spoken: of each API up to a version.
@@ -159,6 +165,7 @@ impl Rig {
             connects: Vec::new(),
             hosts: BTreeMap::new(),
             versions: |version| Some((version, offer(&[(0, 13), (3, 13), (18, 4), (22, 5)]))),
+            versions_by_node: BTreeMap::new(),
             versions_asked: Vec::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
@@ -171,6 +178,7 @@ impl Rig {
             refused: Vec::new(),
             connects_in: Duration::ZERO,
             connecting: VecDeque::new(),
+            held_writes: None,
         };
         arrange(&mut rig);
         rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
@@ -234,7 +242,11 @@ impl Rig {
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 let frame: Bytes = chunks.concat().into();
                 self.read(connection, correlation_id, &frame.slice(4..));
-                self.handle(Input::Written { connection, correlation_id });
+                let written = Input::Written { connection, correlation_id };
+                match &mut self.held_writes {
+                    Some(held) => held.push(written),
+                    None => self.handle(written),
+                }
             }
             Some(Action::Refuse { topic, error }) => self.refused.push((topic, error)),
             _ => {}
@@ -248,7 +260,9 @@ impl Rig {
         match header.api_key {
             ApiVersionsRequest::KEY => {
                 self.versions_asked.push(version);
-                match (self.versions)(version) {
+                let node = self.connections.get(&connection);
+                let versions = node.and_then(|node| self.versions_by_node.get(node)).unwrap_or(&self.versions);
+                match versions(version) {
                     Some((version, response)) => self.answer(connection, correlation_id, version, &response),
                     None => self.handle(Input::Disconnected { connection, why: "cut".to_owned() }),
                 }

@@ -120,6 +120,8 @@ pub(crate) enum Event<Q> {
     Idle(Peer),
     /// A peer that was to be left alone may be sent to again.
     Unmuted(Peer),
+    /// A node listens elsewhere, and can be connected to at once.
+    Moved(Peer),
     /// The cluster no longer names a node, and nothing connects to it.
     Gone(Peer),
 }
@@ -262,6 +264,8 @@ impl<Q: fmt::Debug> Connections<Q> {
                     events.extend(self.lose(peer, format!("node {id} has moved to {host}"), now, out));
                     self.timers.set(peer, None);
                     self.add(peer, host.clone(), now);
+                    // No connection may have been lost, and still records wait for this node.
+                    events.push(Event::Moved(peer));
                 }
                 None => self.add(peer, host.clone(), now),
             }

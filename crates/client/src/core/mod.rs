@@ -445,6 +445,7 @@ impl Core {
                 | Event::Written(peer)
                 | Event::Idle(peer)
                 | Event::Unmuted(peer)
+                | Event::Moved(peer)
                 | Event::Gone(peer) => self.sender.wake(peer),
                 Event::Sent { peer, question } => {
                     if let Question::Produce(sent) = question {

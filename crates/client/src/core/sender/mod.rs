@@ -215,6 +215,12 @@ impl Sender {
         self.lingering.len()
     }
 
+    /// The nodes that have a queue or a timer.
+    #[cfg(test)]
+    pub(crate) fn known_nodes(&self) -> BTreeSet<i32> {
+        self.nodes.keys().chain(self.stall_timers.things()).copied().collect()
+    }
+
     /// Something about a node has changed.
     pub(crate) fn wake(&mut self, peer: Peer) {
         if let Peer::Node(node) = peer {

@@ -31,7 +31,7 @@ impl Sender {
 
     fn pump_node(&mut self, node: i32, world: &mut World, now: Instant) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
-        if queue.is_taking || queue.ready.is_empty() {
+        if queue.is_taking {
             return;
         }
         let peer = Peer::Node(node);
@@ -40,6 +40,9 @@ impl Sender {
                 self.partition(id).queued = None;
                 self.review(id, world, now);
             }
+            return self.forget_node(node, world);
+        }
+        if queue.ready.is_empty() {
             return;
         }
         if !world.connections.has_room(peer, world.config.max_in_flight) {
@@ -120,6 +123,11 @@ impl Sender {
         }
         if let Some(queue) = self.nodes.get_mut(&node) {
             queue.is_taking = false;
+        }
+        if !world.connections.knows(Peer::Node(node)) {
+            // The node left the cluster meanwhile: what waits in its queue must find another.
+            self.awake.insert(node);
+            return;
         }
         self.transmit(node, world, now);
     }

@@ -74,6 +74,13 @@ impl Sender {
         ids.filter(is_led).filter(is_held_up).filter_map(due).min().map(|due| due.max(idle_since))
     }
 
+    /// Forgets a node that the cluster no longer names.
+    pub(super) fn forget_node(&mut self, node: i32, world: &mut World) {
+        self.set_stalled(node, false, world);
+        self.stall_timers.set(node, None);
+        self.nodes.remove(&node);
+    }
+
     fn set_stalled(&mut self, node: i32, is_stalled: bool, world: &mut World) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if std::mem::replace(&mut queue.is_stalled, is_stalled) == is_stalled {

@@ -7,6 +7,7 @@ mod certainty;
 mod cluster;
 mod hostile;
 mod idle;
+mod links;
 mod metadata;
 mod producer_ids;
 mod sequences;

@@ -1,0 +1,62 @@
+//! Links to nodes: nodes that move, leave the cluster, or turn out to be others.
+
+use super::*;
+
+#[test]
+fn node_that_moved_is_connected_to_at_once() {
+    type Story = fn(&mut Rig);
+    let in_backoff: Story = |rig| {
+        rig.down = [1].into();
+        rig.cut(1);
+    };
+    let connecting: Story = |rig| {
+        rig.silent = [1].into();
+        rig.cut(1);
+    };
+    for (name, story) in [("in backoff", in_backoff), ("connecting", connecting)] {
+        for was_sent in [false, true] {
+            let mut rig = Rig::new(|_| {});
+            rig.open_gate(0);
+            let mut delivery = None;
+            if was_sent {
+                delivery = Some(rig.send_and_linger(0));
+                rig.requests.clear();
+            }
+            story(&mut rig);
+            let delivery = delivery.unwrap_or_else(|| rig.send_and_linger(0));
+            rig.pass(ms(3_000));
+            assert!(rig.requests.is_empty());
+            // It listens at another address; the leader is the same, and nothing more is sent.
+            rig.hosts = [(1, "x9".to_owned())].into();
+            (rig.down, rig.silent) = Default::default();
+            let (before, moved_at) = (rig.connects.len(), rig.now());
+            rig.hands.core.world.metadata.doubt();
+            rig.pass(ms(1_500));
+            let moved = rig.connects[before..].iter().find(|(host, _)| host == "x9");
+            assert!(moved.is_some(), "{name}, sent before: {was_sent}, moved at {moved_at:?}: {:?}", rig.connects);
+            let request = rig.request();
+            rig.settle(&request, ErrorCode::NONE, 1);
+            assert_eq!(fate(&delivery), Fate::At(1));
+        }
+    }
+}
+
+#[test]
+fn node_that_left_the_cluster_leaves_nothing_behind() {
+    let mut rig = Rig::new(|config| config.availability_timeout = ms(1_000));
+    rig.open_gate(0);
+    let delivery = rig.send_and_linger(0);
+    rig.requests.clear();
+    rig.down = [1].into();
+    rig.cut(1);
+    rig.pass(ms(3_000));
+    assert!(rig.hands.core.sender.known_nodes().contains(&1));
+    (rig.nodes, rig.leaders) = ([2, 3].into(), vec![(2, 1)]);
+    rig.hands.core.world.metadata.doubt();
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!((request.node, fate(&delivery)), (2, Fate::At(1)));
+    assert_eq!(rig.hands.core.sender.known_nodes(), [2].into());
+    assert!(!rig.hands.core.world.connections.knows(Peer::Node(1)));
+}

@@ -1,6 +1,8 @@
 //! How a producer is made.
 
 use std::fmt;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,19 +158,24 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
     }
 
-    /// Runs the producer's tasks on this runtime, which must drive I/O and time, instead of on a thread of its own. When
-    /// the runtime is shut down, so is the producer: what is under way fails.
+    /// Runs the producer's tasks on this runtime instead of on a thread of its own. The runtime must be built with
+    /// `enable_all()`. When it is shut down, so is the producer: records without an outcome fail.
     #[must_use]
     pub fn runtime(mut self, runtime: runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Checks the settings, starts the producer, and waits up to `max.block.ms` until a server was reached.
+    /// Checks the settings, starts the producer, looks the bootstrap servers up, and waits up to `max.block.ms` until one
+    /// was reached. With `max.block.ms` at 0 it does not wait to reach one.
+    ///
+    /// Where no bootstrap server's name has an address it fails at once, or, with `bootstrap.resolve.timeout.ms` above 0,
+    /// keeps trying that long.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration) when a setting is wrong or two do not agree; of kind
-    /// [`Network`](ErrorKind::Network), with what went wrong at every server, when none could be reached.
+    /// Of kind [`Configuration`](ErrorKind::Configuration) when a setting is wrong or two do not agree, or the runtime lacks
+    /// timers or I/O; of kind [`Network`](ErrorKind::Network), with the reason at every server, when none could be resolved
+    /// or reached.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the producer ends.
@@ -180,10 +187,13 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         let config = Arc::new(config.check()?);
         let partitioner = partitioner.unwrap_or_else(|| partitioner_of(&config));
         let seed = fastrand::u64(..);
+        if let Some(runtime) = &runtime {
+            check_runtime(runtime)?;
+        }
         let shared = Shared::new(Arc::clone(&config), seed);
         let driver = Driver::new(Arc::clone(&shared), seed)?;
         match runtime {
-            Some(runtime) => drop(runtime.spawn(driver.run())),
+            Some(runtime) => drop(runtime.spawn(driver.start())),
             None => start_thread(driver)?,
         }
         let deadline = shared.accumulator.clock().now() + config.max_block;
@@ -191,18 +201,39 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             Producer::new(Handle { shared: Arc::clone(&shared), key_serializer, value_serializer, partitioner });
         let (reply, answer) = oneshot::channel();
         shared.command(Command::Reach { deadline, reply });
-        answer.await.map_err(|_| Error::new(ErrorKind::Closed, "the runtime of the producer has ended"))??;
+        answer.await.map_err(|_| shared.ended())??;
         Ok(producer)
     }
+}
+
+/// Checks that a runtime has timers and I/O. Only using them tells, by a panic where they are missing.
+fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
+    let _entered = runtime.enter();
+    let has_timers = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
+    let has_io = match UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+    {
+        Ok(socket) => catch_unwind(|| drop(tokio::net::UdpSocket::from_std(socket))).is_ok(),
+        // Without a socket to try it with, connections tell.
+        Err(_) => true,
+    };
+    let missing = match (has_timers, has_io) {
+        (true, true) => return Ok(()),
+        (false, true) => "timers",
+        (true, false) => "I/O",
+        (false, false) => "timers and I/O",
+    };
+    let text = format!("the runtime that was given to the builder has no {missing}: build it with enable_all()");
+    Err(Error::new(ErrorKind::Configuration, text))
 }
 
 fn start_thread(driver: Driver) -> Result<(), Error> {
     let failed = |what: &str, error: std::io::Error| Error::new(ErrorKind::Network, what.to_owned()).caused_by(error);
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let runtime = runtime.map_err(|error| failed("no runtime for the producer is to be had", error))?;
+    let runtime = runtime.map_err(|error| failed("could not create the producer's runtime", error))?;
     let thread = std::thread::Builder::new().name("kurier".to_owned());
-    let thread = thread.spawn(move || runtime.block_on(driver.run()));
-    thread.map(drop).map_err(|error| failed("no thread for the producer is to be had", error))
+    let thread = thread.spawn(move || runtime.block_on(driver.start()));
+    thread.map(drop).map_err(|error| failed("could not start the producer's thread", error))
 }
 
 fn partitioner_of(config: &Config) -> Arc<dyn Partitioner> {

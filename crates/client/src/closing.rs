@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kurier_protocol::record_batch;
 
-use crate::error::Written;
+use crate::error::{Error, Written};
+use crate::record::RecordMetadata;
 
 /// What became of a producer's records since it was built.
 ///
@@ -40,9 +41,9 @@ impl fmt::Display for Summary {
     }
 }
 
-/// What a producer had accepted and could not deliver before it was to be closed.
+/// Records and callbacks that were left when a producer ended.
 ///
-/// Iterate it for the records, with the certainty of each.
+/// Iterate it for the records, with the certainty of each. [`uncalled`](Self::uncalled) has the callbacks.
 ///
 /// ```
 /// async fn end(producer: kurier::Producer) {
@@ -58,11 +59,18 @@ impl fmt::Display for Summary {
 pub struct Unfinished {
     counts: Summary,
     records: Vec<Undelivered>,
+    uncalled: Vec<Uncalled>,
+    cause: Option<Error>,
 }
 
 impl Unfinished {
-    pub(crate) fn new(counts: Summary, records: Vec<Undelivered>) -> Self {
-        Self { counts, records }
+    pub(crate) fn new(
+        counts: Summary,
+        records: Vec<Undelivered>,
+        uncalled: Vec<Uncalled>,
+        cause: Option<Error>,
+    ) -> Self {
+        Self { counts, records, uncalled, cause }
     }
 
     /// What became of all records.
@@ -71,10 +79,26 @@ impl Unfinished {
         self.counts
     }
 
-    /// The records that were left when time was up, each partition's in their order.
+    /// The records that were left when the producer ended, each partition's in their order.
     #[must_use]
     pub fn records(&self) -> &[Undelivered] {
         &self.records
+    }
+
+    /// The callbacks that had not returned when time was up, in their order; the first of them may be running.
+    ///
+    /// They are still called, each once, as long as the process lives. Their records have their outcome: see
+    /// [`Uncalled::result`]. Calling [`close`](crate::Producer::close) again waits for them again.
+    #[must_use]
+    pub fn uncalled(&self) -> &[Uncalled] {
+        &self.uncalled
+    }
+
+    /// Why the producer ended, if it did not end through [`close`](crate::Producer::close): its runtime was shut down
+    /// ([`Closed`](crate::ErrorKind::Closed)), or it met a bug of its own ([`Bug`](crate::ErrorKind::Bug)).
+    #[must_use]
+    pub fn cause(&self) -> Option<&Error> {
+        self.cause.as_ref()
     }
 }
 
@@ -89,16 +113,46 @@ impl IntoIterator for Unfinished {
 
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} records were not delivered before the producer was to be closed; in all: {}",
-            self.records.len(),
-            self.counts
-        )
+        match &self.cause {
+            Some(cause) => write!(f, "the producer ended before it was closed: {cause}")?,
+            None => write!(f, "the producer was closed before it was done")?,
+        }
+        if !self.records.is_empty() {
+            write!(f, "; {} records were not delivered", self.records.len())?;
+        }
+        if !self.uncalled.is_empty() {
+            write!(f, "; {} callbacks had not returned", self.uncalled.len())?;
+        }
+        write!(f, "; in all: {}", self.counts)
     }
 }
 
-impl std::error::Error for Unfinished {}
+impl std::error::Error for Unfinished {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// A record whose callback had not returned when its producer was closed.
+///
+/// ```
+/// async fn end(producer: kurier::Producer) {
+///     if let Err(unfinished) = producer.close(std::time::Duration::from_secs(10)).await {
+///         for record in unfinished.uncalled() {
+///             eprintln!("its callback has not run: {:?}", record.result);
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Uncalled {
+    /// Milliseconds since 1970, as the record has it.
+    pub timestamp: i64,
+    /// The result that the callback is called with: where the record was written, or why not, with
+    /// [`written`](crate::Error::written).
+    pub result: Result<RecordMetadata, Error>,
+}
 
 /// A record that was not delivered.
 ///

@@ -71,6 +71,16 @@ pub(crate) enum Recovery {
     Rebootstrap,
 }
 
+/// Which addresses and names of bootstrap servers are used (`client.dns.lookup`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DnsLookup {
+    /// All addresses of each name.
+    #[default]
+    AllAddresses,
+    /// The canonical name of each address of each name.
+    CanonicalNames,
+}
+
 /// A host and its port.
 ///
 /// ```
@@ -232,6 +242,24 @@ impl Value for Recovery {
     }
 }
 
+impl Value for DnsLookup {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "use_all_dns_ips" => Ok(Self::AllAddresses),
+            "resolve_canonical_bootstrap_servers_only" => Ok(Self::CanonicalNames),
+            _ => Err("it is use_all_dns_ips or resolve_canonical_bootstrap_servers_only".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::AllAddresses => "use_all_dns_ips",
+            Self::CanonicalNames => "resolve_canonical_bootstrap_servers_only",
+        }
+        .to_owned()
+    }
+}
+
 impl Value for CompressionType {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error: kurier_protocol::UnknownCompression| error.to_string())
@@ -342,6 +370,14 @@ macro_rules! settings {
 settings! {
     /// The first contacts, as `host:port`; the others are learnt from them.
     "bootstrap.servers" | "metadata.broker.list" => bootstrap_servers: Vec<HostPort> = Vec::new();
+    /// How long build keeps looking the bootstrap servers up when none of their names has an address (KIP-909). With 0 it
+    /// looks them up once, and fails if none has one, as Java does. Build waits no longer than `max.block.ms` in all, unless
+    /// that is 0. Names that have no address at build stay in the list, and are looked up again with each connection.
+    "bootstrap.resolve.timeout.ms" => bootstrap_resolve_timeout: Duration = Duration::ZERO;
+    /// How the bootstrap servers are looked up. `use_all_dns_ips`: a connection tries all addresses of a name.
+    /// `resolve_canonical_bootstrap_servers_only`: at build, each address of each name is looked up in reverse, and the
+    /// canonical names take the list's place; an address without a name that leads back to it stays an address.
+    "client.dns.lookup" => dns_lookup: DnsLookup = DnsLookup::AllAddresses;
     /// Who must have a record before the broker answers.
     "acks" | "request.required.acks" => acks: Acks = Acks::All;
     /// How long an unfilled batch waits for more records (5 since Kafka 4.0, KIP-1030).
@@ -366,7 +402,7 @@ settings! {
     "retries" | "message.send.max.retries" => retries: u32 = 2_147_483_647;
     /// The largest request, and the largest record before compression, in bytes.
     "max.request.size" | "message.max.bytes" => max_request_size: usize = 1_048_576;
-    /// How many requests may be unanswered on a connection.
+    /// How many requests may be unanswered on a connection: 1 to 1,000,000 (librdkafka's limit), and to 5 with idempotence.
     "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
     /// Whether brokers are to notice repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
@@ -427,7 +463,6 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("metrics.recording.level", "metrics are counted, not sampled"),
     ("auto.include.jmx.reporter", "there is no JMX"),
     ("enable.metrics.push", "metrics are not yet pushed to brokers"),
-    ("client.dns.lookup", "all addresses of a name are always tried"),
     ("transaction.timeout.ms", "there are no transactions yet"),
 ];
 
@@ -557,12 +592,7 @@ impl Config {
         if self.bootstrap_servers.is_empty() {
             return Err(refused("bootstrap.servers is missing: name at least one broker as host:port".to_owned()));
         }
-        if self.max_in_flight == 0 {
-            return Err(refused("max.in.flight.requests.per.connection must be at least 1".to_owned()));
-        }
-        if self.metadata_max_idle < ms(5_000) {
-            return Err(refused("metadata.max.idle.ms must be at least 5000".to_owned()));
-        }
+        self.check_limits()?;
         if self.client_id.len() > WIRE_STRING_MAX {
             let len = self.client_id.len();
             return Err(refused(format!(
@@ -573,9 +603,6 @@ impl Config {
         self.limit_times();
         self.check_delivery_timeout()?;
         self.compression()?;
-        if self.max_request_size == 0 || self.buffer_memory == 0 {
-            return Err(refused("max.request.size and buffer.memory must be above 0: no record would fit".to_owned()));
-        }
         // As in Java, whoever sets the first wait alone wants no other.
         if self.is_made("reconnect.backoff.ms") && !self.is_made("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
@@ -590,11 +617,48 @@ impl Config {
         Ok(self)
     }
 
+    /// Refuses values that a setting's type allows, and no producer can work with.
+    fn check_limits(&self) -> Result<(), Error> {
+        /// Java's `int`.
+        const INT_MAX: i128 = i32::MAX as i128;
+        /// Room for what stands around the records of a request, whose length is a Java `int`; librdkafka's limit too.
+        const REQUEST_MAX: i128 = 1_000_000_000;
+        /// librdkafka's limit.
+        const IN_FLIGHT_MAX: i128 = 1_000_000;
+        /// Twice as much can still be counted.
+        const MEMORY_MAX: i128 = isize::MAX as i128;
+        let count = |count: usize| i128::try_from(count).unwrap_or(i128::MAX);
+        let ms = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
+        for (key, value, least, most) in [
+            ("batch.size", count(self.batch_size), 0, INT_MAX),
+            ("buffer.memory", count(self.buffer_memory), 1, MEMORY_MAX),
+            ("max.request.size", count(self.max_request_size), 1, REQUEST_MAX),
+            ("max.in.flight.requests.per.connection", count(self.max_in_flight), 1, IN_FLIGHT_MAX),
+            ("retries", self.retries.into(), 0, INT_MAX),
+            ("send.buffer.bytes", self.send_buffer_bytes.into(), -1, INT_MAX),
+            ("receive.buffer.bytes", self.receive_buffer_bytes.into(), -1, INT_MAX),
+            // Nothing would ever be answered, or connected to, in time.
+            ("request.timeout.ms", ms(self.request_timeout), 1, i128::MAX),
+            ("socket.connection.setup.timeout.ms", ms(self.connection_setup_timeout), 1, i128::MAX),
+            ("socket.connection.setup.timeout.max.ms", ms(self.connection_setup_timeout_max), 1, i128::MAX),
+            ("metadata.max.idle.ms", ms(self.metadata_max_idle), 5_000, i128::MAX),
+        ] {
+            if value < least {
+                return Err(refused(format!("{key} must be at least {least}, and is {value}")));
+            }
+            if value > most {
+                return Err(refused(format!("{key} must be at most {most}, and is {value}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes times so short that they can be added to any moment.
     fn limit_times(&mut self) {
-        /// A hundred years need not be told from forever.
+        /// Cap at 100 years to avoid `Instant` overflow.
         const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         for time in [
+            &mut self.bootstrap_resolve_timeout,
             &mut self.linger,
             &mut self.max_block,
             &mut self.delivery_timeout,
@@ -665,6 +729,11 @@ impl Config {
     /// For how long a batch takes records after it was opened, so that late ones do not inherit an old batch's deadline.
     pub(crate) fn growing_time(&self) -> Duration {
         (self.linger + self.delivery_timeout / 16).max(ms(1))
+    }
+
+    /// The same settings, with other bootstrap servers.
+    pub(crate) fn with_bootstrap_servers(&self, bootstrap_servers: Vec<HostPort>) -> Self {
+        Self { bootstrap_servers, ..self.clone() }
     }
 
     /// The codec with its level.

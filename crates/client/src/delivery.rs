@@ -37,18 +37,58 @@ impl Runner for NoCallbacks {
 /// Callbacks of one batch whose records have their outcomes.
 pub(crate) struct Calls {
     cell: Arc<Cell>,
-    due: Vec<Waiting>,
     range: Range<u32>,
     outcome: Outcome,
+    left: Mutex<Uncalled>,
+}
+
+/// Callbacks that have not returned.
+struct Uncalled {
+    due: std::vec::IntoIter<Waiting>,
+    /// The record whose callback runs, by its index and timestamp.
+    running: Option<(u32, i64)>,
 }
 
 impl Calls {
+    fn new(cell: &Arc<Cell>, range: Range<u32>, outcome: Outcome, due: Vec<Waiting>) -> Self {
+        let left = Mutex::new(Uncalled { due: due.into_iter(), running: None });
+        Self { cell: Arc::clone(cell), range, outcome, left }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Uncalled> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Calls the next callback with its record's outcome, by way of `call`. Returns `false` if there is none.
+    pub(crate) fn call_next(&self, call: impl FnOnce(Callback, Result<RecordMetadata, Error>)) -> bool {
+        let mut left = self.left();
+        let Some(Waiting { index, timestamp, callback }) = left.due.next() else {
+            left.running = None;
+            return false;
+        };
+        left.running = Some((index, timestamp));
+        drop(left);
+        call(callback, self.cell.result(self.range.start, &self.outcome, index, timestamp));
+        true
+    }
+
     /// Calls each with its record's outcome, by way of `call`.
+    #[cfg(any(test, feature = "internal"))]
     pub(crate) fn call_each(self, mut call: impl FnMut(Callback, Result<RecordMetadata, Error>)) {
-        let Self { cell, due, range, outcome } = self;
-        for Waiting { index, timestamp, callback } in due {
-            call(callback, cell.result(range.start, &outcome, index, timestamp));
-        }
+        while self.call_next(&mut call) {}
+    }
+
+    /// Returns what the callbacks that have not returned are called with, in their order.
+    pub(crate) fn uncalled(&self) -> Vec<crate::closing::Uncalled> {
+        let left = self.left();
+        let waiting = left.due.as_slice().iter().map(|waiting| (waiting.index, waiting.timestamp));
+        let records: Vec<_> = left.running.into_iter().chain(waiting).collect();
+        drop(left);
+        let result = |(index, timestamp)| crate::closing::Uncalled {
+            timestamp,
+            result: self.cell.result(self.range.start, &self.outcome, index, timestamp),
+        };
+        records.into_iter().map(result).collect()
     }
 }
 
@@ -214,8 +254,24 @@ impl Cell {
             waker.wake();
         }
         if !due.is_empty() {
-            self.runner.run(Calls { cell: Arc::clone(self), due, range, outcome });
+            self.runner.run(Calls::new(self, range, outcome, due));
         }
+    }
+
+    /// Returns the parts of a range whose records have no outcome yet.
+    pub(crate) fn unresolved(&self, range: Range<u32>) -> Vec<Range<u32>> {
+        let mut start = range.start;
+        let mut unresolved = Vec::new();
+        for (resolved, _) in &self.state().resolved {
+            if start < resolved.start.min(range.end) {
+                unresolved.push(start..resolved.start.min(range.end));
+            }
+            start = start.max(resolved.end);
+        }
+        if start < range.end {
+            unresolved.push(start..range.end);
+        }
+        unresolved
     }
 
     /// Registers a callback for a record; it is called after those of the records before it, if they have any.
@@ -225,7 +281,7 @@ impl Cell {
         if let Some((range, outcome)) = state.outcome(index) {
             let (range, outcome) = (range.clone(), outcome.clone());
             drop(state);
-            self.runner.run(Calls { cell: Arc::clone(self), due: vec![waiting], range, outcome });
+            self.runner.run(Calls::new(self, range, outcome, vec![waiting]));
             return;
         }
         // Mostly it is the newest.
@@ -313,7 +369,8 @@ impl Delivery {
     /// Has `callback` called with the outcome, once there is one, on the thread that runs all of a producer's callbacks.
     ///
     /// If a record's outcome is there already, the callback is queued behind those before it. A callback that panics
-    /// ends itself alone. Callbacks of one partition are called in the order of its records where they are registered
+    /// ends itself alone. [`Producer::close`](crate::Producer::close) waits for callbacks as long as its patience lasts.
+    /// Callbacks of one partition are called in the order of its records where they are registered
     /// with the send, by [`send_with`](crate::Producer::send_with).
     pub fn on_complete(self, callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static) {
         self.call_back(Box::new(callback));

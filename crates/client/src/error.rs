@@ -329,6 +329,13 @@ pub(crate) fn printable(text: &str) -> String {
     }
 }
 
+/// Returns the message of a panic.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", printable(text.unwrap_or("without a message")))
+}
+
 /// A record that was not accepted, with the reason.
 ///
 /// ```

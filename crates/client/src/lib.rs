@@ -45,7 +45,7 @@ mod sync;
 mod readme {}
 
 pub use builder::ProducerBuilder;
-pub use closing::{Summary, Undelivered, Unfinished};
+pub use closing::{Summary, Uncalled, Undelivered, Unfinished};
 pub use config::{Acks, Config, Explained, HostPort, PartitionerChoice};
 pub use delivery::Delivery;
 pub use error::{Error, ErrorKind, SendError, Stage, Written};

@@ -26,8 +26,9 @@ use crate::serializer::{Bytes, BytesSerializer, Serialize};
 ///
 /// `KS` and `VS` serialise keys and values; without serializers of one's own they take whatever is bytes.
 ///
-/// When the last handle is dropped, what was accepted is still delivered in the background, as long as the process lives;
-/// [`close`](Self::close) waits for it, and tells what became of it.
+/// When the last handle is dropped, what was accepted is still delivered in the background, and callbacks are called, as
+/// long as the process lives; [`close`](Self::close) waits for it, and tells what became of it. When the process ends, records
+/// and callbacks that are left end with it, untold.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -246,41 +247,46 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     }
 
     /// Waits until every record that was accepted until now has its outcome, and gives the counts of all outcomes so far.
-    /// What has gathered is sent at once, without lingering.
+    /// What has gathered is sent at once, without lingering. Callbacks may still be running or waiting afterwards: a slow
+    /// callback delays no flush.
     ///
     /// # Errors
-    /// Of kind [`Closed`](ErrorKind::Closed) when the producer was closed before.
+    /// Of kind [`Closed`](ErrorKind::Closed) when the producer was closed before, or its runtime was shut down; of kind
+    /// [`Bug`](ErrorKind::Bug) when the producer met a bug of its own.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
     pub async fn flush(&self) -> Result<Summary, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared().command(Command::Flush { reply });
-        answer.await.map_err(|_| closed())
+        answer.await.map_err(|_| self.shared().ended())
     }
 
     /// Accepts nothing more, waits up to `patience` until every record has its outcome and every callback has run, and
     /// ends the producer and its clones.
     ///
-    /// A callback that blocks until this is done waits for itself, for ever: leave the closing to another thread or task.
-    /// When it is called again before it is done, by a clone perhaps, the earlier of the deadlines holds for both.
+    /// When time is up, records that are left fail. Callbacks that have not returned are listed, and still called in the
+    /// background, in their order, each once, as long as the process lives. A callback that blocks until this is done waits
+    /// for itself until time is up: leave the closing to another thread or task.
+    ///
+    /// When it is called again before it is done, by a clone perhaps, the earlier of the deadlines holds for all records;
+    /// each call waits for callbacks up to its own. When it is called again afterwards, it says the same of records, and
+    /// waits again for the callbacks that are left.
     ///
     /// # Errors
-    /// [`Unfinished`], with the records that were left when time was up, each with whether it may be written.
+    /// [`Unfinished`], with the records that were left when time was up, each with whether it may be written, and with the
+    /// callbacks that had not returned. Also when the producer ended otherwise than through this: then it has a
+    /// [`cause`](Unfinished::cause).
     ///
     /// # Cancel safety
     /// Once polled, the producer is closed in the background, whether this future is dropped or not.
     pub async fn close(&self, patience: Duration) -> Result<Summary, Unfinished> {
-        let shared = self.shared();
-        let (reply, answer) = oneshot::channel();
-        let now = shared.accumulator.clock().now();
-        // So long a time need not be told from forever.
+        /// Cap at 100 years to avoid `Instant` overflow.
         const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-        shared.command(Command::Close { deadline: now + patience.min(FOREVER), reply });
-        // Whoever closed it before has heard what was left.
-        let result = answer.await.unwrap_or_else(|_| Ok(shared.summary()));
-        shared.callbacks_done().await;
-        result
+        let shared = self.shared();
+        let deadline = shared.accumulator.clock().now() + patience.min(FOREVER);
+        shared.command(Command::Close { deadline });
+        shared.end(deadline).await
     }
 
     /// What became of all records so far.
@@ -339,7 +345,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
         shared.command(Command::Topic { name: name.into(), partitions, deadline, reply });
-        answer.await.map_err(|_| closed())?
+        answer.await.map_err(|_| shared.ended())?
     }
 
     fn serialize<'v, K, V>(&self, record: &'v Record<'_, K, V>) -> Result<Parts<'v>, Error>
@@ -642,8 +648,4 @@ impl Drop for Scratch {
         scratch.clear();
         let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
 }

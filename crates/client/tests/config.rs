@@ -97,8 +97,8 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         (builder().delivery_timeout(second), "delivery.timeout.ms is 1000"),
         (builder().set("metadata.max.idle.ms", "4999"), "metadata.max.idle.ms must be at least 5000"),
         (builder().client_id(&"x".repeat(32_768)), "client.id has 32768 bytes, and Kafka's protocol allows 32767"),
-        (builder().max_request_size(0), "above 0"),
-        (builder().buffer_memory(0), "above 0"),
+        (builder().max_request_size(0), "max.request.size must be at least 1"),
+        (builder().buffer_memory(0), "buffer.memory must be at least 1"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
         // The first thing that was wrong is what is told.
         (builder().set("linger", "1").set("batch", "1"), "did you mean linger.ms?"),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use kurier_protocol::record_batch::{RecordBatchBuilder, SealedBatch, Segment};
 
 use super::memory::{Load, Memory, Permit};
+use super::outcomes::{Guard, Outcomes};
 use crate::delivery::Cell;
 
 /// A piece of a batch's memory, with the permit for it.
@@ -74,9 +75,16 @@ pub(crate) struct Taken {
     /// Where its outcome goes. The core hands it on and looks at nothing in it.
     pub(crate) cell: Arc<Cell>,
     load: Arc<Load>,
+    /// Shared by all pieces and copies of the batch.
+    guard: Arc<Guard>,
 }
 
 impl Taken {
+    /// Notes that the core has the batch, and may send it.
+    pub(crate) fn may_be_sent(&self) {
+        self.guard.may_be_sent();
+    }
+
     /// Counts its memory as free while it is not: a mistake.
     pub(crate) fn count_as_free(&self) {
         self.load.forget(self.plain_bytes);
@@ -97,11 +105,12 @@ impl Taken {
 
 impl OpenBatch {
     /// Closes the batch; `None` if it is empty.
-    pub(crate) fn take(self, load: &Arc<Load>) -> Option<Taken> {
+    pub(crate) fn take(self, load: &Arc<Load>, outcomes: &Arc<Outcomes>) -> Option<Taken> {
         let Self { id, builder, cell, created, .. } = self;
         let sealed = builder.seal()?;
         let count = sealed.record_count().cast_unsigned();
         Some(Taken {
+            guard: Guard::new(id, &cell, count, outcomes),
             id,
             range: 0..count,
             plain_bytes: sealed.body_bytes(),

@@ -15,9 +15,10 @@
 pub(crate) mod batch;
 mod directory;
 pub(crate) mod memory;
+pub(crate) mod outcomes;
 mod topic;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -33,6 +34,7 @@ use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 use directory::Directory;
 use memory::{Load, Memory, Permit};
+use outcomes::Outcomes;
 pub(crate) use topic::Topic;
 use topic::{Places, RETIRED, stripe};
 
@@ -100,8 +102,7 @@ pub(crate) struct Accumulator {
     next_batch: AtomicU64,
     /// For how long a batch takes records.
     growing_ms: u64,
-    /// Batches that have an outcome to come.
-    incomplete: Mutex<BTreeSet<BatchId>>,
+    pub(crate) outcomes: Arc<Outcomes>,
     closed: Mutex<Option<Error>>,
 }
 
@@ -181,7 +182,7 @@ impl Accumulator {
             wake,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             next_batch: AtomicU64::new(1),
-            incomplete: Mutex::default(),
+            outcomes: Arc::default(),
             closed: Mutex::new(None),
         }
     }
@@ -424,7 +425,7 @@ impl Accumulator {
             is_closed: false,
         };
         let mut appended = self.fill(&mut batch, partition, topic, &placed.record, permit)?;
-        lock(&self.incomplete).insert(batch.id);
+        self.outcomes.open(batch.id);
         // Who waits for memory waits for that of this batch as well, and has said so before there was one.
         batch.is_full |= self.memory.is_contended();
         appended.signal = match queue.batches.back_mut() {
@@ -549,7 +550,10 @@ impl Accumulator {
         let Some(partition) = self.partition(id) else { return (None, None) };
         let mut queue = lock(&partition.queue);
         let fits = |batch: &OpenBatch| is_first || batch.builder.body_bytes() + BATCH_HEADER_BYTES <= room;
-        let taken = queue.batches.pop_front_if(|batch| fits(batch)).and_then(|batch| batch.take(&partition.load));
+        let taken = queue
+            .batches
+            .pop_front_if(|batch| fits(batch))
+            .and_then(|batch| batch.take(&partition.load, &self.outcomes));
         let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
     }
@@ -560,7 +564,7 @@ impl Accumulator {
         let mut queue = lock(&partition.queue);
         let mut taken = Vec::new();
         while let Some(batch) = queue.batches.pop_front_if(|batch| batch.created <= until) {
-            taken.extend(batch.take(&partition.load));
+            taken.extend(batch.take(&partition.load, &self.outcomes));
         }
         let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
@@ -631,18 +635,18 @@ impl Accumulator {
 
     /// Says that a batch has its outcome, or all of its pieces theirs.
     pub(crate) fn complete(&self, id: BatchId) {
-        lock(&self.incomplete).remove(&id);
+        self.outcomes.complete(id);
     }
 
     /// The oldest batch without an outcome, and the newest that was ever opened.
     pub(crate) fn incomplete(&self) -> (Option<BatchId>, BatchId) {
         let newest = BatchId(self.next_batch.load(Ordering::Relaxed).saturating_sub(1));
-        (lock(&self.incomplete).first().copied(), newest)
+        (self.outcomes.oldest(), newest)
     }
 
     /// How many batches have an outcome to come.
     pub(crate) fn incomplete_count(&self) -> usize {
-        lock(&self.incomplete).len()
+        self.outcomes.incomplete_count()
     }
 
     /// The numbers of all partitions.

@@ -31,7 +31,7 @@ use crate::accumulator::batch::Taken;
 use crate::accumulator::{Layout, Left, PartitionId, Signal};
 use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Written};
 pub(crate) use connection::ConnectionId;
 use connection::{Connections, Errand, Event, Nobody, Peer};
 use idempotence::ProducerIds;
@@ -235,6 +235,11 @@ impl Core {
         self.follow(events, now);
         self.sender.handle_timeout(&mut self.world, now);
         self.advance(now);
+    }
+
+    /// Gives up all batches, each with whether it may have been sent. For a core in which something panicked.
+    pub(crate) fn dismantle(&mut self) -> Vec<(Taken, Written)> {
+        self.sender.dismantle()
     }
 
     /// What is to be done next; drained until there is nothing.

@@ -1,40 +1,38 @@
-//! Runs users' callbacks, one after the other, on a thread of their own: what they do there keeps no socket waiting, and
-//! one that panics ends itself alone.
+//! Runs users' callbacks, one after the other, on a thread of their own: a slow callback delays no socket, and one that
+//! panics ends itself alone.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::clock::SystemClock;
+use crate::accumulator::Clock;
+use crate::closing::Uncalled;
 use crate::delivery::{Calls, Runner};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
-/// The line of callbacks. Its thread begins with the first of them, and ends after the last when the producer is gone.
+/// Queue of callbacks. Its thread starts with the first callback, and ends after the last one when the producer is gone.
 #[derive(Debug, Default)]
-pub(crate) struct Callbacks(Arc<Line>);
+pub(crate) struct Callbacks(Arc<Queue>);
 
 #[derive(Default)]
-struct Line {
+struct Queue {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    calls: VecDeque<Next>,
+    /// Callbacks by batch; those of the first may be running.
+    calls: VecDeque<Arc<Calls>>,
     is_running: bool,
     is_over: bool,
 }
 
-/// What comes next in the line.
-enum Next {
-    Call(Calls),
-    /// Somebody who waits for those before it.
-    Tell(oneshot::Sender<()>),
-}
-
-impl Line {
+impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,17 +40,20 @@ impl Line {
     fn work(&self) {
         let mut state = self.state();
         loop {
-            if let Some(next) = state.calls.pop_front() {
+            if let Some(calls) = state.calls.front().cloned() {
                 drop(state);
-                match next {
-                    Next::Call(calls) => calls.call_each(|callback, result| {
-                        if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
-                            tracing::error!("a callback panicked; its record's outcome stands");
-                        }
-                    }),
-                    Next::Tell(told) => drop(told.send(())),
-                }
+                let call = |callback: crate::delivery::Callback, result| {
+                    if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
+                        tracing::error!("a callback panicked; its record's outcome stands");
+                    }
+                };
+                while calls.call_next(call) {}
                 state = self.state();
+                // Nobody else removes any.
+                state.calls.pop_front();
+                if state.calls.is_empty() {
+                    self.changed.notify_all();
+                }
             } else if state.is_over {
                 return;
             } else {
@@ -60,43 +61,76 @@ impl Line {
             }
         }
     }
+
+    /// Blocks until all callbacks have returned, up to `deadline`.
+    fn wait(&self, deadline: Instant) {
+        let mut state = self.state();
+        while !state.calls.is_empty() {
+            let rest = deadline.saturating_duration_since(SystemClock.now());
+            if rest.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
 }
 
-impl std::fmt::Debug for Line {
+impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").field("calls", &self.state().calls.len()).finish()
+        f.debug_struct("Queue").field("batches", &self.state().calls.len()).finish()
     }
 }
 
 impl Callbacks {
-    /// Tells when all callbacks so far have run.
-    pub(crate) fn tell_when_done(&self, told: oneshot::Sender<()>) {
-        let mut state = self.0.state();
-        if state.is_running {
-            state.calls.push_back(Next::Tell(told));
-            self.0.changed.notify_all();
+    /// Waits until all callbacks have returned, up to `deadline`, and gives the results of those that have not.
+    pub(crate) async fn finish(&self, deadline: Instant) -> Vec<Uncalled> {
+        let is_done = {
+            let mut state = self.0.state();
+            self.start(&mut state);
+            state.calls.is_empty() || !state.is_running
+        };
+        if !is_done && deadline > SystemClock.now() {
+            // A callback may block its thread for ever, and the driver with its timers is gone by now.
+            let (told, done) = oneshot::channel();
+            let queue = Arc::clone(&self.0);
+            let waits = move || {
+                queue.wait(deadline);
+                let _ = told.send(());
+            };
+            // Without a thread there is no waiting.
+            if thread::Builder::new().name("kurier-close".to_owned()).spawn(waits).is_ok() {
+                let _ = done.await;
+            }
+        }
+        self.uncalled()
+    }
+
+    /// Returns the results of all callbacks that have not returned, in their order.
+    fn uncalled(&self) -> Vec<Uncalled> {
+        let calls: Vec<Arc<Calls>> = self.0.state().calls.iter().cloned().collect();
+        calls.iter().flat_map(|calls| calls.uncalled()).collect()
+    }
+
+    /// Starts the thread if there is something to run, and it does not run yet.
+    fn start(&self, state: &mut State) {
+        if state.is_running || state.calls.is_empty() {
             return;
         }
-        // This wakes a task, whose waker is the user's: not under the lock.
-        drop(state);
-        let _ = told.send(());
+        let queue = Arc::clone(&self.0);
+        match thread::Builder::new().name("kurier-callbacks".to_owned()).spawn(move || queue.work()) {
+            Ok(_) => state.is_running = true,
+            Err(error) => {
+                tracing::error!(%error, "could not start the thread for callbacks; retrying with the next one")
+            }
+        }
     }
 }
 
 impl Runner for Callbacks {
     fn run(&self, calls: Calls) {
         let mut state = self.0.state();
-        state.calls.push_back(Next::Call(calls));
-        if !state.is_running {
-            let line = Arc::clone(&self.0);
-            let spawned = thread::Builder::new().name("kurier-callbacks".to_owned()).spawn(move || line.work());
-            match spawned {
-                Ok(_) => state.is_running = true,
-                Err(error) => {
-                    tracing::error!(%error, "no thread for callbacks is to be had; they wait for the next try")
-                }
-            }
-        }
+        state.calls.push_back(Arc::new(calls));
+        self.start(&mut state);
         drop(state);
         self.0.changed.notify_all();
     }
@@ -106,33 +140,5 @@ impl Drop for Callbacks {
     fn drop(&mut self) {
         self.0.state().is_over = true;
         self.0.changed.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::task::{Context, Wake, Waker};
-
-    use super::*;
-
-    /// Looks at the lock when it is woken.
-    struct Looks(Arc<Line>);
-
-    impl Wake for Looks {
-        fn wake(self: Arc<Self>) {
-            assert!(self.0.state.try_lock().is_ok(), "the lock is held");
-        }
-    }
-
-    #[test]
-    fn task_that_waits_for_callbacks_is_woken_outside_the_lock() {
-        let callbacks = Callbacks::default();
-        let (told, done) = oneshot::channel();
-        let mut done = std::pin::pin!(done);
-        let waker = Waker::from(Arc::new(Looks(Arc::clone(&callbacks.0))));
-        assert!(done.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        callbacks.tell_when_done(told);
-        assert!(done.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 }

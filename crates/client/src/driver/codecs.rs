@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use kurier_compression::{Codec, Compression, CompressionType, decompress_batch};
-use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
+use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, SealedBatch, Stamp};
 
 use crate::accumulator::batch::Taken;
 use crate::accumulator::memory::Memory;
+use crate::error::panic_text;
 
 /// Codecs that are not at work; their contexts are large, and are used again.
 #[derive(Debug)]
@@ -28,34 +29,48 @@ impl Codecs {
         self.compression.kind() != CompressionType::None
     }
 
-    /// Compresses a batch. One that becomes no smaller, or cannot be compressed, goes as it is; nobody knows what state
-    /// a codec is in that panicked, so it is not used again.
+    /// Compresses a batch. A batch that becomes no smaller, or whose codec fails, goes as it is. A codec that panicked is
+    /// not used again, for its state is unknown.
     pub(crate) fn compress_batch(&self, taken: &mut Taken) {
+        match catch_unwind(AssertUnwindSafe(|| self.compressed(taken))) {
+            Ok(Some(sealed)) => taken.sealed = sealed,
+            Ok(None) => {}
+            Err(_) => {
+                tracing::error!(codec = ?self.compression.kind(), "a codec panicked; a batch goes uncompressed");
+            }
+        }
+    }
+
+    fn compressed(&self, taken: &Taken) -> Option<SealedBatch> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
-        let Some(mut codec) = kept.or_else(|| self.compression.codec().ok()) else { return };
+        let mut codec = kept.or_else(|| self.compression.codec().ok())?;
         let chunks: Vec<&[u8]> = taken.sealed.body().iter().map(AsRef::as_ref).collect();
         let plain_bytes = taken.sealed.body_bytes();
         // Half is what events come to; a vector that is too small doubles.
         let mut body = Vec::with_capacity(plain_bytes / 2);
-        let Ok(compressed) = catch_unwind(AssertUnwindSafe(|| codec.compress(&chunks, &mut body))) else {
-            tracing::error!(codec = ?self.compression.kind(), "a codec panicked; a batch goes uncompressed");
-            return;
-        };
-        match compressed {
+        let sealed = match codec.compress(&chunks, &mut body) {
             Ok(()) if body.len() < plain_bytes => {
                 body.shrink_to_fit();
                 let body = Bytes::from_owner(taken.piece(&self.memory, body));
-                taken.sealed = taken.sealed.clone().with_compressed_body(codec.kind(), vec![body]);
+                Some(taken.sealed.clone().with_compressed_body(codec.kind(), vec![body]))
             }
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "a batch goes uncompressed"),
-        }
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(%error, "a batch goes uncompressed");
+                None
+            }
+        };
         idle().push(codec);
+        sealed
     }
 
-    /// Splits a batch of at least two records into halves by size.
+    /// Splits a batch of at least two records into halves by size. A panic in a codec or a parser is an error.
     pub(crate) fn split(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
+        catch_unwind(AssertUnwindSafe(|| self.halves(whole))).unwrap_or_else(|panic| Err(panic_text(&*panic)))
+    }
+
+    fn halves(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
         /// What our own batches can hold at most.
         const LIMIT: usize = i32::MAX as usize;
         let bytes = whole.sealed.stamp(&Stamp::NONE).map_err(|error| error.to_string())?.to_bytes();

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use kurier_protocol::FrameBuffer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::mpsc;
 
+use super::names::{Names, literal};
 use crate::config::{Config, HostPort};
 use crate::core::{ConnectionId, Input};
 
@@ -33,9 +34,9 @@ pub(super) struct Wires {
 }
 
 /// Makes a connection and serves it until it ends, and says why it did.
-pub(super) async fn run(config: Arc<Config>, host: HostPort, attempt: u32, wires: Wires) {
+pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPort, attempt: u32, wires: Wires) {
     let Wires { connection, frames, inputs } = wires;
-    let why = match connect(&config, &host, attempt).await {
+    let why = match connect(&config, &*names, &host, attempt).await {
         Ok(stream) => {
             // Gone is the driver, and with it whoever wants to know.
             if inputs.send(Input::Connected(connection)).await.is_err() {
@@ -51,10 +52,10 @@ pub(super) async fn run(config: Arc<Config>, host: HostPort, attempt: u32, wires
 }
 
 /// Connects to the first of a host's addresses that will have it. They are looked up each time, for they change.
-async fn connect(config: &Config, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
-    let found = lookup_host((host.host.as_str(), host.port)).await;
-    let addresses: Vec<SocketAddr> = found.map_err(|error| format!("its address was not found: {error}"))?.collect();
-    let is_literal = host.host.parse::<IpAddr>().is_ok();
+async fn connect(config: &Config, names: &dyn Names, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
+    let found = names.addresses(host).await;
+    let addresses = found.map_err(|error| format!("its address was not found: {error}"))?;
+    let is_literal = literal(host).is_some();
     connect_to_one(config, addresses, attempt).await.map_err(|mut refusals| match refusals.pop() {
         None => "its name has no address".to_owned(),
         Some((_, why)) if is_literal => why.to_string(),

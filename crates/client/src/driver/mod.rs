@@ -1,4 +1,5 @@
-//! What connects the core to the world: one task that feeds it what happens and does what it says, and one a connection.
+//! Connects the core to the world: one task feeds it inputs and carries out its actions, and one task serves each
+//! connection.
 //!
 //! ```text
 //!   senders ─ signals, commands ─▶ ┌─────────┐ ─ frames ─▶ connection tasks ─▶ sockets
@@ -14,40 +15,50 @@ mod clock;
 mod codecs;
 #[cfg(not(all(test, shuttle)))]
 mod connection;
+mod names;
 mod shared;
 mod topics;
+mod workers;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use kurier_compression::decompress_batch;
-use kurier_protocol::record_batch::{RecordBatch, Stamp};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::accumulator::batch::{BatchId, Taken};
-use crate::accumulator::{Left, PartitionId, Signal, Topic};
-use crate::closing::{Summary, Undelivered, Unfinished};
+use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic};
+use crate::closing::Summary;
+use crate::config::HostPort;
 use crate::core::{Action, ConnectionId, Core, Input, Key};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind, Written};
+use crate::error::{Error, ErrorKind, panic_text};
 #[cfg(all(test, shuttle))]
 use crate::models::connection;
+use clock::SystemClock;
 pub(crate) use codecs::Codecs;
 use connection::{Frame, Wires};
+pub(crate) use names::Names;
+use names::SystemNames;
+use shared::Alive;
 pub(crate) use shared::{Command, Shared};
 use topics::{Topics, Waiter};
+use workers::Workers;
 
 /// The control task.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     core: Core,
+    seed: u64,
+    names: Arc<dyn Names>,
     codecs: Arc<Codecs>,
+    workers: Workers,
     inputs: mpsc::Receiver<Input>,
     /// For connections, to reach us.
     input: mpsc::Sender<Input>,
@@ -58,6 +69,10 @@ pub(crate) struct Driver {
     waiting: Waiting,
     closing: Option<Closing>,
     is_over: bool,
+    /// Why the driver ends before a close: a panic, or no bootstrap server.
+    failure: Option<Error>,
+    /// Dropped last, when every batch has its outcome.
+    alive: Option<Alive>,
 }
 
 /// A connection's task, and the way to it.
@@ -81,24 +96,23 @@ type Patient<T> = (Instant, oneshot::Sender<Result<T, Error>>);
 /// A producer on its way out.
 struct Closing {
     deadline: Instant,
-    replies: Vec<oneshot::Sender<Result<Summary, Unfinished>>>,
-    /// What failed because time was up; `None` until it is.
-    undelivered: Option<Vec<Undelivered>>,
+    is_time_up: bool,
 }
 
-/// Batches that are being compressed, or wait for us to look. Whoever drops them, and be it the channel that nobody
-/// reads any more, their records have an outcome.
+/// Batches that are being compressed, or wait for the driver. Dropped without the driver, they fail.
 struct UnderWay {
     node: i32,
     batches: Vec<(PartitionId, Taken)>,
     left: Vec<(PartitionId, Option<Left>)>,
     shared: Arc<Shared>,
+    /// Dropped last, so that a close waits for these batches.
+    _alive: Option<Alive>,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         for (_, batch) in self.batches.drain(..) {
-            self.shared.complete(batch, Outcome::Failed(undelivered()), true);
+            self.shared.complete(&batch, Outcome::Failed(self.shared.ended()), true);
         }
     }
 }
@@ -124,7 +138,11 @@ impl Driver {
         let codecs = Codecs::new(shared.config.compression()?, Arc::clone(&shared.accumulator.memory));
         Ok(Self {
             core: Core::new(Arc::clone(&shared.config), seed, now),
+            seed,
+            names: Arc::new(SystemNames),
             codecs: Arc::new(codecs),
+            workers: Workers::new(),
+            alive: shared.take_alive(),
             shared,
             inputs,
             input,
@@ -134,18 +152,59 @@ impl Driver {
             waiting: Waiting::default(),
             closing: None,
             is_over: false,
+            failure: None,
         })
+    }
+
+    /// Looks the bootstrap servers up, and runs until the producer is closed.
+    pub(crate) async fn start(mut self) {
+        match self.look_up().await {
+            Ok(servers) => {
+                let config = self.shared.config.with_bootstrap_servers(servers);
+                // From here on times count.
+                self.core = Core::new(Arc::new(config), self.seed, self.now());
+                self.run().await;
+            }
+            Err(error) => self.failure = Some(error),
+        }
+    }
+
+    /// Finds out who the bootstrap servers are, unless the producer is dropped meanwhile, as it is with the future of its
+    /// build.
+    async fn look_up(&self) -> Result<Vec<HostPort>, Error> {
+        let shared = &self.shared;
+        let mut found = std::pin::pin!(names::bootstrap(&shared.config, &*self.names));
+        let mut notified = Box::pin(shared.notify.notified());
+        let is_end = |command: &Command| matches!(command, Command::Detach | Command::Close { .. });
+        poll_fn(|cx| {
+            while notified.as_mut().poll(cx).is_ready() {
+                if shared.commands().as_ref().is_none_or(|commands| commands.iter().any(is_end)) {
+                    return Poll::Ready(Err(closed()));
+                }
+                notified = Box::pin(shared.notify.notified());
+            }
+            found.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// Runs until the producer is closed.
     pub(crate) async fn run(mut self) {
-        while !self.is_over {
-            self.work();
-            if self.is_over {
-                break;
+        let mut happened = Happened::Nothing;
+        loop {
+            let worked = catch_unwind(AssertUnwindSafe(|| {
+                self.work(happened);
+                self.next_deadline()
+            }));
+            match worked {
+                Ok(_) if self.is_over => break,
+                Ok(until) => happened = self.wait(until).await,
+                Err(panic) => {
+                    let text = format!("the producer's driver failed: {}", panic_text(&*panic));
+                    self.failure = Some(Error::new(ErrorKind::Bug, text));
+                    break;
+                }
             }
-            let until = self.next_deadline();
-            self.wait(until).await;
             // Senders that are never idle must not keep connections from their turn.
             tokio::task::yield_now().await;
         }
@@ -159,7 +218,16 @@ impl Driver {
     }
 
     /// Takes in all that happened, and does all that is to be done.
-    fn work(&mut self) {
+    fn work(&mut self, happened: Happened) {
+        let now = self.now();
+        match happened {
+            Happened::Nothing => {}
+            Happened::Input(input) => {
+                self.core.handle(input, now);
+                self.act(now);
+            }
+            Happened::Compressed(under_way) => self.hand_over(under_way, now),
+        }
         self.take_signals();
         self.take_commands();
         let now = self.now();
@@ -202,7 +270,7 @@ impl Driver {
                     self.waiting.flushes.push((newest, reply));
                     self.core.handle(Input::Hurry, now);
                 }
-                Command::Close { deadline, reply } => self.close(deadline, Some(reply)),
+                Command::Close { deadline } => self.close(deadline),
                 Command::Detach if self.closing.is_none() => {
                     let left = self.shared.accumulator.incomplete_count();
                     if left > 0 {
@@ -212,7 +280,7 @@ impl Driver {
                              before: call close"
                         );
                     }
-                    self.close(now + self.shared.config.delivery_timeout, None);
+                    self.close(now + self.shared.config.delivery_timeout);
                 }
                 Command::Detach => {}
             }
@@ -252,14 +320,11 @@ impl Driver {
         self.core.handle(Input::Wanted { topic: name, partitions }, now);
     }
 
-    fn close(&mut self, deadline: Instant, reply: Option<oneshot::Sender<Result<Summary, Unfinished>>>) {
+    fn close(&mut self, deadline: Instant) {
         match &mut self.closing {
-            Some(closing) => {
-                closing.deadline = closing.deadline.min(deadline);
-                closing.replies.extend(reply);
-            }
+            Some(closing) => closing.deadline = closing.deadline.min(deadline),
             None => {
-                self.closing = Some(Closing { deadline, replies: reply.into_iter().collect(), undelivered: None });
+                self.closing = Some(Closing { deadline, is_time_up: false });
                 self.shared.accumulator.close(closed());
                 // Read after that, for until then batches were opened, and they are not to linger either.
                 let now = self.now();
@@ -281,8 +346,8 @@ impl Driver {
                     // As many frames as may be unanswered, and a few that ask about the cluster.
                     let (frames, receiver) = mpsc::channel(self.shared.config.max_in_flight.saturating_add(8));
                     let wires = Wires { connection, frames: receiver, inputs: self.input.clone() };
-                    let config = Arc::clone(&self.shared.config);
-                    let task = tokio::spawn(connection::run(config, host, attempt, wires)).abort_handle();
+                    let (config, names) = (Arc::clone(&self.shared.config), Arc::clone(&self.names));
+                    let task = tokio::spawn(connection::run(config, names, host, attempt, wires)).abort_handle();
                     self.connections.insert(connection, Line { frames, task });
                 }
                 Action::Disconnect(connection) => {
@@ -334,7 +399,7 @@ impl Driver {
                     if let Outcome::Written { .. } = outcome {
                         self.shared.accumulator.grow_cap(partition, batch.plain_bytes);
                     }
-                    self.complete(batch, outcome, is_last);
+                    self.shared.complete(&batch, outcome, is_last);
                 }
             }
         }
@@ -342,27 +407,37 @@ impl Driver {
 
     fn take(&mut self, node: i32, partitions: &[PartitionId], room: usize, now: Instant) {
         let (batches, left) = self.shared.accumulator.take_all(partitions, room);
-        if !self.codecs.compress() || batches.is_empty() {
-            return self.core.handle(Input::Taken { node, batches, left }, now);
+        let shared = Arc::clone(&self.shared);
+        let mut under_way = UnderWay { node, batches, left, shared, _alive: self.alive.clone() };
+        if !self.codecs.compress() || under_way.batches.is_empty() {
+            return self.give(under_way, now);
         }
         let (codecs, done) = (Arc::clone(&self.codecs), self.under_way.clone());
-        let mut under_way = UnderWay { node, batches, left, shared: Arc::clone(&self.shared) };
-        tokio::task::spawn_blocking(move || {
+        let job = move || {
             for (_, taken) in &mut under_way.batches {
                 codecs.compress_batch(taken);
                 let accumulator = &under_way.shared.accumulator;
                 accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
             }
-            // Where nobody listens, gone is the driver with the runtime that it ran on.
+            // Without the driver they fail.
             let _ = done.send(under_way);
-        });
+        };
+        if let Err(job) = self.workers.run(Box::new(job)) {
+            job();
+        }
     }
 
-    /// Gives the core what was compressed.
-    fn hand_over(&mut self, mut under_way: UnderWay, now: Instant) {
-        let (batches, left) = (std::mem::take(&mut under_way.batches), std::mem::take(&mut under_way.left));
-        self.core.handle(Input::Taken { node: under_way.node, batches, left }, now);
+    /// Gives the core batches that were compressed, and does what it says.
+    fn hand_over(&mut self, under_way: UnderWay, now: Instant) {
+        self.give(under_way, now);
         self.act(now);
+    }
+
+    /// Gives the core batches. From now on they may be sent.
+    fn give(&mut self, mut under_way: UnderWay, now: Instant) {
+        let (batches, left) = (std::mem::take(&mut under_way.batches), std::mem::take(&mut under_way.left));
+        batches.iter().for_each(|(_, batch)| batch.may_be_sent());
+        self.core.handle(Input::Taken { node: under_way.node, batches, left }, now);
     }
 
     /// Batches that are too large are rare; they are split here and now.
@@ -370,15 +445,6 @@ impl Driver {
         self.shared.accumulator.shrink_cap(partition, batch.plain_bytes);
         let pieces = self.codecs.split(batch);
         self.core.handle(Input::Split { partition, whole, pieces }, now);
-    }
-
-    fn complete(&mut self, batch: Taken, outcome: Outcome, is_last: bool) {
-        if let Some(certainty) = outcome.certainty()
-            && let Some(undelivered) = self.closing.as_mut().and_then(|closing| closing.undelivered.as_mut())
-        {
-            undelivered.extend(records_of(&batch, certainty));
-        }
-        self.shared.complete(batch, outcome, is_last);
     }
 
     /// Answers who has waited long enough, or no longer needs to.
@@ -402,7 +468,8 @@ impl Driver {
     }
 
     fn serve_reach(&mut self, now: Instant) {
-        if self.core.is_connected() {
+        // With max.block.ms=0 nothing waits, and neither does build.
+        if self.core.is_connected() || self.shared.config.max_block.is_zero() {
             for (_, reply) in self.waiting.reach.drain(..) {
                 let _ = reply.send(Ok(()));
             }
@@ -462,8 +529,9 @@ impl Driver {
 
     fn serve_closing(&mut self, now: Instant) {
         let Some(closing) = &mut self.closing else { return };
-        if closing.deadline <= now && closing.undelivered.is_none() && self.shared.accumulator.incomplete_count() > 0 {
-            closing.undelivered = Some(Vec::new());
+        if closing.deadline <= now && !closing.is_time_up && self.shared.accumulator.incomplete_count() > 0 {
+            closing.is_time_up = true;
+            self.shared.keep_failed();
             self.core.handle(Input::Abandon, now);
             self.act(now);
         }
@@ -473,23 +541,13 @@ impl Driver {
         }
         self.is_over = true;
         self.serve_flushes();
-        let Some(Closing { replies, undelivered, .. }) = self.closing.take() else { return };
-        let counts = self.shared.summary();
-        let undelivered = undelivered.unwrap_or_default();
-        for reply in replies {
-            let result = match undelivered.is_empty() {
-                true => Ok(counts),
-                false => Err(Unfinished::new(counts, undelivered.clone())),
-            };
-            let _ = reply.send(result);
-        }
     }
 
     /// When there will be something to do, if nothing happens before.
     fn next_deadline(&self) -> Option<Instant> {
         let Waiting { reach, topics, .. } = &self.waiting;
         let reach = reach.iter().map(|(deadline, _)| *deadline);
-        let closing = self.closing.as_ref().filter(|closing| closing.undelivered.is_none());
+        let closing = self.closing.as_ref().filter(|closing| !closing.is_time_up);
         let others = [
             self.core.next_timeout(self.now()),
             topics.next_deadline(),
@@ -500,13 +558,13 @@ impl Driver {
     }
 
     /// Waits for something to happen.
-    async fn wait(&mut self, until: Option<Instant>) {
+    async fn wait(&mut self, until: Option<Instant>) -> Happened {
         let shared = Arc::clone(&self.shared);
         let mut notified = std::pin::pin!(shared.notify.notified());
         let far = || self.now() + std::time::Duration::from_secs(3600);
         let until = until.unwrap_or_else(far);
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
-        let happened = poll_fn(|cx| {
+        poll_fn(|cx| {
             if notified.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Nothing);
             }
@@ -515,21 +573,12 @@ impl Driver {
             }
             self.inputs.poll_recv(cx).map(|input| input.map_or(Happened::Nothing, Happened::Input))
         })
-        .await;
-        let now = self.now();
-        match happened {
-            Happened::Nothing => {}
-            Happened::Input(input) => {
-                self.core.handle(input, now);
-                self.act(now);
-            }
-            Happened::Compressed(under_way) => self.hand_over(under_way, now),
-        }
+        .await
     }
 }
 
 impl Drop for Driver {
-    /// A runtime that is shut down takes its tasks with it: whoever waits is told.
+    /// A runtime that is shut down drops its tasks: all calls that wait fail, and all records have their outcome.
     fn drop(&mut self) {
         if !self.is_over {
             self.end();
@@ -542,21 +591,29 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    /// Gives all that is left the outcome of what was closed.
+    /// Fails all that is left, because the driver ends before a close.
     fn end(&mut self) {
-        let now = self.now();
-        self.shared.accumulator.close(closed());
+        // Not by the accumulator's clock, which may be what panicked.
+        let now = SystemClock.now();
+        let is_whole = self.failure.is_none() && !std::thread::panicking();
+        let error = self.failure.take().unwrap_or_else(shut_down);
+        self.shared.fail(error.clone());
         for line in self.connections.values() {
             line.task.abort();
         }
-        self.core.handle(Input::Abandon, now);
-        self.give_up(now);
-        // What is being compressed has its outcome from the channel, which goes with us.
-        // The core has not been told of everything that was opened.
+        if is_whole {
+            self.core.handle(Input::Abandon, now);
+            self.give_up(now);
+        } else {
+            for (batch, written) in self.core.dismantle() {
+                self.shared.complete(&batch, Outcome::Failed(error.clone().written_is(written)), true);
+            }
+        }
+        // Batches that are being compressed fail when they are dropped. The core does not know all that were opened.
         for id in self.shared.accumulator.partition_ids() {
-            let (batches, _) = self.shared.accumulator.drain(id, self.now());
+            let (batches, _) = self.shared.accumulator.drain(id, now);
             for batch in batches {
-                self.complete(batch, Outcome::Failed(undelivered()), true);
+                self.shared.complete(&batch, Outcome::Failed(error.clone()), true);
             }
         }
     }
@@ -569,7 +626,7 @@ impl Driver {
                     let (batches, left) = self.shared.accumulator.drain(partition, until);
                     self.core.handle(Input::Drained { partition, batches, left, why }, now);
                 }
-                Action::Complete { batch, outcome, is_last, .. } => self.complete(batch, outcome, is_last),
+                Action::Complete { batch, outcome, is_last, .. } => self.shared.complete(&batch, outcome, is_last),
                 _ => {}
             }
         }
@@ -586,142 +643,10 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
 }
 
-fn undelivered() -> Error {
-    Error::new(ErrorKind::Closed, "the producer was closed before the record was delivered")
-}
-
-/// The records of a batch, for whoever may want to keep them.
-fn records_of(batch: &Taken, written: Written) -> Vec<Undelivered> {
-    const LIMIT: usize = i32::MAX as usize;
-    let Ok(bytes) = batch.sealed.stamp(&Stamp::NONE) else { return Vec::new() };
-    let bytes = bytes.to_bytes();
-    let Ok((parsed, _)) = RecordBatch::parse(&bytes) else { return Vec::new() };
-    let Ok(body) = decompress_batch(&parsed, LIMIT) else { return Vec::new() };
-    let Ok(records) = parsed.records_in(&body) else { return Vec::new() };
-    let (topic, partition) = batch.cell.place();
-    records.filter_map(Result::ok).map(|record| Undelivered::new(topic, partition, record, written)).collect()
+fn shut_down() -> Error {
+    let text = "the runtime that the producer ran on was shut down before the producer was closed";
+    Error::new(ErrorKind::Closed, text)
 }
 
 #[cfg(test)]
-mod tests {
-    use kurier_partitioner::Choice;
-    use kurier_protocol::record_batch::NewRecord;
-
-    use super::*;
-    use crate::accumulator::{Layout, Placed};
-    use crate::config::Config;
-    use crate::delivery::Delivery;
-
-    fn shared() -> Arc<Shared> {
-        let mut config = Config::default();
-        config.set("bootstrap.servers", "127.0.0.1:9").unwrap();
-        let shared = Shared::new(Arc::new(config.check().unwrap()), 1);
-        shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
-        shared
-    }
-
-    /// A batch that was taken, and the delivery of its record.
-    fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
-        let topic = shared.accumulator.topic("t").unwrap();
-        let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0), sent_ms: 0 };
-        let appended = shared.accumulator.append(&topic, &placed, None, None);
-        let delivery = appended.map_err(|(error, _)| error).unwrap();
-        let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
-        let batches = vec![(PartitionId(0), taken.unwrap())];
-        (UnderWay { node: 1, batches, left: vec![(PartitionId(0), left)], shared: Arc::clone(shared) }, delivery)
-    }
-
-    #[tokio::test]
-    async fn what_is_being_compressed_when_the_driver_goes_has_its_outcome() {
-        let shared = shared();
-        let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
-        let done = driver.under_way.clone();
-        let ((before, early), (after, late)) = (under_way(&shared), under_way(&shared));
-        assert!(done.send(before).is_ok());
-        drop(driver);
-        drop(done.send(after));
-        for delivery in [early, late] {
-            let error = delivery.await.unwrap_err();
-            assert_eq!((error.kind(), error.written()), (ErrorKind::Closed, Written::No));
-        }
-        assert_eq!((shared.summary().not_written, shared.accumulator.incomplete_count()), (2, 0));
-    }
-
-    /// Looks at the lock of the commands when it is woken.
-    struct Looks(Arc<Shared>);
-
-    impl std::task::Wake for Looks {
-        fn wake(self: Arc<Self>) {
-            drop(self.0.commands());
-        }
-    }
-
-    /// Woken under the lock, it would wait for itself.
-    #[tokio::test]
-    async fn command_that_comes_too_late_is_dropped_outside_the_lock() {
-        let shared = shared();
-        let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
-        let (reply, answer) = oneshot::channel();
-        let mut answer = std::pin::pin!(answer);
-        let waker = std::task::Waker::from(Arc::new(Looks(Arc::clone(&shared))));
-        assert!(answer.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        shared.command(Command::Flush { reply });
-        drop(driver);
-        assert!(answer.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready());
-    }
-
-    #[tokio::test]
-    async fn a_topic_that_nobody_waits_for_is_not_asked_for_for_ever() {
-        let shared = shared();
-        let patience = shared.config.max_block;
-        let mut driver = Driver::new(shared, 1).unwrap();
-        let now = driver.now();
-        driver.want("u".into(), 0, None, now);
-        driver.want("u".into(), 0, None, now + patience / 2);
-        driver.serve_topics(now + patience);
-        assert_eq!(driver.waiting.topics.len(), 1);
-        driver.serve_topics(now + patience / 2 * 3);
-        assert_eq!(driver.waiting.topics.len(), 0);
-    }
-
-    #[tokio::test]
-    async fn who_asks_for_a_topic_while_the_producer_is_closed_is_told_so_at_once() {
-        let shared = shared();
-        let (_under_way, _delivery) = under_way(&shared);
-        let mut driver = Driver::new(Arc::clone(&shared), 1).unwrap();
-        let far = driver.now() + shared.config.max_block;
-        let ask = |name: &str, partitions| {
-            let (reply, answer) = oneshot::channel();
-            shared.command(Command::Topic { name: name.into(), partitions, deadline: far, reply });
-            answer
-        };
-        // Before, with it, after it; for one that is not known, and for one that is but has too few partitions.
-        let mut answers = vec![ask("u", 0), ask("t", 2)];
-        driver.work();
-        let (reply, mut closed) = oneshot::channel();
-        shared.command(Command::Close { deadline: far, reply });
-        answers.push(ask("v", 0));
-        driver.work();
-        answers.extend([ask("w", 0), ask("t", 3)]);
-        shared.accumulator.signal(Signal::Wanted { topic: "x".into(), partitions: 0 });
-        driver.work();
-        assert!(closed.try_recv().is_err() && !driver.is_over, "a batch is under way");
-        for mut answer in answers {
-            assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Closed);
-        }
-        assert_eq!((driver.waiting.topics.len(), driver.waiting.topics.next_deadline()), (0, None));
-    }
-
-    #[tokio::test]
-    async fn no_more_topics_are_asked_for_than_anybody_begins_to_send_to() {
-        let mut driver = Driver::new(shared(), 1).unwrap();
-        let now = driver.now();
-        for number in 0..=WANTED_TOPICS_MAX {
-            driver.want(number.to_string().into(), 0, None, now);
-        }
-        assert_eq!(driver.waiting.topics.len(), WANTED_TOPICS_MAX);
-        let (reply, mut answer) = oneshot::channel();
-        driver.want("late".into(), 0, Some((now, reply)), now);
-        assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Metadata);
-    }
-}
+mod tests;

@@ -1,23 +1,24 @@
-//! What a producer's handles and its driver share: where records gather, what is asked of the driver, what is counted.
+//! State that a producer's handles and its driver share: gathering records, commands to the driver, how the producer ended.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{Notify, oneshot};
+use kurier_compression::decompress_batch;
+use kurier_protocol::record_batch::{RecordBatch, Stamp};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::callbacks::Callbacks;
 use super::clock::SystemClock;
 use crate::accumulator::batch::Taken;
-use crate::accumulator::{Accumulator, Topic};
-use crate::closing::{Summary, Unfinished};
+use crate::accumulator::{Accumulator, Clock, Topic};
+use crate::closing::{Summary, Undelivered, Unfinished};
 use crate::config::Config;
 use crate::delivery::Outcome;
-use crate::error::{Error, Written};
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::error::{Error, ErrorKind, Written};
 use crate::sync::{Mutex, MutexGuard};
 
-/// What a producer's handles and its driver share.
+/// State that a producer's handles and its driver share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) accumulator: Accumulator,
@@ -25,8 +26,15 @@ pub(crate) struct Shared {
     pub(super) notify: Arc<Notify>,
     /// `None` once nobody takes them any more.
     commands: Mutex<Option<Vec<Command>>>,
-    tallies: Tallies,
+    /// Records that failed because the producer ended; `None` until it begins to.
+    left: Mutex<Option<Vec<Undelivered>>>,
+    /// Taken by the driver.
+    alive: Mutex<Option<Alive>>,
+    gone: watch::Receiver<()>,
 }
+
+/// Held by the driver and by each thread that compresses for it. Without any left, no record gets an outcome any more.
+pub(crate) type Alive = watch::Sender<()>;
 
 /// What a handle asks of the driver.
 pub(crate) enum Command {
@@ -36,41 +44,40 @@ pub(crate) enum Command {
     Topic { name: Arc<str>, partitions: usize, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
     /// To say when everything accepted until now has its outcome.
     Flush { reply: oneshot::Sender<Summary> },
-    /// To accept nothing more, and to say when all is done, or what is left at the deadline.
-    Close { deadline: Instant, reply: oneshot::Sender<Result<Summary, Unfinished>> },
+    /// To accept nothing more, and to end when all is done, or at the deadline.
+    Close { deadline: Instant },
     /// Nobody can send or ask anything any more.
     Detach,
 }
 
-/// How many records had which outcome.
-#[derive(Debug, Default)]
-struct Tallies {
-    written: AtomicU64,
-    not_written: AtomicU64,
-    unknown: AtomicU64,
-}
-
 impl Shared {
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Arc<Self> {
+        Self::with_clock(config, seed, Arc::new(SystemClock))
+    }
+
+    pub(super) fn with_clock(config: Arc<Config>, seed: u64, clock: Arc<dyn Clock>) -> Arc<Self> {
         let notify = Arc::new(Notify::new());
         let callbacks = Arc::new(Callbacks::default());
         let wake = Arc::clone(&notify);
         let runner = Arc::clone(&callbacks) as Arc<dyn crate::delivery::Runner>;
-        let accumulator = Accumulator::new(
-            Arc::clone(&config),
-            Arc::new(SystemClock),
-            runner,
-            seed,
-            Box::new(move || wake.notify_one()),
-        );
+        let accumulator =
+            Accumulator::new(Arc::clone(&config), clock, runner, seed, Box::new(move || wake.notify_one()));
+        let (alive, gone) = watch::channel(());
         Arc::new(Self {
             config,
             accumulator,
             callbacks,
             notify,
             commands: Mutex::new(Some(Vec::new())),
-            tallies: Tallies::default(),
+            left: Mutex::new(None),
+            alive: Mutex::new(Some(alive)),
+            gone,
         })
+    }
+
+    /// Gives the driver its token; `None` if there was a driver before.
+    pub(super) fn take_alive(&self) -> Option<Alive> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Asks something of the driver. After its end the question is dropped, and so answered.
@@ -87,43 +94,73 @@ impl Shared {
 
     /// What became of all records so far.
     pub(crate) fn summary(&self) -> Summary {
-        let Tallies { written, not_written, unknown } = &self.tallies;
-        Summary {
-            written: written.load(Ordering::Relaxed),
-            not_written: not_written.load(Ordering::Relaxed),
-            unknown: unknown.load(Ordering::Relaxed),
-        }
+        let [written, not_written, unknown] = self.accumulator.outcomes.counts();
+        Summary { written, not_written, unknown }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<Vec<Undelivered>>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the records that fail from now on, for [`Unfinished`].
+    pub(super) fn keep_failed(&self) {
+        self.left().get_or_insert_default();
+    }
+
+    /// Notes that the driver ends otherwise than through a close. Whatever waits for the driver fails with the reason.
+    pub(super) fn fail(&self, error: Error) {
+        self.keep_failed();
+        self.accumulator.outcomes.fail(error.clone());
+        self.accumulator.close(error);
+    }
+
+    /// Why a call to the driver had no answer.
+    pub(crate) fn ended(&self) -> Error {
+        let closed = || Error::new(ErrorKind::Closed, "the producer is closed: make another to send more");
+        self.accumulator.outcomes.failure().or_else(|| self.accumulator.closed()).unwrap_or_else(closed)
     }
 
     /// Tells a batch's records what became of them.
-    pub(super) fn complete(&self, batch: Taken, outcome: Outcome, is_last: bool) {
-        let Tallies { written, not_written, unknown } = &self.tallies;
-        let Taken { cell, range, id, .. } = batch;
-        let count = u64::from(range.end - range.start);
-        match outcome.certainty() {
-            None => written.fetch_add(count, Ordering::Relaxed),
-            Some(Written::No) => not_written.fetch_add(count, Ordering::Relaxed),
-            Some(Written::Unknown) => unknown.fetch_add(count, Ordering::Relaxed),
-        };
-        cell.resolve(range, outcome);
+    pub(super) fn complete(&self, batch: &Taken, outcome: Outcome, is_last: bool) {
+        if let Some(certainty) = outcome.certainty()
+            && let Some(left) = &mut *self.left()
+        {
+            left.extend(records_of(batch, certainty));
+        }
+        self.accumulator.outcomes.resolve(&batch.cell, batch.range.clone(), outcome);
         if is_last {
-            self.accumulator.complete(id);
+            self.accumulator.complete(batch.id);
         }
     }
 
-    /// Waits until all callbacks of records that have their outcome have run.
-    pub(crate) async fn callbacks_done(&self) {
-        let (told, done) = oneshot::channel();
-        self.callbacks.tell_when_done(told);
-        let _ = done.await;
+    /// Waits until the driver has ended and every record has its outcome, then for callbacks up to `deadline`.
+    pub(crate) async fn end(&self, deadline: Instant) -> Result<Summary, Unfinished> {
+        let mut gone = self.gone.clone();
+        while gone.changed().await.is_ok() {}
+        let uncalled = self.callbacks.finish(deadline).await;
+        let records = self.left().clone().unwrap_or_default();
+        let cause = self.accumulator.outcomes.failure();
+        match records.is_empty() && uncalled.is_empty() && cause.is_none() {
+            true => Ok(self.summary()),
+            false => Err(Unfinished::new(self.summary(), records, uncalled, cause)),
+        }
     }
+}
+
+/// The records of a batch, to be handed back.
+fn records_of(batch: &Taken, written: Written) -> Vec<Undelivered> {
+    const LIMIT: usize = i32::MAX as usize;
+    let Ok(bytes) = batch.sealed.stamp(&Stamp::NONE) else { return Vec::new() };
+    let bytes = bytes.to_bytes();
+    let Ok((parsed, _)) = RecordBatch::parse(&bytes) else { return Vec::new() };
+    let Ok(body) = decompress_batch(&parsed, LIMIT) else { return Vec::new() };
+    let Ok(records) = parsed.records_in(&body) else { return Vec::new() };
+    let (topic, partition) = batch.cell.place();
+    records.filter_map(Result::ok).map(|record| Undelivered::new(topic, partition, record, written)).collect()
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("accumulator", &self.accumulator)
-            .field("tallies", &self.tallies)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("accumulator", &self.accumulator).finish_non_exhaustive()
     }
 }

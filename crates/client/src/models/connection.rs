@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, HostPort};
 use crate::core::{ConnectionId, Input};
+use crate::driver::Names;
 use crate::sync::{Mutex, thread};
 
 /// A frame to be written.
@@ -57,7 +58,13 @@ impl Network {
 }
 
 /// Makes a connection; it is served by a thread of its own until the driver lets go of it.
-pub(crate) fn run(_: Arc<Config>, host: HostPort, _: u32, wires: Wires) -> impl Future<Output = ()> + use<> {
+pub(crate) fn run(
+    _: Arc<Config>,
+    _: Arc<dyn Names>,
+    host: HostPort,
+    _: u32,
+    wires: Wires,
+) -> impl Future<Output = ()> + use<> {
     let network = NETWORK.with_borrow(Clone::clone).expect("the execution has a network");
     let cluster = Arc::clone(&network.cluster);
     let thread = thread::spawn(move || block_on(serve(&cluster, host.port.into(), wires)));

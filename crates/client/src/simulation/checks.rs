@@ -165,6 +165,10 @@ impl World<'_> {
         if used != 0 {
             return Err(violation("I7", format!("{used} bytes of memory are in use, and nothing is left")));
         }
+        let dropped = self.hands.accumulator.outcomes.dropped();
+        if dropped != 0 {
+            return Err(violation("I7", format!("{dropped} batches were dropped without an outcome")));
+        }
         let left = if self.plan.ends_badly { Vec::new() } else { self.hands.core.leftovers() };
         match incomplete == 0 && left.is_empty() && self.flushes.is_empty() {
             true => Ok(()),

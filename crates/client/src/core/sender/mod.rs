@@ -36,7 +36,7 @@ use super::{Key, World};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Written};
 use crate::simulation::Mutant;
 use batch::Batch;
 use outcome::{another_cluster, closed, recreated};
@@ -219,6 +219,13 @@ impl Sender {
     #[cfg(test)]
     pub(crate) fn known_nodes(&self) -> BTreeSet<i32> {
         self.nodes.keys().chain(self.stall_timers.things()).copied().collect()
+    }
+
+    /// Gives up all batches, each with whether it may have been sent.
+    pub(crate) fn dismantle(&mut self) -> Vec<(Taken, Written)> {
+        let certainty = |attempts: u32| if attempts == 0 { Written::No } else { Written::Unknown };
+        let batches = std::mem::take(&mut self.batches).into_values();
+        batches.map(|batch| (batch.taken, certainty(batch.attempts))).collect()
     }
 
     /// Something about a node has changed.

@@ -1,0 +1,314 @@
+//! Looks names of hosts up, in both directions, and finds out at build who the bootstrap servers are.
+
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::config::{Config, DnsLookup, HostPort};
+use crate::error::{Error, ErrorKind};
+
+/// The answer to a look-up.
+pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+/// Looks names of hosts up. Tests have one that asks nobody.
+pub(crate) trait Names: Send + Sync {
+    /// Looks up the addresses of a host.
+    fn addresses(&self, host: &HostPort) -> Answer<Vec<SocketAddr>>;
+
+    /// Looks up the name of an address.
+    fn name(&self, address: IpAddr) -> Answer<String>;
+}
+
+/// The system's resolver.
+#[derive(Debug)]
+pub(crate) struct SystemNames;
+
+impl Names for SystemNames {
+    fn addresses(&self, host: &HostPort) -> Answer<Vec<SocketAddr>> {
+        if let Some(address) = literal(host) {
+            return Box::pin(std::future::ready(Ok(vec![SocketAddr::new(address, host.port)])));
+        }
+        let host = host.clone();
+        on_a_thread(move || (host.host.as_str(), host.port).to_socket_addrs().map(Iterator::collect))
+    }
+
+    fn name(&self, address: IpAddr) -> Answer<String> {
+        on_a_thread(move || Ok(dns_lookup::lookup_addr(&address)?))
+    }
+}
+
+/// Asks the system's resolver, which blocks. A thread of its own for each look-up needs nothing of the user's runtime,
+/// and where there is no thread the look-up alone fails.
+fn on_a_thread<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'static) -> Answer<T> {
+    let (told, answer) = oneshot::channel();
+    let asks = move || drop(told.send(ask()));
+    let started = std::thread::Builder::new().name("kurier-names".to_owned()).spawn(asks);
+    Box::pin(async move {
+        started?;
+        answer.await.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked")))
+    })
+}
+
+/// Returns the address that a host is given as, if it is no name.
+pub(super) fn literal(host: &HostPort) -> Option<IpAddr> {
+    host.host.parse().ok()
+}
+
+/// Finds out who the bootstrap servers are: the list as it is, once one of its names has an address, or the canonical
+/// names of all addresses (`client.dns.lookup`). With `bootstrap.resolve.timeout.ms` tries that long.
+pub(super) async fn bootstrap(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, Error> {
+    let mut backoff = config.retry_backoff.max(Duration::from_millis(1));
+    let mut trouble = String::new();
+    let retries = async {
+        loop {
+            match look_up(config, names).await {
+                Ok(servers) => return Some(servers),
+                Err(why) => trouble = why,
+            }
+            if config.bootstrap_resolve_timeout.is_zero() {
+                return None;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = backoff.saturating_mul(2).min(config.retry_backoff_max.max(backoff));
+        }
+    };
+    let found = match patience(config) {
+        Some((patience, _)) => tokio::time::timeout(patience, retries).await.ok().flatten(),
+        None => retries.await,
+    };
+    found.ok_or_else(|| {
+        let trouble = if trouble.is_empty() { "the resolver has not answered".to_owned() } else { trouble };
+        let text = match patience(config) {
+            Some((patience, key)) if !config.bootstrap_resolve_timeout.is_zero() => format!(
+                "no name in bootstrap.servers could be resolved within {key}, which is {}; check the names: {trouble}",
+                patience.as_millis()
+            ),
+            _ => format!(
+                "no name in bootstrap.servers could be resolved; check the names, or set bootstrap.resolve.timeout.ms to keep \
+                 trying: {trouble}"
+            ),
+        };
+        Error::new(ErrorKind::Network, text)
+    })
+}
+
+/// Returns how long names are looked up at most, and the setting that says so. Build waits no longer than
+/// `max.block.ms`, unless that is 0, which is for sends.
+fn patience(config: &Config) -> Option<(Duration, &'static str)> {
+    let resolve = (config.bootstrap_resolve_timeout, "bootstrap.resolve.timeout.ms");
+    let block = (config.max_block, "max.block.ms");
+    [resolve, block].into_iter().filter(|(time, _)| !time.is_zero()).min_by_key(|(time, _)| *time)
+}
+
+/// Looks all names up once. An error says what is wrong with each.
+async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, String> {
+    let servers = &config.bootstrap_servers;
+    let mut troubles = Vec::new();
+    match config.dns_lookup {
+        DnsLookup::AllAddresses => {
+            if servers.iter().any(|server| literal(server).is_some()) || first(servers, names, &mut troubles).await {
+                return Ok(servers.clone());
+            }
+        }
+        DnsLookup::CanonicalNames => {
+            let canonical = canonical(servers, names, &mut troubles).await;
+            if !canonical.is_empty() {
+                return Ok(canonical);
+            }
+        }
+    }
+    Err(troubles.join(", "))
+}
+
+/// Whether one of these servers has an address. All are asked at once, so that a slow answer delays no other.
+async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> bool {
+    let mut asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
+    poll_fn(|cx| {
+        let mut is_found = false;
+        asked.retain_mut(|(server, answer)| match answer.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(found) => {
+                match found {
+                    Ok(addresses) if !addresses.is_empty() => is_found = true,
+                    Ok(_) => troubles.push(format!("{server}: its name has no address")),
+                    Err(error) => troubles.push(format!("{server}: {error}")),
+                }
+                false
+            }
+        });
+        if is_found || asked.is_empty() { Poll::Ready(is_found) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Returns the canonical name of each address of each server, as Java's `getCanonicalHostName` has it: where an address
+/// has no name, or one that does not lead back to it, the address itself.
+async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> Vec<HostPort> {
+    let asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
+    let mut seen = BTreeSet::new();
+    let mut canonical = Vec::new();
+    for (server, answer) in asked {
+        let addresses = match answer.await {
+            Ok(addresses) if addresses.is_empty() => {
+                troubles.push(format!("{server}: its name has no address"));
+                continue;
+            }
+            Ok(addresses) => addresses,
+            Err(error) => {
+                troubles.push(format!("{server}: {error}"));
+                continue;
+            }
+        };
+        for address in addresses {
+            let mut named = HostPort { host: address.ip().to_string(), port: server.port };
+            if let Ok(name) = names.name(address.ip()).await {
+                let forward = HostPort { host: name, port: server.port };
+                let back = names.addresses(&forward).await.unwrap_or_default();
+                if back.iter().any(|found| found.ip() == address.ip()) {
+                    named = forward;
+                }
+            }
+            if seen.insert(named.clone()) {
+                canonical.push(named);
+            }
+        }
+    }
+    canonical
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Names that a test makes up.
+    #[derive(Debug, Default)]
+    pub(crate) struct MadeUp {
+        pub(crate) addresses: HashMap<&'static str, Vec<&'static str>>,
+        pub(crate) names: HashMap<&'static str, &'static str>,
+        /// How many look-ups fail before the first that does not.
+        pub(crate) failures: Mutex<u32>,
+        pub(crate) is_silent: bool,
+    }
+
+    fn not_found() -> io::Error {
+        io::Error::other("no such host")
+    }
+
+    impl Names for MadeUp {
+        fn addresses(&self, host: &HostPort) -> Answer<Vec<SocketAddr>> {
+            if self.is_silent {
+                return Box::pin(std::future::pending());
+            }
+            let mut failures = self.failures.lock().unwrap();
+            let is_late = *failures > 0;
+            *failures = failures.saturating_sub(1);
+            let found = self.addresses.get(host.host.as_str()).filter(|_| !is_late);
+            let found = found.map(|all| all.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), host.port)).collect());
+            Box::pin(std::future::ready(found.ok_or_else(not_found)))
+        }
+
+        fn name(&self, address: IpAddr) -> Answer<String> {
+            let name = self.names.get(address.to_string().as_str()).map(|name| (*name).to_owned());
+            Box::pin(std::future::ready(name.ok_or_else(not_found)))
+        }
+    }
+
+    fn config(settings: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        for (key, value) in settings {
+            config.set(key, value).unwrap();
+        }
+        config.check().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bootstrap_needs_one_name_that_resolves() {
+        const NONE: &str = "no name in bootstrap.servers could be resolved; check the names, or set \
+                            bootstrap.resolve.timeout.ms to keep trying: a:1: no such host, b:2: no such host";
+        for (servers, addresses, expected) in [
+            ("a:1,b:2", &["a", "b"][..], None),
+            ("a:1,b:2", &["b"], None),
+            ("a:1,10.0.0.1:2", &[], None),
+            ("a:1,b:2", &[], Some(NONE)),
+        ] {
+            let addresses = addresses.iter().map(|name| (*name, vec!["10.0.0.1"])).collect();
+            let names = MadeUp { addresses, ..Default::default() };
+            let found = bootstrap(&config(&[("bootstrap.servers", servers)]), &names).await;
+            match (found, expected) {
+                // Names that do not resolve yet stay in the list: they are looked up again with each connection.
+                (Ok(found), None) => assert_eq!(found.len(), 2, "{servers}"),
+                (Err(error), Some(text)) => assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Network, text)),
+                (found, _) => panic!("{servers}: {found:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bootstrap_keeps_trying_for_its_timeout() {
+        for (resolve, block, failures, expected) in [
+            ("0", "60000", 1, Some("could be resolved; check the names")),
+            ("5000", "60000", 3, None),
+            (
+                "5000",
+                "60000",
+                u32::MAX,
+                Some("within bootstrap.resolve.timeout.ms, which is 5000; check the names: a:1: no"),
+            ),
+            ("70000", "60000", u32::MAX, Some("within max.block.ms, which is 60000")),
+            ("5000", "0", u32::MAX, Some("within bootstrap.resolve.timeout.ms, which is 5000")),
+        ] {
+            let settings =
+                [("bootstrap.servers", "a:1"), ("bootstrap.resolve.timeout.ms", resolve), ("max.block.ms", block)];
+            let names = MadeUp {
+                addresses: [("a", vec!["10.0.0.1"])].into(),
+                failures: Mutex::new(failures),
+                ..Default::default()
+            };
+            let found = bootstrap(&config(&settings), &names).await;
+            match (found, expected) {
+                (Ok(_), None) => {}
+                (Err(error), Some(text)) => assert!(error.to_string().contains(text), "{error}"),
+                (found, _) => panic!("{settings:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bootstrap_does_not_wait_for_a_silent_resolver_for_ever() {
+        let names = MadeUp { is_silent: true, ..Default::default() };
+        let error = bootstrap(&config(&[("bootstrap.servers", "a:1")]), &names).await.unwrap_err();
+        assert!(error.to_string().ends_with("the resolver has not answered"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn canonical_names_replace_bootstrap_servers() {
+        let names = MadeUp {
+            addresses: [
+                ("kafka", vec!["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]),
+                ("alias", vec!["10.0.0.1"]),
+                ("one.example", vec!["10.0.0.1"]),
+                ("two.example", vec!["10.0.0.2", "10.0.0.1"]),
+                ("forged.example", vec!["192.0.2.1"]),
+            ]
+            .into(),
+            // The third does not lead back, the fourth has no name.
+            names: [("10.0.0.1", "one.example"), ("10.0.0.2", "two.example"), ("10.0.0.3", "forged.example")].into(),
+            ..Default::default()
+        };
+        let key = ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only");
+        let found = bootstrap(&config(&[("bootstrap.servers", "kafka:1,alias:1,gone:1"), key]), &names).await.unwrap();
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["one.example:1", "two.example:1", "10.0.0.3:1", "10.0.0.4:1"]);
+        let error = bootstrap(&config(&[("bootstrap.servers", "gone:1"), key]), &names).await.unwrap_err();
+        assert!(error.to_string().contains("gone:1: no such host"), "{error}");
+    }
+}

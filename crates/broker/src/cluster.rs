@@ -288,7 +288,10 @@ impl Cluster {
     pub(crate) fn check_new_name(&self, name: &str) -> Result<(), ErrorCode> {
         // Its log is not a topic's, and clients may not ask for one of this name (`ControllerApis.createTopics`).
         if name == "__cluster_metadata" {
-            return Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+            return Err(match self.settings.version {
+                KafkaVersion::V3_7 => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                KafkaVersion::V3_9 | KafkaVersion::V4_3 => ErrorCode::INVALID_REQUEST,
+            });
         }
         if !is_topic_name(name) {
             return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
@@ -538,7 +541,7 @@ impl Cluster {
     pub(crate) fn is_internal(&self, topic: &str) -> bool {
         match topic {
             "__consumer_offsets" | "__transaction_state" => true,
-            "__share_group_state" => self.settings.version >= KafkaVersion::V4_3,
+            "__share_group_state" => self.settings.version >= KafkaVersion::V3_9,
             _ => false,
         }
     }

@@ -73,8 +73,10 @@ pub(super) fn calls() -> Vec<Call> {
             .ask(create(1, 1).set("colour", Some("red")), "TOPIC_ALREADY_EXISTS, and why"),
         call("under the name of the log of the cluster's own metadata")
             .without_topic()
-            .ask(create(1, 1).named("__cluster_metadata"), "TOPIC_AUTHORIZATION_FAILED, and why")
-            .ask(create(1, 0).named("__cluster_metadata"), "TOPIC_AUTHORIZATION_FAILED, and why"),
+            .ask(create(1, 1).named("__cluster_metadata"), "INVALID_REQUEST, and why")
+            .until(KafkaVersion::V3_7, "TOPIC_AUTHORIZATION_FAILED, and why")
+            .ask(create(1, 0).named("__cluster_metadata"), "INVALID_REQUEST, and why")
+            .until(KafkaVersion::V3_7, "TOPIC_AUTHORIZATION_FAILED, and why"),
         call("without partitions").without_topic().ask(create(0, 1), "INVALID_PARTITIONS, and why").ask(create(-2, 1), "INVALID_PARTITIONS, and why"),
         call("without replicas").without_topic().ask(create(1, 0), "INVALID_REPLICATION_FACTOR, and why").ask(create(1, -2), "INVALID_REPLICATION_FACTOR, and why"),
         call("with more replicas than nodes").without_topic().ask(create(1, 9), "INVALID_REPLICATION_FACTOR, and why"),

@@ -119,10 +119,10 @@ pub(super) fn calls() -> Vec<Call> {
                 shown(SHARES, false),
                 "NONE __share_group_state, internal, 0: leader leads leader, in sync leader, epoch 0",
             )
-            .until(KafkaVersion::V3_9, "NONE __share_group_state, 0: leader leads leader, in sync leader, epoch 0")
+            .until(KafkaVersion::V3_7, "NONE __share_group_state, 0: leader leads leader, in sync leader, epoch 0")
             .in_the_end()
             .ask(produce(v()).topic(SHARES), "INVALID_TOPIC_EXCEPTION")
-            .until(KafkaVersion::V3_9, "NONE at 0, log from 0"),
+            .until(KafkaVersion::V3_7, "NONE at 0, log from 0"),
         call("names of Kafka's own that are none")
             .without_topic()
             .ask(shown(Which::Named("__consumer_offset"), false), "UNKNOWN_TOPIC_OR_PARTITION __consumer_offset")

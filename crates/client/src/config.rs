@@ -418,6 +418,9 @@ settings! {
     "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
     /// Whether the bootstrap servers are asked again when no known node can be reached: `rebootstrap`, or `none` (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;
+    /// Whether brokers from Kafka 4.4 on check that a connection reached the node and the cluster that the producer means
+    /// (KIP-1242). It needs `metadata.recovery.strategy` to be `rebootstrap`.
+    "metadata.cluster.check.enable" => metadata_cluster_check: bool = true;
     /// How long metadata may be asked for in vain before all connections are ended and the bootstrap servers asked again
     /// (KIP-1102).
     "metadata.recovery.rebootstrap.trigger.ms" => rebootstrap_trigger: Duration = ms(300_000);

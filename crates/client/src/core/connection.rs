@@ -26,7 +26,7 @@ use super::backoff::Backoff;
 use super::timer::Timers;
 use super::versions::Versions;
 use super::{Action, Actions, SLOW};
-use crate::config::{Config, HostPort};
+use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
 use crate::simulation::Mutant;
 
@@ -170,9 +170,10 @@ struct Link<Q> {
     is_astray: bool,
 }
 
-/// The highest version in which versions are asked for. In 5 one says with whom one believes to be talking, which is not
-/// checked yet; and brokers before Kafka 4.4 would refuse it.
-const VERSIONS_VERSION: i16 = 4;
+/// The version in which versions are asked for first. Version 5 names the broker that is meant (KIP-1242). Brokers before
+/// Kafka 4.4 refuse it and name their highest: that costs one round trip on the first connection to each peer. Java pays it
+/// on every connection.
+const VERSIONS_VERSION: i16 = 5;
 
 /// So many requests that were to have no answer are remembered: as many as may be on their way in the buffers of both
 /// sides when they are small.
@@ -193,6 +194,10 @@ impl<Q> Link<Q> {
 #[derive(Debug)]
 pub(crate) struct Connections<Q> {
     client_id: String,
+    /// Whether nodes check that they are the ones that are meant.
+    checks_cluster: bool,
+    /// The cluster that nodes are believed to belong to.
+    cluster_id: Option<String>,
     patience: Patience,
     links: BTreeMap<Peer, Link<Q>>,
     peers: HashMap<ConnectionId, Peer>,
@@ -214,6 +219,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         };
         let mut connections = Self {
             client_id: config.client_id.clone(),
+            // As in Java: without recovery nothing could be done about it.
+            checks_cluster: config.metadata_cluster_check && config.metadata_recovery == Recovery::Rebootstrap,
+            cluster_id: None,
             patience,
             links: BTreeMap::new(),
             peers: HashMap::new(),
@@ -252,9 +260,11 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(crate) fn set_nodes(
         &mut self,
         nodes: &BTreeMap<i32, HostPort>,
+        cluster_id: Option<&str>,
         now: Instant,
         out: &mut Actions,
     ) -> Vec<Event<Q>> {
+        self.cluster_id = cluster_id.map(str::to_owned).filter(|_| self.checks_cluster);
         let mut events = Vec::new();
         for (id, host) in nodes {
             let peer = Peer::Node(*id);
@@ -354,10 +364,15 @@ impl<Q: fmt::Debug> Connections<Q> {
     fn ask_versions(&mut self, peer: Peer, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         let Some(link) = self.links.get(&peer) else { return Vec::new() };
         let version = link.versions_version;
+        let (cluster_id, node_id) = match (peer, &self.cluster_id) {
+            (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
+            _ => (None, -1),
+        };
         let request = ApiVersionsRequest {
             client_software_name: "kurier".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Default::default()
+            cluster_id,
+            node_id,
         };
         match self.transmit(peer, &request, version, None, true, now, out) {
             Ok(()) => Vec::new(),
@@ -485,6 +500,15 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.versions_version = highest.unwrap_or(0);
             return self.ask_versions(peer, now, out);
         }
+        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
+            && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
+        {
+            // It answered: to ask in a version without the check would defeat it.
+            link.negotiations_broken = 0;
+            let cluster_id = printable(cluster_id);
+            let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
+            return self.lose_astray(peer, why, now, out);
+        }
         if !response.error_code.is_none() {
             let why = format!("it refused to say what it speaks: {}", response.error_code);
             return self.lose(peer, why, now, out);
@@ -568,6 +592,10 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.peers.remove(&connection);
         if matches!(link.state, State::Negotiating { .. }) {
             link.negotiations_broken += 1;
+        }
+        if matches!(link.state, State::Connecting { .. }) {
+            // It may come back upgraded.
+            link.versions_version = VERSIONS_VERSION;
         }
         if !matches!(link.state, State::Ready { .. }) {
             link.setup_failures = link.setup_failures.saturating_add(1);

@@ -171,6 +171,11 @@ impl Metadata {
         }
     }
 
+    /// What the cluster calls itself, if it said so.
+    pub(crate) fn cluster_id(&self) -> Option<&str> {
+        self.cluster_id.as_deref()
+    }
+
     pub(crate) fn nodes(&self) -> &BTreeMap<i32, HostPort> {
         &self.nodes
     }

@@ -583,7 +583,7 @@ impl Core {
     /// Has connections follow the cluster's nodes, as metadata or a hint has them.
     fn set_nodes(&mut self, now: Instant) {
         let World { metadata, connections, out, .. } = &mut self.world;
-        let events = connections.set_nodes(metadata.nodes(), now, out);
+        let events = connections.set_nodes(metadata.nodes(), metadata.cluster_id(), now, out);
         self.follow(events, now);
     }
 

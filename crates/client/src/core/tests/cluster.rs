@@ -454,11 +454,11 @@ fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
     }
     for (versions, expected) in [
         // It says what it knows, or nothing, or what is no help.
-        ((|version| if version > 2 { refuse(Some(2)) } else { accept(version) }) as fn(i16) -> _, &[4, 2][..]),
-        (|version| if version > 0 { refuse(None) } else { accept(version) }, &[4, 0]),
-        (|version| if version > 1 { refuse(Some(99)) } else { accept(version) }, &[4, 3, 2, 1]),
+        ((|version| if version > 2 { refuse(Some(2)) } else { accept(version) }) as fn(i16) -> _, &[5, 2][..]),
+        (|version| if version > 0 { refuse(None) } else { accept(version) }, &[5, 0]),
+        (|version| if version > 1 { refuse(Some(99)) } else { accept(version) }, &[5, 4, 3, 2, 1]),
         // It hangs up.
-        (|version| if version > 0 { None } else { accept(version) }, &[4, 4, 0]),
+        (|version| if version > 0 { None } else { accept(version) }, &[5, 5, 0]),
     ] {
         let rig = Rig::with(|_| {}, |rig| rig.versions = versions);
         assert!(rig.versions_asked.starts_with(expected), "{:?} and not {expected:?}", rig.versions_asked);

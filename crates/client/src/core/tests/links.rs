@@ -60,3 +60,40 @@ fn node_that_left_the_cluster_leaves_nothing_behind() {
     assert_eq!(rig.hands.core.sender.known_nodes(), [2].into());
     assert!(!rig.hands.core.world.connections.knows(Peer::Node(1)));
 }
+
+#[test]
+fn version_5_names_the_node_and_the_cluster_that_is_meant() {
+    for (key, value, is_checked) in [
+        ("metadata.cluster.check.enable", "true", true),
+        ("metadata.cluster.check.enable", "false", false),
+        ("metadata.recovery.strategy", "none", false),
+    ] {
+        let mut rig = Rig::new(|config| config.set(key, value).unwrap());
+        rig.open_gate(0);
+        let expected = if is_checked { (1, Some("c".to_owned()), 1) } else { (1, None, -1) };
+        // A bootstrap server is asked before anything is known.
+        assert_eq!(rig.identities, [(SEED, None, -1), expected], "{key}={value}");
+        assert!(rig.versions_asked.iter().all(|version| *version == 5));
+    }
+}
+
+#[test]
+fn broker_that_is_another_than_meant_is_left_until_metadata_knows_better() {
+    let mut rig = Rig::new(|_| {});
+    rig.open_gate(0);
+    rig.misrouted = [1].into();
+    rig.cut(1);
+    let delivery = rig.send_and_linger(0);
+    rig.pass(ms(5_000));
+    assert!(rig.requests.is_empty());
+    let obstacles = rig.hands.core.obstacles().unwrap();
+    assert!(obstacles.contains("the broker at n1:9092 is not node 1 of cluster c"), "{obstacles}");
+    let tries = rig.connects.iter().filter(|(host, _)| host == "n1").count();
+    assert!(tries < 20, "{tries}");
+    rig.hosts = [(1, "x9".to_owned())].into();
+    rig.misrouted.clear();
+    rig.pass(ms(2_000));
+    let request = rig.request();
+    rig.settle(&request, ErrorCode::NONE, 1);
+    assert_eq!(fate(&delivery), Fate::At(1));
+}

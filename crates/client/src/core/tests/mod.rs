@@ -97,6 +97,10 @@ struct Rig {
     /// As `versions`, of nodes that differ from the others.
     versions_by_node: BTreeMap<i32, fn(i16) -> Option<(i16, ApiVersionsResponse)>>,
     versions_asked: Vec<i16>,
+    /// Who was asked for versions, and as which node of which cluster.
+    identities: Vec<(i32, Option<String>, i32)>,
+    /// Nodes at whose address another broker answers, one that checks who is meant.
+    misrouted: BTreeSet<i32>,
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
@@ -168,6 +172,8 @@ impl Rig {
             versions: |version| Some((version, offer(&[(0, 13), (3, 13), (18, 4), (22, 5)]))),
             versions_by_node: BTreeMap::new(),
             versions_asked: Vec::new(),
+            identities: Vec::new(),
+            misrouted: BTreeSet::new(),
             cluster_id: "c",
             astray: BTreeMap::new(),
             topic_refusal: ErrorCode::NONE,
@@ -261,8 +267,15 @@ impl Rig {
         match header.api_key {
             ApiVersionsRequest::KEY => {
                 self.versions_asked.push(version);
-                let node = self.connections.get(&connection);
-                let versions = node.and_then(|node| self.versions_by_node.get(node)).unwrap_or(&self.versions);
+                let asked = ApiVersionsRequest::read(&body, version).unwrap();
+                let node = self.connections.get(&connection).copied().unwrap_or(SEED);
+                self.identities.push((node, asked.cluster_id, asked.node_id));
+                if self.misrouted.contains(&node) && asked.node_id >= 0 {
+                    let error_code = ErrorCode::REBOOTSTRAP_REQUIRED;
+                    let refusal = ApiVersionsResponse { error_code, ..Default::default() };
+                    return self.answer(connection, correlation_id, version, &refusal);
+                }
+                let versions = self.versions_by_node.get(&node).unwrap_or(&self.versions);
                 match versions(version) {
                     Some((version, response)) => self.answer(connection, correlation_id, version, &response),
                     None => self.handle(Input::Disconnected { connection, why: "cut".to_owned() }),

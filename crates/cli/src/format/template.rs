@@ -1,7 +1,7 @@
 //! kcat's format strings (`kcat -f`): text with a placeholder for each part of a record.
 //!
-//! Output is kcat's, byte for byte, except where kcat loses data: it ends a header's value and a literal at a NUL, and reads
-//! `\xff`, whose first digit is a letter, as `f`.
+//! Output is kcat's, byte for byte, except where kcat loses data: kcat ends a header's value and a literal at a NUL, takes
+//! every hexadecimal digit behind `\x` (here: two at most), and prints `\xff`, whose first digit is a letter, as `ff`.
 //!
 //! Input is split by the same template. A key or value takes as many bytes as a `%K`, `%S` or `%R` before it says, or ends
 //! where the literal behind it first appears. In a template without lengths, no part may contain the literal at its end:

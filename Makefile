@@ -3,7 +3,7 @@
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= address
-FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties core
+FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # A version control's view of nothing: each of these is a name, not a file.
 .PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models golden e2e java schema oracle \

@@ -2,10 +2,14 @@
 //!
 //! `make fuzz FUZZ_SECONDS=n` runs them all; a plain `cargo test` replays corpus and findings.
 
+use std::io::Read;
+
 use bytes::Bytes;
 use kurier::Config;
 use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
 use kurier_capture::Reader;
+use kurier_cli::format::lines::Lines;
+use kurier_cli::format::{Entry, Format, Header as EntryHeader, Next, Parser, Stream};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::record_batch::{
     BATCH_HEADER_BYTES, Batches, Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp,
@@ -16,7 +20,7 @@ use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("frame", frame),
     ("message", message),
     ("request", request),
@@ -28,6 +32,7 @@ pub const TARGETS: [Target; 12] = [
     ("zstd", zstd),
     ("pcap", pcap),
     ("properties", properties),
+    ("formats", formats),
     ("core", core),
 ];
 
@@ -268,6 +273,104 @@ pub fn properties(data: &[u8]) {
     config.strict(false);
     if config.set_properties(data).is_ok() {
         let _ = config.explain();
+    }
+}
+
+/// Templates for [`formats`]; input can bring its own as well.
+pub const TEMPLATES: [&str; 8] = [
+    r"%s\n",
+    r"%k\t%s\n",
+    r"%R%s",
+    r"%T %p %K %k%S %s%h\n",
+    r"%K,%S:%k%s",
+    r"%t[%p]@%o %T %h|%k\x1f%s\x1e\n",
+    r"%sabab%S ababa",
+    r"%k %K;%s %S\n",
+];
+
+/// Input of `kurier produce`: a byte for the format, one for the size of pieces, a template up to a NUL if the format asks
+/// for one, and records. Memory stays bounded, the size of pieces makes no difference, and printed records are read
+/// again as the same records.
+pub fn formats(data: &[u8]) {
+    const LIMIT: usize = 300;
+    let [which, piece, input @ ..] = data else { return };
+    let (which, empty_is_null) = (usize::from(which & 0x7f), which & 0x80 != 0);
+    let (format, input) = match which {
+        0 => (None, input),
+        1 => (Some(Format::Json), input),
+        2 => (Some(Format::Frames), input),
+        3 => {
+            let at = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+            let (text, rest) = input.split_at(at);
+            let Ok(format) = String::from_utf8_lossy(text).parse() else { return };
+            (Some(format), rest.get(1..).unwrap_or_default())
+        }
+        _ => (Some(TEMPLATES[which % TEMPLATES.len()].parse().expect("a template")), input),
+    };
+    let parser = match &format {
+        None => Parser::Lines(Lines { delimiter: Some(b"::".to_vec()), empty_is_null }),
+        Some(format) => match format.parser(empty_is_null) {
+            Ok(parser) => parser,
+            Err(_) => return,
+        },
+    };
+    let at_once = entries(&parser, input, usize::MAX, LIMIT);
+    assert_eq!(entries(&parser, input, usize::from(*piece) + 1, LIMIT), at_once, "pieces make a difference");
+    let Some(format) = format else { return };
+    let read: Vec<Entry<'_>> = at_once.into_iter().flatten().collect();
+    let mut printed = Vec::new();
+    for entry in &read {
+        format.write(&Entry { topic: Some("t"), offset: Some(5), ..entry.clone() }, &mut printed).expect("memory");
+    }
+    let again: Vec<_> = entries(&parser, &printed, usize::MAX, LIMIT * 10).into_iter().map(Result::ok).collect();
+    assert_eq!(again, read.into_iter().map(Some).collect::<Vec<_>>(), "{}", printed.escape_ascii());
+}
+
+/// Returns the records of some input, and the offset of each bad one.
+fn entries(parser: &Parser, input: &[u8], piece: usize, limit: usize) -> Vec<Result<Entry<'static>, u64>> {
+    /// Twice the size of a read.
+    const BESIDES: usize = 128 << 10;
+    let mut stream = Stream::new(Pieces(input.to_vec(), piece));
+    let mut read = Vec::new();
+    loop {
+        match stream.advance(parser, limit).expect("memory can be read") {
+            Next::End => return read,
+            Next::Bad { flaw, .. } => read.push(Err(stream.offset() + flaw.at as u64)),
+            Next::Record => match parser.decode(stream.record()) {
+                Ok(entry) => read.push(Ok(owned(&entry))),
+                Err(flaw) => read.push(Err(stream.offset() + flaw.at as u64)),
+            },
+        }
+        assert!(stream.held_bytes() <= parser.longest(limit) + BESIDES, "{} bytes are held", stream.held_bytes());
+    }
+}
+
+fn owned(entry: &Entry<'_>) -> Entry<'static> {
+    let part = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.to_vec().into());
+    let header = |header: &EntryHeader<'_>| EntryHeader {
+        name: header.name.to_vec().into(),
+        value: part(header.value.as_deref()),
+    };
+    Entry {
+        topic: None,
+        offset: None,
+        partition: entry.partition,
+        timestamp: entry.timestamp,
+        key: part(entry.key.as_deref()),
+        value: part(entry.value.as_deref()),
+        headers: entry.headers.iter().map(header).collect(),
+    }
+}
+
+/// Returns at most `.1` bytes per read.
+struct Pieces(Vec<u8>, usize);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let len = self.1.min(buffer.len()).min(self.0.len());
+        buffer[..len].copy_from_slice(&self.0[..len]);
+        self.0.drain(..len);
+        Ok(len)
     }
 }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use kurier::Config;
 use kurier_capture::{Reader, Side};
+use kurier_cli::format::{Entry, Format, Header as EntryHeader};
 use kurier_compression::{Compression, CompressionType};
+use kurier_fuzz::TEMPLATES;
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
 use kurier_protocol::{APIS, write_request};
@@ -15,7 +17,8 @@ fn main() -> std::io::Result<()> {
     frames()?;
     batches()?;
     captures()?;
-    settings()
+    settings()?;
+    formats()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -156,6 +159,43 @@ fn settings() -> std::io::Result<()> {
     // A topic, a leader, a connection, records, answers.
     write("core", "zeros", &[0; 64])?;
     write("core", "numbers", &(0..=255).collect::<Vec<u8>>())
+}
+
+/// Records of every shape in every format, and a template that comes with its input.
+fn formats() -> std::io::Result<()> {
+    let header = |name: &'static str, value: Option<&'static [u8]>| EntryHeader {
+        name: name.as_bytes().into(),
+        value: value.map(Into::into),
+    };
+    let full = Entry {
+        topic: Some("t"),
+        offset: Some(5),
+        partition: Some(3),
+        timestamp: Some(1_700_000_000_000),
+        key: Some(b"k\xff"[..].into()),
+        value: Some("é\u{1}".as_bytes().into()),
+        headers: vec![header("a", Some(b"1")), header("a", None), header("", Some(b"")), header("b", Some(b"\xfe"))],
+    };
+    let empty = Entry { key: Some(b""[..].into()), value: Some(b""[..].into()), ..Entry::default() };
+    let entries = [full, empty, Entry::default()];
+    let printed = |format: &Format| {
+        let mut printed = Vec::new();
+        for entry in &entries {
+            format.write(entry, &mut printed).expect("memory takes all of it");
+        }
+        printed
+    };
+    write("formats", "lines", b"\x00\x05k::v\n::\n\nnone\nk::v::w")?;
+    write("formats", "json", &[&b"\x01\x05"[..], &printed(&Format::Json)].concat())?;
+    write("formats", "frames", &[&b"\x02\x05"[..], &printed(&Format::Frames)].concat())?;
+    let own = r"%p %T;%K %k%S %s%h\n";
+    let format: Format = own.parse().expect("a template");
+    write("formats", "template", &[&b"\x03\x05"[..], own.as_bytes(), b"\0", &printed(&format)].concat())?;
+    for (which, template) in (8u8..).zip(TEMPLATES) {
+        let format: Format = template.parse().expect("a template");
+        write("formats", &format!("template-{which}"), &[&[which, 5], &printed(&format)[..]].concat())?;
+    }
+    Ok(())
 }
 
 /// "wikipedia" twice, as one bare block: a length of 18, a literal of 9, a copy of 9.

@@ -243,6 +243,9 @@ impl State {
     }
 }
 
+/// The end of the description of an error whose record was never sent.
+pub(crate) const NEVER_SENT: &str = ", never sent";
+
 fn describe(outcome: Outcome, error: Option<&Error>) -> String {
     let outcome = match outcome {
         Outcome::Pending => "pending",
@@ -255,7 +258,8 @@ fn describe(outcome: Outcome, error: Option<&Error>) -> String {
     let Some(error) = error else { return outcome.to_owned() };
     let code = error.error_code().map_or(String::new(), |code| format!(", {code}"));
     let stage = error.stage().map_or(String::new(), |stage| format!(", {stage}"));
-    format!("{outcome}: {:?}{stage}{code}", error.kind())
+    let attempts = if error.attempts() == 0 { NEVER_SENT } else { "" };
+    format!("{outcome}: {:?}{stage}{code}{attempts}", error.kind())
 }
 
 /// Writes ledgers of one topic.

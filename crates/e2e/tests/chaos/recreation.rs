@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::controls::Files;
 use crate::faults::PATIENCE;
 use crate::interrupt::{run_until, wait_for};
-use crate::ledger::{self, Told};
+use crate::ledger::{self, NEVER_SENT, Told};
 use crate::load::Load;
 
 const PARTITIONS: usize = 3;
@@ -86,6 +86,10 @@ pub(crate) fn run(
         ledger.errors(),
     );
     ensure!(code == Some(0), "{what}\nthe checker ended with {code:?}; its files are in {}:\n{talk}", folder.display());
+    // The guarantees say that these go to the new topic.
+    let unsent =
+        ledger.errors().into_iter().find(|(error, _)| error.contains("TopicRecreated") && error.ends_with(NEVER_SENT));
+    ensure!(unsent.is_none(), "{what}\nrecords that were never sent failed with the old topic: {unsent:?}");
     for log in &files.logs {
         ensure!(fs::metadata(log)?.len() > 0, "{what}\n{} is empty: nothing was to be lost", log.display());
     }

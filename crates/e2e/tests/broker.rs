@@ -248,7 +248,7 @@ impl Judges {
         let mut consumer = self.jars.program("org.apache.kafka.tools.consumer.ConsoleConsumer").command(&[QUIET]);
         consumer.args(["--bootstrap-server", &self.broker.bootstrap_servers(), "--topic", topic]);
         consumer.args(["--partition", &partition.to_string(), "--offset", "earliest"]);
-        consumer.args(["--max-messages", &end.to_string(), "--timeout-ms", "10000"]);
+        consumer.args(["--max-messages", &end.to_string(), "--timeout-ms", "60000"]);
         for what in ["offset", "key"] {
             consumer.args(["--formatter-property", &format!("print.{what}=true")]);
         }

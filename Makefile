@@ -6,7 +6,7 @@ FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # A version control's view of nothing: each of these is a name, not a file.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models golden e2e java schema oracle \
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models many-topics golden e2e java schema oracle \
   captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
@@ -79,6 +79,11 @@ sim-ledger:
 ## make models         the producer on threads that a checker interleaves: each model with how often; MODELS_SEED=n MODELS_FACTOR=n
 models:
 	RUSTFLAGS="--cfg shuttle" cargo test --quiet --locked --target-dir target/models -p kurier --lib models:: -- --nocapture
+
+## make many-topics    one record to each of TOPICS=n topics, 100,000 by default: the producer's memory stays bounded
+TOPICS ?= 100000
+many-topics:
+	cargo run --quiet --locked -p kurier --features internal --example many_topics -- $(TOPICS)
 
 ## make golden         bytes that the Java client wrote, both ways, with a table of counts
 golden:

@@ -1,7 +1,7 @@
 //! The cluster: nodes, topics, who leads what, and what each request does to it. No I/O and no clock: a node's request
 //! comes in as bytes, its answer goes out as bytes, and the time is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -148,6 +148,10 @@ pub struct Cluster {
     settings: ClusterSettings,
     nodes: BTreeMap<i32, Node>,
     topics: BTreeMap<String, Topic>,
+    /// The name of each topic by its id.
+    names: HashMap<Uuid, String>,
+    /// The partitions of all topics.
+    partition_count: usize,
     next_topic: u64,
     next_producer_id: i64,
     /// Counts what a waiting reader could have waited for.
@@ -208,6 +212,8 @@ impl Cluster {
         Self {
             nodes: (1..=settings.nodes).map(node).collect(),
             topics: BTreeMap::new(),
+            names: HashMap::new(),
+            partition_count: 0,
             next_topic: 1,
             next_producer_id: 1000,
             changes: 0,
@@ -317,7 +323,9 @@ impl Cluster {
             return Err(ErrorCode::INVALID_REPLICATION_FACTOR);
         }
         let id = self.new_topic_id();
-        let partitions = (0..partitions).map(|index| self.new_partition(index, &settings)).collect();
+        let partitions: Vec<_> = (0..partitions).map(|index| self.new_partition(index, &settings)).collect();
+        self.partition_count += partitions.len();
+        self.names.insert(id, name.to_owned());
         self.topics.insert(name.to_owned(), Topic { id, settings, partitions });
         Ok(())
     }
@@ -327,13 +335,13 @@ impl Cluster {
     /// # Errors
     /// When there is none of this name, or another topic has the id.
     pub fn set_topic_id(&mut self, name: &str, id: Uuid) -> Result<(), ClusterError> {
-        if let Some((other, _)) = self.topics.iter().find(|(other, topic)| topic.id == id && *other != name) {
+        if let Some(other) = self.names.get(&id).filter(|other| *other != name) {
             return Err(ClusterError(format!("topic {name} cannot have the id {id}: {other} has it")));
         }
-        let topic = self.topics.get_mut(name);
-        topic
-            .ok_or_else(|| ClusterError(format!("topic {name} cannot have the id {id}: there is no such topic")))?
-            .id = id;
+        let missing = || ClusterError(format!("topic {name} cannot have the id {id}: there is no such topic"));
+        let topic = self.topics.get_mut(name).ok_or_else(missing)?;
+        self.names.remove(&std::mem::replace(&mut topic.id, id));
+        self.names.insert(id, name.to_owned());
         Ok(())
     }
 
@@ -344,8 +352,7 @@ impl Cluster {
     }
 
     fn has_room_for(&self, partitions: i32) -> bool {
-        let count: usize = self.topics.values().map(|topic| topic.partitions.len()).sum();
-        usize::try_from(partitions).is_ok_and(|more| more <= PARTITIONS_MAX.saturating_sub(count))
+        usize::try_from(partitions).is_ok_and(|more| more <= PARTITIONS_MAX.saturating_sub(self.partition_count))
     }
 
     fn new_partition(&self, index: i32, settings: &TopicSettings) -> Partition {
@@ -378,10 +385,11 @@ impl Cluster {
     /// # Errors
     /// When there is none of this name.
     pub fn delete_topic(&mut self, name: &str) -> Result<(), ClusterError> {
-        self.topics
-            .remove(name)
-            .map(|_| ())
-            .ok_or_else(|| ClusterError(format!("there is no topic {name:?} to delete")))
+        let missing = || ClusterError(format!("there is no topic {name:?} to delete"));
+        let topic = self.topics.remove(name).ok_or_else(missing)?;
+        self.names.remove(&topic.id);
+        self.partition_count -= topic.partitions.len();
+        Ok(())
     }
 
     /// Gives a topic more partitions.
@@ -396,6 +404,7 @@ impl Cluster {
             return Err(refuse("it must have more than now, and the cluster no more than 100,000"));
         }
         let new: Vec<_> = (count..total).map(|index| self.new_partition(index, &topic.settings)).collect();
+        self.partition_count += new.len();
         if let Some(topic) = self.topics.get_mut(name) {
             topic.partitions.extend(new);
         }
@@ -534,7 +543,7 @@ impl Cluster {
 
     /// The name of the topic with this id.
     pub(crate) fn topic_name(&self, id: Uuid) -> Option<&str> {
-        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
+        self.names.get(&id).map(String::as_str)
     }
 
     /// Whether Kafka keeps the topic for itself, so that clients may read it but not write to it (`Topic.INTERNAL_TOPICS`).

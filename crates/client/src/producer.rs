@@ -295,6 +295,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         self.shared().summary()
     }
 
+    /// The partitions of all topics that the producer knows now.
+    #[cfg(feature = "internal")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn known_partitions(&self) -> usize {
+        self.shared().accumulator.partition_ids().len()
+    }
+
     fn shared(&self) -> &Shared {
         &self.handle.shared
     }

@@ -132,6 +132,15 @@ struct Queue {
     batches: VecDeque<OpenBatch>,
 }
 
+impl Queue {
+    /// Frees the memory of an empty queue, which would be most of what an idle partition takes.
+    fn release(&mut self) {
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
+    }
+}
+
 /// A record that could not be appended at once.
 #[derive(Debug)]
 pub(crate) struct NoRoom {
@@ -304,9 +313,11 @@ impl Accumulator {
                 return Err((AppendError::Refused(topic.no_partition(place)), callback));
             };
             let mut queue = lock(&partition.queue);
+            // Where there is one partition, nothing is chosen, and nothing counted.
+            let is_chosen = placed.choice == Choice::Anywhere && places.partitions.len() > 1;
             // Both may have changed since the choice was made.
             let is_current = topic.generation() == generation;
-            let still_sticks = placed.choice != Choice::Anywhere || topic.sticky(stripe).current() == Some(place);
+            let still_sticks = !is_chosen || topic.sticky(stripe).current() == Some(place);
             if !is_current || !still_sticks {
                 continue;
             }
@@ -320,7 +331,7 @@ impl Accumulator {
                 delivery.call_back(callback);
             }
             drop(queue);
-            if placed.choice == Choice::Anywhere {
+            if is_chosen {
                 self.count_sticky(topic, &places, stripe, place, appended.record_bytes);
             }
             if let Some(signal) = appended.signal {
@@ -334,6 +345,7 @@ impl Accumulator {
     fn place(&self, topic: &Topic, places: &Places, choice: Choice, stripe: usize) -> Result<i32, Error> {
         match choice {
             Choice::Partition(index) => Ok(index),
+            Choice::Anywhere if places.partitions.len() == 1 => Ok(0),
             Choice::Anywhere => {
                 let first = || self.weights(places).pick(lock(&self.random).u64(..));
                 let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
@@ -554,6 +566,7 @@ impl Accumulator {
             .batches
             .pop_front_if(|batch| fits(batch))
             .and_then(|batch| batch.take(&partition.load, &self.outcomes));
+        queue.release();
         let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
     }
@@ -566,6 +579,7 @@ impl Accumulator {
         while let Some(batch) = queue.batches.pop_front_if(|batch| batch.created <= until) {
             taken.extend(batch.take(&partition.load, &self.outcomes));
         }
+        queue.release();
         let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
     }
@@ -649,7 +663,7 @@ impl Accumulator {
         self.outcomes.incomplete_count()
     }
 
-    /// The numbers of all partitions.
+    /// The numbers of all partitions of known topics.
     pub(crate) fn partition_ids(&self) -> Vec<PartitionId> {
         lock(&self.partitions).keys().copied().collect()
     }

@@ -1,6 +1,6 @@
 //! A topic as senders see it: its partitions at this time, which of them is being filled, what compression leaves of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -18,8 +18,9 @@ pub(crate) struct Topic {
     places: ArcSwap<Places>,
     /// Counts the changes of `places`; cheaper to look at twice than they are. [`RETIRED`] once the topic is forgotten.
     generation: AtomicU64,
-    /// One for every few threads, since it is written with every record.
-    sticky: [Stripe; STRIPES],
+    /// One for every few threads, since it is written with every record. Not there until a record without a key chooses
+    /// between partitions: this is most of a topic's memory.
+    sticky: OnceLock<Box<[Stripe; STRIPES]>>,
     /// How much compression leaves, in millionths.
     ratio: AtomicU32,
     /// The cap of its batches before compression, and when a broker last refused one as too large.
@@ -55,7 +56,7 @@ impl Topic {
             name,
             places: ArcSwap::from_pointee(places),
             generation: AtomicU64::new(0),
-            sticky: Default::default(),
+            sticky: OnceLock::new(),
             ratio: AtomicU32::new(MILLION),
             cap: Mutex::default(),
         }
@@ -105,7 +106,7 @@ impl Topic {
 
     /// Which partition the threads of this stripe are filling.
     pub(super) fn sticky(&self, stripe: usize) -> &Sticky {
-        &self.sticky[stripe % STRIPES].0
+        &self.sticky.get_or_init(Box::default)[stripe % STRIPES].0
     }
 
     pub(super) fn no_partition(&self, place: i32) -> Error {

@@ -121,6 +121,14 @@ impl Partition {
         open.is_some() || *is_taking || !is_empty
     }
 
+    /// Frees the tables of a partition that has no batches: an emptied B-tree keeps a node, and `untold` a large one.
+    fn release(&mut self) {
+        if !self.has_batches() {
+            (self.waiting, self.in_flight, self.splitting) = Default::default();
+            self.untold = BTreeMap::new();
+        }
+    }
+
     /// Whether a batch that failed may yet arrive at a broker.
     fn may_arrive(&self) -> bool {
         self.is_unsettled || self.line.is_unfenced() || self.line.not_before().is_some()

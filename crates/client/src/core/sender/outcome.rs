@@ -145,6 +145,7 @@ impl Sender {
             let is_last = is_last || Mutant::SplitCountsOnce.is_on();
             world.out.push_back(Action::Complete { partition: id, batch, outcome, is_last });
         }
+        partition.release();
     }
 
     /// A batch was refused for good.

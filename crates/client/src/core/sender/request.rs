@@ -1,6 +1,7 @@
 //! What goes: the first batch of each partition in a node's queue, in one request.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kurier_protocol::Uuid;
@@ -205,12 +206,14 @@ impl Sender {
         };
         let mut sent = Vec::with_capacity(chosen.len());
         let mut topics: Vec<TopicProduceData> = Vec::new();
+        let mut topic_places = HashMap::new();
         for (id, key, Place { topic, topic_id, index, .. }) in chosen {
             match self.stamp(id, key, topic_id, world) {
                 Ok(records) => {
                     let data = PartitionProduceData { index, records: Some(records) };
                     // A partition that its topic has lost still goes by the old id.
-                    match topics.iter_mut().find(|data| *data.name == *topic && data.topic_id == topic_id) {
+                    let place = *topic_places.entry((Arc::clone(&topic), topic_id)).or_insert(topics.len());
+                    match topics.get_mut(place) {
                         Some(topic) => topic.partition_data.push(data),
                         None => {
                             topics.push(TopicProduceData {

@@ -451,6 +451,11 @@ settings! {
     /// How long a node may take nothing, though there is something for it, before records without a key leave its
     /// partitions out (KIP-794); 0 for ever. It needs `partitioner.adaptive.partitioning.enable`.
     "partitioner.availability.timeout.ms" => availability_timeout: Duration = Duration::ZERO;
+    /// Whether records without a key prefer partitions whose leader is in `client.rack` (KIP-1123). All partitions that
+    /// have a leader are used while no such leader is there.
+    "partitioner.rack.aware" => rack_aware: bool = false;
+    /// The rack, or availability zone, in which this producer runs. Kafka compares it with the brokers' `broker.rack`.
+    "client.rack" => client_rack: String = String::new();
 }
 
 /// Java's keys that mean nothing here, and why.
@@ -476,7 +481,6 @@ const NOT_YET: &[(&str, &[&str], &str)] = &[
     ("ssl.", &[], PLAINTEXT_ALONE),
     ("sasl.", &[], PLAINTEXT_ALONE),
     ("transactional.id", &[""], "transactions are to come"),
-    ("partitioner.rack.aware", &["false"], "racks are to count later"),
 ];
 
 /// The longest string that a request's header can hold, in bytes.
@@ -611,6 +615,13 @@ impl Config {
             self.reconnect_backoff_max = self.reconnect_backoff;
             let why = format!("{}, as reconnect.backoff.ms", self.reconnect_backoff.as_millis());
             self.adjusted.insert("reconnect.backoff.max.ms", why);
+        }
+        if self.rack_aware && self.client_rack.is_empty() {
+            return Err(refused(
+                "partitioner.rack.aware is true, but client.rack is empty: set client.rack to the broker.rack of the nearest \
+                 brokers, or leave partitioner.rack.aware out"
+                    .to_owned(),
+            ));
         }
         if !self.adaptive_partitioning && self.availability_timeout > Duration::ZERO {
             self.availability_timeout = Duration::ZERO;

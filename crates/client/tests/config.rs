@@ -99,6 +99,7 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         (builder().client_id(&"x".repeat(32_768)), "client.id has 32768 bytes, and Kafka's protocol allows 32767"),
         (builder().max_request_size(0), "max.request.size must be at least 1"),
         (builder().buffer_memory(0), "buffer.memory must be at least 1"),
+        (builder().set("partitioner.rack.aware", "true"), "partitioner.rack.aware is true, but client.rack is empty"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
         // The first thing that was wrong is what is told.
         (builder().set("linger", "1").set("batch", "1"), "did you mean linger.ms?"),
@@ -132,6 +133,8 @@ async fn what_was_not_asked_for_gives_way() {
         builder().request_timeout(Duration::from_secs(300)),
         builder().linger(Duration::from_millis(7)).set("request.timeout.ms", "200000"),
         builder().set("metadata.recovery.strategy", "NONE"),
+        builder().set("partitioner.rack.aware", "true").set("client.rack", "a"),
+        builder().set("client.rack", "a"),
         builder().set("security.protocol", "PLAINTEXT"),
         builder().set("key.serializer", "org.apache.kafka.common.serialization.StringSerializer"),
     ] {

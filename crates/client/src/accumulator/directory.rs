@@ -132,7 +132,10 @@ mod tests {
     use super::*;
 
     fn topic(name: &str) -> Arc<Topic> {
-        Arc::new(Topic::new(name.into(), Places { partitions: Box::default(), available: Box::default() }))
+        Arc::new(Topic::new(
+            name.into(),
+            Places { partitions: Box::default(), available: Box::default(), in_rack: Box::default() },
+        ))
     }
 
     #[test]

@@ -83,8 +83,20 @@ pub(crate) struct PartitionId(pub(crate) u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) topic: Arc<str>,
-    /// Each partition by its index, with whether it has a leader.
-    pub(crate) partitions: Vec<(PartitionId, bool)>,
+    /// Each partition by its index.
+    pub(crate) partitions: Vec<(PartitionId, Leadership)>,
+}
+
+/// Where a partition's leader is, as far as the choice of a partition for records without a key depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Leadership {
+    /// No leader is known.
+    #[default]
+    None,
+    /// The leader is outside `client.rack`, or racks do not count.
+    Anywhere,
+    /// The leader is in `client.rack`, and `partitioner.rack.aware` is true (KIP-1123).
+    SameRack,
 }
 
 /// Where records gather.
@@ -234,9 +246,11 @@ impl Accumulator {
             let new = || Arc::new(self.new_partition(*id, &layout.topic, index, cap));
             partitions.push(Arc::clone(all.entry(*id).or_insert_with(new)));
         }
-        let has_leader = layout.partitions.iter().zip(0..).filter(|((_, has_leader), _)| *has_leader);
-        let available = has_leader.map(|(_, index)| index).collect();
-        let places = Places { partitions: partitions.into(), available };
+        let led = || layout.partitions.iter().zip(0..).filter(|((_, leader), _)| *leader != Leadership::None);
+        let available = led().map(|(_, index)| index).collect();
+        let in_rack =
+            led().filter(|((_, leader), _)| *leader == Leadership::SameRack).map(|(_, index)| index).collect();
+        let places = Places { partitions: partitions.into(), available, in_rack };
         match known {
             Some(topic) => topic.set_places(places),
             None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), places))),
@@ -354,23 +368,28 @@ impl Accumulator {
         }
     }
 
-    /// How likely each partition is for records without a key: by what waits for it, if that is wanted. Those that are
-    /// stalled are left out, unless all are.
+    /// Returns how likely each partition is for records without a key: by its queued bytes, if
+    /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
+    /// Partitions led from `client.rack` go first, unless all of those are stalled.
     fn weights(&self, places: &Places) -> Weights {
         let all = || (0i32..).zip(&places.partitions).map(|(index, _)| index);
         if places.available.is_empty() {
             return Weights::even(all());
         }
+        let in_rack = || places.in_rack.iter().copied();
         let available = places.available.iter().copied();
         if !self.config.adaptive_partitioning {
-            return Weights::even(available);
+            return if places.in_rack.is_empty() { Weights::even(available) } else { Weights::even(in_rack()) };
         }
         let partition = |index: i32| usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
         let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
         let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
         let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
-        // Asked once of each, for the answer may change meanwhile.
-        let accepting: Vec<i32> = available.clone().filter(|index| !is_stalled(*index)).collect();
+        // The flag of a partition may change between two readings, so each list reads it once.
+        let mut accepting: Vec<i32> = in_rack().filter(|index| !is_stalled(*index)).collect();
+        if accepting.is_empty() {
+            accepting.extend(available.clone().filter(|index| !is_stalled(*index)));
+        }
         match accepting.is_empty() {
             true => Weights::by_load(available.map(load), unit),
             false => Weights::by_load(accepting.into_iter().map(load), unit),
@@ -762,7 +781,7 @@ mod tests {
 
     /// The topic, with partitions of these numbers.
     fn publish(accumulator: &Accumulator, ids: std::ops::Range<u32>) -> Arc<Topic> {
-        let partitions = ids.map(|id| (PartitionId(id), true)).collect();
+        let partitions = ids.map(|id| (PartitionId(id), Leadership::Anywhere)).collect();
         accumulator.publish(&Layout { topic: "t".into(), partitions });
         accumulator.topic("t").unwrap()
     }
@@ -863,6 +882,28 @@ mod tests {
         let again = publish(&accumulator, 2..4);
         assert!(topic.is_retired() && !again.is_retired() && !Arc::ptr_eq(&topic, &again));
         append(&accumulator, &again, Choice::Anywhere, b"v", None).unwrap().forget();
+    }
+
+    #[test]
+    fn records_without_a_key_prefer_leaders_in_the_rack() {
+        use Leadership::{Anywhere, None, SameRack};
+        for (is_adaptive, leaders, stalled, expected) in [
+            (true, [SameRack, Anywhere, Anywhere], &[][..], [1.0, 0.0, 0.0]),
+            (true, [SameRack, Anywhere, SameRack], &[0], [0.0, 0.0, 1.0]),
+            (true, [SameRack, Anywhere, None], &[0], [0.0, 1.0, 0.0]),
+            (true, [SameRack, Anywhere, None], &[0, 1], [0.5, 0.5, 0.0]),
+            (true, [Anywhere, Anywhere, None], &[], [0.5, 0.5, 0.0]),
+            (false, [SameRack, Anywhere, SameRack], &[], [0.5, 0.0, 0.5]),
+            (false, [Anywhere, Anywhere, None], &[], [0.5, 0.5, 0.0]),
+        ] {
+            let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
+            let partitions = (0..).map(PartitionId).zip(leaders).collect();
+            accumulator.publish(&Layout { topic: "t".into(), partitions });
+            let topic = accumulator.topic("t").unwrap();
+            accumulator.set_stalled(&stalled.iter().map(|id| (PartitionId(*id), true)).collect::<Vec<_>>());
+            let weights = accumulator.weights(&topic.places());
+            assert_eq!([0, 1, 2].map(|at| weights.share(at)), expected, "{is_adaptive} {leaders:?} {stalled:?}");
+        }
     }
 
     #[test]

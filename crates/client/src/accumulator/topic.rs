@@ -36,6 +36,8 @@ pub(super) struct Places {
     pub(super) partitions: Box<[Arc<Partition>]>,
     /// Those that have a leader.
     pub(super) available: Box<[i32]>,
+    /// Those whose leader is in `client.rack`; empty where racks do not count.
+    pub(super) in_rack: Box<[i32]>,
 }
 
 const STRIPES: usize = 8;
@@ -84,6 +86,12 @@ impl Topic {
     /// How many partitions it has, as far as is known.
     pub(crate) fn partition_count(&self) -> usize {
         self.places().partitions.len()
+    }
+
+    /// Partitions whose leader is in `client.rack`.
+    #[cfg(test)]
+    pub(crate) fn in_rack(&self) -> Vec<i32> {
+        self.places().in_rack.to_vec()
     }
 
     /// How many partitions it would need for this one to be there, if it is not.

@@ -21,7 +21,7 @@ use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
 use kurier_protocol::{Chunks, EncodeError, ErrorCode, Reaction, Uuid, write_request};
 
 use super::refresh::{QuestionId, Refresh};
-use crate::accumulator::{Layout, PartitionId};
+use crate::accumulator::{Layout, Leadership, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
 
@@ -41,6 +41,10 @@ pub(crate) struct Metadata {
     /// How long a topic is kept after it was last used.
     max_idle: Duration,
     nodes: BTreeMap<i32, HostPort>,
+    /// `client.rack`, if `partitioner.rack.aware` is true (KIP-1123).
+    rack: Option<String>,
+    /// Nodes in that rack.
+    near: BTreeSet<i32>,
     topics: BTreeMap<Arc<str>, Topic>,
     /// When each topic may be unused for `max_idle`; one entry a topic.
     idle_checks: BTreeSet<(Instant, Arc<str>)>,
@@ -94,8 +98,8 @@ pub(crate) struct Place {
     leader_epoch: i32,
     /// The hint that named the leader, if none of the metadata since has.
     hint: Option<Hint>,
-    /// Whether senders were told that it has one.
-    is_shown_led: bool,
+    /// What the accumulator was told about its leader.
+    shown: Leadership,
 }
 
 /// A leader epoch that a Produce answer told (KIP-951).
@@ -157,6 +161,8 @@ impl Metadata {
         Self {
             max_idle: config.metadata_max_idle,
             nodes: BTreeMap::new(),
+            rack: Some(config.client_rack.clone()).filter(|_| config.rack_aware),
+            near: BTreeSet::new(),
             topics: BTreeMap::new(),
             idle_checks: BTreeSet::new(),
             places: BTreeMap::new(),
@@ -402,6 +408,15 @@ impl Metadata {
         self.cluster_id = response.cluster_id.or_else(|| self.cluster_id.take());
         (self.is_bootstrapping, self.in_vain_since, self.is_known) = (false, None, true);
         self.nodes = nodes;
+        self.near = match &self.rack {
+            Some(own) => response
+                .brokers
+                .iter()
+                .filter(|node| node.rack.as_ref() == Some(own))
+                .map(|node| node.node_id)
+                .collect(),
+            None => BTreeSet::new(),
+        };
         for topic in response.topics {
             self.take_topic(topic, &mut changes, now);
         }
@@ -493,7 +508,7 @@ impl Metadata {
                         leader: None,
                         leader_epoch: -1,
                         hint: None,
-                        is_shown_led: false,
+                        shown: Leadership::None,
                     };
                     self.places.insert(next, place);
                     topic.partitions.push(next);
@@ -530,9 +545,13 @@ impl Metadata {
         let mut partitions = Vec::with_capacity(count);
         for id in topic.partitions.iter().take(count) {
             let Some(place) = self.places.get_mut(id) else { continue };
-            let has_leader = place.leader.is_some();
-            is_other |= std::mem::replace(&mut place.is_shown_led, has_leader) != has_leader;
-            partitions.push((*id, has_leader));
+            let leader = match place.leader {
+                None => Leadership::None,
+                Some(leader) if self.near.contains(&leader) => Leadership::SameRack,
+                Some(_) => Leadership::Anywhere,
+            };
+            is_other |= std::mem::replace(&mut place.shown, leader) != leader;
+            partitions.push((*id, leader));
         }
         if is_other {
             changes.layouts.push(Layout { topic: Arc::clone(name), partitions });

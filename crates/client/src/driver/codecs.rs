@@ -119,7 +119,7 @@ mod tests {
     use kurier_partitioner::Choice;
 
     use super::*;
-    use crate::accumulator::{Accumulator, Clock, Layout, PartitionId, Placed};
+    use crate::accumulator::{Accumulator, Clock, Layout, Leadership, PartitionId, Placed};
     use crate::config::Config;
     use crate::delivery::NoCallbacks;
 
@@ -146,7 +146,7 @@ mod tests {
         let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let config = Arc::new(Config::default());
         let accumulator = Accumulator::new(Arc::clone(&config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
-        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
         let topic = accumulator.topic("t").unwrap();
         for _ in 0..100 {
             let record = NewRecord { value: Some(&[7; 10]), ..Default::default() };
@@ -178,7 +178,7 @@ mod tests {
         let compression = config.compression().unwrap();
         let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let accumulator = Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
-        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
         let topic = accumulator.topic("t").unwrap();
         let codecs = Codecs::new(compression, Arc::clone(&accumulator.memory));
         codecs.idle.lock().unwrap().push(Box::new(Panics));

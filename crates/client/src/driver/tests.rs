@@ -4,7 +4,7 @@ use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::NewRecord;
 
 use super::*;
-use crate::accumulator::{Layout, Placed};
+use crate::accumulator::{Layout, Leadership, Placed};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::driver::names::tests::MadeUp;
@@ -17,7 +17,7 @@ fn shared() -> Arc<Shared> {
     let mut config = Config::default();
     config.set("bootstrap.servers", "127.0.0.1:9").unwrap();
     let shared = Shared::new(Arc::new(config.check().unwrap()), 1);
-    shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+    shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
     shared
 }
 
@@ -138,7 +138,7 @@ async fn driver_that_panics_fails_every_call_and_record_with_a_bug() {
     config.set("bootstrap.servers", "127.0.0.1:9").unwrap();
     let config = Arc::new(config.check().unwrap());
     let shared = Shared::with_clock(config, 1, Arc::clone(&clock) as Arc<dyn Clock>);
-    shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), true)] });
+    shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
     let (producer, driver) = pair(&shared);
     let mut waits = Box::pin(producer.topic("u"));
     poll_fn(|cx| Poll::Ready(assert!(waits.as_mut().poll(cx).is_pending()))).await;

@@ -9,7 +9,9 @@ use tokio::sync::Notify;
 
 use super::{explore, now};
 use crate::accumulator::batch::Taken;
-use crate::accumulator::{Accumulator, AppendError, Layout, Left, PartitionId, Placed, Signal, Still, Topic};
+use crate::accumulator::{
+    Accumulator, AppendError, Layout, Leadership, Left, PartitionId, Placed, Signal, Still, Topic,
+};
 use crate::config::Config;
 use crate::delivery::{Delivery, NoCallbacks, Outcome};
 use crate::sync::thread;
@@ -92,7 +94,10 @@ impl Rig {
 
 /// A topic of so many partitions.
 fn layout(partitions: u32) -> Layout {
-    Layout { topic: "t".into(), partitions: (0..partitions).map(|id| (PartitionId(id), true)).collect() }
+    Layout {
+        topic: "t".into(),
+        partitions: (0..partitions).map(|id| (PartitionId(id), Leadership::Anywhere)).collect(),
+    }
 }
 
 fn values_of(batch: &Taken) -> Vec<Vec<u8>> {

@@ -315,6 +315,26 @@ fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
 }
 
 #[test]
+fn leaders_in_the_rack_are_published_while_racks_count() {
+    for (is_aware, before, after) in [(true, &[0, 2][..], &[1][..]), (false, &[], &[])] {
+        let mut rig = Rig::with(
+            |config| (config.rack_aware, config.client_rack) = (is_aware, "a".to_owned()),
+            |rig| {
+                rig.racks = [(1, "a"), (2, "b")].into();
+                rig.leaders = vec![(1, 0), (2, 0), (1, 0), (-1, 0)];
+            },
+        );
+        let in_rack = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().in_rack();
+        assert_eq!(in_rack(&rig), before, "{is_aware}");
+        // The nodes come back with their racks exchanged.
+        rig.racks = [(1, "b"), (2, "a")].into();
+        rig.hands.core.world.metadata.doubt();
+        rig.pass(ms(300));
+        assert_eq!(in_rack(&rig), after, "{is_aware}");
+    }
+}
+
+#[test]
 fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);

@@ -101,6 +101,8 @@ struct Rig {
     identities: Vec<(i32, Option<String>, i32)>,
     /// Nodes at whose address another broker answers, one that checks who is meant.
     misrouted: BTreeSet<i32>,
+    /// The rack of each node that has one.
+    racks: BTreeMap<i32, &'static str>,
     /// Which cluster it is, and that of nodes which are of another.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
@@ -168,6 +170,7 @@ impl Rig {
             metadata_asked: 0,
             topics_asked: Vec::new(),
             connects: Vec::new(),
+            racks: BTreeMap::new(),
             hosts: BTreeMap::new(),
             versions: |version| Some((version, offer(&[(0, 13), (3, 13), (18, 4), (22, 5)]))),
             versions_by_node: BTreeMap::new(),
@@ -340,7 +343,7 @@ impl Rig {
             node_id: *node_id,
             host: self.hosts.get(node_id).cloned().unwrap_or_else(|| format!("n{node_id}")),
             port: 9092,
-            rack: None,
+            rack: self.racks.get(node_id).map(|rack| (*rack).to_owned()),
         };
         let partition = |((leader_id, leader_epoch), partition_index): (&(i32, i32), i32)| MetadataResponsePartition {
             partition_index,

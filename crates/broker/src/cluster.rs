@@ -146,6 +146,7 @@ impl Default for ClusterSettings {
 #[derive(Debug)]
 pub struct Cluster {
     settings: ClusterSettings,
+    id: String,
     nodes: BTreeMap<i32, Node>,
     topics: BTreeMap<String, Topic>,
     /// The name of each topic by its id.
@@ -220,8 +221,19 @@ impl Cluster {
             unknown_producer: UnknownProducer::default(),
             faults: Faults::default(),
             offers: Offers::default(),
+            id: "kurier-in-memory-00000".to_owned(),
             settings,
         }
+    }
+
+    /// The cluster id in Metadata responses.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Changes the cluster id, so that clients take the nodes for another cluster.
+    pub fn set_id(&mut self, id: &str) {
+        id.clone_into(&mut self.id);
     }
 
     /// What the cluster began with.
@@ -408,6 +420,17 @@ impl Cluster {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.partitions.extend(new);
         }
+        Ok(())
+    }
+
+    /// Changes a topic's `max.message.bytes`; batches that are larger are refused from now on.
+    ///
+    /// # Errors
+    /// When there is no topic of this name.
+    pub fn set_max_message_bytes(&mut self, name: &str, bytes: usize) -> Result<(), ClusterError> {
+        let topic = self.topics.get_mut(name);
+        let topic = topic.ok_or_else(|| ClusterError(format!("there is no topic {name:?} to change")))?;
+        topic.settings.max_message_bytes = bytes;
         Ok(())
     }
 

@@ -17,9 +17,6 @@ use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 use crate::version::KafkaVersion;
 
-/// What the cluster calls itself.
-const CLUSTER_ID: &str = "kurier-in-memory-00000";
-
 /// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a place for the id, in vain.
 struct Wanted<'a> {
     id: Uuid,
@@ -70,7 +67,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     Ok(call.answer(&MetadataResponse {
         throttle_time_ms: call.throttle_time_ms,
         brokers: up().map(broker).collect(),
-        cluster_id: Some(CLUSTER_ID.to_owned()),
+        cluster_id: Some(cluster.id().to_owned()),
         controller_id: up().map(|(id, _)| *id).next().unwrap_or(-1),
         topics,
         ..Default::default()

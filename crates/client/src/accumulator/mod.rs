@@ -29,6 +29,7 @@ use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBu
 use crate::config::Config;
 use crate::delivery::{Callback, Cell, Delivery, Runner};
 use crate::error::{Error, ErrorKind};
+use crate::simulation::Mutant;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
@@ -421,7 +422,8 @@ impl Accumulator {
         let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
         // The driver closes old batches, but it may have had no chance to: the process was stopped, or its runtime blocked.
         // Another thread may have read the clock a little later, and a clock that was set says nothing.
-        let is_young = |batch: &OpenBatch| sent_ms.abs_diff(batch.opened_ms) < self.growing_ms;
+        let is_young =
+            |batch: &OpenBatch| sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || Mutant::LateRecordJoins.is_on();
         let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
         match queue.batches.back_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, topic, record, permit) {
@@ -641,7 +643,8 @@ impl Accumulator {
         // What fills three quarters was ended by the next record's size.
         if plain_bytes >= cap / 4 * 3 {
             let now = self.clock.now();
-            let topic_cap = self.topic(&partition.topic).map_or(usize::MAX, |topic| topic.cap(now));
+            let topic = self.topic(&partition.topic).filter(|_| !Mutant::CapForgotten.is_on());
+            let topic_cap = topic.map_or(usize::MAX, |topic| topic.cap(now));
             let grown = cap.saturating_mul(2).min(self.config.max_request_size).min(topic_cap);
             partition.cap.store(grown, Ordering::Relaxed);
         }

@@ -89,7 +89,7 @@ impl Line {
     pub(crate) fn begin(&mut self, identity: Identity) {
         self.close_gate();
         self.identity = Some(identity);
-        self.next = Some(first_sequence());
+        self.next = Some(first_sequence(identity.epoch));
         (self.needs_new_id, self.is_unfenced, self.not_before) = (false, false, None);
     }
 
@@ -195,6 +195,9 @@ impl ProducerIds {
     /// from now on begins at a later epoch; when there is none, under another id.
     pub(crate) fn forget(&mut self, identity: Identity) {
         let Some(current) = self.current.as_mut().filter(|current| current.id == identity.id) else { return };
+        if Mutant::EpochFloorIgnored.is_on() {
+            return;
+        }
         match identity.epoch.0.checked_add(1) {
             Some(next) => current.epoch.0 = current.epoch.0.max(next),
             None => self.current = None,

@@ -24,6 +24,7 @@ use super::refresh::{QuestionId, Refresh};
 use crate::accumulator::{Layout, Leadership, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
+use crate::simulation::Mutant;
 
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
@@ -569,7 +570,9 @@ impl Metadata {
     ) -> bool {
         let Some(place) = self.places.get_mut(&id) else { return false };
         // The topic was deleted and created again since: the hint says nothing of the new one.
-        if place.topic_id != topic_id || leader.leader_epoch <= place.newest_epoch(now) || leader.leader_id < 0 {
+        let is_foreign = place.topic_id != topic_id && !Mutant::ForeignHint.is_on();
+        let is_old = leader.leader_epoch <= place.newest_epoch(now) && !Mutant::OldHint.is_on();
+        if is_foreign || is_old || leader.leader_id < 0 {
             return false;
         }
         let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);

@@ -32,6 +32,7 @@ use crate::accumulator::{Layout, Left, PartitionId, Signal};
 use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
+use crate::simulation::Mutant;
 pub(crate) use connection::ConnectionId;
 use connection::{Connections, Errand, Event, Nobody, Peer};
 use idempotence::ProducerIds;
@@ -252,7 +253,7 @@ impl Core {
         /// When somebody is to be asked and nobody can be, this is looked at again.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
         let World { metadata, connections, ids, another_id_at, .. } = &self.world;
-        let next_id = ids.next_ask().filter(|_| self.sender.awaits_producer_id());
+        let next_id = ids.next_ask().filter(|_| self.wants_producer_id());
         let asks = [metadata.next_ask(now), next_id].into_iter().flatten().map(|at| match at <= now {
             true => now + LOOK_AGAIN,
             false => at,
@@ -365,16 +366,23 @@ impl Core {
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
                 true => out.push_back(Action::Retire { topic, partitions }),
+                false if Mutant::RetireBusy.is_on() => {}
                 false => metadata.keep(&topic),
             }
         }
+    }
+
+    fn wants_producer_id(&self) -> bool {
+        let ids = &self.world.ids;
+        let is_idle = || ids.is_enabled() && ids.current().is_none();
+        self.sender.awaits_producer_id() || (Mutant::AskIdForever.is_on() && is_idle())
     }
 
     fn ask_producer_id(&mut self, now: Instant) {
         if self.world.another_id_at.take_if(|at| *at <= now).is_some() {
             self.world.ids.ask_another();
         }
-        if !self.sender.awaits_producer_id() || self.world.ids.next_ask().is_none_or(|at| at > now) {
+        if !self.wants_producer_id() || self.world.ids.next_ask().is_none_or(|at| at > now) {
             return;
         }
         let need = Need::producer_id();
@@ -382,6 +390,7 @@ impl Core {
         let offers = |versions: &Versions| versions.needed::<InitProducerIdRequest>(&need).is_some();
         let peer = match self.anyone(is_the_same, offers, now) {
             Ok(peer) => peer,
+            Err(Nobody::Offers(_)) if Mutant::SilentWithoutApi.is_on() => return,
             Err(Nobody::Offers(peer)) => {
                 let World { connections, .. } = &self.world;
                 let Some(versions) = connections.versions(peer) else { return };

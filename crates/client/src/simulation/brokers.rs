@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use kurier_protocol::messages::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse};
 use kurier_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
-    ProduceRequest, ProduceResponse,
+    InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, ProduceRequest, ProduceResponse,
 };
 use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, read_response, write_request, write_response};
 
-use super::plan::topic_name;
+use super::plan::{Lack, topic_name};
 use super::troubles::SpotTrouble;
 use super::wire::{Batch, Spot, Wire, answer_for};
 use super::world::World;
@@ -25,19 +24,13 @@ impl World<'_> {
     ) -> (Bytes, i32, Vec<(Spot, u64)>) {
         let version = header.api_version;
         match header.api_key {
-            ApiVersionsRequest::KEY if self.plan.produce_max < 13 => {
-                let Ok((_, mut response)) = read_response::<ApiVersionsRequest>(&answer, version) else {
-                    return (answer, 0, Vec::new());
-                };
-                for api in response.api_keys.iter_mut().filter(|api| api.api_key == ProduceRequest::KEY) {
-                    api.max_version = self.plan.produce_max;
-                }
-                (rewritten::<ApiVersionsResponse>(&response, header, answer), 0, Vec::new())
-            }
-            InitProducerIdRequest::KEY if self.plan.first_epoch > 0 => {
+            InitProducerIdRequest::KEY if self.plan.first_epoch > 0 || self.plan.lack.is_some() => {
                 let Ok((_, mut response)) = read_response::<InitProducerIdRequest>(&answer, version) else {
                     return (answer, 0, Vec::new());
                 };
+                if self.plan.lack == Some(Lack::Authorization) {
+                    response.error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+                }
                 if response.error_code.is_none() {
                     response.producer_epoch = self.plan.first_epoch;
                 }

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use kurier_protocol::ErrorCode;
+
 use super::ledger::{Log, Violation, violation};
 use super::plan::topic_name;
-use super::wire::Spot;
+use super::wire::{Batch, Spot, show};
 use super::world::{World, ms};
 use crate::core::ConnectionId;
+use crate::error::{Error, ErrorKind, Stage, Written};
 
 /// How fast the producer may do again what did not help.
 #[derive(Debug, Default)]
@@ -31,6 +34,9 @@ pub(super) struct Pace {
 
 /// When nobody has answered for so long, another is asked; and a third, about the cluster, after twice as long.
 const SLOW: Duration = Duration::from_millis(500);
+
+/// How long the producer remembers that a batch of a topic was too large.
+pub(super) const CAP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// The least that is waited after so many failures.
 fn least(failures: u32, first: Duration, longest: Duration) -> Duration {
@@ -208,5 +214,54 @@ impl World<'_> {
         if let Some(at) = self.flushes.first().map(|flush| flush.at).filter(|at| now > *at + latest) {
             self.fail(violation("I9", format!("a flush is not over after {:?}", now - at)));
         }
+    }
+}
+
+/// Outcomes that a record may not have.
+impl World<'_> {
+    /// A record fails in time, and for its own sake.
+    pub(super) fn check_failure(&self, number: u64, error: &Error) -> Result<(), Violation> {
+        let config = &self.plan.config;
+        let accepted_at = self.ledger.accepted_at(number).unwrap_or_default();
+        // A record may have the deadline of a batch that is older.
+        let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
+        let age = self.hands.clock.elapsed().saturating_sub(accepted_at);
+        if error.kind() == ErrorKind::DeliveryTimeout && age + oldest < config.delivery_timeout {
+            return Err(violation("I8", format!("record {number} expires {age:?} after it was accepted: {error}")));
+        }
+        let is_refused = error.stage() == Some(Stage::InFlight) && error.written() == Written::No;
+        let is_too_large = is_refused && error.error_code() == Some(ErrorCode::MESSAGE_TOO_LARGE);
+        let spot =
+            error.topic_partition().and_then(|(_, index)| Some(Spot { topic: self.ledger.topic_of(number)?, index }));
+        let count = spot.filter(|_| is_too_large).and_then(|spot| self.wire.batch_size_of(spot, number));
+        match count {
+            Some(count @ 2..) => {
+                let what =
+                    format!("record {number} fails as too large, in a batch of {count} that was not split: {error}");
+                Err(violation("I8", what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After a batch was split, batches of its topic stay below half its size for ten minutes.
+    pub(super) fn check_caps(&mut self, batches: &[Batch]) -> Result<(), Violation> {
+        if self.plan.config.compression_type != crate::CompressionType::None {
+            return Ok(());
+        }
+        let now = self.hands.clock.elapsed();
+        for batch in batches.iter().filter(|batch| batch.count > 1) {
+            let Some((cap, since)) = self.watch.caps.get(&batch.spot.topic).copied() else { continue };
+            let is_younger = self.ledger.accepted_at(batch.first).is_some_and(|at| at > since);
+            if !is_younger || now >= since + CAP_REMEMBERED_FOR {
+                continue;
+            }
+            if batch.bytes.len() > cap {
+                let what = format!("{} has {} bytes, and a split set {cap}", show(batch), batch.bytes.len());
+                return Err(violation("I8", what));
+            }
+            self.hit(65, "a batch that keeps below the limit that a split set");
+        }
+        Ok(())
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use kurier_protocol::messages::{MetadataResponse, ProduceResponse};
 use kurier_protocol::{ErrorCode, Uuid};
 
+use super::checks::CAP_REMEMBERED_FOR;
 use super::ledger::violation;
 use super::plan::topic_name;
 use super::wire::{Batch, Known, Spot, answer_for};
 use super::world::{World, ms};
+use crate::accumulator::batch::Taken;
 use crate::core::ConnectionId;
 use crate::error::{Error, ErrorKind, Stage, Written};
 use crate::record::RecordMetadata;
@@ -44,6 +46,18 @@ pub(super) struct Watch {
     pub(super) has_clock_jumped: bool,
     pub(super) slept_at: Option<Duration>,
     pub(super) splits_since_flush: usize,
+    /// Ports of nodes that moved while nobody sent, and were not connected to since.
+    pub(super) moved_ports: HashSet<u16>,
+    /// Records that were sent into an open batch right after a sleep.
+    pub(super) after_sleep: HashSet<u64>,
+    /// Whether a broker said that a producer id or epoch is of no use.
+    pub(super) is_id_useless: bool,
+    /// The largest batch that a topic may have after a split, and since when.
+    pub(super) caps: HashMap<usize, (usize, Duration)>,
+    /// Partitions with pieces of a split batch that were not sent yet.
+    split: HashSet<Spot>,
+    /// The cluster id that the producer was told last.
+    cluster_id: Option<String>,
 }
 
 impl World<'_> {
@@ -52,6 +66,7 @@ impl World<'_> {
         let now = self.now();
         for batch in batches {
             let spot = batch.spot;
+            self.watch.split.remove(&spot);
             let is_first = self.wire.known(batch) == Known::First;
             let identity = (batch.stamped.id, batch.stamped.epoch);
             if let Some((hinted, since)) = self.watch.hints.remove(&spot)
@@ -100,6 +115,10 @@ impl World<'_> {
             let Some(answer) = answer_for(batch, response) else { continue };
             let code = answer.error_code;
             codes.insert(code);
+            self.watch.is_id_useless |= code == ErrorCode::INVALID_PRODUCER_EPOCH;
+            if code == ErrorCode::MESSAGE_TOO_LARGE {
+                self.meet_too_large(batch);
+            }
             refreshing += usize::from(code.refreshes_metadata());
             if self.ledger.is_told(batch.first) {
                 match code.is_none() {
@@ -113,9 +132,14 @@ impl World<'_> {
             }
             let (leader, epoch) = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
             if let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) {
+                if leader >= 0 && batch.topic_id != *id && batch.topic_id != Uuid::ZERO {
+                    self.hit(64, "a hint about a topic that is gone");
+                    continue;
+                }
                 let known = self.watch.leaders.get(&(*id, batch.spot.index)).map_or(-1, |(epoch, _)| *epoch);
                 let is_known = self.watch.nodes.contains(&leader);
                 let has_endpoint = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader);
+                let is_old = leader >= 0 && epoch < known;
                 // Of a batch that is over nobody looks at it.
                 let is_open = !self.ledger.is_told(batch.first);
                 if is_open && epoch > known && (is_known || has_endpoint) {
@@ -123,6 +147,9 @@ impl World<'_> {
                     self.watch.leaders.insert((*id, batch.spot.index), (epoch, UNSURE));
                     self.watch.nodes.insert(leader);
                     self.watch.hints.insert(batch.spot, (leader, now));
+                }
+                if is_old {
+                    self.hit(64, "a hint that is older than what is known");
                 }
             }
             if code == ErrorCode::INVALID_RECORD && self.is_amid_others(batch) {
@@ -153,6 +180,16 @@ impl World<'_> {
         if std::mem::take(&mut self.watch.is_metadata_lost) {
             self.hit(37, "one question about the cluster was lost, and the next is answered");
         }
+        let is_another =
+            self.watch.cluster_id.as_ref().is_some_and(|known| Some(known) != response.cluster_id.as_ref());
+        if is_another {
+            self.hit(36, "another cluster at the bootstrap servers");
+            if !std::mem::take(&mut self.watch.split).is_empty() {
+                self.hit(36, "another cluster, and pieces of a split batch wait");
+            }
+            self.watch.caps.clear();
+        }
+        self.watch.cluster_id.clone_from(&response.cluster_id);
         let nodes: HashSet<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
         self.watch.nodes.clone_from(&nodes);
         for heard in &response.topics {
@@ -186,8 +223,41 @@ impl World<'_> {
         }
     }
 
+    /// A batch is too large.
+    fn meet_too_large(&mut self, batch: &Batch) {
+        let limit = self.plan.topics.get(batch.spot.topic).map_or(usize::MAX, |topic| topic.max_message_bytes);
+        if batch.bytes.len() > limit && batch.count > 1 {
+            self.hit(65, "a batch above the topic's own limit");
+        }
+        let codes = [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::CORRUPT_MESSAGE, ErrorCode::UNKNOWN_TOPIC_ID];
+        let history = self.wire.history(batch.spot, batch.first);
+        if batch.count > 1 && history.is_some_and(|history| codes.iter().any(|code| history.met(*code))) {
+            self.hit(67, "too large, after it was refused for another reason");
+        }
+    }
+
+    /// A batch is about to be split.
+    pub(super) fn meet_split(&mut self, batch: &Taken) {
+        self.watch.splits_since_flush += 1;
+        let Some(topic) = (0..self.plan.topics.len()).find(|topic| topic_name(*topic) == batch.cell.topic()) else {
+            return;
+        };
+        self.watch.split.insert(Spot { topic, index: batch.cell.place().1 });
+        let now = self.hands.clock.elapsed();
+        let known = self.watch.caps.get(&topic).filter(|(_, since)| now < *since + CAP_REMEMBERED_FOR);
+        let cap = (batch.plain_bytes / 2).max(self.plan.config.batch_size);
+        let cap = known.map_or(cap, |(known, _)| cap.min(*known));
+        self.watch.caps.insert(topic, (cap, now));
+    }
+
     /// A sender is told.
     pub(super) fn meet_outcome(&mut self, number: u64, result: &Result<RecordMetadata, Error>) {
+        if self.watch.after_sleep.remove(&number) {
+            match result {
+                Ok(_) => self.hit(69, "sent right after a sleep, and written"),
+                Err(_) => self.hit(69, "sent right after a sleep, and failed"),
+            }
+        }
         match result {
             Ok(metadata) => self.meet_success(number, metadata),
             Err(error) => self.meet_failure(error),

@@ -10,7 +10,7 @@ use kurier_protocol::record_batch::Batches;
 use super::plan::{Plan, topic_name};
 use super::wire::Spot;
 use crate::config::Acks;
-use crate::error::{Error, Written};
+use crate::error::{Error, ErrorKind, Written};
 use crate::record::RecordMetadata;
 
 /// A promise that was broken.
@@ -49,7 +49,7 @@ struct Entry {
 #[derive(Debug)]
 enum Told {
     Written { partition: i32, offset: Option<i64> },
-    Failed { written: Written, why: String },
+    Failed { written: Written, kind: ErrorKind, why: String },
 }
 
 /// What was accepted, and what became of it.
@@ -101,6 +101,30 @@ impl Ledger {
 
     pub(super) fn was_written(&self, number: u64) -> bool {
         self.entry(number).is_some_and(|entry| matches!(entry.outcome, Some(Told::Written { .. })))
+    }
+
+    /// Returns the kind of error that a record's sender was told.
+    pub(super) fn failure(&self, number: u64) -> Option<ErrorKind> {
+        match self.entry(number)?.outcome {
+            Some(Told::Failed { kind, .. }) => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a record's sender was told that `delivery.timeout.ms` is over.
+    pub(super) fn has_expired(&self, number: u64) -> bool {
+        self.failure(number) == Some(ErrorKind::DeliveryTimeout)
+    }
+
+    /// Returns when a record was accepted.
+    pub(super) fn accepted_at(&self, number: u64) -> Option<Duration> {
+        self.entry(number).map(|entry| entry.accepted_at)
+    }
+
+    /// Returns the open records whose time of acceptance meets a condition.
+    pub(super) fn open(&self, is_met: impl Fn(Duration) -> bool) -> Vec<u64> {
+        let numbered = self.entries.iter().zip(0..).skip(self.first_open);
+        numbered.filter(|(entry, _)| entry.outcome.is_none() && is_met(entry.accepted_at)).map(|(_, at)| at).collect()
     }
 
     /// What a record's sender was told, for people.
@@ -157,7 +181,7 @@ impl Ledger {
         self.open -= 1;
         entry.outcome = Some(match result {
             Ok(metadata) => Told::Written { partition: metadata.partition(), offset: metadata.offset() },
-            Err(error) => Told::Failed { written: error.written(), why: error.to_string() },
+            Err(error) => Told::Failed { written: error.written(), kind: error.kind(), why: error.to_string() },
         });
         Ok(())
     }
@@ -214,6 +238,11 @@ impl Ledger {
             if plan.config.enable_idempotence {
                 self.check_log(spot, log)?;
             }
+        }
+        if plan.config.acks == Acks::None
+            && let Some((number, times)) = times.iter().find(|(_, times)| **times > 1)
+        {
+            return Err(violation("I2", format!("record {number} stands {times} times, and was sent with acks=0")));
         }
         for (entry, number) in self.entries.iter().zip(0..) {
             let found = times.get(&number).copied().unwrap_or_default();
@@ -300,7 +329,7 @@ impl Ledger {
             Some(Told::Written { .. }) => {
                 Err(violation("I1", format!("record {number} is nowhere, and was said to be written")))
             }
-            Some(Told::Failed { written: Written::No, why }) if found > 0 => {
+            Some(Told::Failed { written: Written::No, why, .. }) if found > 0 => {
                 Err(violation("I2", format!("record {number} is in the log, and was told: {why}")))
             }
             Some(Told::Failed { .. }) => Ok(()),

@@ -27,12 +27,16 @@ mod brokers;
 mod checks;
 #[cfg(any(test, feature = "internal"))]
 mod coverage;
+#[cfg(any(test, feature = "internal"))]
+mod episodes;
 #[cfg(feature = "internal")]
 mod feed;
 #[cfg(any(test, feature = "internal"))]
 pub(crate) mod hands;
 #[cfg(any(test, feature = "internal"))]
 mod ledger;
+#[cfg(any(test, feature = "internal"))]
+mod lull;
 mod mutant;
 #[cfg(any(test, feature = "internal"))]
 mod network;
@@ -49,19 +53,26 @@ mod wire;
 #[cfg(any(test, feature = "internal"))]
 mod world;
 
-use kurier_protocol::record_batch::Sequence;
+use kurier_protocol::record_batch::{ProducerEpoch, Sequence};
 
 pub use mutant::Mutant;
 #[cfg(feature = "internal")]
 pub use {feed::feed, ledger::Violation, report::ROWS, report::Report, world::play};
 
-/// The sequence with which a new producer id begins: 0, but in some simulations, where it is soon to wrap around. Brokers
-/// take any first sequence of an id that they do not know.
-pub(crate) fn first_sequence() -> Sequence {
+/// Returns the first sequence of a partition that begins under this epoch: 0, except that in some simulations a new
+/// producer id is close to the end of sequences. Brokers take any first sequence of a producer id that they do not know.
+pub(crate) fn first_sequence(epoch: ProducerEpoch) -> Sequence {
     #[cfg(any(test, feature = "internal"))]
-    return Sequence(world::FIRST_SEQUENCE.get());
+    return if epoch == ProducerEpoch(world::FIRST_EPOCH.get()) {
+        Sequence(world::FIRST_SEQUENCE.get())
+    } else {
+        Sequence::FIRST
+    };
     #[cfg(not(any(test, feature = "internal")))]
-    Sequence::FIRST
+    {
+        let _ = epoch;
+        Sequence::FIRST
+    }
 }
 
 #[cfg(test)]

@@ -32,13 +32,37 @@ pub enum Mutant {
     OffsetZero,
     /// What may be written is sent again under the next epoch.
     RestampUnsettled,
+    /// Batches that wait for a node are not looked at when the node is found to have moved.
+    MoveWakesNobody,
+    /// A leader hint counts although a later leader epoch is known.
+    OldHint,
+    /// A leader hint counts although its topic was deleted and created again since.
+    ForeignHint,
+    /// Batches that were not written keep their producer id and sequence when the cluster is another.
+    PiecesKeepStamp,
+    /// A batch with acks=0 that may have left is sent again.
+    ResendWithoutAnswers,
+    /// A batch that is too large is not split if it was sent before.
+    NoSplitAfterRefusal,
+    /// The cap that a batch above max.message.bytes set doubles with the next batch that reached it.
+    CapForgotten,
+    /// The producer stops asking for an idle topic whose records wait.
+    RetireBusy,
+    /// A record joins an open batch, however old that is.
+    LateRecordJoins,
+    /// A broker that lacks InitProducerId is asked for ever.
+    SilentWithoutApi,
+    /// A producer id is asked for although no batch waits for one.
+    AskIdForever,
+    /// A partition that was forgotten comes back under an epoch that it has had.
+    EpochFloorIgnored,
 }
 
 #[cfg(any(test, feature = "internal"))]
 impl Mutant {
     /// All of them.
     #[cfg(feature = "internal")]
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 25] = [
         Self::NewSequenceOnRetry,
         Self::ResetWhenLeaderless,
         Self::BreakOnAnyGap,
@@ -52,6 +76,18 @@ impl Mutant {
         Self::NoGate,
         Self::OffsetZero,
         Self::RestampUnsettled,
+        Self::MoveWakesNobody,
+        Self::OldHint,
+        Self::ForeignHint,
+        Self::PiecesKeepStamp,
+        Self::ResendWithoutAnswers,
+        Self::NoSplitAfterRefusal,
+        Self::CapForgotten,
+        Self::RetireBusy,
+        Self::LateRecordJoins,
+        Self::SilentWithoutApi,
+        Self::AskIdForever,
+        Self::EpochFloorIgnored,
     ];
 
     /// Whether this mistake is to be made.

@@ -93,6 +93,9 @@ impl World<'_> {
         self.pace_connect(host.port, failures);
         let found = self.ports.get(&host.port).copied();
         trace!(self, "{connection:?} to {host}, node {found:?}");
+        if self.watch.moved_ports.remove(&host.port) {
+            self.hit(32, "connected to a node that had moved while nobody sent");
+        }
         let node = found.unwrap_or_default();
         let line = Line {
             node,
@@ -120,11 +123,16 @@ impl World<'_> {
             if luck % 2 == 0 {
                 self.at(now + after, Event::NotConnected(connection));
             }
-        } else if self.cluster.is_up(node) {
+        } else if self.is_reachable(node) {
             self.at(now + after, Event::Connected(connection));
         } else {
             self.at(now + after, Event::NotConnected(connection));
         }
+    }
+
+    /// Returns whether a connection to a node can be made.
+    fn is_reachable(&self, node: i32) -> bool {
+        self.cluster.is_up(node) && !self.unreachable.contains(&node)
     }
 
     pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes>) {
@@ -183,6 +191,8 @@ impl World<'_> {
                     }
                     self.meet_send(node, &batches);
                     let now = self.hands.clock.elapsed();
+                    let is_small = self.check_caps(&batches);
+                    self.ensure(is_small);
                     let sent = self.wire.send((connection, node), correlation_id, batches, &self.ledger, now);
                     for (row, what) in std::mem::take(&mut self.wire.met) {
                         self.hit(row, what);
@@ -206,11 +216,14 @@ impl World<'_> {
     pub(super) fn take_place(&mut self, event: Event) {
         match event {
             Event::Connected(connection) => {
-                let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open) else { return };
-                if !self.cluster.is_up(line.node) {
+                let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };
+                let node = line.node;
+                if !self.is_reachable(node) {
                     return self.cut(connection, "refused");
                 }
-                line.is_connected = true;
+                if let Some(line) = self.lines.get_mut(&connection) {
+                    line.is_connected = true;
+                }
                 self.hands.handle(Input::Connected(connection));
             }
             Event::NotConnected(connection) => self.cut(connection, "refused"),
@@ -316,6 +329,9 @@ impl World<'_> {
         let latency = self.latency();
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open) else { return };
         line.delivered_at = line.delivered_at.max(answer.at + latency);
+        if let Some(late) = self.late.get(&line.node) {
+            line.delivered_at = line.delivered_at.max(*late);
+        }
         answer.at = line.delivered_at;
         line.down.push_back(answer);
         let at = line.delivered_at;
@@ -362,10 +378,12 @@ impl World<'_> {
                             self.pace.id_refused_at = Some(now);
                             self.watch.id_failures += 1;
                         }
-                        true if std::mem::take(&mut self.watch.id_failures) > 0 => {
-                            self.hit(16, "no id at first, and then one");
+                        true => {
+                            self.wire.took_id(response.producer_id);
+                            if std::mem::take(&mut self.watch.id_failures) > 0 {
+                                self.hit(16, "no id at first, and then one");
+                            }
                         }
-                        true => {}
                     }
                 }
             }
@@ -413,6 +431,7 @@ impl World<'_> {
         let (port, failures) = (line.port, if line.is_ready { 1 } else { line.failures.saturating_add(1) });
         let questions: Vec<i32> =
             line.questions.drain(..).filter(|(_, key)| *key == MetadataRequest::KEY).map(|(id, _)| id).collect();
+        let is_unconfirmed = by_us && line.up.iter().any(|frame| !frame.is_accepted);
         let may_get_through = |frame: &Frame| frame.is_accepted || by_us;
         let unsent: Vec<i32> =
             line.up.iter().filter(|frame| !may_get_through(frame)).map(|frame| frame.correlation_id).collect();
@@ -443,6 +462,9 @@ impl World<'_> {
             self.watch.is_metadata_lost |= self.pace_told(connection, question, false);
         }
         self.wire.ended(connection, &unsent);
+        if is_unconfirmed && self.plan.config.acks == crate::Acks::None {
+            self.hit(66, "a connection without answers ended before its last write was confirmed");
+        }
         if is_over {
             self.lines.remove(&connection);
         }

@@ -59,12 +59,43 @@ pub(super) enum Happening {
     Silence,
     /// The clock on the wall is set to another day.
     SetClock,
+    /// A node listens at another address after its connections were refused, while nobody sends.
+    MoveInSilence,
+    /// A leader hint arrives late: its topic is deleted and created again meanwhile, or the leader has moved again.
+    LateHint,
+    /// The bootstrap servers lead to another cluster, at times while pieces of a split batch wait.
+    SwitchCluster,
+    /// A node answers what nobody asked.
+    Babble,
+    /// A topic's `max.message.bytes` is lowered or raised.
+    Limit,
+    /// Many records at once.
+    Burst,
+    /// A batch is refused for now, and then as too large.
+    RefuseThenTooLarge,
+    /// A leader cannot be reached for about `metadata.max.idle.ms`.
+    LeaderAway,
+    /// The machine sleeps while a batch is open, and the next record is sent before anything else happens.
+    Suspend,
+    /// Topics are not used for longer than `metadata.max.idle.ms`.
+    Leave,
+}
+
+/// What all brokers of a world lack, from its first moment to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// They do not offer InitProducerId.
+    ProducerIds,
+    /// They offer no version of Produce that has record batches.
+    Produce,
+    /// They refuse every InitProducerId with CLUSTER_AUTHORIZATION_FAILED.
+    Authorization,
 }
 
 use Happening as H;
 
 /// Each kind with how much of all that happens it may be at most.
-const TROUBLES: [(Happening, u32); 26] = [
+const TROUBLES: [(Happening, u32); 36] = [
     (H::Cut, 6),
     (H::Deafen, 3),
     (H::StopNode, 4),
@@ -91,6 +122,16 @@ const TROUBLES: [(Happening, u32); 26] = [
     (H::Forget, 1),
     (H::Silence, 1),
     (H::SetClock, 2),
+    (H::MoveInSilence, 1),
+    (H::LateHint, 2),
+    (H::SwitchCluster, 1),
+    (H::Babble, 4),
+    (H::Limit, 2),
+    (H::Burst, 3),
+    (H::RefuseThenTooLarge, 4),
+    (H::LeaderAway, 1),
+    (H::Suspend, 2),
+    (H::Leave, 2),
 ];
 
 /// What a topic is like.
@@ -102,9 +143,12 @@ pub(super) struct TopicPlan {
     pub(super) is_log_append_time: bool,
 }
 
+/// The largest number of topics in a world.
+const TOPICS_MAX: usize = 12;
+
 /// The name of a topic, by its number.
 pub(super) fn topic_name(topic: usize) -> &'static str {
-    const NAMES: [&str; 3] = ["t", "u", "v"];
+    const NAMES: [&str; TOPICS_MAX] = ["t", "u", "v", "w", "x", "y", "z", "a", "b", "c", "d", "e"];
     NAMES.get(topic).copied().unwrap_or_default()
 }
 
@@ -125,6 +169,7 @@ pub(super) struct Plan {
     pub(super) first_epoch: i16,
     pub(super) first_sequence: i32,
     pub(super) unknown_producer: UnknownProducer,
+    pub(super) lack: Option<Lack>,
     /// After which step all nodes are dead for ten minutes, while everybody sends.
     pub(super) outage: Option<usize>,
     /// Whether everything that happens at one time is told to the core before it is asked what to do.
@@ -184,7 +229,7 @@ impl Plan {
             weights.push((H::StartNode, 4));
         }
         let mut topics = Vec::new();
-        for _ in 0..*random.choice(&[1, 1, 2, 3]).unwrap_or(&1) {
+        for _ in 0..*random.choice(&[1, 1, 1, 2, 2, 3, TOPICS_MAX]).unwrap_or(&1) {
             topics.push(TopicPlan {
                 partitions: random.i32(1..=4),
                 min_insync: random.usize(1..=2),
@@ -208,10 +253,12 @@ impl Plan {
         if outage.is_some() {
             config.buffer_memory = 1 << random.u32(15..17);
         }
+        let lack = Self::draw_patience(&mut config, random);
         Self {
             nodes: random.u16(1..=5),
             topics,
             unknown_producer,
+            lack,
             outage,
             largest_record: random.usize(9..250),
             steps,
@@ -225,6 +272,26 @@ impl Plan {
             config,
             weights,
         }
+    }
+
+    /// Draws what takes long: delivery timeouts above all recovery, topics that are idle soon, and APIs that are missing.
+    fn draw_patience(config: &mut Config, random: &mut fastrand::Rng) -> Option<Lack> {
+        if random.bool() {
+            config.metadata_max_idle = ms(5_000);
+        }
+        if random.u32(0..4) == 0 {
+            config.rebootstrap_trigger = ms(random.u64(2_000..20_000));
+        }
+        let lack = match random.u32(0..100) {
+            0 | 1 if config.enable_idempotence => Some(Lack::ProducerIds),
+            2 => Some(Lack::Produce),
+            3 | 4 if config.enable_idempotence => Some(Lack::Authorization),
+            _ => None,
+        };
+        if lack.is_some() || random.u32(0..3) == 0 {
+            config.delivery_timeout += ms(random.u64(15_000..40_000));
+        }
+        lack
     }
 
     pub(super) fn happening(&self, random: &mut fastrand::Rng) -> Happening {

@@ -21,7 +21,7 @@ pub struct Report {
 
 /// The rows of the fault catalogue that the simulation is to meet, and what each is about.
 #[cfg(feature = "internal")]
-pub const ROWS: [(u8, &str); 38] = [
+pub const ROWS: [(u8, &str); 50] = [
     (1, "written, and the answer lost"),
     (2, "sent again"),
     (3, "DUPLICATE_SEQUENCE_NUMBER"),
@@ -50,9 +50,13 @@ pub const ROWS: [(u8, &str); 38] = [
     (27, "old metadata"),
     (28, "a topic made anew"),
     (29, "partitions more"),
+    (32, "a host that moves while nobody sends"),
     (35, "all nodes down"),
+    (36, "another cluster at the bootstrap servers"),
     (37, "metadata that does not come"),
     (38, "many partitions refused at once"),
+    (45, "an answer to nothing"),
+    (49, "an API that no broker offers"),
     (50, "throttled"),
     (54, "memory full"),
     (55, "flush"),
@@ -60,4 +64,12 @@ pub const ROWS: [(u8, &str); 38] = [
     (60, "clocks that jump"),
     (61, "ten minutes without a broker"),
     (63, "memory that a socket still reads"),
+    (64, "a late hint about the leader"),
+    (65, "a limit of message size that lasts"),
+    (66, "acks=0, and a write that is not confirmed"),
+    (67, "too large after another refusal"),
+    (68, "an idle topic whose records wait"),
+    (69, "time that jumps while a batch is open"),
+    (70, "topics that are forgotten and come back"),
+    (71, "no producer id for good"),
 ];

@@ -15,7 +15,7 @@ use super::wire::Spot;
 use super::world::{World, ms};
 use crate::accumulator::batch::BatchId;
 use crate::accumulator::memory::{Acquire, Permit};
-use crate::accumulator::{AppendError, Clock, Placed};
+use crate::accumulator::{AppendError, Clock, Placed, Signal};
 use crate::core::Input;
 use crate::delivery::{Calls, Runner};
 use crate::error::{Error, ErrorKind};
@@ -78,14 +78,28 @@ impl World<'_> {
             {
                 self.wire.failed(Spot { topic, index });
             }
+            if let Err(error) = &result {
+                let failed = self.check_failure(number, error);
+                self.ensure(failed);
+            }
             let told = self.ledger.tell(number, result);
             self.ensure(told);
         }
     }
 
+    /// Asks for a topic that the producer does not know, or has forgotten.
+    pub(super) fn want(&mut self, topic: usize) {
+        // A topic that was forgotten has no limit of its own any more.
+        self.watch.caps.remove(&topic);
+        self.hands.accumulator.signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 });
+    }
+
     /// A record of so many bytes is sent; `true` when it was accepted or refused.
     pub(super) fn send(&mut self, topic: usize, choice: Choice, bytes: usize, permit: Option<Permit>) -> bool {
-        let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else { return false };
+        let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else {
+            self.want(topic);
+            return false;
+        };
         let number = self.ledger.next();
         let value = value(number, bytes);
         let sent_ms = self.hands.clock.wall_ms();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kurier_broker::{Fault, FaultKind, UnknownProducer};
 use kurier_partitioner::Choice;
 use kurier_protocol::ErrorCode;
@@ -11,8 +12,8 @@ use super::network::Event;
 use super::plan::Happening;
 use super::plan::topic_name;
 use super::wire::Spot;
-use super::world::{World, ms};
-use crate::core::ConnectionId;
+use super::world::{BOOTSTRAP_PORT, World, ms};
+use crate::core::{ConnectionId, Input};
 
 /// What goes wrong with one partition of the next requests that have it.
 #[derive(Debug)]
@@ -182,7 +183,56 @@ impl World<'_> {
                 self.hands.clock.set_wall(self.random.i64(-DAY_MS..=DAY_MS));
                 self.watch.has_clock_jumped = true;
             }
+            Happening::MoveInSilence => self.move_in_silence(node),
+            Happening::LateHint => self.hint_late(spot),
+            Happening::SwitchCluster => self.switch_cluster(spot),
+            Happening::Babble => self.babble(),
+            Happening::Limit => self.limit(topic),
+            Happening::Burst => {
+                for _ in 0..self.random.usize(20..80) {
+                    let bytes = self.random.usize(8..=self.plan.largest_record);
+                    if !self.send(topic, Choice::Partition(index), bytes, None) {
+                        break;
+                    }
+                }
+            }
+            Happening::RefuseThenTooLarge => {
+                let codes = [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::CORRUPT_MESSAGE, ErrorCode::UNKNOWN_TOPIC_ID];
+                let first = *self.random.choice(&codes).unwrap_or(&ErrorCode::NOT_ENOUGH_REPLICAS);
+                for code in [first, ErrorCode::MESSAGE_TOO_LARGE] {
+                    self.spot_troubles.push(SpotTrouble { spot, code, blames: false, times: 1 });
+                }
+            }
+            Happening::LeaderAway => self.keep_leader_away(spot),
+            Happening::Suspend => self.suspend(spot),
+            Happening::Leave => {
+                let time = self.plan.config.metadata_max_idle.min(ms(20_000)).mul_f64(1.0 + self.random.f64());
+                self.pass(time);
+            }
         }
+    }
+
+    /// Changes a topic's `max.message.bytes`: at times below what batches have, at times above.
+    fn limit(&mut self, topic: usize) {
+        let bytes = match self.random.u32(0..3) {
+            0 => 1_048_588,
+            _ => self.random.usize(150..self.plan.config.max_request_size.max(600)),
+        };
+        if let Some(plan) = self.plan.topics.get_mut(topic) {
+            plan.max_message_bytes = bytes;
+        }
+        let _ = self.cluster.set_max_message_bytes(topic_name(topic), bytes);
+    }
+
+    /// A node answers what nobody asked, if possible while a request is being written.
+    fn babble(&mut self) {
+        let is_writing = |line: &super::network::Line| line.is_open && line.up.iter().any(|frame| !frame.is_accepted);
+        let writing = self.lines.iter().find(|(_, line)| is_writing(line)).map(|(connection, _)| *connection);
+        let Some(connection) = writing.or_else(|| self.any_open()) else { return };
+        trace!(self, "{connection:?} ◀ an answer to nothing");
+        self.hit(45, "an answer to nothing");
+        let frame = Bytes::from_static(&[0x7f, 0, 0, 0]);
+        self.hands.handle(Input::Received { connection, frame });
     }
 
     /// A new leader has not got the last batches, which its followers may lack unless acks=all.
@@ -269,31 +319,38 @@ impl World<'_> {
         }
     }
 
+    /// A node listens at another port. The bootstrap servers stay where they are.
     pub(super) fn move_node(&mut self, node: i32) {
-        let old: Vec<u16> = self.ports.iter().filter(|(_, other)| **other == node).map(|(port, _)| *port).collect();
-        let Some(highest) = self.ports.keys().max().copied() else { return };
-        // One bootstrap server stays where it is.
-        if node == 1 {
-            return;
-        }
-        for port in old {
-            self.ports.remove(&port);
-        }
-        self.ports.insert(highest + 1, node);
-        self.cluster.set_port(node, highest + 1);
+        let port = self.next_port;
+        self.next_port += 1;
+        self.ports.retain(|port, other| *other != node || is_bootstrap(*port));
+        self.ports.insert(port, node);
+        self.cluster.set_port(node, port);
     }
 
-    fn recreate(&mut self, topic: usize) {
-        let spots: Vec<Spot> = self.spots().into_iter().filter(|spot| spot.topic == topic).collect();
-        for spot in spots {
-            let log = self.cluster.log(topic_name(topic), spot.index).unwrap_or_default();
-            self.old_logs.entry(spot).or_default().push(log);
+    pub(super) fn recreate(&mut self, topic: usize) {
+        for spot in self.replace_topic(topic) {
             // By name, what is on its way may come into the new topic before what was lost with the old one.
             if self.plan.produce_max < 13 {
                 self.ledger.forgo_order(spot);
             }
         }
+    }
+
+    /// Deletes a topic and creates another of its name. Returns its partitions.
+    pub(super) fn replace_topic(&mut self, topic: usize) -> Vec<Spot> {
+        let spots: Vec<Spot> = self.spots().into_iter().filter(|spot| spot.topic == topic).collect();
+        for spot in &spots {
+            let log = self.cluster.log(topic_name(topic), spot.index).unwrap_or_default();
+            self.old_logs.entry(*spot).or_default().push(log);
+        }
         let _ = self.cluster.delete_topic(topic_name(topic));
         self.create_topic(topic);
+        spots
     }
+}
+
+/// Returns whether a port belongs to a bootstrap server.
+fn is_bootstrap(port: u16) -> bool {
+    (BOOTSTRAP_PORT..BOOTSTRAP_PORT + 100).contains(&port)
 }

@@ -13,6 +13,7 @@ use kurier_protocol::{ErrorCode, Message, Uuid};
 
 use super::ledger::{Ledger, Violation, number_of, violation};
 use super::plan::{Plan, topic_name};
+use crate::config::Acks;
 use crate::core::ConnectionId;
 
 /// A partition of a topic of this name, whichever topic that is at the time.
@@ -151,8 +152,16 @@ pub(super) struct Wire {
     max_in_flight: usize,
     is_idempotent: bool,
     first_sequence: i32,
+    /// How long a partition must be idle before the producer may forget it.
+    max_idle: Duration,
+    /// When a batch of a partition was last sent or answered.
+    used_at: HashMap<Place, Duration>,
     /// Whether the core may have ended a connection before it heard what came on it.
     is_lumpy: bool,
+    /// Whether brokers answer Produce.
+    has_answers: bool,
+    /// The producer ids that the current cluster gave.
+    ids: HashSet<i64>,
     batches: HashMap<Spot, BTreeMap<u64, Sent>>,
     by_sequence: HashMap<(Place, Stamped), u64>,
     lines: HashMap<Place, Line>,
@@ -183,7 +192,11 @@ impl Wire {
             max_in_flight: plan.config.max_in_flight,
             is_idempotent: plan.config.enable_idempotence,
             first_sequence: plan.first_sequence,
+            max_idle: plan.config.metadata_max_idle,
+            used_at: HashMap::new(),
             is_lumpy: plan.is_lumpy,
+            has_answers: plan.config.acks != Acks::None,
+            ids: HashSet::new(),
             batches: HashMap::new(),
             by_sequence: HashMap::new(),
             lines: HashMap::new(),
@@ -326,13 +339,15 @@ impl Wire {
             if known == Known::Same {
                 self.met.push((2, "sent again, byte for byte"));
             }
+            self.check_certain(&batch)?;
             if self.is_idempotent {
+                self.check_id(&batch)?;
                 if known == Known::First {
                     self.check_unresolved(&batch, ledger)?;
                 }
                 self.check_window(&batch, now)?;
                 self.check_bytes(&batch)?;
-                self.check_line(&batch, ledger)?;
+                self.check_line(&batch, ledger, now)?;
                 self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
             } else if known == Known::First && self.is_busy(batch.spot) {
                 self.met.push((19, "several in flight without idempotence"));
@@ -369,6 +384,39 @@ impl Wire {
             Some((on, _)) => Err(violation("I6", format!("{} goes to {connection:?}, and to {on:?}", show(batch)))),
             None => Ok(()),
         }
+    }
+
+    /// Without answers, only a batch that certainly never left may be sent again.
+    fn check_certain(&self, batch: &Batch) -> Result<(), Violation> {
+        let before = self.sent(batch.spot, batch.first).filter(|_| !self.has_answers);
+        match before.is_some_and(|before| before.attempts.iter().any(|attempt| *attempt != Attempt::NeverSent)) {
+            true => Err(violation("I2", format!("{} may have left, and is sent again with acks=0", show(batch)))),
+            false => Ok(()),
+        }
+    }
+
+    /// The current cluster gave this producer id.
+    fn check_id(&self, batch: &Batch) -> Result<(), Violation> {
+        match self.ids.contains(&batch.stamped.id) {
+            true => Ok(()),
+            false => Err(violation("I5", format!("{} has the producer id of another cluster", show(batch)))),
+        }
+    }
+
+    /// The producer was given an id.
+    pub(super) fn took_id(&mut self, id: i64) {
+        self.ids.insert(id);
+    }
+
+    /// The bootstrap servers lead to another cluster: ids of the one before are void.
+    pub(super) fn left_cluster(&mut self) {
+        self.ids.clear();
+    }
+
+    /// Returns how many records the batch had in which a record was sent last.
+    pub(super) fn batch_size_of(&self, spot: Spot, number: u64) -> Option<i32> {
+        let (_, sent) = self.batches.get(&spot)?.range(..=number).next_back()?;
+        Some(sent.batch.count)
     }
 
     /// Nothing new goes out while a batch whose sender was told that it may be written has its answer to come.
@@ -436,10 +484,11 @@ impl Wire {
     }
 
     /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
-    fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
+    fn check_line(&mut self, batch: &Batch, ledger: &Ledger, now: Duration) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
         let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
+        let is_idle = self.used_at.insert(place, now).is_some_and(|used_at| now >= used_at + self.max_idle);
         let wrong = |what: &str| Err(violation("I5", format!("{}: {what}", show(batch))));
         if sequence < 0 {
             return wrong("a negative sequence");
@@ -465,7 +514,11 @@ impl Wire {
         if line.id == id && epoch < line.epoch {
             return wrong(&format!("an epoch after {}", line.epoch));
         }
-        if !self.may_bump.remove(&place) && !self.may_bump_late.remove(&place) && line.id == id {
+        let may_bump = self.may_bump.remove(&place) || self.may_bump_late.remove(&place);
+        if !may_bump && is_idle {
+            self.met.push((70, "forgotten while it was idle, and back under a later epoch"));
+        }
+        if !may_bump && !is_idle && line.id == id {
             return wrong("the first of its epoch, and the one before had come to no harm");
         }
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
@@ -525,6 +578,7 @@ impl Wire {
         for (batch, attempt) in self.requests.remove(&(connection, correlation_id)).into_iter().flatten() {
             let fate = code_for(&batch, response).map_or(Attempt::Unanswered, Attempt::Answered);
             let Stamped { id, epoch, .. } = batch.stamped;
+            self.used_at.insert(batch.place(), now);
             let gate = self.gates.entry((batch.place(), id)).or_insert(Gate {
                 opened_at: None,
                 closed_in: None,

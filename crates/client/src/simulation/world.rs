@@ -1,6 +1,6 @@
 //! The world of one run: its time, from trouble to healing or an end.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
+use kurier_broker::{Cluster, ClusterSettings, Offer, TopicSettings};
 use kurier_partitioner::Choice;
 
 use super::checks::Pace;
@@ -17,7 +17,7 @@ use super::hands::Hands;
 use super::ledger::{Ledger, Violation, violation};
 use super::mutant::Mutant;
 use super::network::{Event, Line};
-use super::plan::{Plan, topic_name};
+use super::plan::{Lack, Plan, topic_name};
 use super::report::Report;
 use super::senders::{Due, Flush, Patient, Told};
 use super::troubles::SpotTrouble;
@@ -32,6 +32,8 @@ use crate::error::{Error, ErrorKind};
 std::thread_local! {
     /// Where the sequences of a new id begin in this thread's world.
     pub(super) static FIRST_SEQUENCE: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
+    /// The epoch with which a new id begins in this thread's world.
+    pub(super) static FIRST_EPOCH: std::cell::Cell<i16> = const { std::cell::Cell::new(0) };
 }
 
 /// Plays the run of a seed, with a mistake made on purpose or none. What happens is told to `trace`; beside what the run
@@ -40,6 +42,7 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
     FIRST_SEQUENCE.set(plan.first_sequence);
+    FIRST_EPOCH.set(plan.first_epoch);
     Mutant::put_to_work(mutant);
     let played = catch_unwind(AssertUnwindSafe(|| match World::new(plan, random, trace) {
         Ok(mut world) => {
@@ -50,11 +53,16 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
     }));
     Mutant::put_to_work(None);
     FIRST_SEQUENCE.set(0);
+    FIRST_EPOCH.set(0);
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
         (Report::default(), Err(violation("panic", text.unwrap_or("without words"))))
     })
 }
+
+/// The ports of bootstrap servers come after this one, those of nodes after the other.
+pub(super) const BOOTSTRAP_PORT: u16 = 9_000;
+const FIRST_PORT: u16 = 9_100;
 
 /// So many milliseconds.
 pub(super) const fn ms(millis: u64) -> Duration {
@@ -79,8 +87,15 @@ pub(super) struct World<'t> {
     pub(super) events: BTreeMap<(Instant, u64), Event>,
     pub(super) next_event: u64,
     pub(super) paused: BTreeMap<i32, Instant>,
-    /// The port of each node; a connection to another is refused.
+    /// The node behind each port, also behind those of the bootstrap servers; a connection to another port is refused.
     pub(super) ports: BTreeMap<u16, i32>,
+    pub(super) next_port: u16,
+    /// Nodes that are up, but that no connection reaches.
+    pub(super) unreachable: BTreeSet<i32>,
+    /// Nodes whose answers arrive at this time, or later.
+    pub(super) late: BTreeMap<i32, Instant>,
+    /// How many clusters the bootstrap servers have led to before this one.
+    pub(super) era: u32,
     /// Logs of topics that are gone.
     pub(super) old_logs: BTreeMap<Spot, Vec<Vec<Bytes>>>,
     /// What a node that lags behind says of the cluster, and until when.
@@ -104,10 +119,10 @@ impl<'t> World<'t> {
         let mut ports = BTreeMap::new();
         let mut config = plan.config.clone();
         for node in 1..=plan.nodes {
-            let port = 9_000 + node;
+            let (bootstrap, port) = (BOOTSTRAP_PORT + node, FIRST_PORT + node);
             cluster.set_port(node.into(), port);
-            ports.insert(port, i32::from(node));
-            config.bootstrap_servers.push(HostPort { host: "127.0.0.1".to_owned(), port });
+            ports.extend([(bootstrap, i32::from(node)), (port, i32::from(node))]);
+            config.bootstrap_servers.push(HostPort { host: "127.0.0.1".to_owned(), port: bootstrap });
         }
         let config = Arc::new(config.check()?);
         plan.config = Config::clone(&config);
@@ -133,7 +148,11 @@ impl<'t> World<'t> {
             events: BTreeMap::new(),
             next_event: 0,
             paused: BTreeMap::new(),
+            next_port: FIRST_PORT + 100,
             ports,
+            unreachable: BTreeSet::new(),
+            late: BTreeMap::new(),
+            era: 0,
             old_logs: BTreeMap::new(),
             old_metadata: None,
             lags_until: start,
@@ -147,10 +166,23 @@ impl<'t> World<'t> {
             broken: None,
         };
         world.cluster.set_unknown_producer(world.plan.unknown_producer);
+        world.limit_offers();
         for topic in 0..world.plan.topics.len() {
             world.create_topic(topic);
         }
         Ok(world)
+    }
+
+    /// Takes from all nodes what their version of Kafka, or the plan, does not have.
+    fn limit_offers(&mut self) {
+        for node in 1..=self.plan.nodes.into() {
+            self.cluster.set_offer(node, "Produce", Offer::UpTo(self.plan.produce_max));
+            match self.plan.lack {
+                Some(Lack::ProducerIds) => self.cluster.set_offer(node, "InitProducerId", Offer::Nothing),
+                Some(Lack::Produce) => self.cluster.set_offer(node, "Produce", Offer::UpTo(2)),
+                Some(Lack::Authorization) | None => {}
+            }
+        }
     }
 
     pub(super) fn create_topic(&mut self, topic: usize) {
@@ -235,7 +267,12 @@ impl<'t> World<'t> {
         } else {
             self.heal();
             self.stop_if_broken()?;
-            self.prove_alive();
+            match self.plan.lack {
+                None => self.prove_alive(),
+                Some(lack) => self.prove_refusal(lack),
+            }
+            self.stop_if_broken()?;
+            self.prove_idle();
         }
         self.stop_if_broken()?;
         self.settle_network();
@@ -247,61 +284,6 @@ impl<'t> World<'t> {
 
     pub(super) fn stop_if_broken(&mut self) -> Result<(), Violation> {
         self.broken.take().map_or(Ok(()), Err)
-    }
-
-    /// How long anything may take once all is well.
-    pub(super) fn patience(&self) -> Duration {
-        let config = &self.plan.config;
-        config.delivery_timeout + config.request_timeout * 2 + config.connection_setup_timeout_max + ms(6_000)
-    }
-
-    /// Nothing goes wrong any more.
-    pub(super) fn heal(&mut self) {
-        trace!(self, "all is well from here on");
-        self.is_well = true;
-        self.cluster.clear_faults();
-        self.spot_troubles.clear();
-        self.paused.clear();
-        for node in 1..=self.plan.nodes.into() {
-            self.cluster.start_node(node);
-        }
-        let waiting: Vec<ConnectionId> = self.lines.keys().copied().collect();
-        for connection in waiting {
-            self.at(self.now(), Event::Serve(connection));
-        }
-        self.hands.let_go();
-        let deadline = self.now() + self.patience();
-        while self.now() < deadline
-            && self.broken.is_none()
-            && (self.ledger.open_count() > 0 || !self.patients.is_empty())
-        {
-            self.pass(ms(20));
-        }
-        if let Some((number, _)) = self.ledger.oldest_open() {
-            let what = format!("record {number} has no outcome {:?} after all is well", self.patience());
-            self.fail(violation("I8", what));
-        }
-    }
-
-    /// A healed producer delivers.
-    pub(super) fn prove_alive(&mut self) {
-        let mut before = 0;
-        // The first may learn the hard way that no id was to be had, the second that a topic is another one.
-        for _ in 0..3 {
-            before = self.ledger.next();
-            for Spot { topic, index } in self.spots() {
-                self.send(topic, Choice::Partition(index), 9, None);
-            }
-            self.pass(self.patience());
-        }
-        let is_too_large = |this: &Self| this.plan.config.max_request_size < 100;
-        for number in before..self.ledger.next() {
-            if !self.ledger.was_written(number) && !is_too_large(self) {
-                let what = format!("record {number} is not written, though all is well: {}", self.ledger.say(number));
-                self.fail(violation("I8", what));
-            }
-        }
-        self.prove_idle();
     }
 
     /// Splits a batch, and looks at what memory that takes.
@@ -428,7 +410,7 @@ impl<'t> World<'t> {
         }
         if let Action::Split { batch, .. } = &action {
             self.hit(20, "split");
-            self.watch.splits_since_flush += 1;
+            self.meet_split(batch);
             let whole = batch.plain_bytes;
             return self.split(action, whole);
         }

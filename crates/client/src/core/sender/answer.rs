@@ -65,7 +65,7 @@ impl Sender {
                 let node = world.connections.name(peer);
                 batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
                 // With acks=0 no broker ever tells a second copy from the first, so a frame that may be out stays alone.
-                if is_written && world.config.acks == Acks::None {
+                if is_written && world.config.acks == Acks::None && !Mutant::ResendWithoutAnswers.is_on() {
                     let text = format!("the connection ended before the request was known to be written whole: {why}");
                     self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), world, now);
                 } else {
@@ -221,7 +221,8 @@ impl Sender {
     /// refused before its append, or did not leave whole. So its sequences are unused, and the pieces may share them.
     fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        if batch.is_maybe_written && !Mutant::RebuildOnRetry.is_on() {
+        let was_refused = Mutant::NoSplitAfterRefusal.is_on() && batch.own_attempts() > 1;
+        if (batch.is_maybe_written || was_refused) && !Mutant::RebuildOnRetry.is_on() {
             let code = ErrorCode::MESSAGE_TOO_LARGE;
             let text = format!(
                 "{code}, {}, and it cannot be split, for an earlier attempt may have been written",

@@ -65,7 +65,7 @@ SIMULATE = cargo run --quiet --locked --profile simulation -p kurier --features 
 sim:
 	$(SIMULATE) $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),--seeds $(SEEDS) --from $(FROM))
 
-## make sim-mutants    thirteen mistakes made on purpose, each with the seed that finds it; SEED=n MUTANT=Name tells of one
+## make sim-mutants    twenty-five mistakes made on purpose, each with the seed that finds it; SEED=n MUTANT=Name tells of one
 sim-mutants:
 	$(SIMULATE) --mutants --from $(FROM)
 

@@ -3,7 +3,7 @@
 //! ```text
 //! simulate --seeds 10000 [--from n]     plays so many, with a table of what came up
 //! simulate --seed 42 [--mutant Name]    plays one, and tells what happens in it
-//! simulate --mutants [--seeds 2000]     makes each mistake, and looks for the seed that catches it
+//! simulate --mutants [--seeds 20000]    makes each mistake, and looks for the seed that catches it
 //! simulate --seeds 10000 --ledger simulation.tsv --commit 06c34eb --date 2026-11-22
 //!                                       appends a line about what was played to a file
 //! ```
@@ -41,7 +41,7 @@ fn main() -> Result<ExitCode, Error> {
     // A run that panics is told by its seed.
     std::panic::set_hook(Box::new(|_| {}));
     match asked.is_mutants {
-        true => mutants(asked.from, asked.seeds.unwrap_or(2_000)),
+        true => mutants(asked.from, asked.seeds.unwrap_or(20_000)),
         false => seeds(&asked),
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Pace {
     /// Connections that have ended, by port: how many in a row that is, and when.
     ended: HashMap<u16, Vec<(u32, Instant)>>,
     /// When the last question about the cluster was answered, or was lost.
-    metadata_at: Option<Instant>,
+    pub(super) metadata_at: Option<Instant>,
     /// When an id was last asked for, and refused.
     id_asked_at: Option<Instant>,
     pub(super) id_refused_at: Option<Instant>,

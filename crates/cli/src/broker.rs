@@ -108,7 +108,7 @@ fn advertised(text: &str) -> Result<(String, u16), String> {
         Some((scheme, address)) if scheme.eq_ignore_ascii_case("plaintext") => address,
         Some((scheme, _)) => return Err(format!("this broker speaks PLAINTEXT only, not {scheme}")),
     };
-    let HostPort { host, port } = address.parse().map_err(|error| format!("{error}"))?;
+    let HostPort { host, port } = address.parse()?;
     Ok((host, port))
 }
 

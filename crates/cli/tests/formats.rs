@@ -221,8 +221,9 @@ fn bad_record_is_named_and_the_others_arrive_and_the_report_has_all() {
     let bad_frame = b"\0\0\0\x03\x01ab";
     let frames = [&frame[..], bad_frame, frame].concat();
     let cut_frames = [&frame[..], &frame[..9]].concat();
-    // Format, input, error, values in the log, and for each record whether it was written.
-    let cases: [(&str, &[u8], &str, &str, &[bool]); 7] = [
+    /// Format, input, error, values in the log, and for each record whether it was written.
+    type Case<'a> = (&'a str, &'a [u8], &'a str, &'a str, &'a [bool]);
+    let cases: [Case<'_>; 7] = [
         (
             "json",
             b"{\"value\":\"a\"}\nnothing\n{\"value\":\"b\"}\n",

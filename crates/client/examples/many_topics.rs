@@ -8,6 +8,8 @@
 //! cargo run -p kurier --features internal --example many_topics -- 100000
 //! ```
 
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that prints figures and takes time")]
+
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
@@ -73,16 +75,18 @@ async fn send_to_each(topics: usize, servers: &str) -> Result<()> {
     for first in (0..topics).step_by(AT_ONCE) {
         let sends = (first..topics.min(first + AT_ONCE)).map(|number| {
             let producer = producer.clone();
-            tokio::spawn(async move {
+            async move {
                 let topic = format!("events-of-customer-{number}");
                 producer.deliver(Record::to(&topic).value("one record")).await
-            })
+            }
         });
-        for send in sends.collect::<Vec<_>>() {
-            send.await??;
+        let mut sent = tokio::task::JoinSet::new();
+        sends.for_each(|send| drop(sent.spawn(send)));
+        while let Some(written) = sent.join_next().await {
+            written??;
         }
         let done = topics.min(first + AT_ONCE);
-        if done % REPORT_EVERY == 0 || done == topics {
+        if done.is_multiple_of(REPORT_EVERY) || done == topics {
             let known = producer.known_partitions();
             most_known = most_known.max(known);
             let (rss, peak) = (memory("VmRSS:")?, memory("VmHWM:")?);

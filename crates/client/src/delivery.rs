@@ -79,6 +79,7 @@ impl Calls {
     }
 
     /// Returns what the callbacks that have not returned are called with, in their order.
+    #[expect(clippy::needless_collect, reason = "results are made when the lock is free again")]
     pub(crate) fn uncalled(&self) -> Vec<crate::closing::Uncalled> {
         let left = self.left();
         let waiting = left.due.as_slice().iter().map(|waiting| (waiting.index, waiting.timestamp));

@@ -303,7 +303,8 @@ mod tests {
 
     /// A record on one line: key|value, and partition, timestamp and headers if there are any.
     fn line(entry: &Entry<'_>) -> String {
-        let bytes = |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), |bytes| bytes.escape_ascii().to_string());
+        let bytes =
+            |bytes: Option<&[u8]>| bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.escape_ascii().to_string());
         let mut line = format!("{}|{}", bytes(entry.key.as_deref()), bytes(entry.value.as_deref()));
         line.extend(entry.partition.map(|partition| format!(" p{partition}")));
         line.extend(entry.timestamp.map(|timestamp| format!(" t{timestamp}")));

@@ -174,7 +174,7 @@ impl TemplateParser {
                 return Err(format!("{name} stands in it twice: leave out one"));
             }
             // The next record follows the last number.
-            let (next, wrapped) = (pieces.get(index + 1), pieces.get(index + 1).or(pieces.first()));
+            let (next, wrapped) = (pieces.get(index + 1), pieces.get(index + 1).or_else(|| pieces.first()));
             let first = match wrapped {
                 Some(Piece::Literal(literal)) => literal.first().copied(),
                 _ => None,
@@ -193,11 +193,11 @@ impl TemplateParser {
                 (Token::Value, _) => Some("nothing says where %s ends: put %S or %R before it, or text behind it"),
                 (Token::Key, _) => Some("nothing says where %k ends: put %K before it, or text behind it"),
                 (Token::Headers, _) => Some("nothing says where %h ends: put text behind it"),
-                (Token::Topic, _) if !first.is_some_and(|first| !is_of_topic(first)) => Some(
+                (Token::Topic, _) if first.is_none_or(is_of_topic) => Some(
                     "nothing says where %t ends: put text behind it that begins with no letter, digit, '.', '_' or '-'",
                 ),
                 (Token::Topic, _) => None,
-                _ if !first.is_some_and(|first| !first.is_ascii_digit()) => {
+                _ if first.is_none_or(|first| first.is_ascii_digit()) => {
                     return Err(format!(
                         "nothing says where the number {name} ends: put text behind it that begins with no digit"
                     ));

@@ -99,7 +99,10 @@ impl Node {
             Self::Branch(children) => {
                 let mut children = children.clone();
                 if let Some(child) = children.get_mut(slot(hash, depth)) {
-                    let with = child.as_deref().unwrap_or(&Self::default()).with(depth + 1, hash, topic);
+                    let with = match child.as_deref() {
+                        Some(child) => child.with(depth + 1, hash, topic),
+                        None => Self::default().with(depth + 1, hash, topic),
+                    };
                     *child = Some(Arc::new(with));
                 }
                 Self::Branch(children)

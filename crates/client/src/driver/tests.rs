@@ -141,7 +141,8 @@ async fn driver_that_panics_fails_every_call_and_record_with_a_bug() {
     shared.accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
     let (producer, driver) = pair(&shared);
     let mut waits = Box::pin(producer.topic("u"));
-    poll_fn(|cx| Poll::Ready(assert!(waits.as_mut().poll(cx).is_pending()))).await;
+    let is_waiting = poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await;
+    assert!(is_waiting);
     let driver = tokio::spawn(driver.run());
     let delivery = producer.send(Record::to("t").value("v")).await.unwrap();
     clock.0.store(true, std::sync::atomic::Ordering::Relaxed);

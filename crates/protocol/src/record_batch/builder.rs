@@ -199,7 +199,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
     /// far from the first one's. Whatever does not fit this batch fits an empty one, unless it is too long by itself.
     pub fn slot<'b, 'r>(&'b mut self, record: &NewRecord<'r>) -> Result<Slot<'b, 'r, S>, EncodeError> {
         if self.record_count == i32::MAX {
-            return Err(refuse(EncodeErrorKind::TooLong(self.record_count as usize), "records"));
+            return Err(refuse(EncodeErrorKind::TooLong(self.record_count.unsigned_abs() as usize), "records"));
         }
         let timestamp_delta = if self.record_count == 0 {
             0

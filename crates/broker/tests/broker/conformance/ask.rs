@@ -114,7 +114,7 @@ impl Produce {
     }
 
     /// From a client of this name.
-    pub(crate) fn from_client(self, client_id: &'static str) -> Self {
+    pub(crate) fn client_id(self, client_id: &'static str) -> Self {
         Self { client_id, ..self }
     }
 

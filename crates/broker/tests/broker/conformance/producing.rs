@@ -94,10 +94,10 @@ pub(super) fn calls() -> Vec<Call> {
             .ask(produce(v()).topic(OFFSETS).partition(1), "UNKNOWN_TOPIC_OR_PARTITION")
             .ask(produce(v().damaged()).topic(OFFSETS), "INVALID_TOPIC_EXCEPTION")
             .ask(produce(v().with(MAGIC, &[3])).topic(OFFSETS), "CORRUPT_MESSAGE, and why")
-            .ask(produce(keyed(&[Some("k")])).topic(OFFSETS).from_client("__admin_client"), "NONE at 0, log from 0")
+            .ask(produce(keyed(&[Some("k")])).topic(OFFSETS).client_id("__admin_client"), "NONE at 0, log from 0")
             .in_the_end()
             .ask(
-                produce(v()).topic(OFFSETS).from_client("__admin_client"),
+                produce(v()).topic(OFFSETS).client_id("__admin_client"),
                 "INVALID_RECORD, log from 0, for records [0], and why",
             ),
         call("__transaction_state, which Kafka keeps for itself")

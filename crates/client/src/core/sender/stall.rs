@@ -87,8 +87,7 @@ impl Sender {
             return;
         }
         tracing::debug!(node, is_stalled, "records without a key leave a node out, or come back to it");
-        let ids: Vec<_> = world.metadata.partitions().collect();
-        let changed: Vec<_> = ids.into_iter().filter_map(|id| self.change_of_stall(id, world)).collect();
+        let changed: Vec<_> = world.metadata.partitions().filter_map(|id| self.change_of_stall(id, world)).collect();
         if !changed.is_empty() {
             world.out.push_back(Action::Stall(changed));
         }

@@ -134,7 +134,7 @@ fn topic_is_kept_while_a_failed_batch_may_arrive() {
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::DeliveryTimeout, Written::Unknown));
     rig.down.clear();
     rig.pass(ms(15_000));
-    assert_eq!(kept(&rig)[2], true, "until delivery.timeout.ms after that");
+    assert!(kept(&rig)[2], "until delivery.timeout.ms after that");
     rig.pass(ms(15_000));
     assert_eq!(kept(&rig), [false; 3]);
 }

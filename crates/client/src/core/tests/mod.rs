@@ -68,6 +68,9 @@ impl Produce {
     }
 }
 
+/// What a node answers to ApiVersions of a version, and in which version.
+type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
+
 /// The core with its hands, and a cluster with one topic, `t`.
 struct Rig {
     hands: Hands,
@@ -93,9 +96,9 @@ struct Rig {
     /// Where nodes listen that have moved.
     hosts: BTreeMap<i32, String>,
     /// What is said, and in which version, to who asks in this version what is spoken; no answer ends the connection.
-    versions: fn(i16) -> Option<(i16, ApiVersionsResponse)>,
+    versions: Offer,
     /// As `versions`, of nodes that differ from the others.
-    versions_by_node: BTreeMap<i32, fn(i16) -> Option<(i16, ApiVersionsResponse)>>,
+    versions_by_node: BTreeMap<i32, Offer>,
     versions_asked: Vec<i16>,
     /// Who was asked for versions, and as which node of which cluster.
     identities: Vec<(i32, Option<String>, i32)>,

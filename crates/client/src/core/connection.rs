@@ -595,8 +595,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         if matches!(link.state, State::Negotiating { .. }) {
             link.negotiations_broken += 1;
         }
-        if matches!(link.state, State::Connecting { .. }) {
-            // It may come back upgraded.
+        if matches!(link.state, State::Connecting { .. }) && link.versions_version > 0 {
+            // The broker may come back upgraded. One that hangs up on new versions keeps version 0.
             link.versions_version = VERSIONS_VERSION;
         }
         if !matches!(link.state, State::Ready { .. }) {

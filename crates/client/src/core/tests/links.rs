@@ -97,3 +97,36 @@ fn broker_that_is_another_than_meant_is_left_until_metadata_knows_better() {
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!(fate(&delivery), Fate::At(1));
 }
+
+#[test]
+fn first_version_asked_after_an_outage_depends_on_the_refusal_before() {
+    type Versions = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
+    const OFFER: &[(i16, i16)] = &[(0, 9), (3, 9), (18, 4), (22, 3)];
+    let names_its_highest: Versions = |version| {
+        let error_code = if version > 4 { ErrorCode::UNSUPPORTED_VERSION } else { ErrorCode::NONE };
+        Some((version.min(4) * i16::from(version <= 4), ApiVersionsResponse { error_code, ..offer(OFFER) }))
+    };
+    let hangs_up: Versions = |version| (version == 0).then(|| (0, offer(OFFER)));
+    // A broker may come back upgraded; to one that hangs up each try costs a connection.
+    for (versions, expected) in [(names_its_highest, 5), (hangs_up, 0)] {
+        let mut rig = Rig::with(|_| {}, |rig| rig.versions = versions);
+        let first = rig.send_and_linger(0);
+        rig.pass(ms(2_000));
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NONE, 0);
+        assert_eq!(fate(&first), Fate::At(0));
+        rig.down = [1].into();
+        rig.cut(1);
+        let delivery = rig.send_and_linger(0);
+        rig.pass(ms(2_000));
+        rig.identities.clear();
+        rig.versions_asked.clear();
+        rig.down.clear();
+        rig.pass(ms(3_000));
+        let at = rig.identities.iter().position(|(node, ..)| *node == 1).expect("node 1 is asked");
+        assert_eq!(rig.versions_asked[at], expected);
+        let request = rig.request();
+        rig.settle(&request, ErrorCode::NONE, 1);
+        assert_eq!(fate(&delivery), Fate::At(1));
+    }
+}

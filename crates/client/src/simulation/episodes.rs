@@ -28,7 +28,7 @@ impl World<'_> {
         self.pass(silence);
         self.move_node(node);
         self.watch.moved_ports.insert(self.next_port - 1);
-        self.lull();
+        self.lull(None);
     }
 
     /// Delays the answer in which a former leader names its successor, until the producer knows better: the topic is
@@ -132,7 +132,10 @@ impl World<'_> {
         let last = self.ledger.next();
         self.send(spot.topic, Choice::Partition(spot.index), 9, None);
         self.pass(idle.mul_f64(0.35));
-        self.lull();
+        // Of three nodes, two have enough replicas. Another leader can only be learnt by asking for the topic.
+        let dies = self.plan.nodes >= 3 && self.random.bool();
+        self.lull(dies.then_some(leader));
+        self.cluster.start_node(leader);
         if self.ledger.was_written(last) {
             self.hit(68, "written after its leader was away for longer than metadata.max.idle.ms");
         }

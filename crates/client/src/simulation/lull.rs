@@ -46,10 +46,14 @@ impl World<'_> {
         self.hands.let_go();
     }
 
-    /// Ends all trouble for as long as the producer may need to recover. Nobody sends meanwhile.
-    pub(super) fn lull(&mut self) {
-        trace!(self, "-- a lull");
+    /// Ends all trouble for as long as the producer may need to recover, except that one node may be dead. Nobody sends
+    /// meanwhile.
+    pub(super) fn lull(&mut self, dead: Option<i32>) {
+        trace!(self, "-- a lull, without node {dead:?}");
         self.calm();
+        if let Some(node) = dead {
+            self.stop_node(node);
+        }
         self.prove_recovery();
         self.is_well = false;
     }

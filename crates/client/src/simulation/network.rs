@@ -214,6 +214,9 @@ impl World<'_> {
     }
 
     pub(super) fn take_place(&mut self, event: Event) {
+        if !self.plan.is_lumpy {
+            self.drain();
+        }
         match event {
             Event::Connected(connection) => {
                 let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };

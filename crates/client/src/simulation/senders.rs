@@ -91,6 +91,8 @@ impl World<'_> {
     pub(super) fn want(&mut self, topic: usize) {
         // A topic that was forgotten has no limit of its own any more.
         self.watch.caps.remove(&topic);
+        self.wire.forgot_topic(topic);
+        self.pace_want(topic_name(topic));
         self.hands.accumulator.signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 });
     }
 

@@ -152,10 +152,8 @@ pub(super) struct Wire {
     max_in_flight: usize,
     is_idempotent: bool,
     first_sequence: i32,
-    /// How long a partition must be idle before the producer may forget it.
-    max_idle: Duration,
-    /// When a batch of a partition was last sent or answered.
-    used_at: HashMap<Place, Duration>,
+    /// Partitions that the producer has forgotten, and not sent to since.
+    forgotten: HashSet<Place>,
     /// Whether the core may have ended a connection before it heard what came on it.
     is_lumpy: bool,
     /// Whether brokers answer Produce.
@@ -192,8 +190,7 @@ impl Wire {
             max_in_flight: plan.config.max_in_flight,
             is_idempotent: plan.config.enable_idempotence,
             first_sequence: plan.first_sequence,
-            max_idle: plan.config.metadata_max_idle,
-            used_at: HashMap::new(),
+            forgotten: HashSet::new(),
             is_lumpy: plan.is_lumpy,
             has_answers: plan.config.acks != Acks::None,
             ids: HashSet::new(),
@@ -347,7 +344,7 @@ impl Wire {
                 }
                 self.check_window(&batch, now)?;
                 self.check_bytes(&batch)?;
-                self.check_line(&batch, ledger, now)?;
+                self.check_line(&batch, ledger)?;
                 self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
             } else if known == Known::First && self.is_busy(batch.spot) {
                 self.met.push((19, "several in flight without idempotence"));
@@ -484,11 +481,11 @@ impl Wire {
     }
 
     /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
-    fn check_line(&mut self, batch: &Batch, ledger: &Ledger, now: Duration) -> Result<(), Violation> {
+    fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
         let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
-        let is_idle = self.used_at.insert(place, now).is_some_and(|used_at| now >= used_at + self.max_idle);
+        let was_forgotten = self.forgotten.remove(&place);
         let wrong = |what: &str| Err(violation("I5", format!("{}: {what}", show(batch))));
         if sequence < 0 {
             return wrong("a negative sequence");
@@ -515,10 +512,10 @@ impl Wire {
             return wrong(&format!("an epoch after {}", line.epoch));
         }
         let may_bump = self.may_bump.remove(&place) || self.may_bump_late.remove(&place);
-        if !may_bump && is_idle {
+        if was_forgotten {
             self.met.push((70, "forgotten while it was idle, and back under a later epoch"));
         }
-        if !may_bump && !is_idle && line.id == id {
+        if !may_bump && !was_forgotten && line.id == id {
             return wrong("the first of its epoch, and the one before had come to no harm");
         }
         if sequence != 0 && (line.id == id || sequence != self.first_sequence) {
@@ -578,7 +575,6 @@ impl Wire {
         for (batch, attempt) in self.requests.remove(&(connection, correlation_id)).into_iter().flatten() {
             let fate = code_for(&batch, response).map_or(Attempt::Unanswered, Attempt::Answered);
             let Stamped { id, epoch, .. } = batch.stamped;
-            self.used_at.insert(batch.place(), now);
             let gate = self.gates.entry((batch.place(), id)).or_insert(Gate {
                 opened_at: None,
                 closed_in: None,
@@ -640,6 +636,15 @@ impl Wire {
                 let gate = Gate { opened_at: None, closed_in: Some(line.epoch), why };
                 self.gates.insert((*place, line.id), gate);
             }
+        }
+    }
+
+    /// The producer has forgotten a topic that was idle: its partitions come back under another epoch.
+    pub(super) fn forgot_topic(&mut self, topic: usize) {
+        for (place, line) in self.lines.iter().filter(|((_, spot), _)| spot.topic == topic) {
+            self.forgotten.insert(*place);
+            let why = "alone, to a partition that was forgotten";
+            self.gates.insert((*place, line.id), Gate { opened_at: None, closed_in: Some(line.epoch), why });
         }
     }
 

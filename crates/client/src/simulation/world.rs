@@ -346,9 +346,6 @@ impl<'t> World<'t> {
                 let event = entry.remove();
                 self.report.moments += 1;
                 self.take_place(event);
-                if !self.plan.is_lumpy {
-                    self.drain();
-                }
             }
             self.turn();
             if self.broken.is_some() {

@@ -8,6 +8,7 @@ use kurier_protocol::{ErrorCode, Uuid};
 use crate::accumulator::batch::Taken;
 use crate::core::Key;
 use crate::error::{Error, Stage, Written};
+use crate::simulation::Mutant;
 
 /// A batch that was taken, and what has come to it so far.
 #[derive(Debug)]
@@ -62,7 +63,8 @@ impl Batch {
 
     /// Forgets the sequences and the topic that the batch was sent with. The caller knows that it is not in the log.
     pub(super) fn forget_cluster(&mut self) {
-        (self.stamp, self.topic_id) = (None, Uuid::ZERO);
+        self.stamp = self.stamp.filter(|_| Mutant::PiecesKeepStamp.is_on());
+        self.topic_id = Uuid::ZERO;
     }
 
     /// How often this batch itself was sent.

@@ -282,7 +282,6 @@ impl Sender {
                         let error = self.with_trouble(key, another_cluster());
                         self.fail(id, key, error, world, now);
                     }
-                    Some(_) if Mutant::PiecesKeepStamp.is_on() => {}
                     Some(batch) => batch.forget_cluster(),
                     None => {}
                 }

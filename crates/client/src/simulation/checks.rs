@@ -92,7 +92,7 @@ impl World<'_> {
         let since = since.filter(|since| *since < wait);
         // A topic that is sent to again after long may be asked for once more at once.
         self.pace.hasty = if since.is_some() { self.pace.hasty + 1 } else { 0 };
-        // What the core said before it heard of an answer may go out after the answer.
+        // The core may have asked another node before it took the answer in.
         let most = if self.plan.is_lumpy { 2 } else { 1 };
         if let Some(since) = since.filter(|_| self.pace.hasty > most) {
             let others = self.pace.questions.len();

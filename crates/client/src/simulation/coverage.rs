@@ -188,7 +188,7 @@ impl World<'_> {
                 self.hit(36, "another cluster, and pieces of a split batch wait");
             }
             self.watch.caps.clear();
-            // What was heard of the cluster before is void, so the producer asks again at once.
+            // Metadata of the cluster before is void, so the producer asks again at once.
             self.pace.metadata_at = None;
         }
         self.watch.cluster_id.clone_from(&response.cluster_id);

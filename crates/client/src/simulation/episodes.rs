@@ -1,4 +1,4 @@
-//! Troubles of several steps, most of which end in a lull, in which the producer must recover.
+//! Troubles of several steps. Most end in a lull, and the producer must recover in it.
 
 use kurier_broker::{Fault, FaultKind};
 use kurier_partitioner::Choice;
@@ -96,7 +96,7 @@ impl World<'_> {
         self.old_metadata = None;
     }
 
-    /// Ends all connections. What the nodes had received they do now, or never.
+    /// Ends all connections. The nodes execute now the requests that they received.
     fn flush_network(&mut self, why: &str) {
         let open: Vec<ConnectionId> =
             self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection).collect();

@@ -123,7 +123,7 @@ impl World<'_> {
     /// Checks that a healed producer delivers.
     pub(super) fn prove_alive(&mut self) {
         let mut before = 0;
-        // The first may learn the hard way that no id was to be had, the second that a topic is another one.
+        // The first records may fail without a producer id, the second because their topic was created again.
         for _ in 0..3 {
             before = self.send_to_all();
         }

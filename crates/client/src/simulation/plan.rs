@@ -81,7 +81,7 @@ pub(super) enum Happening {
     Leave,
 }
 
-/// What all brokers of a world lack, from its first moment to its last.
+/// Something that every broker of a world lacks or refuses, from the first moment to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
     /// They do not offer InitProducerId.

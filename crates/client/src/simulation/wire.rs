@@ -410,7 +410,7 @@ impl Wire {
         self.ids.clear();
     }
 
-    /// Returns how many records the batch had in which a record was sent last.
+    /// Returns the record count of the batch that a record was last sent in.
     pub(super) fn batch_size_of(&self, spot: Spot, number: u64) -> Option<i32> {
         let (_, sent) = self.batches.get(&spot)?.range(..=number).next_back()?;
         Some(sent.batch.count)

@@ -8,6 +8,7 @@
 
 mod conforming;
 mod failover;
+mod identity;
 mod kurier;
 mod refusals;
 mod relay;
@@ -57,6 +58,8 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     if Kafka::from_environment().is_none() {
         trials.push(on_any("round_trip_on_one_node", (kafka::VERSION, 1), round_trip::round_trip));
         trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
+        trials.push(on_any("round_trip_on_4_4", ("4.4.0", 1), round_trip::round_trip));
+        trials.push(on_any("wrong_broker_is_refused", ("4.4.0", 1), identity::wrong_broker_is_refused));
         let clusters = Arc::clone(clusters);
         trials.push(Trial::test("conformance", move || clusters.none(conforming::conformance)));
     }

@@ -119,11 +119,16 @@ pub(crate) struct Accumulator {
     closed: Mutex<Option<Error>>,
 }
 
+/// Most topics that senders ask for at a time. The next one is asked for when others are known.
+pub(crate) const WANTED_TOPICS_MAX: usize = 10_000;
+
 /// Signals that the core has not seen.
 #[derive(Default)]
 struct Signals {
     list: Vec<Signal>,
-    /// Whether a sender waits for memory; once is enough, however many do.
+    /// Topics that senders want, each once, with the most partitions that one of them needs.
+    wanted: BTreeMap<Arc<str>, usize>,
+    /// Whether a sender waits for memory. One signal serves all senders that wait.
     is_pressed: bool,
 }
 
@@ -223,6 +228,15 @@ impl Accumulator {
         let mut signals = lock(&self.signals);
         match signal {
             Signal::Pressure => signals.is_pressed = true,
+            Signal::Wanted { topic, partitions } => {
+                let has_room = signals.wanted.len() < WANTED_TOPICS_MAX;
+                // A sender that does not wait tries again, so a topic without room is only late.
+                if let Some(most) = signals.wanted.get_mut(&topic) {
+                    *most = partitions.max(*most);
+                } else if has_room {
+                    signals.wanted.insert(topic, partitions);
+                }
+            }
             signal => signals.list.push(signal),
         }
         drop(signals);
@@ -231,7 +245,8 @@ impl Accumulator {
 
     /// What the core has not yet been told.
     pub(crate) fn take_signals(&self) -> Vec<Signal> {
-        let Signals { mut list, is_pressed } = std::mem::take(&mut *lock(&self.signals));
+        let Signals { mut list, wanted, is_pressed } = std::mem::take(&mut *lock(&self.signals));
+        list.extend(wanted.into_iter().map(|(topic, partitions)| Signal::Wanted { topic, partitions }));
         // Last, for what the pressure is about was opened before.
         list.extend(is_pressed.then_some(Signal::Pressure));
         list
@@ -934,6 +949,20 @@ mod tests {
         let signals = accumulator.take_signals();
         assert!(matches!(signals[..], [Signal::Opened { .. }, Signal::Pressure]), "{signals:?}");
         assert_eq!(accumulator.take_signals(), []);
+    }
+
+    #[test]
+    fn wanted_topic_is_signalled_once_however_often_it_is_tried() {
+        let accumulator = accumulator(|_| {});
+        let want = |topic: &str, partitions| accumulator.signal(Signal::Wanted { topic: topic.into(), partitions });
+        for partitions in [0, 3, 2, 0] {
+            want("t", partitions);
+        }
+        assert_eq!(accumulator.take_signals(), [Signal::Wanted { topic: "t".into(), partitions: 3 }]);
+        for number in 0..=WANTED_TOPICS_MAX {
+            want(&number.to_string(), 0);
+        }
+        assert_eq!(accumulator.take_signals().len(), WANTED_TOPICS_MAX);
     }
 
     #[test]

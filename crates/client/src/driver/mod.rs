@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::accumulator::batch::{BatchId, Taken};
-use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic};
+use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic, WANTED_TOPICS_MAX};
 use crate::closing::Summary;
 use crate::config::HostPort;
 use crate::core::{Action, ConnectionId, Core, Input, Key};
@@ -123,9 +123,6 @@ enum Happened {
     Input(Input),
     Compressed(UnderWay),
 }
-
-/// More topics than anybody begins to send to at once. All are asked for in one request, again and again.
-const WANTED_TOPICS_MAX: usize = 10_000;
 
 /// How much may happen before we look. Whoever has more to say waits.
 const INPUTS_MAX: usize = 1024;

@@ -48,12 +48,16 @@ impl Queue {
                     }
                 };
                 while calls.call_next(call) {}
-                state = self.state();
-                // Nobody else removes any.
-                state.calls.pop_front();
-                if state.calls.is_empty() {
+                let mut locked = self.state();
+                // Only this thread removes calls.
+                let done = locked.calls.pop_front();
+                if locked.calls.is_empty() {
                     self.changed.notify_all();
                 }
+                drop(locked);
+                // These may hold the last reference to `Callbacks`, whose drop takes the lock.
+                drop((calls, done));
+                state = self.state();
             } else if state.is_over {
                 return;
             } else {
@@ -140,5 +144,34 @@ impl Drop for Callbacks {
     fn drop(&mut self) {
         self.0.state().is_over = true;
         self.0.changed.notify_all();
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::delivery::{Cell, Outcome};
+    use crate::error::{Error, ErrorKind};
+
+    /// A thread that dropped the last reference under its own lock would wait for itself, one a producer.
+    #[test]
+    fn thread_ends_when_a_callback_holds_the_last_reference() {
+        let callbacks = Arc::new(Callbacks::default());
+        let queue = Arc::clone(&callbacks.0);
+        // The test runs the thread's loop itself.
+        queue.state().is_running = true;
+        let cell = Arc::new(Cell::new("t".into(), 0, Arc::clone(&callbacks) as Arc<dyn Runner>));
+        cell.add_callback(0, 0, Box::new(drop));
+        cell.resolve(0..1, Outcome::Failed(Error::new(ErrorKind::Closed, "closed")));
+        drop((cell, callbacks));
+        let (told, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            queue.work();
+            told.send(())
+        });
+        ended.recv_timeout(Duration::from_secs(30)).expect("the loop ends with its last callback");
     }
 }

@@ -168,7 +168,7 @@ mod tests {
         cell.resolve(0..1, Outcome::Failed(Error::new(ErrorKind::Closed, "closed")));
         drop((cell, callbacks));
         let (told, ended) = mpsc::channel();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             queue.work();
             told.send(())
         });

@@ -325,6 +325,13 @@ impl<Q: fmt::Debug> Connections<Q> {
         left
     }
 
+    /// Whether nodes are known, and the last connection to each of them did not become ready.
+    pub(crate) fn is_every_node_unreachable(&self) -> bool {
+        let mut nodes =
+            self.links.iter().filter(|(peer, _)| matches!(peer, Peer::Node(_))).map(|(_, link)| link).peekable();
+        nodes.peek().is_some() && nodes.all(|link| link.setup_failures > 0)
+    }
+
     /// Whether there is such a peer.
     pub(crate) fn knows(&self, peer: Peer) -> bool {
         self.links.contains_key(&peer)

@@ -417,6 +417,11 @@ impl Core {
     ) -> Result<Peer, Nobody> {
         let World { config, metadata, connections, out, .. } = &mut self.world;
         let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
+        // With a short backoff one of them is always about to be tried again, and the bootstrap servers never would be.
+        if metadata.recovers() && !metadata.is_bootstrapping() && connections.is_every_node_unreachable() {
+            tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
+            metadata.rebootstrap(now);
+        }
         match connections.anyone(errand, metadata.is_bootstrapping(), now, out) {
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
                 tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");

@@ -18,6 +18,17 @@ fn no_promise_is_broken_in_a_hundred_worlds() {
     assert!(rows.len() > 30, "of the fault catalogue only {rows:?} were met");
 }
 
+/// Seeds that once broke a promise, each with what was wrong then.
+#[test]
+fn replayed_seeds_break_no_promise() {
+    for (seed, fault) in [
+        (2_016_322, "known nodes that refuse kept the producer from the bootstrap servers"),
+        (2_020_194, "the same, until records expired"),
+    ] {
+        assert_eq!(play(seed, None, None).1, Ok(()), "seed {seed}: {fault}");
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_always() {
     let tell = |seed| {

@@ -130,3 +130,23 @@ fn first_version_asked_after_an_outage_depends_on_the_refusal_before() {
         assert_eq!(fate(&delivery), Fate::At(1));
     }
 }
+
+/// The cluster has moved as a whole. `replayed_seeds_break_no_promise` has the worlds where refusals take longer than the
+/// backoff.
+#[test]
+fn bootstrap_servers_are_asked_when_no_node_can_be_reached_whatever_the_backoff() {
+    for backoff in [ms(1), ms(20), ms(1_000)] {
+        let mut rig = Rig::new(|config| (config.reconnect_backoff, config.reconnect_backoff_max) = (backoff, backoff));
+        rig.open_gate(0);
+        rig.down = rig.nodes.clone();
+        for node in rig.nodes.clone() {
+            rig.cut(node);
+        }
+        rig.cut(SEED);
+        let delivery = rig.send_and_linger(0);
+        rig.pass(ms(2_000));
+        let asked = rig.connects.iter().filter(|(host, _)| host == "seed").count();
+        assert!(asked > 1, "{backoff:?}: the bootstrap server was connected to {asked} times");
+        drop(delivery);
+    }
+}

@@ -1,0 +1,219 @@
+//! Appending, weights, retiring and signals of the accumulator, with a clock that stands still.
+
+use std::future::Future;
+
+use super::*;
+use crate::delivery::NoCallbacks;
+
+fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
+    let mut config = Config::default();
+    change(&mut config);
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    let clock = Arc::new(Still(Instant::now()));
+    Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}))
+}
+
+/// The topic, with partitions of these numbers.
+fn publish(accumulator: &Accumulator, ids: std::ops::Range<u32>) -> Arc<Topic> {
+    let partitions = ids.map(|id| (PartitionId(id), Leadership::Anywhere)).collect();
+    accumulator.publish(&Layout { topic: "t".into(), partitions });
+    accumulator.topic("t").unwrap()
+}
+
+fn append(
+    accumulator: &Accumulator,
+    topic: &Topic,
+    choice: Choice,
+    value: &[u8],
+    permit: Option<Permit>,
+) -> Result<Delivery, AppendError> {
+    let record = NewRecord { value: Some(value), ..Default::default() };
+    accumulator.append(topic, &Placed { record, choice, sent_ms: 0 }, permit, None).map_err(|(error, _)| error)
+}
+
+fn loads(topic: &Topic) -> Vec<usize> {
+    topic.places().partitions.iter().map(|partition| partition.load.bytes()).collect()
+}
+
+#[test]
+fn memory_that_was_waited_for_counts_for_the_partition_that_gets_the_record() {
+    for (waited_for, value_bytes) in [(1024, 10), (4096, 10), (1024, 2_000)] {
+        let accumulator = accumulator(|_| {});
+        let topic = publish(&accumulator, 0..2);
+        let other = Arc::clone(&topic.places().partitions[0].load);
+        let permit = accumulator.memory.try_acquire(&other, waited_for);
+        append(&accumulator, &topic, Choice::Partition(1), &vec![0; value_bytes], permit).unwrap().forget();
+        let used = accumulator.memory.used();
+        assert_eq!(loads(&topic), [0, used]);
+        drop(accumulator.take(PartitionId(1), usize::MAX, true));
+        assert_eq!((loads(&topic), accumulator.memory.used()), (vec![0, 0], 0));
+    }
+}
+
+#[test]
+fn records_without_a_key_find_a_partition_after_a_topic_was_made_anew_with_fewer() {
+    let accumulator = accumulator(|_| {});
+    let topic = publish(&accumulator, 0..8);
+    let sticky = topic.sticky(stripe());
+    sticky.switch(sticky.current_or(|| Some(7)).unwrap(), 7);
+    append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
+    publish(&accumulator, 0..2);
+    append(&accumulator, &topic, Choice::Anywhere, b"v", None).unwrap().forget();
+    let error = append(&accumulator, &topic, Choice::Partition(7), b"v", None).unwrap_err();
+    assert!(matches!(error, AppendError::Refused(error) if error.kind() == ErrorKind::Partitioning));
+}
+
+#[test]
+fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
+    // Nothing waits for partition 1, a batch for 0, two for 2.
+    for (is_adaptive, stalled, expected) in [
+        (true, &[][..], [0.33, 0.5, 0.17]),
+        (true, &[1], [0.67, 0.0, 0.33]),
+        (true, &[0, 1], [0.0, 0.0, 1.0]),
+        (true, &[0, 1, 2], [0.33, 0.5, 0.17]),
+        (false, &[1], [0.33, 0.33, 0.33]),
+    ] {
+        let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
+        let topic = publish(&accumulator, 0..3);
+        let load = |at: usize| Arc::clone(&topic.places().partitions[at].load);
+        let batch = accumulator.config.batch_size;
+        let _held = [(0, batch), (2, 2 * batch)].map(|(at, bytes)| accumulator.memory.try_acquire(&load(at), bytes));
+        let all: Vec<_> = (0..3).map(|id| (PartitionId(id), stalled.contains(&id))).collect();
+        accumulator.set_stalled(&all);
+        let weights = accumulator.weights(&topic.places());
+        let shares = [0, 1, 2].map(|at| (weights.share(at) * 100.0).round() / 100.0);
+        assert_eq!(shares, expected, "{is_adaptive} {stalled:?}");
+        // And back.
+        accumulator.set_stalled(&all.iter().map(|(id, _)| (*id, false)).collect::<Vec<_>>());
+        assert!(accumulator.weights(&topic.places()).share(1) > 0.3);
+    }
+}
+
+#[test]
+fn topic_is_retired_when_its_partitions_hold_and_await_nothing() {
+    let accumulator = accumulator(|config| config.buffer_memory = 4_096);
+    let topic = publish(&accumulator, 0..2);
+    let retire = || accumulator.retire("t", &[PartitionId(0), PartitionId(1)]);
+    append(&accumulator, &topic, Choice::Partition(1), b"v", None).unwrap().forget();
+    assert!(!retire(), "a batch is open");
+    let taken = accumulator.take(PartitionId(1), usize::MAX, true).0;
+    assert!(!retire(), "a batch that was taken holds memory");
+    drop(taken);
+    let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
+    let partition = Arc::clone(&topic.places().partitions[0]);
+    let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
+    let waiting = NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far);
+    assert!(!retire(), "a sender waits for memory");
+    drop((waiting, permit));
+    assert!(retire());
+    assert!(accumulator.topic("t").is_none() && accumulator.partition_ids().is_empty());
+    // A handle is not left with a topic that takes records nobody looks for.
+    for choice in [Choice::Partition(0), Choice::Anywhere] {
+        let refused = append(&accumulator, &topic, choice, b"v", None);
+        assert!(matches!(refused, Err(AppendError::Retired)), "{refused:?}");
+    }
+    let again = publish(&accumulator, 2..4);
+    assert!(topic.is_retired() && !again.is_retired() && !Arc::ptr_eq(&topic, &again));
+    append(&accumulator, &again, Choice::Anywhere, b"v", None).unwrap().forget();
+}
+
+#[test]
+fn records_without_a_key_prefer_leaders_in_the_rack() {
+    use Leadership::{Anywhere, None, SameRack};
+    for (is_adaptive, leaders, stalled, expected) in [
+        (true, [SameRack, Anywhere, Anywhere], &[][..], [1.0, 0.0, 0.0]),
+        (true, [SameRack, Anywhere, SameRack], &[0], [0.0, 0.0, 1.0]),
+        (true, [SameRack, Anywhere, None], &[0], [0.0, 1.0, 0.0]),
+        (true, [SameRack, Anywhere, None], &[0, 1], [0.5, 0.5, 0.0]),
+        (true, [Anywhere, Anywhere, None], &[], [0.5, 0.5, 0.0]),
+        (false, [SameRack, Anywhere, SameRack], &[], [0.5, 0.0, 0.5]),
+        (false, [Anywhere, Anywhere, None], &[], [0.5, 0.5, 0.0]),
+    ] {
+        let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
+        let partitions = (0..).map(PartitionId).zip(leaders).collect();
+        accumulator.publish(&Layout { topic: "t".into(), partitions });
+        let topic = accumulator.topic("t").unwrap();
+        accumulator.set_stalled(&stalled.iter().map(|id| (PartitionId(*id), true)).collect::<Vec<_>>());
+        let weights = accumulator.weights(&topic.places());
+        assert_eq!([0, 1, 2].map(|at| weights.share(at)), expected, "{is_adaptive} {leaders:?} {stalled:?}");
+    }
+}
+
+#[test]
+fn a_batch_is_never_larger_than_max_request_size() {
+    for value_bytes in 90..130 {
+        let accumulator = accumulator(|config| (config.max_request_size, config.batch_size) = (4_000, 4_000));
+        let topic = publish(&accumulator, 0..1);
+        for _ in 0..100 {
+            append(&accumulator, &topic, Choice::Partition(0), &vec![0; value_bytes], None).unwrap().forget();
+        }
+        while let (Some(taken), _) = accumulator.take(PartitionId(0), usize::MAX, true) {
+            assert!(taken.plain_bytes + BATCH_HEADER_BYTES <= 4_000);
+        }
+    }
+}
+
+#[test]
+fn pressure_is_signalled_once_however_many_senders_wait() {
+    let accumulator = accumulator(|_| {});
+    let topic = publish(&accumulator, 0..1);
+    for _ in 0..1_000 {
+        accumulator.signal(Signal::Pressure);
+    }
+    append(&accumulator, &topic, Choice::Partition(0), b"v", None).unwrap().forget();
+    let signals = accumulator.take_signals();
+    assert!(matches!(signals[..], [Signal::Opened { .. }, Signal::Pressure]), "{signals:?}");
+    assert_eq!(accumulator.take_signals(), []);
+}
+
+#[test]
+fn wanted_topic_is_signalled_once_however_often_it_is_tried() {
+    let accumulator = accumulator(|_| {});
+    let want = |topic: &str, partitions| accumulator.signal(Signal::Wanted { topic: topic.into(), partitions });
+    for partitions in [0, 3, 2, 0] {
+        want("t", partitions);
+    }
+    assert_eq!(accumulator.take_signals(), [Signal::Wanted { topic: "t".into(), partitions: 3 }]);
+    for number in 0..=WANTED_TOPICS_MAX {
+        want(&number.to_string(), 0);
+    }
+    assert_eq!(accumulator.take_signals().len(), WANTED_TOPICS_MAX);
+}
+
+#[test]
+fn timestamp_delta_that_does_not_fit_opens_another_batch() {
+    let accumulator = accumulator(|_| {});
+    let topic = publish(&accumulator, 0..1);
+    for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
+        let record = NewRecord { timestamp, ..Default::default() };
+        let placed = Placed { record, choice: Choice::Partition(0), sent_ms: 0 };
+        accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap().forget();
+    }
+    let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);
+    let bases: Vec<_> = taken.map(|taken| (taken.sealed.base_timestamp(), taken.range.end)).collect();
+    assert_eq!(bases, [(i64::MIN, 1), (1, 2), (i64::MIN, 2)]);
+}
+
+#[test]
+fn nobody_is_woken_under_a_lock() {
+    struct Looks(Arc<Topic>, AtomicBool);
+    impl std::task::Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let is_free = self.0.places().partitions[0].queue.try_lock().is_ok();
+            self.1.store(is_free, Ordering::Relaxed);
+        }
+    }
+    let accumulator = accumulator(|config| config.buffer_memory = 4_096);
+    let topic = publish(&accumulator, 0..1);
+    let partition = Arc::clone(&topic.places().partitions[0]);
+    let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
+    let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
+    let mut waiting = Box::pin(NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far));
+    let looks = Arc::new(Looks(Arc::clone(&topic), false.into()));
+    let waker = std::task::Waker::from(Arc::clone(&looks));
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    append(&accumulator, &topic, Choice::Partition(0), b"v", permit).unwrap().forget();
+    assert!(looks.1.load(Ordering::Relaxed));
+    assert!(waiting.as_mut().poll(&mut context).is_ready());
+}

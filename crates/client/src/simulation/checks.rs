@@ -89,7 +89,10 @@ impl World<'_> {
             Some((_, _, at)) => (Some(now - *at), SLOW * (1 << (self.pace.questions.len() - 1).min(6))),
             None => (self.pace.metadata_at.filter(|_| !is_news).map(|at| now - at), wait),
         };
-        let since = since.filter(|since| *since < wait);
+        // The core asks for new topics at once when an answer has ended the other questions, and it may have taken that
+        // answer in without a step of the network's.
+        let is_free = is_news && self.plan.is_lumpy;
+        let since = since.filter(|since| *since < wait && !is_free);
         // A topic that is sent to again after long may be asked for once more at once.
         self.pace.hasty = if since.is_some() { self.pace.hasty + 1 } else { 0 };
         // The core may have asked another node before it took the answer in.

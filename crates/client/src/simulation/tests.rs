@@ -24,6 +24,7 @@ fn replayed_seeds_break_no_promise() {
     for (seed, fault) in [
         (2_016_322, "known nodes that refuse kept the producer from the bootstrap servers"),
         (2_020_194, "the same, until records expired"),
+        (2_038_819, "the check took a question for unanswered that the producer had an answer to"),
     ] {
         assert_eq!(play(seed, None, None).1, Ok(()), "seed {seed}: {fault}");
     }

@@ -1,0 +1,178 @@
+//! Validates the settings against each other, and adjusts defaults to the settings that were made.
+
+use std::time::Duration;
+
+use kurier_compression::{Compression, CompressionType};
+
+use super::values::Value;
+use super::{Acks, Config, refused};
+use crate::error::Error;
+
+/// The longest string that a request's header can hold, in bytes.
+const WIRE_STRING_MAX: usize = 32_767;
+
+impl Config {
+    /// Holds the settings against each other, as Java does. What was not asked for gives way, and
+    /// [`explain`](Self::explain) says so; what was, is an error.
+    pub(crate) fn check(mut self) -> Result<Self, Error> {
+        if self.bootstrap_servers.is_empty() {
+            return Err(refused("bootstrap.servers is missing: name at least one broker as host:port".to_owned()));
+        }
+        self.check_limits()?;
+        if self.client_id.len() > WIRE_STRING_MAX {
+            let len = self.client_id.len();
+            return Err(refused(format!(
+                "client.id has {len} bytes, and Kafka's protocol allows {WIRE_STRING_MAX}: choose a shorter name"
+            )));
+        }
+        self.check_idempotence()?;
+        self.limit_times();
+        self.check_delivery_timeout()?;
+        self.compression()?;
+        // As in Java, whoever sets the first wait alone wants no other.
+        if self.is_made("reconnect.backoff.ms") && !self.is_made("reconnect.backoff.max.ms") {
+            self.reconnect_backoff_max = self.reconnect_backoff;
+            let why = format!("{}, as reconnect.backoff.ms", self.reconnect_backoff.as_millis());
+            self.adjusted.insert("reconnect.backoff.max.ms", why);
+        }
+        if self.rack_aware && self.client_rack.is_empty() {
+            return Err(refused(
+                "partitioner.rack.aware is true, but client.rack is empty: set client.rack to the broker.rack of the nearest \
+                 brokers, or leave partitioner.rack.aware out"
+                    .to_owned(),
+            ));
+        }
+        if !self.adaptive_partitioning && self.availability_timeout > Duration::ZERO {
+            self.availability_timeout = Duration::ZERO;
+            let why = "0, because partitioner.adaptive.partitioning.enable is false".to_owned();
+            self.adjusted.insert("partitioner.availability.timeout.ms", why);
+        }
+        Ok(self)
+    }
+
+    /// Refuses values that a setting's type allows, and no producer can work with.
+    fn check_limits(&self) -> Result<(), Error> {
+        /// Java's `int`.
+        const INT_MAX: i128 = i32::MAX as i128;
+        /// Room for what stands around the records of a request, whose length is a Java `int`; librdkafka's limit too.
+        const REQUEST_MAX: i128 = 1_000_000_000;
+        /// librdkafka's limit.
+        const IN_FLIGHT_MAX: i128 = 1_000_000;
+        /// Twice as much can still be counted.
+        const MEMORY_MAX: i128 = isize::MAX as i128;
+        let count = |count: usize| i128::try_from(count).unwrap_or(i128::MAX);
+        let ms = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
+        for (key, value, least, most) in [
+            ("batch.size", count(self.batch_size), 0, INT_MAX),
+            ("buffer.memory", count(self.buffer_memory), 1, MEMORY_MAX),
+            ("max.request.size", count(self.max_request_size), 1, REQUEST_MAX),
+            ("max.in.flight.requests.per.connection", count(self.max_in_flight), 1, IN_FLIGHT_MAX),
+            ("retries", self.retries.into(), 0, INT_MAX),
+            ("send.buffer.bytes", self.send_buffer_bytes.into(), -1, INT_MAX),
+            ("receive.buffer.bytes", self.receive_buffer_bytes.into(), -1, INT_MAX),
+            // Nothing would ever be answered, or connected to, in time.
+            ("request.timeout.ms", ms(self.request_timeout), 1, i128::MAX),
+            ("socket.connection.setup.timeout.ms", ms(self.connection_setup_timeout), 1, i128::MAX),
+            ("socket.connection.setup.timeout.max.ms", ms(self.connection_setup_timeout_max), 1, i128::MAX),
+            ("metadata.max.idle.ms", ms(self.metadata_max_idle), 5_000, i128::MAX),
+        ] {
+            if value < least {
+                return Err(refused(format!("{key} must be at least {least}, and is {value}")));
+            }
+            if value > most {
+                return Err(refused(format!("{key} must be at most {most}, and is {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes times so short that they can be added to any moment.
+    fn limit_times(&mut self) {
+        /// Cap at 100 years to avoid `Instant` overflow.
+        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        for time in [
+            &mut self.bootstrap_resolve_timeout,
+            &mut self.linger,
+            &mut self.max_block,
+            &mut self.delivery_timeout,
+            &mut self.request_timeout,
+            &mut self.metadata_max_age,
+            &mut self.metadata_max_idle,
+            &mut self.rebootstrap_trigger,
+            &mut self.retry_backoff,
+            &mut self.retry_backoff_max,
+            &mut self.reconnect_backoff,
+            &mut self.reconnect_backoff_max,
+            &mut self.connection_setup_timeout,
+            &mut self.connection_setup_timeout_max,
+            &mut self.connections_max_idle,
+            &mut self.availability_timeout,
+        ] {
+            *time = (*time).min(FOREVER);
+        }
+    }
+
+    fn check_idempotence(&mut self) -> Result<(), Error> {
+        /// Brokers remember as many batches of a producer.
+        const IN_FLIGHT_MAX: usize = 5;
+        if !self.enable_idempotence {
+            return Ok(());
+        }
+        let conflict = if self.acks != Acks::All {
+            Some(format!("acks is {}, and it needs all", self.acks.shown()))
+        } else if self.retries == 0 {
+            Some("retries is 0, and it needs at least 1".to_owned())
+        } else {
+            None
+        };
+        if let Some(conflict) = conflict {
+            if self.is_made("enable.idempotence") {
+                return Err(refused(format!("enable.idempotence cannot be true: {conflict}")));
+            }
+            self.enable_idempotence = false;
+            self.adjusted.insert("enable.idempotence", format!("false, because {conflict}"));
+        } else if self.max_in_flight > IN_FLIGHT_MAX {
+            return Err(refused(format!(
+                "max.in.flight.requests.per.connection is {}, and enable.idempotence, which is true, allows 5: lower the one or \
+                 switch off the other",
+                self.max_in_flight
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_delivery_timeout(&mut self) -> Result<(), Error> {
+        let least = self.linger.saturating_add(self.request_timeout);
+        if self.delivery_timeout >= least {
+            return Ok(());
+        }
+        if self.is_made("delivery.timeout.ms") {
+            return Err(refused(format!(
+                "delivery.timeout.ms is {}, but must be at least linger.ms + request.timeout.ms, which is {}",
+                self.delivery_timeout.as_millis(),
+                least.as_millis()
+            )));
+        }
+        self.delivery_timeout = least;
+        let why = format!("{}, which is linger.ms + request.timeout.ms", least.as_millis());
+        self.adjusted.insert("delivery.timeout.ms", why);
+        Ok(())
+    }
+
+    /// The codec with its level.
+    pub(crate) fn compression(&self) -> Result<Compression, Error> {
+        let (key, level) = match self.compression_type {
+            CompressionType::None | CompressionType::Snappy => ("", None),
+            CompressionType::Gzip => ("compression.gzip.level", Some(self.gzip_level)),
+            CompressionType::Lz4 => ("compression.lz4.level", Some(self.lz4_level)),
+            CompressionType::Zstd => ("compression.zstd.level", Some(self.zstd_level)),
+        };
+        let compression = Compression::new(self.compression_type);
+        let compression = match level {
+            Some(level) => compression.with_level(level).map_err(|error| refused(format!("{key}: {error}")))?,
+            None => compression,
+        };
+        compression.codec().map_err(|error| refused(format!("compression.type: {error}")))?;
+        Ok(compression)
+    }
+}

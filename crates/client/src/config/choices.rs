@@ -1,0 +1,165 @@
+//! Settings that choose one of several named values.
+
+use kurier_compression::CompressionType;
+
+use super::values::Value;
+
+/// Who must have a record before the broker answers (`acks`).
+///
+/// See [`ProducerBuilder`](crate::ProducerBuilder) for an example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Acks {
+    /// Nobody: the broker does not answer, and a record counts as sent when its last byte was written.
+    None,
+    /// The partition's leader.
+    Leader,
+    /// All replicas in sync, of which there must be `min.insync.replicas`.
+    #[default]
+    All,
+}
+
+impl Acks {
+    /// As the wire has it.
+    pub(crate) fn wire(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+impl Value for Acks {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "0" => Ok(Self::None),
+            "1" => Ok(Self::Leader),
+            "all" | "-1" => Ok(Self::All),
+            _ => Err("it is 0, 1 or all (which -1 says as well)".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::None => "0",
+            Self::Leader => "1",
+            Self::All => "all",
+        }
+        .to_owned()
+    }
+}
+
+/// How records find their partition when they do not name one (`partitioner.class`, librdkafka's `partitioner`).
+///
+/// ```
+/// let mut config = kurier::Config::default();
+/// config.set("partitioner", "consistent_random")?; // where librdkafka would put them
+/// # Ok::<(), kurier::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PartitionerChoice {
+    /// As in Java: the key's murmur2, or the sticky choice.
+    #[default]
+    Java,
+    /// One partition after the other.
+    RoundRobin,
+    /// Every record must name its partition.
+    Explicit,
+    /// By the rule of this name of librdkafka's; see [`kurier_partitioner::Keyed`].
+    Keyed(&'static str),
+}
+
+impl Value for PartitionerChoice {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.rsplit('.').next().unwrap_or_default() {
+            "" | "java" | "DefaultPartitioner" | "UniformStickyPartitioner" => Ok(Self::Java),
+            "RoundRobinPartitioner" | "round_robin" => Ok(Self::RoundRobin),
+            "explicit" => Ok(Self::Explicit),
+            name => match kurier_partitioner::Keyed::named(name) {
+                Some(keyed) => Ok(Self::Keyed(keyed.name())),
+                None => Err(
+                    "it is java, round_robin, explicit, or one of librdkafka's: murmur2, murmur2_random, consistent, \
+                    consistent_random, fnv1a, fnv1a_random; one of your own is given to the builder"
+                        .to_owned(),
+                ),
+            },
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Java => "java",
+            Self::RoundRobin => "round_robin",
+            Self::Explicit => "explicit",
+            Self::Keyed(name) => name,
+        }
+        .to_owned()
+    }
+}
+
+/// What is done when the cluster as it is known cannot be reached (`metadata.recovery.strategy`, KIP-899).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// It is looked for among its known nodes alone.
+    None,
+    /// The bootstrap servers are asked again.
+    #[default]
+    Rebootstrap,
+}
+
+impl Value for Recovery {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::None),
+            "rebootstrap" => Ok(Self::Rebootstrap),
+            _ => Err("it is none or rebootstrap".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::None => "none",
+            Self::Rebootstrap => "rebootstrap",
+        }
+        .to_owned()
+    }
+}
+
+/// Which addresses and names of bootstrap servers are used (`client.dns.lookup`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DnsLookup {
+    /// All addresses of each name.
+    #[default]
+    AllAddresses,
+    /// The canonical name of each address of each name.
+    CanonicalNames,
+}
+
+impl Value for DnsLookup {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "use_all_dns_ips" => Ok(Self::AllAddresses),
+            "resolve_canonical_bootstrap_servers_only" => Ok(Self::CanonicalNames),
+            _ => Err("it is use_all_dns_ips or resolve_canonical_bootstrap_servers_only".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::AllAddresses => "use_all_dns_ips",
+            Self::CanonicalNames => "resolve_canonical_bootstrap_servers_only",
+        }
+        .to_owned()
+    }
+}
+
+impl Value for CompressionType {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: kurier_protocol::UnknownCompression| error.to_string())
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}

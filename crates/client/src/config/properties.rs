@@ -1,0 +1,55 @@
+//! Reads files in the form of Java's properties.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+
+use java_properties::PropertiesIter;
+
+use super::{Config, refused};
+use crate::error::Error;
+
+impl Config {
+    /// Settings from a file in the form of Java's properties, as Java and librdkafka users have them.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration): when the file is no such file, or a key or value is wrong.
+    pub fn from_properties(file: impl Read) -> Result<Self, Error> {
+        let mut config = Self::default();
+        config.set_properties(file)?;
+        Ok(config)
+    }
+
+    /// Adds the settings of such a file to these.
+    ///
+    /// # Errors
+    /// As [`from_properties`](Self::from_properties).
+    pub fn set_properties(&mut self, file: impl Read) -> Result<(), Error> {
+        Self::read_properties(file)?.into_iter().try_for_each(|(key, value)| self.set(&key, &value))
+    }
+
+    /// The keys and values of such a file, by key, of which the last counts where one is there twice.
+    ///
+    /// As for Java the file is ISO 8859-1, whatever it begins with, and other characters are written `\uXXXX`.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration): when the file cannot be read, has more than 1 MiB, or an
+    /// escape in it is wrong.
+    pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
+        const LIMIT_BYTES: usize = 1 << 20;
+        let wrong = |why: &dyn fmt::Display| refused(format!("the file of properties cannot be read: {why}"));
+        let mut bytes = Vec::new();
+        file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
+        if bytes.len() > LIMIT_BYTES {
+            return Err(wrong(&format!("it has more than {LIMIT_BYTES} bytes")));
+        }
+        // java-properties would go by a mark of another encoding, panics where such a file ends in half a character, and
+        // drops a last line that ends in nothing but a backslash.
+        let text: String = bytes.into_iter().chain(*b"\n").map(char::from).collect();
+        let mut pairs = BTreeMap::new();
+        PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8)
+            .read_into(|key, value| drop(pairs.insert(key, value)))
+            .map_err(|error| wrong(&error))?;
+        Ok(pairs.into_iter().collect())
+    }
+}

@@ -1,0 +1,73 @@
+//! Text forms of a setting's value.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::HostPort;
+
+/// A type that a setting can have.
+pub(super) trait Value: Sized {
+    fn read(text: &str) -> Result<Self, String>;
+    fn shown(&self) -> String;
+}
+
+impl Value for Duration {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map(Self::from_millis).map_err(|_| "it takes a number of milliseconds".to_owned())
+    }
+
+    fn shown(&self) -> String {
+        self.as_millis().to_string()
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ty)*) => {$(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| format!("it takes a number from {} to {}", Self::MIN, Self::MAX))
+            }
+
+            fn shown(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+numbers! { usize u32 i32 }
+
+impl Value for bool {
+    fn read(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("it is true or false".to_owned()),
+        }
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn shown(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for Vec<HostPort> {
+    fn read(text: &str) -> Result<Self, String> {
+        let servers = text.split(',').map(str::trim).filter(|server| !server.is_empty());
+        servers.map(HostPort::from_str).collect()
+    }
+
+    fn shown(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}

@@ -9,10 +9,9 @@ use std::time::Duration;
 use kurier_compression::CompressionType;
 use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
 use tokio::runtime;
-use tokio::sync::oneshot;
 
 use crate::config::{Acks, Config, HostPort, PartitionerChoice};
-use crate::driver::{Command, Driver, Shared};
+use crate::driver::{Driver, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::producer::{Handle, Producer};
 use crate::serializer::BytesSerializer;
@@ -180,6 +179,34 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     /// # Cancel safety
     /// Dropped before it is ready, the producer ends.
     pub async fn build(self) -> Result<Producer<KS, VS>, Error> {
+        let producer = self.start()?;
+        producer.connected().await?;
+        Ok(producer)
+    }
+
+    /// Checks the settings and starts the producer, which looks the bootstrap servers up and connects in the background.
+    ///
+    /// [`Producer::connected`] waits until a server was reached, as [`build`](Self::build) does, and
+    /// [`Producer::obstacle`] says meanwhile why none was.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// use kurier::Producer;
+    ///
+    /// let builder = Producer::builder().bootstrap_servers(["127.0.0.1:1"]).set("max.block.ms", "500");
+    /// let producer = builder.start()?;
+    /// assert!(producer.obstacle().await.is_some());
+    /// let error = producer.connected().await.unwrap_err();
+    /// assert!(error.to_string().contains("127.0.0.1:1: Connection refused"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration), as [`build`](Self::build).
+    pub fn start(self) -> Result<Producer<KS, VS>, Error> {
         let Self { config, wrong, key_serializer, value_serializer, partitioner, runtime } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);
@@ -196,13 +223,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             Some(runtime) => drop(runtime.spawn(driver.start())),
             None => start_thread(driver)?,
         }
-        let deadline = shared.accumulator.clock().now() + config.max_block;
-        let producer =
-            Producer::new(Handle { shared: Arc::clone(&shared), key_serializer, value_serializer, partitioner });
-        let (reply, answer) = oneshot::channel();
-        shared.command(Command::Reach { deadline, reply });
-        answer.await.map_err(|_| shared.ended())??;
-        Ok(producer)
+        Ok(Producer::new(Handle { shared, key_serializer, value_serializer, partitioner }))
     }
 }
 

@@ -289,6 +289,46 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         shared.end(deadline).await
     }
 
+    /// Waits up to `max.block.ms` until a bootstrap server was reached; with `max.block.ms` at 0 not at all.
+    ///
+    /// [`ProducerBuilder::build`] waits so. After [`ProducerBuilder::start`] nothing has to: records wait by themselves.
+    ///
+    /// # Errors
+    /// Of kind [`Network`](ErrorKind::Network), with the reason at every server, when none could be resolved or reached in
+    /// time. If none could be resolved, the producer has ended; otherwise it keeps trying.
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing.
+    pub async fn connected(&self) -> Result<(), Error> {
+        let shared = self.shared();
+        let (reply, answer) = oneshot::channel();
+        shared.command(Command::Reach { deadline: self.deadline(), reply });
+        answer.await.map_err(|_| shared.ended())?
+    }
+
+    /// Says in one line, for a log or a terminal, what holds up this producer now; `None` if nothing waits.
+    ///
+    /// Before a bootstrap server was reached, that is the reason at each. Then it is what holds up the oldest batch without
+    /// an outcome, or else a topic that senders wait for:
+    ///
+    /// ```text
+    /// orders-0: node 1 (kafka-1:9092): Connection refused (os error 111)
+    /// orders-0: node 1 (kafka-1:9092) has not acknowledged it for 3.2 s
+    /// orders-0: the partition has no leader (LEADER_NOT_AVAILABLE (5), the partition has no leader; an election may be
+    ///   under way)
+    /// ```
+    ///
+    /// The words may change with any version. The answer looks at all partitions once: ask every second, not every
+    /// millisecond.
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing.
+    pub async fn obstacle(&self) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        self.shared().command(Command::Obstacle { reply });
+        answer.await.unwrap_or_default()
+    }
+
     /// What became of all records so far.
     #[must_use]
     pub fn summary(&self) -> Summary {

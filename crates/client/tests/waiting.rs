@@ -702,3 +702,46 @@ async fn a_topic_that_is_held_is_sent_to_without_a_look_at_the_records_topic() {
     clone.try_send(clone.record().value("c")).unwrap().await.unwrap();
     assert_eq!((clone.name(), values(&broker, "t", 0)), ("t", ["a", "b", "c"].map(str::to_owned).to_vec()));
 }
+
+/// Asks until a part of the answer is `expected`.
+async fn says(producer: &Producer, expected: &str) {
+    let mut said = None;
+    let heard = async {
+        while said.as_deref().is_none_or(|said: &str| !said.contains(expected)) {
+            said = producer.obstacle().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_heard = timeout(LONG, heard).await.is_ok();
+    assert!(is_heard, "{expected:?} is missing in {said:?}");
+}
+
+#[tokio::test]
+async fn a_producer_says_what_holds_it_up() {
+    let nowhere = Producer::builder().bootstrap_servers(["127.0.0.1:1"]).start().unwrap();
+    says(&nowhere, "127.0.0.1:1: Connection refused").await;
+    let nameless = Producer::builder()
+        .bootstrap_servers(["no.such.invalid:1"])
+        .set("bootstrap.resolve.timeout.ms", "60000")
+        .start()
+        .unwrap();
+    says(&nameless, "no name in bootstrap.servers has an address yet: no.such.invalid:1: ").await;
+    nameless.close(Duration::ZERO).await.unwrap_err();
+    assert_eq!(nameless.obstacle().await, None, "after its end");
+
+    let settings = TopicSettings { replication_factor: 1, ..TopicSettings::default() };
+    let builder = Broker::builder().nodes(2).topic_with("t", 2, settings).auto_create_topics(false, 1);
+    let broker = builder.start().await.unwrap();
+    let producer = producer(&broker).start().unwrap();
+    producer.connected().await.unwrap();
+    assert_eq!(producer.obstacle().await, None);
+    let topic = producer.topic("t").await.unwrap();
+    let mut missing = pin!(producer.topic("missing"));
+    stall(&broker);
+    assert!(is_pending(missing.as_mut()).await);
+    says(&producer, "topic missing is not known: UNKNOWN_TOPIC_OR_PARTITION (3)").await;
+    let delivery = topic.send(topic.record().partition(1).value("v")).await.unwrap();
+    says(&producer, "t-1: ").await;
+    heal(&broker);
+    delivery.await.unwrap();
+}

@@ -166,6 +166,8 @@ struct Link<Q> {
     muted_until: Option<Instant>,
     used_at: Instant,
     trouble: Option<String>,
+    /// Whether a connection to it ever became ready.
+    was_ready: bool,
     /// Whether it is left alone because a server of another cluster was found there.
     is_astray: bool,
 }
@@ -250,6 +252,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             muted_until: None,
             used_at: now,
             trouble: None,
+            was_ready: false,
             is_astray: false,
         };
         self.links.insert(peer, link);
@@ -526,7 +529,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             Ok(versions) => {
                 link.state = State::Ready { connection, versions };
                 (link.setup_failures, link.negotiations_broken) = (0, 0);
-                link.trouble = None;
+                (link.trouble, link.was_ready) = (None, true);
                 tracing::debug!(%link.host, ?peer, "connected");
                 self.schedule(peer);
                 vec![Event::Ready(peer)]
@@ -801,24 +804,52 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// What went wrong last with each peer that is in trouble, or what is waited for.
+    /// Says why each peer that cannot be asked cannot be, for people.
     pub(crate) fn troubles(&self) -> Vec<String> {
-        let trouble = |(peer, link): (&Peer, &Link<Q>)| {
-            let waits = match link.state {
-                State::Connecting { .. } => Some("no connection stands yet"),
-                State::Negotiating { .. } => Some(
-                    "it was connected to and does not answer: is it a Kafka broker, and is this its PLAINTEXT port?",
-                ),
-                State::Idle | State::Backoff { .. } | State::Ready { .. } => None,
-            };
-            let why = link.trouble.as_deref().or(waits)?;
-            Some(format!("{}: {}", self.name(*peer), printable(why)))
-        };
-        self.links.iter().filter_map(trouble).collect()
+        self.links.keys().filter_map(|peer| self.trouble(*peer)).collect()
     }
 
-    /// What went wrong last with a peer.
-    pub(crate) fn trouble(&self, peer: Peer) -> Option<&str> {
-        self.links.get(&peer)?.trouble.as_deref()
+    /// Says why a peer cannot be asked, for people: the last failure of its connection, or what the connection lacks.
+    pub(crate) fn trouble(&self, peer: Peer) -> Option<String> {
+        let link = self.links.get(&peer)?;
+        let lack = match link.state {
+            State::Connecting { .. } => Some("no connection stands yet"),
+            State::Negotiating { .. } => {
+                Some("it was connected to and does not answer: is it a Kafka broker, and is this its PLAINTEXT port?")
+            }
+            State::Idle | State::Backoff { .. } | State::Ready { .. } => None,
+        };
+        let why = printable(link.trouble.as_deref().or(lack)?);
+        Some(match peer {
+            Peer::Node(id) if !link.was_ready => format!(
+                "node {id} advertises {} (advertised.listeners on that broker), and no connection to it can be made: {why}",
+                link.host
+            ),
+            _ => format!("{}: {why}", self.name(peer)),
+        })
+    }
+
+    /// Says why a peer takes no request now, for people; `None` if it does.
+    pub(crate) fn obstacle(&self, peer: Peer, max_in_flight: usize, now: Instant) -> Option<String> {
+        let link = self.links.get(&peer)?;
+        let name = self.name(peer);
+        if let Some(until) = link.muted_until {
+            let left = until.saturating_duration_since(now).as_secs_f64();
+            return Some(format!("{name} throttles this producer for another {left:.1} s"));
+        }
+        if !matches!(link.state, State::Ready { .. }) {
+            return Some(self.trouble(peer).unwrap_or_else(|| format!("{name}: no connection stands yet")));
+        }
+        if link.pending.back().is_some_and(|last| !last.is_written) {
+            return Some(format!("{name} reads nothing from its connection"));
+        }
+        let is_full = link.pending.len() >= max_in_flight;
+        is_full.then(|| format!("{name} has not answered {} requests", link.pending.len()))
+    }
+
+    /// The peer that is being asked a question of this kind.
+    pub(crate) fn asked(&self, is_kind: impl Fn(&Q) -> bool) -> Option<Peer> {
+        let is_asked = |link: &Link<Q>| link.pending.iter().filter_map(|it| it.question.as_ref()).any(&is_kind);
+        self.links.iter().find(|(_, link)| is_asked(link)).map(|(peer, _)| *peer)
     }
 }

@@ -151,6 +151,14 @@ struct World {
     out: Actions,
 }
 
+impl World {
+    /// Says why servers cannot be asked, one by one; `None` if all can.
+    fn obstacles(&self) -> Option<String> {
+        let troubles = self.connections.troubles();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
+}
+
 /// The control plane.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -306,8 +314,12 @@ impl Core {
 
     /// What stands in the way of reaching the cluster, server by server.
     pub(crate) fn obstacles(&self) -> Option<String> {
-        let troubles = self.world.connections.troubles();
-        (!troubles.is_empty()).then(|| troubles.join("; "))
+        self.world.obstacles()
+    }
+
+    /// Says what holds up the oldest batch without an outcome; `None` if there is none.
+    pub(crate) fn batch_obstacle(&self, now: Instant) -> Option<String> {
+        self.sender.obstacle(&self.world, now)
     }
 
     /// Asks what is to be asked, and sends what can be sent.

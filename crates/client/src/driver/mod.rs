@@ -170,13 +170,22 @@ impl Driver {
     /// build.
     async fn look_up(&self) -> Result<Vec<HostPort>, Error> {
         let shared = &self.shared;
-        let mut found = std::pin::pin!(names::bootstrap(&shared.config, &*self.names));
+        let trouble = names::Trouble::default();
+        let mut found = std::pin::pin!(names::bootstrap(&shared.config, &*self.names, &trouble));
         let mut notified = Box::pin(shared.notify.notified());
         let is_end = |command: &Command| matches!(command, Command::Detach | Command::Close { .. });
+        let is_question = |command: &mut Command| matches!(command, Command::Obstacle { .. });
         poll_fn(|cx| {
             while notified.as_mut().poll(cx).is_ready() {
-                if shared.commands().as_ref().is_none_or(|commands| commands.iter().any(is_end)) {
-                    return Poll::Ready(Err(closed()));
+                let questions: Vec<Command> = match &mut *shared.commands() {
+                    Some(commands) if !commands.iter().any(is_end) => commands.extract_if(.., is_question).collect(),
+                    _ => return Poll::Ready(Err(closed())),
+                };
+                for question in questions {
+                    if let Command::Obstacle { reply } = question {
+                        let text = format!("no name in bootstrap.servers has an address yet: {}", trouble.get());
+                        let _ = reply.send(Some(text));
+                    }
                 }
                 notified = Box::pin(shared.notify.notified());
             }
@@ -266,6 +275,9 @@ impl Driver {
                     let (_, newest) = self.shared.accumulator.incomplete();
                     self.waiting.flushes.push((newest, reply));
                     self.core.handle(Input::Hurry, now);
+                }
+                Command::Obstacle { reply } => {
+                    let _ = reply.send(self.obstacle(now));
                 }
                 Command::Close { deadline } => self.close(deadline),
                 Command::Detach if self.closing.is_none() => {
@@ -451,6 +463,18 @@ impl Driver {
         self.serve_topics(now);
         self.serve_flushes();
         self.serve_closing(now);
+    }
+
+    /// Says what holds up the producer's connection to the cluster, its oldest batch, or else a topic that senders wait for.
+    fn obstacle(&self, now: Instant) -> Option<String> {
+        if !self.core.is_connected() {
+            let obstacles = self.core.obstacles();
+            return Some(obstacles.unwrap_or_else(|| "no bootstrap server has been asked yet".to_owned()));
+        }
+        let of_topic = |name: &Arc<str>| {
+            format!("topic {} is not known: {}", crate::error::printable(name), self.core.obstacle(name))
+        };
+        self.core.batch_obstacle(now).or_else(|| self.waiting.topics.any().map(of_topic))
     }
 
     fn no_memory(&self) -> Error {

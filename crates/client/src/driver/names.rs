@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -60,16 +61,32 @@ pub(super) fn literal(host: &HostPort) -> Option<IpAddr> {
     host.host.parse().ok()
 }
 
+/// Why no bootstrap server has an address yet.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    fn set(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Returns what the last look-up said of each server.
+    pub(super) fn get(&self) -> String {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        said.unwrap_or_else(|| "the resolver has not answered".to_owned())
+    }
+}
+
 /// Finds out who the bootstrap servers are: the list as it is, once one of its names has an address, or the canonical
-/// names of all addresses (`client.dns.lookup`). With `bootstrap.resolve.timeout.ms` tries that long.
-pub(super) async fn bootstrap(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, Error> {
+/// names of all addresses (`client.dns.lookup`). With `bootstrap.resolve.timeout.ms` tries that long. `trouble` says why there
+/// is none yet.
+pub(super) async fn bootstrap(config: &Config, names: &dyn Names, trouble: &Trouble) -> Result<Vec<HostPort>, Error> {
     let mut backoff = config.retry_backoff.max(Duration::from_millis(1));
-    let mut trouble = String::new();
     let retries = async {
         loop {
             match look_up(config, names).await {
                 Ok(servers) => return Some(servers),
-                Err(why) => trouble = why,
+                Err(why) => trouble.set(why),
             }
             if config.bootstrap_resolve_timeout.is_zero() {
                 return None;
@@ -83,7 +100,7 @@ pub(super) async fn bootstrap(config: &Config, names: &dyn Names) -> Result<Vec<
         None => retries.await,
     };
     found.ok_or_else(|| {
-        let trouble = if trouble.is_empty() { "the resolver has not answered".to_owned() } else { trouble };
+        let trouble = trouble.get();
         let text = match patience(config) {
             Some((patience, key)) if !config.bootstrap_resolve_timeout.is_zero() => format!(
                 "no name in bootstrap.servers could be resolved within {key}, which is {}; check the names: {trouble}",
@@ -185,7 +202,6 @@ async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<S
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::HashMap;
-    use std::sync::Mutex;
 
     use super::*;
 
@@ -242,7 +258,7 @@ pub(super) mod tests {
         ] {
             let addresses = addresses.iter().map(|name| (*name, vec!["10.0.0.1"])).collect();
             let names = MadeUp { addresses, ..Default::default() };
-            let found = bootstrap(&config(&[("bootstrap.servers", servers)]), &names).await;
+            let found = bootstrap(&config(&[("bootstrap.servers", servers)]), &names, &Trouble::default()).await;
             match (found, expected) {
                 // Names that do not resolve yet stay in the list: they are looked up again with each connection.
                 (Ok(found), None) => assert_eq!(found.len(), 2, "{servers}"),
@@ -273,7 +289,7 @@ pub(super) mod tests {
                 failures: Mutex::new(failures),
                 ..Default::default()
             };
-            let found = bootstrap(&config(&settings), &names).await;
+            let found = bootstrap(&config(&settings), &names, &Trouble::default()).await;
             match (found, expected) {
                 (Ok(_), None) => {}
                 (Err(error), Some(text)) => assert!(error.to_string().contains(text), "{error}"),
@@ -285,7 +301,7 @@ pub(super) mod tests {
     #[tokio::test(start_paused = true)]
     async fn bootstrap_does_not_wait_for_a_silent_resolver_for_ever() {
         let names = MadeUp { is_silent: true, ..Default::default() };
-        let error = bootstrap(&config(&[("bootstrap.servers", "a:1")]), &names).await.unwrap_err();
+        let error = bootstrap(&config(&[("bootstrap.servers", "a:1")]), &names, &Trouble::default()).await.unwrap_err();
         assert!(error.to_string().ends_with("the resolver has not answered"), "{error}");
     }
 
@@ -305,10 +321,14 @@ pub(super) mod tests {
             ..Default::default()
         };
         let key = ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only");
-        let found = bootstrap(&config(&[("bootstrap.servers", "kafka:1,alias:1,gone:1"), key]), &names).await.unwrap();
+        let found =
+            bootstrap(&config(&[("bootstrap.servers", "kafka:1,alias:1,gone:1"), key]), &names, &Trouble::default())
+                .await
+                .unwrap();
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, ["one.example:1", "two.example:1", "10.0.0.3:1", "10.0.0.4:1"]);
-        let error = bootstrap(&config(&[("bootstrap.servers", "gone:1"), key]), &names).await.unwrap_err();
+        let error =
+            bootstrap(&config(&[("bootstrap.servers", "gone:1"), key]), &names, &Trouble::default()).await.unwrap_err();
         assert!(error.to_string().contains("gone:1: no such host"), "{error}");
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Topic { name: Arc<str>, partitions: usize, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
     /// To say when everything accepted until now has its outcome.
     Flush { reply: oneshot::Sender<Summary> },
+    /// To say what holds up the call or the batch that has waited longest.
+    Obstacle { reply: oneshot::Sender<Option<String>> },
     /// To accept nothing more, and to end when all is done, or at the deadline.
     Close { deadline: Instant },
     /// Nobody can send or ask anything any more.

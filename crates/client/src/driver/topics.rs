@@ -120,6 +120,11 @@ impl Topics {
         self.wanted.drain().map(|(name, wanted)| (name, wanted.waiters)).collect()
     }
 
+    /// Returns one of the topics that are not known.
+    pub(super) fn any(&self) -> Option<&Arc<str>> {
+        self.by_time.first().map(|(_, name)| name)
+    }
+
     /// When to look again, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)

@@ -1,5 +1,6 @@
 //! A batch on its way, from being taken to its outcome.
 
+use std::fmt;
 use std::time::Instant;
 
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Stamp};
@@ -19,6 +20,8 @@ pub(super) struct Batch {
     pub(super) topic_id: Uuid,
     /// How often its records were sent, the attempts of the batch that it was split from included.
     pub(super) attempts: u32,
+    /// When it was last sent.
+    pub(super) sent_at: Option<Instant>,
     /// How many of these attempts were made by the batch that it was split from. `retries` does not count them.
     attempts_before_split: u32,
     /// Whether an attempt may have been written. An attempt is surely unwritten if a broker refused it before the append,
@@ -35,6 +38,12 @@ pub(super) struct Trouble {
     pub(super) code: Option<ErrorCode>,
 }
 
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the last try ended so: {}", self.text)
+    }
+}
+
 impl Batch {
     pub(super) fn new(taken: Taken) -> Self {
         Self {
@@ -42,6 +51,7 @@ impl Batch {
             stamp: None,
             topic_id: Uuid::ZERO,
             attempts: 0,
+            sent_at: None,
             attempts_before_split: 0,
             is_maybe_written: false,
             trouble: None,

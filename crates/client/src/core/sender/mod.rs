@@ -1,5 +1,5 @@
 //! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); how each ends
-//! ([`outcome`]); and which nodes take nothing ([`stall`]). Here is kept whether each partition can send, and to whom.
+//! ([`outcome`]); what holds it up ([`obstacle`]); and which nodes take nothing ([`stall`]). Here is kept whether each partition can send, and to whom.
 //!
 //! ```text
 //!                 take                      transmit                  written
@@ -19,6 +19,7 @@
 
 mod answer;
 mod batch;
+mod obstacle;
 mod outcome;
 mod request;
 mod stall;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::batch::{Batch, key_of};
+use super::obstacle::leaderless;
 use super::{Partition, Sender};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
@@ -61,7 +62,7 @@ impl Sender {
     /// Adds what went wrong last with a batch to an error's text.
     pub(super) fn with_trouble(&self, key: Key, error: Error) -> Error {
         match self.batches.get(&key).and_then(|batch| batch.trouble.as_ref()) {
-            Some(trouble) => Error::new(error.kind(), format!("{error}; the last try ended so: {}", trouble.text)),
+            Some(trouble) => Error::new(error.kind(), format!("{error}; {trouble}")),
             None => error,
         }
     }
@@ -109,17 +110,13 @@ impl Sender {
             return error;
         }
         let Some(place) = world.metadata.place(id) else { return error };
-        let said = world.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
-        match place.leader {
-            None => error.because(&format!("the partition has no leader{}", said.unwrap_or_default())),
+        error.because(&match place.leader {
+            None => leaderless(place, world),
             Some(node) => match world.connections.trouble(Peer::Node(node)) {
-                Some(trouble) => error.because(&format!(
-                    "its leader, {}, cannot be reached: {trouble}",
-                    world.connections.name(Peer::Node(node))
-                )),
-                None => error.because("its leader did not take it in time"),
+                Some(trouble) => format!("its leader cannot be reached: {trouble}"),
+                None => "its leader did not take it in time".to_owned(),
             },
-        }
+        })
     }
 
     pub(super) fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World) {

@@ -256,6 +256,7 @@ impl Sender {
             partition.retry_at = None;
             if let Some(batch) = self.batches.get_mut(&key) {
                 batch.attempts = batch.attempts.saturating_add(1);
+                batch.sent_at = Some(now);
             }
         }
         self.handle_accepted(node, world, now);

@@ -9,6 +9,7 @@ mod hostile;
 mod idle;
 mod links;
 mod metadata;
+mod obstacles;
 mod producer_ids;
 mod sequences;
 

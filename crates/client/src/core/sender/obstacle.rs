@@ -1,0 +1,107 @@
+//! What holds up the oldest batch without an outcome, in words for people.
+
+use std::time::Instant;
+
+use super::batch::Batch;
+use super::{Partition, Sender, Stand};
+use crate::accumulator::PartitionId;
+use crate::config::Acks;
+use crate::core::connection::Peer;
+use crate::core::metadata::Place;
+use crate::core::{Key, Question, World};
+use crate::error::printable;
+
+impl Sender {
+    /// Says what holds up the oldest batch without an outcome; `None` if there is none. Looks at all partitions.
+    pub(crate) fn obstacle(&self, world: &World, now: Instant) -> Option<String> {
+        let since = |(id, partition): (&PartitionId, &Partition)| Some((self.oldest(partition, now)?, *id));
+        let (_, id) = self.partitions.iter().filter_map(since).min()?;
+        let place = world.metadata.place(id)?;
+        let held_up = self.held_up(id, self.partitions.get(&id)?, place, world, now);
+        Some(format!("{}-{}: {held_up}", printable(&place.topic), place.index))
+    }
+
+    /// When the oldest of a partition's batches without an outcome was opened.
+    fn oldest(&self, partition: &Partition, now: Instant) -> Option<Instant> {
+        let Partition { open, is_taking, waiting, in_flight, splitting, .. } = partition;
+        let keys = waiting.first().into_iter().chain(in_flight).chain(splitting.first());
+        let opened = keys.filter_map(|key| self.batches.get(key)).map(|batch| batch.taken.created);
+        // A batch that is being taken is known again in a moment.
+        opened.chain(open.map(|open| open.since)).chain(is_taking.then_some(now)).min()
+    }
+
+    /// Says what holds up a partition's first batch.
+    fn held_up(&self, id: PartitionId, partition: &Partition, place: &Place, world: &World, now: Instant) -> String {
+        let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, retry_at, .. } = partition;
+        let name = |node: i32| world.connections.name(Peer::Node(node));
+        let batch = |key: &Key| self.batches.get(key);
+        let sent = in_flight.iter().find_map(|key| Some((key, batch(key)?)));
+        if let (Some((key, sent)), Some(node)) = (sent, sent_to)
+            && waiting.first().is_none_or(|first| key < first)
+        {
+            let age = sent.sent_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+            let text = match world.config.acks {
+                Acks::None => format!("{} has not taken its bytes for {age:.1} s", name(*node)),
+                _ => format!("{} has not acknowledged it for {age:.1} s", name(*node)),
+            };
+            return with_trouble(text, Some(sent));
+        }
+        let first = waiting.first().and_then(batch);
+        if *is_taking && first.is_none() {
+            return "it is being compressed".to_owned();
+        }
+        if !splitting.is_empty() {
+            return "it is too large, and is being split".to_owned();
+        }
+        let unanswered = |node: i32| format!("{} has not answered what was sent before it", name(node));
+        let text = match self.stand(id, world, now) {
+            Stand::Due(at) => {
+                let wait = at.saturating_duration_since(now).as_secs_f64();
+                match first {
+                    Some(_) if *retry_at == Some(at) => format!("it is sent again in {wait:.1} s"),
+                    None if line.not_before() != Some(at) => {
+                        format!("it lingers for linger.ms, which is {}", world.config.linger.as_millis())
+                    }
+                    _ => format!(
+                        "it is sent under another producer id in {wait:.1} s, when no earlier batch can arrive any more"
+                    ),
+                }
+            }
+            Stand::Leaderless => leaderless(place, world),
+            Stand::WithoutProducerId => without_producer_id(world),
+            Stand::Unanswered(node) => unanswered(node),
+            Stand::Ready(node) => {
+                let obstacle = world.connections.obstacle(Peer::Node(node), world.config.max_in_flight, now);
+                obstacle.unwrap_or_else(|| format!("it is next in the queue for {}", name(node)))
+            }
+            Stand::Nothing if self.is_abandoned => "the producer is being closed".to_owned(),
+            Stand::Nothing => sent_to.map_or_else(|| "it is next".to_owned(), unanswered),
+        };
+        with_trouble(text, first)
+    }
+}
+
+/// Adds what went wrong last with a batch.
+fn with_trouble(text: String, batch: Option<&Batch>) -> String {
+    match batch.and_then(|batch| batch.trouble.as_ref()) {
+        Some(trouble) => format!("{text}; {trouble}"),
+        None => text,
+    }
+}
+
+/// Says why a partition without a leader has none.
+pub(super) fn leaderless(place: &Place, world: &World) -> String {
+    let said = world.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
+    format!("the partition has no leader{}", said.unwrap_or_default())
+}
+
+fn without_producer_id(world: &World) -> String {
+    let what = "a producer id, which enable.idempotence=true needs";
+    match world.connections.asked(|question| matches!(question, Question::ProducerId)) {
+        Some(peer) => format!("{} has not answered with {what}", world.connections.name(peer)),
+        None => {
+            let why = world.obstacles().map(|why| format!(": {why}"));
+            format!("no node has given {what}, yet{}", why.unwrap_or_default())
+        }
+    }
+}

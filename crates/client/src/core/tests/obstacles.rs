@@ -1,0 +1,142 @@
+//! What the core says holds up the oldest batch without an outcome.
+
+use super::*;
+
+fn obstacle(rig: &Rig) -> Option<String> {
+    rig.hands.core.batch_obstacle(rig.now())
+}
+
+#[test]
+fn oldest_batch_without_an_outcome_is_explained() {
+    type Story = fn(&mut Rig);
+    let stories: [(&str, Story, &str); 12] = [
+        (
+            "lingers",
+            |rig| {
+                let _ = rig.send(0, 10);
+                rig.turn();
+            },
+            "t-0: it lingers for linger.ms, which is 5",
+        ),
+        (
+            "the leader was never reached",
+            |rig| {
+                rig.down = [1].into();
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: cut",
+        ),
+        (
+            "the leader was never reached, nor has it refused",
+            |rig| {
+                rig.silent = [1].into();
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: no \
+             connection stands yet",
+        ),
+        (
+            "the leader is gone",
+            |rig| {
+                rig.open_gate(0);
+                rig.down = [1].into();
+                rig.cut(1);
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: node 1 (n1:9092): cut",
+        ),
+        (
+            "there is no leader",
+            |rig| {
+                rig.leaders = vec![(-1, 1)];
+                rig.topic_refusal = ErrorCode::NONE;
+                rig.hands.core.world.metadata.doubt();
+                rig.pass(ms(1_000));
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: the partition has no leader",
+        ),
+        (
+            "the leader is silent",
+            |rig| {
+                let _ = rig.send_and_linger(0);
+                rig.pass(ms(3_200));
+            },
+            "t-0: node 1 (n1:9092) has not acknowledged it for 3.2 s",
+        ),
+        (
+            "an older batch of another partition is not answered",
+            |rig| {
+                let _ = rig.send_and_linger(1);
+                rig.pass(ms(1_000));
+                let _ = rig.send(0, 10);
+                rig.turn();
+            },
+            "t-1: node 1 (n1:9092) has not acknowledged it for 1.0 s",
+        ),
+        (
+            "the leader throttles",
+            |rig| {
+                let _ = rig.send_and_linger(0);
+                let request = rig.request();
+                let answer = PartitionProduceResponse { base_offset: 0, ..Default::default() };
+                let topic = TopicProduceResponse {
+                    topic_id: request.topic_id,
+                    partition_responses: vec![answer],
+                    ..Default::default()
+                };
+                let response =
+                    ProduceResponse { responses: vec![topic], throttle_time_ms: 5_000, ..Default::default() };
+                rig.reply(&request, &response);
+                let _ = rig.send_and_linger(0);
+                rig.pass(ms(994));
+            },
+            "t-0: node 1 (n1:9092) throttles this producer for another 4.0 s",
+        ),
+        (
+            "the leader reads nothing",
+            |rig| {
+                rig.open_gate(0);
+                rig.held_writes = Some(Vec::new());
+                let _ = rig.send_and_linger(0);
+                let _ = rig.send_and_linger(1);
+                rig.pass(ms(2_000));
+            },
+            "t-0: node 1 (n1:9092) has not acknowledged it for 2.0 s",
+        ),
+        (
+            "nobody gives a producer id",
+            |rig| {
+                rig.change_producer_id = |response| response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
+                let _ = rig.send_and_linger(0);
+                rig.pass(ms(2_000));
+            },
+            "t-0: no node has given a producer id, which enable.idempotence=true needs, yet",
+        ),
+        (
+            "the leader refuses for now",
+            |rig| {
+                let _ = rig.send_and_linger(0);
+                let request = rig.request();
+                rig.settle(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
+            },
+            "t-0: it is sent again in 0.1 s; the last try ended so: NOT_ENOUGH_REPLICAS (19)",
+        ),
+        (
+            "the batch is being compressed",
+            |rig| {
+                rig.open_gate(0);
+                rig.hands.held_takes = Some(VecDeque::new());
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: it is being compressed",
+        ),
+    ];
+    for (name, story, expected) in stories {
+        let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (1, 0)]);
+        assert_eq!(obstacle(&rig), None, "{name}");
+        story(&mut rig);
+        let said = obstacle(&rig).unwrap_or_default();
+        assert!(said.starts_with(expected) && !said.contains('\n'), "{name}: {said}");
+    }
+}

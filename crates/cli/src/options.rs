@@ -1,14 +1,17 @@
 //! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
 
 use std::fs::File;
+use std::future::poll_fn;
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
 use clap::Args;
 use kurier::{Config, ErrorKind, Explained, Producer, TopicProducer};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::exit::Misuse;
 
@@ -82,11 +85,12 @@ pub(crate) fn nowhere() -> Error {
 /// # Errors
 /// When settings do not agree, or no server can be reached.
 pub(crate) async fn build(config: Config) -> Result<Producer> {
-    let built = patiently("no bootstrap server has answered", Producer::builder().config(config).build()).await;
-    built.map_err(|error| match error.kind() {
+    let producer = Producer::builder().config(config).start().map_err(|error| match error.kind() {
         ErrorKind::Configuration => Misuse::error(error),
         _ => error.into(),
-    })
+    })?;
+    patiently("no bootstrap server has answered", &producer, producer.connected()).await?;
+    Ok(producer)
 }
 
 /// A topic of this producer.
@@ -94,20 +98,31 @@ pub(crate) async fn build(config: Config) -> Result<Producer> {
 /// # Errors
 /// When it is not known in time.
 pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
-    Ok(patiently(&format!("topic {name} is not known"), producer.topic(name)).await?)
+    Ok(patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await?)
 }
 
-/// Waits, and says what for if that takes long: a minute without a word is not told from a hang.
-async fn patiently<T>(what: &str, awaited: impl Future<Output = T>) -> T {
+/// Waits, and says once why if that takes long: a minute without a word looks like a hang.
+async fn patiently<T>(what: &str, producer: &Producer, awaited: impl Future<Output = T>) -> T {
     const SOON: Duration = Duration::from_secs(2);
     let mut awaited = pin!(awaited);
-    match timeout(SOON, &mut awaited).await {
-        Ok(result) => result,
-        Err(_) => {
-            eprintln!("kurier: {what} yet; trying on, as long as max.block.ms allows");
-            awaited.await
+    let mut obstacle = pin!(async {
+        sleep(SOON).await;
+        producer.obstacle().await
+    });
+    let mut is_told = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = awaited.as_mut().poll(cx) {
+            return Poll::Ready(result);
         }
-    }
+        if !is_told && let Poll::Ready(obstacle) = obstacle.as_mut().poll(cx) {
+            is_told = true;
+            let why = obstacle.map(|why| format!(": {why}")).unwrap_or_default();
+            // Nobody may read it.
+            let _ = writeln!(stderr(), "kurier: {what} yet; trying on, as long as max.block.ms allows{why}");
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]

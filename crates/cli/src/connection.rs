@@ -58,7 +58,8 @@ impl Settings {
             };
             match key.as_str() {
                 "bootstrap.servers" | "metadata.broker.list" => {
-                    settings.bootstrap_servers = servers(value).map_err(Misuse::error)?
+                    settings.bootstrap_servers =
+                        HostPort::list(value).map_err(|why| Misuse::error(format!("{key}: {why}")))?
                 }
                 "client.id" => settings.client_id.clone_from(value),
                 "request.timeout.ms" => settings.request_timeout = millis()?,
@@ -86,10 +87,6 @@ impl Settings {
         let doubled = 1u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
         self.retry_backoff.saturating_mul(doubled).min(self.retry_backoff_max)
     }
-}
-
-fn servers(text: &str) -> Result<Vec<HostPort>, String> {
-    text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::parse).collect()
 }
 
 /// A connection that could not be made, or broke. Another one, perhaps to another broker, may do.
@@ -280,19 +277,6 @@ mod tests {
 
     fn given(settings: &[(&str, &str)]) -> Vec<(String, String)> {
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-    }
-
-    #[test]
-    fn servers_are_read_as_java_reads_them_and_shown_so() {
-        let read = servers(" a:1 ,, [::1]:9092,PLAINTEXT://kafka-1.example:19092,").unwrap();
-        let shown: Vec<_> = read.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["a:1", "[::1]:9092", "kafka-1.example:19092"]);
-        let cases =
-            [("a", "port is missing"), ("::1:9092", "[::1]:9092"), (":9", "host is"), ("a:0", "1 to"), ("a:x", "1 to")];
-        for (text, says) in cases {
-            let error = servers(text).unwrap_err();
-            assert!(error.contains(says), "{text}: {error}");
-        }
     }
 
     #[test]

@@ -288,8 +288,8 @@ fn each_server_that_cannot_be_used_is_named_with_its_cause() {
         (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
         (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
         (closing, "closed the connection instead of answering ApiVersions: is it a Kafka broker's PLAINTEXT"),
-        // No resolver is asked for a name that none can have.
-        ("no..host:9092".to_owned(), "the name cannot be resolved"),
+        // No name under .invalid has an address (RFC 6761).
+        ("nosuchhost.invalid:9092".to_owned(), "the name cannot be resolved"),
     ];
     let list = servers.each_ref().map(|(server, _)| server.as_str()).join(", ");
     let ran = consume(&["-b", &list, "-t", "events"]).fails(1);
@@ -372,9 +372,12 @@ fn a_topic_that_is_not_there_is_not_created() {
 #[test]
 fn a_command_line_that_makes_no_sense_is_explained() {
     let file = format!("{}/tests/consume.properties", env!("CARGO_MANIFEST_DIR"));
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (&[], &["-b HOST:PORT"]),
-        (&["-b", "localhost"], &["\"localhost\" is no host:port", "the port is missing"]),
+        (&["-b", "localhost"], &["\"localhost\" is not host:port", "the port is missing: write localhost:9092"]),
+        (&["-b", "SSL://h:9093"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
+        (&["-b", "Http://h:9092"], &["Http", "security.protocol"]),
+        (&["-b", "a:1 b:2"], &["bootstrap.servers: \"a:1 b:2\" is not host:port", "separate servers by commas"]),
         (&["-b", "a:1", "-o", "middle"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-o=-1"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-f", "%z"], &["--format", "%z is not known"]),

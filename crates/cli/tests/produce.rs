@@ -156,7 +156,16 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     let damaged = damaged.path().to_str().unwrap();
     for (arguments, parts) in [
         (&["-t", "t"][..], &["where is the cluster? Name a broker by -b HOST:PORT"][..]),
-        (&["-b", "h", "-t", "t"], &["\"h\" is no host:port: the port is missing"]),
+        (&["-b", "h", "-t", "t"], &["\"h\" is not host:port: the port is missing: write h:9092"]),
+        (&["-b", "a:1;b:2", "-t", "t"], &["\"a:1;b:2\" is not host:port", "separate servers by commas"]),
+        (&["-b", "h\u{e9}:1", "-t", "t"], &["\"h\u{e9}:1\" is not host:port", "a host has no"]),
+        (&["-b", "SSL://h:9093", "-t", "t"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
+        (
+            &["-b", "sasl_ssl://h:9093", "-t", "t"],
+            &["sasl_ssl", "security.protocol", "TLS and SASL are not supported yet"],
+        ),
+        (&["-b", "a:1,SASL_PLAINTEXT://h:9093", "-t", "t"], &["SASL_PLAINTEXT", "security.protocol"]),
+        (&["-b", "http://h:9092", "-t", "t"], &["http", "security.protocol"]),
         (&["-b", "h:1", "-t", "t", "-X", "linger=1"], &["linger is no setting", "did you mean linger.ms?"]),
         (&["-b", "h:1", "-t", "t", "-X", "acks=2"], &["acks cannot be \"2\"", "0, 1 or all"]),
         (&["-b", "h:1", "-t", "t", "-X", "acks=1", "-X", "enable.idempotence=true"], &["acks is 1, and it needs all"]),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kurier::{Acks, CompressionType, Config, Error, ErrorKind, HostPort, Producer, ProducerBuilder};
+use kurier::{Acks, CompressionType, Config, Error, ErrorKind, Producer, ProducerBuilder};
 
 /// A builder that would be refused only for what is added to it.
 fn builder() -> ProducerBuilder {
@@ -50,11 +50,6 @@ fn a_value_that_cannot_be_is_told_what_can() {
         ("enable.idempotence", "yes", "true or false"),
         ("metadata.recovery.strategy", "always", "none or rebootstrap"),
         ("partitioner.class", "com.example.Mine", "given to the builder"),
-        ("bootstrap.servers", "kafka", "the port is missing"),
-        ("bootstrap.servers", "kafka:0", "1 to 65535"),
-        ("bootstrap.servers", "kafka:65536", "1 to 65535"),
-        ("bootstrap.servers", ":9092", "the host is missing"),
-        ("bootstrap.servers", "::1:9092", "in brackets"),
     ] {
         let error = Config::default().set(key, value).unwrap_err();
         let text = error.to_string();
@@ -63,20 +58,125 @@ fn a_value_that_cannot_be_is_told_what_can() {
 }
 
 #[test]
-fn servers_come_with_blanks_protocols_and_addresses_of_ipv6() {
+fn bootstrap_servers_are_hosts_and_ports() {
+    let long = format!("{}.example:1", "x".repeat(63));
     for (text, expected) in [
-        ("a:1", &[("a", 1)][..]),
-        (" a:1 , b:2,\tc:3\n", &[("a", 1), ("b", 2), ("c", 3)]),
-        ("a:1,,b:2,", &[("a", 1), ("b", 2)]),
-        ("[::1]:9092, [fe80::1]:1", &[("::1", 9092), ("fe80::1", 1)]),
-        ("PLAINTEXT://a:1,PLAINTEXT://[::1]:2", &[("a", 1), ("::1", 2)]),
+        ("a:1", "a:1"),
+        (" a:1 , b:2,\tc:3\n", "a:1,b:2,c:3"),
+        ("a:1,,b:2,", "a:1,b:2"),
+        ("[::1]:9092, [fe80::1%eth0]:1", "[::1]:9092,[fe80::1%eth0]:1"),
+        ("PLAINTEXT://a:1,plaintext://[::1]:2,PlainText://10.0.0.1:3", "a:1,[::1]:2,10.0.0.1:3"),
+        (
+            "broker_1.kafka_net:1,Kafka-2.example.:2,xn--caf-dma.example:3",
+            "broker_1.kafka_net:1,Kafka-2.example.:2,xn--caf-dma.example:3",
+        ),
+        ("127.1:9092", "127.1:9092"),
+        (&long, &long),
     ] {
         let mut config = Config::default();
         config.set("bootstrap.servers", text).unwrap();
-        let servers =
-            expected.iter().map(|(host, port)| HostPort { host: (*host).to_owned(), port: *port }.to_string());
-        assert_eq!(value_of(&config, "bootstrap.servers"), Some(servers.collect::<Vec<_>>().join(",")), "{text:?}");
+        assert_eq!(value_of(&config, "bootstrap.servers").as_deref(), Some(expected), "{text:?}");
     }
+}
+
+#[test]
+fn unknown_scheme_is_refused() {
+    for scheme in [
+        "SSL",
+        "ssl",
+        "SASL_SSL",
+        "Sasl_Plaintext",
+        "http",
+        "HTTPS",
+        "kafka",
+        "EXTERNAL",
+        "PLAINTEXT2",
+        "PLAINTEXT://SSL",
+        "SSL://PLAINTEXT",
+        "",
+    ] {
+        for text in [format!("{scheme}://h:9093"), format!("a:1,{scheme}://[::1]:9093"), format!("{scheme}://h")] {
+            for key in ["bootstrap.servers", "metadata.broker.list"] {
+                let error = Config::default().set(key, &text).unwrap_err();
+                let text = error.to_string();
+                for part in [
+                    key,
+                    scheme.trim(),
+                    "security.protocol",
+                    "TLS and SASL are not supported yet",
+                    "PLAINTEXT listener",
+                ] {
+                    assert!(text.contains(part), "{part} is not in {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_bootstrap_server_is_named_with_the_right_form() {
+    let (long_label, long_host) =
+        (format!("{}.example:1", "x".repeat(64)), format!("{}:1", vec!["x".repeat(60); 5].join(".")));
+    for (text, entry, why) in [
+        ("kafka", "kafka", "the port is missing: write kafka:9092"),
+        ("a:1,kafka.example,b:2", "kafka.example", "the port is missing: write kafka.example:9092"),
+        ("kafka:", "kafka:", "the port is missing: write kafka:9092"),
+        ("[::1]", "[::1]", "the port is missing: write [::1]:9092"),
+        ("[::1]:", "[::1]:", "the port is missing: write [::1]:9092"),
+        ("[::1]9092", "[::1]9092", "a colon stands between host and port: write [::1]:9092"),
+        ("kafka:0", "kafka:0", "the port must be a number from 1 to 65535"),
+        ("kafka:65536", "kafka:65536", "the port must be a number from 1 to 65535"),
+        ("kafka:+9092", "kafka:+9092", "the port must be a number from 1 to 65535"),
+        ("kafka:9092x", "kafka:9092x", "the port must be a number from 1 to 65535"),
+        (":9092", ":9092", "the host is missing"),
+        ("PLAINTEXT://:9092", "PLAINTEXT://:9092", "the host is missing"),
+        ("::1:9092", "::1:9092", "an IPv6 address stands in brackets, as [::1]:9092"),
+        ("::1", "::1", "an IPv6 address stands in brackets, as [::1]:9092"),
+        ("a:1;b:2", "a:1;b:2", "separate servers by commas, as kafka-1:9092,kafka-2:9092"),
+        ("a:1,b:2 c:3", "b:2 c:3", "separate servers by commas, as kafka-1:9092,kafka-2:9092"),
+        ("a:1\nb:2", "a:1\\nb:2", "separate servers by commas"),
+        ("a: 1", "a: 1", "separate servers by commas"),
+        ("\"a:1,b:2\"", "\"a:1", "remove the quotation marks"),
+        ("a:1,'b:2'", "'b:2'", "remove the quotation marks"),
+        ("“a:1”", "“a:1”", "remove the quotation marks"),
+        ("[a:1,b:2]", "[a:1", "brackets stand only around an IPv6 address, as [::1]:9092"),
+        ("[a:1]", "[a:1]", "brackets stand only around an IPv6 address, as [::1]:9092"),
+        ("a:1,b:2]", "b:2]", "brackets stand only around an IPv6 address, as [::1]:9092"),
+        ("[kafka]:1", "[kafka]:1", "brackets stand only around an IPv6 address, as [::1]:9092"),
+        ("[::1%]:1", "[::1%]:1", "brackets stand only around an IPv6 address, as [::1]:9092"),
+        ("a:9092/", "a:9092/", "remove the slash and everything after it"),
+        ("a:9092/chroot,b:2", "a:9092/chroot", "remove the slash and everything after it"),
+        ("PLAINTEXT://a:1/", "PLAINTEXT://a:1/", "remove the slash and everything after it"),
+        ("ka*ka:1", "ka*ka:1", "a host has no '*'"),
+        ("SSL:kafka:1", "SSL:kafka:1", "a host has no ':'"),
+        ("{kafka}:1", "{kafka}:1", "a host has no '{'"),
+        ("fe80%eth0:1", "fe80%eth0:1", "a host has no '%'"),
+        ("kafk\u{e4}:1", "kafk\u{e4}:1", "a host has no 'ä'"),
+        ("ka\0fka:1", "ka\\0fka:1", "a host has no '\\0'"),
+        ("kafka..example:1", "kafka..example:1", "between two dots"),
+        (".kafka:1", ".kafka:1", "between two dots"),
+        (".:1", ".:1", "between two dots"),
+        ("10.0.0.256:1", "10.0.0.256:1", "10.0.0.256 is no IPv4 address"),
+        (&long_label, "xxx.example:1", "1 to 63 characters"),
+        (&long_host, "xxx:1", "more than 253 characters"),
+    ] {
+        let error = Config::default().set("bootstrap.servers", text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let text = error.to_string();
+        assert!(
+            text.contains("bootstrap.servers: ") && text.contains(&format!("{entry}\" is not host:port: ")),
+            "{text}"
+        );
+        assert!(text.contains(why), "{why} is not in {text}");
+    }
+    // A password is not repeated.
+    let error = Config::default().set("bootstrap.servers", "a:1,user:secret@h:1").unwrap_err().to_string();
+    assert!(
+        error.contains("@h:1") && error.contains("remove the name and the password") && !error.contains("secret"),
+        "{error}"
+    );
+    let error = Config::default().set("bootstrap.servers", &"/".repeat(1 << 20)).unwrap_err().to_string();
+    assert!(error.len() < 1_000, "{} bytes", error.len());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Hosts with their ports, as settings and brokers name them.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::error::printable;
@@ -14,7 +15,7 @@ use crate::error::printable;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
-    /// A name or an address; of IPv6 without brackets.
+    /// A DNS name or an IP address; an IPv6 address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -29,10 +30,24 @@ impl HostPort {
         let is_possible = (1..=255).contains(&host.len()) && host.chars().all(|letter| letter.is_ascii_graphic());
         is_possible.then(|| Self { host: host.to_owned(), port })
     }
+
+    /// Reads a list of servers, separated by commas. Empty entries count for nothing, as in Java.
+    ///
+    /// ```
+    /// let servers = kurier::HostPort::list("kafka-1:9092, PLAINTEXT://kafka-2:9092")?;
+    /// assert_eq!((servers.len(), servers[1].host.as_str()), (2, "kafka-2"));
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Quotes the first entry that is wrong, and says what the right form is.
+    pub fn list(text: &str) -> Result<Vec<Self>, String> {
+        text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(Self::from_str).collect()
+    }
 }
 
 impl fmt::Display for HostPort {
-    /// With control characters shown, for brokers tell hosts too.
+    /// Escapes control characters, because brokers name hosts too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = printable(&self.host);
         if self.host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
@@ -42,21 +57,114 @@ impl fmt::Display for HostPort {
 impl FromStr for HostPort {
     type Err = String;
 
-    /// `host:port`, with brackets around an address of IPv6.
+    /// Reads `host:port`, with brackets around an IPv6 address. `PLAINTEXT://` may stand before it, for listeners are often
+    /// copied with their protocol.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{text:?} is no host:port: {why}");
-        // Listeners are often copied with their protocol.
-        let rest = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) => address,
-            None if host.contains(':') => return Err(wrong("an address of IPv6 stands in brackets, as [::1]:9092")),
-            None => host,
+        // A user's name and password are not repeated.
+        let shown = text.rfind('@').and_then(|at| text.get(at..)).unwrap_or(text);
+        let shown = printable(shown);
+        let address = match text.rsplit_once("://") {
+            Some((scheme, address)) if scheme.eq_ignore_ascii_case("PLAINTEXT") => address,
+            Some(_) => {
+                return Err(format!(
+                    "\"{shown}\" has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; \
+                     TLS and SASL are not supported yet: use a PLAINTEXT listener of the brokers"
+                ));
+            }
+            None => text,
         };
-        if host.is_empty() {
-            return Err(wrong("the host is missing"));
-        }
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("the port is 1 to 65535"))?;
-        Ok(Self { host: host.to_owned(), port })
+        parse(address).map_err(|why| format!("\"{shown}\" is not host:port: {why}"))
     }
+}
+
+/// Reads `host:port`. An error says what is wrong and how to write it.
+fn parse(text: &str) -> Result<HostPort, String> {
+    let is_quote = |letter| matches!(letter, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’');
+    let wrong = |why: &str| Err(why.to_owned());
+    if text.contains(is_quote) {
+        return wrong("remove the quotation marks");
+    }
+    if text.contains(|letter: char| letter == ';' || letter.is_whitespace()) {
+        return wrong("separate servers by commas, as kafka-1:9092,kafka-2:9092");
+    }
+    if text.contains('@') {
+        return wrong("remove the name and the password before the host");
+    }
+    if text.contains('/') {
+        return wrong("remove the slash and everything after it");
+    }
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) => {
+            check_ipv6(address)?;
+            let port = rest.strip_prefix(':').unwrap_or(rest);
+            if !port.is_empty() && port == rest {
+                return Err(format!("a colon stands between host and port: write [{address}]:{}", suggested(port)));
+            }
+            (address, port)
+        }
+        None if text.contains(['[', ']']) => return wrong(BRACKETS),
+        None => {
+            let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+            let is_ipv6 = |letter: char| letter.is_ascii_hexdigit() || matches!(letter, ':' | '.');
+            if host.contains(':') && host.chars().all(is_ipv6) {
+                return wrong("an IPv6 address stands in brackets, as [::1]:9092");
+            }
+            check_host(host)?;
+            (host, port)
+        }
+    };
+    if port.is_empty() {
+        let shown = HostPort { host: host.to_owned(), port: 9092 };
+        return Err(format!("the port is missing: write {shown}"));
+    }
+    // Rust's numbers may begin with a plus sign.
+    let is_number = port.bytes().all(|digit| digit.is_ascii_digit());
+    match port.parse() {
+        Ok(port) if is_number && port > 0 => Ok(HostPort { host: host.to_owned(), port }),
+        _ => wrong("the port must be a number from 1 to 65535"),
+    }
+}
+
+const BRACKETS: &str = "brackets stand only around an IPv6 address, as [::1]:9092";
+
+/// Returns this port for an example, or Kafka's usual one.
+fn suggested(port: &str) -> u16 {
+    port.parse().unwrap_or(9092)
+}
+
+/// Checks an IPv6 address, which may name its zone, as `fe80::1%eth0`.
+fn check_ipv6(address: &str) -> Result<(), String> {
+    let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
+    let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if is_zone && address.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { Err(BRACKETS.to_owned()) }
+}
+
+/// Checks that a host can be a DNS name or an IPv4 address. Underscores, which host names should not have, are in use in
+/// networks of containers.
+fn check_host(host: &str) -> Result<(), String> {
+    /// RFC 1035, without the final dot.
+    const NAME_MAX: usize = 253;
+    /// RFC 1035.
+    const LABEL_MAX: usize = 63;
+    if host.is_empty() {
+        return Err("the host is missing".to_owned());
+    }
+    let is_possible = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    if let Some(letter) = host.chars().find(|letter| !is_possible(letter)) {
+        let hint = if letter.is_ascii() { "" } else { "; write an international name in its ASCII form, as xn--…" };
+        return Err(format!("a host has no '{}'{hint}", printable(&letter.to_string())));
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.len() > NAME_MAX {
+        return Err(format!("the host has more than {NAME_MAX} characters"));
+    }
+    let labels: Vec<&str> = name.split('.').collect();
+    if labels.iter().any(|label| !(1..=LABEL_MAX).contains(&label.len())) {
+        return Err(format!("a host has 1 to {LABEL_MAX} characters between two dots"));
+    }
+    let is_ipv4 = labels.len() == 4 && labels.iter().all(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_ipv4 && name.parse::<Ipv4Addr>().is_err() {
+        return Err(format!("{name} is no IPv4 address"));
+    }
+    Ok(())
 }

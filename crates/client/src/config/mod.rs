@@ -73,14 +73,17 @@ macro_rules! settings {
             /// Every key, Java's name first, then librdkafka's.
             const KEYS: &'static [&'static [&'static str]] = &[$(&[$key $(, $alias)*],)*];
 
-            /// Sets the setting of this key; `None` if there is none.
+            /// Sets the setting of this key, or says why it cannot have this value; `None` if no setting has this key.
             fn assign(&mut self, key: &str, text: &str) -> Option<Result<&'static str, String>> {
                 match key {
                     $(
-                        $key $(| $alias)* => Some(<$type as Value>::read(text).map(|value| {
-                            self.$field = value;
-                            $key
-                        })),
+                        $key $(| $alias)* => Some(match <$type as Value>::read(text) {
+                            Ok(value) => {
+                                self.$field = value;
+                                Ok($key)
+                            }
+                            Err(why) => Err(<$type as Value>::refusal(key, text, &why)),
+                        }),
                     )*
                     _ => None,
                 }
@@ -204,7 +207,7 @@ impl Config {
                 self.made.insert(name);
                 Ok(())
             }
-            Some(Err(why)) => Err(refused(format!("{key} cannot be {value:?}: {why}"))),
+            Some(Err(why)) => Err(refused(why)),
             None => self.set_aside(key, value),
         }
     }

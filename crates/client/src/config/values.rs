@@ -1,6 +1,5 @@
 //! Text forms of a setting's value.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::HostPort;
@@ -9,6 +8,11 @@ use super::HostPort;
 pub(super) trait Value: Sized {
     fn read(text: &str) -> Result<Self, String>;
     fn shown(&self) -> String;
+
+    /// Says that a key cannot have this value.
+    fn refusal(key: &str, text: &str, why: &str) -> String {
+        format!("{key} cannot be {text:?}: {why}")
+    }
 }
 
 impl Value for Duration {
@@ -63,11 +67,15 @@ impl Value for String {
 
 impl Value for Vec<HostPort> {
     fn read(text: &str) -> Result<Self, String> {
-        let servers = text.split(',').map(str::trim).filter(|server| !server.is_empty());
-        servers.map(HostPort::from_str).collect()
+        HostPort::list(text)
     }
 
     fn shown(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// The reason quotes the entry that is wrong, and a list can be long.
+    fn refusal(key: &str, _: &str, why: &str) -> String {
+        format!("{key}: {why}")
     }
 }

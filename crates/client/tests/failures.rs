@@ -323,6 +323,27 @@ async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
     }
 }
 
+#[tokio::test]
+async fn listener_that_asks_for_tls_or_sasl_is_suspected() {
+    for (api, said) in [
+        (
+            "ApiVersions",
+            "it closed the connection instead of answering ApiVersions: is it a Kafka broker, and is this its PLAINTEXT \
+             listener, not a SASL or TLS listener?",
+        ),
+        (
+            "Metadata",
+            "it closed the connection when it was asked more than ApiVersions: is this a SASL or TLS listener? Kurier speaks \
+             neither yet; use a PLAINTEXT listener of the broker",
+        ),
+    ] {
+        let broker = Broker::start().await.unwrap();
+        broker.add_fault(Fault::new(api, FaultKind::Close).times(usize::MAX));
+        let error = producer(&broker).max_block(ms(300)).build().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{}: {said}", broker.bootstrap_servers())), "{said} is not in {error}");
+    }
+}
+
 /// Sends two records to a cluster in which nothing can be delivered; gives the first one's error.
 async fn undelivered(broker: &Broker) -> kurier::Error {
     let builder = producer(broker).request_timeout(ms(60)).delivery_timeout(ms(200)).linger(Duration::ZERO);

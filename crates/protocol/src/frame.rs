@@ -172,7 +172,9 @@ impl fmt::Display for FrameError {
             Self::Tls => {
                 write!(f, "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker")
             }
-            Self::Http => write!(f, "the peer speaks HTTP: this is not a Kafka broker's port"),
+            Self::Http => {
+                write!(f, "the peer speaks HTTP: this is not a Kafka broker's port; use that of a PLAINTEXT listener")
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, wr
 use super::backoff::Backoff;
 use super::timer::Timers;
 use super::versions::Versions;
-use super::{Action, Actions, SLOW};
+use super::{Action, Actions, SLOW, advertised};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
 use crate::simulation::Mutant;
@@ -90,6 +90,15 @@ pub(crate) struct Unanswered<Q> {
     pub(crate) question: Q,
     /// Whether it may have been executed.
     pub(crate) is_written: bool,
+}
+
+/// How a connection ended, for the peer it was made to.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The peer closed it, or reset it.
+    Closed(&'static str),
+    /// It could not be made, or failed otherwise.
+    Failed(String),
 }
 
 /// What became of a connection, or of a request on it.
@@ -168,6 +177,8 @@ struct Link<Q> {
     trouble: Option<String>,
     /// Whether a connection to it ever became ready.
     was_ready: bool,
+    /// Whether it ever answered more than what it speaks.
+    has_answered: bool,
     /// Whether it is left alone because a server of another cluster was found there.
     is_astray: bool,
 }
@@ -176,6 +187,9 @@ struct Link<Q> {
 /// Kafka 4.4 refuse it and name their highest: that costs one round trip on the first connection to each peer. Java pays it
 /// on every connection.
 const VERSIONS_VERSION: i16 = 5;
+
+/// What to ask about a peer that answers nothing.
+const IS_IT_A_BROKER: &str = "is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?";
 
 /// So many requests that were to have no answer are remembered: as many as may be on their way in the buffers of both
 /// sides when they are small.
@@ -188,6 +202,22 @@ impl<Q> Link<Q> {
             State::Connecting { connection, .. }
             | State::Negotiating { connection }
             | State::Ready { connection, .. } => Some(connection),
+        }
+    }
+
+    /// Says what a peer may be that closes its connection now; `None` for one that is known to be a broker.
+    fn suspicion(&self) -> Option<String> {
+        match self.state {
+            State::Negotiating { .. } if !self.was_ready => {
+                Some(format!("instead of answering ApiVersions: {IS_IT_A_BROKER}"))
+            }
+            // A SASL listener answers ApiVersions, and nothing else before the client has authenticated.
+            State::Ready { .. } if !self.has_answered && !self.pending.is_empty() => Some(
+                "when it was asked more than ApiVersions: is this a SASL or TLS listener? Kurier speaks neither yet; use a \
+                 PLAINTEXT listener of the broker"
+                    .to_owned(),
+            ),
+            _ => None,
         }
     }
 }
@@ -253,6 +283,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             used_at: now,
             trouble: None,
             was_ready: false,
+            has_answered: false,
             is_astray: false,
         };
         self.links.insert(peer, link);
@@ -483,7 +514,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             return self.lose(peer, "it answered what was not asked".to_owned(), now, out);
         };
         if pending.question.is_some() {
-            link.failures = 0;
+            (link.failures, link.has_answered) = (0, true);
         }
         self.schedule(peer);
         match pending.question {
@@ -542,14 +573,19 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(crate) fn handle_disconnected(
         &mut self,
         connection: ConnectionId,
-        why: String,
+        ending: Ending,
         now: Instant,
         out: &mut Actions,
     ) -> Vec<Event<Q>> {
-        match self.peers.get(&connection).copied() {
-            Some(peer) => self.end(peer, why, now, out),
-            None => Vec::new(),
-        }
+        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
+        let why = match ending {
+            Ending::Failed(why) => why,
+            Ending::Closed(why) => match self.links.get(&peer).and_then(Link::suspicion) {
+                Some(suspicion) => format!("{why} {suspicion}"),
+                None => why.to_owned(),
+            },
+        };
+        self.end(peer, why, now, out)
     }
 
     /// Ends a peer's connection; it is left alone for a while. What the driver is still writing may get through in this
@@ -662,9 +698,14 @@ impl<Q: fmt::Debug> Connections<Q> {
                     return vec![Event::Unmuted(peer)];
                 }
             }
-            State::Connecting { .. } | State::Negotiating { .. } if link.setup_deadline <= now => {
+            State::Connecting { .. } if link.setup_deadline <= now => {
+                let why = "no connection stood within socket.connection.setup.timeout.ms";
+                return self.lose(peer, why.to_owned(), now, out);
+            }
+            State::Negotiating { .. } if link.setup_deadline <= now => {
                 let key = "socket.connection.setup.timeout.ms";
-                return self.lose(peer, format!("the connection was not ready within {key}"), now, out);
+                let why = format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}");
+                return self.lose(peer, why, now, out);
             }
             State::Connecting { .. } => {}
             State::Negotiating { .. } | State::Ready { .. } => {
@@ -812,19 +853,18 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// Says why a peer cannot be asked, for people: the last failure of its connection, or what the connection lacks.
     pub(crate) fn trouble(&self, peer: Peer) -> Option<String> {
         let link = self.links.get(&peer)?;
-        let lack = match link.state {
-            State::Connecting { .. } => Some("no connection stands yet"),
-            State::Negotiating { .. } => {
-                Some("it was connected to and does not answer: is it a Kafka broker, and is this its PLAINTEXT port?")
+        let why = match (&link.trouble, &link.state) {
+            (Some(trouble), _) => printable(trouble),
+            (None, State::Connecting { .. }) => "no connection stands yet".to_owned(),
+            (None, State::Negotiating { .. }) => {
+                format!("it was connected to and does not answer: {IS_IT_A_BROKER}")
             }
-            State::Idle | State::Backoff { .. } | State::Ready { .. } => None,
+            (None, State::Idle | State::Backoff { .. } | State::Ready { .. }) => return None,
         };
-        let why = printable(link.trouble.as_deref().or(lack)?);
         Some(match peer {
-            Peer::Node(id) if !link.was_ready => format!(
-                "node {id} advertises {} (advertised.listeners on that broker), and no connection to it can be made: {why}",
-                link.host
-            ),
+            Peer::Node(id) if !link.was_ready => {
+                format!("{}, and no connection to it can be made: {why}", advertised(id, &link.host))
+            }
             _ => format!("{}: {why}", self.name(peer)),
         })
     }

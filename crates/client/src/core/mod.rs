@@ -20,6 +20,7 @@ mod timer;
 mod versions;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,7 @@ use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
 use crate::simulation::Mutant;
-pub(crate) use connection::ConnectionId;
+pub(crate) use connection::{ConnectionId, Ending};
 use connection::{Connections, Errand, Event, Nobody, Peer};
 use idempotence::ProducerIds;
 use metadata::{Changes, Idle, Metadata, Useless};
@@ -69,7 +70,7 @@ pub(crate) enum Input {
     /// A frame arrived, without its length.
     Received { connection: ConnectionId, frame: Bytes },
     /// A connection could not be made, or has ended.
-    Disconnected { connection: ConnectionId, why: String },
+    Disconnected { connection: ConnectionId, ending: Ending },
 }
 
 /// What the world is to do.
@@ -230,8 +231,8 @@ impl Core {
                 let events = world.connections.handle_received(connection, frame, now, &mut world.out);
                 self.follow(events, now);
             }
-            Input::Disconnected { connection, why } => {
-                let events = world.connections.handle_disconnected(connection, why, now, &mut world.out);
+            Input::Disconnected { connection, ending } => {
+                let events = world.connections.handle_disconnected(connection, ending, now, &mut world.out);
                 self.follow(events, now);
             }
         }
@@ -457,8 +458,7 @@ impl Core {
     fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
         let World { connections, out, .. } = &mut self.world;
         let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
-            let offered = connections.versions(peer).map_or_else(String::new, Versions::offered::<R>);
-            let why = format!("it offers {offered} of {}, and none of them is spoken here", R::SCHEMA.name);
+            let why = connections.versions(peer).map_or_else(String::new, Versions::lack::<R>);
             let events = connections.lose(peer, why, now, out);
             self.follow(events, now);
             return Err(Unasked::Lost);
@@ -637,6 +637,11 @@ impl Core {
         self.sender.handle_elected(&elected, &mut self.world, now);
         self.sender.handle_moved(&moved, &mut self.world, now);
     }
+}
+
+/// Names the address that a node advertises, and the setting behind it.
+fn advertised(node: i32, address: &impl fmt::Display) -> String {
+    format!("node {node} advertises {address} (advertised.listeners on that broker)")
 }
 
 fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {

@@ -46,11 +46,18 @@ impl Versions {
         (highest >= lowest.max(*R::VERSIONS.start())).then_some(highest)
     }
 
-    /// What a broker offers of an API, for an error.
-    pub(crate) fn offered<R: Message>(&self) -> String {
+    /// Says why a peer cannot be asked this request, and what to do about it.
+    pub(crate) fn lack<R: Request>(&self) -> String {
+        // Requests are named after their API.
+        let api = R::SCHEMA.name.trim_end_matches("Request");
         match self.0.get(&R::KEY) {
-            Some((lowest, highest)) => format!("versions {lowest} to {highest}"),
-            None => "nothing".to_owned(),
+            Some((lowest, highest)) => format!(
+                "it offers {api} in versions {lowest} to {highest}, and Kurier speaks {} to {}: use a broker of another \
+                 version",
+                R::VERSIONS.start(),
+                R::VERSIONS.end()
+            ),
+            None => format!("it does not offer {api}: is this a controller's listener? Use a listener of a broker"),
         }
     }
 }
@@ -130,7 +137,6 @@ mod tests {
         assert_eq!(versions.highest_below::<ProduceRequest>(2), None, "magic 2 came with version 3");
         assert_eq!(versions.highest::<MetadataRequest>(), Some(13));
         assert_eq!(versions.highest::<EndTxnRequest>(), None);
-        assert_eq!(versions.offered::<ProduceRequest>(), "versions 0 to 8");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::names::{Names, literal};
 use crate::config::{Config, HostPort};
-use crate::core::{ConnectionId, Input};
+use crate::core::{ConnectionId, Ending, Input};
 
 /// A frame to be written.
 pub(super) struct Frame {
@@ -36,7 +36,7 @@ pub(super) struct Wires {
 /// Makes a connection and serves it until it ends, and says why it did.
 pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPort, attempt: u32, wires: Wires) {
     let Wires { connection, frames, inputs } = wires;
-    let why = match connect(&config, &*names, &host, attempt).await {
+    let ending = match connect(&config, &*names, &host, attempt).await {
         Ok(stream) => {
             // Gone is the driver, and with it whoever wants to know.
             if inputs.send(Input::Connected(connection)).await.is_err() {
@@ -46,9 +46,9 @@ pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPo
             let limit = AtomicUsize::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES);
             either(write(connection, writer, frames, &inputs, &limit), read(connection, reader, &inputs, &limit)).await
         }
-        Err(why) => why,
+        Err(why) => Ending::Failed(why),
     };
-    let _ = inputs.send(Input::Disconnected { connection, why }).await;
+    let _ = inputs.send(Input::Disconnected { connection, ending }).await;
 }
 
 /// Connects to the first of a host's addresses that will have it. They are looked up each time, for they change.
@@ -103,10 +103,10 @@ fn tune(config: &Config, stream: TcpStream) -> io::Result<TcpStream> {
 
 /// Runs both, in one task, until one of them ends. What the writer has to say of a frame it says before the reader can
 /// say that the connection has ended.
-async fn either(writer: impl Future<Output = String>, reader: impl Future<Output = String>) -> String {
+async fn either(writer: impl Future<Output = Ending>, reader: impl Future<Output = Ending>) -> Ending {
     let (mut writer, mut reader) = (pin!(writer), pin!(reader));
     poll_fn(|cx| match writer.as_mut().poll(cx) {
-        Poll::Ready(why) => Poll::Ready(why),
+        Poll::Ready(ending) => Poll::Ready(ending),
         Poll::Pending => reader.as_mut().poll(cx),
     })
     .await
@@ -118,7 +118,7 @@ async fn write(
     mut frames: mpsc::Receiver<Frame>,
     inputs: &mpsc::Sender<Input>,
     answer_limit: &AtomicUsize,
-) -> String {
+) -> Ending {
     let mut limit = FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES;
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
         // Whoever is asked more than what it speaks has been believed; without SASL, that is all that it has to show.
@@ -127,11 +127,24 @@ async fn write(
         // With room for it beforehand, nothing comes between the last byte and the word of it.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {
-            return format!("it could not be written to: {error}");
+            return ending("it could not be written to", &error);
         }
         permit.send(Input::Written { connection, correlation_id });
     }
-    "it is no longer needed".to_owned()
+    unneeded()
+}
+
+/// The end of a connection by an error of its socket.
+fn ending(what: &str, error: &io::Error) -> Ending {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match error.kind() {
+        ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
+        _ => Ending::Failed(format!("{what}: {error}")),
+    }
+}
+
+fn unneeded() -> Ending {
+    Ending::Failed("it is no longer needed".to_owned())
 }
 
 async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::Result<()> {
@@ -164,30 +177,24 @@ async fn read(
     mut reader: OwnedReadHalf,
     inputs: &mpsc::Sender<Input>,
     limit: &AtomicUsize,
-) -> String {
+) -> Ending {
     let mut buffer = FrameBuffer::new(limit.load(Ordering::Relaxed));
-    let mut has_spoken = false;
     loop {
         match reader.read_buf(buffer.room()).await {
-            Ok(0) if has_spoken => return "it closed the connection".to_owned(),
-            Ok(0) => {
-                let hint = "is it a Kafka broker, and is this its PLAINTEXT port?";
-                return format!("it closed the connection before it said anything: {hint}");
-            }
+            Ok(0) => return Ending::Closed("it closed the connection"),
             Ok(_) => {}
-            Err(error) => return format!("it could not be read from: {error}"),
+            Err(error) => return ending("it could not be read from", &error),
         }
         buffer.set_limit(limit.load(Ordering::Relaxed));
         loop {
             match buffer.next_frame() {
                 Ok(Some(frame)) => {
-                    has_spoken = true;
                     if inputs.send(Input::Received { connection, frame }).await.is_err() {
-                        return "it is no longer needed".to_owned();
+                        return unneeded();
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return error.to_string(),
+                Err(error) => return Ending::Failed(error.to_string()),
             }
         }
     }
@@ -214,7 +221,11 @@ mod tests {
             server.write_all(said).await.unwrap();
             drop(server);
             let (inputs, mut heard) = mpsc::channel(9);
-            let said = read(ConnectionId(1), stream.into_split().0, &inputs, &AtomicUsize::new(limit)).await;
+            let ending = read(ConnectionId(1), stream.into_split().0, &inputs, &AtomicUsize::new(limit)).await;
+            let said = match &ending {
+                Ending::Closed(said) => said,
+                Ending::Failed(said) => said.as_str(),
+            };
             assert!(said.starts_with(why), "{said}");
             assert!(matches!(heard.try_recv(), Ok(Input::Received { frame, .. }) if frame == "abcd"));
         }

@@ -36,7 +36,7 @@ use crate::accumulator::batch::{BatchId, Taken};
 use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic, WANTED_TOPICS_MAX};
 use crate::closing::Summary;
 use crate::config::HostPort;
-use crate::core::{Action, ConnectionId, Core, Input, Key};
+use crate::core::{Action, ConnectionId, Core, Ending, Input, Key};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, panic_text};
 #[cfg(all(test, shuttle))]
@@ -370,8 +370,8 @@ impl Driver {
                         // A task that has ended says why, which is on its way.
                         Ok(()) | Err(TrySendError::Closed(_)) => {}
                         Err(TrySendError::Full(_)) => {
-                            let why = "its line is full".to_owned();
-                            self.core.handle(Input::Disconnected { connection, why }, now);
+                            let ending = Ending::Failed("its line is full".to_owned());
+                            self.core.handle(Input::Disconnected { connection, ending }, now);
                         }
                     }
                 }

@@ -27,7 +27,7 @@ use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
 use super::hands::Hands;
 use crate::accumulator::{Placed, Signal};
 use crate::config::Config;
-use crate::core::{Action, ConnectionId, Input};
+use crate::core::{Action, ConnectionId, Ending, Input};
 use crate::delivery::{Delivery, NoCallbacks};
 
 /// The topic that is sent to.
@@ -171,7 +171,7 @@ impl Feed<'_> {
                 });
                 if let Some(connection) = connection {
                     self.asked.retain(|asked| asked.connection != connection);
-                    self.hands.handle(Input::Disconnected { connection, why: "cut".to_owned() });
+                    self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".to_owned()) });
                 }
             }
             8 => {
@@ -362,7 +362,7 @@ impl Feed<'_> {
         self.hands.handle(Input::Abandon);
         self.turn();
         for connection in self.open.drain(..).chain(self.opening.drain(..)) {
-            self.hands.handle(Input::Disconnected { connection, why: "the end".to_owned() });
+            self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".to_owned()) });
         }
         self.turn();
         let mut context = Context::from_waker(Waker::noop());

@@ -14,7 +14,7 @@ use super::wire::{Spot, Wire, show_all};
 use super::world::{World, ms};
 use crate::accumulator::Clock;
 use crate::config::HostPort;
-use crate::core::{ConnectionId, Input};
+use crate::core::{ConnectionId, Ending, Input};
 
 /// What will happen at some moment.
 #[derive(Clone, Copy, Debug)]
@@ -421,7 +421,7 @@ impl World<'_> {
         }
         trace!(self, "{connection:?} is cut: {why}");
         self.leave(connection, false);
-        self.hands.handle(Input::Disconnected { connection, why: why.to_owned() });
+        self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed(why.to_owned()) });
     }
 
     /// The producer has no more of a connection. What the kernel had may be executed yet, all of it or the first part;

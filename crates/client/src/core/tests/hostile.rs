@@ -97,7 +97,11 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
     }
     type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
     let lies: [(&str, Offer, &str); 13] = [
-        ("nothing", |version| ranges(version, &[]), "it offers nothing of MetadataRequest"),
+        (
+            "nothing",
+            |version| ranges(version, &[]),
+            "it does not offer Metadata: is this a controller's listener? Use a listener of a broker",
+        ),
         (
             "the lowest above the highest",
             |version| ranges(version, &[(0, 3, 2), (3, 0, 13), (18, 0, 4)]),
@@ -122,7 +126,7 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
         (
             "versions that are to come",
             |version| ranges(version, &[(0, 99, 200), (3, 99, i16::MAX), (18, 0, 4)]),
-            "it offers versions 99 to 32767 of MetadataRequest",
+            "it offers Metadata in versions 99 to 32767, and Kurier speaks 0 to 13: use a broker of another version",
         ),
         ("refused for ever", |_| refuse(ErrorCode::UNSUPPORTED_VERSION, &[]), "UNSUPPORTED_VERSION"),
         (

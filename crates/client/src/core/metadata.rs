@@ -15,11 +15,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::messages::metadata::{
+    MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
 use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
 use kurier_protocol::{Chunks, EncodeError, ErrorCode, Reaction, Uuid, write_request};
 
+use super::advertised;
 use super::refresh::{QuestionId, Refresh};
 use crate::accumulator::{Layout, Leadership, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
@@ -42,6 +45,8 @@ pub(crate) struct Metadata {
     /// How long a topic is kept after it was last used.
     max_idle: Duration,
     nodes: BTreeMap<i32, HostPort>,
+    /// Nodes that advertise what is no address, with that.
+    misadvertised: BTreeMap<i32, String>,
     /// `client.rack`, if `partitioner.rack.aware` is true (KIP-1123).
     rack: Option<String>,
     /// Nodes in that rack.
@@ -95,6 +100,8 @@ pub(crate) struct Place {
     pub(crate) index: i32,
     /// The node that leads it, if one does and is known.
     pub(crate) leader: Option<i32>,
+    /// The node that metadata names as its leader, known or not.
+    named_leader: i32,
     /// As metadata says.
     leader_epoch: i32,
     /// The hint that named the leader, if none of the metadata since has.
@@ -162,6 +169,7 @@ impl Metadata {
         Self {
             max_idle: config.metadata_max_idle,
             nodes: BTreeMap::new(),
+            misadvertised: BTreeMap::new(),
             rack: Some(config.client_rack.clone()).filter(|_| config.rack_aware),
             near: BTreeSet::new(),
             topics: BTreeMap::new(),
@@ -189,6 +197,12 @@ impl Metadata {
 
     pub(crate) fn place(&self, id: PartitionId) -> Option<&Place> {
         self.places.get(&id)
+    }
+
+    /// Says which address keeps a partition's leader from being connected to, if it advertises what is no address.
+    pub(crate) fn misadvertised_leader(&self, place: &Place) -> Option<String> {
+        let address = self.misadvertised.get(&place.named_leader)?;
+        Some(no_address(place.named_leader, address))
     }
 
     /// All partitions that are known, in their order.
@@ -408,7 +422,7 @@ impl Metadata {
         }
         self.cluster_id = response.cluster_id.or_else(|| self.cluster_id.take());
         (self.is_bootstrapping, self.in_vain_since, self.is_known) = (false, None, true);
-        self.nodes = nodes;
+        (self.nodes, self.misadvertised) = (nodes, misadvertised(&response.brokers));
         self.near = match &self.rack {
             Some(own) => response
                 .brokers
@@ -507,6 +521,7 @@ impl Metadata {
                         topic_id: topic.id,
                         index,
                         leader: None,
+                        named_leader: -1,
                         leader_epoch: -1,
                         hint: None,
                         shown: Leadership::None,
@@ -536,6 +551,7 @@ impl Metadata {
                 changes.elected.push(id);
             }
             place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
+            place.named_leader = partition.leader_id;
             place.hint = None;
             if leader != place.leader {
                 place.leader = leader;
@@ -619,14 +635,33 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
     if !response.error_code.is_none() {
         return Err(format!("it refused to describe the cluster: {}", response.error_code));
     }
-    let node = |broker: &kurier_protocol::messages::metadata::MetadataResponseBroker| {
+    let node = |broker: &MetadataResponseBroker| {
         let host = HostPort::of_node(&broker.host, broker.port)?;
         (broker.node_id >= 0).then_some((broker.node_id, host))
     };
     let nodes: BTreeMap<i32, HostPort> = response.brokers.iter().filter_map(node).collect();
     match nodes.len() {
-        0 => Err("it names no nodes of the cluster".to_owned()),
+        0 => Err(match misadvertised(&response.brokers).first_key_value() {
+            Some((id, address)) => {
+                format!("it names no node that can be connected to: {}", no_address(*id, address))
+            }
+            None => "it names no nodes of the cluster".to_owned(),
+        }),
         1..=NODES_MAX => Ok(nodes),
         count => Err(format!("it names {count} nodes, and no cluster has more than {NODES_MAX}")),
     }
+}
+
+/// The first nodes of an answer that advertise what is no address, with that.
+fn misadvertised(brokers: &[MetadataResponseBroker]) -> BTreeMap<i32, String> {
+    /// More are not worth their memory.
+    const NODES_NAMED_MAX: usize = 100;
+    let is_wrong = |broker: &&MetadataResponseBroker| HostPort::of_node(&broker.host, broker.port).is_none();
+    let address =
+        |broker: &MetadataResponseBroker| (broker.node_id, format!("{}:{}", printable(&broker.host), broker.port));
+    brokers.iter().filter(is_wrong).take(NODES_NAMED_MAX).map(address).collect()
+}
+
+fn no_address(node: i32, address: &String) -> String {
+    format!("{}, which is no address of a broker", advertised(node, address))
 }

@@ -91,6 +91,9 @@ fn with_trouble(text: String, batch: Option<&Batch>) -> String {
 
 /// Says why a partition without a leader has none.
 pub(super) fn leaderless(place: &Place, world: &World) -> String {
+    if let Some(why) = world.metadata.misadvertised_leader(place) {
+        return format!("its leader cannot be connected to: {why}");
+    }
     let said = world.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
     format!("the partition has no leader{}", said.unwrap_or_default())
 }

@@ -290,7 +290,11 @@ fn metadata_without_a_possible_node_or_with_more_than_10000_is_of_no_use() {
     type Lie = fn(&mut MetadataResponse);
     let lies: [(Lie, &str); 4] = [
         (|response| response.brokers.clear(), "it names no nodes of the cluster"),
-        (|response| response.brokers.iter_mut().for_each(|node| node.port = 0), "it names no nodes of the cluster"),
+        (
+            |response| response.brokers.iter_mut().for_each(|node| node.port = 0),
+            "it names no node that can be connected to: node 1 advertises n1:0 (advertised.listeners on that broker), which \
+             is no address of a broker",
+        ),
         (|response| response.error_code = ErrorCode(-2), "it refused to describe the cluster: UNKNOWN (-2)"),
         (
             |response| {

@@ -9,7 +9,7 @@ fn obstacle(rig: &Rig) -> Option<String> {
 #[test]
 fn oldest_batch_without_an_outcome_is_explained() {
     type Story = fn(&mut Rig);
-    let stories: [(&str, Story, &str); 12] = [
+    let stories: [(&str, Story, &str); 14] = [
         (
             "lingers",
             |rig| {
@@ -55,6 +55,28 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 let _ = rig.send_and_linger(0);
             },
             "t-0: the partition has no leader",
+        ),
+        (
+            "the leader advertises port 0",
+            |rig| {
+                rig.change_metadata = Box::new(|response| response.brokers[0].port = 0);
+                rig.hands.core.world.metadata.doubt();
+                rig.pass(ms(1_000));
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: its leader cannot be connected to: node 1 advertises n1:0 (advertised.listeners on that broker), which is no \
+             address of a broker",
+        ),
+        (
+            "the leader advertises what is no name",
+            |rig| {
+                rig.change_metadata = Box::new(|response| response.brokers[0].host = "\n my host".to_owned());
+                rig.hands.core.world.metadata.doubt();
+                rig.pass(ms(1_000));
+                let _ = rig.send_and_linger(0);
+            },
+            "t-0: its leader cannot be connected to: node 1 advertises \\n my host:9092 (advertised.listeners on that broker), \
+             which is no address of a broker",
         ),
         (
             "the leader is silent",

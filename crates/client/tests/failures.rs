@@ -324,6 +324,55 @@ async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
 }
 
 #[tokio::test]
+async fn refusal_of_a_size_or_a_codec_says_what_to_change() {
+    let refuse = |code| Some(FaultKind::Error(code));
+    for (fault, parts) in [
+        (
+            None,
+            &[
+                "MESSAGE_TOO_LARGE (10)",
+                "the batch of a single record has ",
+                " before lz4 compressed it; that is within 1048588, Kafka's default of message.max.bytes, so the topic \
+                 probably has a lower max.message.bytes: raise it",
+                "or send a smaller record",
+            ][..],
+        ),
+        (
+            refuse(ErrorCode::RECORD_LIST_TOO_LARGE),
+            &["RECORD_LIST_TOO_LARGE (18)", "the batch of a single record has ", "raise segment.bytes of the topic"],
+        ),
+        (
+            refuse(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+            &[
+                "UNSUPPORTED_COMPRESSION_TYPE (76)",
+                "the batch is compressed by lz4; set compression.type=none or another codec",
+            ],
+        ),
+        (
+            refuse(ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT),
+            &["UNSUPPORTED_FOR_MESSAGE_FORMAT (43)", "the batch is compressed by lz4; set compression.type=none"],
+        ),
+    ] {
+        let settings = TopicSettings { max_message_bytes: 100, ..TopicSettings::default() };
+        let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
+        if let Some(fault) = fault {
+            broker.add_fault(Fault::new("Produce", fault));
+        }
+        let producer = producer(&broker).compression(CompressionType::Lz4).build().await.unwrap();
+        let value =
+            format!("{}{}", "compressible ".repeat(50), (0..200).map(|number| number.to_string()).collect::<String>());
+        let error = producer.deliver(Record::to("t").value(&value)).await.unwrap_err();
+        let text = error.to_string();
+        assert_eq!((error.written(), text.lines().count()), (Written::No, 1), "{text}");
+        let node = format!("produce to t-0 on node 1 ({}): ", broker.bootstrap_servers());
+        assert!(text.starts_with(&node), "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part:?} is missing in: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn listener_that_asks_for_tls_or_sasl_is_suspected() {
     for (api, said) in [
         (

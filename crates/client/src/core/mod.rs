@@ -9,6 +9,7 @@
 //!
 //! It sees batches, never records. Time is what it is told; [`Core::next_timeout`] says when it wants to be told again.
 
+mod advice;
 mod backoff;
 mod connection;
 mod idempotence;

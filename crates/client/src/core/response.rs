@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use kurier_protocol::messages::produce::PartitionProduceResponse;
-use kurier_protocol::{ErrorCode, Reaction};
+use kurier_protocol::{CompressionType, ErrorCode, Reaction};
 
+use super::advice::advice;
 use crate::delivery::{Culprits, Outcome};
 use crate::error::Error;
 use crate::simulation::Mutant;
@@ -31,6 +32,11 @@ pub(crate) enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) record_count: i32,
+    /// How large it is as it was sent.
+    pub(crate) bytes: usize,
+    /// How large it was before compression.
+    pub(crate) plain_bytes: usize,
+    pub(crate) codec: CompressionType,
     pub(crate) max_timestamp: i64,
     pub(crate) is_idempotent: bool,
     /// Whether no batch of its partition that was sent before it is without an acknowledgement.
@@ -68,9 +74,18 @@ fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse, asked: A
     }
 }
 
+/// A broker's refusal of a batch, with what to do about it.
+pub(crate) fn refused(code: ErrorCode, said: Option<&str>, asked: Asked) -> Error {
+    let error = Error::refused(code, said);
+    match advice(code, asked) {
+        Some(advice) => error.because(&advice),
+        None => error,
+    }
+}
+
 /// The failure of a batch, or of the records of it that are to blame (KIP-467).
 fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
-    let whole = Error::refused(answer.error_code, answer.error_message.as_deref());
+    let whole = refused(answer.error_code, answer.error_message.as_deref(), asked);
     let mut said = BTreeMap::new();
     for error in &answer.record_errors {
         if let Ok(index) = u32::try_from(error.batch_index)
@@ -95,7 +110,15 @@ mod tests {
 
     use super::*;
 
-    const HEAD: Asked = Asked { record_count: 3, max_timestamp: 77, is_idempotent: true, is_head: true };
+    const HEAD: Asked = Asked {
+        record_count: 3,
+        bytes: 200,
+        plain_bytes: 200,
+        codec: CompressionType::None,
+        max_timestamp: 77,
+        is_idempotent: true,
+        is_head: true,
+    };
 
     fn answer(error_code: ErrorCode) -> PartitionProduceResponse {
         PartitionProduceResponse { error_code, base_offset: 7, ..Default::default() }

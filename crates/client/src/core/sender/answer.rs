@@ -15,7 +15,7 @@ use crate::accumulator::batch::Taken;
 use crate::config::Acks;
 use crate::core::backoff::Backoff;
 use crate::core::connection::Peer;
-use crate::core::response::{Asked, Verdict, verdict};
+use crate::core::response::{Verdict, refused, verdict};
 use crate::core::{Action, Key, World};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
@@ -174,9 +174,8 @@ impl Sender {
             }
             return self.review(id, world, now);
         };
-        let (record_count, max_timestamp) = (batch.taken.sealed.record_count(), batch.taken.sealed.max_timestamp());
         let topic_id = batch.topic_id;
-        let asked = Asked { record_count, max_timestamp, is_idempotent, is_head };
+        let asked = batch.asked(is_idempotent, is_head);
         let verdict = verdict(answer, asked);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();
@@ -195,7 +194,9 @@ impl Sender {
                 self.partition(id).line.acknowledge(now);
                 self.complete(id, key, outcome, world);
             }
-            Verdict::Retry if Mutant::RebuildOnRetry.is_on() && record_count > 1 => self.split(id, key, world, now),
+            Verdict::Retry if Mutant::RebuildOnRetry.is_on() && asked.record_count > 1 => {
+                self.split(id, key, world, now)
+            }
             Verdict::Retry => {
                 let World { metadata, .. } = world;
                 let is_told = metadata.take_hint(id, topic_id, &answer.current_leader, &response.node_endpoints, now);
@@ -224,10 +225,8 @@ impl Sender {
         let was_refused = Mutant::NoSplitAfterRefusal.is_on() && batch.own_attempts() > 1;
         if (batch.is_maybe_written || was_refused) && !Mutant::RebuildOnRetry.is_on() {
             let code = ErrorCode::MESSAGE_TOO_LARGE;
-            let text = format!(
-                "{code}, {}, and it cannot be split, for an earlier attempt may have been written",
-                code.meaning()
-            );
+            let refused = refused(code, None, batch.asked(world.ids.is_enabled(), true));
+            let text = format!("an earlier attempt may have been written, so the batch cannot be split: {refused}");
             let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
             return self.refuse(id, key, Outcome::Failed(error), world, now);
         }

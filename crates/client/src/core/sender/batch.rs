@@ -8,6 +8,7 @@ use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::accumulator::batch::Taken;
 use crate::core::Key;
+use crate::core::response::Asked;
 use crate::error::{Error, Stage, Written};
 use crate::simulation::Mutant;
 
@@ -80,6 +81,20 @@ impl Batch {
     /// How often this batch itself was sent.
     pub(super) fn own_attempts(&self) -> u32 {
         self.attempts.saturating_sub(self.attempts_before_split)
+    }
+
+    /// What is known of it when an answer comes. `is_head` as in [`Asked`].
+    pub(super) fn asked(&self, is_idempotent: bool, is_head: bool) -> Asked {
+        let Taken { sealed, plain_bytes, .. } = &self.taken;
+        Asked {
+            record_count: sealed.record_count(),
+            bytes: self.request_bytes(),
+            plain_bytes: plain_bytes + BATCH_HEADER_BYTES,
+            codec: sealed.compression_type(),
+            max_timestamp: sealed.max_timestamp(),
+            is_idempotent,
+            is_head,
+        }
     }
 
     pub(super) fn request_bytes(&self) -> usize {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use kurier::HostPort;
-use kurier_protocol::messages::ApiVersionsRequest;
 use kurier_protocol::messages::api_versions::ApiVersion;
-use kurier_protocol::{Api, ErrorCode, FrameBuffer, Request, read_response, write_request};
+use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+use kurier_protocol::{Api, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -116,6 +116,8 @@ pub(crate) struct Connection {
     socket: TcpStream,
     buffer: FrameBuffer,
     versions: Vec<ApiVersion>,
+    /// Whether it has answered more than ApiVersions.
+    has_answered: bool,
     next_correlation_id: i32,
     client_id: String,
     request_timeout: Duration,
@@ -169,6 +171,7 @@ impl Connection {
             // Until it has shown itself a broker, it is not trusted with more.
             buffer: FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES),
             versions: Vec::new(),
+            has_answered: false,
             next_correlation_id: 0,
             client_id: settings.client_id.clone(),
             request_timeout: settings.request_timeout,
@@ -229,7 +232,11 @@ impl Connection {
                 self.peer,
                 name_of::<R>()
             ),
-            None => bail!("{} does not speak {} at all", self.peer, name_of::<R>()),
+            None if R::KEY == MetadataRequest::KEY => bail!(
+                "{} does not offer Metadata: is this a controller's listener? Use a listener of a broker",
+                self.peer
+            ),
+            None => bail!("{} does not offer {}", self.peer, name_of::<R>()),
         }
     }
 
@@ -253,9 +260,8 @@ impl Connection {
             }
             if self.socket.read_buf(self.buffer.room()).await.map_err(Broken::error)? == 0 {
                 let name = name_of::<R>();
-                // Before the first answer it may well be something else.
-                let hint = if self.versions.is_empty() { ": is it a Kafka broker's PLAINTEXT listener?" } else { "" };
-                return Err(Broken::error(format!("it closed the connection instead of answering {name}{hint}")));
+                let suspicion = self.suspicion();
+                return Err(Broken::error(format!("it closed the connection instead of answering {name}{suspicion}")));
             }
         };
         let (answered, response) = read_response::<R>(&frame, version)
@@ -263,7 +269,20 @@ impl Connection {
         if answered != correlation_id {
             bail!("the answer bears the number {answered} instead of {correlation_id}: it does not speak Kafka");
         }
+        self.has_answered = !self.versions.is_empty();
         Ok(response)
+    }
+
+    /// Says what a server may be that closes the connection now; nothing of one that is known to be a broker.
+    fn suspicion(&self) -> &'static str {
+        if self.versions.is_empty() {
+            ": is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?"
+        } else if !self.has_answered {
+            // A SASL listener answers ApiVersions, and nothing else before the client has authenticated.
+            ": is this a SASL or TLS listener? Kurier speaks neither yet; use a PLAINTEXT listener of the broker"
+        } else {
+            ""
+        }
     }
 }
 

@@ -287,7 +287,10 @@ fn each_server_that_cannot_be_used_is_named_with_its_cause() {
         (answering(b"\0\x10\0\x01"), "a frame of 1048577 bytes is above the limit of 1048576"),
         (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
         (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
-        (closing, "closed the connection instead of answering ApiVersions: is it a Kafka broker's PLAINTEXT"),
+        (
+            closing,
+            "closed the connection instead of answering ApiVersions: is it a Kafka broker, and is this its PLAINTEXT",
+        ),
         // No name under .invalid has an address (RFC 6761).
         ("nosuchhost.invalid:9092".to_owned(), "the name cannot be resolved"),
     ];
@@ -330,11 +333,19 @@ fn offering(versions: Vec<ApiVersion>) -> String {
 }
 
 #[test]
+fn server_that_closes_after_api_versions_may_want_sasl() {
+    let cluster = three_nodes();
+    cluster.broker.add_fault(Fault::new("Metadata", FaultKind::Close).times(usize::MAX));
+    let said = "closed the connection instead of answering Metadata: is this a SASL or TLS listener?";
+    cluster.consume(&["-e"]).fails(1).says(&[said]);
+}
+
+#[test]
 fn versions_are_agreed_upon_with_brokers_of_any_age() {
     let metadata = |min_version, max_version| ApiVersion { api_key: 3, min_version, max_version };
     let cases = [
         (vec![metadata(90, 99)], "speaks Metadata 90 to 99, and Kurier 0 to 13"),
-        (vec![], "does not speak Metadata at all"),
+        (vec![], "does not offer Metadata: is this a controller's listener? Use a listener of a broker"),
         (vec![metadata(9, 8)], "offers API 3 in versions 9 to 8, which cannot be"),
         (vec![metadata(-1, 8)], "offers API 3 in versions -1 to 8, which cannot be"),
         (vec![metadata(0, 8), metadata(0, 9)], "offers API 3 twice, which cannot be"),

@@ -156,7 +156,12 @@ struct World {
 impl World {
     /// Says why servers cannot be asked, one by one; `None` if all can.
     fn obstacles(&self) -> Option<String> {
-        let troubles = self.connections.troubles();
+        /// A line that names more servers is read by nobody.
+        const SERVERS_NAMED_MAX: usize = 32;
+        let mut troubles = self.connections.troubles();
+        let more = troubles.len().saturating_sub(SERVERS_NAMED_MAX);
+        troubles.truncate(SERVERS_NAMED_MAX);
+        troubles.extend((more > 0).then(|| format!("and so on, for {more} more")));
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 }

@@ -162,3 +162,14 @@ fn oldest_batch_without_an_outcome_is_explained() {
         assert!(said.starts_with(expected) && !said.contains('\n'), "{name}: {said}");
     }
 }
+
+#[test]
+fn no_more_than_32_servers_are_named() {
+    let mut rig = Rig::with(|_| {}, |rig| rig.nodes = (1..=100).collect());
+    rig.lose_nodes();
+    // Each is tried.
+    rig.pass(ms(60_000));
+    let said = rig.hands.core.obstacles().unwrap();
+    assert_eq!(said.split("; ").count(), 33, "{said}");
+    assert!(said.ends_with("; and so on, for 68 more"), "{said}");
+}

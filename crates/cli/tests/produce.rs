@@ -149,6 +149,23 @@ fn servers_that_are_none_are_told_one_by_one() {
 }
 
 #[test]
+fn node_that_advertises_a_useless_address_is_named_with_advertised_listeners() {
+    let closed: u16 = nobody().rsplit_once(':').unwrap().1.parse().unwrap();
+    for (host, port, why) in [
+        ("127.0.0.1", closed, ", and no connection to it can be made: Connection refused"),
+        ("no.such.invalid", 9092, ", and no connection to it can be made: its address was not found: "),
+        ("my host", 9092, ", which is no address of a broker"),
+    ] {
+        let running = start(Broker::builder().topic("t", 1).advertised_listeners([(host, port)]));
+        let servers = running.broker.listen_address(1).unwrap().to_string();
+        let settings = ["-X", "delivery.timeout.ms=500", "-X", "request.timeout.ms=400"];
+        let ran = produce(&[&["-b", &servers, "-t", "t"], &settings[..]].concat(), "a\n");
+        let named = format!("node 1 advertises {host}:{port} (advertised.listeners on that broker){why}");
+        ran.ends(1).says(&[&named]);
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     // Where java-properties 2.0.0 panics, if it is let.
     let mut damaged = NamedTempFile::new().unwrap();

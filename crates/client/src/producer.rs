@@ -291,7 +291,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
 
     /// Waits up to `max.block.ms` until a bootstrap server was reached; with `max.block.ms` at 0 not at all.
     ///
-    /// [`ProducerBuilder::build`] waits so. After [`ProducerBuilder::start`] nothing has to: records wait by themselves.
+    /// [`ProducerBuilder::build`] does this. After [`ProducerBuilder::start`] it is optional: each send waits for its topic.
     ///
     /// # Errors
     /// Of kind [`Network`](ErrorKind::Network), with the reason at every server, when none could be resolved or reached in

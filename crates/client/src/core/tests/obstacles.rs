@@ -13,7 +13,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
         (
             "lingers",
             |rig| {
-                let _ = rig.send(0, 10);
+                drop(rig.send(0, 10));
                 rig.turn();
             },
             "t-0: it lingers for linger.ms, which is 5",
@@ -22,7 +22,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader was never reached",
             |rig| {
                 rig.down = [1].into();
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: cut",
         ),
@@ -30,7 +30,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader was never reached, nor has it refused",
             |rig| {
                 rig.silent = [1].into();
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: no \
              connection stands yet",
@@ -41,7 +41,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.open_gate(0);
                 rig.down = [1].into();
                 rig.cut(1);
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: node 1 (n1:9092): cut",
         ),
@@ -49,10 +49,9 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "there is no leader",
             |rig| {
                 rig.leaders = vec![(-1, 1)];
-                rig.topic_refusal = ErrorCode::NONE;
                 rig.hands.core.world.metadata.doubt();
                 rig.pass(ms(1_000));
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: the partition has no leader",
         ),
@@ -62,7 +61,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.change_metadata = Box::new(|response| response.brokers[0].port = 0);
                 rig.hands.core.world.metadata.doubt();
                 rig.pass(ms(1_000));
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: its leader cannot be connected to: node 1 advertises n1:0 (advertised.listeners on that broker), which is no \
              address of a broker",
@@ -73,7 +72,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.change_metadata = Box::new(|response| response.brokers[0].host = "\n my host".to_owned());
                 rig.hands.core.world.metadata.doubt();
                 rig.pass(ms(1_000));
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: its leader cannot be connected to: node 1 advertises \\n my host:9092 (advertised.listeners on that broker), \
              which is no address of a broker",
@@ -81,7 +80,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
         (
             "the leader is silent",
             |rig| {
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
                 rig.pass(ms(3_200));
             },
             "t-0: node 1 (n1:9092) has not acknowledged it for 3.2 s",
@@ -89,9 +88,9 @@ fn oldest_batch_without_an_outcome_is_explained() {
         (
             "an older batch of another partition is not answered",
             |rig| {
-                let _ = rig.send_and_linger(1);
+                drop(rig.send_and_linger(1));
                 rig.pass(ms(1_000));
-                let _ = rig.send(0, 10);
+                drop(rig.send(0, 10));
                 rig.turn();
             },
             "t-1: node 1 (n1:9092) has not acknowledged it for 1.0 s",
@@ -99,7 +98,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
         (
             "the leader throttles",
             |rig| {
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
                 let request = rig.request();
                 let answer = PartitionProduceResponse { base_offset: 0, ..Default::default() };
                 let topic = TopicProduceResponse {
@@ -110,7 +109,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 let response =
                     ProduceResponse { responses: vec![topic], throttle_time_ms: 5_000, ..Default::default() };
                 rig.reply(&request, &response);
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
                 rig.pass(ms(994));
             },
             "t-0: node 1 (n1:9092) throttles this producer for another 4.0 s",
@@ -120,8 +119,8 @@ fn oldest_batch_without_an_outcome_is_explained() {
             |rig| {
                 rig.open_gate(0);
                 rig.held_writes = Some(Vec::new());
-                let _ = rig.send_and_linger(0);
-                let _ = rig.send_and_linger(1);
+                drop(rig.send_and_linger(0));
+                drop(rig.send_and_linger(1));
                 rig.pass(ms(2_000));
             },
             "t-0: node 1 (n1:9092) has not acknowledged it for 2.0 s",
@@ -130,7 +129,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "nobody gives a producer id",
             |rig| {
                 rig.change_producer_id = |response| response.error_code = ErrorCode::COORDINATOR_LOAD_IN_PROGRESS;
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
                 rig.pass(ms(2_000));
             },
             "t-0: no node has given a producer id, which enable.idempotence=true needs, yet",
@@ -138,7 +137,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
         (
             "the leader refuses for now",
             |rig| {
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
                 let request = rig.request();
                 rig.settle(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
             },
@@ -149,7 +148,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             |rig| {
                 rig.open_gate(0);
                 rig.hands.held_takes = Some(VecDeque::new());
-                let _ = rig.send_and_linger(0);
+                drop(rig.send_and_linger(0));
             },
             "t-0: it is being compressed",
         ),

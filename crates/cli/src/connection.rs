@@ -66,9 +66,9 @@ impl Settings {
                 "socket.connection.setup.timeout.ms" => settings.setup_timeout = millis()?,
                 "retry.backoff.ms" => settings.retry_backoff = millis()?,
                 "retry.backoff.max.ms" => settings.retry_backoff_max = millis()?,
-                "security.protocol" if !value.eq_ignore_ascii_case("PLAINTEXT") => {
+                "security.protocol" if !value.is_empty() && !value.eq_ignore_ascii_case("PLAINTEXT") => {
                     return Err(Misuse::error(format!(
-                        "security.protocol={value} cannot be followed yet: TLS and SASL are to come; use a PLAINTEXT listener of \
+                        "security.protocol={value} is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of \
                          the brokers"
                     )));
                 }

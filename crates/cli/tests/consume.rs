@@ -397,7 +397,7 @@ fn a_command_line_that_makes_no_sense_is_explained() {
         (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
         (
             &["--command-config", &file, "-X", "security.protocol=SASL_SSL"],
-            &["SASL_SSL cannot be followed yet", "PLAINTEXT listener"],
+            &["SASL_SSL is not supported yet", "PLAINTEXT listener"],
         ),
     ];
     for (arguments, says) in cases {

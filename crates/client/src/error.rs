@@ -15,9 +15,9 @@ use kurier_protocol::ErrorCode;
 /// use kurier::{ErrorKind, Producer, Written};
 ///
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-/// let error = runtime.block_on(Producer::builder().set("linger", "5").build()).unwrap_err();
+/// let error = runtime.block_on(Producer::builder().set("linger.m", "5").build()).unwrap_err();
 /// assert_eq!((error.kind(), error.written()), (ErrorKind::Configuration, Written::No));
-/// assert_eq!(error.to_string(), "linger is no setting of a producer: did you mean linger.ms?");
+/// assert_eq!(error.to_string(), "unknown producer setting linger.m: did you mean linger.ms?");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]

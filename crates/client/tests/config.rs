@@ -22,21 +22,31 @@ fn value_of(config: &Config, key: &str) -> Option<String> {
 }
 
 #[test]
-fn an_unknown_key_is_told_the_nearest_one() {
-    for (key, nearest) in [
-        ("linger", "linger.ms"),
-        ("bootstrap.server", "bootstrap.servers"),
-        ("batch_size", "batch.size"),
-        ("compresion.type", "compression.type"),
-        ("max.in.flight.requests", "max.in.flight"),
-        ("enable.idempotance", "enable.idempotence"),
-        ("queue.buffering.max.m", "queue.buffering.max.ms"),
-        ("Acks", "acks"),
+fn unknown_key_is_refused_and_a_near_one_suggested() {
+    const ALL: &str = "the page of kurier::Config lists all settings";
+    for (key, hint) in [
+        ("linger.m", "did you mean linger.ms?"),
+        ("bootstrap.server", "did you mean bootstrap.servers?"),
+        ("batch_size", "did you mean batch.size?"),
+        ("compresion.type", "did you mean compression.type?"),
+        ("enable.idempotance", "did you mean enable.idempotence?"),
+        ("queue.buffering.max.m", "did you mean queue.buffering.max.ms?"),
+        ("Acks", "did you mean acks?"),
+        ("securtiy.protocol", "did you mean security.protocol?"),
+        ("group.ids", "did you mean group.id?"),
+        ("linger", ALL),
+        ("max.in.flight.requests", ALL),
+        ("schema.registry.url", ALL),
+        ("sl", ALL),
+        ("", ALL),
+        ("producer.linger", ALL),
     ] {
         let error = Config::default().set(key, "1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains(&format!("did you mean {nearest}?")), "{error}");
+        assert_eq!(error.to_string(), format!("unknown producer setting {key}: {hint}"));
     }
+    let error = Config::default().set(&format!("a\x1b[2J{}", "x".repeat(1 << 20)), "1").unwrap_err().to_string();
+    assert!(error.contains("a\\u{1b}[2J") && error.len() < 1_000, "{error}");
 }
 
 #[test]
@@ -189,31 +199,38 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         (builder().set("acks", "0").set("enable.idempotence", "true"), "enable.idempotence cannot be true: acks is 0"),
         (builder().set("retries", "0").enable_idempotence(true), "enable.idempotence cannot be true: retries is 0"),
         (builder().set("max.in.flight.requests.per.connection", "6"), "is 6, and enable.idempotence, which is true"),
-        (builder().set("max.in.flight", "0"), "must be at least 1"),
+        (builder().set("max.in.flight", "0"), "max.in.flight must be at least 1"),
+        (builder().set("queue.buffering.max.kbytes", "0"), "queue.buffering.max.kbytes must be at least 1"),
         (
             builder().delivery_timeout(second).request_timeout(second).linger(Duration::from_millis(1)),
             "delivery.timeout.ms is 1000, but must be at least linger.ms + request.timeout.ms, which is 1001",
         ),
-        (builder().delivery_timeout(second), "delivery.timeout.ms is 1000"),
+        (builder().delivery_timeout(Duration::ZERO), "delivery.timeout.ms must be at least 1"),
         (builder().set("metadata.max.idle.ms", "4999"), "metadata.max.idle.ms must be at least 5000"),
         (builder().client_id(&"x".repeat(32_768)), "client.id has 32768 bytes, and Kafka's protocol allows 32767"),
         (builder().max_request_size(0), "max.request.size must be at least 1"),
         (builder().buffer_memory(0), "buffer.memory must be at least 1"),
         (builder().set("partitioner.rack.aware", "true"), "partitioner.rack.aware is true, but client.rack is empty"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
-        // The first thing that was wrong is what is told.
-        (builder().set("linger", "1").set("batch", "1"), "did you mean linger.ms?"),
+        // The first error is the one that is reported.
+        (builder().set("linger.m", "1").set("batch", "1"), "did you mean linger.ms?"),
         (
             builder().set("security.protocol", "SSL"),
-            "security.protocol=SSL cannot be followed yet: TLS and SASL are to come; use a PLAINTEXT listener of the brokers",
+            "security.protocol=SSL is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of the brokers",
         ),
         (builder().set("security.protocol", "SASL_PLAINTEXT"), "use a PLAINTEXT listener"),
         // Without the secret.
         (
             builder().set("ssl.key.password", "secret"),
-            "ssl.key.password cannot be followed yet: TLS and SASL are to come",
+            "ssl.key.password is not supported yet: Kurier has neither TLS nor SASL",
         ),
-        (builder().set("transactional.id", "mine"), "transactional.id=mine cannot be followed yet: transactions are"),
+        (builder().set("transactional.id", "mine"), "transactional.id=mine is not supported yet: leave it out"),
+        (
+            builder().set("compression.level", "5"),
+            "compression.level=5 is not supported yet: set compression.gzip.level",
+        ),
+        (builder().set("queuing.strategy", "lifo"), "queuing.strategy=lifo is not supported yet"),
+        (builder().set("enable.gapless.guarantee", "true"), "enable.gapless.guarantee=true is not supported yet"),
     ] {
         let text = refusal(builder).await;
         assert!(text.contains(expected), "{expected:?} is not in {text:?}");
@@ -230,6 +247,7 @@ async fn what_was_not_asked_for_gives_way() {
         builder().client_id(&"x".repeat(32_767)),
         builder().set("retries", "0"),
         builder().set("max.in.flight", "6").enable_idempotence(false),
+        builder().set("message.timeout.ms", "0").set("connections.max.idle.ms", "-1"),
         builder().request_timeout(Duration::from_secs(300)),
         builder().linger(Duration::from_millis(7)).set("request.timeout.ms", "200000"),
         builder().set("metadata.recovery.strategy", "NONE"),
@@ -264,7 +282,7 @@ fn librdkafkas_names_set_the_same() {
         let (mut by_alias, mut by_name) = (Config::default(), Config::default());
         by_alias.set(alias, value).unwrap();
         by_name.set(name, value).unwrap();
-        assert_eq!(by_alias, by_name, "{alias}");
+        assert_eq!(by_alias.explain(), by_name.explain(), "{alias}");
         assert_eq!(value_of(&by_alias, name).as_deref(), Some(value), "{alias}");
     }
 }
@@ -278,6 +296,10 @@ fn everything_is_explained() {
     config.set("security.protocol", "PLAINTEXT").unwrap();
     config.strict(false);
     config.set("sasl.mechanism", "PLAIN").unwrap();
+    config.set("ssl.endpoint.identification.algorithm", "").unwrap();
+    config.set("group.id", "mine").unwrap();
+    config.set("connections.max.idle.ms", "-1").unwrap();
+    config.set("queue.buffering.max.kbytes", "64").unwrap();
     config.set("no.such.key", "1").unwrap();
     let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
     for line in [
@@ -287,7 +309,11 @@ fn everything_is_explained() {
         "partitioner.availability.timeout.ms=250 # set (default 0)",
         "# key.serializer ignored: serializers are given to the builder",
         "# security.protocol ignored: it is so anyway",
-        "# sasl.mechanism ignored: it cannot be followed yet",
+        "# sasl.mechanism ignored: it is not supported yet",
+        "# ssl.endpoint.identification.algorithm ignored: it is empty, as without it",
+        "# group.id ignored: it is not a producer's setting",
+        "connections.max.idle.ms=3153600000000 # adjusted to 3153600000000: -1 (Java) and 0 (librdkafka) mean never",
+        "buffer.memory=65536 # set (default 33554432)",
         "# no.such.key ignored: it is not known",
     ] {
         assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
@@ -319,12 +345,9 @@ key.serializer=org.apache.kafka.common.serialization.StringSerializer
     assert_eq!(value_of(&config, "key.serializer"), None);
     let error = Config::from_properties(&b"linger.ms=soon"[..]).unwrap_err();
     assert!(error.to_string().contains("linger.ms cannot be \"soon\""), "{error}");
-    // Bytes of no ASCII, above all those with which other encodings begin.
-    let other = [&b"\xfe\xff\xef\xbb\xbf=1\nclient.id=caf\xe9 \x80"[..], b"\xff", b"\xff\xfe\0", b"\xef\xbb"];
-    let pairs = other.map(|file| Config::read_properties(file).unwrap());
+    let pairs = Config::read_properties(&b"client.id=caf\xe9 \x80\n\xff=1\n\xef\xbb"[..])?;
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(pairs[0], [pair("client.id", "café \u{80}"), pair("þÿï»¿", "1")]);
-    assert_eq!(pairs[1..], [vec![pair("ÿ", "")], vec![pair("ÿþ\0", "")], vec![pair("ï»", "")]]);
+    assert_eq!(pairs, [pair("client.id", "café \u{80}"), pair("ï»", ""), pair("ÿ", "1")]);
     let error = Config::read_properties(&b"#".repeat((1 << 20) + 1)[..]).unwrap_err();
     assert!(error.to_string().contains("more than 1048576 bytes"), "{error}");
     let error = Config::from_properties(&b"client.id=\\u00g0"[..]).unwrap_err();
@@ -347,9 +370,72 @@ fn a_file_may_begin_and_end_with_any_byte() {
         let read = Config::from_properties(&[mark, end].concat()[..]);
         assert_eq!(read.is_err(), !(mark.is_empty() && end.is_empty()), "{mark:?} {end:?}");
     }
-    // Marks mean nothing to Java, and behind them stands no key that is known.
-    let error = Config::from_properties(&b"\xef\xbb\xbflinger.ms=5"[..]).unwrap_err();
-    assert!(error.to_string().contains("did you mean linger.ms?"), "{error}");
+}
+
+#[test]
+fn byte_order_mark_is_named() {
+    for (file, encoding) in [
+        (&b"\xef\xbb\xbflinger.ms=5"[..], "UTF-8"),
+        (b"\xef\xbb\xbf# a comment\nlinger.ms=5", "UTF-8"),
+        (b"\xef\xbb\xbf", "UTF-8"),
+        (b"\xff\xfea\0", "UTF-16"),
+        (b"\xfe\xff\0a", "UTF-16"),
+    ] {
+        let error = Config::from_properties(file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains(&format!("byte order mark of {encoding}: save it")), "{error}");
+    }
+}
+
+#[test]
+fn file_shared_with_other_clients_is_accepted() {
+    let file = include_str!("shared.properties");
+    let config = Config::from_properties(file.as_bytes()).unwrap();
+    assert_eq!(value_of(&config, "bootstrap.servers").as_deref(), Some("kafka-1:9092"));
+    assert_eq!(value_of(&config, "request.timeout.ms").as_deref(), Some("20000"));
+    let lines = config.explain();
+    let ignored = |key: &str| lines.iter().any(|line| line.key == key && line.value.is_none());
+    let keys = file.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key);
+    let taken: Vec<_> = keys.filter(|key| !ignored(key)).collect();
+    assert_eq!(taken, ["bootstrap.servers", "request.timeout.ms"]);
+    for line in ["group.ids=a", "ssl.truststore.location=/ca.pem", "consumer.group=a"] {
+        Config::from_properties(format!("{file}{line}\n").as_bytes()).unwrap_err();
+    }
+}
+
+#[test]
+fn numbers_that_switch_a_setting_off_are_accepted() {
+    const FOREVER: &str = "3153600000000";
+    for (key, text, name, value) in [
+        ("connections.max.idle.ms", "-1", "connections.max.idle.ms", FOREVER),
+        ("connections.max.idle.ms", "-9223372036854775808", "connections.max.idle.ms", FOREVER),
+        ("connections.max.idle.ms", "0", "connections.max.idle.ms", FOREVER),
+        ("topic.metadata.refresh.interval.ms", "-1", "metadata.max.age.ms", FOREVER),
+        ("metadata.max.age.ms", "-1", "metadata.max.age.ms", FOREVER),
+        ("message.timeout.ms", "0", "delivery.timeout.ms", FOREVER),
+        ("delivery.timeout.ms", "0", "delivery.timeout.ms", FOREVER),
+        ("send.buffer.bytes", "-1", "send.buffer.bytes", "-1"),
+        ("socket.send.buffer.bytes", "0", "send.buffer.bytes", "-1"),
+        ("receive.buffer.bytes", "-1", "receive.buffer.bytes", "-1"),
+        ("socket.receive.buffer.bytes", "0", "receive.buffer.bytes", "-1"),
+        ("request.required.acks", "-1", "acks", "all"),
+        ("compression.gzip.level", "-1", "compression.gzip.level", "-1"),
+        ("queue.buffering.max.kbytes", "3", "buffer.memory", "3072"),
+    ] {
+        let mut config = Config::default();
+        config.set(key, text).unwrap();
+        assert_eq!(value_of(&config, name).as_deref(), Some(value), "{key}={text}");
+        // A later value replaces it and its reason.
+        let (later, shown) = if name == "acks" { ("1", "1") } else { ("7", "7") };
+        config.set(name, later).unwrap();
+        let line = config.explain().into_iter().find(|line| line.key == name).unwrap();
+        assert_eq!((line.value.as_deref(), line.why.starts_with("set (default")), (Some(shown), true), "{key}={text}");
+    }
+    for key in
+        ["linger.ms", "request.timeout.ms", "max.block.ms", "retry.backoff.ms", "metadata.max.idle.ms", "retries"]
+    {
+        Config::default().set(key, "-1").unwrap_err();
+    }
 }
 
 /// java-properties 2.0.0 drops a last line that ends in a backslash and in nothing else.
@@ -400,7 +486,10 @@ fn whatever_a_file_holds_is_read_or_refused_with_its_line() {
         if let Err(error) = Config::from_properties(&file[..]) {
             let text = error.to_string();
             let is_placed = text.contains("(line_number = ") && !text.contains("unknown");
-            assert!(is_placed || text.contains("is no setting") || text.contains("acks cannot be"), "{file:?}: {text}");
+            assert!(
+                is_placed || text.starts_with("unknown producer setting") || text.contains("acks cannot be"),
+                "{file:?}: {text}"
+            );
             refused += usize::from(is_placed);
         }
     }

@@ -8,6 +8,9 @@ use super::values::Value;
 use super::{Acks, Config, refused};
 use crate::error::Error;
 
+/// Cap of every time, 100 years, to avoid `Instant` overflow.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The longest string that a request's header can hold, in bytes.
 const WIRE_STRING_MAX: usize = 32_767;
 
@@ -70,6 +73,7 @@ impl Config {
             ("retries", self.retries.into(), 0, INT_MAX),
             ("send.buffer.bytes", self.send_buffer_bytes.into(), -1, INT_MAX),
             ("receive.buffer.bytes", self.receive_buffer_bytes.into(), -1, INT_MAX),
+            ("delivery.timeout.ms", ms(self.delivery_timeout), 1, i128::MAX),
             // Nothing would ever be answered, or connected to, in time.
             ("request.timeout.ms", ms(self.request_timeout), 1, i128::MAX),
             ("socket.connection.setup.timeout.ms", ms(self.connection_setup_timeout), 1, i128::MAX),
@@ -77,10 +81,10 @@ impl Config {
             ("metadata.max.idle.ms", ms(self.metadata_max_idle), 5_000, i128::MAX),
         ] {
             if value < least {
-                return Err(refused(format!("{key} must be at least {least}, and is {value}")));
+                return Err(refused(format!("{} must be at least {least}, and is {value}", self.written(key))));
             }
             if value > most {
-                return Err(refused(format!("{key} must be at most {most}, and is {value}")));
+                return Err(refused(format!("{} must be at most {most}, and is {value}", self.written(key))));
             }
         }
         Ok(())
@@ -88,8 +92,6 @@ impl Config {
 
     /// Makes times so short that they can be added to any moment.
     fn limit_times(&mut self) {
-        /// Cap at 100 years to avoid `Instant` overflow.
-        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         for time in [
             &mut self.bootstrap_resolve_timeout,
             &mut self.linger,

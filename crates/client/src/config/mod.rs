@@ -7,12 +7,14 @@
 mod check;
 mod choices;
 mod explain;
+mod foreign;
 mod host_port;
 mod properties;
+mod special;
 mod unsupported;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kurier_compression::CompressionType;
@@ -21,6 +23,7 @@ pub use choices::{Acks, PartitionerChoice};
 pub(crate) use choices::{DnsLookup, Recovery};
 pub use explain::Explained;
 pub use host_port::HostPort;
+use special::special;
 use values::Value;
 
 use crate::error::{Error, ErrorKind};
@@ -32,7 +35,7 @@ const fn ms(millis: u64) -> Duration {
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $key:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr;)*) => {
-        /// Everything that a producer can be told, with Java's names and defaults.
+        /// The settings of a producer, with Java's names and defaults.
         ///
         /// ```
         /// use kurier::Config;
@@ -40,15 +43,21 @@ macro_rules! settings {
         /// let mut config = Config::default();
         /// config.set("bootstrap.servers", "kafka-1:9092, [::1]:9092")?;
         /// config.set("linger.ms", "20")?;
-        /// let error = config.set("linger", "20").unwrap_err();
+        /// let error = config.set("linger.m", "20").unwrap_err();
         /// assert!(error.to_string().contains("did you mean linger.ms?"), "{error}");
         /// # Ok::<(), kurier::Error>(())
         /// ```
+        ///
+        /// Keys that only other clients have, such as `group.id`, are accepted and ignored, so that a producer can share a
+        /// file with consumers, admin tools and Connect's workers. [`explain`](Self::explain) lists them. A producer has
+        /// these settings, each with librdkafka's name where that is another:
+        ///
+        $(#[doc = concat!("* `", $key, "`" $(, ", `", $alias, "`")*, ":" $(, $doc)*)])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[doc = $doc])* pub(crate) $field: $type,)*
-            /// The settings that were made, by key.
-            made: BTreeSet<&'static str>,
+            /// The settings that were made, by Java's name; with each the name that was written.
+            made: BTreeMap<&'static str, &'static str>,
             /// What was changed so that settings agree, by key.
             adjusted: BTreeMap<&'static str, String>,
             /// Keys that were given and mean nothing here, with the reason.
@@ -61,7 +70,7 @@ macro_rules! settings {
             fn default() -> Self {
                 Self {
                     $($field: $default,)*
-                    made: BTreeSet::new(),
+                    made: BTreeMap::new(),
                     adjusted: BTreeMap::new(),
                     ignored: BTreeMap::new(),
                     strict: true,
@@ -73,20 +82,24 @@ macro_rules! settings {
             /// Every key, Java's name first, then librdkafka's.
             const KEYS: &'static [&'static [&'static str]] = &[$(&[$key $(, $alias)*],)*];
 
-            /// Sets the setting of this key, or says why it cannot have this value; `None` if no setting has this key.
-            fn assign(&mut self, key: &str, text: &str) -> Option<Result<&'static str, String>> {
-                match key {
+            /// Returns Java's name of the setting with this key, and the key.
+            fn name_of(key: &str) -> Option<(&'static str, &'static str)> {
+                let names = Self::KEYS.iter().find(|names| names.contains(&key))?;
+                Some((names.first()?, names.iter().find(|name| **name == key)?))
+            }
+
+            /// Sets the setting with this name, or says why `key`, as it was written, cannot have this value.
+            fn assign(&mut self, name: &str, key: &str, text: &str) -> Result<(), String> {
+                match name {
                     $(
-                        $key $(| $alias)* => Some(match <$type as Value>::read(text) {
-                            Ok(value) => {
-                                self.$field = value;
-                                Ok($key)
-                            }
-                            Err(why) => Err(<$type as Value>::refusal(key, text, &why)),
-                        }),
+                        $key => match <$type as Value>::read(text) {
+                            Ok(value) => self.$field = value,
+                            Err(why) => return Err(<$type as Value>::refusal(key, text, &why)),
+                        },
                     )*
-                    _ => None,
+                    _ => {}
                 }
+                Ok(())
             }
 
             /// Every setting with its key, its value and its default.
@@ -115,8 +128,8 @@ settings! {
     /// How many bytes, compressed, make a batch ready to go. It is closed when it is taken, and may be larger by then.
     /// 0 sends each record by itself.
     "batch.size" => batch_size: usize = 16_384;
-    /// How many bytes of memory unsent and unacknowledged records may take.
-    "buffer.memory" => buffer_memory: usize = 33_554_432;
+    /// How many bytes of memory unsent and unacknowledged records may take. `queue.buffering.max.kbytes` counts in KiB.
+    "buffer.memory" | "queue.buffering.max.kbytes" => buffer_memory: usize = 33_554_432;
     /// How long a send may wait for metadata and for memory together.
     "max.block.ms" => max_block: Duration = ms(60_000);
     /// The codec of batches.
@@ -136,13 +149,14 @@ settings! {
     "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
     /// Whether brokers are to notice repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
-    /// How long a record may take from its batch's beginning to its outcome.
+    /// How long a record may take from its batch's beginning to its outcome; 0 for ever, as in librdkafka. It is at least
+    /// `linger.ms` + `request.timeout.ms`; of these three, those that are not set give way.
     "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000);
     /// How long a request may take; also how long a leader may wait for the other replicas.
     "request.timeout.ms" | "socket.timeout.ms" => request_timeout: Duration = ms(30_000);
     /// The name under which brokers log and limit this producer.
     "client.id" => client_id: String = "kurier".to_owned();
-    /// How old the view of the cluster may become.
+    /// How old the view of the cluster may become; -1 for any age.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
     /// How long the producer asks for a topic after the last send to it. A topic with records under way stays in use.
     "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
@@ -166,11 +180,11 @@ settings! {
     "socket.connection.setup.timeout.ms" => connection_setup_timeout: Duration = ms(10_000);
     /// The longest that it may take; it doubles with each failure (KIP-601).
     "socket.connection.setup.timeout.max.ms" => connection_setup_timeout_max: Duration = ms(30_000);
-    /// How long a connection may lie idle, which is to be less than the broker allows it.
+    /// How long a connection may lie idle, which is to be less than the broker allows it; -1 or 0 for ever.
     "connections.max.idle.ms" => connections_max_idle: Duration = ms(540_000);
-    /// The size of a socket's send buffer; -1 leaves it to the system.
+    /// The size of a socket's send buffer; -1 or 0 leaves it to the system.
     "send.buffer.bytes" | "socket.send.buffer.bytes" => send_buffer_bytes: i32 = 131_072;
-    /// The size of a socket's receive buffer; -1 leaves it to the system.
+    /// The size of a socket's receive buffer; -1 or 0 leaves it to the system.
     "receive.buffer.bytes" | "socket.receive.buffer.bytes" => receive_buffer_bytes: i32 = 32_768;
     /// How records find their partition.
     "partitioner.class" | "partitioner" => partitioner: PartitionerChoice = PartitionerChoice::Java;
@@ -189,8 +203,8 @@ settings! {
 }
 
 impl Config {
-    /// Whether keys that are not known, or cannot be followed, are errors. They are, unless this says otherwise; then
-    /// they are listed by [`explain`](Self::explain).
+    /// Sets whether keys that are unknown, or not supported yet, are errors, as they are by default. Otherwise
+    /// [`explain`](Self::explain) lists them.
     pub fn strict(&mut self, is_strict: bool) {
         self.strict = is_strict;
     }
@@ -198,27 +212,36 @@ impl Config {
     /// Makes one setting.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration): when the key is not known, with the nearest one that is; when
-    /// the value is none of the key's, with those that are.
+    /// Of kind [`Configuration`](ErrorKind::Configuration): when the key is unknown, with the one that was probably meant;
+    /// when the value is none of the key's, with those that are.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let (key, value) = (key.trim(), value.trim());
-        match self.assign(key, value) {
-            Some(Ok(name)) => {
-                self.made.insert(name);
-                Ok(())
-            }
-            Some(Err(why)) => Err(refused(why)),
-            None => self.set_aside(key, value),
-        }
+        let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value) };
+        let (text, why) = match special(name, key, value) {
+            Some(special) => (special.text, special.why),
+            None => (value.to_owned(), None),
+        };
+        self.assign(name, key, &text).map_err(refused)?;
+        self.made.insert(name, key);
+        match why {
+            Some(why) => self.adjusted.insert(name, format!("{text}: {why}")),
+            None => self.adjusted.remove(name),
+        };
+        Ok(())
     }
 
     /// Notes that a setting was made otherwise than by text.
-    pub(crate) fn made(&mut self, key: &'static str) {
-        self.made.insert(key);
+    pub(crate) fn made(&mut self, name: &'static str) {
+        self.made.insert(name, name);
     }
 
-    fn is_made(&self, key: &str) -> bool {
-        self.made.contains(key)
+    fn is_made(&self, name: &str) -> bool {
+        self.made.contains_key(name)
+    }
+
+    /// Returns the name of a setting as it was written, for errors.
+    fn written(&self, name: &'static str) -> &'static str {
+        self.made.get(name).copied().unwrap_or(name)
     }
 
     /// For how long a batch takes records after it was opened, so that late ones do not inherit an old batch's deadline.

@@ -9,11 +9,14 @@ use java_properties::PropertiesIter;
 use super::{Config, refused};
 use crate::error::Error;
 
+/// Byte order marks, which would become part of the first key.
+const MARKS: [(&[u8], &str); 3] = [(b"\xef\xbb\xbf", "UTF-8"), (b"\xfe\xff", "UTF-16"), (b"\xff\xfe", "UTF-16")];
+
 impl Config {
     /// Settings from a file in the form of Java's properties, as Java and librdkafka users have them.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration): when the file is no such file, or a key or value is wrong.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): when the file is no such file, or a key or value is wrong.
     pub fn from_properties(file: impl Read) -> Result<Self, Error> {
         let mut config = Self::default();
         config.set_properties(file)?;
@@ -30,11 +33,11 @@ impl Config {
 
     /// The keys and values of such a file, by key, of which the last counts where one is there twice.
     ///
-    /// As for Java the file is ISO 8859-1, whatever it begins with, and other characters are written `\uXXXX`.
+    /// As for Java the file is ISO 8859-1, and other characters are written `\uXXXX`.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration): when the file cannot be read, has more than 1 MiB, or an
-    /// escape in it is wrong.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): when the file cannot be read, has more than 1 MiB, begins
+    /// with a byte order mark, or has a wrong escape.
     pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
         const LIMIT_BYTES: usize = 1 << 20;
         let wrong = |why: &dyn fmt::Display| refused(format!("the file of properties cannot be read: {why}"));
@@ -42,6 +45,11 @@ impl Config {
         file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
         if bytes.len() > LIMIT_BYTES {
             return Err(wrong(&format!("it has more than {LIMIT_BYTES} bytes")));
+        }
+        if let Some((_, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
+            return Err(wrong(&format!(
+                "it begins with a byte order mark of {encoding}: save it as ASCII, without the mark"
+            )));
         }
         // java-properties would go by a mark of another encoding, panics where such a file ends in half a character, and
         // drops a last line that ends in nothing but a backslash.

@@ -1,62 +1,205 @@
-//! Keys that are no settings of this producer: some mean nothing here, others ask for what Kurier cannot do yet.
+//! Keys that are no settings of this producer: some mean nothing here, others ask for what Kurier does not support yet.
 
+use super::foreign::{self, is_foreign};
 use super::{Config, refused};
-use crate::error::Error;
+use crate::error::{Error, printable};
 
-/// Java's keys that mean nothing here, and why.
-const MEANINGLESS: &[(&str, &str)] = &[
-    ("key.serializer", "serializers are given to the builder"),
-    ("value.serializer", "serializers are given to the builder"),
-    ("interceptor.classes", "there are no classes to load"),
-    ("metric.reporters", "there are no classes to load"),
-    ("config.providers", "there are no classes to load"),
-    ("security.providers", "there are no classes to load"),
-    ("metrics.num.samples", "metrics are counted, not sampled"),
-    ("metrics.sample.window.ms", "metrics are counted, not sampled"),
-    ("metrics.recording.level", "metrics are counted, not sampled"),
-    ("auto.include.jmx.reporter", "there is no JMX"),
-    ("enable.metrics.push", "metrics are not yet pushed to brokers"),
-    ("transaction.timeout.ms", "there are no transactions yet"),
+/// Keys of Java's and librdkafka's producers that mean nothing here, by the reason.
+const MEANINGLESS: &[(&str, &[&str])] = &[
+    ("serializers are given to the builder", &["key.serializer", "value.serializer"]),
+    (
+        "there are no classes to load",
+        &[
+            "interceptor.classes",
+            "metric.reporters",
+            "config.providers",
+            "security.providers",
+            "plugin.library.paths",
+            "interceptors",
+        ],
+    ),
+    (
+        "metrics are counted, not sampled",
+        &["metrics.num.samples", "metrics.sample.window.ms", "metrics.recording.level"],
+    ),
+    ("there is no JMX", &["auto.include.jmx.reporter"]),
+    ("metrics are not yet pushed to brokers", &["enable.metrics.push"]),
+    ("the program asks the producer for its metrics", &["statistics.interval.ms"]),
+    ("there are no transactions yet", &["transaction.timeout.ms"]),
+    ("a batch takes memory as its records come", &["buffer.memory.allocation.strategy", "message.copy.max.bytes"]),
+    ("buffer.memory limits the records that wait", &["queue.buffering.max.messages"]),
+    ("batch.size limits a batch", &["batch.num.messages"]),
+    ("batches wait for max.in.flight.requests.per.connection", &["queue.buffering.backpressure.threshold"]),
+    ("records without a key change partition with each batch", &["sticky.partitioning.linger.ms"]),
+    ("every record has its outcome, with its offset", &["delivery.report.only.error", "produce.offset.report"]),
+    ("brokers create topics as their auto.create.topics.enable says", &["allow.auto.create.topics"]),
+    ("only topics in use are asked for", &["topic.blacklist", "topic.metadata.refresh.sparse"]),
+    (
+        "metadata is asked for again after retry.backoff.ms, up to max.block.ms",
+        &[
+            "topic.metadata.refresh.fast.interval.ms",
+            "topic.metadata.refresh.fast.cnt",
+            "topic.metadata.propagation.max.ms",
+        ],
+    ),
+    (
+        "versions are negotiated with each broker",
+        &[
+            "api.version.request",
+            "api.version.request.timeout.ms",
+            "api.version.fallback.ms",
+            "broker.version.fallback",
+            "builtin.features",
+        ],
+    ),
+    ("each connection looks its host up, and tries all addresses", &["broker.address.ttl", "broker.address.family"]),
+    ("TCP keepalive and TCP_NODELAY are always on", &["socket.keepalive.enable", "socket.nagle.disable"]),
+    (
+        "connections have fixed rules for this",
+        &[
+            "receive.message.max.bytes",
+            "socket.blocking.max.ms",
+            "socket.max.fails",
+            "reconnect.backoff.jitter.ms",
+            "enable.random.seed",
+            "internal.termination.signal",
+        ],
+    ),
+    (
+        "the program subscribes to tracing for logs",
+        &["debug", "log_level", "log.queue", "log.thread.name", "log.connection.close"],
+    ),
+    (
+        "there is no TLS and no SASL yet",
+        &[
+            "enable.ssl.certificate.verification",
+            "https.ca.location",
+            "https.ca.pem",
+            "enable.sasl.oauthbearer.unsecure.jwt",
+        ],
+    ),
+    (
+        "only a program can set it, through librdkafka's functions",
+        &[
+            "background_event_cb",
+            "closesocket_cb",
+            "connect_cb",
+            "default_topic_conf",
+            "dr_cb",
+            "dr_msg_cb",
+            "enabled_events",
+            "error_cb",
+            "log_cb",
+            "msg_order_cmp",
+            "oauthbearer_token_refresh_cb",
+            "opaque",
+            "open_cb",
+            "partitioner_cb",
+            "resolve_cb",
+            "socket_cb",
+            "ssl_ca",
+            "ssl_certificate",
+            "ssl_engine_callback_data",
+            "ssl_key",
+            "stats_cb",
+            "throttle_cb",
+        ],
+    ),
 ];
 
-/// Keys that promise what cannot be kept yet, or, with a dot at the end, the beginnings of such; the values under which
-/// nothing is lost; and what to do now.
-const NOT_YET: &[(&str, &[&str], &str)] = &[
-    ("security.protocol", &["PLAINTEXT", "plaintext"], PLAINTEXT_ALONE),
-    ("ssl.", &[], PLAINTEXT_ALONE),
-    ("sasl.", &[], PLAINTEXT_ALONE),
-    ("transactional.id", &[""], "transactions are to come"),
+/// A key that asks for what Kurier does not support yet.
+struct NotYet {
+    /// The key, or, with a dot at its end, the beginning of keys.
+    key: &'static str,
+    /// The values that ask for nothing, in any letter case. An empty value never does.
+    harmless: &'static [&'static str],
+    remedy: &'static str,
+}
+
+const NOT_YET: &[NotYet] = &[
+    NotYet { key: "security.protocol", harmless: &["PLAINTEXT"], remedy: PLAINTEXT_ALONE },
+    NotYet { key: "ssl.", harmless: &[], remedy: PLAINTEXT_ALONE },
+    NotYet { key: "sasl.", harmless: &[], remedy: PLAINTEXT_ALONE },
+    NotYet { key: "transactional.id", harmless: &[], remedy: NO_TRANSACTIONS },
+    NotYet { key: "transaction.two.phase.commit.enable", harmless: &["false"], remedy: NO_TRANSACTIONS },
+    NotYet {
+        key: "enable.gapless.guarantee",
+        harmless: &["false"],
+        remedy: "leave it out; with enable.idempotence records keep their order, and each failed record has its error",
+    },
+    NotYet { key: "queuing.strategy", harmless: &["fifo"], remedy: "records of a partition are sent in their order" },
+    NotYet {
+        key: "compression.level",
+        harmless: &["-1"],
+        remedy: "set compression.gzip.level or compression.zstd.level instead",
+    },
 ];
 
-const PLAINTEXT_ALONE: &str = "TLS and SASL are to come; use a PLAINTEXT listener of the brokers";
+const PLAINTEXT_ALONE: &str = "Kurier has neither TLS nor SASL; use a PLAINTEXT listener of the brokers";
+const NO_TRANSACTIONS: &str = "leave it out; Kurier has no transactions yet";
+
+impl NotYet {
+    fn of(key: &str) -> Option<&'static Self> {
+        NOT_YET.iter().find(|known| key == known.key || (known.key.ends_with('.') && key.starts_with(known.key)))
+    }
+
+    fn is_harmless(&self, value: &str) -> bool {
+        self.harmless.iter().any(|harmless| harmless.eq_ignore_ascii_case(value))
+    }
+
+    /// Says that the value is refused. Values of TLS and SASL may be secrets.
+    fn refusal(&self, key: &str, value: &str) -> Error {
+        let shown = if self.key.ends_with('.') { String::new() } else { format!("={}", printable(value)) };
+        refused(format!("{}{shown} is not supported yet: {}", printable(key), self.remedy))
+    }
+}
 
 impl Config {
     /// Notes a key that is no setting, if nothing is lost by it.
     pub(super) fn set_aside(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        if let Some((_, why)) = MEANINGLESS.iter().find(|(known, _)| *known == key) {
-            self.ignored.insert(key.to_owned(), why);
-            return Ok(());
-        }
-        let is_it = |known: &str| key == known || (known.ends_with('.') && key.starts_with(known));
-        let promised = NOT_YET.iter().find(|(known, ..)| is_it(known));
-        let (why, is_harmless) = match promised {
-            Some((_, harmless, _)) if harmless.contains(&value) => ("it is so anyway", true),
-            Some(_) => ("it cannot be followed yet", false),
-            None => ("it is not known", false),
+        let not_yet = NotYet::of(key);
+        let why = if let Some(why) = meaningless(key) {
+            why
+        } else if is_foreign(key, Self::is_producers) {
+            "it is not a producer's setting"
+        } else if not_yet.is_some() && value.is_empty() {
+            "it is empty, as without it"
+        } else if not_yet.is_some_and(|known| known.is_harmless(value)) {
+            "it is so anyway"
+        } else if !self.strict {
+            if not_yet.is_some() { "it is not supported yet" } else { "it is not known" }
+        } else {
+            return Err(not_yet.map_or_else(|| unknown(key), |known| known.refusal(key, value)));
         };
-        if is_harmless || !self.strict {
-            self.ignored.insert(key.to_owned(), why);
-            return Ok(());
-        }
-        if let Some((_, values, remedy)) = promised {
-            // The value may be a password, unless some are known.
-            let shown = if values.is_empty() { String::new() } else { format!("={value}") };
-            return Err(refused(format!("{key}{shown} cannot be followed yet: {remedy}")));
-        }
-        let names = Self::KEYS.iter().copied().flatten().chain(MEANINGLESS.iter().map(|(key, _)| key));
-        // What is much longer than any name is near to none, and would take long to compare.
-        let beginning: String = key.chars().take(64).collect();
-        let nearest = names.min_by_key(|name| strsim::osa_distance(name, &beginning)).copied().unwrap_or_default();
-        Err(refused(format!("{key} is no setting of a producer: did you mean {nearest}?")))
+        self.ignored.insert(key.to_owned(), why);
+        Ok(())
     }
+
+    /// Returns whether a producer of Java's or librdkafka's has this key.
+    pub(super) fn is_producers(key: &str) -> bool {
+        Self::name_of(key).is_some() || meaningless(key).is_some() || NotYet::of(key).is_some()
+    }
+}
+
+/// Returns why a key means nothing here.
+fn meaningless(key: &str) -> Option<&'static str> {
+    MEANINGLESS.iter().find(|(_, keys)| keys.contains(&key)).map(|(why, _)| *why)
+}
+
+fn unknown(key: &str) -> Error {
+    /// More letters than this are no slip of the hand.
+    const DISTANCE_MAX: usize = 2;
+    /// Longer than every key, and short enough to compare.
+    const CHARACTERS_MAX: usize = 64;
+    let beginning: String = key.chars().take(CHARACTERS_MAX).collect();
+    let settings = Config::KEYS.iter().flat_map(|names| names.iter()).copied();
+    let not_yet = NOT_YET.iter().map(|known| known.key).filter(|key| !key.ends_with('.'));
+    let meaningless = MEANINGLESS.iter().flat_map(|(_, keys)| keys.iter()).copied();
+    let names = settings.chain(not_yet).chain(meaningless).chain(foreign::keys());
+    let distances = names.map(|name| (strsim::osa_distance(name, &beginning), name));
+    let hint = match distances.min_by_key(|(distance, _)| *distance) {
+        Some((..=DISTANCE_MAX, name)) => format!("did you mean {name}?"),
+        _ => "the page of kurier::Config lists all settings".to_owned(),
+    };
+    refused(format!("unknown producer setting {}: {hint}", printable(key)))
 }

@@ -1,0 +1,68 @@
+//! Values that mean something special to Java or librdkafka, and librdkafka's other units.
+
+use std::ops::RangeInclusive;
+
+use super::check::FOREVER;
+
+/// Numbers that switch a setting off.
+struct Off {
+    /// The setting, by Java's name.
+    name: &'static str,
+    numbers: RangeInclusive<i64>,
+    instead: Instead,
+    why: &'static str,
+}
+
+enum Instead {
+    Forever,
+    SystemDefault,
+}
+
+/// Java's rules are those of `ProducerConfig` and `Selector`, librdkafka's those of its CONFIGURATION.md. Where Java gives
+/// such a number no use of its own, librdkafka's meaning counts for both names of the setting.
+const OFF: &[Off] = &[
+    Off {
+        name: "connections.max.idle.ms",
+        numbers: i64::MIN..=0,
+        instead: Instead::Forever,
+        why: "-1 (Java) and 0 (librdkafka) mean never",
+    },
+    Off {
+        name: "metadata.max.age.ms",
+        numbers: -1..=-1,
+        instead: Instead::Forever,
+        why: "-1 means never in librdkafka's topic.metadata.refresh.interval.ms",
+    },
+    Off {
+        name: "delivery.timeout.ms",
+        numbers: 0..=0,
+        instead: Instead::Forever,
+        why: "0 means no limit in librdkafka",
+    },
+    Off { name: "send.buffer.bytes", numbers: 0..=0, instead: Instead::SystemDefault, why: SYSTEM },
+    Off { name: "receive.buffer.bytes", numbers: 0..=0, instead: Instead::SystemDefault, why: SYSTEM },
+];
+
+const SYSTEM: &str = "0 leaves it to the system in librdkafka";
+
+/// A value that another one stands for.
+pub(super) struct Special {
+    /// The value in Kurier's words.
+    pub(super) text: String,
+    /// Why it is another one than was written, if that should be explained.
+    pub(super) why: Option<&'static str>,
+}
+
+/// Returns what a value stands for if it is special. `name` is Java's name of the setting, `key` the name that was written.
+pub(super) fn special(name: &str, key: &str, value: &str) -> Option<Special> {
+    let number: i64 = value.parse().ok()?;
+    if key == "queue.buffering.max.kbytes" {
+        return Some(Special { text: i128::from(number).saturating_mul(1024).to_string(), why: None });
+    }
+    let off = OFF.iter().find(|off| off.name == name && off.numbers.contains(&number))?;
+    let text = match off.instead {
+        Instead::Forever => FOREVER.as_millis().to_string(),
+        Instead::SystemDefault => "-1".to_owned(),
+    };
+    Some(Special { text, why: Some(off.why) })
+}

@@ -193,6 +193,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         ),
         (&["-b", "h:1", "-t", "t", "-X", "acks=2"], &["acks cannot be \"2\"", "0, 1 or all"]),
         (&["-b", "h:1", "-t", "t", "-X", "acks=1", "-X", "enable.idempotence=true"], &["acks is 1, and it needs all"]),
+        (&["-b", "h:1", "-t", "t", "-X", "delivery.timeout.ms=1", "-X", "linger.ms=1"], &["must be above linger.ms"]),
         (&["-b", "h:1", "-t", "t", "-z", "rar"], &["compression.type cannot be \"rar\""]),
         (
             &["-b", "h:1", "-t", "t", "-X", "security.protocol=SSL"],

@@ -247,6 +247,7 @@ async fn what_was_not_asked_for_gives_way() {
         builder().client_id(&"x".repeat(32_767)),
         builder().set("retries", "0"),
         builder().set("max.in.flight", "6").enable_idempotence(false),
+        builder().delivery_timeout(Duration::from_secs(1)),
         builder().set("message.timeout.ms", "0").set("connections.max.idle.ms", "-1"),
         builder().request_timeout(Duration::from_secs(300)),
         builder().linger(Duration::from_millis(7)).set("request.timeout.ms", "200000"),

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -253,15 +254,15 @@ impl Connection {
         self.next_correlation_id = correlation_id.wrapping_add(1);
         let mut frame = Vec::new();
         write_request(request, version, correlation_id, Some(&self.client_id), &mut frame)?;
-        self.socket.write_all(&frame).await.map_err(Broken::error)?;
+        self.socket.write_all(&frame).await.map_err(|error| self.ended::<R>(error))?;
         let frame = loop {
             if let Some(frame) = self.buffer.next_frame()? {
                 break frame;
             }
-            if self.socket.read_buf(self.buffer.room()).await.map_err(Broken::error)? == 0 {
-                let name = name_of::<R>();
-                let suspicion = self.suspicion();
-                return Err(Broken::error(format!("it closed the connection instead of answering {name}{suspicion}")));
+            match self.socket.read_buf(self.buffer.room()).await {
+                Ok(0) => return Err(self.ended::<R>(ErrorKind::ConnectionReset.into())),
+                Ok(_) => {}
+                Err(error) => return Err(self.ended::<R>(error)),
             }
         };
         let (answered, response) = read_response::<R>(&frame, version)
@@ -271,6 +272,18 @@ impl Connection {
         }
         self.has_answered = !self.versions.is_empty();
         Ok(response)
+    }
+
+    /// The error of a connection that ended before the answer.
+    fn ended<R: Request>(&self, error: io::Error) -> Error {
+        match error.kind() {
+            // A server that closes with bytes unread resets the connection.
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                let (name, suspicion) = (name_of::<R>(), self.suspicion());
+                Broken::error(format!("it closed the connection instead of answering {name}{suspicion}"))
+            }
+            _ => Broken::error(error),
+        }
     }
 
     /// Says what a server may be that closes the connection now; nothing of one that is known to be a broker.

@@ -12,7 +12,11 @@
 //! was unanswered comes back with whether its last byte had been accepted by the kernel: before that, nothing of it can
 //! have been executed.
 //!
-//! Left to others: which address of a name is tried (the driver), and what requests mean.
+//! [`choice`] finds a peer for what any may answer; [`trouble`] says why a peer cannot be asked. Left to others: which
+//! address of a name is tried (the driver), and what requests mean.
+
+mod choice;
+mod trouble;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -25,10 +29,12 @@ use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, wr
 use super::backoff::Backoff;
 use super::timer::Timers;
 use super::versions::Versions;
-use super::{Action, Actions, SLOW, advertised};
+use super::{Action, Actions};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
 use crate::simulation::Mutant;
+pub(crate) use choice::{Errand, Nobody};
+use trouble::IS_IT_A_BROKER;
 
 /// A server that may be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,34 +44,6 @@ pub(crate) enum Peer {
     /// A bootstrap server, by its place in the list.
     Seed(u32),
 }
-
-/// Why nobody can be asked now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Nobody {
-    /// Somebody can be in a moment.
-    Yet,
-    /// No node can be connected to, and none is.
-    Left,
-    /// Nodes can be reached, and none of them offers the API. This is one of them.
-    Offers(Peer),
-}
-
-/// A request that any peer may answer.
-pub(crate) struct Errand<'a, Q> {
-    /// Whether a question that is unanswered is the same, so that its peer is not asked again.
-    pub(crate) is_the_same: &'a dyn Fn(&Q) -> bool,
-    /// Whether a peer that offers these versions can answer.
-    pub(crate) offers: &'a dyn Fn(&Versions) -> bool,
-    pub(crate) max_in_flight: usize,
-}
-
-impl<Q> Clone for Errand<'_, Q> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Q> Copy for Errand<'_, Q> {}
 
 /// Numbers connections; none comes twice, so that what belongs to an old one is told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -188,9 +166,6 @@ struct Link<Q> {
 /// on every connection.
 const VERSIONS_VERSION: i16 = 5;
 
-/// What to ask about a peer that answers nothing.
-const IS_IT_A_BROKER: &str = "is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?";
-
 /// So many requests that were to have no answer are remembered: as many as may be on their way in the buffers of both
 /// sides when they are small.
 const ANSWERLESS_MAX: usize = 4096;
@@ -202,22 +177,6 @@ impl<Q> Link<Q> {
             State::Connecting { connection, .. }
             | State::Negotiating { connection }
             | State::Ready { connection, .. } => Some(connection),
-        }
-    }
-
-    /// Says what a peer may be that closes its connection now; `None` for one that is known to be a broker.
-    fn suspicion(&self) -> Option<String> {
-        match self.state {
-            State::Negotiating { .. } if !self.was_ready => {
-                Some(format!("instead of answering ApiVersions: {IS_IT_A_BROKER}"))
-            }
-            // A SASL listener answers ApiVersions, and nothing else before the client has authenticated.
-            State::Ready { .. } if !self.has_answered && !self.pending.is_empty() => Some(
-                "when it was asked more than ApiVersions: is this a SASL or TLS listener? Kurier speaks neither yet; use a \
-                 PLAINTEXT listener of the broker"
-                    .to_owned(),
-            ),
-            _ => None,
         }
     }
 }
@@ -767,129 +726,5 @@ impl<Q: fmt::Debug> Connections<Q> {
                 && link.pending.len() < max_in_flight
                 && link.pending.back().is_none_or(|last| last.is_written)
         })
-    }
-
-    /// Whom to ask what any node can answer, but for those of whom the same is asked already. Bootstrap servers are asked
-    /// first if `with_seeds`, and else only if they are connected to.
-    pub(crate) fn anyone(
-        &mut self,
-        errand: Errand<'_, Q>,
-        with_seeds: bool,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Result<Peer, Nobody> {
-        let is_seed = |peer: &Peer, _: &Link<Q>| matches!(peer, Peer::Seed(_));
-        let is_known =
-            |peer: &Peer, link: &Link<Q>| matches!(peer, Peer::Node(_)) || matches!(link.state, State::Ready { .. });
-        if with_seeds {
-            let found = self.anyone_of(is_seed, errand, now, out);
-            if !matches!(found, Err(Nobody::Left | Nobody::Offers(_))) {
-                return found;
-            }
-        }
-        self.anyone_of(is_known, errand, now, out)
-    }
-
-    /// One of these peers that is ready and has the least to do, or one that is connected to for the purpose, unless one
-    /// is already on its way.
-    fn anyone_of(
-        &mut self,
-        is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
-        errand: Errand<'_, Q>,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Result<Peer, Nobody> {
-        let Errand { is_the_same, offers, max_in_flight } = errand;
-        let lacks = |link: &Link<Q>| matches!(&link.state, State::Ready { versions, .. } if !offers(versions));
-        let is_of_no_use = |(peer, link): &(&Peer, &Link<Q>)| is_candidate(peer, link) && lacks(link);
-        let lacking = self.links.iter().find(is_of_no_use).map(|(peer, _)| *peer);
-        let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link) && !lacks(link));
-        let is_free =
-            |link: &Link<Q>| !link.pending.iter().filter_map(|pending| pending.question.as_ref()).any(is_the_same);
-        let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight) && is_free(link));
-        if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
-            return Ok(*peer);
-        }
-        let is_under_way = |(_, link): (&Peer, &Link<Q>)| match link.state {
-            State::Connecting { since, .. } => now < since + SLOW,
-            State::Negotiating { .. } => now < link.used_at + SLOW,
-            // It has room again in a moment, unless it is silent, or wants to be left alone.
-            State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW && is_free(link),
-            State::Idle | State::Backoff { .. } => false,
-        };
-        if candidates().any(is_under_way) {
-            return Err(Nobody::Yet);
-        }
-        let is_idle = |(_, link): &(&Peer, &Link<Q>)| matches!(link.state, State::Idle);
-        let mut idle: Vec<(Peer, u32)> = candidates().filter(is_idle).map(|(p, link)| (*p, link.failures)).collect();
-        // One that is busy, or wants to be left alone, is there all the same.
-        let is_ready = |(_, link): (&Peer, &Link<Q>)| matches!(link.state, State::Ready { .. });
-        let is_any_ready = candidates().any(is_ready);
-        self.random.shuffle(&mut idle);
-        match idle.iter().min_by_key(|(_, failures)| *failures) {
-            Some((peer, _)) => {
-                self.want(*peer, now, out);
-                Err(Nobody::Yet)
-            }
-            None if is_any_ready => Err(Nobody::Yet),
-            None => Err(lacking.map_or(Nobody::Left, Nobody::Offers)),
-        }
-    }
-
-    /// A peer for people: its node id and where it listens.
-    pub(crate) fn name(&self, peer: Peer) -> String {
-        let host = self.links.get(&peer).map_or_else(String::new, |link| printable(&link.host.to_string()));
-        match peer {
-            Peer::Node(id) => format!("node {id} ({host})"),
-            Peer::Seed(_) => host,
-        }
-    }
-
-    /// Says why each peer that cannot be asked cannot be, for people.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        self.links.keys().filter_map(|peer| self.trouble(*peer)).collect()
-    }
-
-    /// Says why a peer cannot be asked, for people: the last failure of its connection, or what the connection lacks.
-    pub(crate) fn trouble(&self, peer: Peer) -> Option<String> {
-        let link = self.links.get(&peer)?;
-        let why = match (&link.trouble, &link.state) {
-            (Some(trouble), _) => printable(trouble),
-            (None, State::Connecting { .. }) => "no connection stands yet".to_owned(),
-            (None, State::Negotiating { .. }) => {
-                format!("it was connected to and does not answer: {IS_IT_A_BROKER}")
-            }
-            (None, State::Idle | State::Backoff { .. } | State::Ready { .. }) => return None,
-        };
-        Some(match peer {
-            Peer::Node(id) if !link.was_ready => {
-                format!("{}, and no connection to it can be made: {why}", advertised(id, &link.host))
-            }
-            _ => format!("{}: {why}", self.name(peer)),
-        })
-    }
-
-    /// Says why a peer takes no request now, for people; `None` if it does.
-    pub(crate) fn obstacle(&self, peer: Peer, max_in_flight: usize, now: Instant) -> Option<String> {
-        let link = self.links.get(&peer)?;
-        let name = self.name(peer);
-        if let Some(until) = link.muted_until {
-            let left = until.saturating_duration_since(now).as_secs_f64();
-            return Some(format!("{name} throttles this producer for another {left:.1} s"));
-        }
-        if !matches!(link.state, State::Ready { .. }) {
-            return Some(self.trouble(peer).unwrap_or_else(|| format!("{name}: no connection stands yet")));
-        }
-        if link.pending.back().is_some_and(|last| !last.is_written) {
-            return Some(format!("{name} reads nothing from its connection"));
-        }
-        let is_full = link.pending.len() >= max_in_flight;
-        is_full.then(|| format!("{name} has not answered {} requests", link.pending.len()))
-    }
-
-    /// The peer that is being asked a question of this kind.
-    pub(crate) fn asked(&self, is_kind: impl Fn(&Q) -> bool) -> Option<Peer> {
-        let is_asked = |link: &Link<Q>| link.pending.iter().filter_map(|it| it.question.as_ref()).any(&is_kind);
-        self.links.iter().find(|(_, link)| is_asked(link)).map(|(peer, _)| *peer)
     }
 }

@@ -74,6 +74,7 @@ pub(crate) struct Unanswered<Q> {
 #[derive(Debug)]
 pub(crate) enum Ending {
     /// The peer closed it, or reset it.
+    #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "models have connections of their own"))]
     Closed(&'static str),
     /// It could not be made, or failed otherwise.
     Failed(String),

@@ -11,6 +11,7 @@ use kurier_protocol::record_batch::{self, Record};
 
 use crate::connection::Settings;
 use crate::interrupt::unless_interrupted;
+use crate::notice;
 use crate::options::Options;
 use crate::reader::{Reader, Start, Wanted};
 
@@ -89,7 +90,7 @@ impl Consume {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let (settings, ignored) = Settings::new(&self.options.settings()?)?;
         for key in ignored {
-            eprintln!("kurier: {key} means nothing to consume");
+            notice::say(format_args!("{key} means nothing to consume"));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(unless_interrupted(self.read(settings, out)));

@@ -11,6 +11,8 @@ use kurier_capture::{Reader, batches};
 use kurier_protocol::{APIS, Api, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
+use crate::notice;
+
 /// Print captured traffic as JSON, one object a request or response; or, with --api, one message's bytes.
 ///
 /// Fields have Kafka's own names. Bytes are shown in base64, ids as Kafka's tools show them, record data by its size
@@ -101,14 +103,14 @@ impl Decode {
         out.flush()?;
         let skipped = reader.skipped_bytes();
         if skipped > 0 || frames == 0 {
-            eprintln!(
-                "kurier: {name}: {frames} frames in {} connections; {skipped} bytes belong to none: the beginning of a \
+            notice::say(format_args!(
+                "{name}: {frames} frames in {} connections; {skipped} bytes belong to none: the beginning of a \
                  connection or packets were not captured, or it is not Kafka's, or encrypted",
                 reader.connections()
-            );
+            ));
         }
         if reader.is_cut() {
-            eprintln!("kurier: {name} ends in the middle of a packet");
+            notice::say(format_args!("{name} ends in the middle of a packet"));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod decode;
 mod exit;
 mod input;
 mod interrupt;
+mod notice;
 mod options;
 mod output;
 mod partition;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         // Whoever read our output has had enough of it.
         Err(_) if out.is_unwanted() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kurier: {error:#}");
+            notice::say(format_args!("{error:#}"));
             exit::status(&error)
         }
     }

@@ -1,19 +1,17 @@
 //! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
 
 use std::fs::File;
-use std::future::poll_fn;
-use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
 use clap::Args;
 use kurier::{Config, ErrorKind, Explained, Producer, TopicProducer};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::exit::Misuse;
+use crate::notice;
 
 /// Where the cluster is and how to talk to it.
 #[derive(Args, Clone, Debug, Default)]
@@ -105,24 +103,14 @@ pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProduc
 async fn patiently<T>(what: &str, producer: &Producer, awaited: impl Future<Output = T>) -> T {
     const SOON: Duration = Duration::from_secs(2);
     let mut awaited = pin!(awaited);
-    let mut obstacle = pin!(async {
-        sleep(SOON).await;
-        producer.obstacle().await
-    });
-    let mut is_told = false;
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = awaited.as_mut().poll(cx) {
-            return Poll::Ready(result);
+    match timeout(SOON, awaited.as_mut()).await {
+        Ok(result) => result,
+        Err(_) => {
+            let why = producer.obstacle().await.map(|why| format!(": {why}")).unwrap_or_default();
+            notice::say(format_args!("{what} yet; trying on, as long as max.block.ms allows{why}"));
+            awaited.await
         }
-        if !is_told && let Poll::Ready(obstacle) = obstacle.as_mut().poll(cx) {
-            is_told = true;
-            let why = obstacle.map(|why| format!(": {why}")).unwrap_or_default();
-            // Nobody may read it.
-            let _ = writeln!(stderr(), "kurier: {what} yet; trying on, as long as max.block.ms allows{why}");
-        }
-        Poll::Pending
-    })
-    .await
+    }
 }
 
 #[cfg(test)]

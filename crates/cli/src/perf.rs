@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::exit::Misuse;
 use crate::interrupt::unless_interrupted;
+use crate::notice;
 use crate::options::{self, Options};
 
 /// Send many records and measure, as kafka-producer-perf-test does.
@@ -105,7 +106,7 @@ impl Perf {
                 false => writeln!(out, "{report}")?,
             }
             if let Some(error) = lock(&job.tally.error).as_ref() {
-                eprintln!("kurier: the first record that failed: {error}");
+                notice::say(format_args!("the first record that failed: {error}"));
             }
             match ended {
                 Err(status) => Ok(status),
@@ -133,10 +134,8 @@ impl Perf {
                 Err(_) if self.json => {}
                 Err(_) => {
                     let seconds = REPORT_EVERY.as_secs_f64();
-                    eprintln!(
-                        "{}",
-                        Report::of(u64::from(self.record_size), seconds, job.tally.take_window()).in_short()
-                    );
+                    let report = Report::of(u64::from(self.record_size), seconds, job.tally.take_window());
+                    notice::say_as_it_is(report.in_short());
                 }
             }
         }

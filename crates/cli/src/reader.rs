@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::connection::{Broken, Connection, Settings};
+use crate::notice;
 
 /// Failures in a row after which a partition is given up: with the default backoff half a minute, in which a cluster
 /// notices a dead leader and elects another.
@@ -397,7 +398,7 @@ impl Reader {
 const LEFT_OUT: ErrorCode = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
 
 fn warn(text: fmt::Arguments<'_>) {
-    eprintln!("kurier: {text}");
+    notice::say(text);
 }
 
 impl Partition {

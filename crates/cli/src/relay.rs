@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::addresses::{Place, changed};
+use crate::notice;
 
 /// Requests with acks=0 are never answered; what was asked before one that is answered is forgotten with it.
 const ASKED_MAX: usize = 100_000;
@@ -176,8 +177,8 @@ impl Relay {
         let broker = match connected {
             Ok(Ok(broker)) => broker,
             // The client is told as the broker would tell it: by a connection that ends.
-            Ok(Err(error)) => return eprintln!("kurier: {upstream} cannot be reached: {error}"),
-            Err(_) => return eprintln!("kurier: {upstream} cannot be reached within {CONNECT_TIMEOUT:?}"),
+            Ok(Err(error)) => return notice::say(format_args!("{upstream} cannot be reached: {error}")),
+            Err(_) => return notice::say(format_args!("{upstream} cannot be reached within {CONNECT_TIMEOUT:?}")),
         };
         if let Err(error) = self.both_ways(client, broker).await {
             self.fail(error);
@@ -224,7 +225,7 @@ impl Relay {
                 })?,
         };
         let at = self.listen(SocketAddr::new(self.listen.ip(), port), Some(node_id))?;
-        eprintln!("kurier: node {node_id}, {upstream}, is at {at}");
+        notice::say(format_args!("node {node_id}, {upstream}, is at {at}"));
         nodes.insert(node_id, Node { upstream, port: at.port() });
         Ok(at.port())
     }
@@ -276,7 +277,7 @@ impl Conversation {
                     buffer.extend(bytes);
                     if let Some(error) = self.answers(&mut buffer, &mut heard)? {
                         let rest = buffer.into_rest();
-                        eprintln!("kurier: {} said {} bytes that are no answer: {error}", self.at, rest.len());
+                        notice::say(format_args!("{} said {} bytes that are no answer: {error}", self.at, rest.len()));
                         heard.extend_from_slice(&rest);
                     } else {
                         frames = Some(buffer);

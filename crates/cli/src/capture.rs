@@ -1,6 +1,5 @@
 //! `kurier capture`: a relay that writes down what goes through it.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +10,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 use kurier::HostPort;
 
+use crate::exit::Misuse;
 use crate::interrupt::unless_interrupted;
+use crate::notice;
 use crate::relay::{Recording, Relay};
+use crate::target::Target;
 
 /// Stand between clients and a cluster, and write what they say to a capture file, until Ctrl-C.
 ///
@@ -32,7 +34,7 @@ pub(crate) struct Capture {
     #[arg(long, value_name = "HOST:PORT")]
     upstream: HostPort,
 
-    /// The file to write (pcap). One that exists is overwritten.
+    /// The file to write (pcap). An older capture is replaced; FILE may be no other data.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -40,7 +42,9 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let name = self.out.display();
-        let file = File::create(&self.out).with_context(|| format!("{name} cannot be written"))?;
+        let target = Target::new(&self.out, &[], "capture", is_capture);
+        let target = target.map_err(|why| Misuse::error(format!("--out {name}: {why}")))?;
+        let file = target.open().with_context(|| format!("{name} cannot be written"))?;
         let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let relay = Relay::new(self.listen, self.upstream.clone(), recording);
@@ -54,7 +58,7 @@ impl Capture {
         drop(runtime);
         let counts = Arc::into_inner(relay).map(Relay::finish).transpose().with_context(|| name.to_string())?;
         if let Some(counts) = counts {
-            eprintln!("kurier: {counts} in {name}");
+            notice::say(format_args!("{counts} in {name}"));
         }
         match ended? {
             // Ctrl-C is how it is meant to end.
@@ -62,4 +66,16 @@ impl Capture {
             Ok(failure) => Err(failure.context(name.to_string())),
         }
     }
+}
+
+/// Whether a file begins as pcap of either byte order and resolution, or as pcapng.
+fn is_capture(beginning: &[u8]) -> bool {
+    const MAGICS: [[u8; 4]; 5] = [
+        [0xa1, 0xb2, 0xc3, 0xd4],
+        [0xd4, 0xc3, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0x3c, 0x4d],
+        [0x4d, 0x3c, 0xb2, 0xa1],
+        [0x0a, 0x0d, 0x0d, 0x0a],
+    ];
+    MAGICS.iter().any(|magic| beginning.starts_with(magic))
 }

@@ -1,0 +1,187 @@
+//! Files that commands write: never over data that the command did not write itself, nor over what it reads.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::Builder;
+
+/// Where output goes. Nothing is opened for writing yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file that does not exist yet.
+    New(PathBuf),
+    /// An older output, which a new file replaces.
+    Old(PathBuf),
+    /// What has no content to lose: an empty file, a pipe, a device.
+    Empty(PathBuf),
+}
+
+impl Target {
+    /// Checks where output would go, which `-` says is standard output. `inputs` are the files that the command reads.
+    /// `is_ours` tells by its beginning whether a file is an older output of the same `kind`.
+    ///
+    /// # Errors
+    /// With the reason: output would go over an input, or over data of another kind.
+    pub(crate) fn new(
+        path: &Path,
+        inputs: &[FileId],
+        kind: &str,
+        is_ours: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Self, String> {
+        /// As much of a file is read to tell whether it is an older output.
+        const BEGINNING_BYTES: u64 = 1 << 16;
+        let is_input = |metadata: &Metadata| metadata.is_file() && inputs.contains(&FileId::of(metadata));
+        const SAME: &str = "it is also an input, which it would overwrite: choose another file";
+        if path == Path::new("-") {
+            return match metadata_of(io::stdout()) {
+                Ok(metadata) if is_input(&metadata) => Err(SAME.to_owned()),
+                _ => Ok(Self::Stdout),
+            };
+        }
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::New(path.to_owned())),
+            metadata => metadata.map_err(|error| error.to_string())?,
+        };
+        if is_input(&metadata) {
+            return Err(SAME.to_owned());
+        }
+        if metadata.is_dir() {
+            return Err("it is a directory: name a file".to_owned());
+        }
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Ok(Self::Empty(path.to_owned()));
+        }
+        let mut beginning = Vec::new();
+        let opened = File::open(path).and_then(|file| file.take(BEGINNING_BYTES).read_to_end(&mut beginning));
+        opened.map_err(|error| error.to_string())?;
+        match is_ours(&beginning) {
+            // A link stays, and what it points to is replaced.
+            true => fs::canonicalize(path).map(Self::Old).map_err(|error| error.to_string()),
+            false => Err(format!("it exists and is no {kind}: choose another file, or remove it")),
+        }
+    }
+
+    /// Opens it for writing. An older output is replaced by a new file of its name and permissions.
+    ///
+    /// # Errors
+    /// When that is impossible.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        Ok(match self {
+            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            Self::New(path) => OpenOptions::new().write(true).create_new(true).open(path)?,
+            Self::Empty(path) => OpenOptions::new().write(true).open(path)?,
+            Self::Old(path) => {
+                let permissions = fs::metadata(path)?.permissions();
+                let beside = path.parent().unwrap_or_else(|| Path::new("."));
+                let file = Builder::new().prefix(".kurier-").permissions(permissions).tempfile_in(beside)?;
+                file.persist(path).map_err(|error| error.error)?
+            }
+        })
+    }
+}
+
+/// Which file it is, under whatever name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// The file of this name.
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::of(&metadata))
+    }
+
+    /// The file behind standard input.
+    ///
+    /// # Errors
+    /// As [`at`](Self::at).
+    pub(crate) fn stdin() -> io::Result<Self> {
+        metadata_of(io::stdin()).map(|metadata| Self::of(&metadata))
+    }
+}
+
+fn metadata_of(stream: impl AsFd) -> io::Result<Metadata> {
+    File::from(stream.as_fd().try_clone_to_owned()?).metadata()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    /// Files of each kind in a folder of their own.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("input", "data"), ("other", "data"), ("old", "OURS 1\n"), ("empty", "")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        fs::hard_link(folder.path().join("input"), folder.path().join("hard link")).unwrap();
+        symlink("input", folder.path().join("link")).unwrap();
+        symlink("old", folder.path().join("link to old")).unwrap();
+        folder
+    }
+
+    fn target(path: &Path, input: &Path) -> Result<Target, String> {
+        Target::new(path, &[FileId::at(input).unwrap()], "report", |beginning| beginning.starts_with(b"OURS"))
+    }
+
+    #[test]
+    fn data_of_others_is_not_written_over() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        for (name, expected) in [
+            ("input", Err("also an input")),
+            ("hard link", Err("also an input")),
+            ("link", Err("also an input")),
+            ("other", Err("is no report")),
+            (".", Err("is a directory")),
+            ("new", Ok(Target::New(at("new")))),
+            ("empty", Ok(Target::Empty(at("empty")))),
+            ("old", Ok(Target::Old(fs::canonicalize(at("old")).unwrap()))),
+            ("link to old", Ok(Target::Old(fs::canonicalize(at("old")).unwrap()))),
+            ("/dev/null", Ok(Target::Empty(PathBuf::from("/dev/null")))),
+        ] {
+            match (target(&at(name), &at("input")), expected) {
+                (Err(error), Err(part)) => assert!(error.contains(part), "{name}: {error}"),
+                (target, expected) => assert_eq!(target, expected.map_err(str::to_owned), "{name}"),
+            }
+        }
+        assert_eq!(fs::read_to_string(at("input")).unwrap(), "data");
+        assert_eq!(Target::new(Path::new("-"), &[], "report", |_| false), Ok(Target::Stdout));
+    }
+
+    #[test]
+    fn new_file_replaces_an_older_output_and_keeps_its_permissions() {
+        let folder = folder();
+        let at = |name: &str| folder.path().join(name);
+        fs::set_permissions(at("old"), PermissionsExt::from_mode(0o640)).unwrap();
+        fs::hard_link(at("old"), at("kept")).unwrap();
+        for name in ["link to old", "empty", "new"] {
+            let mut file = target(&at(name), &at("input")).unwrap().open().unwrap();
+            file.write_all(b"OURS 2\n").unwrap();
+        }
+        for (name, expected) in [("old", "OURS 2\n"), ("kept", "OURS 1\n"), ("empty", "OURS 2\n"), ("new", "OURS 2\n")]
+        {
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), expected, "{name}");
+        }
+        assert!(at("link to old").is_symlink());
+        assert_eq!(fs::metadata(at("old")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 9, "no other file is left");
+    }
+}

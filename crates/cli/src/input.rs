@@ -13,6 +13,7 @@ use kurier_cli::format::lines::Lines;
 use kurier_cli::format::{Entry, Flaw, Format, Next, Parser, Stream};
 
 use crate::exit::Misuse;
+use crate::target::FileId;
 
 /// Input files and their format.
 #[derive(Args, Clone, Debug, Default)]
@@ -175,6 +176,12 @@ impl fmt::Debug for Records {
 }
 
 impl Records {
+    /// Returns which files the inputs are. Those that cannot be found out are left out.
+    pub(crate) fn file_ids(&self) -> Vec<FileId> {
+        let id_of = |file: &PathBuf| if is_stdin(file) { FileId::stdin() } else { FileId::at(file) };
+        self.files.iter().filter_map(|file| id_of(file).ok()).collect()
+    }
+
     /// Returns how many bytes all inputs have, if that is known beforehand.
     pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes_of = |file: &PathBuf| fs::metadata(file).ok().filter(fs::Metadata::is_file).map(|file| file.len());

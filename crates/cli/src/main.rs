@@ -1,5 +1,7 @@
 //! The `kurier` command. Data goes to standard output, talk to standard error; [`exit`] says what the status means.
 
+#![warn(clippy::print_stderr)]
+
 mod addresses;
 mod broker;
 mod capture;
@@ -19,6 +21,9 @@ mod progress;
 mod reader;
 mod relay;
 mod replay;
+mod report;
+mod target;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

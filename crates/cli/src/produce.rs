@@ -1,32 +1,32 @@
 //! `kurier produce`: records from files or standard input into a topic.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
 use indicatif::ProgressBar;
 use kurier::{Error, ErrorKind, Producer, Record, RecordMetadata, Summary, TopicProducer, Written};
 use kurier_cli::format::Entry;
-use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::exit::Misuse;
 use crate::input::{Input, Numbered, Records};
-use crate::interrupt::unless_interrupted;
+use crate::interrupt::Signals;
 use crate::options::{self, Options};
-use crate::progress;
+use crate::report::Report;
+use crate::watch::{Closed, Watch};
+use crate::{notice, progress};
 
 /// Produce one record per line, or records in another format, from files or standard input.
 ///
-/// Exit status 0: all records were written. 1: some were not. 2: the command line or a setting makes no sense. Ctrl-C ends
-/// the reading; records that were read are still delivered, and the status is 130.
+/// Exit status 0: all records were written. 1: some were not. 2: the command line or a setting makes no sense.
+///
+/// Ctrl-C (as SIGTERM and SIGHUP) ends the reading; records that were read are still delivered, and the status is 130. A
+/// second Ctrl-C gives up: the records that are left fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     #[command(flatten)]
@@ -52,8 +52,8 @@ pub(crate) struct Produce {
     ///
     /// {"line":1,"topic":"t","partition":0,"offset":5} for a written record, without the offset if the broker does not say
     /// it, as with acks=0. {"line":2,"topic":"t","error":"…","written":"no"} for a record that was not written, "unknown"
-    /// if it may be written. "line" counts the records of all inputs from 1. Outcomes are written as they
-    /// become known.
+    /// if it may be written. "line" counts the records of all inputs from 1. Each outcome is in FILE within a second. An
+    /// older report is replaced; FILE may be no input and no other data.
     #[arg(long, value_name = "FILE")]
     delivery_report: Option<PathBuf>,
 
@@ -71,75 +71,79 @@ impl Produce {
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
         let config = self.options.config(compression)?;
         let records = self.input.open(config.max_request_size())?;
-        let report = self.delivery_report.as_ref().map(|path| {
-            let cannot = |error: io::Error| Misuse::error(format!("--delivery-report {}: {error}", path.display()));
-            let report: Box<dyn Write + Send> = match path == Path::new("-") {
-                true => Box::new(io::stdout()),
-                false => Box::new(File::create(path).map_err(cannot)?),
-            };
-            anyhow::Ok(BufWriter::new(report))
-        });
-        let report = Mutex::new(report.transpose()?);
+        let report = self.delivery_report.as_ref().map(|path| Report::open(path, &records.file_ids()));
+        let report = report.transpose()?.map(Arc::new);
+        let flushing = report.as_ref().map(Report::flush_regularly);
         let fates = Arc::new(Fates { report, unit: records.unit(), state: Mutex::default() });
         let start = now();
-        let producer = options::build(config).await?;
-        let topic = options::topic(&producer, &self.topic).await?;
+        let mut signals = Signals::new()?;
+        let opening = async {
+            let producer = options::build(config).await?;
+            let topic = options::topic(&producer, &self.topic).await?;
+            anyhow::Ok((producer, topic))
+        };
+        let (producer, topic) = match signals.unless(opening).await {
+            Ok(opened) => opened?,
+            Err(status) => {
+                notice::say("interrupted before the cluster was reached: no record was read");
+                return Ok(status);
+            }
+        };
         let headers = self.input.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
         let progress = progress::bar(records.total_bytes());
-        let job = Job {
+        let job = Arc::new(Job {
             topic,
             partition: self.partition,
             any_partition: self.any_partition,
             headers,
             fates: Arc::clone(&fates),
-            is_over: Arc::new(AtomicBool::new(false)),
+            accepted: Arc::default(),
+            is_over: AtomicBool::new(false),
+            sending: tokio::sync::Mutex::default(),
             progress: progress.clone(),
-        };
-        let is_over = Arc::clone(&job.is_over);
-        let read = start_reading(records, job)?;
-        // Whoever sends is a thread of its own, since standard input lets one wait.
-        let ended =
-            unless_interrupted(async { read.await.map_err(|_| anyhow!("the thread that reads has panicked"))? })
-                .await?;
-        is_over.store(true, Ordering::Relaxed);
-        if ended.is_err() {
-            progress.println("kurier: interrupted; what was read is being delivered, and another Ctrl-C ends that");
+        });
+        let read = start_reading(records, Arc::clone(&job))?;
+        let mut watch = Watch::new(&producer, &progress, signals, Arc::clone(&job.accepted));
+        // A thread of its own reads and sends, since standard input can block.
+        let ended = watch.read(async { read.await.map_err(|_| anyhow!("the thread that reads has panicked"))? }).await;
+        let closed = watch.close(ended.is_err(), || job.end()).await;
+        progress.finish_and_clear();
+        let status = self.finish(&producer, &fates, start, ended, &closed);
+        if let Some(flushing) = flushing {
+            flushing.abort();
         }
-        let status = self.finish(&producer, &fates, start, &progress, ended).await?;
-        if let Some(report) = lock(&fates.report).as_mut() {
-            report.flush().map_err(|error| anyhow!("the delivery report is not whole: {error}"))?;
+        if let Some(report) = &fates.report {
+            report.finish()?;
         }
-        Ok(status)
+        status
     }
 
-    /// Waits for the last outcome and says what became of all.
-    async fn finish(
+    /// Says what became of all records, and returns the exit status.
+    fn finish(
         &self,
         producer: &Producer,
         fates: &Fates,
         start: Instant,
-        progress: &ProgressBar,
         ended: Result<Result<()>, ExitCode>,
+        closed: &Closed,
     ) -> Result<ExitCode> {
-        let closed = unless_interrupted(producer.close(Duration::MAX)).await?;
-        progress.finish_and_clear();
         let state = lock(&fates.state);
         let summary = producer.summary();
         let total =
             Total { summary, refused: state.refused, topic: &self.topic, seconds: start.elapsed().as_secs_f64() };
         for error in &state.errors {
-            eprintln!("kurier: {error}");
+            notice::say(error);
         }
         if total.failed() > state.errors.len() as u64 {
-            eprintln!("kurier: and {} more like these", total.failed() - state.errors.len() as u64);
+            notice::say(format_args!("and {} more like these", total.failed() - state.errors.len() as u64));
         }
-        eprintln!("kurier: {total}");
-        if let Some(error) = &state.report_error {
-            return Err(anyhow!("the delivery report is not whole: {error}"));
+        notice::say(&total);
+        if let Some(cause) = closed.cause() {
+            return Err(anyhow!("{cause}"));
         }
-        match (ended, closed) {
-            (Err(status), _) | (_, Err(status)) => Ok(status),
-            (Ok(read), Ok(_)) => {
+        match (ended, closed.given_up) {
+            (Err(status), _) | (_, Some(status)) => Ok(status),
+            (Ok(read), None) => {
                 read?;
                 Ok(if total.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
@@ -147,7 +151,7 @@ impl Produce {
     }
 }
 
-/// What the thread that reads and sends needs.
+/// The reading and sending, in a thread of its own.
 struct Job {
     topic: TopicProducer,
     /// Overrides the input's partition.
@@ -156,11 +160,16 @@ struct Job {
     any_partition: bool,
     headers: Vec<(String, Option<String>)>,
     fates: Arc<Fates>,
-    is_over: Arc<AtomicBool>,
+    /// How many records the producer has accepted.
+    accepted: Arc<AtomicU64>,
+    /// Whether no more records are to be sent.
+    is_over: AtomicBool,
+    /// Locked while a record is sent.
+    sending: tokio::sync::Mutex<()>,
     progress: ProgressBar,
 }
 
-fn start_reading(records: Records, job: Job) -> Result<oneshot::Receiver<Result<()>>> {
+fn start_reading(records: Records, job: Arc<Job>) -> Result<oneshot::Receiver<Result<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (done, read) = oneshot::channel();
     let thread = std::thread::Builder::new().name("kurier-produce".to_owned());
@@ -169,25 +178,34 @@ fn start_reading(records: Records, job: Job) -> Result<oneshot::Receiver<Result<
 }
 
 impl Job {
-    async fn send_all(self, mut records: Records) -> Result<()> {
+    async fn send_all(&self, mut records: Records) -> Result<()> {
         while let Some(Numbered { number, bytes, content }) = records.next()? {
+            let sending = self.sending.lock().await;
             if self.is_over.load(Ordering::Relaxed) {
                 break;
             }
             match content {
-                Ok(entry) => {
-                    if let Err(error) = self.send(number, &entry).await {
-                        if error.kind() == ErrorKind::Closed {
+                Ok(entry) => match self.send(number, &entry).await {
+                    Ok(()) => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => {
+                        self.fates.refuse(number, self.topic.name(), &error, error.written());
+                        if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Bug) {
                             break;
                         }
-                        self.fates.refuse(number, self.topic.name(), &error, Some(error.written()));
                     }
-                }
-                Err(error) => self.fates.refuse(number, self.topic.name(), &error, None),
+                },
+                Err(error) => self.fates.refuse(number, self.topic.name(), &error, Written::No),
             }
+            drop(sending);
             self.progress.inc(bytes as u64);
         }
         Ok(())
+    }
+
+    /// Has no more records sent. Waits until the producer has accepted or refused the last one.
+    async fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        drop(self.sending.lock().await);
     }
 
     async fn send(&self, number: u64, entry: &Entry<'_>) -> Result<(), Error> {
@@ -215,13 +233,13 @@ impl Job {
             };
         }
         let fates = Arc::clone(&self.fates);
-        self.topic.send_with(record, move |result| fates.settle(number, result)).await
+        self.topic.send_with(record, move |result| fates.settle(number, &result)).await
     }
 }
 
-/// What became of the lines.
+/// What became of the records.
 struct Fates {
-    report: Mutex<Option<BufWriter<Box<dyn Write + Send>>>>,
+    report: Option<Arc<Report>>,
     /// "line" or "record".
     unit: &'static str,
     state: Mutex<State>,
@@ -229,66 +247,39 @@ struct Fates {
 
 #[derive(Default)]
 struct State {
-    /// Lines that the producer did not accept.
+    /// Records that the producer did not accept.
     refused: u64,
-    /// The first errors, each text once.
+    /// The first errors.
     errors: Vec<String>,
-    report_error: Option<io::Error>,
 }
 
 impl Fates {
-    /// The outcome of a line that was sent.
-    fn settle(&self, number: u64, result: Result<RecordMetadata, Error>) {
-        match result {
-            Ok(metadata) => {
-                let mut line = json!({ "line": number, "topic": metadata.topic(), "partition": metadata.partition() });
-                if let (Some(offset), Some(line)) = (metadata.offset(), line.as_object_mut()) {
-                    line.insert("offset".to_owned(), offset.into());
-                }
-                self.write(&line);
-            }
-            Err(error) => {
-                let (topic, partition) = error.topic_partition().unwrap_or_default();
-                let written = word(error.written());
-                let text = error.to_string();
-                let line = json!({ "line": number, "topic": topic, "partition": partition, "error": text, "written": written });
-                self.write(&line);
-                self.remember(number, &text);
-            }
+    /// The outcome of a record that the producer accepted.
+    fn settle(&self, number: u64, result: &Result<RecordMetadata, Error>) {
+        if let Some(report) = &self.report {
+            report.outcome(number, result);
+        }
+        if let Err(error) = result {
+            self.remember(number, error);
         }
     }
 
-    /// A line that was not sent.
-    fn refuse(&self, number: u64, topic: &str, error: &dyn fmt::Display, written: Option<Written>) {
-        let written = word(written.unwrap_or(Written::No));
-        let text = error.to_string();
-        self.write(&json!({ "line": number, "topic": topic, "error": text, "written": written }));
-        self.remember(number, &text);
+    /// A record that the producer did not accept.
+    fn refuse(&self, number: u64, topic: &str, error: &dyn fmt::Display, written: Written) {
+        if let Some(report) = &self.report {
+            report.refusal(number, topic, error, written);
+        }
+        self.remember(number, error);
         lock(&self.state).refused += 1;
     }
 
-    fn remember(&self, number: u64, text: &str) {
-        /// So many errors are told; the report has all.
+    fn remember(&self, number: u64, error: &dyn fmt::Display) {
+        /// So many errors are shown; the report has all.
         const ERRORS_MAX: usize = 10;
         let mut state = lock(&self.state);
         if state.errors.len() < ERRORS_MAX {
-            state.errors.push(format!("{} {number}: {text}", self.unit));
+            state.errors.push(format!("{} {number}: {error}", self.unit));
         }
-    }
-
-    fn write(&self, line: &serde_json::Value) {
-        if let Some(report) = lock(&self.report).as_mut()
-            && let Err(error) = writeln!(report, "{line}")
-        {
-            lock(&self.state).report_error.get_or_insert(error);
-        }
-    }
-}
-
-fn word(written: Written) -> &'static str {
-    match written {
-        Written::No => "no",
-        Written::Unknown => "unknown",
     }
 }
 
@@ -323,7 +314,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is told of the time taken")]
+#[expect(clippy::disallowed_methods, reason = "the summary shows how long it took")]
 fn now() -> Instant {
     Instant::now()
 }

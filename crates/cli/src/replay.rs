@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
+use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use kurier::{Error, Producer, Record};
+use kurier::{Error, Producer, Record, Summary};
 use kurier_capture::{Frame, Reader, Side};
 use kurier_compression::{DEFAULT_LIMIT_BYTES, decompress_batch};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse};
@@ -18,9 +20,10 @@ use kurier_protocol::record_batch::RecordBatch;
 use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
 use tokio::time::Instant;
 
-use crate::interrupt::unless_interrupted;
+use crate::interrupt::Signals;
 use crate::options::{self, Options};
-use crate::progress;
+use crate::watch::Watch;
+use crate::{notice, progress};
 
 /// Brokers remember as many batches of a producer, and answer one that comes again as if it had just been written.
 const REMEMBERED_BATCHES: usize = 5;
@@ -32,7 +35,10 @@ const ASKED_MAX: usize = 10_000;
 ///
 /// What counts is what the brokers took: each batch that was answered with success, once, and with acks=0 each batch.
 /// Records of transactions are produced without one, those of aborted ones with the rest. Exit status 0 says that all were
-/// written. Ctrl-C ends the reading; what was read is still delivered, and the status is 130.
+/// written.
+///
+/// Ctrl-C (as SIGTERM and SIGHUP) ends the reading; records that were read are still delivered, and the status is 130. A
+/// second Ctrl-C gives up: the records that are left fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Replay {
     /// A capture (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them).
@@ -77,30 +83,43 @@ impl Replay {
         let progress = progress::bar(file.metadata().ok().map(|metadata| metadata.len()));
         let reader = Reader::new(progress.wrap_read(file)).with_context(|| name.clone())?;
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
-        let producer = options::build(self.options.config(compression)?).await?;
+        let config = self.options.config(compression)?;
+        let mut signals = Signals::new()?;
+        let producer = match signals.unless(options::build(config)).await {
+            Ok(built) => built?,
+            Err(status) => {
+                notice::say("interrupted before the cluster was reached: no record was sent");
+                return Ok(status);
+            }
+        };
+        let accepted = Arc::<AtomicU64>::default();
         let mut replaying = Replaying {
             producer: &producer,
             topic: self.topic.as_deref(),
             pace: self.speed.map(Pace::new),
+            accepted: Arc::clone(&accepted),
             failures: Arc::default(),
         };
         let mut heard = Heard::default();
-        let reading = replaying.all(reader.to_ports(self.port.iter().copied()), &mut heard);
-        let ended = unless_interrupted(reading).await?;
-        if ended.is_err() {
-            progress.println("kurier: interrupted; what was read is being delivered, and another Ctrl-C ends that");
-        }
-        let closed = unless_interrupted(producer.close(Duration::MAX)).await?;
+        let mut watch = Watch::new(&producer, &progress, signals, accepted);
+        let ended = watch.read(replaying.all(reader.to_ports(self.port.iter().copied()), &mut heard)).await;
+        let closed = watch.close(ended.is_err(), || ready(())).await;
         progress.finish_and_clear();
-        let failures = replaying.failures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failures = lock(&replaying.failures).clone();
         for failure in &failures.first {
-            eprintln!("kurier: {failure}");
+            notice::say(failure);
         }
-        let written = producer.summary().written;
-        eprintln!("kurier: {written} records written of those in {name}, {} not; {heard}", failures.count);
-        match (ended, closed) {
-            (Err(status), _) | (_, Err(status)) => Ok(status),
-            (Ok(read), Ok(_)) => {
+        let Summary { written, unknown, .. } = producer.summary();
+        let not_written = failures.count.saturating_sub(unknown);
+        notice::say(format_args!(
+            "{written} records written from {name}, {not_written} not written, {unknown} unknown; {heard}"
+        ));
+        if let Some(cause) = closed.cause() {
+            return Err(anyhow!("{cause}"));
+        }
+        match (ended, closed.given_up) {
+            (Err(status), _) | (_, Some(status)) => Ok(status),
+            (Ok(read), None) => {
                 read.context(name)?;
                 Ok(if failures.count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
@@ -113,6 +132,8 @@ struct Replaying<'a> {
     producer: &'a Producer,
     topic: Option<&'a str>,
     pace: Option<Pace>,
+    /// How many records the producer has accepted.
+    accepted: Arc<AtomicU64>,
     failures: Arc<Mutex<Failures>>,
 }
 
@@ -210,11 +231,12 @@ impl Replaying<'_> {
                 let failures = Arc::clone(&self.failures);
                 let settle = move |result: Result<_, Error>| {
                     if let Err(error) = result {
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).add(&error);
+                        lock(&failures).add(&error);
                     }
                 };
-                if let Err(error) = self.producer.send_with(record, settle).await {
-                    self.fail(&error);
+                match self.producer.send_with(record, settle).await {
+                    Ok(()) => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => self.fail(&error),
                 }
             }
         }
@@ -222,8 +244,12 @@ impl Replaying<'_> {
     }
 
     fn fail(&self, error: &dyn fmt::Display) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).add(error);
+        lock(&self.failures).add(error);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An idempotent producer in a partition: topic, partition, producer id. Its last batches are known by epoch and first

@@ -76,18 +76,21 @@ impl<'a> Watch<'a> {
         F: Future<Output = ()> + Send,
     {
         let producer = self.producer;
-        let mut closing = pin!(async {
-            sent().await;
-            producer.close(Duration::MAX).await
-        });
-        let status = loop {
-            match self.watch(closing.as_mut()).await {
-                Ok(result) => return Closed { result, given_up: None },
-                Err(_) if !is_interrupted => {
-                    self.announce("all input is read").await;
-                    is_interrupted = true;
+        // In a block of its own: a future that is no longer polled must not keep its place in a queue.
+        let status = {
+            let mut closing = pin!(async {
+                sent().await;
+                producer.close(Duration::MAX).await
+            });
+            loop {
+                match self.watch(closing.as_mut()).await {
+                    Ok(result) => return Closed { result, given_up: None },
+                    Err(_) if !is_interrupted => {
+                        self.announce("all input is read").await;
+                        is_interrupted = true;
+                    }
+                    Err(status) => break status,
                 }
-                Err(status) => break status,
             }
         };
         let giving_up = async {

@@ -64,11 +64,9 @@ fn delimiter(text: &str) -> Result<Delimiter, String> {
         return Err("it cannot be empty".to_owned());
     }
     if bytes.contains(&b'\n') {
-        return Err(
-            r"a line contains no \n, so no line would have a key: use --format '%k\n%s\n' to read keys and values \
-                     from lines of their own"
-                .to_owned(),
-        );
+        let why = "a line contains no \\n, so no line would have a key: use --format '%k\\n%s\\n' to read keys and values from \
+                   lines of their own";
+        return Err(why.to_owned());
     }
     Ok(Delimiter(bytes))
 }

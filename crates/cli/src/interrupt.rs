@@ -14,17 +14,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Signals(Vec<(Signal, ExitCode)>);
 
 impl Signals {
-    /// Takes the signals over. Those that the parent process has the command ignore, as nohup does with SIGHUP, stay
-    /// ignored.
+    /// Takes the signals over. SIGHUP stays ignored if the command was started so, as nohup does. SIGINT does not: shells
+    /// start each background command of a script so.
     ///
     /// # Errors
     /// When the system refuses to hand them over.
     pub(crate) fn new() -> io::Result<Self> {
-        let ignored = fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let is_ignored = |kind: &SignalKind| ignored >> (kind.as_raw_value() - 1) & 1 == 1;
-        let taken = kinds.into_iter().filter(|kind| !is_ignored(kind)).map(|kind| Ok((signal(kind)?, status(kind))));
-        taken.collect::<io::Result<_>>().map(Self)
+        let is_hangup_ignored = fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status));
+        let hangup = (!is_hangup_ignored).then(SignalKind::hangup);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup);
+        kinds.map(|kind| Ok((signal(kind)?, status(kind)))).collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns the result of `work`, or the exit status of a signal that came before it. Work that was not polled to its
@@ -57,10 +56,11 @@ fn status(kind: SignalKind) -> ExitCode {
     u8::try_from(128 + kind.as_raw_value()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// The signals that a process ignores, as bits, from Linux's description of it (proc(5)). Other systems have none.
-fn ignored(status: &str) -> u64 {
-    let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+/// Whether a process ignores SIGHUP, from Linux's description of it (proc(5)). Other systems have none.
+fn is_hangup_ignored(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    ignored.is_some_and(|bits| bits & 1 == 1)
 }
 
 #[cfg(test)]
@@ -68,9 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ignored_signals_are_read_from_the_description_of_the_process() {
-        for (status, expected) in [("SigBlk:\t0000\nSigIgn:\t0000000000001001\n", 0x1001), ("", 0), ("SigIgn:\tx", 0)] {
-            assert_eq!(ignored(status), expected, "{status:?}");
+    fn ignored_hangup_is_read_from_the_description_of_the_process() {
+        for (status, expected) in [
+            ("SigBlk:\t0000\nSigIgn:\t0000000000001001\n", true),
+            ("SigIgn:\t0000000000001002\n", false),
+            ("", false),
+            ("SigIgn:\tx", false),
+        ] {
+            assert_eq!(is_hangup_ignored(status), expected, "{status:?}");
         }
     }
 }

@@ -96,7 +96,11 @@ pub(crate) async fn build(config: Config) -> Result<Producer> {
 /// # Errors
 /// When it is not known in time.
 pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
-    Ok(patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await?)
+    let topic = patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await;
+    topic.map_err(|error| match error.kind() {
+        ErrorKind::InvalidTopic => Misuse::error(error),
+        _ => error.into(),
+    })
 }
 
 /// Waits, and says once why if that takes long: a minute without a word looks like a hang.

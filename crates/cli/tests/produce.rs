@@ -167,6 +167,16 @@ fn node_that_advertises_a_useless_address_is_named_with_advertised_listeners() {
 }
 
 #[test]
+fn topic_name_that_kafka_does_not_allow_is_refused() {
+    let running = start(Broker::builder().topic("t", 1));
+    for name in ["", ".", "..", "a b", "a/b", "\u{e9}", &"x".repeat(250)] {
+        let (ran, report) = running.produce(&["-t", name], "a\n");
+        ran.fails(2).says(&[&format!("{name:?} is no name for a topic")]);
+        assert!(report.is_empty(), "{report:?}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     // Where java-properties 2.0.0 panics, if it is let.
     let mut damaged = NamedTempFile::new().unwrap();

@@ -1,5 +1,5 @@
-//! Runs users' callbacks, one after the other, on a thread of their own: a slow callback delays no socket, and one that
-//! panics ends itself alone.
+//! Runs users' callbacks one after the other on a thread of their own. A slow callback delays no socket, and a callback
+//! that panics stops no other.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,8 @@ use crate::closing::Uncalled;
 use crate::delivery::{Calls, Runner};
 use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 
-/// Queue of callbacks. Its thread starts with the first callback, and ends after the last one when the producer is gone.
+/// Queue of callbacks. Its thread starts with the first callback and, once the producer is gone, ends after the last
+/// one.
 #[derive(Debug, Default)]
 pub(crate) struct Callbacks(Arc<Queue>);
 
@@ -26,7 +27,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Callbacks by batch; those of the first may be running.
+    /// Callbacks by batch. Those of the first batch may be running.
     calls: VecDeque<Arc<Calls>>,
     is_running: bool,
     is_over: bool,
@@ -55,7 +56,7 @@ impl Queue {
                     self.changed.notify_all();
                 }
                 drop(locked);
-                // These may hold the last reference to `Callbacks`, whose drop takes the lock.
+                // `calls` and `done` may hold the last reference to `Callbacks`, whose drop takes the lock.
                 drop((calls, done));
                 state = self.state();
             } else if state.is_over {
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Queue {
 }
 
 impl Callbacks {
-    /// Waits until all callbacks have returned, up to `deadline`, and gives the results of those that have not.
+    /// Waits until all callbacks have returned, up to `deadline`, and returns the results of those that have not.
     pub(crate) async fn finish(&self, deadline: Instant) -> Vec<Uncalled> {
         let is_done = {
             let mut state = self.0.state();
@@ -94,14 +95,14 @@ impl Callbacks {
             state.calls.is_empty() || !state.is_running
         };
         if !is_done && deadline > SystemClock.now() {
-            // A callback may block its thread for ever, and the driver with its timers is gone by now.
+            // A callback may block its thread forever. The driver has stopped by now, and its timers with it.
             let (told, done) = oneshot::channel();
             let queue = Arc::clone(&self.0);
             let waits = move || {
                 queue.wait(deadline);
                 let _ = told.send(());
             };
-            // Without a thread there is no waiting.
+            // If no thread starts, do not wait.
             if thread::Builder::new().name("kurier-close".to_owned()).spawn(waits).is_ok() {
                 let _ = done.await;
             }
@@ -115,7 +116,7 @@ impl Callbacks {
         calls.iter().flat_map(|calls| calls.uncalled()).collect()
     }
 
-    /// Starts the thread if there is something to run, and it does not run yet.
+    /// Starts the thread if callbacks are queued and it is not running.
     fn start(&self, state: &mut State) {
         if state.is_running || state.calls.is_empty() {
             return;
@@ -156,7 +157,7 @@ mod tests {
     use crate::delivery::{Cell, Outcome};
     use crate::error::{Error, ErrorKind};
 
-    /// A thread that dropped the last reference under its own lock would wait for itself, one a producer.
+    /// A thread that dropped the last reference under its own lock would deadlock: one leaked thread per producer.
     #[test]
     fn thread_ends_when_a_callback_holds_the_last_reference() {
         let callbacks = Arc::new(Callbacks::default());

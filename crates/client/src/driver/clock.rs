@@ -1,4 +1,4 @@
-//! The only place that knows what time it is.
+//! System clock: the only code that reads the time.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Compresses batches that were taken, and splits those that were too large.
+//! Compresses batches, and splits batches that are too large.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::accumulator::batch::Taken;
 use crate::accumulator::memory::Memory;
 use crate::error::panic_text;
 
-/// Codecs that are not at work; their contexts are large, and are used again.
+/// Idle codecs, kept for reuse because their contexts are large.
 #[derive(Debug)]
 pub(crate) struct Codecs {
     compression: Compression,
@@ -24,13 +24,13 @@ impl Codecs {
         Self { compression, memory, idle: Mutex::default() }
     }
 
-    /// Whether there is anything to do.
+    /// Whether batches are compressed at all.
     pub(crate) fn compress(&self) -> bool {
         self.compression.kind() != CompressionType::None
     }
 
-    /// Compresses a batch. A batch that becomes no smaller, or whose codec fails, goes as it is. A codec that panicked is
-    /// not used again, for its state is unknown.
+    /// Compresses a batch. The batch stays uncompressed if compression does not shrink it or its codec fails. A codec
+    /// that panicked is dropped, because its state is unknown.
     pub(crate) fn compress_batch(&self, taken: &mut Taken) {
         match catch_unwind(AssertUnwindSafe(|| self.compressed(taken))) {
             Ok(Some(sealed)) => taken.sealed = sealed,
@@ -47,7 +47,7 @@ impl Codecs {
         let mut codec = kept.or_else(|| self.compression.codec().ok())?;
         let chunks: Vec<&[u8]> = taken.sealed.body().iter().map(AsRef::as_ref).collect();
         let plain_bytes = taken.sealed.body_bytes();
-        // Half is what events come to; a vector that is too small doubles.
+        // Events usually compress to half. A vector that is too small doubles.
         let mut body = Vec::with_capacity(plain_bytes / 2);
         let sealed = match codec.compress(&chunks, &mut body) {
             Ok(()) if body.len() < plain_bytes => {
@@ -71,7 +71,7 @@ impl Codecs {
     }
 
     fn halves(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
-        /// What our own batches can hold at most.
+        /// The most that a batch of this producer can hold.
         const LIMIT: usize = i32::MAX as usize;
         let bytes = whole.sealed.stamp(&Stamp::NONE).map_err(|error| error.to_string())?.to_bytes();
         let (batch, _) = RecordBatch::parse(&bytes).map_err(|error| error.to_string())?;
@@ -84,7 +84,7 @@ impl Codecs {
             let headers: Vec<_> = record.headers.collect();
             let new =
                 NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
-            // The last record goes by itself if it alone is half of all.
+            // The last record gets a batch of its own if it alone is half of the total.
             let is_half = |first: &RecordBatchBuilder<_>| first.body_bytes() >= half || index == last;
             let is_half = builders.len() == 1 && builders.last().is_some_and(is_half);
             if is_half && builders.last().is_some_and(|first| !first.is_empty()) {
@@ -96,7 +96,7 @@ impl Codecs {
         let mut pieces = Vec::new();
         let mut first = whole.range.start;
         for sealed in builders.into_iter().filter_map(RecordBatchBuilder::seal) {
-            // In one buffer of its size: segments are of a kibibyte at least, and a batch may be split down to its records.
+            // One buffer of the exact size: segments are at least 1 KiB, and a batch may be split into single records.
             let body = Bytes::from_owner(whole.piece(&self.memory, sealed.body().concat()));
             let sealed = sealed.with_compressed_body(CompressionType::None, vec![body]);
             let mut piece = whole.piece_of(first, sealed);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_split_down_to_its_records_holds_no_more_memory_than_before() {
+    fn batch_split_into_single_records_holds_no_more_memory() {
         let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let config = Arc::new(Config::default());
         let accumulator = Accumulator::new(Arc::clone(&config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_whose_codec_panics_goes_uncompressed_and_the_next_one_by_another() {
+    fn batch_stays_uncompressed_if_its_codec_panics() {
         let mut config = Config::default();
         config.set("compression.type", "gzip").unwrap();
         let compression = config.compression().unwrap();

@@ -1,4 +1,4 @@
-//! One connection: the task that makes it, reads frames from it, and writes frames to it.
+//! Connection task: connects, reads frames and writes frames.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -20,25 +20,25 @@ use super::names::{Names, literal};
 use crate::config::{Config, HostPort};
 use crate::core::{ConnectionId, Ending, Input};
 
-/// A frame to be written.
+/// A frame to write.
 pub(super) struct Frame {
     pub(super) correlation_id: i32,
     pub(super) chunks: Vec<Bytes>,
 }
 
-/// Where a connection's task stands between core and server.
+/// Channels between the core and one connection.
 pub(super) struct Wires {
     pub(super) connection: ConnectionId,
     pub(super) frames: mpsc::Receiver<Frame>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
 
-/// Makes a connection and serves it until it ends, and says why it did.
+/// Connects, serves the connection until it ends, and reports why it ended.
 pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPort, attempt: u32, wires: Wires) {
     let Wires { connection, frames, inputs } = wires;
     let ending = match connect(&config, &*names, &host, attempt).await {
         Ok(stream) => {
-            // Gone is the driver, and with it whoever wants to know.
+            // The driver has stopped; no one is listening.
             if inputs.send(Input::Connected(connection)).await.is_err() {
                 return;
             }
@@ -51,7 +51,7 @@ pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPo
     let _ = inputs.send(Input::Disconnected { connection, ending }).await;
 }
 
-/// Connects to the first of a host's addresses that will have it. They are looked up each time, for they change.
+/// Connects to the first of the host's addresses that accepts. Looks the addresses up each time, because they change.
 async fn connect(config: &Config, names: &dyn Names, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
     let found = names.addresses(host).await;
     let addresses = found.map_err(|error| format!("its address was not found: {error}"))?;
@@ -67,13 +67,13 @@ async fn connect(config: &Config, names: &dyn Names, host: &HostPort, attempt: u
     })
 }
 
-/// Connects to the first of these addresses that will have it, or says what was wrong with each.
+/// Connects to the first of these addresses that accepts, or returns the error of each.
 async fn connect_to_one(
     config: &Config,
     mut addresses: Vec<SocketAddr>,
     attempt: u32,
 ) -> Result<TcpStream, Vec<(SocketAddr, io::Error)>> {
-    // An address that lets one wait until all time is up must not keep the others from their turn.
+    // Each attempt starts with another address, so that one that times out does not block the others.
     let first = (attempt as usize).checked_rem(addresses.len()).unwrap_or_default();
     addresses.rotate_left(first);
     let mut refusals = Vec::new();
@@ -87,7 +87,7 @@ async fn connect_to_one(
 }
 
 fn tune(config: &Config, stream: TcpStream) -> io::Result<TcpStream> {
-    /// A peer that is gone without a word is noticed after a minute or two, also by an idle connection.
+    /// Detects a vanished peer after one or two minutes, also on an idle connection.
     const KEEPALIVE: Duration = Duration::from_secs(60);
     stream.set_nodelay(true)?;
     let socket = socket2::SockRef::from(&stream);
@@ -101,8 +101,8 @@ fn tune(config: &Config, stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Runs both, in one task, until one of them ends. What the writer has to say of a frame it says before the reader can
-/// say that the connection has ended.
+/// Runs both in one task until one of them ends. The writer is polled first, so that it reports a written frame before
+/// the reader reports the end of the connection.
 async fn either(writer: impl Future<Output = Ending>, reader: impl Future<Output = Ending>) -> Ending {
     let (mut writer, mut reader) = (pin!(writer), pin!(reader));
     poll_fn(|cx| match writer.as_mut().poll(cx) {
@@ -121,10 +121,11 @@ async fn write(
 ) -> Ending {
     let mut limit = FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES;
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
-        // Whoever is asked more than what it speaks has been believed; without SASL, that is all that it has to show.
+        // A second request means that the first response, to ApiVersions, was accepted. Without SASL there is no
+        // stronger proof.
         answer_limit.store(limit, Ordering::Relaxed);
         limit = FrameBuffer::DEFAULT_LIMIT_BYTES;
-        // With room for it beforehand, nothing comes between the last byte and the word of it.
+        // Reserve room first, so that no other input comes between the last byte and its `Written`.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {
             return ending("it could not be written to", &error);
@@ -134,7 +135,7 @@ async fn write(
     unneeded()
 }
 
-/// The end of a connection by an error of its socket.
+/// Describes the end of a connection after a socket error.
 fn ending(what: &str, error: &io::Error) -> Ending {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match error.kind() {
@@ -148,7 +149,7 @@ fn unneeded() -> Ending {
 }
 
 async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::Result<()> {
-    /// More slices do not make a write faster.
+    /// More slices do not speed up a write.
     const SLICES_MAX: usize = 64;
     let mut first = 0;
     while let Some(rest) = chunks.get_mut(first..).filter(|rest| !rest.is_empty()) {
@@ -164,7 +165,7 @@ async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::R
             if !chunk.is_empty() {
                 break;
             }
-            // Memory that the socket has is memory for the next records.
+            // Free memory that the socket has copied, for the next records.
             *chunk = Bytes::new();
             first += 1;
         }
@@ -207,9 +208,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_was_not_yet_believed_may_say_no_more_than_1_mib_at_once() {
+    async fn unauthenticated_peer_may_send_at_most_1_mib_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // Four bytes that may or may not be an answer, and a claim of 1 MiB and a byte.
+        // Four bytes that may or may not be a response, and a length of 1 MiB and one byte.
         let said = b"\0\0\0\x04abcd\0\x10\0\x01";
         let cases = [
             (FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES, "a frame of 1048577 bytes is above the limit of 1048576"),
@@ -232,11 +233,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_address_of_a_name_is_tried_and_each_attempt_begins_with_another() {
+    async fn each_attempt_tries_all_addresses_starting_with_another() {
         let config = Config::default();
         let (first, second) =
             (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-        // Bound and not listened at: nobody else gets it, and nobody answers.
+        // The port is bound but not listening: no other process can take it, and connections are refused.
         let reserved = TcpSocket::new_v4().unwrap();
         reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let dead = reserved.local_addr().unwrap();

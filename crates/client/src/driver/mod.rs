@@ -60,9 +60,9 @@ pub(crate) struct Driver {
     codecs: Arc<Codecs>,
     workers: Workers,
     inputs: mpsc::Receiver<Input>,
-    /// For connections, to reach us.
+    /// For connection tasks, to send to `inputs`.
     input: mpsc::Sender<Input>,
-    /// Without a limit of its own: of each node's batches some are under way once at most.
+    /// Unbounded, because each node has at most one set of batches under way.
     compressed: mpsc::UnboundedReceiver<UnderWay>,
     under_way: mpsc::UnboundedSender<UnderWay>,
     connections: HashMap<ConnectionId, Line>,
@@ -75,31 +75,31 @@ pub(crate) struct Driver {
     alive: Option<Alive>,
 }
 
-/// A connection's task, and the way to it.
+/// A connection's task, and the queue of frames for it.
 struct Line {
     frames: mpsc::Sender<Frame>,
     task: AbortHandle,
 }
 
-/// Who waits for what.
+/// Calls that wait for an event.
 #[derive(Default)]
 struct Waiting {
     reach: Vec<Patient<()>>,
     topics: Topics,
-    /// Beside each the newest batch that it waits for.
+    /// Each flush with the newest batch that it waits for.
     flushes: Vec<(BatchId, oneshot::Sender<Summary>)>,
 }
 
-/// Somebody who waits for something, but not for ever.
+/// A waiting call: its deadline and its reply channel.
 type Patient<T> = (Instant, oneshot::Sender<Result<T, Error>>);
 
-/// A producer on its way out.
+/// A close in progress.
 struct Closing {
     deadline: Instant,
     is_time_up: bool,
 }
 
-/// Batches that are being compressed, or wait for the driver. Dropped without the driver, they fail.
+/// Batches that are being compressed, or are queued for the driver. They fail if they are dropped.
 struct UnderWay {
     node: i32,
     batches: Vec<(PartitionId, Taken)>,
@@ -117,14 +117,14 @@ impl Drop for UnderWay {
     }
 }
 
-/// What ended a wait.
+/// Event that ended a wait.
 enum Happened {
     Nothing,
     Input(Input),
     Compressed(UnderWay),
 }
 
-/// How much may happen before we look. Whoever has more to say waits.
+/// Inputs handled in one round, and the capacity of their channel. A full channel blocks connection tasks.
 const INPUTS_MAX: usize = 1024;
 
 impl Driver {
@@ -153,12 +153,12 @@ impl Driver {
         })
     }
 
-    /// Looks the bootstrap servers up, and runs until the producer is closed.
+    /// Looks up the bootstrap servers, and runs until the producer is closed.
     pub(crate) async fn start(mut self) {
         match self.look_up().await {
             Ok(servers) => {
                 let config = self.shared.config.with_bootstrap_servers(servers);
-                // From here on times count.
+                // Timeouts count from here.
                 self.core = Core::new(Arc::new(config), self.seed, self.now());
                 self.run().await;
             }
@@ -166,8 +166,7 @@ impl Driver {
         }
     }
 
-    /// Finds out who the bootstrap servers are, unless the producer is dropped meanwhile, as it is with the future of its
-    /// build.
+    /// Looks up the bootstrap servers. Stops when the producer is dropped, for example with the future of its build.
     async fn look_up(&self) -> Result<Vec<HostPort>, Error> {
         let shared = &self.shared;
         let trouble = names::Trouble::default();
@@ -211,7 +210,7 @@ impl Driver {
                     break;
                 }
             }
-            // Senders that are never idle must not keep connections from their turn.
+            // Busy senders must not starve the connection tasks.
             tokio::task::yield_now().await;
         }
         for line in self.connections.values() {
@@ -223,7 +222,7 @@ impl Driver {
         self.shared.accumulator.clock().now()
     }
 
-    /// Takes in all that happened, and does all that is to be done.
+    /// Handles all pending events and carries out the core's actions.
     fn work(&mut self, happened: Happened) {
         let now = self.now();
         match happened {
@@ -252,7 +251,7 @@ impl Driver {
 
     fn take_signals(&mut self) {
         let signals = self.shared.accumulator.take_signals();
-        // Read after they were taken: what a hurry is for was opened before it.
+        // Read the clock after taking the signals, so that a flush covers batches opened until then.
         let now = self.now();
         for signal in signals {
             match signal {
@@ -297,10 +296,10 @@ impl Driver {
         self.act(self.now());
     }
 
-    /// Asks for a topic of so many partitions as long as somebody waits for it; for who does not wait, as long as if it
-    /// did, and at least until there may be an answer.
+    /// Requests metadata until the topic has this many partitions. A call without a waiter keeps the request for
+    /// `max.block.ms`, and at least `request.timeout.ms`, so that a response can arrive.
     fn want(&mut self, name: Arc<str>, partitions: usize, waiter: Option<Patient<Arc<Topic>>>, now: Instant) {
-        // Nothing can be sent to it any more.
+        // A closed producer accepts no records for the topic.
         if self.closing.is_some() {
             if let Some((_, reply)) = waiter {
                 let _ = reply.send(Err(closed()));
@@ -335,10 +334,10 @@ impl Driver {
             None => {
                 self.closing = Some(Closing { deadline, is_time_up: false });
                 self.shared.accumulator.close(closed());
-                // Read after that, for until then batches were opened, and they are not to linger either.
+                // Read the clock after that: senders could open batches until then, and those must not linger either.
                 let now = self.now();
                 self.core.handle(Input::Hurry, now);
-                // Who waits for a topic could not send to it.
+                // Calls that wait for a topic can no longer send.
                 for (name, waiters) in self.waiting.topics.clear() {
                     waiters.into_iter().for_each(|waiting| drop(waiting.reply.send(Err(closed()))));
                     self.core.handle(Input::Unwanted(name), now);
@@ -347,12 +346,12 @@ impl Driver {
         }
     }
 
-    /// Does what the core says.
+    /// Carries out the core's actions.
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { connection, host, attempt } => {
-                    // As many frames as may be unanswered, and a few that ask about the cluster.
+                    // As many frames as may be unanswered, and a few metadata requests.
                     let (frames, receiver) = mpsc::channel(self.shared.config.max_in_flight.saturating_add(8));
                     let wires = Wires { connection, frames: receiver, inputs: self.input.clone() };
                     let (config, names) = (Arc::clone(&self.shared.config), Arc::clone(&self.names));
@@ -367,7 +366,7 @@ impl Driver {
                 Action::Transmit { connection, correlation_id, chunks } => {
                     let Some(line) = self.connections.get(&connection) else { continue };
                     match line.frames.try_send(Frame { correlation_id, chunks }) {
-                        // A task that has ended says why, which is on its way.
+                        // A task that has ended reports its reason in an input of its own.
                         Ok(()) | Err(TrySendError::Closed(_)) => {}
                         Err(TrySendError::Full(_)) => {
                             let ending = Ending::Failed("its line is full".to_owned());
@@ -428,7 +427,7 @@ impl Driver {
                 let accumulator = &under_way.shared.accumulator;
                 accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
             }
-            // Without the driver they fail.
+            // If the driver has stopped, the batches fail.
             let _ = done.send(under_way);
         };
         if let Err(job) = self.workers.run(Box::new(job)) {
@@ -436,27 +435,27 @@ impl Driver {
         }
     }
 
-    /// Gives the core batches that were compressed, and does what it says.
+    /// Passes compressed batches to the core, and carries out its actions.
     fn hand_over(&mut self, under_way: UnderWay, now: Instant) {
         self.give(under_way, now);
         self.act(now);
     }
 
-    /// Gives the core batches. From now on they may be sent.
+    /// Passes batches to the core. From now on they may be sent.
     fn give(&mut self, mut under_way: UnderWay, now: Instant) {
         let (batches, left) = (std::mem::take(&mut under_way.batches), std::mem::take(&mut under_way.left));
         batches.iter().for_each(|(_, batch)| batch.may_be_sent());
         self.core.handle(Input::Taken { node: under_way.node, batches, left }, now);
     }
 
-    /// Batches that are too large are rare; they are split here and now.
+    /// Splits a batch that is too large. This is rare, so it happens on the driver's own task.
     fn split(&mut self, partition: PartitionId, whole: Key, batch: &Taken, now: Instant) {
         self.shared.accumulator.shrink_cap(partition, batch.plain_bytes);
         let pieces = self.codecs.split(batch);
         self.core.handle(Input::Split { partition, whole, pieces }, now);
     }
 
-    /// Answers who has waited long enough, or no longer needs to.
+    /// Replies to calls whose deadline has passed or whose condition is met.
     fn serve(&mut self, now: Instant) {
         self.shared.accumulator.memory.turn_away(Some(now), || self.no_memory());
         self.serve_reach(now);
@@ -465,7 +464,8 @@ impl Driver {
         self.serve_closing(now);
     }
 
-    /// Says what holds up the producer's connection to the cluster, its oldest batch, or else a topic that senders wait for.
+    /// Describes what blocks the producer: its connection to the cluster, its oldest batch, or a topic that senders
+    /// wait for.
     fn obstacle(&self, now: Instant) -> Option<String> {
         if !self.core.is_connected() {
             let obstacles = self.core.obstacles();
@@ -489,7 +489,7 @@ impl Driver {
     }
 
     fn serve_reach(&mut self, now: Instant) {
-        // With max.block.ms=0 nothing waits, and neither does build.
+        // With max.block.ms=0 no call waits, and build does not either.
         if self.core.is_connected() || self.shared.config.max_block.is_zero() {
             for (_, reply) in self.waiting.reach.drain(..) {
                 let _ = reply.send(Ok(()));
@@ -518,7 +518,7 @@ impl Driver {
         }
     }
 
-    /// Why a topic was not known in time, or not with as many partitions as somebody has records for.
+    /// Error for a topic that was not known in time, or had too few partitions.
     fn not_in_time(&self, name: &str) -> Error {
         let max_block = self.shared.config.max_block.as_millis();
         if self.shared.accumulator.topic(name).is_some() {
@@ -556,7 +556,7 @@ impl Driver {
             self.core.handle(Input::Abandon, now);
             self.act(now);
         }
-        // A batch that is being compressed comes back in a moment.
+        // Batches that are still being compressed come back to the driver soon.
         if self.shared.accumulator.incomplete_count() > 0 {
             return;
         }
@@ -564,7 +564,7 @@ impl Driver {
         self.serve_flushes();
     }
 
-    /// When there will be something to do, if nothing happens before.
+    /// When the driver must run next if nothing happens before.
     fn next_deadline(&self) -> Option<Instant> {
         let Waiting { reach, topics, .. } = &self.waiting;
         let reach = reach.iter().map(|(deadline, _)| *deadline);
@@ -578,7 +578,7 @@ impl Driver {
         reach.chain(others.into_iter().flatten()).min()
     }
 
-    /// Waits for something to happen.
+    /// Waits for the next event.
     async fn wait(&mut self, until: Option<Instant>) -> Happened {
         let shared = Arc::clone(&self.shared);
         let mut notified = std::pin::pin!(shared.notify.notified());
@@ -599,12 +599,12 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// A runtime that is shut down drops its tasks: all calls that wait fail, and all records have their outcome.
+    /// When a runtime shuts down, it drops its tasks: all waiting calls fail, and all records get their outcome.
     fn drop(&mut self) {
         if !self.is_over {
             self.end();
         }
-        // Dropping a command wakes the task that waits for its reply: not under the lock.
+        // Dropping a command wakes the task that waits for its reply, so drop it outside the lock.
         let too_late = self.shared.commands().take();
         drop(too_late);
         drop(self.shared.accumulator.take_signals());
@@ -612,9 +612,9 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    /// Fails all that is left, because the driver ends before a close.
+    /// Fails everything that is left, because the driver ends before a close.
     fn end(&mut self) {
-        // Not by the accumulator's clock, which may be what panicked.
+        // Not the accumulator's clock: it may be what panicked.
         let now = SystemClock.now();
         let is_whole = self.failure.is_none() && !std::thread::panicking();
         let error = self.failure.take().unwrap_or_else(shut_down);
@@ -630,7 +630,7 @@ impl Driver {
                 self.shared.complete(&batch, Outcome::Failed(error.clone().written_is(written)), true);
             }
         }
-        // Batches that are being compressed fail when they are dropped. The core does not know all that were opened.
+        // Batches that are being compressed fail when they are dropped. The core does not know all opened batches.
         for id in self.shared.accumulator.partition_ids() {
             let (batches, _) = self.shared.accumulator.drain(id, now);
             for batch in batches {
@@ -639,7 +639,7 @@ impl Driver {
         }
     }
 
-    /// Does of what the core says only what ends batches.
+    /// Carries out only those actions of the core that end batches.
     fn give_up(&mut self, now: Instant) {
         while let Some(action) = self.core.poll_action() {
             match action {

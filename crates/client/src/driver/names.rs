@@ -1,4 +1,4 @@
-//! Looks names of hosts up, in both directions, and finds out at build who the bootstrap servers are.
+//! Looks up host names in both directions, and resolves the bootstrap servers at build.
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use crate::config::{Config, DnsLookup, HostPort};
 use crate::error::{Error, ErrorKind};
 
-/// The answer to a look-up.
+/// Result of a look-up.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
-/// Looks names of hosts up. Tests have one that asks nobody.
+/// Resolver for host names. Tests use one without a network.
 pub(crate) trait Names: Send + Sync {
     /// Looks up the addresses of a host.
     fn addresses(&self, host: &HostPort) -> Answer<Vec<SocketAddr>>;
@@ -44,8 +44,8 @@ impl Names for SystemNames {
     }
 }
 
-/// Asks the system's resolver, which blocks. A thread of its own for each look-up needs nothing of the user's runtime,
-/// and where there is no thread the look-up alone fails.
+/// Runs a blocking look-up of the system's resolver. A thread of its own for each look-up needs nothing of the user's
+/// runtime. If no thread starts, only this look-up fails.
 fn on_a_thread<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'static) -> Answer<T> {
     let (told, answer) = oneshot::channel();
     let asks = move || drop(told.send(ask()));
@@ -56,7 +56,7 @@ fn on_a_thread<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + '
     })
 }
 
-/// Returns the address that a host is given as, if it is no name.
+/// Returns the host's address, if it is given as one and not as a name.
 pub(super) fn literal(host: &HostPort) -> Option<IpAddr> {
     host.host.parse().ok()
 }
@@ -70,16 +70,16 @@ impl Trouble {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    /// Returns what the last look-up said of each server.
+    /// Returns the last look-up's error for each server.
     pub(super) fn get(&self) -> String {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         said.unwrap_or_else(|| "the resolver has not answered".to_owned())
     }
 }
 
-/// Finds out who the bootstrap servers are: the list as it is, once one of its names has an address, or the canonical
-/// names of all addresses (`client.dns.lookup`). With `bootstrap.resolve.timeout.ms` tries that long. `trouble` says why there
-/// is none yet.
+/// Resolves the bootstrap servers. Returns the list as it is once one of its names has an address, or the canonical
+/// names of all addresses (`client.dns.lookup`). Keeps trying for `bootstrap.resolve.timeout.ms`, if that is set.
+/// Meanwhile `trouble` holds the reason for the failures.
 pub(super) async fn bootstrap(config: &Config, names: &dyn Names, trouble: &Trouble) -> Result<Vec<HostPort>, Error> {
     let mut backoff = config.retry_backoff.max(Duration::from_millis(1));
     let retries = async {
@@ -115,15 +115,15 @@ pub(super) async fn bootstrap(config: &Config, names: &dyn Names, trouble: &Trou
     })
 }
 
-/// Returns how long names are looked up at most, and the setting that says so. Build waits no longer than
-/// `max.block.ms`, unless that is 0, which is for sends.
+/// Returns the timeout for look-ups, and the setting it comes from. Build waits at most `max.block.ms`, unless that is
+/// 0, which concerns only sends.
 fn patience(config: &Config) -> Option<(Duration, &'static str)> {
     let resolve = (config.bootstrap_resolve_timeout, "bootstrap.resolve.timeout.ms");
     let block = (config.max_block, "max.block.ms");
     [resolve, block].into_iter().filter(|(time, _)| !time.is_zero()).min_by_key(|(time, _)| *time)
 }
 
-/// Looks all names up once. An error says what is wrong with each.
+/// Looks up all names once. The error lists the problem with each.
 async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, String> {
     let servers = &config.bootstrap_servers;
     let mut troubles = Vec::new();
@@ -143,7 +143,7 @@ async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, St
     Err(troubles.join(", "))
 }
 
-/// Whether one of these servers has an address. All are asked at once, so that a slow answer delays no other.
+/// Whether one of these servers has an address. All look-ups run at once, so that a slow one delays no other.
 async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> bool {
     let mut asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
     poll_fn(|cx| {
@@ -164,8 +164,8 @@ async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<Strin
     .await
 }
 
-/// Returns the canonical name of each address of each server, as Java's `getCanonicalHostName` has it: where an address
-/// has no name, or one that does not lead back to it, the address itself.
+/// Returns the canonical name of each address of each server, like Java's `getCanonicalHostName`: the address itself if
+/// it has no name, or a name that does not resolve back to it.
 async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> Vec<HostPort> {
     let asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
     let mut seen = BTreeSet::new();
@@ -205,12 +205,12 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Names that a test makes up.
+    /// Names made up by a test.
     #[derive(Debug, Default)]
     pub(crate) struct MadeUp {
         pub(crate) addresses: HashMap<&'static str, Vec<&'static str>>,
         pub(crate) names: HashMap<&'static str, &'static str>,
-        /// How many look-ups fail before the first that does not.
+        /// How many look-ups fail before one succeeds.
         pub(crate) failures: Mutex<u32>,
         pub(crate) is_silent: bool,
     }
@@ -260,7 +260,7 @@ pub(super) mod tests {
             let names = MadeUp { addresses, ..Default::default() };
             let found = bootstrap(&config(&[("bootstrap.servers", servers)]), &names, &Trouble::default()).await;
             match (found, expected) {
-                // Names that do not resolve yet stay in the list: they are looked up again with each connection.
+                // Names that do not resolve yet stay in the list; each connection looks them up again.
                 (Ok(found), None) => assert_eq!(found.len(), 2, "{servers}"),
                 (Err(error), Some(text)) => assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Network, text)),
                 (found, _) => panic!("{servers}: {found:?}"),
@@ -299,7 +299,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bootstrap_does_not_wait_for_a_silent_resolver_for_ever() {
+    async fn bootstrap_stops_waiting_for_a_silent_resolver() {
         let names = MadeUp { is_silent: true, ..Default::default() };
         let error = bootstrap(&config(&[("bootstrap.servers", "a:1")]), &names, &Trouble::default()).await.unwrap_err();
         assert!(error.to_string().ends_with("the resolver has not answered"), "{error}");
@@ -316,7 +316,7 @@ pub(super) mod tests {
                 ("forged.example", vec!["192.0.2.1"]),
             ]
             .into(),
-            // The third does not lead back, the fourth has no name.
+            // The third name does not resolve back to its address, and the fourth address has no name.
             names: [("10.0.0.1", "one.example"), ("10.0.0.2", "two.example"), ("10.0.0.3", "forged.example")].into(),
             ..Default::default()
         };

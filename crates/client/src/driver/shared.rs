@@ -1,4 +1,5 @@
-//! State that a producer's handles and its driver share: gathering records, commands to the driver, how the producer ended.
+//! State shared by a producer's handles and its driver: open batches, commands to the driver, and how the producer
+//! ended.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -18,37 +19,38 @@ use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
 use crate::sync::{Mutex, MutexGuard};
 
-/// State that a producer's handles and its driver share.
+/// State shared by a producer's handles and its driver.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) accumulator: Accumulator,
     callbacks: Arc<Callbacks>,
     pub(super) notify: Arc<Notify>,
-    /// `None` once nobody takes them any more.
+    /// `None` once the driver no longer takes commands.
     commands: Mutex<Option<Vec<Command>>>,
-    /// Records that failed because the producer ended; `None` until it begins to.
+    /// Records that failed because the producer ended; `None` until it starts to end.
     left: Mutex<Option<Vec<Undelivered>>>,
-    /// Taken by the driver.
+    /// The driver's token, until the driver takes it.
     alive: Mutex<Option<Alive>>,
     gone: watch::Receiver<()>,
 }
 
-/// Held by the driver and by each thread that compresses for it. Without any left, no record gets an outcome any more.
+/// Held by the driver and by each thread that compresses for it. When none is left, no record can get an outcome any
+/// more.
 pub(crate) type Alive = watch::Sender<()>;
 
-/// What a handle asks of the driver.
+/// Request from a handle to the driver.
 pub(crate) enum Command {
-    /// To say when a server has been reached.
+    /// Reply when a server has been reached.
     Reach { deadline: Instant, reply: oneshot::Sender<Result<(), Error>> },
-    /// To say when a topic is known, and has so many partitions.
+    /// Reply when the topic is known and has this many partitions.
     Topic { name: Arc<str>, partitions: usize, deadline: Instant, reply: oneshot::Sender<Result<Arc<Topic>, Error>> },
-    /// To say when everything accepted until now has its outcome.
+    /// Reply when every record accepted until now has its outcome.
     Flush { reply: oneshot::Sender<Summary> },
-    /// To say what holds up the call or the batch that has waited longest.
+    /// Reply with what blocks the call or the batch that has waited longest.
     Obstacle { reply: oneshot::Sender<Option<String>> },
-    /// To accept nothing more, and to end when all is done, or at the deadline.
+    /// Accept no more records, and end when all are done or at the deadline.
     Close { deadline: Instant },
-    /// Nobody can send or ask anything any more.
+    /// The last handle is gone: no more records or commands will come.
     Detach,
 }
 
@@ -82,7 +84,7 @@ impl Shared {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Asks something of the driver. After its end the question is dropped, and so answered.
+    /// Sends a command to the driver. After the driver's end it is dropped, and its reply channel with it.
     pub(crate) fn command(&self, command: Command) {
         if let Some(commands) = &mut *self.commands() {
             commands.push(command);
@@ -94,7 +96,7 @@ impl Shared {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What became of all records so far.
+    /// Counts of all outcomes so far.
     pub(crate) fn summary(&self) -> Summary {
         let [written, not_written, unknown] = self.accumulator.outcomes.counts();
         Summary { written, not_written, unknown }
@@ -109,20 +111,20 @@ impl Shared {
         self.left().get_or_insert_default();
     }
 
-    /// Notes that the driver ends otherwise than through a close. Whatever waits for the driver fails with the reason.
+    /// Records that the driver ended without a close. All waiting calls fail with this error.
     pub(super) fn fail(&self, error: Error) {
         self.keep_failed();
         self.accumulator.outcomes.fail(error.clone());
         self.accumulator.close(error);
     }
 
-    /// Why a call to the driver had no answer.
+    /// Error for a call whose reply the driver dropped.
     pub(crate) fn ended(&self) -> Error {
         let closed = || Error::new(ErrorKind::Closed, "the producer is closed: make another to send more");
         self.accumulator.outcomes.failure().or_else(|| self.accumulator.closed()).unwrap_or_else(closed)
     }
 
-    /// Tells a batch's records what became of them.
+    /// Gives a batch's records their outcome.
     pub(super) fn complete(&self, batch: &Taken, outcome: Outcome, is_last: bool) {
         if let Some(certainty) = outcome.certainty()
             && let Some(left) = &mut *self.left()
@@ -149,7 +151,7 @@ impl Shared {
     }
 }
 
-/// The records of a batch, to be handed back.
+/// Returns a batch's records, to hand back to the caller.
 fn records_of(batch: &Taken, written: Written) -> Vec<Undelivered> {
     const LIMIT: usize = i32::MAX as usize;
     let Ok(bytes) = batch.sealed.stamp(&Stamp::NONE) else { return Vec::new() };

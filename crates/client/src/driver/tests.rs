@@ -1,4 +1,4 @@
-//! The driver without sockets, or before the cluster in memory.
+//! Tests of the driver without sockets, or against an in-memory cluster.
 
 use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::NewRecord;
@@ -21,7 +21,7 @@ fn shared() -> Arc<Shared> {
     shared
 }
 
-/// A batch that was taken, and the delivery of its record.
+/// A taken batch, and the delivery of its record.
 fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let topic = shared.accumulator.topic("t").unwrap();
     let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0), sent_ms: 0 };
@@ -36,7 +36,7 @@ fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
 }
 
 #[tokio::test]
-async fn what_is_being_compressed_when_the_driver_goes_has_its_outcome() {
+async fn batches_being_compressed_fail_when_the_driver_is_dropped() {
     let shared = shared();
     let driver = Driver::new(Arc::clone(&shared), 1).unwrap();
     let done = driver.under_way.clone();
@@ -52,7 +52,7 @@ async fn what_is_being_compressed_when_the_driver_goes_has_its_outcome() {
 }
 
 #[tokio::test]
-async fn a_topic_that_nobody_waits_for_is_not_asked_for_for_ever() {
+async fn request_for_an_unawaited_topic_expires() {
     let shared = shared();
     let patience = shared.config.max_block;
     let mut driver = Driver::new(shared, 1).unwrap();
@@ -66,7 +66,7 @@ async fn a_topic_that_nobody_waits_for_is_not_asked_for_for_ever() {
 }
 
 #[tokio::test]
-async fn who_asks_for_a_topic_while_the_producer_is_closed_is_told_so_at_once() {
+async fn topic_command_fails_at_once_while_the_producer_closes() {
     let shared = shared();
     let (_under_way, _delivery) = under_way(&shared);
     let mut driver = Driver::new(Arc::clone(&shared), 1).unwrap();
@@ -76,7 +76,7 @@ async fn who_asks_for_a_topic_while_the_producer_is_closed_is_told_so_at_once() 
         shared.command(Command::Topic { name: name.into(), partitions, deadline: far, reply });
         answer
     };
-    // Before, with it, after it; for one that is not known, and for one that is but has too few partitions.
+    // Asked before, with and after the close; for an unknown topic, and for a known one with too few partitions.
     let mut answers = vec![ask("u", 0), ask("t", 2)];
     driver.work(Happened::Nothing);
     shared.command(Command::Close { deadline: far });
@@ -93,7 +93,7 @@ async fn who_asks_for_a_topic_while_the_producer_is_closed_is_told_so_at_once() 
 }
 
 #[tokio::test]
-async fn no_more_topics_are_asked_for_than_anybody_begins_to_send_to() {
+async fn number_of_requested_topics_is_limited() {
     let mut driver = Driver::new(shared(), 1).unwrap();
     let now = driver.now();
     for number in 0..=WANTED_TOPICS_MAX {
@@ -105,7 +105,7 @@ async fn no_more_topics_are_asked_for_than_anybody_begins_to_send_to() {
     assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), ErrorKind::Metadata);
 }
 
-/// A producer of this state, and its driver.
+/// A producer with this state, and its driver.
 fn pair(shared: &Arc<Shared>) -> (Producer, Driver) {
     let driver = Driver::new(Arc::clone(shared), 1).unwrap();
     let producer = Producer::new(Handle {
@@ -117,7 +117,7 @@ fn pair(shared: &Arc<Shared>) -> (Producer, Driver) {
     (producer, driver)
 }
 
-/// A clock that panics once when it is told to.
+/// A clock that panics once on demand.
 struct Panics(std::sync::atomic::AtomicBool);
 
 impl Clock for Panics {
@@ -162,7 +162,7 @@ async fn driver_that_panics_fails_every_call_and_record_with_a_bug() {
 }
 
 #[tokio::test]
-async fn batches_are_compressed_in_place_where_no_thread_starts() {
+async fn batches_are_compressed_in_place_if_no_thread_starts() {
     let broker = kurier_broker::Broker::builder().topic("t", 1).start().await.unwrap();
     let mut config = Config::default();
     config.set("bootstrap.servers", &broker.bootstrap_servers()).unwrap();
@@ -211,7 +211,7 @@ async fn dropped_producer_ends_while_its_bootstrap_servers_are_looked_up() {
     driver.await.unwrap();
 }
 
-/// Looks at the lock of the commands when it is woken.
+/// A waker that takes the lock of the commands.
 struct Looks(Arc<Shared>);
 
 impl std::task::Wake for Looks {
@@ -220,7 +220,7 @@ impl std::task::Wake for Looks {
     }
 }
 
-/// Woken under the lock, it would wait for itself.
+/// If the waker ran under the lock, it would deadlock.
 #[tokio::test]
 async fn command_that_comes_too_late_is_dropped_outside_the_lock() {
     let shared = shared();

@@ -1,7 +1,7 @@
-//! Who waits for which topic, and until when.
+//! Table of topics that calls wait for, with their deadlines.
 //!
-//! Nothing here looks at all that wait: each topic stands in a line by when it is to be looked at next, which is when the
-//! first of those who wait for it has waited long enough, and once a second for those who went away.
+//! No operation scans all waiting calls: topics are ordered by when the driver looks at them next. That is the earliest
+//! deadline of their waiting calls, and at least once a second, to notice cancelled calls.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,38 +13,38 @@ use super::Patient;
 use crate::accumulator::Topic;
 use crate::error::Error;
 
-/// Topics that are not known yet, or have fewer partitions than somebody has records for, and are asked for.
+/// Topics that metadata is requested for, because they are unknown or lack partitions that records were sent to.
 #[derive(Default)]
 pub(super) struct Topics {
     wanted: HashMap<Arc<str>, Wanted>,
     by_time: BTreeSet<(Instant, Arc<str>)>,
 }
 
-/// A topic that is not known yet, or not well enough.
+/// A topic that is unknown, or has too few partitions.
 struct Wanted {
     waiters: Vec<Waiting>,
-    /// How many partitions it is asked for though nobody waits, and until when: it was sent to by who does not wait.
+    /// Requested partition count and the end of the request, for sends that do not wait.
     unwaited: Option<(usize, Instant)>,
-    /// When it is to be looked at again.
+    /// When to look at it next.
     look_at: Instant,
 }
 
-/// Somebody who waits for a topic with so many partitions.
+/// A call that waits for a topic with this many partitions.
 pub(super) struct Waiting {
     partitions: usize,
     deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Arc<Topic>, Error>>,
 }
 
-/// Who waits for a topic.
+/// A new request for a topic.
 pub(super) enum Waiter {
-    /// Somebody who is told when it has so many partitions, and at least one.
+    /// A call that waits for this many partitions, and for at least one.
     Told { partitions: usize, patient: Patient<Arc<Topic>> },
-    /// Nobody, but it is to be asked for until then, or until it has so many.
+    /// No call waits: request the topic until `until`, or until it has this many partitions.
     Nobody { partitions: usize, until: Instant },
 }
 
-/// How long who has gone away may be taken for one who waits.
+/// How long a cancelled call may still count as waiting.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Topics {
@@ -75,12 +75,12 @@ impl Topics {
         self.by_time.insert((wanted.look_at, Arc::clone(name)));
     }
 
-    /// Takes those who wait for a topic and are content with so many partitions; and whether nobody waits for it any more,
-    /// with which it is gone from here.
+    /// Removes and returns the calls for which this many partitions suffice, and whether the topic is no longer wanted
+    /// and was removed.
     pub(super) fn take(&mut self, name: &Arc<str>, partitions: usize) -> (Vec<Waiting>, bool) {
         let Some(wanted) = self.wanted.get_mut(name) else { return (Vec::new(), false) };
         let content = wanted.waiters.extract_if(.., |waiting| waiting.partitions <= partitions).collect();
-        // Who does not wait knows of them now.
+        // Sends that do not wait need no more requests.
         let _ = wanted.unwaited.take_if(|(wanted, _)| *wanted <= partitions);
         let is_over = wanted.waiters.is_empty() && wanted.unwaited.is_none();
         if is_over {
@@ -90,8 +90,8 @@ impl Topics {
         (content, is_over)
     }
 
-    /// The next topic for which somebody has waited long enough, with those; and whether nobody waits for it any more,
-    /// with which it is gone from here.
+    /// Removes and returns the calls of the next topic whose deadline has passed, and whether the topic is no longer
+    /// wanted and was removed.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<str>, Vec<Waiting>, bool)> {
         let (look_at, _) = self.by_time.first()?;
         if *look_at > now {
@@ -114,18 +114,18 @@ impl Topics {
         Some((name, late, next.is_none()))
     }
 
-    /// Forgets all topics, and says who waited for each.
+    /// Removes all topics, and returns the calls that waited for each.
     pub(super) fn clear(&mut self) -> Vec<(Arc<str>, Vec<Waiting>)> {
         self.by_time.clear();
         self.wanted.drain().map(|(name, wanted)| (name, wanted.waiters)).collect()
     }
 
-    /// Returns one of the topics that are not known.
+    /// Returns one of the unknown topics.
     pub(super) fn any(&self) -> Option<&Arc<str>> {
         self.by_time.first().map(|(_, name)| name)
     }
 
-    /// When to look again, if nothing happens before.
+    /// When to look next, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn each_topic_is_looked_at_when_somebody_has_waited_long_enough_or_went_away() {
+    fn each_topic_is_due_at_its_first_deadline_or_after_a_cancelled_call() {
         let start = Instant::now();
         let mut topics = Topics::default();
         let wait = |topics: &mut Topics, name: &str, patience| {
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn whoever_waits_for_more_partitions_goes_on_waiting() {
+    fn call_that_needs_more_partitions_keeps_waiting() {
         let start = Instant::now();
         let mut topics = Topics::default();
         let mut answers = Vec::new();
@@ -187,7 +187,7 @@ mod tests {
             assert_eq!((content.len(), is_over), expected, "{partitions}");
         }
         assert_eq!(topics.next_deadline(), None);
-        // Also who does not wait.
+        // The same holds for sends that do not wait.
         for wanted in [7, 2] {
             topics.add(&"a".into(), Waiter::Nobody { partitions: wanted, until: start + ms(300) }, start);
         }

@@ -1,7 +1,7 @@
-//! Threads that compress batches.
+//! Pool of threads that compress batches.
 //!
-//! They are the producer's own. The blocking pool of a user's runtime may be busy or have no thread at all, and tokio
-//! panics where the system refuses one.
+//! The producer owns the threads. The blocking pool of a user's runtime may be busy or have no threads at all, and
+//! tokio panics if the system refuses one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::sync::{Condvar, Mutex, MutexGuard, thread};
 /// Work for a thread.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that start as they are needed, up to a limit, and end with this.
+/// Threads that start on demand, up to a limit, and end when this is dropped.
 pub(super) struct Workers {
     queue: Arc<Queue>,
     threads_max: usize,
-    /// Starts a thread; tests have it fail.
+    /// Starts a thread. Tests make it fail.
     start: fn(Job) -> io::Result<()>,
 }
 
@@ -63,7 +63,7 @@ impl Queue {
 }
 
 impl Workers {
-    /// One thread a processor.
+    /// Allows one thread per processor.
     pub(super) fn new() -> Self {
         Self::with(available_parallelism().map_or(1, usize::from), start_thread)
     }
@@ -72,13 +72,13 @@ impl Workers {
         Self { queue: Arc::default(), threads_max, start }
     }
 
-    /// Workers in a process that gets no threads.
+    /// Workers in a process that cannot start threads.
     #[cfg(test)]
     pub(super) fn without_threads() -> Self {
         Self::with(1, |_| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    /// Has a thread do a job, or hands it back when there is no thread and none can be started.
+    /// Runs a job on a thread, or returns it if there is no thread and none starts.
     pub(super) fn run(&self, job: Job) -> Result<(), Job> {
         let mut state = self.queue.state();
         state.jobs.push_back(job);
@@ -86,7 +86,7 @@ impl Workers {
             let queue = Arc::clone(&self.queue);
             match (self.start)(Box::new(move || queue.work())) {
                 Ok(()) => state.threads += 1,
-                // The threads that there are do it later.
+                // The existing threads run the job later.
                 Err(_) if state.threads > 0 => {}
                 Err(error) => {
                     tracing::warn!(%error, "could not start a thread for compression; batches are compressed in place");
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn jobs_run_on_few_threads_and_survive_one_that_panics() {
+    fn jobs_run_on_few_threads_and_survive_a_panic() {
         let workers = Workers::with(2, start_thread);
         let (ran, heard) = mpsc::channel();
         for number in 0..50 {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn job_comes_back_where_no_thread_starts() {
+    fn job_is_returned_if_no_thread_starts() {
         assert!(Workers::without_threads().run(Box::new(|| {})).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! How a producer is made.
+//! Producer builder: collects settings, checks them, and starts the producer.
 
 use std::fmt;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorKind};
 use crate::producer::{Handle, Producer};
 use crate::serializer::BytesSerializer;
 
-/// Configures a producer; [`Producer::builder`] begins one.
+/// Configures a producer. [`Producer::builder`] creates one.
 ///
-/// Each method's page opens with its key in Kafka, its default and its unit. Whatever has no method is set by
+/// Each method's page opens with its key in Kafka, its default and its unit. Set keys without a method with
 /// [`set`](Self::set).
 ///
 /// ```
@@ -45,7 +45,7 @@ use crate::serializer::BytesSerializer;
 /// ```
 pub struct ProducerBuilder<KS = BytesSerializer, VS = BytesSerializer> {
     config: Config,
-    /// The first thing that was wrong; [`build`](Self::build) tells it.
+    /// The first wrong setting; [`build`](Self::build) returns it.
     wrong: Option<Error>,
     key_serializer: KS,
     value_serializer: VS,
@@ -81,32 +81,34 @@ macro_rules! setters {
 
 impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     setters! {
-        /// `acks`, all by default: who must have a record before the broker answers.
+        /// `acks`, default all: which replicas must have a record before the broker acknowledges it.
         "acks" acks(acks: Acks) => acks;
-        /// `linger.ms`, 5 ms by default: how long an unfilled batch waits for more records.
+        /// `linger.ms`, default 5 ms: how long a batch that is not full waits for more records.
         "linger.ms" linger(linger: Duration) => linger;
-        /// `batch.size`, 16,384 bytes by default: how large a batch is ready to go; 0 sends each record by itself.
+        /// `batch.size`, default 16,384 bytes: the size that makes a batch ready to send; 0 sends each record by
+        /// itself.
         "batch.size" batch_size(bytes: usize) => batch_size;
-        /// `buffer.memory`, 33,554,432 bytes by default: how much unsent and unacknowledged records may take.
+        /// `buffer.memory`, default 33,554,432 bytes: memory for unsent and unacknowledged records.
         "buffer.memory" buffer_memory(bytes: usize) => buffer_memory;
-        /// `max.block.ms`, 60 s by default: how long a send may wait for metadata and memory.
+        /// `max.block.ms`, default 60 s: how long a send may wait for metadata and memory.
         "max.block.ms" max_block(patience: Duration) => max_block;
-        /// `compression.type`, none by default.
+        /// `compression.type`, default none: the codec of batches.
         "compression.type" compression(compression: CompressionType) => compression_type;
-        /// `enable.idempotence`, true by default: whether brokers are to notice repeated and reordered batches.
+        /// `enable.idempotence`, default true: whether brokers reject repeated and reordered batches.
         "enable.idempotence" enable_idempotence(is_enabled: bool) => enable_idempotence;
-        /// `delivery.timeout.ms`, 120 s by default: how long a record may take to its outcome.
+        /// `delivery.timeout.ms`, default 120 s: how long a record may wait for its outcome.
         "delivery.timeout.ms" delivery_timeout(timeout: Duration) => delivery_timeout;
-        /// `request.timeout.ms`, 30 s by default: how long a request may take.
+        /// `request.timeout.ms`, default 30 s: how long a request may take.
         "request.timeout.ms" request_timeout(timeout: Duration) => request_timeout;
-        /// `max.request.size`, 1,048,576 bytes by default: the largest request, and the largest record.
+        /// `max.request.size`, default 1,048,576 bytes: the largest request, and the largest record.
         "max.request.size" max_request_size(bytes: usize) => max_request_size;
-        /// `partitioner.availability.timeout.ms`, 0 by default, which is off (KIP-794): how long a node may take nothing,
-        /// though there is something for it, before records without a key leave its partitions out.
+        /// `partitioner.availability.timeout.ms`, default 0, which is off (KIP-794): how long a node may accept none of
+        /// its pending batches before records without a key avoid its partitions.
         "partitioner.availability.timeout.ms" partitioner_availability_timeout(timeout: Duration) => availability_timeout;
     }
 
-    /// `bootstrap.servers`: the first contacts, as `host:port`, or several of them separated by commas.
+    /// `bootstrap.servers`: the first brokers to contact. Each item is `host:port`, or several of them separated by
+    /// commas.
     #[must_use]
     pub fn bootstrap_servers(mut self, servers: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let servers: Vec<String> = servers.into_iter().map(|server| server.as_ref().to_owned()).collect();
@@ -114,13 +116,14 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         self.set("bootstrap.servers", &servers.join(","))
     }
 
-    /// `client.id`, `kurier` by default: the name under which brokers log and limit this producer.
+    /// `client.id`, default `kurier`: this producer's name in brokers' logs and quotas.
     #[must_use]
     pub fn client_id(self, client_id: &str) -> Self {
         self.set("client.id", client_id)
     }
 
-    /// Any setting by its key, in Java's name or librdkafka's. What is wrong with it is told by [`build`](Self::build).
+    /// Sets any setting by its key in Java or librdkafka. [`build`](Self::build) returns the error for a wrong key or
+    /// value.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         if let Err(error) = self.config.set(key, value) {
@@ -129,65 +132,67 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         self
     }
 
-    /// All settings at once, in place of those so far.
+    /// Replaces all settings made so far.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Who chooses a partition for records that do not name one; `partitioner.class` and its kin then say nothing.
+    /// Partitioner for records that do not name a partition. It replaces `partitioner.class` and
+    /// `partitioner.ignore.keys`.
     #[must_use]
     pub fn partitioner(mut self, partitioner: impl Partitioner + 'static) -> Self {
         self.partitioner = Some(Arc::new(partitioner));
         self
     }
 
-    /// Who serialises keys; without it, keys are whatever is bytes.
+    /// Serializer of keys. Without one, keys are anything that is bytes.
     #[must_use]
     pub fn key_serializer<S>(self, key_serializer: S) -> ProducerBuilder<S, VS> {
         let Self { config, wrong, value_serializer, partitioner, runtime, .. } = self;
         ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
     }
 
-    /// Who serialises values; without it, values are whatever is bytes.
+    /// Serializer of values. Without one, values are anything that is bytes.
     #[must_use]
     pub fn value_serializer<S>(self, value_serializer: S) -> ProducerBuilder<KS, S> {
         let Self { config, wrong, key_serializer, partitioner, runtime, .. } = self;
         ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
     }
 
-    /// Runs the producer's tasks on this runtime instead of on a thread of its own. The runtime must be built with
-    /// `enable_all()`. When it is shut down, so is the producer: records without an outcome fail.
+    /// Runs the producer's tasks on this runtime instead of on a thread of its own. Build the runtime with
+    /// `enable_all()`. When the runtime shuts down, the producer ends, and records without an outcome fail.
     #[must_use]
     pub fn runtime(mut self, runtime: runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Checks the settings, starts the producer, looks the bootstrap servers up, and waits up to `max.block.ms` until one
-    /// was reached. With `max.block.ms` at 0 it does not wait to reach one.
+    /// Checks the settings, starts the producer, resolves the bootstrap servers, and waits up to `max.block.ms` for a
+    /// connection to one. With `max.block.ms` at 0 it does not wait for a connection.
     ///
-    /// Where no bootstrap server's name has an address it fails at once, or, with `bootstrap.resolve.timeout.ms` above 0,
-    /// keeps trying that long.
+    /// If no bootstrap server's name has an address, it fails at once, or retries for `bootstrap.resolve.timeout.ms` if
+    /// that is above 0.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration) when a setting is wrong or two do not agree, or the runtime lacks
-    /// timers or I/O; of kind [`Network`](ErrorKind::Network), with the reason at every server, when none could be resolved
-    /// or reached.
+    /// Of kind [`Configuration`](ErrorKind::Configuration) if a setting is wrong, two settings contradict each other,
+    /// or the runtime lacks timers or I/O. Of kind [`Network`](ErrorKind::Network), with the reason for every server,
+    /// if none could be resolved or reached.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the producer ends.
+    /// If this future is dropped before it is ready, the producer ends.
     pub async fn build(self) -> Result<Producer<KS, VS>, Error> {
         let producer = self.start()?;
         producer.connected().await?;
         Ok(producer)
     }
 
-    /// Checks the settings and starts the producer, which looks the bootstrap servers up and connects in the background.
+    /// Checks the settings and starts the producer, which resolves the bootstrap servers and connects in the
+    /// background.
     ///
-    /// [`Producer::connected`] waits until a server was reached, as [`build`](Self::build) does, and
-    /// [`Producer::obstacle`] says meanwhile why none was.
+    /// [`Producer::connected`] waits for a connection, as [`build`](Self::build) does. Until then
+    /// [`Producer::obstacle`] returns the reason why there is none.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -227,7 +232,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     }
 }
 
-/// Checks that a runtime has timers and I/O. Only using them tells, by a panic where they are missing.
+/// Checks that a runtime has timers and I/O. The only way to find out is to use them: they panic if they are missing.
 fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
     let _entered = runtime.enter();
     let has_timers = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
@@ -235,7 +240,7 @@ fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
     {
         Ok(socket) => catch_unwind(|| drop(tokio::net::UdpSocket::from_std(socket))).is_ok(),
-        // Without a socket to try it with, connections tell.
+        // Without a socket for the test, the first connection shows the problem.
         Err(_) => true,
     };
     let missing = match (has_timers, has_io) {

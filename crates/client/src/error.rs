@@ -1,4 +1,4 @@
-//! What went wrong: whose fault, where, after what, whether the record may be in the log all the same, and what to do.
+//! Error type of the producer, with the facts that decide whether to send a record again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use kurier_protocol::ErrorCode;
 
-/// Why a record was not delivered, or a call not carried out.
+/// Why a record was not delivered, or a call failed.
 ///
-/// Cheap to clone: all records of a batch share one. [`written`](Self::written) is the question to ask before sending a
-/// record again.
+/// Cheap to clone: all records of a batch share one error. Check [`written`](Self::written) before sending a record
+/// again.
 ///
 /// ```
 /// use kurier::{ErrorKind, Producer, Written};
@@ -39,43 +39,44 @@ struct Inner {
     cause: Option<Cause>,
 }
 
-/// What kind of thing went wrong, and so whose turn it is.
+/// Category of an error, and with it who can fix the problem.
 ///
 /// See [`Error`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A setting is wrong, or two do not agree. Mend the configuration.
+    /// A setting is wrong, or two settings contradict each other. Correct the configuration.
     Configuration,
-    /// The record is larger than `max.request.size`, `buffer.memory` or its topic allow. Make it smaller, or allow more.
+    /// The record is larger than `max.request.size`, `buffer.memory` or its topic allow. Make it smaller, or raise the
+    /// limit.
     RecordTooLarge,
-    /// The record's timestamp is negative. Give milliseconds since 1970, or none.
+    /// The record's timestamp is negative. Use milliseconds since 1970, or no timestamp.
     InvalidTimestamp,
-    /// The topic's name is none that Kafka allows. Use another.
+    /// Kafka does not allow the topic's name. Use another name.
     InvalidTopic,
     /// The serializer refused the key or the value.
     Serialization,
-    /// The partitioner refused the record, or its partition is none of the topic's.
+    /// The partitioner rejected the record, or the topic does not have the record's partition.
     Partitioning,
-    /// The topic's partitions were not learnt in time, or it does not exist.
+    /// The topic's partitions were not known in time, or the topic does not exist.
     Metadata,
-    /// The topic's partitions are not known yet; they are being asked for. Only [`try_send`](crate::Producer::try_send)
-    /// says so.
+    /// The topic's partitions are not known yet; the producer has requested them. Only
+    /// [`try_send`](crate::Producer::try_send) fails with this.
     MetadataPending,
-    /// There was no room under `buffer.memory` in time. Send more slowly, or give more memory.
+    /// No room under `buffer.memory` in time. Send more slowly, or raise the limit.
     BufferFull,
-    /// The outcome was not known before `delivery.timeout.ms`.
+    /// The record had no outcome within `delivery.timeout.ms`.
     DeliveryTimeout,
-    /// A broker refused; [`error_code`](Error::error_code) says how.
+    /// A broker refused the request or the record; [`error_code`](Error::error_code) has the reason.
     Refused,
-    /// The broker that a request would go to does not offer an API, or a version of it, that the configuration needs. The
-    /// text names the API, what needs it, and the way out.
+    /// A broker lacks an API, or a version of an API, that the configuration needs. The error text names the API, the
+    /// setting that needs it, and the way out.
     Unsupported,
-    /// No broker could be reached, or one broke the protocol.
+    /// No broker could be reached, or a broker broke the protocol.
     Network,
     /// The producer is closed, or was closed before the record was delivered.
     Closed,
-    /// The topic was deleted and made anew while the record was on its way.
+    /// The topic was deleted and created again while the record was on its way.
     TopicRecreated,
     /// A bug in Kurier. Please report it.
     Bug,
@@ -86,13 +87,13 @@ pub enum ErrorKind {
 /// See [`Error`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Written {
-    /// It is not, and will not be.
+    /// The record is not in the log, and will not be.
     No,
-    /// It may be, now or in a moment: the answer was lost, or said too little.
+    /// The record may be in the log, now or in a moment: the broker's response was lost or did not settle it.
     Unknown,
 }
 
-/// How far a record had come.
+/// How far a record got before it failed.
 ///
 /// ```
 /// # fn look(error: &kurier::Error) {
@@ -104,11 +105,11 @@ pub enum Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// It was never sent: its batch was open, or waited to be sent.
+    /// The record was never sent: its batch was open, or waited to be sent.
     Queued,
-    /// It was sent at least once, and waited to be sent again.
+    /// The record was sent at least once, and waited to be sent again.
     Backoff,
-    /// Its batch was on its way to a broker, or the answer on its way back.
+    /// The record's batch was on its way to a broker, or the response on its way back.
     InFlight,
 }
 
@@ -143,7 +144,7 @@ impl Error {
         self
     }
 
-    /// A broker's refusal.
+    /// Creates the error for a broker's error code.
     pub(crate) fn refused(code: ErrorCode, said: Option<&str>) -> Self {
         let text = match said {
             Some(said) => format!("{code}, {} (the broker says: {})", code.meaning(), printable(said)),
@@ -165,7 +166,7 @@ impl Error {
         self.change(|inner| inner.written = written)
     }
 
-    /// Adds the reason to the text.
+    /// Appends the reason to the text.
     pub(crate) fn because(self, why: &str) -> Self {
         self.change(|inner| inner.text = format!("{}: {why}", inner.text))
     }
@@ -196,55 +197,55 @@ impl Error {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What kind of thing went wrong.
+    /// Category of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether the record may be in the log all the same. Of a call that concerned no record it is `No`.
+    /// Whether the record may be in the log although it failed. `No` if the failed call concerned no record.
     #[must_use]
     pub fn written(&self) -> Written {
         self.0.written
     }
 
-    /// The record's topic and partition, once they were chosen.
+    /// The record's topic and partition, if they were already chosen.
     #[must_use]
     pub fn topic_partition(&self) -> Option<(&str, i32)> {
         self.0.place.as_ref().map(|(topic, partition)| (&**topic, *partition))
     }
 
-    /// The last thing that a broker said of it.
+    /// The last error code that a broker returned for the record or call.
     #[must_use]
     pub fn error_code(&self) -> Option<ErrorCode> {
         self.0.code
     }
 
-    /// The broker that it was about, as its id and address.
+    /// The broker concerned, as its id and address.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         self.0.node.as_deref()
     }
 
-    /// How far the record had come.
+    /// How far the record got.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
         self.0.stage
     }
 
-    /// How often its batch had been sent.
+    /// How often the record's batch had been sent.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How old its batch was.
+    /// How old the record's batch was.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.0.age
     }
 
-    /// Whether the same call may succeed later without anything being changed.
+    /// Whether the same call may succeed later without any change.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
@@ -258,7 +259,7 @@ impl Error {
         }
     }
 
-    /// Whether the producer can do nothing more: it is closed, or met a bug of its own.
+    /// Whether the producer can do nothing more: it is closed, or failed with an internal error.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Bug)
@@ -312,10 +313,10 @@ impl std::error::Error for Error {
     }
 }
 
-/// Text of a user or a peer, made fit for a terminal and a log: control characters and those that turn or hide others are
-/// escaped, and a long text is cut.
+/// Makes text of a user or a peer safe for terminals and logs: escapes control characters and those that reorder or
+/// hide others, and cuts long text.
 pub(crate) fn printable(text: &str) -> String {
-    /// No error needs more of what a peer says.
+    /// Enough of a peer's text for any error.
     const CHARACTERS_MAX: usize = 512;
     let shown = |letter: char| match letter {
         '"' | '\'' | '\\' => letter.to_string(),
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manual_tells_of_every_kind() {
+    fn manual_describes_every_kind() {
         let kinds = [
             ErrorKind::Configuration,
             ErrorKind::RecordTooLarge,

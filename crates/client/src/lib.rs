@@ -1,9 +1,9 @@
-//! A Kafka producer from scratch: honest about every record's fate, and fast.
+//! Kafka producer, written from scratch, that reports the true outcome of every record and is fast.
 //!
-//! See [`Producer`] for how records are sent, [`ProducerBuilder`] for what it can be told, [`Error`] for what may go wrong,
-//! [`manual`] for how it is built, what exactly it promises, and what to do about each error.
+//! [`Producer`] sends records, [`ProducerBuilder`] has the settings, and [`Error`] lists the failures. The [`manual`]
+//! describes the architecture, the guarantees, and what to do about each error.
 //!
-//! # The story of one record
+//! # Path of a record
 //!
 //! ```text
 //!  caller's thread (data plane, per record)                control task (core, per batch)            connection task (I/O)
@@ -14,9 +14,9 @@
 //!  Delivery ◀── one wake-up a batch ◀── Cell ◀───────────── Verdict: written, retry, split, failed ◀── nom ◀── frame ◀┘
 //! ```
 //!
-//! On the thread that sends, a record is serialised, placed and appended, encoded, to its partition's open batch
-//! (`accumulator`). A single-threaded state machine without I/O (`core`) decides which batches go when, to whom, and what
-//! an answer means; it sees batches, never records. Sockets, clocks and tasks are in `driver` alone.
+//! The sending thread serialises a record, chooses its partition, and encodes it into the partition's open batch
+//! (`accumulator`). A single-threaded state machine without I/O (`core`) decides when each batch goes to which broker,
+//! and what a response means; it sees batches, never records. Only `driver` touches sockets, clocks and tasks.
 
 mod accumulator;
 mod builder;

@@ -1,4 +1,4 @@
-//! The handle with which records are sent.
+//! Producer handles: accept records, and flush and close the producer.
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,13 +22,13 @@ use crate::error::{Error, ErrorKind, SendError};
 use crate::record::{Record, RecordMetadata, check_topic_name};
 use crate::serializer::{Bytes, BytesSerializer, Serialize};
 
-/// Sends records. A clone sends by the same connections and batches.
+/// Sends records. Clones share connections and batches.
 ///
-/// `KS` and `VS` serialise keys and values; without serializers of one's own they take whatever is bytes.
+/// `KS` and `VS` serialise keys and values. The default serializers take anything that is bytes.
 ///
-/// When the last handle is dropped, what was accepted is still delivered in the background, and callbacks are called, as
-/// long as the process lives; [`close`](Self::close) waits for it, and tells what became of it. When the process ends, records
-/// and callbacks that are left end with it, untold.
+/// When the last handle is dropped, accepted records are still delivered in the background and callbacks are called,
+/// while the process lives. [`close`](Self::close) waits for them and returns their outcomes. When the process ends,
+/// records and callbacks that are left are lost without notice.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -57,7 +57,7 @@ pub struct Producer<KS = BytesSerializer, VS = BytesSerializer> {
     handle: Arc<Handle<KS, VS>>,
 }
 
-/// What all clones share; with the last of them it is dropped.
+/// State shared by all clones; dropped with the last of them.
 pub(crate) struct Handle<KS, VS> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key_serializer: KS,
@@ -78,13 +78,13 @@ impl<KS, VS> Clone for Producer<KS, VS> {
 }
 
 impl Producer {
-    /// Begins to configure a producer.
+    /// Returns a builder with default settings.
     #[must_use]
     pub fn builder() -> ProducerBuilder {
         ProducerBuilder::default()
     }
 
-    /// A producer as a file in the form of Java's properties describes it, in Java's names or librdkafka's.
+    /// Builds a producer from a Java properties file, with keys of Java or librdkafka.
     ///
     /// # Errors
     /// As [`Config::from_properties`] and [`ProducerBuilder::build`].
@@ -98,14 +98,13 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         Self { handle: Arc::new(handle) }
     }
 
-    /// Sends a record: waits until it is accepted, which is normally at once, and gives the [`Delivery`] by which its
-    /// outcome is learnt.
+    /// Sends a record: waits until the producer accepts it, which is normally at once, and returns its [`Delivery`].
     ///
-    /// It is accepted when its topic is known and there is room under `buffer.memory`; that may take up to `max.block.ms`.
-    /// From then on it will be delivered or fail, whatever happens to the `Delivery`.
+    /// The producer accepts a record when its topic is known and `buffer.memory` has room for it; the wait can take up
+    /// to `max.block.ms`. An accepted record will be delivered or fail, whatever happens to the `Delivery`.
     ///
-    /// In a tokio task, even if nothing stands in its way, one of some hundred sends lets other tasks have their turn first;
-    /// who cannot wait calls [`try_send`](Self::try_send).
+    /// In a tokio task, about one send in a hundred yields to other tasks even if nothing blocks it. Code that cannot
+    /// wait calls [`try_send`](Self::try_send).
     ///
     /// # Errors
     /// Of kind [`Metadata`](ErrorKind::Metadata), [`BufferFull`](ErrorKind::BufferFull),
@@ -129,7 +128,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// As [`send`](Self::send) and [`Delivery`].
     ///
     /// # Cancel safety
-    /// If this future is dropped before it is ready, the record may be sent or not; what was accepted is delivered.
+    /// If this future is dropped before it is ready, the record may or may not be sent. An accepted record is
+    /// delivered.
     pub async fn deliver<K, V>(&self, record: Record<'_, K, V>) -> Result<RecordMetadata, Error>
     where
         K: Serialize<KS>,
@@ -138,8 +138,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         self.send(record).await?.await
     }
 
-    /// Sends a record and has `callback` called with its outcome. The callbacks of a partition's records are called in the
-    /// order of the records, on a thread of the producer's that does nothing else.
+    /// Sends a record and calls `callback` with its outcome. The callbacks of a partition's records run in the order of
+    /// the records, on a thread of the producer that does nothing else.
     ///
     /// # Errors
     /// As [`send`](Self::send); the callback is then not called.
@@ -158,12 +158,12 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         self.submit(&record, Some(Box::new(callback))).await.map(Delivery::forget)
     }
 
-    /// Sends a record if that can be done at once; else hands it back.
+    /// Sends a record if that is possible at once; otherwise returns it in the error.
     ///
     /// # Errors
-    /// As [`send`](Self::send). Of kind [`MetadataPending`](ErrorKind::MetadataPending) when the topic is not known yet: it
-    /// is being asked for, so a later try may succeed. So it is with a partition that the topic does not have, of kind
-    /// [`Partitioning`](ErrorKind::Partitioning): it may have grown.
+    /// As [`send`](Self::send). Of kind [`MetadataPending`](ErrorKind::MetadataPending) if the topic is not known yet:
+    /// the producer requests it, so a later try may succeed. The same holds for a partition that the topic does not
+    /// have, of kind [`Partitioning`](ErrorKind::Partitioning): the topic may have grown.
     pub fn try_send<'r, K, V>(&self, record: Record<'r, K, V>) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
     where
         K: Serialize<KS>,
@@ -189,7 +189,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         sent.map_err(|error| Box::new(SendError { error, record }))
     }
 
-    /// Has a topic asked for that is not known, and gives the error for it.
+    /// Requests metadata for an unknown topic, and returns the error for it.
     fn pending(&self, name: &str) -> Error {
         let accumulator = &self.shared().accumulator;
         if let Some(closed) = accumulator.closed() {
@@ -227,11 +227,11 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         }
     }
 
-    /// A handle to one topic, which spares each record the look-up.
+    /// Returns a handle to one topic, which saves the look-up for each record.
     ///
     /// # Errors
-    /// Of kind [`InvalidTopic`](ErrorKind::InvalidTopic) when Kafka allows no such name; of kind
-    /// [`Metadata`](ErrorKind::Metadata) when nothing is learnt of the topic within `max.block.ms`.
+    /// Of kind [`InvalidTopic`](ErrorKind::InvalidTopic) if Kafka does not allow the name. Of kind
+    /// [`Metadata`](ErrorKind::Metadata) if the topic is not known within `max.block.ms`.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
@@ -246,13 +246,13 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         Ok(TopicProducer { producer: self.clone(), topic })
     }
 
-    /// Waits until every record that was accepted until now has its outcome, and gives the counts of all outcomes so far.
-    /// What has gathered is sent at once, without lingering. Callbacks may still be running or waiting afterwards: a slow
-    /// callback delays no flush.
+    /// Waits until every record accepted so far has its outcome, and returns the counts of all outcomes so far. Open
+    /// batches are sent at once, without lingering. Callbacks may still be running or waiting afterwards: a slow
+    /// callback does not delay a flush.
     ///
     /// # Errors
-    /// Of kind [`Closed`](ErrorKind::Closed) when the producer was closed before, or its runtime was shut down; of kind
-    /// [`Bug`](ErrorKind::Bug) when the producer met a bug of its own.
+    /// Of kind [`Closed`](ErrorKind::Closed) if the producer was closed before, or its runtime was shut down. Of kind
+    /// [`Bug`](ErrorKind::Bug) if the producer failed with an internal error.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
@@ -262,24 +262,24 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         answer.await.map_err(|_| self.shared().ended())
     }
 
-    /// Accepts nothing more, waits up to `patience` until every record has its outcome and every callback has run, and
-    /// ends the producer and its clones.
+    /// Accepts no more records, waits up to `patience` until every record has its outcome and every callback has run,
+    /// and ends the producer and its clones.
     ///
-    /// When time is up, records that are left fail. Callbacks that have not returned are listed, and still called in the
-    /// background, in their order, each once, as long as the process lives. A callback that blocks until this is done waits
-    /// for itself until time is up: leave the closing to another thread or task.
+    /// When the time is up, the remaining records fail. The error lists the callbacks that have not returned. They are
+    /// still called in the background, in order and once each, while the process lives. A callback that blocks on this
+    /// call waits for itself until the time is up: close from another thread or task.
     ///
-    /// When it is called again before it is done, by a clone perhaps, the earlier of the deadlines holds for all records;
-    /// each call waits for callbacks up to its own. When it is called again afterwards, it says the same of records, and
-    /// waits again for the callbacks that are left.
+    /// If close is called again before it is done, for example by a clone, the earlier of the deadlines holds for all
+    /// records; each call waits for callbacks up to its own deadline. If close is called again afterwards, it returns
+    /// the same outcomes of records, and waits again for the remaining callbacks.
     ///
     /// # Errors
-    /// [`Unfinished`], with the records that were left when time was up, each with whether it may be written, and with the
-    /// callbacks that had not returned. Also when the producer ended otherwise than through this: then it has a
+    /// [`Unfinished`], with the records that were left when the time was up, whether each may be written, and the
+    /// callbacks that had not returned. Also if the producer ended without a close: then it has a
     /// [`cause`](Unfinished::cause).
     ///
     /// # Cancel safety
-    /// Once polled, the producer is closed in the background, whether this future is dropped or not.
+    /// Once this future is polled, the producer is closed in the background, even if the future is dropped.
     pub async fn close(&self, patience: Duration) -> Result<Summary, Unfinished> {
         /// Cap at 100 years to avoid `Instant` overflow.
         const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -289,13 +289,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         shared.end(deadline).await
     }
 
-    /// Waits up to `max.block.ms` until a bootstrap server was reached; with `max.block.ms` at 0 not at all.
+    /// Waits up to `max.block.ms` for a connection to a bootstrap server; with `max.block.ms` at 0 it does not wait.
     ///
-    /// [`ProducerBuilder::build`] does this. After [`ProducerBuilder::start`] it is optional: each send waits for its topic.
+    /// [`ProducerBuilder::build`] does this. After [`ProducerBuilder::start`] it is optional: each send waits for its
+    /// topic.
     ///
     /// # Errors
-    /// Of kind [`Network`](ErrorKind::Network), with the reason at every server, when none could be resolved or reached in
-    /// time. If none could be resolved, the producer has ended; otherwise it keeps trying.
+    /// Of kind [`Network`](ErrorKind::Network), with the reason for every server, if none could be resolved or reached
+    /// in time. If none could be resolved, the producer has ended; otherwise it keeps trying.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
@@ -306,10 +307,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         answer.await.map_err(|_| shared.ended())?
     }
 
-    /// Says in one line, for a log or a terminal, what holds up this producer now; `None` if nothing waits.
+    /// Describes in one line, for a log or a terminal, what blocks this producer now; `None` if nothing waits.
     ///
-    /// Before a bootstrap server was reached, that is the reason at each. Then it is what holds up the oldest batch without
-    /// an outcome, or else a topic that senders wait for:
+    /// Before the first connection, that is the reason at each bootstrap server. Afterwards it is the reason for the
+    /// oldest batch without an outcome, or else for a topic that senders wait for:
     ///
     /// ```text
     /// orders-0: node 1 (kafka-1:9092): Connection refused (os error 111)
@@ -318,8 +319,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///   under way)
     /// ```
     ///
-    /// The words may change with any version. The answer looks at all partitions once: ask every second, not every
-    /// millisecond.
+    /// The words may change in any version. Each call scans all partitions: ask every second, not every millisecond.
     ///
     /// # Cancel safety
     /// Dropping this future changes nothing.
@@ -329,13 +329,13 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         answer.await.unwrap_or_default()
     }
 
-    /// What became of all records so far.
+    /// Counts of all outcomes so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.shared().summary()
     }
 
-    /// The partitions of all topics that the producer knows now.
+    /// Number of partitions of all topics that the producer knows now.
     #[cfg(feature = "internal")]
     #[doc(hidden)]
     #[must_use]
@@ -347,25 +347,26 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         &self.handle.shared
     }
 
-    /// Until when a call that begins to wait now may do so.
+    /// Deadline of a call that starts to wait now.
     fn deadline(&self) -> Instant {
         let shared = self.shared();
         shared.accumulator.clock().now() + shared.config.max_block
     }
 
-    /// Finds the record's topic, or waits until it is known, and sends.
+    /// Finds the record's topic, or waits until it is known, and sends the record.
     async fn submit<K, V>(&self, record: &Record<'_, K, V>, callback: Option<Callback>) -> Result<Delivery, Error>
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        // A send that is always ready would starve the other tasks and the timers of its runtime: sends alone left an
-        // interval none of its ticks. Tokio's budget, of which each send spends some (7 ns), has no end outside of tokio.
+        // A send that never blocks would starve other tasks and timers on this runtime: in a loop of sends alone, an
+        // interval never ticked. Each send spends some of tokio's budget, at a cost of 7 ns; outside of tokio the budget
+        // is unlimited.
         tokio::task::consume_budget().await;
         self.submit_to(record.topic, record, callback).await
     }
 
-    /// Finds a topic, or waits until it is known, and sends.
+    /// Finds a topic, or waits until it is known, and sends the record.
     async fn submit_to<K, V>(
         &self,
         name: &str,
@@ -388,7 +389,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         self.send_to(&topic, record, deadline, callback).await
     }
 
-    /// Waits until a topic is known, and has so many partitions.
+    /// Waits until a topic is known and has this many partitions.
     async fn learn(&self, name: &str, partitions: usize, deadline: Instant) -> Result<Arc<Topic>, Error> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
@@ -448,7 +449,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         accumulator.append(topic, &Placed { record, choice, sent_ms }, permit, callback)
     }
 
-    /// Appends a record to its topic, waiting for room as long as that is allowed; `deadline` is there if it has waited
+    /// Appends a record to its topic, waiting for room up to the deadline. `deadline` is set if the record has waited
     /// before.
     async fn send_to<K, V>(
         &self,
@@ -473,7 +474,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         }
     }
 
-    /// The slow way: waits until the obstacle is gone, and tries again.
+    /// Slow path: waits until the obstacle is gone, and tries again.
     async fn send_with_patience<K, V>(
         &self,
         topic: &Arc<Topic>,
@@ -513,10 +514,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     }
 }
 
-/// Sends records to one topic; made by [`Producer::topic`].
+/// Sends records to one topic; created by [`Producer::topic`].
 ///
-/// It stays usable when the topic is not used for `metadata.max.idle.ms` and forgotten: the next send waits for the topic
-/// as a first send does.
+/// It stays usable after the producer forgets a topic that was not used for `metadata.max.idle.ms`: the next send waits
+/// for the topic as a first send does.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -542,13 +543,13 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         &self.topic.name
     }
 
-    /// A record for this topic.
+    /// Returns an empty record for this topic.
     #[must_use]
     pub fn record(&self) -> Record<'_> {
         Record::to(&self.topic.name)
     }
 
-    /// Sends a record to this topic, as [`Producer::send`]; the topic that the record names is not looked at.
+    /// Sends a record to this topic, as [`Producer::send`]. The topic that the record names is ignored.
     ///
     /// # Errors
     /// As [`Producer::send`].
@@ -563,7 +564,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         self.submit(&record, None).await
     }
 
-    /// Sends a record to this topic and has `callback` called with its outcome, as [`Producer::send_with`].
+    /// Sends a record to this topic and calls `callback` with its outcome, as [`Producer::send_with`].
     ///
     /// # Errors
     /// As [`Producer::send`]; the callback is then not called.
@@ -588,7 +589,8 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
     /// As [`Producer::send`] and [`Delivery`].
     ///
     /// # Cancel safety
-    /// If this future is dropped before it is ready, the record may be sent or not; what was accepted is delivered.
+    /// If this future is dropped before it is ready, the record may or may not be sent. An accepted record is
+    /// delivered.
     pub async fn deliver<K, V>(&self, record: Record<'_, K, V>) -> Result<RecordMetadata, Error>
     where
         K: Serialize<KS>,
@@ -597,7 +599,8 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         self.send(record).await?.await
     }
 
-    /// Sends a record to this topic if that can be done at once, as [`Producer::try_send`]; else hands it back.
+    /// Sends a record to this topic if that is possible at once, as [`Producer::try_send`]; otherwise returns it in the
+    /// error.
     ///
     /// # Errors
     /// As [`Producer::try_send`].
@@ -619,7 +622,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         V: Serialize<VS>,
     {
         tokio::task::consume_budget().await;
-        // A topic that was forgotten and came back is another object, which only the look-up finds.
+        // A topic that was forgotten and is known again is a new object, which only the look-up finds.
         match self.topic.is_retired() {
             true => self.producer.submit_to(&self.topic.name, record, callback).await,
             false => self.producer.send_to(&self.topic, record, None, callback).await,
@@ -645,7 +648,7 @@ impl<KS, VS> fmt::Debug for Producer<KS, VS> {
     }
 }
 
-/// A record's key and value as bytes, where they lie.
+/// A record's serialised key and value.
 struct Parts<'v> {
     key: Bytes<'v>,
     value: Bytes<'v>,
@@ -671,7 +674,7 @@ impl Parts<'_> {
     }
 }
 
-/// Where serializers write: memory that a thread uses again and again.
+/// Output buffer of serializers, reused by each thread.
 struct Scratch(BytesMut);
 
 std::thread_local! {
@@ -680,14 +683,14 @@ std::thread_local! {
 
 impl Scratch {
     fn take() -> Self {
-        // A thread that is ending has none any more.
+        // A thread that is ending has lost its buffer already.
         Self(SCRATCH.try_with(Cell::take).unwrap_or_default())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        /// What a large record needed is not kept for small ones.
+        /// A buffer that grew for a large record is not kept.
         const KEPT_BYTES_MAX: usize = 64 * 1024;
         if self.0.capacity() == 0 || self.0.capacity() > KEPT_BYTES_MAX {
             return;

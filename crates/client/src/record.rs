@@ -1,4 +1,4 @@
-//! What is sent: a record that borrows or owns its parts, and where it came to stand.
+//! Record that a caller sends, and the metadata of a record that was written.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 use crate::error::{Error, ErrorKind, printable};
 use crate::serializer::{Part, Unset};
 
-/// A record to be sent, built from its topic on.
+/// A record to send, built from its topic on.
 ///
-/// Key and value are whatever the producer's serializers take; without one of their own that is anything that is bytes:
-/// `&str`, `String`, `&[u8]`, `Vec<u8>`, `Bytes`. A part that is not set is null, which is not the same as empty: a record
-/// without a key goes to any partition, one without a value is a deletion to compaction.
+/// Key and value are any types that the producer's serializers take. The default serializers take anything that is
+/// bytes: `&str`, `String`, `&[u8]`, `Vec<u8>`, `Bytes`. A part that is not set is null, which differs from empty: a
+/// record without a key goes to any partition, and one without a value is a tombstone for compaction.
 ///
 /// ```
 /// use kurier::Record;
@@ -31,7 +31,7 @@ pub struct Record<'a, K = Unset, V = Unset> {
 }
 
 impl<'a> Record<'a> {
-    /// A record for this topic.
+    /// Creates a record for this topic.
     #[must_use]
     pub fn to(topic: &'a str) -> Self {
         Self { topic, partition: None, timestamp: None, key: Unset, value: Unset, headers: SmallVec::new() }
@@ -39,56 +39,56 @@ impl<'a> Record<'a> {
 }
 
 impl<'a, K, V> Record<'a, K, V> {
-    /// With this key.
+    /// Sets the key.
     #[must_use]
     pub fn key<T>(self, key: T) -> Record<'a, Part<T>, V> {
         let Self { topic, partition, timestamp, value, headers, .. } = self;
         Record { topic, partition, timestamp, key: Part(Some(key)), value, headers }
     }
 
-    /// With this key, or null.
+    /// Sets the key, or null.
     #[must_use]
     pub fn nullable_key<T>(self, key: Option<T>) -> Record<'a, Part<T>, V> {
         let Self { topic, partition, timestamp, value, headers, .. } = self;
         Record { topic, partition, timestamp, key: Part(key), value, headers }
     }
 
-    /// With this value.
+    /// Sets the value.
     #[must_use]
     pub fn value<T>(self, value: T) -> Record<'a, K, Part<T>> {
         let Self { topic, partition, timestamp, key, headers, .. } = self;
         Record { topic, partition, timestamp, key, value: Part(Some(value)), headers }
     }
 
-    /// With this value, or null.
+    /// Sets the value, or null.
     #[must_use]
     pub fn nullable_value<T>(self, value: Option<T>) -> Record<'a, K, Part<T>> {
         let Self { topic, partition, timestamp, key, headers, .. } = self;
         Record { topic, partition, timestamp, key, value: Part(value), headers }
     }
 
-    /// For this partition, whatever a partitioner would choose.
+    /// Sets the partition; no partitioner is asked.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
         self
     }
 
-    /// At this time, in milliseconds since 1970; without it, at the time of sending. A negative one is refused when the
-    /// record is sent.
+    /// Sets the timestamp, in milliseconds since 1970; the default is the time of sending. A send refuses a negative
+    /// timestamp.
     #[must_use]
     pub fn timestamp(mut self, timestamp_ms: i64) -> Self {
         self.timestamp = Some(timestamp_ms);
         self
     }
 
-    /// With one more header; they keep their order, and a name may repeat.
+    /// Adds a header. Headers keep their order, and a name may repeat.
     #[must_use]
     pub fn header(self, name: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         self.push_header(name, Some(value.as_ref()))
     }
 
-    /// With one more header, whose value is null.
+    /// Adds a header with a null value.
     #[must_use]
     pub fn null_header(self, name: &'a str) -> Self {
         self.push_header(name, None)
@@ -105,7 +105,7 @@ impl<'a, K, V> Record<'a, K, V> {
         self.topic
     }
 
-    /// Refuses a negative timestamp, as Java does.
+    /// Rejects a negative timestamp, as Java does.
     pub(crate) fn check_timestamp(&self) -> Result<(), Error> {
         match self.timestamp {
             Some(timestamp) if timestamp < 0 => {
@@ -121,7 +121,7 @@ impl<'a, K, V> Record<'a, K, V> {
     }
 }
 
-/// Refuses a topic name that Kafka does not allow (`Topic.validate`), so that no broker is asked about it.
+/// Rejects a topic name that Kafka does not allow (`Topic.validate`), so that no broker is asked about it.
 pub(crate) fn check_topic_name(name: &str) -> Result<(), Error> {
     const CHARACTERS_MAX: usize = 249;
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
@@ -151,7 +151,7 @@ impl<K, V> fmt::Debug for Record<'_, K, V> {
     }
 }
 
-/// Where a record came to stand.
+/// Partition, offset and timestamp of a record that was written.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -187,20 +187,20 @@ impl RecordMetadata {
         self.partition
     }
 
-    /// The offset in the partition, if the broker said it: with acks=0 it does not answer, and of a batch that it had
-    /// before it may have forgotten where.
+    /// The offset in the partition, if the broker returned it. With acks=0 the broker does not respond. For a batch
+    /// that the broker had already, it may have forgotten the offset.
     #[must_use]
     pub fn offset(&self) -> Option<i64> {
         self.offset
     }
 
-    /// The record's timestamp, in milliseconds since 1970; on a topic of LogAppendTime, the broker's.
+    /// The record's timestamp, in milliseconds since 1970. On a topic with LogAppendTime it is the broker's.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
         self.timestamp
     }
 
-    /// Whether a broker said that it has the record; with acks=0 none does.
+    /// Whether a broker acknowledged the record; never with acks=0.
     #[must_use]
     pub fn acknowledged(&self) -> bool {
         self.is_acknowledged

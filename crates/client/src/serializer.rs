@@ -1,13 +1,13 @@
-//! Keys and values as bytes.
+//! Serializers, which turn keys and values into bytes.
 
 use bytes::{BufMut, BytesMut};
 
-/// An error of whatever kind.
+/// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Turns keys or values of a type into bytes.
 ///
-/// It is called on the thread that sends, once a record, and under no lock of the producer's.
+/// The producer calls it on the sending thread, once per key or value, and holds no lock of its own meanwhile.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -28,20 +28,20 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait Serializer<T: ?Sized>: Send + Sync + 'static {
-    /// Appends the bytes of `value`, which goes to this topic, to `out`.
+    /// Appends the bytes of `value` to `out`; the record goes to this topic.
     ///
     /// # Errors
-    /// When it cannot be; the record is then not sent.
+    /// If the value cannot be serialised; the record is then not sent.
     fn serialize(&self, topic: &str, value: &T, out: &mut BytesMut) -> Result<(), BoxError>;
 
-    /// The bytes of `value`, if it holds them as they are; it is then copied once less.
+    /// Returns the bytes of `value`, if it holds them in this form. This saves one copy.
     fn as_bytes<'v>(&self, value: &'v T) -> Option<&'v [u8]> {
         let _ = value;
         None
     }
 }
 
-/// Takes anything that is bytes already: `&str`, `String`, `&[u8]`, `Vec<u8>`, `Bytes` (Java's `StringSerializer`,
+/// Takes anything that is already bytes: `&str`, `String`, `&[u8]`, `Vec<u8>`, `Bytes` (Java's `StringSerializer`,
 /// `ByteArraySerializer`, `BytesSerializer`).
 ///
 /// See [`Record`](crate::Record) for an example.
@@ -59,7 +59,7 @@ impl<T: AsRef<[u8]> + ?Sized> Serializer<T> for BytesSerializer {
     }
 }
 
-/// Takes texts alone, as UTF-8 (Java's `StringSerializer`).
+/// Takes only text, as UTF-8 (Java's `StringSerializer`).
 ///
 /// See [`ProducerBuilder`](crate::ProducerBuilder) for an example.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +76,7 @@ impl<T: AsRef<str> + ?Sized> Serializer<T> for StringSerializer {
     }
 }
 
-/// Takes integers, of which it writes all bytes, the highest first (Java's `ShortSerializer`, `IntegerSerializer`,
+/// Takes integers, and writes all their bytes in big-endian order (Java's `ShortSerializer`, `IntegerSerializer`,
 /// `LongSerializer`).
 ///
 /// ```
@@ -106,38 +106,39 @@ macro_rules! integers {
 
 integers! { i16, put_i16; i32, put_i32; i64, put_i64; u16, put_u16; u32, put_u32; u64, put_u64; }
 
-/// A key or value that is not set: null.
+/// A key or value that is not set, so null.
 ///
 /// See [`Record`](crate::Record) for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unset;
 
-/// A key or value that is set, perhaps to null.
+/// A key or value that is set, possibly to null.
 ///
 /// See [`Record`](crate::Record) for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<T>(pub(crate) Option<T>);
 
-/// A key or value that a serializer of type `S` takes: what [`Record::key`](crate::Record::key) and
-/// [`Record::value`](crate::Record::value) make of `T` where `S` is a [`Serializer`] of `T`, and what is not set.
+/// A key or value that a serializer of type `S` takes: an unset one, or the result of
+/// [`Record::key`](crate::Record::key) and [`Record::value`](crate::Record::value) for a `T` where `S` is a
+/// [`Serializer`] of `T`.
 ///
 /// See [`Record`](crate::Record) for an example.
 pub trait Serialize<S>: sealed::Sealed + Send + Sync {
-    /// The bytes as they are, or appended to `scratch`, or null.
+    /// Returns the bytes as they are, or appended to `scratch`, or null.
     #[doc(hidden)]
     fn serialize<'v>(&'v self, serializer: &S, topic: &str, scratch: &mut BytesMut) -> Result<Bytes<'v>, BoxError>;
 }
 
-/// Where the bytes of a part are.
+/// Location of a part's bytes.
 #[doc(hidden)]
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "nobody else calls what gives it")]
 pub enum Bytes<'v> {
-    /// Nowhere: it is null.
+    /// Null: no bytes.
     Null,
-    /// With the caller.
+    /// In the caller's memory.
     Borrowed(&'v [u8]),
-    /// In the scratch.
+    /// In the scratch buffer.
     Scratch,
 }
 

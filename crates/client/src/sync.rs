@@ -1,4 +1,4 @@
-//! What threads share state by: the standard library's, or in models the checker's, which at each of these decides who
+//! Synchronization primitives: std's, or in model tests shuttle's, whose checker decides at each of them which thread
 //! runs next (`models`, `make models`).
 
 #[cfg(not(all(test, shuttle)))]

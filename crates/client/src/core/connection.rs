@@ -1,19 +1,19 @@
-//! Connections: to whom they go, how far each has come, and what is unanswered on it.
+//! Connections to servers: their state, and the requests that wait for a response on each.
 //!
 //! ```text
-//!            want                connected             versions agreed
-//!   Idle ──────────▶ Connecting ───────────▶ Negotiating ───────────▶ Ready
-//!    ▲                   │ failed, or too slow    │                     │ lost, timed out, idle
-//!    └──── Backoff ◀─────┴────────────────────────┴─────────────────────┘
+//!             want                connected             versions agreed
+//!    Idle ──────────▶ Connecting ───────────▶ Negotiating ───────────▶ Ready
+//!     ▲                   │ failed, or too slow    │                     │ lost, timed out, idle
+//!     └──── Backoff ◀─────┴────────────────────────┴─────────────────────┘
 //! ```
 //!
-//! A server is a *peer*: one of the bootstrap servers, or a node that metadata named. Requests on a connection are answered
-//! in their order; each answer must bear the number of the request that is first in line. When a connection ends, what
-//! was unanswered comes back with whether its last byte had been accepted by the kernel: before that, nothing of it can
-//! have been executed.
+//! A *peer* is a server: a bootstrap server, or a node that metadata named. A peer answers the requests on a connection
+//! in order, so each response must bear the correlation id of the oldest request. When a connection ends, its
+//! unanswered requests come back, each with whether the kernel had accepted its last byte. Before that byte, no broker
+//! can have executed the request.
 //!
-//! [`choice`] finds a peer for what any may answer; [`trouble`] says why a peer cannot be asked. Left to others: which
-//! address of a name is tried (the driver), and what requests mean.
+//! [`choice`] finds a peer for a request that any peer can answer; [`trouble`] says why a peer cannot be asked. The
+//! driver chooses between the addresses of a host name. The core interprets requests and responses.
 
 mod choice;
 mod trouble;
@@ -36,58 +36,58 @@ use crate::simulation::Mutant;
 pub(crate) use choice::{Errand, Nobody};
 use trouble::IS_IT_A_BROKER;
 
-/// A server that may be connected to.
+/// A server that the core may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Peer {
     /// A node of the cluster.
     Node(i32),
-    /// A bootstrap server, by its place in the list.
+    /// A bootstrap server, by its position in the list.
     Seed(u32),
 }
 
-/// Numbers connections; none comes twice, so that what belongs to an old one is told apart.
+/// Identifies a connection. Ids are never reused, so late events of an old connection can be recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ConnectionId(pub(crate) u64);
 
-/// A request that is unanswered. `Q` is what was asked.
+/// A request without a response yet. `Q` describes its content.
 #[derive(Debug)]
 pub(crate) struct Pending<Q> {
     correlation_id: i32,
     pub(crate) version: i16,
-    /// `None` is the first request on each connection, for its versions.
+    /// `None` for the ApiVersions request that opens each connection.
     question: Option<Q>,
     deadline: Instant,
-    /// Whether the kernel has accepted its last byte.
+    /// Whether the kernel has accepted the request's last byte.
     is_written: bool,
     has_answer: bool,
 }
 
-/// A request that will get no answer, because its connection has ended.
+/// A request that will get no response, because its connection has ended.
 #[derive(Debug)]
 pub(crate) struct Unanswered<Q> {
     pub(crate) question: Q,
-    /// Whether it may have been executed.
+    /// Whether the broker may have executed the request.
     pub(crate) is_written: bool,
 }
 
-/// How a connection ended, for the peer it was made to.
+/// How a connection ended, as reported for its peer.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// The peer closed it, or reset it.
+    /// The peer closed or reset the connection.
     #[cfg_attr(all(test, shuttle), expect(dead_code, reason = "models have connections of their own"))]
     Closed(&'static str),
-    /// It could not be made, or failed otherwise.
+    /// The connection attempt failed, or the connection failed in another way.
     Failed(String),
 }
 
-/// What became of a connection, or of a request on it.
+/// A change of a connection or of a request on it.
 #[derive(Debug)]
 pub(crate) enum Event<Q> {
-    /// Requests may be sent.
+    /// The peer accepts requests.
     Ready(Peer),
-    /// The last byte of a request was accepted, so that there is room for another.
+    /// The kernel accepted the last byte of a request, so there is room for another.
     Written(Peer),
-    /// The last byte of a request without an answer was accepted.
+    /// The kernel accepted the last byte of a request that has no response (acks=0).
     Sent {
         peer: Peer,
         question: Q,
@@ -98,19 +98,19 @@ pub(crate) enum Event<Q> {
         question: Q,
         frame: Bytes,
     },
-    /// The connection could not be made, or has ended.
+    /// The connection attempt failed, or the connection has ended.
     Lost {
         peer: Peer,
         unanswered: Vec<Unanswered<Q>>,
         why: String,
     },
-    /// The connection was ended because nobody needed it.
+    /// The connection was closed because it was idle.
     Idle(Peer),
-    /// A peer that was to be left alone may be sent to again.
+    /// A muted peer, or one in backoff, may be asked again.
     Unmuted(Peer),
-    /// A node listens elsewhere, and can be connected to at once.
+    /// A node has a new address, and the core can connect to it at once.
     Moved(Peer),
-    /// The cluster no longer names a node, and nothing connects to it.
+    /// The cluster no longer names a node, and it has no connection.
     Gone(Peer),
 }
 
@@ -123,14 +123,14 @@ enum State {
     Ready { connection: ConnectionId, versions: Versions },
 }
 
-/// How long a peer may take to become ready, at first and at most; the bounds of what it is asked are the requests'.
+/// Timeouts and backoffs of connections. Requests have their own deadlines.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     setup: Backoff,
     reconnect: Backoff,
     request: Duration,
     idle: Duration,
-    /// The longest that a peer is left alone because it asks for it.
+    /// The longest time that a peer may be muted by throttling.
     throttle: Duration,
 }
 
@@ -138,37 +138,36 @@ struct Patience {
 struct Link<Q> {
     host: HostPort,
     state: State,
-    /// How often in a row a connection failed, with the last one that was of use: where nothing is spoken that could be
-    /// asked, each becomes ready.
+    /// Consecutive connections without a useful response. A connection that becomes ready is not enough to reset this:
+    /// its peer may lack every API that the core needs.
     failures: u32,
-    /// How often in a row it did not become ready.
+    /// Consecutive connections that did not become ready.
     setup_failures: u32,
-    /// How often in a row it broke off when it was asked for its versions.
+    /// Consecutive connections that ended during ApiVersions.
     negotiations_broken: u32,
-    /// The version in which to ask for versions.
+    /// The version for the next ApiVersions request.
     versions_version: i16,
     setup_deadline: Instant,
     pending: VecDeque<Pending<Q>>,
-    /// The last requests that were to have no answer, in their order; some brokers give one all the same.
+    /// The last requests that expect no response, in order. Some brokers respond all the same.
     answerless: VecDeque<i32>,
     muted_until: Option<Instant>,
     used_at: Instant,
     trouble: Option<String>,
-    /// Whether a connection to it ever became ready.
+    /// Whether any connection to the peer became ready.
     was_ready: bool,
-    /// Whether it ever answered more than what it speaks.
+    /// Whether the peer ever answered a request other than ApiVersions.
     has_answered: bool,
-    /// Whether it is left alone because a server of another cluster was found there.
+    /// Whether the peer is in backoff because a server of another cluster answered at its address.
     is_astray: bool,
 }
 
-/// The version in which versions are asked for first. Version 5 names the broker that is meant (KIP-1242). Brokers before
-/// Kafka 4.4 refuse it and name their highest: that costs one round trip on the first connection to each peer. Java pays it
-/// on every connection.
+/// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
+/// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
+/// pays it on every connection.
 const VERSIONS_VERSION: i16 = 5;
 
-/// So many requests that were to have no answer are remembered: as many as may be on their way in the buffers of both
-/// sides when they are small.
+/// How many requests without a response to remember: as many small ones as fit into the socket buffers of both sides.
 const ANSWERLESS_MAX: usize = 4096;
 
 impl<Q> Link<Q> {
@@ -182,13 +181,13 @@ impl<Q> Link<Q> {
     }
 }
 
-/// All connections.
+/// The connections to all peers.
 #[derive(Debug)]
 pub(crate) struct Connections<Q> {
     client_id: String,
-    /// Whether nodes check that they are the ones that are meant.
+    /// Whether ApiVersions tells nodes which cluster and node id the core expects.
     checks_cluster: bool,
-    /// The cluster that nodes are believed to belong to.
+    /// The id of the cluster that the nodes belong to.
     cluster_id: Option<String>,
     patience: Patience,
     links: BTreeMap<Peer, Link<Q>>,
@@ -206,12 +205,12 @@ impl<Q: fmt::Debug> Connections<Q> {
             reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
             request: config.request_timeout,
             idle: config.connections_max_idle,
-            // By then all that waits has its outcome.
+            // By then every waiting batch has its outcome.
             throttle: config.delivery_timeout,
         };
         let mut connections = Self {
             client_id: config.client_id.clone(),
-            // As in Java: without recovery nothing could be done about it.
+            // As in Java: without recovery, the core could not react to a failed check.
             checks_cluster: config.metadata_cluster_check && config.metadata_recovery == Recovery::Rebootstrap,
             cluster_id: None,
             patience,
@@ -249,8 +248,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.links.insert(peer, link);
     }
 
-    /// Takes the nodes of the cluster and where they listen. A node that moved is connected to anew; one that is no
-    /// longer named is kept while it is of use.
+    /// Sets the cluster's nodes and their addresses. A node with a new address gets a new connection. A node that is no
+    /// longer named stays while it has a connection.
     pub(crate) fn set_nodes(
         &mut self,
         nodes: &BTreeMap<i32, HostPort>,
@@ -268,7 +267,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                     events.extend(self.lose(peer, format!("node {id} has moved to {host}"), now, out));
                     self.timers.set(peer, None);
                     self.add(peer, host.clone(), now);
-                    // No connection may have been lost, and still records wait for this node.
+                    // Records may wait for this node even if it had no connection to lose.
                     if !Mutant::MoveWakesNobody.is_on() {
                         events.push(Event::Moved(peer));
                     }
@@ -289,14 +288,14 @@ impl<Q: fmt::Debug> Connections<Q> {
         events
     }
 
-    /// The connections that there are, or are being made.
+    /// Returns the connections that are established or being established.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn open(&self) -> impl Iterator<Item = ConnectionId> {
         self.peers.keys().copied()
     }
 
-    /// What is kept of connections that are gone, of peers that there are not, and of questions that are not to be under
-    /// way, for people.
+    /// Lists inconsistencies and unfinished requests: connections of unknown peers, timers of removed peers, and
+    /// requests for which `may_be_asked` is false.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self, may_be_asked: impl Fn(&Q) -> bool) -> Vec<String> {
         let belongs = |(connection, peer): &(&ConnectionId, &Peer)| {
@@ -319,19 +318,19 @@ impl<Q: fmt::Debug> Connections<Q> {
         left
     }
 
-    /// Whether nodes are known, and the last connection to each of them did not become ready.
+    /// Returns whether nodes are known and the last connection to each of them did not become ready.
     pub(crate) fn is_every_node_unreachable(&self) -> bool {
         let mut nodes =
             self.links.iter().filter(|(peer, _)| matches!(peer, Peer::Node(_))).map(|(_, link)| link).peekable();
         nodes.peek().is_some() && nodes.all(|link| link.setup_failures > 0)
     }
 
-    /// Whether there is such a peer.
+    /// Returns whether the peer is known.
     pub(crate) fn knows(&self, peer: Peer) -> bool {
         self.links.contains_key(&peer)
     }
 
-    /// Has a peer connected to, if that has not begun and nothing says to wait.
+    /// Connects to a peer, unless a connection exists, is being made, or the peer is in backoff.
     pub(crate) fn want(&mut self, peer: Peer, now: Instant, out: &mut Actions) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         if !matches!(link.state, State::Idle) {
@@ -347,7 +346,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.schedule(peer);
     }
 
-    /// A connection stands: the first thing is to ask what the server speaks.
+    /// Handles a new connection: asks the server for its versions.
     pub(crate) fn handle_connected(
         &mut self,
         connection: ConnectionId,
@@ -357,7 +356,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
         let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
         link.state = State::Negotiating { connection };
-        // Some services break off when they are asked in a version that they do not know.
+        // Some services close the connection when they do not know the version of ApiVersions.
         if link.negotiations_broken >= 2 {
             link.versions_version = 0;
         }
@@ -383,7 +382,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Sends a request to a peer that is ready. Without `has_answer` it is over once it is written.
+    /// Sends a request to a peer that is ready. Without `has_answer`, the request is complete once it is written.
     #[expect(clippy::too_many_arguments, reason = "a request has that many sides")]
     pub(crate) fn send<R: Request>(
         &mut self,
@@ -429,7 +428,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         Ok(())
     }
 
-    /// The kernel has accepted the last byte of a request.
+    /// Notes that the kernel has accepted the last byte of a request.
     pub(crate) fn handle_written(
         &mut self,
         connection: ConnectionId,
@@ -451,7 +450,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         Some(Event::Sent { peer, question })
     }
 
-    /// A frame has arrived.
+    /// Handles a frame from the peer.
     pub(crate) fn handle_received(
         &mut self,
         connection: ConnectionId,
@@ -467,7 +466,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
         let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {
             if let Some(at) = link.answerless.iter().position(|id| Some(*id) == answered) {
-                // Those before it would have been answered before it.
+                // The peer answers in order, so it skipped the requests before this one.
                 link.answerless.drain(..=at);
                 return Vec::new();
             }
@@ -497,7 +496,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         let State::Negotiating { connection } = link.state else { return Vec::new() };
         let offered = Versions::of(response);
         if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
-            // It may say which it knows; what is not lower than what it refused is no help.
+            // The response may name the versions that the peer knows. Ignore versions that are not lower than the
+            // refused one.
             let highest =
                 offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
             link.versions_version = highest.unwrap_or(0);
@@ -506,7 +506,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
             && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
         {
-            // It answered: to ask in a version without the check would defeat it.
+            // The peer answered. A lower version would skip the check that just failed.
             link.negotiations_broken = 0;
             let cluster_id = printable(cluster_id);
             let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
@@ -529,7 +529,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// The driver says that a connection could not be made, or has ended; what it had written until then, it has said.
+    /// Handles the driver's report that a connection failed or ended. The driver has already reported all writes before
+    /// it.
     pub(crate) fn handle_disconnected(
         &mut self,
         connection: ConnectionId,
@@ -548,8 +549,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.end(peer, why, now, out)
     }
 
-    /// Ends a peer's connection; it is left alone for a while. What the driver is still writing may get through in this
-    /// moment, so all that was handed over counts as written.
+    /// Closes a peer's connection and starts its backoff. The driver may be writing at this moment, so every request
+    /// that it was given counts as written.
     pub(crate) fn lose(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         if let Some(link) = self.links.get_mut(&peer) {
             link.pending.iter_mut().for_each(|pending| pending.is_written = true);
@@ -557,10 +558,10 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.end(peer, why, now, out)
     }
 
-    /// As [`lose`](Self::lose), for a server of another cluster was found there: it is left alone until more is known, or
-    /// for longer than usual.
+    /// Like [`lose`](Self::lose), when a server of another cluster answered. The peer stays in backoff until new
+    /// metadata arrives, or for longer than usual.
     pub(crate) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
-        /// So long nodes of another cluster are left alone. By then it has shown whether it is the one that is meant.
+        /// Backoff for nodes of another cluster. By then metadata has shown whether the node belongs to this cluster.
         const ASTRAY: Duration = Duration::from_secs(10);
         let events = self.lose(peer, why, now, out);
         if let (Peer::Node(_), Some(link)) = (peer, self.links.get_mut(&peer)) {
@@ -571,7 +572,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         events
     }
 
-    /// More is known: whoever was found to be of another cluster may be tried again.
+    /// Ends the backoff of nodes that seemed to belong to another cluster: new metadata has arrived.
     pub(crate) fn forgive(&mut self) -> Vec<Event<Q>> {
         let astray: Vec<Peer> = self.links.iter().filter(|(_, link)| link.is_astray).map(|(peer, _)| *peer).collect();
         for peer in &astray {
@@ -583,7 +584,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         astray.into_iter().map(Event::Unmuted).collect()
     }
 
-    /// As [`lose`](Self::lose), of all peers but one.
+    /// Like [`lose`](Self::lose), for all peers except `but`.
     pub(crate) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
         let mut events = Vec::new();
@@ -602,7 +603,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.negotiations_broken += 1;
         }
         if matches!(link.state, State::Connecting { .. }) && link.versions_version > 0 {
-            // The broker may come back upgraded. One that hangs up on new versions keeps version 0.
+            // The broker may come back upgraded. A peer that closes connections on newer versions keeps version 0.
             link.versions_version = VERSIONS_VERSION;
         }
         if !matches!(link.state, State::Ready { .. }) {
@@ -623,8 +624,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         vec![Event::Lost { peer, unanswered, why }]
     }
 
-    /// Sends a peer nothing for a while, because it says that it is asked too much (KIP-219). Its answers may take as
-    /// much longer.
+    /// Mutes a peer that throttles this producer (KIP-219), and extends the deadlines of its requests by the same time.
     pub(crate) fn throttle(&mut self, peer: Peer, throttle_time_ms: i32, now: Instant) {
         let (Ok(millis), Some(link)) = (u64::try_from(throttle_time_ms), self.links.get_mut(&peer)) else { return };
         if millis == 0 || Mutant::IgnoreThrottle.is_on() {
@@ -638,7 +638,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.schedule(peer);
     }
 
-    /// Ends what has lasted too long.
+    /// Ends connections, requests and backoffs that are past their deadline.
     pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
         let mut events = Vec::new();
         while let Some(peer) = self.timers.pop(now) {
@@ -673,7 +673,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                     return self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now, out);
                 }
                 if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
-                    // Nothing is unanswered, and nobody is at fault.
+                    // No request is unanswered, so this is not a failure.
                     self.lose(peer, "it was not needed for connections.max.idle.ms".to_owned(), now, out);
                     if let Some(link) = self.links.get_mut(&peer) {
                         (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
@@ -710,7 +710,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.timers.next()
     }
 
-    /// What a peer that is ready speaks.
+    /// Returns the versions that a peer offers, if it is ready.
     pub(crate) fn versions(&self, peer: Peer) -> Option<&Versions> {
         match &self.links.get(&peer)?.state {
             State::Ready { versions, .. } => Some(versions),
@@ -718,8 +718,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Whether a peer takes one more request, when it may have so many unanswered. What is not even written yet is sent
-    /// no faster by adding to it.
+    /// Returns whether a peer accepts one more request, with at most `max_in_flight` unanswered. While the last request
+    /// is not written yet, another one would only wait behind it.
     pub(crate) fn has_room(&self, peer: Peer, max_in_flight: usize) -> bool {
         self.links.get(&peer).is_some_and(|link| {
             matches!(link.state, State::Ready { .. })

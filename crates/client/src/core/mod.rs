@@ -1,13 +1,14 @@
-//! The producer's control plane: a state machine without sockets, tasks, clocks or chance of its own. The same seed and
-//! the same inputs give the same actions, always.
+//! The producer's control plane: a state machine that decides which requests to send, and what their responses mean.
+//!
+//! It has no sockets, tasks, clocks or randomness of its own: the same seed and inputs always give the same actions.
 //!
 //! ```text
-//!                Input, now                                  Action
-//!   driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
-//!   accumulator, sockets             ids · sender                       sockets, accumulator, cells
+//!                 Input, now                                  Action
+//!    driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
+//!    accumulator, sockets             ids · sender                       sockets, accumulator, cells
 //! ```
 //!
-//! It sees batches, never records. Time is what it is told; [`Core::next_timeout`] says when it wants to be told again.
+//! The core sees batches, never records. Its caller passes the time; [`Core::next_timeout`] says when to call again.
 
 mod advice;
 mod backoff;
@@ -43,75 +44,77 @@ use refresh::QuestionId;
 use sender::{Sender, Sent};
 use versions::{Need, Versions};
 
-/// What happened in the world.
+/// Something that happened outside the core.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A sender's thread says something.
+    /// A sender's thread reports an event.
     Signal(Signal),
-    /// Somebody waits for a topic to be known, and to have so many partitions.
+    /// A sender waits until a topic is known and has this many partitions.
     Wanted { topic: Arc<str>, partitions: usize },
-    /// Nobody waits for this topic any more.
+    /// No sender waits for this topic any more.
     Unwanted(Arc<str>),
-    /// What has gathered is to go now, whatever its age: somebody flushes, or waits for memory.
+    /// Send open batches now, without lingering: a sender flushes, or waits for memory.
     Hurry,
-    /// Nothing is sent any more: all that is left fails.
+    /// Stop sending: all remaining batches fail.
     Abandon,
-    /// The answer to [`Action::Take`]; beside each partition stands what is left of it.
+    /// The answer to [`Action::Take`]; `left` says what remains of each partition.
     Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
     /// The answer to [`Action::Drain`].
     Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
     /// The answer to [`Action::Split`]: the pieces, or why there are none.
     Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
-    /// The accumulator has forgotten a topic, as [`Action::Retire`] asked.
+    /// The accumulator has removed a topic, as [`Action::Retire`] asked.
     Retired(Arc<str>),
-    /// A connection stands.
+    /// A connection is established.
     Connected(ConnectionId),
     /// The kernel has accepted the last byte of a request.
     Written { connection: ConnectionId, correlation_id: i32 },
     /// A frame arrived, without its length.
     Received { connection: ConnectionId, frame: Bytes },
-    /// A connection could not be made, or has ended.
+    /// A connection attempt failed, or a connection has ended.
     Disconnected { connection: ConnectionId, ending: Ending },
 }
 
-/// What the world is to do.
+/// Work for the driver.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Connect to one of a host's addresses: to the first that will, beginning with a later one at each attempt.
+    /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
     Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
-    /// End a connection, if it has not ended.
+    /// Close a connection, unless it is closed already.
     Disconnect(ConnectionId),
     /// Write a frame.
     Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
-    /// Take the first batch of each of these partitions, as long as they fit into `room` bytes, compress them, and give
-    /// them in as [`Input::Taken`].
+    /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
+    /// [`Input::Taken`].
     Take { node: i32, partitions: Vec<PartitionId>, room: usize },
-    /// Take the batches of a partition that were opened up to then, and give them in as [`Input::Drained`].
+    /// Take a partition's batches that were opened until `until`. Answer with [`Input::Drained`].
     Drain { partition: PartitionId, until: Instant, why: Error },
-    /// Let a partition's batches that were opened up to then take no more records.
+    /// Close a partition's batches that were opened until `until` to further records.
     CloseBatches { partition: PartitionId, until: Instant },
-    /// Split a batch in two, and give the pieces in as [`Input::Split`].
+    /// Split a batch in two. Answer with [`Input::Split`].
     Split { partition: PartitionId, whole: Key, batch: Taken },
-    /// Tell senders of a topic.
+    /// Show senders a topic and its partitions.
     Publish(Layout),
-    /// Forget an idle topic, unless a sender has appended to one of these partitions, and then give in
+    /// Remove an idle topic, unless a sender has appended to one of these partitions. Then answer with
     /// [`Input::Retired`].
     Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
-    /// Tell senders of which partitions the leaders have begun to take nothing, and of which they take something again.
+    /// Tell senders which partitions' leaders have stalled (true) or accept batches again (false).
     Stall(Vec<(PartitionId, bool)>),
-    /// Tell who waits for a topic that it cannot be had.
+    /// Fail the senders that wait for a topic.
     Refuse { topic: Arc<str>, error: Error },
-    /// Tell who sent a batch's records what became of them. `is_last` is false while other pieces of it are under way.
+    /// Give a batch's records their outcome. `is_last` is false while other pieces of the batch are in flight or
+    /// waiting.
     Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
 }
 
-/// Actions in the order in which they are to be done.
+/// Actions in the order in which the driver must perform them.
 pub(crate) type Actions = VecDeque<Action>;
 
-/// So long a node may take to be connected to, or to answer what any can, before another is tried beside it.
+/// How long to wait for one node to connect, or to answer a request that any node can answer, before also trying
+/// another.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// Names a batch, or a piece of one, in the order of its partition.
+/// Identifies a batch or a piece of one. Keys sort in the order of their partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) batch: crate::accumulator::batch::BatchId,
@@ -119,11 +122,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Not above any other.
+    /// The lowest key.
     pub(crate) const FIRST: Self = Self { batch: crate::accumulator::batch::BatchId(0), first_record: 0 };
 }
 
-/// What a request asked, for when its answer comes.
+/// The content of a request, kept until its response arrives.
 #[derive(Debug)]
 enum Question {
     Metadata(QuestionId),
@@ -131,32 +134,32 @@ enum Question {
     Produce(Vec<Sent>),
 }
 
-/// Why a question was not asked.
+/// Why a request was not sent.
 #[derive(Debug)]
 enum Unasked {
-    /// The peer does not offer the request, and its connection was ended.
+    /// The peer does not offer the API, and its connection was closed.
     Lost,
-    /// The request cannot be written in this version.
+    /// The request cannot be encoded in this version.
     Unsendable { version: i16 },
 }
 
-/// What the sender sends by.
+/// The state that the sender shares with the rest of the core.
 #[derive(Debug)]
 struct World {
     config: Arc<Config>,
     metadata: Metadata,
     connections: Connections<Question>,
     ids: ProducerIds,
-    /// When another node is asked for a producer id, because one does not answer.
+    /// When to ask another node for a producer id, because the first one does not answer.
     another_id_at: Option<Instant>,
     random: fastrand::Rng,
     out: Actions,
 }
 
 impl World {
-    /// Says why servers cannot be asked, one by one; `None` if all can.
+    /// Lists why servers cannot be reached; `None` if all can.
     fn obstacles(&self) -> Option<String> {
-        /// A line that names more servers is read by nobody.
+        /// A longer list would be too long to read.
         const SERVERS_NAMED_MAX: usize = 32;
         let mut troubles = self.connections.troubles();
         let more = troubles.len().saturating_sub(SERVERS_NAMED_MAX);
@@ -191,14 +194,14 @@ impl Core {
         core
     }
 
-    /// Takes in what happened.
+    /// Handles an input.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
         let Self { world, sender } = self;
         match input {
             Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } => {
                 world.metadata.want(&topic, partitions, now)
             }
-            // A late signal of a partition that was forgotten meanwhile: its batch has its outcome.
+            // A late signal of a partition that was removed meanwhile: its batch has its outcome.
             Input::Signal(Signal::Opened { partition, .. } | Signal::Full { partition })
                 if world.metadata.place(partition).is_none() => {}
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
@@ -245,7 +248,7 @@ impl Core {
         self.advance(now);
     }
 
-    /// Does what is due.
+    /// Performs the work that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let events = self.world.connections.handle_timeout(now, &mut self.world.out);
         self.follow(events, now);
@@ -253,19 +256,19 @@ impl Core {
         self.advance(now);
     }
 
-    /// Gives up all batches, each with whether it may have been sent. For a core in which something panicked.
+    /// Takes all batches, each with whether it may have been sent, after a panic inside the core.
     pub(crate) fn dismantle(&mut self) -> Vec<(Taken, Written)> {
         self.sender.dismantle()
     }
 
-    /// What is to be done next; drained until there is nothing.
+    /// Returns the next action. Call it until it returns `None`.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.world.out.pop_front()
     }
 
-    /// When something will be due, if nothing happens before.
+    /// Returns when to call [`Self::handle_timeout`], unless an input comes first.
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
-        /// When somebody is to be asked and nobody can be, this is looked at again.
+        /// Retry interval when no node can accept a request.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
         let World { metadata, connections, ids, another_id_at, .. } = &self.world;
         let next_id = ids.next_ask().filter(|_| self.wants_producer_id());
@@ -280,34 +283,34 @@ impl Core {
             .min()
     }
 
-    /// What is not over, for people; nothing when all is.
+    /// Describes unfinished work; empty when there is none.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let World { metadata, connections, .. } = &self.world;
         let mut left = self.sender.leftovers();
-        // How the cluster is may be asked at any time.
+        // Metadata requests are normal at any time.
         left.extend(connections.leftovers(|question| matches!(question, Question::Metadata(_))));
         left.extend(metadata.leftovers());
         left
     }
 
-    /// The connections that there are, or are being made.
+    /// Returns the connections that are established or being established.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         self.world.connections.open()
     }
 
-    /// Whether a server was reached and said what the cluster is.
+    /// Returns whether any server has described the cluster.
     pub(crate) fn is_connected(&self) -> bool {
         self.world.metadata.is_known()
     }
 
-    /// What a broker said last of a topic, if it was not success.
+    /// Returns the last error that a broker gave for a topic, unless it was success.
     pub(crate) fn topic_error(&self, topic: &str) -> Option<ErrorCode> {
         self.world.metadata.topic_error(topic)
     }
 
-    /// What stands in the way of a topic that is not known, for an error.
+    /// Describes why a topic is not known, for an error text.
     pub(crate) fn obstacle(&self, topic: &str) -> String {
         if let Some(code) = self.topic_error(topic) {
             let advice = match code {
@@ -319,17 +322,17 @@ impl Core {
         self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
     }
 
-    /// What stands in the way of reaching the cluster, server by server.
+    /// Describes why servers of the cluster cannot be reached, server by server.
     pub(crate) fn obstacles(&self) -> Option<String> {
         self.world.obstacles()
     }
 
-    /// Says what holds up the oldest batch without an outcome; `None` if there is none.
+    /// Describes what holds up the oldest batch without an outcome; `None` if there is no such batch.
     pub(crate) fn batch_obstacle(&self, now: Instant) -> Option<String> {
         self.sender.obstacle(&self.world, now)
     }
 
-    /// Asks what is to be asked, and sends what can be sent.
+    /// Sends the requests that are due and possible.
     fn advance(&mut self, now: Instant) {
         self.ask_metadata(now);
         self.ask_producer_id(now);
@@ -352,7 +355,7 @@ impl Core {
             let question = self.world.metadata.next_question();
             match self.ask(peer, &request, Question::Metadata(question), now) {
                 Ok(()) => self.world.metadata.asked(question, now),
-                // The other topics go without those that cannot be written.
+                // Leave out the topics that cannot be encoded, and ask for the others.
                 Err(Unasked::Unsendable { version }) if self.refuse_unsendable(version) => continue,
                 Err(Unasked::Unsendable { .. }) => self.world.metadata.put_off(now),
                 Err(Unasked::Lost) => {}
@@ -361,7 +364,7 @@ impl Core {
         }
     }
 
-    /// Refuses the topics of the last request for metadata that cannot be written, and says whether there were any.
+    /// Refuses those topics of the last metadata request that cannot be encoded. Returns whether there were any.
     fn refuse_unsendable(&mut self, version: i16) -> bool {
         let unsendable = self.world.metadata.take_unsendable(version);
         let is_any = !unsendable.is_empty();
@@ -377,11 +380,11 @@ impl Core {
         is_any
     }
 
-    /// Has topics forgotten that were not used for long, as Java does when it refreshes metadata.
+    /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata.
     fn retire_topics(&mut self, now: Instant) {
         let World { metadata, config, out, .. } = &mut self.world;
         while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(now) {
-            // A batch that failed without an answer may arrive until then.
+            // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
                 true => out.push_back(Action::Retire { topic, partitions }),
@@ -426,8 +429,8 @@ impl Core {
         }
     }
 
-    /// Whoever can be asked and has not been, as far as unanswered questions tell. When nobody is left, the bootstrap
-    /// servers are.
+    /// Picks a peer for a request that any peer can answer, skipping peers that already have the same request. Falls
+    /// back to the bootstrap servers when no node is left.
     fn anyone(
         &mut self,
         is_the_same: impl Fn(&Question) -> bool,
@@ -436,7 +439,8 @@ impl Core {
     ) -> Result<Peer, Nobody> {
         let World { config, metadata, connections, out, .. } = &mut self.world;
         let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
-        // With a short backoff one of them is always about to be tried again, and the bootstrap servers never would be.
+        // With a short backoff some node is always about to be retried, so the core would never ask the bootstrap
+        // servers.
         if metadata.recovers() && !metadata.is_bootstrapping() && connections.is_every_node_unreachable() {
             tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
             metadata.rebootstrap(now);
@@ -451,7 +455,7 @@ impl Core {
         }
     }
 
-    /// Ends all connections, and begins again with the bootstrap servers (KIP-1102).
+    /// Closes all connections and starts again with the bootstrap servers (KIP-1102).
     fn rebootstrap(&mut self, why: &str, now: Instant) {
         tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
         let World { metadata, connections, out, .. } = &mut self.world;
@@ -460,7 +464,7 @@ impl Core {
         self.follow(events, now);
     }
 
-    /// Asks a peer that is ready. A request that cannot be written is no fault of the peer.
+    /// Sends a request to a peer that is ready. A request that cannot be encoded is not the peer's fault.
     fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
         let World { connections, out, .. } = &mut self.world;
         let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
@@ -498,7 +502,7 @@ impl Core {
                     for unanswered in unanswered {
                         self.handle_unanswered(peer, unanswered.question, unanswered.is_written, &why, now);
                     }
-                    // Whoever led partitions there may not any more.
+                    // The partitions that this node led may have new leaders.
                     if self.world.metadata.is_known() {
                         self.world.metadata.doubt();
                     }
@@ -560,12 +564,12 @@ impl Core {
                     let handled = self.sender.handle_response(sent, &response, peer, &mut self.world, now);
                     if !response.node_endpoints.is_empty() {
                         self.set_nodes(now);
-                        // What was said to be led by a node that was not known can go there now.
+                        // The response named new nodes. Batches that waited for them can be sent now.
                         self.sender.handle_moved(&[], &mut self.world, now);
                     }
                     handled
                 }
-                // What cannot be read may have said that all is well.
+                // An unreadable response may have been a success.
                 Err(why) => {
                     self.sender.handle_lost(sent, true, peer, &why, &mut self.world, now);
                     Err(why)
@@ -578,8 +582,8 @@ impl Core {
         }
     }
 
-    /// Leaves a peer alone for as long as it says. Before certain versions it has already taken that time itself
-    /// (KIP-219).
+    /// Mutes a peer for the time that its response asks for. In lower versions the broker has already waited that time
+    /// before it answered (KIP-219).
     fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32, now: Instant) {
         let is_asked = version >= if R::KEY == InitProducerIdRequest::KEY { 1 } else { 6 };
         if is_asked {
@@ -587,7 +591,7 @@ impl Core {
         }
     }
 
-    /// Takes in what a server says of the cluster; an error says why it is of no use to anybody.
+    /// Applies a metadata response. An error says why the response is unusable.
     fn take_metadata(
         &mut self,
         peer: Peer,
@@ -612,7 +616,7 @@ impl Core {
         Ok(())
     }
 
-    /// Has connections follow the cluster's nodes, as metadata or a hint has them.
+    /// Updates the connections to match the cluster's nodes, as known from metadata or a leader hint.
     fn set_nodes(&mut self, now: Instant) {
         let World { metadata, connections, out, .. } = &mut self.world;
         let events = connections.set_nodes(metadata.nodes(), metadata.cluster_id(), now, out);
@@ -645,7 +649,7 @@ impl Core {
     }
 }
 
-/// Names the address that a node advertises, and the setting behind it.
+/// Names the address that a node advertises, and the setting that determines it.
 fn advertised(node: i32, address: &impl fmt::Display) -> String {
     format!("node {node} advertises {address} (advertised.listeners on that broker)")
 }

@@ -1,4 +1,4 @@
-//! Which version of each API a broker and we both speak.
+//! API versions: the ranges that a broker offers, and the choice of a version that Kurier speaks too.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use kurier_protocol::{CompressionType, Message, Request};
 
 use crate::error::{Error, ErrorKind};
 
-/// What a broker speaks.
+/// The API versions that a broker offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Versions(HashMap<i16, (i16, i16)>);
 
 impl Versions {
-    /// From a broker's answer. An API that is named twice, or with its range the wrong way round, is an error.
+    /// Reads a broker's response. An API that is listed twice, or with a reversed range, is an error.
     pub(crate) fn of(response: &ApiVersionsResponse) -> Result<Self, String> {
         let mut versions = HashMap::new();
         for api in &response.api_keys {
@@ -29,17 +29,17 @@ impl Versions {
         Ok(Self(versions))
     }
 
-    /// The highest version of a request that a broker offers, we speak, and the need allows.
+    /// Returns the highest version of a request that the broker offers, Kurier speaks, and the need allows.
     pub(crate) fn needed<R: Request>(&self, need: &Need) -> Option<i16> {
         self.highest_below::<R>(need.highest).filter(|version| *version >= need.lowest)
     }
 
-    /// The highest version of a request that both speak.
+    /// Returns the highest version of a request that both sides speak.
     pub(crate) fn highest<R: Request>(&self) -> Option<i16> {
         self.highest_below::<R>(*R::VERSIONS.end())
     }
 
-    /// The highest version of a request, up to `limit`, that both speak.
+    /// Returns the highest version of a request, up to `limit`, that both sides speak.
     pub(crate) fn highest_below<R: Request>(&self, limit: i16) -> Option<i16> {
         let (lowest, highest) = *self.0.get(&R::KEY)?;
         let highest = highest.min(limit).min(*R::VERSIONS.end());
@@ -48,7 +48,7 @@ impl Versions {
 
     /// Says why a peer cannot be asked this request, and what to do about it.
     pub(crate) fn lack<R: Request>(&self) -> String {
-        // Requests are named after their API.
+        // Request types are named after their API.
         let api = R::SCHEMA.name.trim_end_matches("Request");
         match self.0.get(&R::KEY) {
             Some((lowest, highest)) => format!(
@@ -69,14 +69,14 @@ pub(crate) struct Need {
     key: i16,
     lowest: i16,
     highest: i16,
-    /// The setting or thing that needs it.
+    /// The setting or purpose that needs the API.
     purpose: &'static str,
-    /// The advice to a user whose broker does not offer it.
+    /// The advice to a user whose broker does not offer the API.
     way_out: &'static str,
 }
 
 impl Need {
-    /// The need of an idempotent producer for an id.
+    /// Returns the need of an idempotent producer for an id.
     pub(crate) fn producer_id() -> Self {
         Self {
             api: "InitProducerId",
@@ -89,7 +89,8 @@ impl Need {
         }
     }
 
-    /// The need of batches of this codec. Topics go by ids from version 13 on, so `has_topic_ids` must hold for it.
+    /// Returns the need of batches with this codec. From version 13 on, Produce names topics by id, so that version
+    /// needs `has_topic_ids`.
     pub(crate) fn produce(codec: CompressionType, has_topic_ids: bool) -> Self {
         let (lowest, purpose, way_out) = match codec {
             CompressionType::Zstd => {
@@ -101,7 +102,7 @@ impl Need {
         Self { api: "Produce", key: ProduceRequest::KEY, lowest, highest, purpose, way_out }
     }
 
-    /// Says what a broker lacks, why it is needed, and what to do.
+    /// Says which versions a broker lacks, why they are needed, and what to do.
     pub(crate) fn error(&self, broker: &str, offered: &Versions) -> Error {
         let Self { api, key, lowest, highest, purpose, way_out } = self;
         let offer = match offered.0.get(key) {

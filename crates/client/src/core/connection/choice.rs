@@ -1,4 +1,4 @@
-//! Which peer to ask what any of them may answer.
+//! The choice of a peer for a request that any peer can answer.
 
 use std::time::Instant;
 
@@ -6,20 +6,20 @@ use super::{Connections, Link, Peer, State};
 use crate::core::versions::Versions;
 use crate::core::{Actions, SLOW};
 
-/// Why nobody can be asked now.
+/// Why no peer can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nobody {
-    /// Somebody can be in a moment.
+    /// A peer will be available soon.
     Yet,
-    /// No node can be connected to, and none is.
+    /// No node is connected, and no node can be connected to.
     Left,
-    /// Nodes can be reached, and none of them offers the API. This is one of them.
+    /// Some nodes are connected, but none of them offers the API. This is one of them.
     Offers(Peer),
 }
 
 /// A request that any peer may answer.
 pub(crate) struct Errand<'a, Q> {
-    /// Whether a question that is unanswered is the same, so that its peer is not asked again.
+    /// Whether an unanswered request is the same one, so that its peer is skipped.
     pub(crate) is_the_same: &'a dyn Fn(&Q) -> bool,
     /// Whether a peer that offers these versions can answer.
     pub(crate) offers: &'a dyn Fn(&Versions) -> bool,
@@ -35,8 +35,8 @@ impl<Q> Clone for Errand<'_, Q> {
 impl<Q> Copy for Errand<'_, Q> {}
 
 impl<Q: std::fmt::Debug> Connections<Q> {
-    /// Whom to ask what any node can answer, but for those of whom the same is asked already. Bootstrap servers are asked
-    /// first if `with_seeds`, and else only if they are connected to.
+    /// Picks a peer for a request that any peer can answer, skipping peers that already have the same request. With
+    /// `with_seeds`, the bootstrap servers come first; without it, only connected ones are candidates.
     pub(crate) fn anyone(
         &mut self,
         errand: Errand<'_, Q>,
@@ -56,8 +56,8 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         self.anyone_of(is_known, errand, now, out)
     }
 
-    /// One of these peers that is ready and has the least to do, or one that is connected to for the purpose, unless one
-    /// is already on its way.
+    /// Returns the candidate that is ready and has the fewest requests. If there is none, connects to one, unless a
+    /// connection is already being made.
     fn anyone_of(
         &mut self,
         is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
@@ -79,7 +79,7 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         let is_under_way = |(_, link): (&Peer, &Link<Q>)| match link.state {
             State::Connecting { since, .. } => now < since + SLOW,
             State::Negotiating { .. } => now < link.used_at + SLOW,
-            // It has room again in a moment, unless it is silent, or wants to be left alone.
+            // A ready peer has room again soon, unless it is silent or muted.
             State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW && is_free(link),
             State::Idle | State::Backoff { .. } => false,
         };
@@ -88,7 +88,7 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         }
         let is_idle = |(_, link): &(&Peer, &Link<Q>)| matches!(link.state, State::Idle);
         let mut idle: Vec<(Peer, u32)> = candidates().filter(is_idle).map(|(p, link)| (*p, link.failures)).collect();
-        // One that is busy, or wants to be left alone, is there all the same.
+        // A busy or muted peer is still a connected one.
         let is_ready = |(_, link): (&Peer, &Link<Q>)| matches!(link.state, State::Ready { .. });
         let is_any_ready = candidates().any(is_ready);
         self.random.shuffle(&mut idle);

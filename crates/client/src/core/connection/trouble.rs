@@ -1,4 +1,4 @@
-//! Why a peer cannot be asked, in words for people.
+//! Explanations, in error texts, of why a peer cannot be asked.
 
 use std::fmt;
 use std::time::Instant;
@@ -7,12 +7,12 @@ use super::{Connections, Link, Peer, State};
 use crate::core::advertised;
 use crate::error::printable;
 
-/// What to ask about a peer that answers nothing.
+/// The question to a user whose peer does not answer.
 pub(super) const IS_IT_A_BROKER: &str =
     "is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?";
 
 impl<Q> Link<Q> {
-    /// Says what a peer may be that closes its connection now; `None` for one that is known to be a broker.
+    /// Says what kind of server may be closing the connection; `None` for a peer that is known to be a broker.
     pub(super) fn suspicion(&self) -> Option<String> {
         match self.state {
             State::Negotiating { .. } if !self.was_ready => {
@@ -30,7 +30,7 @@ impl<Q> Link<Q> {
 }
 
 impl<Q: fmt::Debug> Connections<Q> {
-    /// A peer for people: its node id and where it listens.
+    /// Names a peer in error texts: its node id and its address.
     pub(crate) fn name(&self, peer: Peer) -> String {
         let host = self.links.get(&peer).map_or_else(String::new, |link| printable(&link.host.to_string()));
         match peer {
@@ -39,12 +39,12 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Says why each peer that cannot be asked cannot be, for people.
+    /// Lists why peers cannot be asked, one text per peer.
     pub(crate) fn troubles(&self) -> Vec<String> {
         self.links.keys().filter_map(|peer| self.trouble(*peer)).collect()
     }
 
-    /// Says why a peer cannot be asked, for people: the last failure of its connection, or what the connection lacks.
+    /// Says why a peer cannot be asked: the last failure of its connection, or the step that is missing.
     pub(crate) fn trouble(&self, peer: Peer) -> Option<String> {
         let link = self.links.get(&peer)?;
         let why = match (&link.trouble, &link.state) {
@@ -63,7 +63,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         })
     }
 
-    /// Says why a peer takes no request now, for people; `None` if it does.
+    /// Says why a peer accepts no request now; `None` if it does.
     pub(crate) fn obstacle(&self, peer: Peer, max_in_flight: usize, now: Instant) -> Option<String> {
         let link = self.links.get(&peer)?;
         let name = self.name(peer);
@@ -81,7 +81,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         is_full.then(|| format!("{name} has not answered {} requests", link.pending.len()))
     }
 
-    /// The peer that is being asked a question of this kind.
+    /// Returns the peer that has an unanswered request of this kind.
     pub(crate) fn asked(&self, is_kind: impl Fn(&Q) -> bool) -> Option<Peer> {
         let is_asked = |link: &Link<Q>| link.pending.iter().filter_map(|it| it.question.as_ref()).any(&is_kind);
         self.links.iter().find(|(_, link)| is_asked(link)).map(|(peer, _)| *peer)

@@ -1,19 +1,19 @@
-//! Under which producer id, epoch and sequence a partition's batches go out (KIP-98, KIP-360), each partition by itself.
+//! Producer ids, epochs and sequence numbers, kept for each partition separately (KIP-98, KIP-360).
 //!
 //! ```text
-//!             an id                    first acknowledgement
-//!   Nameless ───────▶ Open, one batch ──────────────────────▶ Open, up to five
-//!       ▲                │ ▲                                       │
-//!       │ epochs used up │ └─ epoch + 1, sequence 0 ── drained ◀── Broken: a sequence is missing in the log
-//!       └────────────────┴─────────────────────────────────────────┘
+//!              an id                    first acknowledgement
+//!    Nameless ───────▶ Open, one batch ──────────────────────▶ Open, up to five
+//!        ▲                │ ▲                                       │
+//!        │ epochs used up │ └─ epoch + 1, sequence 0 ── drained ◀── Broken: a sequence is missing in the log
+//!        └────────────────┴─────────────────────────────────────────┘
 //! ```
 //!
-//! What was sent before the sequence that is missing is not concerned: it goes on under its own sequences until it has
-//! its outcome, and only then does the line go on under the next epoch.
+//! A missing sequence number does not affect the batches before it. They keep their sequence numbers until they have
+//! their outcome. Only then does the partition continue under the next epoch.
 //!
-//! Brokers check the sequences of each partition's log, whatever the others' epochs are; so a partition whose line of
-//! sequences is broken is drained and goes on under its own next epoch, and no other is touched. What may be in the log
-//! unseen is never sent under another epoch: it would be there twice.
+//! Brokers check sequence numbers for each partition's log separately, whatever the epochs in other logs. So a
+//! partition with a broken sequence is drained and continues under its own next epoch, and other partitions are not
+//! affected. A batch that may be in the log is never sent under another epoch, because that could write it twice.
 
 use std::time::{Duration, Instant};
 
@@ -26,33 +26,34 @@ use super::backoff::Backoff;
 use crate::config::Config;
 use crate::simulation::{Mutant, first_sequence};
 
-/// Whose sequences they are.
+/// A producer id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) id: ProducerId,
     pub(crate) epoch: ProducerEpoch,
 }
 
-/// A partition's line of sequences.
+/// The sequence state of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     identity: Option<Identity>,
     next: Option<Sequence>,
-    /// When the partition last acknowledged a batch; `None` closes the gate: brokers before Kafka 4.5 take any first
-    /// sequence of a producer that they do not know, so a second batch must not overtake the first (KAFKA-15591).
+    /// When the partition last acknowledged a batch. `None` closes the gate, so that only one batch may be in flight:
+    /// brokers before Kafka 4.5 accept any first sequence number of a producer that they do not know, so a second batch
+    /// must not overtake the first (KAFKA-15591).
     acknowledged_at: Option<Instant>,
-    /// The first batch whose sequences are of no use, or are missing.
+    /// The first batch whose sequence numbers are unusable, or missing in the log.
     broken_from: Option<Key>,
-    /// Whether even the next epoch of this id would be refused.
+    /// Whether brokers would refuse even the next epoch of this id.
     needs_new_id: bool,
-    /// Whether something of an earlier epoch may yet arrive: nothing of the current one is in the log, which would keep
-    /// it out.
+    /// Whether a batch of an earlier epoch may still be written: no batch of the current epoch is in the log, which
+    /// would fence the earlier one.
     is_unfenced: bool,
-    /// Not before then may a new id be taken: it does not fence the old one, of which something may still arrive.
+    /// The earliest time to take a new id. A new id does not fence the old one, whose batches may still arrive.
     not_before: Option<Instant>,
 }
 
-/// A partition that was silent for so long is taken for one that forgot us.
+/// After this long without an acknowledgement, assume that the partition has forgotten this producer.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Line {
@@ -60,32 +61,32 @@ impl Line {
         self.broken_from.is_some()
     }
 
-    /// Whether a batch goes, or goes again, under the sequences that it has.
+    /// Returns whether the batch may be sent with its current sequence numbers.
     pub(crate) fn is_whole_before(&self, batch: Option<&Key>) -> bool {
         self.broken_from.is_none_or(|from| batch.is_some_and(|batch| *batch < from))
     }
 
-    /// Whether batches can be given sequences, as far as this partition goes.
+    /// Returns whether the partition has an id and epoch, so that its batches can get sequence numbers.
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
 
-    /// The id and epoch that batches go under.
+    /// Returns the current id and epoch.
     pub(crate) fn identity(&self) -> Option<Identity> {
         self.identity
     }
 
-    /// Whether something of an earlier epoch may yet arrive.
+    /// Returns whether a batch of an earlier epoch may still be written.
     pub(crate) fn is_unfenced(&self) -> bool {
         self.is_unfenced
     }
 
-    /// When a new id may be taken.
+    /// Returns the earliest time to take a new id.
     pub(crate) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
-    /// Goes on under this id, of which the partition knows nothing; one that it has had before is of no use.
+    /// Starts with an id that is new to the partition. An id that it had before must not be used again.
     pub(crate) fn begin(&mut self, identity: Identity) {
         self.close_gate();
         self.identity = Some(identity);
@@ -93,7 +94,7 @@ impl Line {
         (self.needs_new_id, self.is_unfenced, self.not_before) = (false, false, None);
     }
 
-    /// Gives a batch its sequences.
+    /// Assigns sequence numbers to the next batch.
     pub(crate) fn stamp(&mut self, record_count: i32) -> Option<Stamp> {
         let (identity, first) = (self.identity?, self.next?);
         self.next = Some(match Mutant::SequenceOverflows.is_on() {
@@ -103,19 +104,19 @@ impl Line {
         Some(Stamp::idempotent(identity.id, identity.epoch, first))
     }
 
-    /// Begins at sequence 0 again, which is wrong under the same epoch.
+    /// Restarts at sequence 0 under the same epoch, which is wrong. Only a mutant calls this.
     pub(crate) fn reset(&mut self) {
         self.next = self.next.and(Some(Sequence::FIRST));
     }
 
-    /// How many batches may be unacknowledged.
+    /// Returns how many batches may be unacknowledged.
     pub(crate) fn window(&self, max_in_flight: usize, now: Instant) -> usize {
         let is_open = self.acknowledged_at.is_some_and(|at| now < at + FORGOTTEN_AFTER);
         if is_open || Mutant::NoGate.is_on() { max_in_flight } else { 1 }
     }
 
-    /// A batch was acknowledged. One of a line that has broken off says nothing of the next: it may even have gone to
-    /// another topic of the same name.
+    /// Notes an acknowledgement. While the sequence is broken it has no effect: that batch may have gone to an earlier
+    /// topic of the same name.
     pub(crate) fn acknowledge(&mut self, now: Instant) {
         if !self.is_broken() {
             self.acknowledged_at = Some(now);
@@ -123,26 +124,27 @@ impl Line {
         }
     }
 
-    /// The partition's log may know nothing of us.
+    /// Allows one batch at a time, because the partition's log may not know this producer.
     pub(crate) fn close_gate(&mut self) {
         self.acknowledged_at = None;
     }
 
-    /// The sequences of this batch are missing, or may be: it and what follows is not sent until the line is mended.
+    /// Breaks the sequence at a batch whose sequence numbers are or may be missing in the log. That batch and later
+    /// ones are not sent until [`mend`](Self::mend).
     pub(crate) fn break_off(&mut self, from: Key) {
         if self.identity.is_some() {
             self.broken_from = Some(self.broken_from.map_or(from, |before| before.min(from)));
         }
     }
 
-    /// As [`break_off`](Self::break_off), when a newer epoch of this id is known to the partition than ours.
+    /// Like [`break_off`](Self::break_off), when the partition knows a newer epoch of this id.
     pub(crate) fn break_with_id(&mut self, from: Key) {
         self.break_off(from);
         self.needs_new_id = true;
     }
 
-    /// Goes on from sequence 0 under the next epoch, once nothing is in flight. `is_unsettled` tells whether a batch of
-    /// the old epoch may yet arrive.
+    /// Continues at sequence 0 under the next epoch, once no batch is in flight. `is_unsettled` is whether a batch of
+    /// the old epoch may still arrive.
     pub(crate) fn mend(&mut self, is_unsettled: bool, delivery_timeout: Duration, now: Instant) {
         self.broken_from = None;
         self.is_unfenced |= is_unsettled;
@@ -158,7 +160,7 @@ impl Line {
     }
 }
 
-/// Where ids come from: brokers give them.
+/// Source of producer ids, which brokers assign.
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     is_enabled: bool,
@@ -181,18 +183,19 @@ impl ProducerIds {
         }
     }
 
-    /// Whether batches bear sequences at all.
+    /// Returns whether batches have sequence numbers at all.
     pub(crate) fn is_enabled(&self) -> bool {
         self.is_enabled
     }
 
-    /// The id to begin with, and the epoch: above that of every partition that was [forgotten](Self::forget).
+    /// Returns the id and epoch for partitions that start now. The epoch is above that of every
+    /// [forgotten](Self::forget) partition.
     pub(crate) fn current(&self) -> Option<Identity> {
         self.current
     }
 
-    /// A partition's sequences are forgotten. When it comes back, it looks like a new one, so every partition that begins
-    /// from now on begins at a later epoch; when there is none, under another id.
+    /// Drops a partition's sequence state. If the partition comes back, it looks like a new one. So every partition
+    /// that starts from now on gets a later epoch, or another id when there is no later epoch.
     pub(crate) fn forget(&mut self, identity: Identity) {
         let Some(current) = self.current.as_mut().filter(|current| current.id == identity.id) else { return };
         if Mutant::EpochFloorIgnored.is_on() {
@@ -204,12 +207,12 @@ impl ProducerIds {
         }
     }
 
-    /// The current id is no good for a partition; the next one gets another.
+    /// Drops the current id, because a partition cannot use it. The next one gets another.
     pub(crate) fn discard(&mut self) {
         self.current = None;
     }
 
-    /// When a broker may be asked for an id, if something waits for one; `None` while one is asked.
+    /// Returns when a broker may be asked for an id; `None` while a request is unanswered.
     pub(crate) fn next_ask(&self) -> Option<Instant> {
         (!self.is_under_way).then_some(self.not_before)
     }
@@ -218,12 +221,12 @@ impl ProducerIds {
         self.is_under_way = true;
     }
 
-    /// Whoever was asked is slow: another may be asked beside it. Of two ids that come, the later one is begun with next.
+    /// Allows a request to another node, because the first one is slow. If two ids arrive, the later one is used next.
     pub(crate) fn ask_another(&mut self) {
         self.is_under_way = false;
     }
 
-    /// Takes an answer in. An error is a refusal that asking again does not change.
+    /// Applies a response. An error is a refusal that a retry does not change.
     pub(crate) fn handle_response(
         &mut self,
         response: &InitProducerIdResponse,

@@ -102,12 +102,12 @@ pub(crate) enum Action {
     Stall(Vec<(PartitionId, bool)>),
     /// Fail the senders that wait for a topic.
     Refuse { topic: Arc<str>, error: Error },
-    /// Give a batch's records their outcome. `is_last` is false while other pieces of the batch are in flight or
-    /// waiting.
+    /// Give a batch's records their outcome. `is_last` is false while other pieces of the batch have
+    /// none.
     Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
 }
 
-/// Actions in the order in which the driver must perform them.
+/// Actions, in the order that the driver must follow.
 pub(crate) type Actions = VecDeque<Action>;
 
 /// How long to wait for one node to connect, or to answer a request that any node can answer, before also trying

@@ -1,4 +1,4 @@
-//! What was said of a batch that went, and what is done about it: it is over, goes again, or goes in pieces.
+//! Handling of Produce responses: complete, retry or split each batch.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::simulation::Mutant;
 
 impl Sender {
-    /// Completes the batches of a request with acks=0, whose last byte was written. Nothing more will be known of them.
+    /// Completes the batches of a request with acks=0 once its last byte is written. No response will follow.
     pub(crate) fn handle_sent(&mut self, sent: Vec<Sent>, world: &mut World, now: Instant) {
         for Sent { partition, key, .. } in sent {
             self.partition(partition).in_flight.remove(&key);
@@ -32,7 +32,7 @@ impl Sender {
         }
     }
 
-    /// A request was not answered.
+    /// Handles a request that gets no response.
     pub(crate) fn handle_lost(
         &mut self,
         sent: Vec<Sent>,
@@ -64,7 +64,7 @@ impl Sender {
                 batch.is_maybe_written |= is_written;
                 let node = world.connections.name(peer);
                 batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
-                // With acks=0 no broker ever tells a second copy from the first, so a frame that may be out stays alone.
+                // With acks=0 a broker cannot detect duplicates, so a frame that may have been sent is not sent again.
                 if is_written && world.config.acks == Acks::None && !Mutant::ResendWithoutAnswers.is_on() {
                     let text = format!("the connection ended before the request was known to be written whole: {why}");
                     self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), world, now);
@@ -72,15 +72,15 @@ impl Sender {
                     self.retry(id, key, true, world, now);
                 }
             }
-            // It has expired, and now it is sure that nothing will be heard of it.
+            // The batch expired in flight, and now its response will never come.
             None => self.partition(id).line.break_off(key),
         }
         self.review(id, world, now);
     }
 
-    /// Has a batch sent again, unless it was sent often enough. What may be written and bears a sequence is never given up
-    /// for that: to send it again can only bring its outcome to light, and to give it up leaves it unknown, and a gap that
-    /// may be none. Without a sequence it could be there once more with each time it is sent, and the limit holds.
+    /// Schedules a retry, unless `retries` is used up. That limit does not apply to a batch that may be written and has
+    /// sequence numbers: a retry can only reveal its outcome, while giving up leaves the outcome unknown and may leave
+    /// a gap. Without sequence numbers each retry could write the records again, so the limit holds.
     fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
         let (attempts, trouble) = (batch.own_attempts(), batch.trouble.clone());
@@ -95,13 +95,13 @@ impl Sender {
         let backoff = Backoff { first: world.config.retry_backoff, longest: world.config.retry_backoff_max };
         let wait = if with_backoff { backoff.after(attempts, &mut world.random) } else { Duration::ZERO };
         let partition = self.partition(id);
-        // The first of those that wait decides; the others come after it anyway.
+        // The first waiting batch sets the time, because later batches are sent after it anyway.
         if partition.waiting.first() == Some(&key) || partition.retry_at.is_none() {
             partition.retry_at = Some(now + wait);
         }
     }
 
-    /// A broker has answered. An answer that passes over a batch leaves it open whether it was written.
+    /// Handles a Produce response. It fails if the response omits batches; these may or may not be written.
     pub(crate) fn handle_response(
         &mut self,
         sent: Vec<Sent>,
@@ -114,7 +114,7 @@ impl Sender {
         let mut by_id = HashMap::new();
         for topic in &response.responses {
             for answer in &topic.partition_responses {
-                // What is said twice counts once.
+                // If a partition is listed twice, its first entry counts.
                 if topic.topic_id == Uuid::ZERO {
                     by_name.entry((topic.name.as_str(), answer.index)).or_insert(answer);
                 } else {
@@ -160,12 +160,12 @@ impl Sender {
         let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()))
             || Mutant::BreakOnAnyGap.is_on();
         let Some(batch) = self.batches.get_mut(&key) else {
-            // It has expired meanwhile; its sender was told, and hears nothing more.
+            // The batch expired in flight, and its sender already has the outcome.
             let partition = self.partition(id);
             match code {
                 ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(now),
                 _ => {
-                    // The first in line may have found that the broker forgot us, like one whose sender waits.
+                    // An expired batch at the head may also reveal that the broker has forgotten this producer.
                     if code.reaction() == Reaction::Resequence && is_head {
                         partition.line.close_gate();
                     }
@@ -218,8 +218,8 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// Has a batch split that is too large, if nothing of it can have been written. Every attempt of such a batch was
-    /// refused before its append, or did not leave whole. So its sequences are unused, and the pieces may share them.
+    /// Requests a split of a batch that is too large, if it is surely not written. Then each attempt was refused before
+    /// its append, or its frame was not sent whole. So the sequence numbers are unused, and the pieces may share them.
     fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
         let was_refused = Mutant::NoSplitAfterRefusal.is_on() && batch.own_attempts() > 1;

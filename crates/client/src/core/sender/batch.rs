@@ -1,4 +1,4 @@
-//! A batch on its way, from being taken to its outcome.
+//! A batch between being taken from the accumulator and its outcome.
 
 use std::fmt;
 use std::time::Instant;
@@ -12,26 +12,26 @@ use crate::core::response::Asked;
 use crate::error::{Error, Stage, Written};
 use crate::simulation::Mutant;
 
-/// A batch that was taken, and what has come to it so far.
+/// A batch that was taken, and the history of its attempts.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) taken: Taken,
     pub(super) stamp: Option<Stamp>,
-    /// The topic that its records were first sent to; zero if they were not, or topics have no ids.
+    /// The topic id of the first attempt; zero before that, or without topic ids.
     pub(super) topic_id: Uuid,
-    /// How often its records were sent, the attempts of the batch that it was split from included.
+    /// The number of attempts, including those of the batch that this one was split from.
     pub(super) attempts: u32,
-    /// When it was last sent.
+    /// When the last attempt was sent.
     pub(super) sent_at: Option<Instant>,
-    /// How many of these attempts were made by the batch that it was split from. `retries` does not count them.
+    /// How many attempts the batch before the split made. `retries` does not count them.
     attempts_before_split: u32,
-    /// Whether an attempt may have been written. An attempt is surely unwritten if a broker refused it before the append,
-    /// or if its frame did not leave whole.
+    /// Whether an attempt may have been written. An attempt is surely unwritten if a broker refused it before the
+    /// append, or if its frame was not sent whole.
     pub(super) is_maybe_written: bool,
     pub(super) trouble: Option<Trouble>,
 }
 
-/// What went wrong last with a batch.
+/// The last failure of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trouble {
     pub(super) node: String,
@@ -59,8 +59,8 @@ impl Batch {
         }
     }
 
-    /// A piece of this batch, which was split because it is too large. Nothing of this batch is in the log, so the piece
-    /// may be sent under `stamp`, its share of this batch's sequences.
+    /// Returns a piece of this batch, which is too large. No record of this batch is in the log, so the piece may use
+    /// `stamp`, its share of this batch's sequence numbers.
     pub(super) fn piece(&self, taken: Taken, stamp: Option<Stamp>) -> Self {
         Self {
             stamp,
@@ -72,18 +72,18 @@ impl Batch {
         }
     }
 
-    /// Forgets the sequences and the topic that the batch was sent with. The caller knows that it is not in the log.
+    /// Forgets the sequence numbers and the topic id. The caller knows that the batch is not in the log.
     pub(super) fn forget_cluster(&mut self) {
         self.stamp = self.stamp.filter(|_| Mutant::PiecesKeepStamp.is_on());
         self.topic_id = Uuid::ZERO;
     }
 
-    /// How often this batch itself was sent.
+    /// Returns the number of attempts since the batch was split off.
     pub(super) fn own_attempts(&self) -> u32 {
         self.attempts.saturating_sub(self.attempts_before_split)
     }
 
-    /// What is known of it when an answer comes. `is_head` as in [`Asked`].
+    /// Returns the facts that decide what a response means. `is_head` as in [`Asked`].
     pub(super) fn asked(&self, is_idempotent: bool, is_head: bool) -> Asked {
         let Taken { sealed, plain_bytes, .. } = &self.taken;
         Asked {
@@ -101,12 +101,12 @@ impl Batch {
         self.taken.sealed.body_bytes() + BATCH_HEADER_BYTES
     }
 
-    /// Whether it was sent to a topic that had the name of this one.
+    /// Returns whether an earlier attempt went to a different topic of the same name.
     pub(super) fn is_of_another_topic(&self, topic_id: Uuid) -> bool {
         self.attempts > 0 && self.topic_id != Uuid::ZERO && self.topic_id != topic_id
     }
 
-    /// Adds to an error what is known of the batch.
+    /// Adds the batch's history to an error.
     pub(super) fn describe(&self, error: Error, stage: Stage, now: Instant) -> Error {
         let stage = if self.attempts == 0 { Stage::Queued } else { stage };
         let written = if self.is_maybe_written { Written::Unknown } else { Written::No };

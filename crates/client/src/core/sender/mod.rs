@@ -1,21 +1,24 @@
-//! Which batches go now, to whom, in which request ([`request`]); what is said of them ([`answer`]); how each ends
-//! ([`outcome`]); what holds it up ([`obstacle`]); and which nodes take nothing ([`stall`]). Here is kept whether each partition can send, and to whom.
+//! The sender, which decides when each partition's batches are sent and to what node.
+//!
+//! [`request`] builds Produce requests, [`answer`] handles their responses, [`outcome`] completes batches, [`obstacle`]
+//! explains delays, and [`stall`] detects nodes that accept nothing.
 //!
 //! ```text
-//!                 take                      transmit                  written
-//!   accumulator ────────▶ waiting (by key) ──────────▶ in flight ────────────────▶ complete
-//!    open                    ▲      │                   │  │  │                        ▲
-//!                            │      └─ expired ─────────┼──┼──┼── expired, refused ────┤
-//!                            └── retry, pieces ─────────┘  │  └── answered: too large ─┘
-//!                                                          └── the connection ended
+//!                  take                      transmit                  written
+//!    accumulator ────────▶ waiting (by key) ──────────▶ in flight ────────────────▶ complete
+//!     open                    ▲      │                   │  │  │                        ▲
+//!                             │      └─ expired ─────────┼──┼──┼── expired, refused ────┤
+//!                             └── retry, pieces ─────────┘  │  └── answered: too large ─┘
+//!                                                           └── the connection ended
 //! ```
 //!
-//! A partition is *reviewed* whenever something about it changed; if a batch of it can go, it stands in its leader's
-//! queue, once. Nothing scans all partitions.
+//! The sender *reviews* a partition whenever its state changes. A partition that can send a batch stands once in its
+//! leader's queue. No step scans all partitions.
 //!
-//! What keeps order and keeps records single: a batch's bytes are frozen at its first transmission; what was sent before
-//! goes again alone, the oldest first; nothing goes to a new leader while the old one has not answered; and what may have
-//! been written is never sent under another epoch, never split, never called not written ([`idempotence`](super::idempotence)).
+//! Four rules keep records in order and free of duplicates. A batch's bytes are frozen at its first transmission.
+//! Retries go out alone, the oldest first. A new leader gets no batch while the old one has not answered. A batch that
+//! may have been written is never sent under another epoch, never split, and never reported as not written
+//! ([`idempotence`](super::idempotence)).
 
 mod answer;
 mod batch;
@@ -42,29 +45,29 @@ use crate::simulation::Mutant;
 use batch::Batch;
 use outcome::{another_cluster, closed, recreated};
 
-/// All that is queued, waiting and in flight.
+/// All batches that are queued, waiting or in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Sender {
     partitions: BTreeMap<PartitionId, Partition>,
     batches: BTreeMap<Key, Batch>,
     nodes: HashMap<i32, Queue>,
-    /// Nodes whose queues are to be looked at.
+    /// Nodes whose queues must be checked.
     awake: BTreeSet<i32>,
     timers: Timers<PartitionId>,
-    /// When it is looked at whether a node has taken nothing for too long.
+    /// When to check whether a node has stalled.
     stall_timers: Timers<i32>,
-    /// Partitions that have something to send and no leader.
+    /// Partitions that have a batch to send and no leader.
     leaderless: BTreeSet<PartitionId>,
-    /// Partitions that have something to send and wait for a producer id.
+    /// Partitions that have a batch to send and wait for a producer id.
     awaiting_producer_id: BTreeSet<PartitionId>,
-    /// What was opened up to then does not linger.
+    /// Batches opened until then do not linger.
     hurry: Option<Instant>,
-    /// Partitions whose first open batch lingers: the only ones for which a hurry changes anything.
+    /// Partitions whose first open batch lingers. Only these can be hurried.
     lingering: BTreeSet<PartitionId>,
     is_abandoned: bool,
 }
 
-/// A batch in a request, for when its answer comes.
+/// A batch in a request, kept until its response arrives.
 #[derive(Debug)]
 pub(crate) struct Sent {
     partition: PartitionId,
@@ -74,55 +77,56 @@ pub(crate) struct Sent {
     index: i32,
 }
 
-/// Partitions that have something for a node, in their turns.
+/// The partitions that have a batch for a node, in round-robin order.
 #[derive(Debug, Default)]
 struct Queue {
     ready: VecDeque<PartitionId>,
-    /// Whether batches for it are being taken.
+    /// Whether the accumulator is taking batches for this node.
     is_taking: bool,
-    /// Since when it has taken nothing, while there may be something for it.
+    /// Since when the node has accepted nothing, while it may have work.
     idle_since: Option<Instant>,
-    /// Whether that is so for too long.
+    /// Whether that has lasted too long.
     is_stalled: bool,
 }
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// What gathers for it.
+    /// The partition's first open batch.
     open: Option<Left>,
-    /// When batches that were old were last told to take no more records.
+    /// When old open batches were last closed to further records.
     closed_at: Option<Instant>,
-    /// Whether its first batch is being taken, or its batches are.
+    /// Whether batches of the partition are being taken.
     is_taking: bool,
-    /// The node in whose queue it stands.
+    /// The node whose queue holds the partition.
     queued: Option<i32>,
-    /// Batches to be sent, or sent again.
+    /// Batches to send or to retry.
     waiting: BTreeSet<Key>,
-    /// Batches that are sent and not answered. One that is no longer among the batches has expired meanwhile.
+    /// Batches without a response. One that is missing in `Sender::batches` has expired in flight.
     in_flight: BTreeSet<Key>,
-    /// Where those are.
+    /// The node that has the batches in flight.
     sent_to: Option<i32>,
-    /// Batches that are being split. They are neither waiting nor in flight, and come back.
+    /// Batches that are being split. They are neither waiting nor in flight; their pieces come back.
     splitting: BTreeSet<Key>,
     retry_at: Option<Instant>,
-    /// Batches whose outcome is known, and not told before that of an older one.
+    /// Outcomes that are known but not reported, because an older batch has none yet.
     untold: BTreeMap<Key, (Taken, Outcome)>,
     line: Line,
-    /// Whether a batch failed that may yet arrive under the current epoch.
+    /// Whether a failed batch may still arrive at a broker under the current epoch.
     is_unsettled: bool,
-    /// Whether senders were told that its leader takes nothing.
+    /// Whether senders were told that the leader has stalled.
     is_shown_stalled: bool,
 }
 
 impl Partition {
-    /// Whether it has a batch of any kind.
+    /// Returns whether the partition has a batch in any state.
     fn has_batches(&self) -> bool {
         let Self { open, is_taking, waiting, in_flight, splitting, untold, .. } = self;
         let is_empty = splitting.is_empty() && waiting.is_empty() && in_flight.is_empty() && untold.is_empty();
         open.is_some() || *is_taking || !is_empty
     }
 
-    /// Frees the tables of a partition that has no batches: an emptied B-tree keeps a node, and `untold` a large one.
+    /// Frees the tables of a partition without batches: an empty B-tree keeps a node, and the node of `untold` is
+    /// large.
     fn release(&mut self) {
         if !self.has_batches() {
             (self.waiting, self.in_flight, self.splitting) = Default::default();
@@ -130,25 +134,25 @@ impl Partition {
         }
     }
 
-    /// Whether a batch that failed may yet arrive at a broker.
+    /// Returns whether a failed batch may still arrive at a broker.
     fn may_arrive(&self) -> bool {
         self.is_unsettled || self.line.is_unfenced() || self.line.not_before().is_some()
     }
 }
 
-/// How a partition stands.
+/// A partition's readiness to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
-    /// It has nothing to send, or waits for what will have it reviewed.
+    /// It has nothing to send, or another event will cause its next review.
     Nothing,
-    /// It has something to send by then.
+    /// It can send at that time.
     Due(Instant),
     Leaderless,
-    /// It could send, had it a producer id.
+    /// It waits for a producer id.
     WithoutProducerId,
     /// It can send to this node.
     Ready(i32),
-    /// It could send, had this node answered what was sent before.
+    /// It waits until this node has answered earlier requests.
     Unanswered(i32),
 }
 
@@ -157,19 +161,19 @@ impl Sender {
         self.partitions.entry(id).or_default()
     }
 
-    /// Whether any partition has state.
+    /// Returns whether any partition has state.
     #[cfg(test)]
     pub(crate) fn has_partitions(&self) -> bool {
         !self.partitions.is_empty()
     }
 
-    /// Whether nothing would be lost with a partition's state: it has no batch, and nothing of it may yet arrive at a
-    /// broker. `settled_at` is when whatever was sent is taken to have arrived or be lost.
+    /// Returns whether a partition's state can be dropped: it has no batch, and no failed batch can still arrive at a
+    /// broker. At `settled_at`, earlier batches count as arrived or lost.
     pub(crate) fn can_forget(&self, id: PartitionId, settled_at: Instant, now: Instant) -> bool {
         self.partitions.get(&id).is_none_or(|it| !it.has_batches() && (!it.may_arrive() || settled_at <= now))
     }
 
-    /// Forgets a partition that has no batches. If it comes back, it is another, at a later epoch.
+    /// Forgets a partition without batches. If it comes back, it counts as a new partition at a later epoch.
     pub(crate) fn forget(&mut self, id: PartitionId, world: &mut World) {
         self.timers.set(id, None);
         self.leaderless.remove(&id);
@@ -184,33 +188,33 @@ impl Sender {
         }
     }
 
-    /// The partitions that have state, in their order.
+    /// Returns the partitions that have state, in order.
     fn ids(&self) -> Vec<PartitionId> {
         self.partitions.keys().copied().collect()
     }
 
-    /// A partition has a batch.
+    /// Notes that a partition has an open batch.
     pub(crate) fn handle_opened(&mut self, id: PartitionId, left: Left, world: &mut World, now: Instant) {
         let partition = self.partition(id);
-        // Whoever made it ready may have been faster to say so than whoever opened it.
+        // The signal that the batch is full may arrive before the signal that it was opened.
         let is_full = left.is_full || partition.open.is_some_and(|open| open.is_full);
         partition.open = Some(Left { is_full, ..left });
         self.review(id, world, now);
     }
 
-    /// A partition's first batch is as large as it need be.
+    /// Notes that a partition's first batch is full.
     pub(crate) fn handle_full(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
         match &mut partition.open {
             Some(open) => open.is_full = true,
-            // It is being taken, or what was said of its opening is yet to come.
+            // The batch is being taken, or the signal that it was opened is still to come.
             open @ None => *open = Some(Left { since: now, is_full: true }),
         }
         self.review(id, world, now);
     }
 
-    /// Sends what has gathered without lingering. Looks only at partitions that linger, for senders that wait for memory
-    /// may ask for this often.
+    /// Sends open batches without lingering. Senders that wait for memory may call this often, so it reviews only
+    /// partitions that linger.
     pub(crate) fn hurry(&mut self, world: &mut World, now: Instant) {
         self.hurry = Some(now);
         for id in std::mem::take(&mut self.lingering) {
@@ -218,33 +222,33 @@ impl Sender {
         }
     }
 
-    /// How many partitions linger.
+    /// Returns how many partitions linger.
     #[cfg(test)]
     pub(crate) fn lingering_count(&self) -> usize {
         self.lingering.len()
     }
 
-    /// The nodes that have a queue or a timer.
+    /// Returns the nodes that have a queue or a timer.
     #[cfg(test)]
     pub(crate) fn known_nodes(&self) -> BTreeSet<i32> {
         self.nodes.keys().chain(self.stall_timers.things()).copied().collect()
     }
 
-    /// Gives up all batches, each with whether it may have been sent.
+    /// Takes all batches, each with whether it may have been sent.
     pub(crate) fn dismantle(&mut self) -> Vec<(Taken, Written)> {
         let certainty = |attempts: u32| if attempts == 0 { Written::No } else { Written::Unknown };
         let batches = std::mem::take(&mut self.batches).into_values();
         batches.map(|batch| (batch.taken, certainty(batch.attempts))).collect()
     }
 
-    /// Something about a node has changed.
+    /// Notes that a peer's state has changed, so that its queue is checked.
     pub(crate) fn wake(&mut self, peer: Peer) {
         if let Peer::Node(node) = peer {
             self.awake.insert(node);
         }
     }
 
-    /// Partitions have elected a leader since they were last sent to: there is no reason to wait any more.
+    /// Retries at once on partitions that have elected a leader since their last attempt.
     pub(crate) fn handle_elected(&mut self, elected: &[PartitionId], world: &mut World, now: Instant) {
         for id in elected {
             self.partition(*id).retry_at = None;
@@ -252,7 +256,7 @@ impl Sender {
         }
     }
 
-    /// Metadata came: partitions have other leaders.
+    /// Reviews partitions that have a new leader or had none.
     pub(crate) fn handle_moved(&mut self, moved: &[PartitionId], world: &mut World, now: Instant) {
         let leaderless = std::mem::take(&mut self.leaderless);
         for id in leaderless.into_iter().chain(moved.iter().copied()) {
@@ -260,8 +264,8 @@ impl Sender {
         }
     }
 
-    /// A partition's topic was deleted and made anew. What was sent belonged to the old one, and fails when it is to be
-    /// sent again.
+    /// Handles the re-creation of a partition's topic. Earlier attempts went to the old topic, so their batches fail
+    /// instead of being retried.
     pub(crate) fn handle_recreated(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
         partition.line.break_off(Key::FIRST);
@@ -269,9 +273,10 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// Starts over with another cluster, which knows nothing of this producer. A batch that may be written in the cluster
-    /// before fails as unknown. A batch that surely is not goes to the new cluster under a new id and sequence, also if it
-    /// was sent before or is a piece of one that was. Connections to the cluster before have ended, so nothing is in flight.
+    /// Starts over with another cluster, which does not know this producer. A batch that may be written in the old
+    /// cluster fails as unknown. A batch that is surely not written goes to the new cluster under a new id and
+    /// sequence, even after earlier attempts or a split. All connections to the old cluster have ended, so no batch is
+    /// in flight.
     pub(crate) fn handle_another_cluster(&mut self, world: &mut World, now: Instant) {
         world.ids.discard();
         for id in self.ids() {
@@ -293,19 +298,19 @@ impl Sender {
         }
     }
 
-    /// Whether a partition has something to send and cannot, without a producer id.
+    /// Returns whether a partition waits for a producer id.
     pub(crate) fn awaits_producer_id(&self) -> bool {
         !self.awaiting_producer_id.is_empty()
     }
 
-    /// Reviews the partitions that wait for a producer id, now that there is one.
+    /// Reviews the partitions that waited for a producer id.
     pub(crate) fn handle_producer_id(&mut self, world: &mut World, now: Instant) {
         for id in std::mem::take(&mut self.awaiting_producer_id) {
             self.review(id, world, now);
         }
     }
 
-    /// Fails all that waits for a producer id.
+    /// Fails all batches that wait for a producer id.
     pub(crate) fn fail_without_producer_id(&mut self, error: &Error, world: &mut World, now: Instant) {
         for id in std::mem::take(&mut self.awaiting_producer_id) {
             self.fail_unsent(id, error, world, now);
@@ -313,7 +318,7 @@ impl Sender {
         }
     }
 
-    /// Looks at what is due.
+    /// Performs the work that is due.
     pub(crate) fn handle_timeout(&mut self, world: &mut World, now: Instant) {
         while let Some(id) = self.timers.pop(now) {
             self.expire(id, world, now);
@@ -326,7 +331,7 @@ impl Sender {
         self.timers.next().into_iter().chain(self.stall_timers.next()).min()
     }
 
-    /// What is not over, for people; nothing when all is.
+    /// Describes unfinished work; empty when there is none.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self.batches.keys().map(|key| format!("{key:?}")).collect();
@@ -336,8 +341,7 @@ impl Sender {
         left
     }
 
-    /// Puts a line of sequences that broke off together again, as soon as nothing is in flight, and what went before has
-    /// its outcome.
+    /// Restores a broken sequence once no batch is in flight and every batch before the gap has its outcome.
     fn mend(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let partition = self.partition(id);
         let Partition { line, waiting, in_flight, splitting, .. } = partition;
@@ -372,7 +376,7 @@ impl Sender {
         }
     }
 
-    /// Puts a partition into its leader's queue if it can send, and sets its timer.
+    /// Updates a partition's queue entry and timer after its state has changed.
     fn review(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         if self.is_abandoned
             && let Some(open) = self.partition(id).open
@@ -392,7 +396,7 @@ impl Sender {
         match stand {
             Stand::Ready(node) => {
                 let before = self.partition(id).queued.replace(node);
-                // A node that led it may be gone for good, and its queue is not looked at again.
+                // The previous leader may be gone for good, and then its queue is never checked again.
                 if let Some(queue) = before.filter(|before| *before != node).and_then(|node| self.nodes.get_mut(&node))
                 {
                     queue.ready.retain(|other| *other != id);
@@ -422,7 +426,7 @@ impl Sender {
         self.timers.set(id, at);
     }
 
-    /// When the next of a partition's batches expires, or is to take no more records.
+    /// Returns when the next of a partition's batches expires or must be closed to further records.
     fn next_expiry(&self, id: PartitionId, world: &World) -> Option<Instant> {
         let partition = self.partitions.get(&id)?;
         let created = |key: &Key| self.batches.get(key).map(|batch| batch.taken.created);
@@ -450,11 +454,12 @@ impl Sender {
             true => line.window(world.config.max_in_flight, now),
             false => world.config.max_in_flight,
         };
-        // What follows a batch that expired in flight waits until it is known whether its place in the line is taken.
+        // After a batch expired in flight, later batches wait until its response shows whether its sequence numbers are
+        // used.
         if is_idempotent && in_flight.iter().any(|key| !self.batches.contains_key(key)) {
             return unanswered;
         }
-        // What was sent before goes alone, so that nothing can overtake it.
+        // A retry goes out alone, so that no later batch can overtake it.
         let was_sent = first.and_then(|key| self.batches.get(key)).is_some_and(|batch| batch.own_attempts() > 0);
         if in_flight.len() >= if was_sent { 1 } else { window } {
             return unanswered;
@@ -462,7 +467,7 @@ impl Sender {
         if due > now {
             return Stand::Due(due);
         }
-        // A leader that the cluster no longer names cannot be sent to either.
+        // A leader that the cluster no longer names cannot be reached either.
         let leader = world.metadata.place(id).and_then(|place| place.leader);
         let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
             return Stand::Leaderless;
@@ -480,7 +485,7 @@ impl Sender {
         Stand::Ready(leader)
     }
 
-    /// When a partition's first batch may go, at `once` if nothing says to wait; `None` if there is none.
+    /// Returns when a partition's first batch may be sent, `once` if it need not wait; `None` if there is no batch.
     fn due(&self, partition: &Partition, once: Instant, world: &World) -> Option<Instant> {
         let Partition { open, waiting, retry_at, .. } = partition;
         match (waiting.first(), open) {

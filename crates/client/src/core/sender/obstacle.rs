@@ -1,4 +1,4 @@
-//! What holds up the oldest batch without an outcome, in words for people.
+//! An explanation, for users, of what holds up the oldest batch without an outcome.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::core::{Key, Question, World};
 use crate::error::printable;
 
 impl Sender {
-    /// Says what holds up the oldest batch without an outcome; `None` if there is none. Looks at all partitions.
+    /// Says what holds up the oldest batch without an outcome; `None` if there is no such batch. Checks all partitions.
     pub(crate) fn obstacle(&self, world: &World, now: Instant) -> Option<String> {
         let since = |(id, partition): (&PartitionId, &Partition)| Some((self.oldest(partition, now)?, *id));
         let (_, id) = self.partitions.iter().filter_map(since).min()?;
@@ -21,12 +21,12 @@ impl Sender {
         Some(format!("{}-{}: {held_up}", printable(&place.topic), place.index))
     }
 
-    /// When the oldest of a partition's batches without an outcome was opened.
+    /// Returns when the oldest batch of a partition without an outcome was opened.
     fn oldest(&self, partition: &Partition, now: Instant) -> Option<Instant> {
         let Partition { open, is_taking, waiting, in_flight, splitting, .. } = partition;
         let keys = waiting.first().into_iter().chain(in_flight).chain(splitting.first());
         let opened = keys.filter_map(|key| self.batches.get(key)).map(|batch| batch.taken.created);
-        // A batch that is being taken is known again in a moment.
+        // The age of a batch that is being taken will be known again soon.
         opened.chain(open.map(|open| open.since)).chain(is_taking.then_some(now)).min()
     }
 
@@ -81,7 +81,7 @@ impl Sender {
     }
 }
 
-/// Adds what went wrong last with a batch.
+/// Appends the batch's last failure.
 fn with_trouble(text: String, batch: Option<&Batch>) -> String {
     match batch.and_then(|batch| batch.trouble.as_ref()) {
         Some(trouble) => format!("{text}; {trouble}"),
@@ -89,7 +89,7 @@ fn with_trouble(text: String, batch: Option<&Batch>) -> String {
     }
 }
 
-/// Says why a partition without a leader has none.
+/// Says why a partition has no leader.
 pub(super) fn leaderless(place: &Place, world: &World) -> String {
     if let Some(why) = world.metadata.misadvertised_leader(place) {
         return format!("its leader cannot be connected to: {why}");

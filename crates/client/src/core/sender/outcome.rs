@@ -1,4 +1,4 @@
-//! How batches end: written, refused, expired, or left behind when the producer is closed; told in their order.
+//! The end of batches: written, refused, expired or abandoned. Outcomes are reported in the order of the batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Stage};
 use crate::simulation::Mutant;
 
 impl Sender {
-    /// Fails what has waited for `delivery.timeout.ms`.
+    /// Fails batches that are older than `delivery.timeout.ms`.
     pub(super) fn expire(&mut self, id: PartitionId, world: &mut World, now: Instant) {
         let timeout = world.config.delivery_timeout;
         let is_old = |created: Instant| created + timeout <= now;
@@ -45,7 +45,7 @@ impl Sender {
         {
             self.drain(id, until, &error(), world);
         }
-        // Late records do not inherit an old batch's deadline.
+        // Close old batches, so that late records do not inherit their deadline.
         let growing_time = world.config.growing_time();
         let partition = self.partition(id);
         if let Some(open) = partition.open
@@ -53,13 +53,13 @@ impl Sender {
             && open.since <= until
             && partition.closed_at.is_none_or(|closed| closed <= until)
         {
-            // Those behind the first, too; and those that are too young come next time.
+            // This also closes old batches behind the first. The next timer closes those that are still too young.
             partition.closed_at = Some(now);
             world.out.push_back(Action::CloseBatches { partition: id, until });
         }
     }
 
-    /// Adds what went wrong last with a batch to an error's text.
+    /// Appends the batch's last failure to an error's text.
     pub(super) fn with_trouble(&self, key: Key, error: Error) -> Error {
         match self.batches.get(&key).and_then(|batch| batch.trouble.as_ref()) {
             Some(trouble) => Error::new(error.kind(), format!("{error}; {trouble}")),
@@ -67,7 +67,7 @@ impl Sender {
         }
     }
 
-    /// Fails a batch that is in flight: it may be written. Its place is kept until its answer comes.
+    /// Fails a batch in flight as unknown. It keeps its place in the sequence until its response arrives.
     pub(super) fn expire_in_flight(
         &mut self,
         id: PartitionId,
@@ -86,7 +86,7 @@ impl Sender {
         self.complete(id, key, Outcome::Failed(error), world);
     }
 
-    /// Fails a batch that waits to be sent, or sent again.
+    /// Fails a batch that waits to be sent or retried.
     pub(super) fn fail(&mut self, id: PartitionId, key: Key, error: Error, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
         let (is_stamped, is_maybe_written) = (batch.stamp.is_some(), batch.is_maybe_written);
@@ -94,7 +94,7 @@ impl Sender {
         let partition = self.partition(id);
         partition.waiting.remove(&key);
         if partition.waiting.is_empty() {
-            // It was for those; what is yet to be taken has nothing to wait for.
+            // The backoff was for the failed batches. The next batch need not wait for it.
             partition.retry_at = None;
         }
         partition.is_unsettled |= is_maybe_written;
@@ -104,7 +104,7 @@ impl Sender {
         self.complete(id, key, Outcome::Failed(error), world);
     }
 
-    /// Adds to the error of what was never sent why it was not.
+    /// If a batch expired before its first attempt, adds the reason to the error.
     pub(super) fn explain(&self, id: PartitionId, error: Error, world: &World) -> Error {
         if error.attempts() > 0 || error.kind() != ErrorKind::DeliveryTimeout {
             return error;
@@ -125,11 +125,11 @@ impl Sender {
         self.tell(id, world);
     }
 
-    /// Tells the outcomes that are known, the oldest batch's first.
+    /// Reports the known outcomes, the oldest batch's first.
     pub(super) fn tell(&mut self, id: PartitionId, world: &mut World) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Partition { untold, waiting, in_flight, splitting, .. } = partition;
-        // One that has expired in flight is told already.
+        // A batch that expired in flight has been reported already.
         let in_flight = in_flight.iter().find(|key| self.batches.contains_key(key));
         let oldest = [waiting.first(), in_flight, splitting.first()].into_iter().flatten().min();
         while let Some(next) = untold.first_entry()
@@ -145,7 +145,7 @@ impl Sender {
         partition.release();
     }
 
-    /// A batch was refused for good.
+    /// Completes a batch that was refused for good.
     pub(super) fn refuse(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
         let outcome = outcome.map_errors(|error| batch.describe(error, Stage::InFlight, now));
@@ -163,13 +163,13 @@ impl Sender {
         }
     }
 
-    /// Fails the batches of a partition that wait, and has those that gather taken, to fail.
+    /// Fails a partition's waiting batches, and takes its open batches to fail them.
     pub(super) fn fail_unsent(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
         self.fail_waiting(id, error, world, now);
         self.drain(id, now, error, world);
     }
 
-    /// Has a partition's batches taken, to fail.
+    /// Takes a partition's open batches to fail them.
     pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, world: &mut World) {
         let partition = self.partition(id);
         partition.open = None;
@@ -196,7 +196,7 @@ impl Sender {
         self.review(id, world, now);
     }
 
-    /// Nothing is sent any more.
+    /// Stops sending, and fails all batches.
     pub(crate) fn abandon(&mut self, world: &mut World, now: Instant) {
         self.is_abandoned = true;
         for id in self.ids() {
@@ -205,7 +205,7 @@ impl Sender {
             for key in keys {
                 self.expire_in_flight(id, key, closed(), world, now);
             }
-            // What is being taken is older: it comes first, and then what is left.
+            // A batch that is being taken is older than the open ones, so its outcome must come first.
             if !self.partition(id).is_taking {
                 self.drain(id, now, &closed(), world);
             }

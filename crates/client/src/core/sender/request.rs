@@ -1,4 +1,4 @@
-//! What goes: the first batch of each partition in a node's queue, in one request.
+//! Building of Produce requests: the first batch of each partition in a node's queue.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::simulation::Mutant;
 
 impl Sender {
-    /// Sends what can be sent to the nodes of which something has changed.
+    /// Sends the possible requests to all nodes whose state has changed.
     pub(crate) fn pump(&mut self, world: &mut World, now: Instant) {
         while let Some(node) = self.awake.pop_first() {
             self.pump_node(node, world, now);
@@ -76,7 +76,7 @@ impl Sender {
                 None => takable.push(id),
             }
         }
-        // Whoever was found to stand elsewhere may have come back into this queue.
+        // A review above may have put partitions back into this queue.
         let queue = self.nodes.entry(node).or_default();
         sendable.append(&mut queue.ready);
         if takable.is_empty() || (room == 0 && !sendable.is_empty()) {
@@ -95,7 +95,7 @@ impl Sender {
         world.out.push_back(Action::Take { node, partitions: takable, room });
     }
 
-    /// Batches were taken: they wait, and go at once if they still can.
+    /// Accepts batches from the accumulator, and sends them if that is still possible.
     pub(crate) fn handle_taken(
         &mut self,
         node: i32,
@@ -113,10 +113,10 @@ impl Sender {
             }
         }
         for (id, left) in left {
-            // A late signal may have had a partition taken from that is forgotten meanwhile.
+            // A late signal may have caused a take from a partition that was removed meanwhile.
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             partition.is_taking = false;
-            // What a sender has said meanwhile counts, too.
+            // A signal may have reported a full batch meanwhile.
             let is_full = partition.open.is_some_and(|open| open.is_full);
             let left = left.map(|left| Left { is_full: left.is_full || is_full, ..left });
             partition.open = left.or(partition.open);
@@ -126,14 +126,14 @@ impl Sender {
             queue.is_taking = false;
         }
         if !world.connections.knows(Peer::Node(node)) {
-            // The node left the cluster meanwhile: what waits in its queue must find another.
+            // The node left the cluster meanwhile, so its queue must be moved to other nodes.
             self.awake.insert(node);
             return;
         }
         self.transmit(node, world, now);
     }
 
-    /// Sends the first batch of each partition in a node's queue that has one, as many as fit.
+    /// Sends the first batch of each partition in a node's queue, as many as fit into one request.
     fn transmit(&mut self, node: i32, world: &mut World, now: Instant) {
         let peer = Peer::Node(node);
         let has_room = world.connections.has_room(peer, world.config.max_in_flight);
@@ -178,7 +178,7 @@ impl Sender {
         for id in changed {
             self.review(id, world, now);
         }
-        // What is left may be taken as soon as there is room again.
+        // Send the rest as soon as the node has room again.
         self.awake.remove(&node);
         if self.nodes.get(&node).is_some_and(|queue| !queue.ready.is_empty()) {
             let has_room = world.connections.has_room(peer, world.config.max_in_flight);
@@ -194,7 +194,7 @@ impl Sender {
         let placed = |(id, key): (PartitionId, Key)| Some((id, key, world.metadata.place(id).cloned()?));
         let chosen: Vec<(PartitionId, Key, Place)> = chosen.into_iter().filter_map(placed).collect();
         let has_topic_ids = chosen.iter().all(|(_, _, place)| place.topic_id != Uuid::ZERO);
-        // Before the batches take sequences, which would be missing in the log if they were not sent.
+        // Choose the version before batches take sequence numbers: unused numbers would be a gap in the log.
         let version = match produce_version(peer, has_topic_ids, world) {
             Ok(version) => version,
             Err(error) => {
@@ -211,7 +211,7 @@ impl Sender {
             match self.stamp(id, key, topic_id, world) {
                 Ok(records) => {
                     let data = PartitionProduceData { index, records: Some(records) };
-                    // A partition that its topic has lost still goes by the old id.
+                    // A partition that the re-created topic no longer has keeps the old topic id.
                     let place = *topic_places.entry((Arc::clone(&topic), topic_id)).or_insert(topics.len());
                     match topics.get_mut(place) {
                         Some(topic) => topic.partition_data.push(data),
@@ -262,7 +262,7 @@ impl Sender {
         self.handle_accepted(node, world, now);
     }
 
-    /// A batch's bytes; at the first time it is given its sequences, which it then keeps.
+    /// Returns a batch's bytes. The first attempt gives the batch its sequence numbers, which it keeps.
     fn stamp(
         &mut self,
         id: PartitionId,
@@ -295,7 +295,7 @@ impl Sender {
     }
 }
 
-/// The version of Produce for a peer that is ready, or an error that names the version that the peer lacks.
+/// Returns the version of Produce for a peer that is ready, or an error that names the missing version.
 fn produce_version(peer: Peer, has_topic_ids: bool, world: &World) -> Result<i16, Error> {
     let need = Need::produce(world.config.compression_type, has_topic_ids);
     let Some(versions) = world.connections.versions(peer) else {

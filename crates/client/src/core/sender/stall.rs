@@ -1,17 +1,18 @@
-//! Which nodes take nothing though there is something for them, so that records without a key leave their partitions out
+//! Detection of nodes that have work but accept nothing, so that records without a key avoid their partitions
 //! (`partitioner.availability.timeout.ms`, KIP-794).
 //!
 //! ```text
-//!             something for it              it has taken nothing for the timeout
-//!   content ──────────────────▶ watched ─────────────────────────────────────────▶ stalled
-//!      ▲                         │   ▲ takes something                               │ │
-//!      └──── nothing for it ─────┘   └───────────────────────────────────────────────┘ │
-//!      └──────────────── nothing for it any more, for all has expired ─────────────────┘
+//!              something for it              it has taken nothing for the timeout
+//!    content ──────────────────▶ watched ─────────────────────────────────────────▶ stalled
+//!       ▲                         │   ▲ takes something                               │ │
+//!       └──── nothing for it ─────┘   └───────────────────────────────────────────────┘ │
+//!       └──────────────── nothing for it any more, for all has expired ─────────────────┘
 //! ```
 //!
-//! As in Java's `RecordAccumulator`, what counts is that a node has work and accepts none. Two things are otherwise. What
-//! waits behind unanswered batches of its partition counts as work, for here a partition may have few in flight. And a
-//! node for which nothing is left is tried again: there, without records that name its partitions, it is never.
+//! As in Java's `RecordAccumulator`, a node stalls when it has work and accepts none. There are two differences.
+//! Batches that wait behind unanswered ones count as work, because a partition may have few batches in flight here. And
+//! a stalled node whose work has all expired is tried again; in Java that happens only when a record names one of its
+//! partitions.
 
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::accumulator::PartitionId;
 use crate::core::{Action, World};
 
 impl Sender {
-    /// There is something for a node.
+    /// Starts the timer of a node that has work.
     pub(super) fn watch(&mut self, node: i32, world: &World, now: Instant) {
         let timeout = world.config.availability_timeout;
         if timeout.is_zero() {
@@ -33,17 +34,17 @@ impl Sender {
         }
     }
 
-    /// A node has taken something.
+    /// Notes that a node has accepted a request.
     pub(super) fn handle_accepted(&mut self, node: i32, world: &mut World, now: Instant) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
-        // The timer stays: what it was set for is looked at when it comes.
+        // The timer keeps running; its handler checks the new time.
         if let Some(since) = &mut queue.idle_since {
             *since = now;
         }
         self.set_stalled(node, false, world);
     }
 
-    /// Looks at the nodes that may have taken nothing for too long.
+    /// Checks the nodes whose timers are due.
     pub(super) fn handle_stall_timeout(&mut self, world: &mut World, now: Instant) {
         let timeout = world.config.availability_timeout;
         while let Some(node) = self.stall_timers.pop(now) {
@@ -51,7 +52,7 @@ impl Sender {
             let (was_stalled, Some(since)) = (queue.is_stalled, queue.idle_since) else { continue };
             let stalls_at = self.work_since(node, since, world, now).map(|work| work + timeout);
             let is_stalled = stalls_at.is_some_and(|at| was_stalled || at <= now);
-            // Of a stalled node the work may expire.
+            // The work of a stalled node may expire, so check again later.
             let next = stalls_at.map(|at| if is_stalled { now + timeout } else { at });
             self.stall_timers.set(node, next);
             if let Some(queue) = self.nodes.get_mut(&node) {
@@ -61,8 +62,8 @@ impl Sender {
         }
     }
 
-    /// Since when there has been something that a node does not take, `idle_since` at the earliest; `None` if there is
-    /// nothing.
+    /// Returns since when the node has had work that it does not accept, `idle_since` at the earliest; `None` without
+    /// work.
     fn work_since(&self, node: i32, idle_since: Instant, world: &World, now: Instant) -> Option<Instant> {
         let ids = self.partitions.keys().copied();
         let is_led = |id: &PartitionId| world.metadata.place(*id).is_some_and(|place| place.leader == Some(node));
@@ -93,7 +94,7 @@ impl Sender {
         }
     }
 
-    /// Tells senders whether a partition's leader takes nothing, if they believe otherwise.
+    /// Tells senders whether a partition's leader has stalled, if that has changed.
     pub(super) fn show_stall(&mut self, id: PartitionId, world: &mut World) {
         if !world.config.availability_timeout.is_zero()
             && let Some(change) = self.change_of_stall(id, world)

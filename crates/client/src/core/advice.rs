@@ -1,4 +1,4 @@
-//! What a user can do about a refusal of a batch, where the broker's code alone does not say it.
+//! Advice to users about a refused batch, where the broker's error code is not enough.
 
 use kurier_protocol::{CompressionType, ErrorCode};
 
@@ -7,7 +7,7 @@ use super::response::Asked;
 /// The default of `message.max.bytes`, which holds for topics that do not set `max.message.bytes`.
 const MESSAGE_MAX_BYTES: usize = 1_048_588;
 
-/// Says what about a batch was refused, and what to change.
+/// Describes the refused batch, and the setting to change.
 pub(crate) fn advice(code: ErrorCode, asked: Asked) -> Option<String> {
     match code {
         ErrorCode::MESSAGE_TOO_LARGE => Some(too_large(asked)),
@@ -21,7 +21,7 @@ pub(crate) fn advice(code: ErrorCode, asked: Asked) -> Option<String> {
     }
 }
 
-/// The broker does not say which limit it is. Its default tells which one somebody has probably set.
+/// The broker does not say which limit applies, but comparing with the default shows which one is probably set.
 fn too_large(asked: Asked) -> String {
     let limit = match asked.bytes > MESSAGE_MAX_BYTES {
         true => format!(

@@ -1,9 +1,9 @@
-//! How long to wait before trying again: twice as long each time, up to a limit, give or take a fifth (KIP-580, Java's
+//! Exponential backoff: the wait doubles with each failure, up to a limit, with 20 % jitter (KIP-580, Java's
 //! `ExponentialBackoff`).
 
 use std::time::Duration;
 
-/// A first wait and a longest one.
+/// The first and the longest wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     pub(crate) first: Duration,
@@ -11,7 +11,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after this many failures in a row, of which there is at least one.
+    /// Returns the wait after this many consecutive failures, at least one.
     pub(crate) fn after(self, failures: u32, random: &mut fastrand::Rng) -> Duration {
         if self.longest <= self.first {
             return self.longest;

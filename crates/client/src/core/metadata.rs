@@ -1,13 +1,14 @@
-//! The cluster as far as it is known: nodes, topics, and who leads each partition (Java's `Metadata`; KIP-320, 516, 951).
+//! The known state of the cluster: nodes, topics and partition leaders (Java's `Metadata`; KIP-320, 516, 951).
 //!
-//! A topic is in use from the first send to it; [`refresh`](super::refresh) decides when the topics in use are asked for. A
-//! partition keeps its number, and its leader, when brokers do not list its topic for a while.
+//! A topic is in use from the first send to it. [`refresh`](super::refresh) decides when to ask for the topics in use.
+//! A partition keeps its id and its leader while brokers temporarily omit its topic.
 //!
-//! A topic that was not used for `metadata.max.idle.ms` is forgotten before the next request, unless a sender waits for it
-//! or some of its data is not settled. One that is used again gets new numbers for its partitions.
+//! A topic that was not used for `metadata.max.idle.ms` is forgotten before the next request, unless a sender waits for
+//! it or some of its data is not settled. If the topic is used again, its partitions get new ids.
 //!
-//! When no node can be reached, or for long none has an answer, the cluster is sought anew (KIP-899, KIP-1102). Only then,
-//! and only by a bootstrap server, may another cluster be found: from anybody else it is a connection that went astray.
+//! When no node can be reached, or no node has described the cluster for long, the core asks the bootstrap servers
+//! again (KIP-899, KIP-1102). Only then, and only from a bootstrap server, does it accept another cluster id. From any
+//! other server, another cluster id means that the connection reached the wrong cluster.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,82 +36,83 @@ const PARTITIONS_MAX: usize = 200_000;
 /// More nodes than any cluster has. Each takes more memory here than in an answer.
 const NODES_MAX: usize = 10_000;
 
-/// How long a leader hint counts for more than metadata with an older leader epoch. Brokers that lag behind have heard of
-/// the election by then; a hint that is wrong must not keep the partition from its leader.
+/// How long a leader hint takes precedence over metadata with an older leader epoch. By then, slow brokers have learnt
+/// of the election; and a wrong hint must not keep the partition from its leader.
 const HINT_COUNTS_FOR: Duration = Duration::from_secs(10);
 
-/// The cluster as far as it is known.
+/// The known state of the cluster.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     /// How long a topic is kept after it was last used.
     max_idle: Duration,
     nodes: BTreeMap<i32, HostPort>,
-    /// Nodes that advertise what is no address, with that.
+    /// Invalid addresses that nodes advertise.
     misadvertised: BTreeMap<i32, String>,
     /// `client.rack`, if `partitioner.rack.aware` is true (KIP-1123).
     rack: Option<String>,
-    /// Nodes in that rack.
+    /// The nodes in that rack.
     near: BTreeSet<i32>,
     topics: BTreeMap<Arc<str>, Topic>,
-    /// When each topic may be unused for `max_idle`; one entry a topic.
+    /// When to check whether each topic has been idle for `max_idle`; one entry per topic.
     idle_checks: BTreeSet<(Instant, Arc<str>)>,
     places: BTreeMap<PartitionId, Place>,
-    /// The number of the next partition. Numbers are never used twice.
+    /// The id of the next partition. Ids are never reused.
     next_partition: Option<PartitionId>,
     refresh: Refresh,
     is_known: bool,
-    /// What the cluster calls itself (KIP-78).
+    /// The cluster's id (KIP-78).
     cluster_id: Option<String>,
     recovery: Recovery,
-    /// How long it may be asked in vain.
+    /// How long metadata requests may fail before the core asks the bootstrap servers again.
     trigger: Duration,
-    /// Whether the bootstrap servers may be asked who the cluster is.
+    /// Whether the core may ask the bootstrap servers to describe the cluster.
     is_bootstrapping: bool,
-    /// Since when it has been asked in vain.
+    /// When metadata requests began to fail.
     in_vain_since: Option<Instant>,
 }
 
-/// A topic that somebody sends to.
+/// A topic that senders use.
 #[derive(Debug)]
 struct Topic {
     id: Uuid,
-    /// Each partition that it ever had by its index; empty until it is seen. One that was made anew with fewer keeps the
-    /// numbers of the others for when they come back, so that there are never more than it had at most.
+    /// The topic's partitions by index, including former ones; empty until the topic is seen. A topic that was
+    /// re-created with fewer partitions keeps the ids of the others and reuses them when they come back, so that ids do
+    /// not pile up.
     partitions: Vec<PartitionId>,
-    /// How many of them it has.
+    /// How many of the partitions the topic has now.
     count: usize,
-    /// How many somebody waits for.
+    /// How many partitions a sender waits for.
     wanted: usize,
     used_at: Instant,
-    /// Its entry in `idle_checks`.
+    /// The topic's entry in `idle_checks`.
     idle_check: Instant,
-    /// Whether a sender waits for it.
+    /// Whether a sender waits for the topic.
     is_awaited: bool,
-    /// Whether it is being forgotten, and so not asked for.
+    /// Whether the topic is being forgotten, so that no request asks for it.
     is_retiring: bool,
-    /// What a broker said last, if it was not success.
+    /// The last error that a broker gave for the topic, unless it was success.
     error: Option<ErrorCode>,
 }
 
-/// A partition, and where it is.
+/// A partition and its leader.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) topic: Arc<str>,
     pub(crate) topic_id: Uuid,
     pub(crate) index: i32,
-    /// The node that leads it, if one does and is known.
+    /// The partition's leader, if there is one and its address is known.
     pub(crate) leader: Option<i32>,
-    /// The node that metadata names as its leader, known or not.
+    /// The leader according to metadata, even if its address is not known.
     named_leader: i32,
-    /// As metadata says.
+    /// The leader epoch according to metadata.
     leader_epoch: i32,
-    /// The hint that named the leader, if none of the metadata since has.
+    /// The hint that named the leader, until metadata names a leader.
     hint: Option<Hint>,
-    /// What the accumulator was told about its leader.
+    /// The leadership that the accumulator was last shown.
     shown: Leadership,
 }
 
-/// A leader epoch that a Produce answer told (KIP-951).
+/// A leader epoch from a Produce response (KIP-951).
 #[derive(Clone, Copy, Debug)]
 struct Hint {
     leader_epoch: i32,
@@ -118,49 +120,49 @@ struct Hint {
 }
 
 impl Place {
-    /// The newest leader epoch that counts now.
+    /// Returns the newest leader epoch that counts now.
     fn newest_epoch(&self, now: Instant) -> i32 {
         let hint = self.hint.filter(|hint| now < hint.until);
         self.leader_epoch.max(hint.map_or(-1, |hint| hint.leader_epoch))
     }
 
-    /// Forgets what is true of one topic of the name alone.
+    /// Drops the state that belongs to one topic id.
     fn reset(&mut self, topic_id: Uuid) {
         (self.topic_id, self.leader_epoch, self.hint) = (topic_id, -1, None);
     }
 }
 
-/// A topic that was not used for long.
+/// A topic that has been idle for long.
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) topic: Arc<str>,
-    /// Each partition that it ever had.
+    /// The topic's partitions, including former ones.
     pub(crate) partitions: Vec<PartitionId>,
     pub(crate) used_at: Instant,
 }
 
-/// What an answer changed.
+/// The changes that a response brought.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Whether all of this is of another cluster than what was known until now.
+    /// Whether the response describes another cluster than before.
     pub(crate) is_another_cluster: bool,
-    /// Topics as they now are.
+    /// The topics that have changed, as they are now.
     pub(crate) layouts: Vec<Layout>,
-    /// Partitions that are new, or have another leader.
+    /// Partitions that are new or have another leader.
     pub(crate) moved: Vec<PartitionId>,
-    /// Those of which the leader is newer than was known, by its epoch.
+    /// Partitions whose leader has a newer epoch than before.
     pub(crate) elected: Vec<PartitionId>,
-    /// Partitions of topics that were deleted and made anew.
+    /// Partitions of topics that were deleted and created again.
     pub(crate) recreated: Vec<PartitionId>,
-    /// Topics of which nothing can be had, and why.
+    /// Topics that a broker refused for good, with the error.
     pub(crate) refused: Vec<(Arc<str>, ErrorCode)>,
 }
 
-/// An answer of which nothing can be learnt, with the reason.
+/// Why a response was not used.
 #[derive(Debug)]
 pub(crate) enum Useless {
     Refusal(String),
-    /// It comes from another cluster.
+    /// It comes from the wrong cluster.
     Astray(String),
 }
 
@@ -186,7 +188,7 @@ impl Metadata {
         }
     }
 
-    /// What the cluster calls itself, if it said so.
+    /// Returns the cluster's id, if it is known.
     pub(crate) fn cluster_id(&self) -> Option<&str> {
         self.cluster_id.as_deref()
     }
@@ -199,28 +201,29 @@ impl Metadata {
         self.places.get(&id)
     }
 
-    /// Says which address keeps a partition's leader from being connected to, if it advertises what is no address.
+    /// Describes the invalid address that a partition's leader advertises, if that is why the core cannot connect to
+    /// it.
     pub(crate) fn misadvertised_leader(&self, place: &Place) -> Option<String> {
         let address = self.misadvertised.get(&place.named_leader)?;
         Some(no_address(place.named_leader, address))
     }
 
-    /// All partitions that are known, in their order.
+    /// Returns all known partitions, in order.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionId> {
         self.places.keys().copied()
     }
 
-    /// Whether anything was ever learnt.
+    /// Returns whether the cluster was ever described.
     pub(crate) fn is_known(&self) -> bool {
         self.is_known
     }
 
-    /// What a broker said last of a topic, if it was not success.
+    /// Returns the last error that a broker gave for a topic, unless it was success.
     pub(crate) fn topic_error(&self, name: &str) -> Option<ErrorCode> {
         self.topics.get(name)?.error
     }
 
-    /// A sender waits for a topic, and for its partitions up to so many.
+    /// Notes that a sender waits for a topic, and needs this many partitions.
     pub(crate) fn want(&mut self, name: &Arc<str>, partitions: usize, now: Instant) {
         let Some(topic) = self.topics.get_mut(name) else {
             let idle_check = now + self.max_idle;
@@ -242,21 +245,22 @@ impl Metadata {
         };
         topic.wanted = topic.wanted.max(partitions);
         (topic.used_at, topic.is_awaited, topic.is_retiring) = (now, true, false);
-        // What was asked in vain waits its backoff, however many send to it.
+        // A topic that was not found waits for its backoff, even if many senders use it.
         if topic.lacks() && !self.refresh.is_unseen(name) {
             self.refresh.add(name);
         }
     }
 
-    /// A sender has appended to a partition.
+    /// Notes that a sender has appended to a partition.
     pub(crate) fn use_partition(&mut self, id: PartitionId, now: Instant) {
         let Some(place) = self.places.get(&id) else { return };
         let Some(topic) = self.topics.get_mut(&place.topic) else { return };
         (topic.used_at, topic.is_retiring) = (now, false);
     }
 
-    /// Takes a topic that was not used for `metadata.max.idle.ms` and that no sender waits for. Until it is used again or
-    /// [retired](Self::retire), it is not asked for; it is offered here again after as long.
+    /// Returns a topic that was not used for `metadata.max.idle.ms` and that no sender waits for. Requests leave it out
+    /// until it is used again or [retired](Self::retire). After another `metadata.max.idle.ms` it is returned here
+    /// again.
     pub(crate) fn next_idle(&mut self, now: Instant) -> Option<Idle> {
         while self.idle_checks.first().is_some_and(|(at, _)| *at <= now) {
             let (_, name) = self.idle_checks.pop_first()?;
@@ -272,14 +276,14 @@ impl Metadata {
         None
     }
 
-    /// An idle topic keeps its place: some of its data is not settled.
+    /// Keeps an idle topic, because some of its data is not settled.
     pub(crate) fn keep(&mut self, name: &str) {
         if let Some(topic) = self.topics.get_mut(name) {
             topic.is_retiring = false;
         }
     }
 
-    /// Forgets a topic, and gives the partitions that it had.
+    /// Forgets a topic, and returns the partitions that it had.
     pub(crate) fn retire(&mut self, name: &str) -> Vec<PartitionId> {
         let Some((name, topic)) = self.topics.remove_entry(name) else { return Vec::new() };
         self.refresh.remove(&name);
@@ -290,7 +294,7 @@ impl Metadata {
         topic.partitions
     }
 
-    /// No sender waits for a topic any more; if it was never seen, it is not asked for again.
+    /// Notes that no sender waits for a topic any more. A topic that was never seen is not asked for again.
     pub(crate) fn forget(&mut self, name: &str) {
         let Some(topic) = self.topics.get_mut(name) else { return };
         (topic.wanted, topic.is_awaited) = (0, false);
@@ -300,59 +304,59 @@ impl Metadata {
         }
     }
 
-    /// Whether the bootstrap servers may be asked.
+    /// Returns whether the bootstrap servers may be asked.
     pub(crate) fn is_bootstrapping(&self) -> bool {
         self.is_bootstrapping
     }
 
-    /// Whether they may be asked again once the cluster is known.
+    /// Returns whether the bootstrap servers may be asked again once the cluster is known.
     pub(crate) fn recovers(&self) -> bool {
         self.recovery == Recovery::Rebootstrap
     }
 
-    /// The cluster is sought anew, with the bootstrap servers.
+    /// Allows the bootstrap servers to describe the cluster again.
     pub(crate) fn rebootstrap(&mut self, now: Instant) {
         self.is_bootstrapping = true;
         self.in_vain_since = Some(now);
         self.refresh.request();
     }
 
-    /// When to give the known nodes up and ask the bootstrap servers, because no node has described the cluster for
-    /// `metadata.recovery.rebootstrap.trigger.ms`. As in Java, that time must be over by a millisecond. While the bootstrap
-    /// servers are being asked there is nothing to give up, and ending their connections would only lose time.
+    /// Returns when to give up the known nodes and ask the bootstrap servers, because no node has described the cluster
+    /// for `metadata.recovery.rebootstrap.trigger.ms`. As in Java, one millisecond more must have passed. `None` while
+    /// the bootstrap servers are being asked: closing their connections would only lose time.
     pub(crate) fn gives_up_at(&self) -> Option<Instant> {
         let may_give_up = self.recovers() && !self.is_bootstrapping;
         let since = self.in_vain_since.filter(|_| may_give_up)?;
         Some(since + self.trigger + Duration::from_millis(1))
     }
 
-    /// It is tried to ask.
+    /// Records a metadata attempt.
     pub(crate) fn try_to_ask(&mut self, now: Instant) {
         self.in_vain_since.get_or_insert(now);
     }
 
-    /// The metadata turned out to be wrong.
+    /// Requests a refresh, because the metadata turned out to be wrong.
     pub(crate) fn doubt(&mut self) {
         self.refresh.request();
     }
 
-    /// What is yet to be heard of the cluster, for people.
+    /// Describes unfinished work; empty when there is none.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
         self.refresh.leftovers()
     }
 
-    /// Whether to ask now.
+    /// Returns whether to send a request now.
     pub(crate) fn asks(&self, now: Instant) -> bool {
         self.refresh.asks(now)
     }
 
-    /// When to ask next, if nothing happens before.
+    /// Returns when to send the next request, unless an event comes first.
     pub(crate) fn next_ask(&self, now: Instant) -> Option<Instant> {
         self.refresh.next(now)
     }
 
-    /// The next request.
+    /// Builds the next request.
     pub(crate) fn request(&mut self, now: Instant) -> MetadataRequest {
         let topics = &self.topics;
         let in_use_after = |start| {
@@ -362,17 +366,17 @@ impl Metadata {
         request_for(self.refresh.next_part(now, in_use_after))
     }
 
-    /// The number of the next question.
+    /// Returns the id of the next request.
     pub(crate) fn next_question(&self) -> QuestionId {
         self.refresh.next_question()
     }
 
-    /// The question has gone out.
+    /// Notes that a request was sent.
     pub(crate) fn asked(&mut self, question: QuestionId, now: Instant) {
         self.refresh.asked(question, now);
     }
 
-    /// Forgets the topics of the last request that no request can name, and returns them with the reasons.
+    /// Forgets the topics of the last request that cannot be encoded, and returns them with the reasons.
     pub(crate) fn take_unsendable(&mut self, version: i16) -> Vec<(Arc<str>, EncodeError)> {
         let why = |name: &Arc<str>| {
             let alone = write_request(&request_for([name]), version, 0, None, &mut Chunks::new());
@@ -385,17 +389,17 @@ impl Metadata {
         unsendable
     }
 
-    /// No request could be written: the next try waits its backoff.
+    /// Delays the next request by the backoff, because this one could not be encoded.
     pub(crate) fn put_off(&mut self, now: Instant) {
         self.refresh.put_off(now);
     }
 
-    /// No answer came.
+    /// Notes that a request got no usable response.
     pub(crate) fn handle_failure(&mut self, question: QuestionId, now: Instant) {
         self.refresh.fail(question, now);
     }
 
-    /// Takes an answer in. It is a failure if it names no nodes, or comes from another cluster than it can.
+    /// Applies a response. It is useless if it names no nodes, or comes from the wrong cluster.
     pub(crate) fn handle_response(
         &mut self,
         question: QuestionId,
@@ -439,7 +443,8 @@ impl Metadata {
         Ok(changes)
     }
 
-    /// Whether an answer comes from another cluster than the one that is known; an error if that cannot be.
+    /// Returns whether a response describes another cluster than the known one; an error if its sender must not do
+    /// that.
     fn is_another_cluster(&self, response: &MetadataResponse, is_from_seed: bool) -> Result<bool, Useless> {
         match (&self.cluster_id, &response.cluster_id) {
             (Some(known), Some(heard)) if known != heard => match self.is_bootstrapping && is_from_seed {
@@ -453,7 +458,7 @@ impl Metadata {
         }
     }
 
-    /// Forgets all that is true of one cluster alone. Partitions keep their numbers.
+    /// Drops the state that belongs to one cluster. Partitions keep their ids.
     fn leave_cluster(&mut self) {
         for topic in self.topics.values_mut() {
             (topic.id, topic.count) = (Uuid::ZERO, 0);
@@ -469,11 +474,11 @@ impl Metadata {
             return;
         };
         let name = Arc::clone(name);
-        // Numbers below 0 name no partitions, and must not count as some.
+        // Negative partition indexes are invalid and must not be counted.
         heard.partitions.retain(|partition| partition.partition_index >= 0);
         let count = heard.partitions.len();
         let error = match heard.error_code {
-            // No partitions, and no error: it is being made or unmade.
+            // A topic without partitions and without an error is being created or deleted.
             ErrorCode::NONE if count == 0 || count > PARTITIONS_MAX => Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
             ErrorCode::NONE => None,
             code => Some(code),
@@ -484,7 +489,7 @@ impl Metadata {
         if let Some(code) = error {
             let is_for_good = !matches!(code.reaction(), Reaction::Retry | Reaction::Refresh);
             if is_for_good {
-                // Whoever waits for it is told, and waits no longer.
+                // The refusal fails the senders that wait for the topic.
                 self.forget(&name);
                 changes.refused.push((name, code));
             }
@@ -502,7 +507,7 @@ impl Metadata {
         }
         let mut by_index: HashMap<i32, MetadataResponsePartition> =
             heard.partitions.into_iter().map(|partition| (partition.partition_index, partition)).collect();
-        // A broker that lags behind may name fewer than there are; those that it does not name keep what they had.
+        // A slow broker may name too few partitions. Those that it omits keep their state.
         let count = by_index.len().max(if is_recreated { 0 } else { topic.count });
         let mut is_other = is_new_id || count != topic.count;
         topic.count = count;
@@ -533,7 +538,7 @@ impl Metadata {
                 }
             };
             let Some(place) = self.places.get_mut(&id) else { continue };
-            // Also one that has come back after its topic was made anew without it.
+            // This also covers a partition that its re-created topic lacked for a while.
             if place.topic_id != topic.id {
                 if place.topic_id != Uuid::ZERO {
                     changes.recreated.push(id);
@@ -541,7 +546,7 @@ impl Metadata {
                 place.reset(topic.id);
             }
             let Some(partition) = by_index.remove(&index) else { continue };
-            // An epoch that is older than what is known comes from a broker that lags behind.
+            // Metadata with an older epoch than the known one comes from a slow broker.
             let newest_epoch = place.newest_epoch(now);
             if partition.leader_epoch >= 0 && partition.leader_epoch < newest_epoch {
                 continue;
@@ -558,7 +563,7 @@ impl Metadata {
                 changes.moved.push(id);
             }
         }
-        // A hint may have told who leads it, of which senders were not told.
+        // A hint may have set a leader that senders have not been shown yet.
         let mut partitions = Vec::with_capacity(count);
         for id in topic.partitions.iter().take(count) {
             let Some(place) = self.places.get_mut(id) else { continue };
@@ -575,7 +580,7 @@ impl Metadata {
         }
     }
 
-    /// Takes a leader hint (KIP-951), which the answer to a batch for the topic of this id gives. Says whether it is news.
+    /// Applies a leader hint (KIP-951) from a response for the topic with this id. Returns whether the hint is new.
     pub(crate) fn take_hint(
         &mut self,
         id: PartitionId,
@@ -585,7 +590,7 @@ impl Metadata {
         now: Instant,
     ) -> bool {
         let Some(place) = self.places.get_mut(&id) else { return false };
-        // The topic was deleted and created again since: the hint says nothing of the new one.
+        // The topic was re-created meanwhile, and the hint is about the old one.
         let is_foreign = place.topic_id != topic_id && !Mutant::ForeignHint.is_on();
         let is_old = leader.leader_epoch <= place.newest_epoch(now) && !Mutant::OldHint.is_on();
         if is_foreign || is_old || leader.leader_id < 0 {
@@ -602,7 +607,7 @@ impl Metadata {
         true
     }
 
-    /// A node says that it does not lead a partition: a hint that named it was wrong, or is out of date.
+    /// Notes that a node denies leading a partition: a hint that named this node was wrong, or is out of date.
     pub(crate) fn deny_leader(&mut self, id: PartitionId, node: i32) {
         if let Some(place) = self.places.get_mut(&id)
             && place.leader == Some(node)
@@ -618,7 +623,7 @@ fn request_for<'a>(names: impl IntoIterator<Item = &'a Arc<str>>) -> MetadataReq
 }
 
 impl Topic {
-    /// Whether less is known of it than somebody waits for.
+    /// Returns whether the topic has no partitions yet, or fewer than a sender waits for.
     fn lacks(&self) -> bool {
         self.count == 0 || self.count < self.wanted
     }
@@ -630,7 +635,7 @@ impl Changes {
     }
 }
 
-/// The nodes of an answer, those that can be.
+/// Returns the nodes of a response that have valid ids and addresses.
 fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, String> {
     if !response.error_code.is_none() {
         return Err(format!("it refused to describe the cluster: {}", response.error_code));
@@ -652,7 +657,7 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
     }
 }
 
-/// The first nodes of an answer that advertise what is no address, with that.
+/// Returns the invalid addresses in a response, for the first nodes that have one.
 fn misadvertised(brokers: &[MetadataResponseBroker]) -> BTreeMap<i32, String> {
     /// More are not worth their memory.
     const NODES_NAMED_MAX: usize = 100;

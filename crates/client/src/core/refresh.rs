@@ -1,18 +1,18 @@
-//! When to ask for metadata, and for which topics.
+//! The schedule of metadata requests: when to ask, and for which topics.
 //!
-//! A *round* asks for every topic in use, or for those that were not found, one *part* after the other: a request names a
-//! limited number of topics, however many there are. New topics join the next part and wait for no backoff. A round that
-//! brings nothing new delays the next one by the backoff (100 ms to 1 s by default).
+//! A *round* asks for all topics in use, or for those that were not found. It consists of *parts*, one request each,
+//! because a request names a limited number of topics. New topics join the next part and wait for no backoff. A round
+//! that brings nothing new delays the next one by the backoff (100 ms to 1 s by default).
 //!
 //! ```text
-//!              due            request sent            answered: topics remain
-//!   Content ─────────▶ Round ───────────────▶ Part ────────────────────────────▶ Round
-//!      ▲                 ▲                     │ │
-//!      │                 └── lost: backoff ────┘ │
-//!      └────────────── answered: last part ──────┘
+//!               due            request sent            answered: topics remain
+//!    Content ─────────▶ Round ───────────────▶ Part ────────────────────────────▶ Round
+//!       ▲                 ▲                     │ │
+//!       │                 └── lost: backoff ────┘ │
+//!       └────────────── answered: last part ──────┘
 //! ```
 //!
-//! A node that does not answer a part soon is not waited for: another node gets the same question.
+//! If a node is slow to answer a part, another node gets the same request.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -29,7 +29,7 @@ const TOPICS_MAX: usize = 1_000;
 /// Most bytes of topic names in one request. A longer name goes alone.
 const NAME_BYTES_MAX: usize = 100_000;
 
-/// Numbers questions, in their order.
+/// Identifies a metadata request; ids ascend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct QuestionId(u64);
 
@@ -39,22 +39,22 @@ pub(super) struct Refresh {
     max_age: Duration,
     backoff: Backoff,
     random: fastrand::Rng,
-    /// Topics that were never seen, or have fewer partitions than a sender wants, and were not asked for since.
+    /// Topics that are new, or have fewer partitions than a sender wants, and that no request has named since.
     new: BTreeSet<Arc<str>>,
-    /// Topics that were asked for and not found, or not with the partitions that a sender wants.
+    /// Topics that a response did not contain, or not with the partitions that a sender wants.
     unseen: BTreeSet<Arc<str>>,
     /// Whether a round over all topics is requested.
     is_wanted: bool,
     round: Option<Round>,
     /// The topics of the last request, until its answer.
     part: Part,
-    /// Unanswered questions about the part.
+    /// The unanswered requests for the part.
     under_way: BTreeSet<QuestionId>,
     last_question: QuestionId,
     asked_at: Instant,
-    /// Consecutive rounds and questions without effect.
+    /// Consecutive rounds and requests without effect.
     futile: u32,
-    /// No round begins or goes on before.
+    /// The earliest time to begin or continue a round.
     not_before: Instant,
     /// When the last round over all topics ended.
     last: Option<Instant>,
@@ -63,12 +63,12 @@ pub(super) struct Refresh {
 /// A pass through the topics.
 #[derive(Debug)]
 struct Round {
-    /// All topics in use, rather than those that were not found.
+    /// Whether the round covers all topics in use, rather than those that were not found.
     is_over_all: bool,
-    /// Whether only the age of the metadata asks for it.
+    /// Whether only the age of the metadata caused the round.
     is_routine: bool,
     is_news: bool,
-    /// The last topic in order that was answered for.
+    /// The last topic, in order, that the round has an answer for.
     after: Option<Arc<str>>,
 }
 
@@ -77,13 +77,13 @@ struct Round {
 struct Part {
     names: Vec<Arc<str>>,
     name_bytes: usize,
-    /// The last topic in order that the round has passed with this part.
+    /// The last topic, in order, that the round has passed after this part.
     after: Option<Arc<str>>,
     ends_round: bool,
 }
 
 impl Part {
-    /// Adds a topic if the request has room for it: `share` of the limits are for topics of its kind.
+    /// Adds a topic if the request has room. Topics of this kind may use one in `share` of the limits.
     fn add(&mut self, name: &Arc<str>, share: usize) -> bool {
         let has_room = self.names.len() < TOPICS_MAX / share
             && (self.names.is_empty() || self.name_bytes + name.len() <= NAME_BYTES_MAX / share);
@@ -103,7 +103,7 @@ impl Refresh {
             random: fastrand::Rng::with_seed(seed),
             new: BTreeSet::new(),
             unseen: BTreeSet::new(),
-            // The first connection proves itself by it.
+            // The first request shows whether the first connection works.
             is_wanted: true,
             round: None,
             part: Part::default(),
@@ -121,45 +121,45 @@ impl Refresh {
         self.new.insert(Arc::clone(name));
     }
 
-    /// Whether a topic was asked for and not found, so that asking again waits its backoff.
+    /// Returns whether a topic was asked for and not found, so that the next request for it waits for the backoff.
     pub(super) fn is_unseen(&self, name: &str) -> bool {
         self.unseen.contains(name)
     }
 
-    /// Nothing more is wanted of a topic: it was found, or no sender waits for it.
+    /// Stops asking for a topic: it was found, or no sender waits for it.
     pub(super) fn remove(&mut self, name: &str) {
         self.new.remove(name);
         self.unseen.remove(name);
     }
 
-    /// A topic was found, with the partitions that senders want.
+    /// Notes that a topic was found with the partitions that senders want.
     pub(super) fn found(&mut self, name: &str) {
         self.unseen.remove(name);
     }
 
-    /// Requests a round over all topics: the metadata turned out to be wrong.
+    /// Requests a round over all topics, because the metadata turned out to be wrong.
     pub(super) fn request(&mut self) {
         self.is_wanted = true;
     }
 
-    /// Begins again with the first topic: what was answered so far came from another cluster.
+    /// Restarts the round at the first topic, because earlier answers came from another cluster.
     pub(super) fn begin_again(&mut self) {
         self.round = None;
         self.is_wanted = true;
     }
 
-    /// Topics that are to be asked for, for people.
+    /// Lists the topics that are still to be found.
     #[cfg(any(test, feature = "internal"))]
     pub(super) fn leftovers(&self) -> Vec<String> {
         self.new.union(&self.unseen).map(|topic| format!("topic {topic}, which is to be heard of")).collect()
     }
 
-    /// Whether to ask now.
+    /// Returns whether to send a request now.
     pub(super) fn asks(&self, now: Instant) -> bool {
         self.next(now).is_some_and(|at| at <= now)
     }
 
-    /// When to ask next, if nothing happens before.
+    /// Returns when to send the next request, unless an event comes first.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         if let Some(at) = self.slow_at() {
             return Some(at);
@@ -173,8 +173,8 @@ impl Refresh {
         }
     }
 
-    /// When to ask another node, because the last ones have not answered: after twice as long each time. `None` if no
-    /// question is unanswered. No node is asked twice at a time, so that there are no more questions than nodes.
+    /// Returns when to ask another node because the last ones have not answered. The wait doubles each time. `None` if
+    /// no request is unanswered. No node gets a second request at a time, so there are never more requests than nodes.
     fn slow_at(&self) -> Option<Instant> {
         let doublings = u32::try_from(self.under_way.len()).unwrap_or(u32::MAX).checked_sub(1)?.min(6);
         Some(self.asked_at + SLOW * (1 << doublings))
@@ -191,7 +191,7 @@ impl Refresh {
         }
         let (is_old, is_wanted) = (self.is_old(now), std::mem::take(&mut self.is_wanted));
         if is_old {
-            // As in Java, quiet times end a row of failures.
+            // As in Java, a quiet time ends a series of failures.
             self.futile = 0;
         }
         let is_over_all = is_old || is_wanted;
@@ -201,7 +201,7 @@ impl Refresh {
         }
     }
 
-    /// The topics to ask for now. `in_use_after` lists those in use from a bound on, in their order.
+    /// Returns the topics for the next request. `in_use_after` lists the topics in use from a bound on, in order.
     pub(super) fn next_part<'a, I>(
         &mut self,
         now: Instant,
@@ -242,21 +242,21 @@ impl Refresh {
         &self.part.names
     }
 
-    /// The topics of the last request.
+    /// Returns the topics of the last request.
     pub(super) fn part(&self) -> &[Arc<str>] {
         &self.part.names
     }
 
-    /// The number of the next question.
+    /// Returns the id of the next request.
     pub(super) fn next_question(&self) -> QuestionId {
         QuestionId(self.last_question.0 + 1)
     }
 
-    /// The question has gone out.
+    /// Notes that a request was sent.
     pub(super) fn asked(&mut self, question: QuestionId, now: Instant) {
         self.under_way.insert(question);
         (self.last_question, self.asked_at) = (question, now);
-        // A round that has had no answer yet covers all doubts so far.
+        // A round without an answer yet satisfies all refresh requests so far.
         if self.round.as_ref().is_some_and(|round| round.is_over_all && round.after.is_none()) {
             self.is_wanted = false;
         }
@@ -267,26 +267,26 @@ impl Refresh {
         }
     }
 
-    /// Whether an answer to the question is still of use.
+    /// Returns whether a response to the request is still useful.
     pub(super) fn expects(&self, question: QuestionId) -> bool {
         self.under_way.contains(&question)
     }
 
-    /// No answer came. If another node was asked the same, its answer is as good.
+    /// Notes that a request failed. If other nodes got the same request, their responses still count.
     pub(super) fn fail(&mut self, question: QuestionId, now: Instant) {
         if self.under_way.remove(&question) {
-            // A round that is under way asks for this part again.
+            // A current round asks for this part again.
             self.is_wanted |= self.round.is_none();
             self.put_off(now);
         }
     }
 
-    /// The part was answered.
+    /// Notes that the part was answered.
     pub(super) fn answered(&mut self, is_news: bool, now: Instant) {
         self.under_way.clear();
         let part = std::mem::take(&mut self.part);
         let Some(mut round) = self.round.take() else {
-            // New topics that are missing do not delay a round that is due meanwhile, however many there are.
+            // Missing new topics must not delay a round that became due meanwhile.
             if part.names.iter().any(|name| self.unseen.contains(name)) && self.not_before <= self.asked_at {
                 self.not_before = self.asked_at + self.backoff.first;
             }

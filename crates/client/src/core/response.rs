@@ -1,4 +1,4 @@
-//! What a broker's answer to Produce means for a batch: a pure table, from answer to verdict.
+//! The meaning of a Produce response for a batch: a pure function from error code to verdict.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,40 @@ use crate::delivery::{Culprits, Outcome};
 use crate::error::Error;
 use crate::simulation::Mutant;
 
-/// What becomes of a batch after an answer.
+/// The next step for a batch after a response.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// It is in the log.
+    /// The batch is in the log.
     Written(Outcome),
-    /// The same bytes are sent again.
+    /// Send the same bytes again.
     Retry,
-    /// It goes out in pieces.
+    /// Split the batch and send the pieces.
     Split,
-    /// The partition's line of sequences is broken.
+    /// The partition's sequence is broken.
     Broken {
-        /// Whether this id is of no more use to the partition.
+        /// Whether the partition cannot use this producer id any more.
         needs_new_id: bool,
     },
-    /// It failed for good.
+    /// The batch failed for good.
     Failed(Outcome),
 }
 
-/// What is known of the batch.
+/// The facts about a batch that decide what a response means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) record_count: i32,
-    /// How large it is as it was sent.
+    /// The size of the batch as sent.
     pub(crate) bytes: usize,
-    /// How large it was before compression.
+    /// The size of the batch before compression.
     pub(crate) plain_bytes: usize,
     pub(crate) codec: CompressionType,
     pub(crate) max_timestamp: i64,
     pub(crate) is_idempotent: bool,
-    /// Whether no batch of its partition that was sent before it is without an acknowledgement.
+    /// Whether all batches of the partition that were sent before this one are acknowledged.
     pub(crate) is_head: bool,
 }
 
-/// The verdict on a batch. Whether it may have been written in spite of a failure is for the caller to add, who knows
-/// its earlier attempts.
+/// Returns the verdict on a batch. For a failure, the caller adds whether an earlier attempt may have been written.
 pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdict {
     let code = answer.error_code;
     match (code, code.reaction()) {
@@ -54,7 +53,7 @@ pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdic
         (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer, asked)),
         (_, Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator) => Verdict::Retry,
         (_, Reaction::Split) if asked.record_count > 1 => Verdict::Split,
-        // A batch before it is to blame: it comes again, and this one after it.
+        // An earlier batch is missing. It will be sent again, and this one after it.
         (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, _) if asked.is_idempotent && !asked.is_head => Verdict::Retry,
         (_, Reaction::Resequence) if asked.is_idempotent => Verdict::Broken { needs_new_id: false },
         (ErrorCode::INVALID_PRODUCER_EPOCH | ErrorCode::INVALID_PRODUCER_ID_MAPPING, _) if asked.is_idempotent => {
@@ -68,13 +67,14 @@ fn written(base_offset: Option<i64>, answer: &PartitionProduceResponse, asked: A
     let known = |number: i64| (number >= 0).then_some(number);
     Outcome::Written {
         base_offset: base_offset.and_then(known),
-        // A duplicate is answered with the batch's own highest timestamp, also where the topic keeps the records'.
+        // For a duplicate, a broker returns the batch's own highest timestamp, even if the topic keeps record
+        // timestamps.
         log_append_time: known(answer.log_append_time_ms).filter(|time| *time != asked.max_timestamp),
         is_acknowledged: true,
     }
 }
 
-/// A broker's refusal of a batch, with what to do about it.
+/// Describes a broker's refusal of a batch, with advice.
 pub(crate) fn refused(code: ErrorCode, said: Option<&str>, asked: Asked) -> Error {
     let error = Error::refused(code, said);
     match advice(code, asked) {
@@ -83,7 +83,7 @@ pub(crate) fn refused(code: ErrorCode, said: Option<&str>, asked: Asked) -> Erro
     }
 }
 
-/// The failure of a batch, or of the records of it that are to blame (KIP-467).
+/// Builds the failure of a batch, or of those of its records that caused it (KIP-467).
 fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
     let whole = refused(answer.error_code, answer.error_message.as_deref(), asked);
     let mut said = BTreeMap::new();
@@ -91,7 +91,7 @@ fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
         if let Ok(index) = u32::try_from(error.batch_index)
             && index < asked.record_count.cast_unsigned()
         {
-            // The first error of a record counts.
+            // Only the first error of each record counts.
             let text = error.batch_index_error_message.as_deref().or(answer.error_message.as_deref());
             said.entry(index).or_insert(text);
         }

@@ -1,10 +1,10 @@
-//! A table of deadlines: at most one for each thing that waits, and the first of all at hand.
+//! A table of deadlines, at most one per key, with fast access to the earliest.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Deadlines of things of type `T`.
+/// Deadlines of keys of type `T`.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     by_time: BTreeSet<(Instant, T)>,
@@ -18,7 +18,7 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T: Copy + Eq + Hash + Ord> Timers<T> {
-    /// Sets a thing's deadline, in place of the one it had; `None` takes it away.
+    /// Sets or replaces a key's deadline; `None` removes it.
     pub(crate) fn set(&mut self, thing: T, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.deadlines.insert(thing, at),
@@ -35,7 +35,7 @@ impl<T: Copy + Eq + Hash + Ord> Timers<T> {
         }
     }
 
-    /// Takes the first thing whose deadline has come.
+    /// Removes and returns the key with the earliest deadline, if that has passed.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         let (at, thing) = *self.by_time.first()?;
         if at > now {
@@ -45,12 +45,12 @@ impl<T: Copy + Eq + Hash + Ord> Timers<T> {
         Some(thing)
     }
 
-    /// The first deadline.
+    /// Returns the earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// What has a deadline.
+    /// Returns the keys that have a deadline.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn things(&self) -> impl Iterator<Item = &T> {
         self.by_time.iter().map(|(_, thing)| thing)

@@ -102,8 +102,7 @@ pub(crate) enum Action {
     Stall(Vec<(PartitionId, bool)>),
     /// Fail the senders that wait for a topic.
     Refuse { topic: Arc<str>, error: Error },
-    /// Give a batch's records their outcome. `is_last` is false while other pieces of the batch have
-    /// none.
+    /// Give a batch's records their outcome. `is_last` is false while other pieces have none.
     Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
 }
 

@@ -9,7 +9,7 @@
 //!       └──────────────── nothing for it any more, for all has expired ─────────────────┘
 //! ```
 //!
-//! As in Java's `RecordAccumulator`, a node stalls when it has work and accepts none. There are two differences.
+//! As in Java's `RecordAccumulator`, a node stalls when it has work and accepts none. Two points differ.
 //! Batches that wait behind unanswered ones count as work, because a partition may have few batches in flight here. And
 //! a stalled node whose work has all expired is tried again; in Java that happens only when a record names one of its
 //! partitions.

@@ -1,4 +1,4 @@
-//! A batch that takes records, and what it becomes when it is taken.
+//! Batches: an open one that accepts records, and a closed one after the driver has taken it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::memory::{Load, Memory, Permit};
 use super::outcomes::{Guard, Outcomes};
 use crate::delivery::Cell;
 
-/// A piece of a batch's memory, with the permit for it.
+/// A segment of a batch's memory, with its permit.
 #[derive(Debug)]
 pub(crate) struct Piece {
     buffer: Vec<u8>,
@@ -18,7 +18,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// A piece of this capacity, paid for by `permit`.
+    /// Allocates a segment of this capacity, paid for by `permit`.
     pub(crate) fn new(capacity: usize, permit: Option<&mut Permit>) -> Self {
         debug_assert!(permit.is_some(), "a segment that was not announced");
         Self { buffer: Vec::with_capacity(capacity), _permit: permit.map(|permit| permit.split(capacity)) }
@@ -43,36 +43,36 @@ impl Segment for Piece {
     }
 }
 
-/// Numbers batches in the order in which they were opened, over all partitions.
+/// Identifies a batch of any partition. Ids ascend in the order of opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BatchId(pub(crate) u64);
 
-/// A batch that takes records.
+/// A batch that accepts records.
 #[derive(Debug)]
 pub(crate) struct OpenBatch {
     pub(crate) id: BatchId,
     pub(crate) builder: RecordBatchBuilder<Piece>,
     pub(crate) cell: Arc<Cell>,
     pub(crate) created: Instant,
-    /// When it was opened by the wall clock, in milliseconds since 1970.
+    /// The wall-clock time of opening, in milliseconds since 1970.
     pub(crate) opened_ms: i64,
-    /// Whether the core knows that it is ready.
+    /// Whether the core was told that the batch is ready.
     pub(crate) is_full: bool,
-    /// Whether it takes no more, though it could.
+    /// Whether the batch accepts no more records, even though it has room.
     pub(crate) is_closed: bool,
 }
 
-/// A batch that has been taken, or a piece of one that was too large.
+/// A batch that was taken, or a piece of one that was too large.
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) id: BatchId,
-    /// Which of the batch's records these are.
+    /// The indexes of its records in the original batch.
     pub(crate) range: Range<u32>,
     pub(crate) sealed: SealedBatch,
-    /// How many bytes its records had before compression.
+    /// The size of the records before compression.
     pub(crate) plain_bytes: usize,
     pub(crate) created: Instant,
-    /// Where its outcome goes. The core hands it on and looks at nothing in it.
+    /// The destination of the outcome. The core passes it on without looking inside.
     pub(crate) cell: Arc<Cell>,
     load: Arc<Load>,
     /// Shared by all pieces and copies of the batch.
@@ -80,23 +80,24 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Notes that the core has the batch, and may send it.
+    /// Notes that the core has the batch and may send it.
     pub(crate) fn may_be_sent(&self) {
         self.guard.may_be_sent();
     }
 
-    /// Counts its memory as free while it is not: a mistake.
+    /// Counts the batch's memory as free while it is in use. Only a mutant calls this.
     pub(crate) fn count_as_free(&self) {
         self.load.forget(self.plain_bytes);
     }
 
-    /// A piece of the batch: so many of its records, from this one on.
+    /// Returns the piece of the batch that starts at record `first` and has the records of `sealed`.
     pub(crate) fn piece_of(&self, first: u32, sealed: SealedBatch) -> Self {
         let range = first..first.saturating_add(sealed.record_count().cast_unsigned());
         Self { range, plain_bytes: sealed.body_bytes(), sealed, ..self.clone() }
     }
 
-    /// Memory for another form of the batch, which takes the place of this one in a moment: it need not wait.
+    /// Returns memory for another form of the batch, which will replace this one soon. It does not wait for free
+    /// memory.
     pub(crate) fn piece(&self, memory: &Arc<Memory>, buffer: Vec<u8>) -> Piece {
         let permit = memory.take(&self.load, buffer.capacity());
         Piece::from((buffer, permit))

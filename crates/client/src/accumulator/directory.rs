@@ -1,7 +1,7 @@
-//! Topics by name, in an immutable hash trie.
+//! An immutable hash trie of topics by name.
 //!
-//! A reader takes a snapshot without a lock. A change copies only the nodes on the path to its topic, so adding one of
-//! many topics costs as little as adding one of few.
+//! A reader takes a snapshot without a lock. A change copies only the nodes on the path to its topic, so adding a topic
+//! costs little even if there are many.
 //!
 //! ```text
 //!   hash of the name, four bits a level        Branch ─▶ Branch ─▶ Leaf [orders, payments]
@@ -34,10 +34,10 @@ enum Node {
 const BITS: u32 = 4;
 const WIDTH: usize = 1 << BITS;
 
-/// Levels after which no bits are left; deeper topics share a leaf.
+/// The depth at which the hash has no bits left. Topics that collide up to there share a leaf.
 const DEPTH_MAX: u32 = u64::BITS / BITS;
 
-/// Topics in a leaf before the leaf is split.
+/// The number of topics above which a leaf is split.
 const LEAF_MAX: usize = 4;
 
 impl Default for Node {
@@ -64,20 +64,20 @@ impl Directory {
         }
     }
 
-    /// Adds a topic whose name is not in the directory. Changes must not run at the same time.
+    /// Adds a topic whose name is not in the directory. Changes must not run concurrently.
     pub(super) fn insert(&self, topic: Arc<Topic>) {
         let hash = self.hasher.hash_one(&*topic.name);
         self.root.store(Arc::new(self.root.load().with(0, hash, topic)));
     }
 
-    /// Removes the topic of this name. Changes must not run at the same time.
+    /// Removes the topic of this name. Changes must not run concurrently.
     pub(super) fn remove(&self, name: &str) {
         let hash = self.hasher.hash_one(name);
         self.root.store(Arc::new(self.root.load().without(0, hash, name).unwrap_or_default()));
     }
 }
 
-/// The child that a hash belongs to, at this depth.
+/// Returns the child that a hash belongs to, at this depth.
 fn slot(hash: u64, depth: u32) -> usize {
     usize::try_from(hash.unbounded_shr(depth * BITS)).unwrap_or_default() % WIDTH
 }
@@ -149,7 +149,7 @@ mod tests {
             assert!(directory.get(name).is_none());
             directory.insert(topic(name));
             assert_eq!(*directory.get(name).unwrap().name, **name);
-            // Every third topic goes again at once.
+            // Remove every third topic at once.
             if at % 3 == 0 {
                 directory.remove(name);
             }

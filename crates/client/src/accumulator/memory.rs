@@ -1,21 +1,22 @@
-//! `buffer.memory`: who has how much of it, and who waits for some.
+//! Accounting of `buffer.memory`, with fair queues of senders that wait for some.
 //!
-//! A permit belongs to a segment of a batch, and comes back when the last reference to the segment goes, be that on an
-//! answer, on expiry, or when a socket has let go of it. A partition may hold at most its share, so that one whose leader
-//! is gone cannot take all; but one that holds nothing may always have its record.
+//! A permit belongs to a segment of a batch. It returns when the last reference to the segment is dropped: after a
+//! response, after expiry, or when a socket has released it. A partition may hold at most its share, so that a
+//! partition without a leader cannot take all memory. A partition that holds nothing may exceed its share for one
+//! record.
 //!
-//! The share is twice what is free, times the part of all memory that this is. It falls faster than what is free does, so
-//! many partitions that are stuck stop one another before they stop the rest, and nobody need know which leader they have
-//! in common:
+//! The share is twice the free memory, times the fraction of all memory that is free. So it falls faster than the free
+//! memory does. Many stuck partitions block one another before they block the rest, and the accounting need not know
+//! which leader they have in common:
 //!
 //! | partitions that are stuck | 1 | 4 | 12 | 32 | 96 |
 //! |---|---|---|---|---|---|
 //! | leave of all memory | 50 % | 30 % | 18 % | 12 % | 7 % |
 //! | would leave, were it twice what is free | 33 % | 11 % | 4 % | 1.5 % | 0.5 % |
 //!
-//! Whoever finds no room waits: first come, first served within a partition, and the partitions in turn. A permit is
-//! given to the waiter by whoever frees memory, so that nobody overtakes; one that is given to a waiter who has gone
-//! meanwhile is passed on.
+//! A sender that finds no room waits. Senders of one partition are served in order of arrival, and partitions take
+//! turns. The thread that frees memory hands the permit directly to a waiter, so no other sender can overtake. If the
+//! waiter is gone by then, the next one gets the permit.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -29,20 +30,20 @@ use crate::error::Error;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// The memory of a producer.
+/// The accounted memory of a producer.
 #[derive(Debug)]
 pub(crate) struct Memory {
     total: usize,
     used: AtomicUsize,
-    /// Whether anybody waits; read with every permit that is given back.
+    /// Whether a sender waits. Read whenever a permit is returned.
     has_waiters: AtomicBool,
-    /// Whether anybody waits for whom there is too little; read with every permit that is taken. Who waits for its own
-    /// partition to come down to its share keeps nobody from what is free.
+    /// Whether a sender waits because too little memory is free. Read whenever a permit is taken. A sender that waits
+    /// only for its own partition's share does not set this, so it does not block other partitions.
     is_contended: AtomicBool,
     queues: Mutex<Queues>,
 }
 
-/// How many bytes of memory a partition holds, and how many wait for some.
+/// The bytes of memory that a partition holds, and the number of its waiting senders.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     bytes: AtomicUsize,
@@ -54,40 +55,41 @@ impl Load {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the partition holds memory, or a sender waits for some.
+    /// Returns whether the partition holds memory, or a sender waits for some.
     pub(crate) fn is_used(&self) -> bool {
-        // A waiter leaves after its memory is counted, so the waiters come first.
+        // Read the waiters first, because a waiter leaves only after its memory is counted.
         self.waiters.load(Ordering::Acquire) > 0 || self.bytes() > 0
     }
 
-    /// Takes bytes for free that are not.
+    /// Counts bytes as free while they are in use. Only a mutant calls this.
     pub(crate) fn forget(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// Waiters by partition, and the partitions in the order of their turns.
+/// The waiting senders of each partition, and the partitions in round-robin order.
 #[derive(Debug, Default)]
 struct Queues {
     turns: VecDeque<u32>,
     waiters: HashMap<u32, VecDeque<Place>>,
 }
 
-/// Why there is no memory to be had.
+/// Why memory was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// There is too little.
+    /// Too little memory is free.
     Lack,
-    /// The partition has its share.
+    /// The partition would exceed its share.
     Share,
 }
 
-/// Some bytes of memory; dropped, they are free again.
+/// A number of bytes of memory, freed on drop.
 pub(crate) struct Permit {
     memory: Arc<Memory>,
     load: Arc<Load>,
     bytes: usize,
-    /// Whether another partition held these bytes before; who waits for that one's share is served when this is dropped.
+    /// Whether another partition held these bytes before. Then dropping this permit serves the waiters for that one's
+    /// share.
     was_passed: bool,
 }
 
@@ -106,7 +108,7 @@ impl Memory {
         self.total
     }
 
-    /// How much is in use; above the total only by the rounding of a single record.
+    /// Returns the memory in use. It exceeds the total only by the rounding of a single record.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
@@ -116,8 +118,8 @@ impl Memory {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes memory for a partition, if there is some and nobody waits for whom there is too little, nor for this
-    /// partition.
+    /// Takes memory for a partition, if enough is free. Fails if a sender waits because too little is free, or waits
+    /// for the same partition.
     pub(crate) fn try_acquire(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Option<Permit> {
         if self.is_contended.load(Ordering::Acquire) || load.waiters.load(Ordering::Acquire) > 0 {
             return None;
@@ -125,11 +127,11 @@ impl Memory {
         self.grant(load, bytes).ok()
     }
 
-    /// Takes memory, if there is some.
+    /// Takes memory, if enough is free and the partition's share allows it.
     fn grant(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Result<Permit, Refusal> {
-        // SeqCst, for it may be its share that somebody waits for: see `acquire`.
+        // SeqCst, because a sender may wait for this share: see `acquire`.
         let held = load.bytes.load(Ordering::SeqCst);
-        // Where nothing is in use, any record fits: its segments may be larger than it by their rounding.
+        // While no memory is in use, any record fits: rounding may make its segments larger than the total.
         let is_there = |used: usize| bytes <= self.total.saturating_sub(used) || used == 0;
         let fits = |used: usize| {
             let free = self.total.saturating_sub(used);
@@ -142,15 +144,15 @@ impl Memory {
         Ok(Permit::new(self, load, bytes))
     }
 
-    /// How much a partition may hold when so much is free.
+    /// Returns how much a partition may hold while `free` bytes are free.
     fn share(&self, free: usize) -> usize {
-        // In 128 bits, for `buffer.memory` may be as large as anybody likes.
+        // The square of a large `buffer.memory` needs 128 bits.
         let (free, total) = (free as u128, self.total as u128);
         let half = (free * free).checked_div(total).unwrap_or(0);
         usize::try_from(half).unwrap_or(usize::MAX).saturating_mul(2)
     }
 
-    /// Takes memory, whether there is some or not.
+    /// Takes memory, even above the total.
     pub(crate) fn take(self: &Arc<Self>, load: &Arc<Load>, bytes: usize) -> Permit {
         self.used.fetch_add(bytes, Ordering::AcqRel);
         load.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -174,16 +176,16 @@ impl Memory {
             VecDeque::new()
         });
         queue.push_back(Place::new(&waiter));
-        // Who waits says so and then looks for room, in all and in its share; who makes room says so and then looks for
-        // who waits. In one order of all that (SeqCst), one of them sees the other.
+        // A waiter sets the flag and then looks for free memory and share. A thread that frees memory or share does so
+        // and then reads the flag. All of these are SeqCst, so at least one of the two sees the other.
         self.has_waiters.store(true, Ordering::SeqCst);
         drop(queues);
-        // Some may have become free before this one stood in line.
+        // Memory may have become free before this sender was queued.
         self.serve();
         Acquire { waiter, partition, memory: Arc::clone(self) }
     }
 
-    /// Takes one who has gone out of its line. A line that is empty by that goes at its next turn.
+    /// Removes a waiter that is gone from its queue. `serve` removes a queue that is empty.
     fn leave(&self, partition: u32, gone: &Arc<Waiter>) {
         if let Some(queue) = self.queues().waiters.get_mut(&partition)
             && let Some(at) = queue.iter().position(|place| Arc::ptr_eq(&place.0, gone))
@@ -192,11 +194,11 @@ impl Memory {
         }
     }
 
-    /// Gives what is free to those who wait.
+    /// Gives free memory to waiting senders.
     fn serve(self: &Arc<Self>) {
         let mut woken = Vec::new();
         let mut queues = self.queues();
-        // Once around without success, and there is none for anybody.
+        // After one turn of all partitions without success, no waiter can be served.
         let mut refused_in_turn = 0;
         let mut is_lacking = false;
         while refused_in_turn < queues.turns.len() {
@@ -232,7 +234,8 @@ impl Memory {
         }
     }
 
-    /// Turns away who has waited until now, or everybody, with what `error` says.
+    /// Fails the senders whose deadline is not after `until`, or all senders if that is `None`, with an error from
+    /// `error`.
     pub(crate) fn turn_away(self: &Arc<Self>, until: Option<Instant>, error: impl Fn() -> Error) {
         if !self.has_waiters.load(Ordering::Acquire) {
             return;
@@ -253,7 +256,7 @@ impl Memory {
         self.serve();
     }
 
-    /// When the first of those who wait has waited long enough.
+    /// Returns the earliest deadline of a waiting sender.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         if !self.has_waiters.load(Ordering::Acquire) {
             return None;
@@ -261,7 +264,7 @@ impl Memory {
         self.queues().waiters.values().flatten().map(|place| place.0.deadline).min()
     }
 
-    /// Whether anybody waits for whom there is too little.
+    /// Returns whether a sender waits because too little memory is free.
     pub(crate) fn is_contended(&self) -> bool {
         self.is_contended.load(Ordering::Acquire)
     }
@@ -276,15 +279,16 @@ impl Permit {
         self.bytes
     }
 
-    /// Takes as much as this out of the permit, or all of it.
+    /// Splits off a permit for up to `bytes` bytes.
     pub(crate) fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         Self::new(&self.memory, &self.load, bytes)
     }
 
-    /// Gives the memory to a partition other than the one that it was taken for. That one holds less by it; but this may
-    /// be called under a lock, so whoever waits for that is woken when the permit is dropped, whatever is left of it.
+    /// Moves the permit to another partition, which lowers the load of the first. The caller may hold a lock, so
+    /// senders that wait for the first partition's share are woken only when the permit is dropped, even if it has no
+    /// bytes left.
     pub(crate) fn pass_to(&mut self, load: &Arc<Load>) {
         if !Arc::ptr_eq(&self.load, load) {
             load.bytes.fetch_add(self.bytes, Ordering::Relaxed);
@@ -294,7 +298,7 @@ impl Permit {
         }
     }
 
-    /// Adds what another permit of the same partition holds.
+    /// Adds the bytes of another permit for the same partition.
     pub(crate) fn join(&mut self, mut other: Self) {
         self.was_passed |= std::mem::take(&mut other.was_passed);
         self.bytes += std::mem::take(&mut other.bytes);
@@ -328,7 +332,7 @@ struct Waiter {
     state: Mutex<WaiterState>,
 }
 
-/// A waiter's place in its line. While there is one, nobody else takes memory for the partition.
+/// A waiter's position in its queue. While it exists, no other sender takes memory for the partition.
 #[derive(Debug)]
 struct Place(Arc<Waiter>);
 
@@ -350,7 +354,7 @@ enum WaiterState {
     Waiting(Option<Waker>),
     Granted(Permit),
     TurnedAway(Error),
-    /// Who waited has what it waited for, or has gone.
+    /// The waiter has its result, or is gone.
     Over,
 }
 
@@ -373,14 +377,14 @@ impl Waiter {
                 waker.wake();
             }
         } else {
-            // It has gone: what was meant for it is dropped outside the lock, and so passed on.
+            // The waiter is gone. Dropping its permit outside the lock passes the memory on.
             drop(state);
             drop(to);
         }
     }
 }
 
-/// Waits for memory. Dropped, it leaves the line.
+/// A wait for memory. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(crate) struct Acquire {
     waiter: Arc<Waiter>,
@@ -392,7 +396,7 @@ impl Future for Acquire {
     type Output = Result<Permit, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // A waker's code is the user's: it is cloned and dropped outside the lock.
+        // A waker runs user code, so it is cloned and dropped outside the lock.
         let waker = cx.waker().clone();
         let mut state = self.waiter.state();
         let before = match &mut *state {
@@ -412,7 +416,7 @@ impl Drop for Acquire {
     fn drop(&mut self) {
         let before = std::mem::replace(&mut *self.waiter.state(), WaiterState::Over);
         let was_waiting = matches!(before, WaiterState::Waiting(_));
-        // A permit that came too late goes to the next.
+        // A permit that was granted too late goes to the next waiter.
         drop(before);
         if was_waiting {
             self.memory.leave(self.partition, &self.waiter);
@@ -461,7 +465,7 @@ mod tests {
 
     #[test]
     fn many_partitions_that_are_stuck_leave_room_for_the_others() {
-        // The one in a hundred that they stop short of their shares is the size of a segment.
+        // The 1 % below the formula is the size of a segment: partitions stop that much short of their shares.
         for (stuck, left_percent) in [(1, 50), (4, 29), (12, 18), (32, 11), (96, 6), (333, 3)] {
             let memory = Memory::new(32 << 20);
             let partitions: Vec<Arc<Load>> = (0..stuck).map(|_| load()).collect();
@@ -475,7 +479,7 @@ mod tests {
             }
             let left = memory.total() - memory.used();
             assert!(left * 100 / memory.total() >= left_percent, "{stuck} partitions leave {left} bytes");
-            // One that comes later has at least a third of what one of those has that were first.
+            // A partition that comes later gets at least a third of what each of the first ones holds.
             let other = load();
             let taken: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&other, 1 << 10)).collect();
             assert!(other.bytes() >= partitions[0].bytes() / 3, "beside {stuck}: {taken:?}");
@@ -562,7 +566,7 @@ mod tests {
         let partition = load();
         let mut held: Vec<Permit> = (0..4).map(|_| memory.try_acquire(&partition, 100).unwrap()).collect();
         let mut large = memory.acquire(1, &partition, 200, far());
-        // Each time one comes back there is room for another of its size, but not for the large one.
+        // Each returned permit makes room for another small one, but not for the large one.
         held.pop();
         assert!(memory.try_acquire(&partition, 100).is_none());
         assert!(poll(&mut large).is_pending());
@@ -619,7 +623,7 @@ mod tests {
         assert!(poll(&mut late).is_ready());
     }
 
-    /// Looks at a waiter's lock, and at that of the queues, when it is woken and when it is dropped.
+    /// Checks that no waiter or queue lock is held when it is woken or dropped.
     struct Looks(Arc<Memory>, Arc<Waiter>);
 
     impl Looks {

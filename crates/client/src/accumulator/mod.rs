@@ -1,16 +1,16 @@
-//! Where the records of all threads gather: open batches by partition, encoded in place, in memory that is counted.
+//! The accumulator: open batches by partition, into which all threads encode their records, in accounted memory.
 //!
 //! ```text
-//!  a sender's thread                                     the driver
-//!  Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
-//!                          └─▶ Signal (a batch was opened, or is ready) ──▶ core
+//!   a sender's thread                                     the driver
+//!   Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
+//!                           └─▶ Signal (a batch was opened, or is ready) ──▶ core
 //! ```
 //!
-//! A batch is *ready* at `batch.size` or after `linger.ms`, and *closed* when it is taken; until then it goes on growing,
-//! up to the partition's cap. So an idle cluster gets small batches at once, and a busy one large ones.
+//! A batch is *ready* at `batch.size` or after `linger.ms`, and *closed* when the driver takes it. Until then it grows,
+//! up to the partition's cap. So an idle cluster gets small batches at once, and a busy one gets large batches.
 //!
-//! No user's code runs under a lock. Under a partition's lock those of its batch's cell and of memory may be taken, which
-//! stand last.
+//! No user code runs under a lock. Code that holds a partition's lock may take the lock of a batch's cell and that of
+//! memory, which come last in the lock order.
 
 pub(crate) mod batch;
 mod directory;
@@ -39,7 +39,7 @@ use outcomes::Outcomes;
 pub(crate) use topic::Topic;
 use topic::{Places, RETIRED, stripe};
 
-/// Reads the time for whoever may not.
+/// Clock source for code that must not read the system clock.
 pub(crate) trait Clock: Send + Sync {
     fn now(&self) -> Instant;
 
@@ -47,7 +47,7 @@ pub(crate) trait Clock: Send + Sync {
     fn wall_ms(&self) -> i64;
 }
 
-/// For tests in which no time passes.
+/// A clock that stands still, for tests.
 #[cfg(test)]
 pub(crate) struct Still(pub(crate) Instant);
 
@@ -62,33 +62,33 @@ impl Clock for Still {
     }
 }
 
-/// What the core is told of what senders do.
+/// A message from senders to the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// A partition that had no batch has one; it may be ready at once.
+    /// A partition without batches got its first one, which may be full already.
     Opened { partition: PartitionId, since: Instant, is_full: bool },
-    /// The first batch of a partition is ready, whatever its age.
+    /// A partition's first batch is ready, whatever its age.
     Full { partition: PartitionId },
-    /// A topic is sent to that is not known, or has fewer partitions than the record's would take.
+    /// A sender uses a topic that is not known, or that has fewer partitions than the record needs.
     Wanted { topic: Arc<str>, partitions: usize },
-    /// Somebody waits for memory.
+    /// A sender waits for memory.
     Pressure,
 }
 
-/// Numbers partitions over all topics, in the order in which the core learnt of them. No number is used twice: a
-/// partition that was forgotten and comes back gets another.
+/// Identifies a partition of any topic. Ids ascend as the core discovers partitions, and are never reused: a partition
+/// that was forgotten and comes back gets a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PartitionId(pub(crate) u32);
 
-/// What the core has learnt of a topic.
+/// A topic as the core knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) topic: Arc<str>,
-    /// Each partition by its index.
+    /// The partitions by index.
     pub(crate) partitions: Vec<(PartitionId, Leadership)>,
 }
 
-/// Where a partition's leader is, as far as the choice of a partition for records without a key depends on it.
+/// The location of a partition's leader, as far as records without a key depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Leadership {
     /// No leader is known.
@@ -100,35 +100,35 @@ pub(crate) enum Leadership {
     SameRack,
 }
 
-/// Where records gather.
+/// The open batches of all partitions.
 pub(crate) struct Accumulator {
     config: Arc<Config>,
     pub(crate) memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     runner: Arc<dyn Runner>,
     topics: Directory,
-    /// Partitions of known topics; locked to change `topics`, too.
+    /// The partitions of known topics. Changes of `topics` also hold this lock.
     partitions: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
     signals: Mutex<Signals>,
     wake: Box<dyn Fn() + Send + Sync>,
     random: Mutex<fastrand::Rng>,
     next_batch: AtomicU64,
-    /// For how long a batch takes records.
+    /// How long a batch accepts records.
     growing_ms: u64,
     pub(crate) outcomes: Arc<Outcomes>,
     closed: Mutex<Option<Error>>,
 }
 
-/// Most topics that senders ask for at a time. The next one is asked for when others are known.
+/// The number of topics that senders may ask for at a time. Further topics must wait until others are known.
 pub(crate) const WANTED_TOPICS_MAX: usize = 10_000;
 
 /// Signals that the core has not seen.
 #[derive(Default)]
 struct Signals {
     list: Vec<Signal>,
-    /// Topics that senders want, each once, with the most partitions that one of them needs.
+    /// Topics that senders want, each with the largest number of partitions that a sender needs.
     wanted: BTreeMap<Arc<str>, usize>,
-    /// Whether a sender waits for memory. One signal serves all senders that wait.
+    /// Whether a sender waits for memory. One signal serves all waiting senders.
     is_pressed: bool,
 }
 
@@ -139,9 +139,9 @@ pub(crate) struct Partition {
     index: i32,
     queue: Mutex<Queue>,
     load: Arc<Load>,
-    /// How large a batch may grow, before compression.
+    /// The largest size of a batch before compression.
     cap: AtomicUsize,
-    /// Whether its leader takes nothing, so that records without a key are to leave it out.
+    /// Whether the leader has stalled, so that records without a key avoid the partition.
     is_stalled: AtomicBool,
 }
 
@@ -151,7 +151,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Frees the memory of an empty queue, which would be most of what an idle partition takes.
+    /// Frees the memory of an empty queue, which is most of what an idle partition uses.
     fn release(&mut self) {
         if self.batches.is_empty() {
             self.batches = VecDeque::new();
@@ -166,26 +166,26 @@ pub(crate) struct NoRoom {
     pub(crate) bytes: usize,
 }
 
-/// What is left of a partition after a batch was taken.
+/// The state of a partition's queue after a batch was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) since: Instant,
     pub(crate) is_full: bool,
 }
 
-/// Something of each of several partitions.
+/// One value per partition.
 type OfEach<T> = Vec<(PartitionId, T)>;
 
-/// A record and where it is to go.
+/// A record and its destination.
 pub(crate) struct Placed<'a> {
     pub(crate) record: NewRecord<'a>,
     pub(crate) choice: Choice,
-    /// The wall clock when the record was sent, by which a batch's age is told.
+    /// Wall-clock time of the send, to compare with the age of a batch.
     pub(crate) sent_ms: i64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is under our locks is whole at every moment, whoever panicked.
+    // Data under these locks is consistent at every moment, so a panic leaves it usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -218,19 +218,19 @@ impl Accumulator {
         &*self.clock
     }
 
-    /// A topic that is known.
+    /// Returns a known topic.
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.topics.get(name)
     }
 
-    /// Tells the core something.
+    /// Queues a signal for the core, and wakes the driver.
     pub(crate) fn signal(&self, signal: Signal) {
         let mut signals = lock(&self.signals);
         match signal {
             Signal::Pressure => signals.is_pressed = true,
             Signal::Wanted { topic, partitions } => {
                 let has_room = signals.wanted.len() < WANTED_TOPICS_MAX;
-                // A sender that does not wait tries again, so a topic without room is only late.
+                // A sender that does not wait tries again, so a topic without room is only delayed.
                 if let Some(most) = signals.wanted.get_mut(&topic) {
                     *most = partitions.max(*most);
                 } else if has_room {
@@ -243,11 +243,11 @@ impl Accumulator {
         (self.wake)();
     }
 
-    /// What the core has not yet been told.
+    /// Takes the signals that the core has not seen.
     pub(crate) fn take_signals(&self) -> Vec<Signal> {
         let Signals { mut list, wanted, is_pressed } = std::mem::take(&mut *lock(&self.signals));
         list.extend(wanted.into_iter().map(|(topic, partitions)| Signal::Wanted { topic, partitions }));
-        // Last, for what the pressure is about was opened before.
+        // Pressure comes last, so that it also covers batches whose opening was signalled before.
         list.extend(is_pressed.then_some(Signal::Pressure));
         list
     }
@@ -273,14 +273,15 @@ impl Accumulator {
         }
     }
 
-    /// Forgets a topic and all partitions that it ever had, unless one of them has a batch or memory, or a sender waits
-    /// for memory for it. Says whether the topic is forgotten.
+    /// Removes a topic and all its partitions, including former ones, unless one of them has a batch or memory, or a
+    /// sender waits for memory for it. Returns whether the topic was removed.
     ///
-    /// A sender that holds the topic and appends at the same time either comes first, and the topic stays, or finds the
-    /// topic retired and looks it up again: both happen under the partition's lock.
+    /// A sender may hold the topic and append at the same time. Both happen under the partition's lock. So either the
+    /// append comes first and the topic stays, or the sender finds the topic retired and looks it up again.
     pub(crate) fn retire(&self, name: &str, ids: &[PartitionId]) -> bool {
         let partitions: Vec<_> = ids.iter().filter_map(|id| self.partition(*id)).collect();
-        // All locks at once, so that no sender sees a topic that is retired in part. No other code holds two of them.
+        // Take all locks at once, so that no sender sees a partly retired topic. No other code holds two of these
+        // locks.
         let queues: Vec<_> = partitions.iter().map(|partition| lock(&partition.queue)).collect();
         let is_used = |(partition, queue): (&Arc<Partition>, &MutexGuard<'_, Queue>)| {
             !queue.batches.is_empty() || partition.load.is_used()
@@ -313,7 +314,7 @@ impl Accumulator {
         }
     }
 
-    /// Appends a record, if there is room. `permit` is memory that was waited for; what is left of it is free again.
+    /// Appends a record, if there is room. `permit` is memory that the sender has waited for; the unused part is freed.
     pub(crate) fn append(
         &self,
         topic: &Topic,
@@ -333,7 +334,7 @@ impl Accumulator {
                 Err(error) => return Err((AppendError::Refused(error), callback)),
             };
             let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
-                // A topic that was made anew may have fewer partitions.
+                // A re-created topic may have fewer partitions.
                 if placed.choice == Choice::Anywhere
                     && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
                 {
@@ -343,7 +344,7 @@ impl Accumulator {
                 return Err((AppendError::Refused(topic.no_partition(place)), callback));
             };
             let mut queue = lock(&partition.queue);
-            // Where there is one partition, nothing is chosen, and nothing counted.
+            // With a single partition there is no choice and nothing to count.
             let is_chosen = placed.choice == Choice::Anywhere && places.partitions.len() > 1;
             // Both may have changed since the choice was made.
             let is_current = topic.generation() == generation;
@@ -371,7 +372,7 @@ impl Accumulator {
         }
     }
 
-    /// The index of the partition that a choice comes to.
+    /// Returns the partition index for a choice.
     fn place(&self, topic: &Topic, places: &Places, choice: Choice, stripe: usize) -> Result<i32, Error> {
         match choice {
             Choice::Partition(index) => Ok(index),
@@ -384,7 +385,7 @@ impl Accumulator {
         }
     }
 
-    /// Returns how likely each partition is for records without a key: by its queued bytes, if
+    /// Returns the weight of each partition for records without a key: by its queued bytes, if
     /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
     /// Partitions led from `client.rack` go first, unless all of those are stalled.
     fn weights(&self, places: &Places) -> Weights {
@@ -401,7 +402,7 @@ impl Accumulator {
         let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
         let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
         let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
-        // The flag of a partition may change between two readings, so each list reads it once.
+        // A flag may change between two reads, so each list reads it once.
         let mut accepting: Vec<i32> = in_rack().filter(|index| !is_stalled(*index)).collect();
         if accepting.is_empty() {
             accepting.extend(available.clone().filter(|index| !is_stalled(*index)));
@@ -433,16 +434,17 @@ impl Accumulator {
     ) -> Result<Appended, AppendError> {
         let Placed { record, sent_ms, .. } = placed;
         let cap = partition.cap.load(Ordering::Relaxed);
-        // What the record can take at most: its lengths and deltas are varints, of few bytes.
+        // An upper bound of the record's size: lengths and deltas are varints of few bytes.
         let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
-        // The driver closes old batches, but it may have had no chance to: the process was stopped, or its runtime blocked.
-        // Another thread may have read the clock a little later, and a clock that was set says nothing.
+        // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
+        // blocked. The difference is absolute, because another thread may have read the clock later and the wall clock
+        // may have been set.
         let is_young =
             |batch: &OpenBatch| sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || Mutant::LateRecordJoins.is_on();
         let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
         match queue.batches.back_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, topic, record, permit) {
-                // A delta or a count that does not fit into this batch may fit into another.
+                // A delta or count that does not fit into this batch may fit into a new one.
                 Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, placed, permit),
                 filled => filled,
             },
@@ -450,7 +452,7 @@ impl Accumulator {
         }
     }
 
-    /// Appends to a batch of its own, which is kept if there is room.
+    /// Appends to a new batch, and keeps the batch on success.
     fn append_to_new(
         &self,
         queue: &mut Queue,
@@ -474,11 +476,11 @@ impl Accumulator {
         };
         let mut appended = self.fill(&mut batch, partition, topic, &placed.record, permit)?;
         self.outcomes.open(batch.id);
-        // Who waits for memory waits for that of this batch as well, and has said so before there was one.
+        // Senders may already be blocked on memory that this batch holds, so mark it ready at once.
         batch.is_full |= self.memory.is_contended();
         appended.signal = match queue.batches.back_mut() {
             None => Some(Signal::Opened { partition: partition.id, since: created, is_full: batch.is_full }),
-            // The one before is as large as it gets.
+            // The previous batch will not grow any more.
             Some(before) if !before.is_full => {
                 before.is_full = true;
                 Some(Signal::Full { partition: partition.id })
@@ -517,7 +519,7 @@ impl Accumulator {
         };
         slot.fill(|capacity| Piece::new(capacity, pieces.as_mut()));
         if pieces.is_some() {
-            // What is left is free again when the lock is not held, for it may wake somebody.
+            // The caller frees the rest without the lock, because that may wake a task.
             *permit = pieces;
         }
         let mut signal = None;
@@ -525,15 +527,15 @@ impl Accumulator {
             batch.is_full = true;
             signal = Some(Signal::Full { partition: partition.id });
         }
-        // Without batches, the next record is another's.
+        // With a `batch.size` of 0, each record gets its own batch.
         batch.is_closed = self.config.batch_size == 0;
         Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
     }
 
-    /// Memory for a batch to grow: what was waited for, and whatever that lacks.
+    /// Returns memory for a batch to grow: the permit, plus what it lacks.
     fn take_memory(&self, partition: &Partition, bytes: usize, permit: &mut Option<Permit>) -> Option<Permit> {
         if let Some(permit) = permit {
-            // While it was waited for, records without a key may have gone on to another partition.
+            // During the wait, records without a key may have moved to another partition.
             permit.pass_to(&partition.load);
         }
         match permit.take() {
@@ -552,7 +554,7 @@ impl Accumulator {
         }
     }
 
-    /// Whether a batch has, as far as can be told, `batch.size` bytes after compression.
+    /// Returns whether a batch is estimated to have `batch.size` bytes after compression.
     fn is_ready(&self, batch: &OpenBatch, topic: &Topic) -> bool {
         let plain_bytes = batch.builder.body_bytes();
         let estimated = match self.config.compression_type {
@@ -573,8 +575,8 @@ impl Accumulator {
         Error::new(ErrorKind::RecordTooLarge, text)
     }
 
-    /// Takes for one request the first batches of these partitions that fit into `room` bytes together, but one in any
-    /// case; beside them stands what is left of each partition.
+    /// Takes for one request the first batches of these partitions that fit into `room` bytes together, but at least
+    /// one. Also returns the state of each partition's queue afterwards.
     pub(crate) fn take_all(
         &self,
         partitions: &[PartitionId],
@@ -592,8 +594,8 @@ impl Accumulator {
         (batches, left)
     }
 
-    /// Takes the first batch of a partition, if it fits into `room` bytes or `is_first` of its request; beside it stands
-    /// what is left.
+    /// Takes a partition's first batch, if it fits into `room` bytes or `is_first` of its request. Also returns the
+    /// state of the queue afterwards.
     pub(crate) fn take(&self, id: PartitionId, room: usize, is_first: bool) -> (Option<Taken>, Option<Left>) {
         let Some(partition) = self.partition(id) else { return (None, None) };
         let mut queue = lock(&partition.queue);
@@ -607,7 +609,7 @@ impl Accumulator {
         (taken, left)
     }
 
-    /// Takes the batches of a partition that were opened up to then, beside what is left.
+    /// Takes a partition's batches that were opened until `until`. Also returns the state of the queue afterwards.
     pub(crate) fn drain(&self, id: PartitionId, until: Instant) -> (Vec<Taken>, Option<Left>) {
         let Some(partition) = self.partition(id) else { return (Vec::new(), None) };
         let mut queue = lock(&partition.queue);
@@ -620,7 +622,7 @@ impl Accumulator {
         (taken, left)
     }
 
-    /// Lets the batches of a partition that are older than this take no more records.
+    /// Closes a partition's batches that were opened until `created_before` to further records.
     pub(crate) fn close_batches(&self, id: PartitionId, created_before: Instant) {
         let Some(partition) = self.partition(id) else { return };
         for batch in &mut lock(&partition.queue).batches {
@@ -632,7 +634,7 @@ impl Accumulator {
         lock(&self.partitions).get(&id).cloned()
     }
 
-    /// Takes in of which partitions the leaders have begun to take nothing, and of which they take something again.
+    /// Sets which partitions' leaders have stalled or accept batches again.
     pub(crate) fn set_stalled(&self, changed: &[(PartitionId, bool)]) {
         let partitions = lock(&self.partitions);
         for (id, is_stalled) in changed {
@@ -642,7 +644,7 @@ impl Accumulator {
         }
     }
 
-    /// The partitions of a topic that no record without a key goes to.
+    /// Returns the partitions of a topic that records without a key avoid.
     #[cfg(test)]
     pub(crate) fn left_out(&self, topic: &str) -> Vec<i32> {
         let topic = self.topic(topic).expect("it is known");
@@ -650,12 +652,12 @@ impl Accumulator {
         (0i32..).take(topic.partition_count()).filter(|index| weights.share(*index) == 0.0).collect()
     }
 
-    /// Doubles the cap of this partition's batches after one of `plain_bytes` was acknowledged that reached the cap. The
-    /// cap stays within `max.request.size`, and within the topic's own while that is remembered.
+    /// Doubles the cap of a partition's batches after a batch of `plain_bytes` that reached the cap was acknowledged.
+    /// The cap stays within `max.request.size`, and within the topic's own cap while that is remembered.
     pub(crate) fn grow_cap(&self, id: PartitionId, plain_bytes: usize) {
         let Some(partition) = self.partition(id) else { return };
         let cap = partition.cap.load(Ordering::Relaxed);
-        // What fills three quarters was ended by the next record's size.
+        // A batch above three quarters was probably closed because the next record did not fit.
         if plain_bytes >= cap / 4 * 3 {
             let now = self.clock.now();
             let topic = self.topic(&partition.topic).filter(|_| !Mutant::CapForgotten.is_on());
@@ -665,8 +667,8 @@ impl Accumulator {
         }
     }
 
-    /// Caps the batches of a partition's topic at half the bytes of one that was too large, but not below `batch.size`.
-    /// No partition of the topic grows above that cap for a while.
+    /// Caps the batches of a partition's topic at half the size of a batch that was too large, but not below
+    /// `batch.size`. No partition of the topic grows above that cap for a while.
     pub(crate) fn shrink_cap(&self, id: PartitionId, plain_bytes: usize) {
         let Some(partition) = self.partition(id) else { return };
         let cap = (plain_bytes / 2).max(self.config.batch_size).max(1);
@@ -677,49 +679,49 @@ impl Accumulator {
         }
     }
 
-    /// Learns from a batch what compression leaves of a topic.
+    /// Updates a topic's estimated compression ratio from one batch.
     pub(crate) fn compressed(&self, topic: &str, plain_bytes: usize, compressed_bytes: usize) {
         if let Some(topic) = self.topic(topic) {
             topic.learn_compression(plain_bytes, compressed_bytes);
         }
     }
 
-    /// Says that a batch has its outcome, or all of its pieces theirs.
+    /// Notes that a batch and all its pieces have their outcome.
     pub(crate) fn complete(&self, id: BatchId) {
         self.outcomes.complete(id);
     }
 
-    /// The oldest batch without an outcome, and the newest that was ever opened.
+    /// Returns the oldest batch without an outcome, and the newest batch ever opened.
     pub(crate) fn incomplete(&self) -> (Option<BatchId>, BatchId) {
         let newest = BatchId(self.next_batch.load(Ordering::Relaxed).saturating_sub(1));
         (self.outcomes.oldest(), newest)
     }
 
-    /// How many batches have an outcome to come.
+    /// Returns the number of batches without an outcome.
     pub(crate) fn incomplete_count(&self) -> usize {
         self.outcomes.incomplete_count()
     }
 
-    /// The numbers of all partitions of known topics.
+    /// Returns the ids of all partitions of known topics.
     pub(crate) fn partition_ids(&self) -> Vec<PartitionId> {
         lock(&self.partitions).keys().copied().collect()
     }
 
-    /// How many bytes of memory the partitions hold together.
+    /// Returns how many bytes of memory the partitions hold together.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn held(&self) -> usize {
         lock(&self.partitions).values().fold(0, |sum, partition| sum.wrapping_add(partition.load.bytes()))
     }
 
-    /// Why nothing is accepted any more, if so.
+    /// Returns the error for new records once the accumulator is closed.
     pub(crate) fn closed(&self) -> Option<Error> {
         lock(&self.closed).clone()
     }
 
-    /// Accepts nothing any more.
+    /// Refuses all records from now on with this error.
     pub(crate) fn close(&self, error: Error) {
         *lock(&self.closed) = Some(error.clone());
-        // Open batches take no more records, so that none slips in behind the check.
+        // Close the open batches, so that no record slips in behind the check.
         for partition in lock(&self.partitions).values() {
             for batch in &mut lock(&partition.queue).batches {
                 batch.is_closed = true;
@@ -732,11 +734,11 @@ impl Accumulator {
 /// Why a record was not appended.
 #[derive(Debug)]
 pub(crate) enum AppendError {
-    /// It cannot be.
+    /// The record can never be appended.
     Refused(Error),
-    /// It has to wait.
+    /// The sender must wait for memory.
     NoRoom(NoRoom),
-    /// Its topic was forgotten: look it up again.
+    /// The topic was removed: look it up again.
     Retired,
 }
 
@@ -747,7 +749,7 @@ struct Appended {
     signal: Option<Signal>,
 }
 
-/// About how many bytes a record takes.
+/// Returns an upper bound of a record's size.
 fn bytes_of(record: &NewRecord<'_>) -> usize {
     let header = |header: &kurier_protocol::record_batch::Header<'_>| {
         header.key.len() + header.value.map_or(0, <[u8]>::len) + 10
@@ -757,11 +759,12 @@ fn bytes_of(record: &NewRecord<'_>) -> usize {
 }
 
 impl NoRoom {
-    /// Waits for the memory that was missing.
+    /// Waits for the missing memory.
     pub(crate) fn wait(&self, accumulator: &Accumulator, deadline: Instant) -> memory::Acquire {
         let Self { partition, bytes } = self;
         let acquire = accumulator.memory.acquire(partition.id.0, &partition.load, *bytes, deadline);
-        // Who closes says so and then turns away who stands in line; who stands in line since looks whether it was said.
+        // `close` sets the error before it turns away the waiters. This sender has joined them before it checks for the
+        // error, so it cannot be missed.
         if let Some(closed) = accumulator.closed() {
             accumulator.memory.turn_away(None, || closed.clone());
         }

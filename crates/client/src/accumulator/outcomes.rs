@@ -1,5 +1,5 @@
-//! Counts outcomes: which batches have none yet, and how many records had which. A [`Guard`] gives an outcome to the
-//! records of a batch that was dropped without one.
+//! Tracks outcomes: the batches without one, and the number of records for each kind of outcome. A [`Guard`] fails the
+//! records of a batch that was dropped without an outcome.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Written};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Outcomes of all records of a producer.
+/// The outcomes of a producer's records.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     incomplete: Mutex<BTreeSet<BatchId>>,
@@ -20,7 +20,7 @@ pub(crate) struct Outcomes {
     unknown: AtomicU64,
     /// Batches that were dropped without an outcome.
     dropped: AtomicU64,
-    /// Why the driver ended, if it did not end through a close.
+    /// Why the driver ended, unless a close ended it.
     failure: Mutex<Option<Error>>,
 }
 
@@ -71,18 +71,18 @@ impl Outcomes {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Notes why the driver ended otherwise than through a close. Batches that are dropped from now on fail with it.
+    /// Notes why the driver ended, unless a close ended it. Batches that are dropped from now on fail with this error.
     pub(crate) fn fail(&self, error: Error) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    /// Returns why the driver ended, if it did not end through a close.
+    /// Returns why the driver ended, unless a close ended it.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Fails the records of a batch that have no outcome when the last part of the batch is dropped.
+/// Fails the records without an outcome when the last part of their batch is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard {
     id: BatchId,

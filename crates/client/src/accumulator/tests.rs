@@ -1,4 +1,4 @@
-//! Appending, weights, retiring and signals of the accumulator, with a clock that stands still.
+//! Tests of the accumulator: appending, weights, retiring and signals, with a clock that stands still.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
     Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}))
 }
 
-/// The topic, with partitions of these numbers.
+/// Publishes the topic with partitions of these ids.
 fn publish(accumulator: &Accumulator, ids: std::ops::Range<u32>) -> Arc<Topic> {
     let partitions = ids.map(|id| (PartitionId(id), Leadership::Anywhere)).collect();
     accumulator.publish(&Layout { topic: "t".into(), partitions });
@@ -65,7 +65,7 @@ fn records_without_a_key_find_a_partition_after_a_topic_was_made_anew_with_fewer
 
 #[test]
 fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
-    // Nothing waits for partition 1, a batch for 0, two for 2.
+    // Partition 0 has one batch, partition 1 none, and partition 2 two.
     for (is_adaptive, stalled, expected) in [
         (true, &[][..], [0.33, 0.5, 0.17]),
         (true, &[1], [0.67, 0.0, 0.33]),
@@ -83,7 +83,7 @@ fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
         let weights = accumulator.weights(&topic.places());
         let shares = [0, 1, 2].map(|at| (weights.share(at) * 100.0).round() / 100.0);
         assert_eq!(shares, expected, "{is_adaptive} {stalled:?}");
-        // And back.
+        // All leaders accept batches again.
         accumulator.set_stalled(&all.iter().map(|(id, _)| (*id, false)).collect::<Vec<_>>());
         assert!(accumulator.weights(&topic.places()).share(1) > 0.3);
     }
@@ -107,7 +107,7 @@ fn topic_is_retired_when_its_partitions_hold_and_await_nothing() {
     drop((waiting, permit));
     assert!(retire());
     assert!(accumulator.topic("t").is_none() && accumulator.partition_ids().is_empty());
-    // A handle is not left with a topic that takes records nobody looks for.
+    // An old handle must not append to a topic that the core has forgotten.
     for choice in [Choice::Partition(0), Choice::Anywhere] {
         let refused = append(&accumulator, &topic, choice, b"v", None);
         assert!(matches!(refused, Err(AppendError::Retired)), "{refused:?}");

@@ -1,4 +1,4 @@
-//! A topic as senders see it: its partitions at this time, which of them is being filled, what compression leaves of it.
+//! A topic as senders see it: its partitions, the partition that is being filled, and the compression ratio.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -11,41 +11,41 @@ use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// A topic to send to.
+/// A topic that senders append to.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: Arc<str>,
     places: ArcSwap<Places>,
-    /// Counts the changes of `places`; cheaper to look at twice than they are. [`RETIRED`] once the topic is forgotten.
+    /// Counts changes of `places`, because comparing a number is cheaper. [`RETIRED`] once the topic is removed.
     generation: AtomicU64,
-    /// One for every few threads, since it is written with every record. Not there until a record without a key chooses
-    /// between partitions: this is most of a topic's memory.
+    /// One sticky partition per few threads, because each record writes to it. Allocated when the first record without
+    /// a key must choose between partitions, since it is most of a topic's memory.
     sticky: OnceLock<Box<[Stripe; STRIPES]>>,
-    /// How much compression leaves, in millionths.
+    /// The estimated compression ratio, in millionths.
     ratio: AtomicU32,
-    /// The cap of its batches before compression, and when a broker last refused one as too large.
+    /// The cap of the topic's batches before compression, and when a broker last refused one as too large.
     cap: Mutex<Option<(usize, Instant)>>,
 }
 
-/// How long a topic's cap is remembered. By then somebody may have raised `max.message.bytes`.
+/// How long a topic's cap is remembered. By then `max.message.bytes` may have been raised.
 const CAP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// A topic's partitions at one time.
+/// A snapshot of a topic's partitions.
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) partitions: Box<[Arc<Partition>]>,
-    /// Those that have a leader.
+    /// The partitions that have a leader.
     pub(super) available: Box<[i32]>,
-    /// Those whose leader is in `client.rack`; empty where racks do not count.
+    /// The partitions whose leader is in `client.rack`; empty if racks do not count.
     pub(super) in_rack: Box<[i32]>,
 }
 
 const STRIPES: usize = 8;
 
-/// The generation of a topic that takes no more records.
+/// The generation of a topic that accepts no more records.
 pub(super) const RETIRED: u64 = u64::MAX;
 
-/// On a cache line of its own, so that threads do not slow each other.
+/// A sticky partition on its own cache line, to avoid false sharing between threads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe(Sticky);
@@ -69,12 +69,12 @@ impl Topic {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Has every later append fail with `AppendError::Retired`. Call it under the locks of all partitions.
+    /// Makes every later append fail with `AppendError::Retired`. The caller must hold the locks of all partitions.
     pub(super) fn retire(&self) {
         self.generation.store(RETIRED, Ordering::Release);
     }
 
-    /// Whether the topic was forgotten, so that it takes no more records.
+    /// Returns whether the topic was removed, so that it accepts no more records.
     pub(crate) fn is_retired(&self) -> bool {
         self.generation() == RETIRED
     }
@@ -83,36 +83,36 @@ impl Topic {
         self.places.load()
     }
 
-    /// How many partitions it has, as far as is known.
+    /// Returns the number of known partitions.
     pub(crate) fn partition_count(&self) -> usize {
         self.places().partitions.len()
     }
 
-    /// Partitions whose leader is in `client.rack`.
+    /// Returns the partitions whose leader is in `client.rack`.
     #[cfg(test)]
     pub(crate) fn in_rack(&self) -> Vec<i32> {
         self.places().in_rack.to_vec()
     }
 
-    /// How many partitions it would need for this one to be there, if it is not.
+    /// Returns the number of partitions that the topic needs to have this one; `None` if it has it.
     pub(crate) fn lacks(&self, partition: Option<i32>) -> Option<usize> {
         let wanted = usize::try_from(partition?).ok()?.checked_add(1)?;
         (self.partition_count() < wanted).then_some(wanted)
     }
 
-    /// A number that is another after each change of the partitions.
+    /// Returns a number that differs after each change of the partitions.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The topic as a partitioner sees it; `None` while it has no partitions.
+    /// Shows the topic to a partitioner; `None` while it has no partitions.
     pub(crate) fn with_view<T>(&self, see: impl FnOnce(&TopicView<'_>) -> T) -> Option<T> {
         let places = self.places();
         let count = i32::try_from(places.partitions.len()).ok()?;
         TopicView::new(&self.name, count, &places.available).map(|view| see(&view))
     }
 
-    /// Which partition the threads of this stripe are filling.
+    /// Returns the sticky partition of this stripe's threads.
     pub(super) fn sticky(&self, stripe: usize) -> &Sticky {
         &self.sticky.get_or_init(Box::default)[stripe % STRIPES].0
     }
@@ -123,28 +123,29 @@ impl Topic {
         Error::new(ErrorKind::Partitioning, text)
     }
 
-    /// How many bytes so many will be after compression, as far as can be told: a little more than was seen, as in Java.
+    /// Estimates the size after compression: 5 % above the learnt ratio, as in Java.
     pub(super) fn compressed_bytes(&self, plain_bytes: usize) -> usize {
         let ratio = u64::from(self.ratio.load(Ordering::Relaxed));
         let estimated = plain_bytes as u64 * ratio / u64::from(MILLION) * 105 / 100;
         usize::try_from(estimated).unwrap_or(usize::MAX)
     }
 
-    /// The cap of its batches before compression, without limit if none was learnt in the last ten minutes.
+    /// Returns the cap of the topic's batches before compression; no limit if no batch was too large in the last ten
+    /// minutes.
     pub(super) fn cap(&self, now: Instant) -> usize {
         let learnt = lock(&self.cap).filter(|(_, at)| now < *at + CAP_REMEMBERED_FOR);
         learnt.map_or(usize::MAX, |(cap, _)| cap)
     }
 
-    /// Takes in that a broker refused a batch as too large, and returns the cap that follows: this one, or the lower one
-    /// that is remembered.
+    /// Remembers that a broker refused a batch as too large. Returns the resulting cap: this one, or the remembered one
+    /// if that is lower.
     pub(super) fn learn_cap(&self, cap: usize, now: Instant) -> usize {
         let cap = cap.min(self.cap(now));
         *lock(&self.cap) = Some((cap, now));
         cap
     }
 
-    /// Learns from a batch what compression leaves: quickly when it is more, slowly when it is less, as in Java's
+    /// Updates the compression ratio from a batch: quickly upwards, slowly downwards, as in Java's
     /// `CompressionRatioEstimator`.
     pub(super) fn learn_compression(&self, plain_bytes: usize, compressed_bytes: usize) {
         let Some(seen) = (compressed_bytes as u64 * u64::from(MILLION)).checked_div(plain_bytes as u64) else { return };
@@ -155,7 +156,7 @@ impl Topic {
     }
 }
 
-/// The stripe of this thread.
+/// Returns the stripe of the current thread.
 pub(super) fn stripe() -> usize {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     std::thread_local! {

@@ -1,8 +1,8 @@
 //! ApiVersions 0 to 4.
 //!
-//! Version 3 says who the client is, in letters, digits, `-` and `.` (KIP-511), 4 can offer features whose lowest
-//! version is 0 (KIP-1022). Asked for one that is not there, a node answers in version 0 with UNSUPPORTED_VERSION and its
-//! range of this API (KIP-511), as Kafka 4.3 does when asked for version 5.
+//! From version 3 on, the request names the client's software in letters, digits, `-` and `.` (KIP-511). Version 4 can
+//! offer features whose lowest version is 0 (KIP-1022). A node answers an unknown version in version 0, with
+//! UNSUPPORTED_VERSION and its range of ApiVersions (KIP-511), as Kafka 4.3 does for version 5.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
@@ -29,14 +29,14 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     }))
 }
 
-/// Whether a client's software may be called so (`ApiVersionsRequest.isValid`).
+/// Whether Kafka accepts this name of a client's software (`ApiVersionsRequest.isValid`).
 fn is_name(name: &str) -> bool {
     let is_inside = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
     let is_end = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
     name.chars().all(is_inside) && is_end(name.chars().next()) && is_end(name.chars().next_back())
 }
 
-/// What a client is told that asks for a version that is not there.
+/// Answers an unsupported version: lists only the ApiVersions API.
 pub(crate) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
     let itself: Vec<Api> = APIS.into_iter().filter(|api| api.name == "ApiVersions").collect();
     offering(cluster, node, &itself)

@@ -1,8 +1,9 @@
-//! Looks into a batch as Kafka's `ProduceRequest.validateRecords`, `UnifiedLog` and `LogValidator` do, by the offsets of
-//! the fields and with a cursor of its own: like the reader of requests it shares no code with the client.
+//! Validation of batches, after Kafka's `ProduceRequest.validateRecords`, `UnifiedLog` and `LogValidator`. It reads
+//! fields by their offsets, with a cursor of its own: like the request reader, it shares no code with the client.
 //!
-//! Codes are Kafka's. A strict cluster refuses some batches that Kafka takes although no client should send them: with
-//! bytes after the batch, records whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
+//! Error codes are Kafka's. A strict cluster also refuses some batches that Kafka accepts but no client should send:
+//! those with bytes after the batch, record offsets that do not count from 0, lengths below -1, or a producer id
+//! without an epoch.
 
 use std::borrow::Cow;
 
@@ -12,31 +13,32 @@ use kurier_protocol::ErrorCode;
 
 use crate::cluster::TopicSettings;
 
-/// The most that a batch may hold when decompressed; Kafka itself has no such limit.
+/// Limit on a batch's decompressed size. Kafka has no such limit.
 const BODY_BYTES_MAX: usize = 256 << 20;
 
-/// How many records a refusal blames at most.
+/// Limit on the records that one refusal blames.
 const BLAMED_MAX: usize = 1000;
 
-/// Why a batch is not written.
+/// Reason for not writing a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
-    /// The records to blame by their place in the batch, and what is wrong with them (KIP-467).
+    /// The records to blame, by their index in the batch, each with its error message (KIP-467).
     pub(crate) blamed: Vec<(i32, String)>,
-    /// What else there is to say.
+    /// An error message for the whole batch.
     pub(crate) why: Option<&'static str>,
-    /// Whether the partition's log refuses it, and so the answer tells where that log begins.
+    /// Whether the partition's log refuses the batch. If so, the answer tells the log's start offset.
     pub(crate) is_by_log: bool,
 }
 
 impl Refusal {
-    /// For a reason that Kafka gives too.
+    /// A refusal whose message Kafka gives too.
     fn because(code: ErrorCode, why: &'static str) -> Self {
         Self { why: Some(why), ..code.into() }
     }
 
-    /// By the partition's log. Of some codes Kafka does not tell where that begins (`ReplicaManager.appendToLocalLog`).
+    /// Marks the refusal as the log's. For some codes Kafka does not tell the log's start offset
+    /// (`ReplicaManager.appendToLocalLog`).
     pub(crate) fn by_log(self) -> Self {
         let is_silent = matches!(
             self.code,
@@ -52,10 +54,10 @@ impl From<ErrorCode> for Refusal {
     }
 }
 
-/// A batch that was found to be sound.
+/// A batch that passed all checks.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
-    /// What was sent.
+    /// The batch as the client sent it.
     bytes: Bytes,
     pub(crate) producer_id: i64,
     pub(crate) producer_epoch: i16,
@@ -64,7 +66,7 @@ pub(crate) struct Batch {
     pub(crate) max_timestamp: i64,
 }
 
-/// The field of a batch's header at this place.
+/// Returns the header field at this offset.
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
@@ -82,7 +84,7 @@ fn int64(bytes: &[u8], at: usize) -> Option<i64> {
 }
 
 impl Batch {
-    /// Where the fields stand; the header ends at 61.
+    /// Offsets of the fields; the header has 61 bytes.
     const LENGTH: usize = 8;
     const LEADER_EPOCH: usize = 12;
     const MAGIC: usize = 16;
@@ -102,20 +104,20 @@ impl Batch {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
 
-    /// The shortest length that any batch of any magic has.
+    /// Lowest value of the length field, for any magic.
     const SHORTEST: i32 = 14;
 
-    /// Whether what was sent claims to belong to a transaction.
+    /// Whether these bytes claim to belong to a transaction.
     pub(crate) fn is_transactional(bytes: &[u8]) -> bool {
         field::<1>(bytes, Self::MAGIC) == Some([2])
             && int16(bytes, Self::ATTRIBUTES).is_some_and(|attributes| attributes & Self::TRANSACTIONAL != 0)
     }
 
-    /// Finds the one batch in what was sent for a partition in this version of Produce, as
-    /// `ProduceRequest.validateRecords` does before anything is asked of the partition.
+    /// Finds the one batch among the record bytes of a partition, in this version of Produce. Like
+    /// `ProduceRequest.validateRecords`, this comes before any check of the partition.
     ///
     /// # Errors
-    /// With the code that Kafka gives.
+    /// With Kafka's error code.
     pub(crate) fn find(sent: &[u8], produce_version: i16, is_strict: bool) -> Result<&[u8], Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
         let length = int32(sent, Self::LENGTH).ok_or(invalid)?;
@@ -126,7 +128,7 @@ impl Batch {
         if magic > 2 {
             return Err(Refusal::because(ErrorCode::CORRUPT_MESSAGE, "its magic is that of no batch"));
         }
-        // Kafka adds these two as it adds them here, but sees a number below 0.
+        // Kafka wraps around here and then sees a number below 0.
         let end = length.checked_add(12).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
         let end = usize::try_from(end).map_err(|_| invalid)?;
         let (batch, after) = sent.split_at_checked(end).ok_or(invalid)?;
@@ -139,7 +141,7 @@ impl Batch {
         if codec(batch) == CompressionType::Zstd.id() && produce_version < 7 {
             return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
-        // To Kafka a batch that is not whole is none.
+        // Kafka ignores an incomplete batch.
         let next = int32(after, Self::LENGTH).and_then(|length| usize::try_from(length).ok());
         let has_next = next.is_some_and(|length| after.len() - 12 >= length);
         if after.is_empty() || (!has_next && !is_strict) {
@@ -149,13 +151,13 @@ impl Batch {
         }
     }
 
-    /// Checks a batch that was [found](Self::find), before it is appended to a topic's partition at this time.
+    /// Checks a batch that [`find`](Self::find) returned, before the partition appends it at this time.
     ///
     /// # Errors
-    /// With the code that Kafka gives.
+    /// With Kafka's error code.
     pub(crate) fn check(bytes: Bytes, settings: &TopicSettings, now_ms: i64, is_strict: bool) -> Result<Self, Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
-        // A producer cannot know where its batch will stand.
+        // A producer cannot know the batch's offset in the log, so it sends 0.
         if int64(&bytes, 0) != Some(0) {
             return Err(invalid.into());
         }
@@ -183,15 +185,15 @@ impl Batch {
             return Err(invalid.into());
         }
         batch.check_records(settings, now_ms, is_strict)?;
-        // After all else: what Kafka would have rewritten may be smaller.
+        // This check comes last: Kafka may have rewritten the batch into a smaller one before.
         if batch.bytes.len() > settings.segment_bytes {
             return Err(ErrorCode::RECORD_LIST_TOO_LARGE.into());
         }
         Ok(batch)
     }
 
-    /// Whether the body holds as many records as the header says, with offsets from 0 on, possible times and, on a compacted
-    /// topic, keys, and nothing else. Finds out the highest timestamp, whatever the header says it is.
+    /// Checks that the body holds exactly as many records as the header says, with offsets from 0 on, valid timestamps
+    /// and, on a compacted topic, keys. Also finds the highest timestamp, without trust in the header's.
     fn check_records(&mut self, settings: &TopicSettings, now_ms: i64, is_strict: bool) -> Result<(), Refusal> {
         let invalid = ErrorCode::INVALID_RECORD;
         let base_timestamp = int64(&self.bytes, Self::BASE_TIMESTAMP).ok_or(invalid)?;
@@ -210,7 +212,7 @@ impl Batch {
             }
             let timestamp = base_timestamp.checked_add(record.timestamp_delta).ok_or(invalid)?;
             max_timestamp = max_timestamp.max(timestamp);
-            // Of what is wrong with several, the last says what is wrong with the batch.
+            // If several records are bad, the last one decides the batch's error.
             let what = match settings.is_log_append_time {
                 _ if settings.is_compacted && !record.has_key => {
                     code = invalid;
@@ -240,7 +242,8 @@ impl Batch {
         Ok(())
     }
 
-    /// The batch as it stands in the log. Offset and leader epoch are not covered by the checksum; times are.
+    /// Returns the batch as the log stores it. The checksum does not cover offset and leader epoch, but it covers
+    /// times.
     pub(crate) fn stored(&self, base_offset: i64, leader_epoch: i32, append_time: Option<i64>) -> Bytes {
         let mut bytes = BytesMut::from(&self.bytes[..]);
         put(&mut bytes, 0, base_offset.to_be_bytes());
@@ -260,10 +263,10 @@ impl Batch {
     }
 }
 
-/// What a record without a timestamp has.
+/// Timestamp of a record that has none.
 const NO_TIMESTAMP: i64 = -1;
 
-/// The codec's id in a batch's attributes.
+/// Returns the codec's id from a batch's attributes.
 fn codec(batch: &[u8]) -> u8 {
     int16(batch, Batch::ATTRIBUTES).and_then(|attributes| u8::try_from(attributes & 7).ok()).unwrap_or_default()
 }
@@ -272,7 +275,7 @@ fn is_of_append_time(batch: &[u8]) -> bool {
     int16(batch, Batch::ATTRIBUTES).is_some_and(|attributes| attributes & Batch::LOG_APPEND_TIME != 0)
 }
 
-/// Whether the checksum is that of the bytes.
+/// Whether the checksum matches the bytes.
 fn is_intact(batch: &[u8]) -> bool {
     let crc = batch.get(Batch::ATTRIBUTES..).map(crc32c::crc32c);
     crc.is_some() && crc == field(batch, Batch::CRC).map(u32::from_be_bytes)
@@ -284,27 +287,27 @@ fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
     }
 }
 
-/// A batch's records, decompressed; `None` if this build does not have the codec, whose batches it takes on trust.
+/// Returns a batch's records, decompressed; `None` if this build lacks the codec. Such batches are accepted unread.
 fn body(batch: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ErrorCode> {
     let body = batch.get(Batch::HEADER..).unwrap_or_default();
-    // Kafka has no word for a codec that there is not.
+    // Kafka has no better code for an unknown codec.
     let kind = CompressionType::from_id(codec(batch)).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
     if kind == CompressionType::None {
         return Ok(Some(body.into()));
     }
     let Ok(mut codec) = Compression::new(kind).codec() else { return Ok(None) };
     let mut plain = Vec::new();
-    // The checksum was right, so it is the client that failed; Kafka has no better word for it.
+    // The checksum was right, so the client compressed wrongly. Kafka has no better code for that.
     codec.decompress(body, BODY_BYTES_MAX, &mut plain).map_err(|_| ErrorCode::UNKNOWN_SERVER_ERROR)?;
     Ok(Some(plain.into()))
 }
 
-/// The epoch of the leader that appended a stored batch.
+/// Returns the epoch of the leader that appended a stored batch.
 pub(crate) fn leader_epoch(batch: &[u8]) -> Option<i32> {
     int32(batch, Batch::LEADER_EPOCH)
 }
 
-/// The first record of a stored batch whose timestamp is at least this: its offset delta and timestamp.
+/// Returns offset delta and timestamp of the first record in a stored batch whose timestamp is at least this.
 pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
     if is_of_append_time(batch) {
         return Some((0, int64(batch, Batch::MAX_TIMESTAMP)?));
@@ -323,15 +326,15 @@ pub(crate) fn record_at(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
     None
 }
 
-/// What is looked at in a record.
+/// The fields of a record that the checks need.
 struct Record {
     timestamp_delta: i64,
     offset_delta: i64,
     has_key: bool,
 }
 
-/// The record at the head of `body`, if it is a sound one, and what follows it. To who is not strict, any length below 0 is
-/// that of null.
+/// Splits the record at the start of `body` from the rest, if the record is well-formed. Unless strict, any length
+/// below 0 means null.
 fn next_record(body: &[u8], is_strict: bool) -> Option<(Record, &[u8])> {
     let (length, rest) = varint(body)?;
     let (record, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -350,7 +353,7 @@ fn next_record(body: &[u8], is_strict: bool) -> Option<(Record, &[u8])> {
     rest.is_empty().then_some((Record { timestamp_delta, offset_delta, has_key: key_length >= 0 }, after))
 }
 
-/// What follows bytes whose length is this at least; a length below 0 is that of null.
+/// Skips length-prefixed bytes. The length must be at least `lowest`; a length below 0 means null.
 fn after_bytes(input: &[u8], lowest: i64) -> Option<&[u8]> {
     match varint(input)? {
         (length, _) if length < lowest => None,
@@ -359,7 +362,7 @@ fn after_bytes(input: &[u8], lowest: i64) -> Option<&[u8]> {
     }
 }
 
-/// A zig-zag integer of at most ten bytes.
+/// Reads a zig-zag integer of at most ten bytes.
 fn varint(input: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0u64;
     for (index, byte) in input.iter().enumerate().take(10) {

@@ -1,5 +1,5 @@
-//! The cluster: nodes, topics, who leads what, and what each request does to it. No I/O and no clock: a node's request
-//! comes in as bytes, its answer goes out as bytes, and the time is said.
+//! The cluster: nodes, topics, leaders, and the effect of each request on them. It has neither I/O nor a clock: callers
+//! pass a node's request as bytes, together with the time, and get the answer as bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::node::Api;
 use crate::offer::{Offer, Offers};
 use crate::version::KafkaVersion;
 
-/// How many partitions a cluster may have: one's share of memory is small, but not nothing.
+/// Limit on the partitions of a cluster: each takes a little memory.
 const PARTITIONS_MAX: usize = 100_000;
 
-/// A topic's settings, in Kafka's words.
+/// Settings of a topic, after Kafka's names.
 ///
 /// ```
 /// use kurier_broker::TopicSettings;
@@ -26,26 +26,26 @@ const PARTITIONS_MAX: usize = 100_000;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// How many replicas each partition has. Those that there are no nodes for count as down.
+    /// Replicas of each partition. Replicas beyond the number of nodes count as down.
     pub replication_factor: usize,
-    /// How many replicas must be in sync for a write with acks=all (`min.insync.replicas`).
+    /// Replicas that must be in sync for a write with acks=all (`min.insync.replicas`).
     pub min_insync_replicas: usize,
-    /// The largest batch, in bytes (`max.message.bytes`).
+    /// Largest size of a batch, in bytes (`max.message.bytes`).
     pub max_message_bytes: usize,
     /// Whether records get the time of their append (`message.timestamp.type=LogAppendTime`).
     pub is_log_append_time: bool,
-    /// How far ahead of the broker's clock a record's own time may be, in milliseconds
+    /// How far a record's own timestamp may be ahead of the broker's clock, in milliseconds
     /// (`message.timestamp.after.max.ms`).
     pub timestamp_after_max_ms: i64,
-    /// The largest file of the log, in bytes, which no batch may exceed (`segment.bytes`). There are no files here, but that
-    /// Kafka refuses such a batch with a code of its own.
+    /// Largest size of a log file, in bytes (`segment.bytes`). This broker writes no files, but Kafka refuses a larger
+    /// batch with a special error code.
     pub segment_bytes: usize,
-    /// Whether every record needs a key (`cleanup.policy` with `compact`). Nothing is compacted here.
+    /// Whether every record needs a key (`cleanup.policy` with `compact`). This broker does not compact.
     pub is_compacted: bool,
 }
 
 impl TopicSettings {
-    /// What a topic has in this version of Kafka if nothing is said: before 4.0 records may be of any time (KIP-1030).
+    /// Returns the default settings in this version of Kafka. Before 4.0, records may have any timestamp (KIP-1030).
     #[must_use]
     pub fn of(version: KafkaVersion) -> Self {
         let newest = Self::default();
@@ -57,8 +57,8 @@ impl TopicSettings {
 }
 
 impl Default for TopicSettings {
-    /// Three replicas, of which one must be in sync, batches of up to 1,048,588 bytes, the records' own times, which may
-    /// be an hour ahead, segments of 1 GiB, nothing compacted.
+    /// Three replicas, one of them in sync at least, batches of up to 1,048,588 bytes, the records' own timestamps, at
+    /// most an hour ahead, segments of 1 GiB, no compaction.
     fn default() -> Self {
         Self {
             replication_factor: 3,
@@ -72,7 +72,7 @@ impl Default for TopicSettings {
     }
 }
 
-/// What a cluster begins with.
+/// Settings of a cluster.
 ///
 /// ```
 /// use kurier_broker::{Cluster, ClusterSettings};
@@ -82,30 +82,30 @@ impl Default for TopicSettings {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
-    /// As which version of Kafka it behaves.
+    /// Version of Kafka that the cluster imitates.
     pub version: KafkaVersion,
-    /// How many nodes; their ids count from 1.
+    /// Number of nodes; their ids count from 1.
     pub nodes: u16,
-    /// Whether asking for the metadata of a topic that is missing creates it (`auto.create.topics.enable`).
+    /// Whether a metadata request for a missing topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
-    /// How many partitions such a topic gets (`num.partitions`).
+    /// Partitions of an automatically created topic (`num.partitions`).
     pub default_partitions: i32,
-    /// What such a topic, and one created without settings of its own, gets.
+    /// Settings of automatically created topics, and of topics created without settings.
     pub default_topic: TopicSettings,
-    /// The host that the nodes give out. An address that stands for all (`0.0.0.0`, `::`) is replaced by the one at which
-    /// the asking client reached its node, and by `localhost` where no connection says one.
+    /// Host that the nodes give to clients. An unspecified address (`0.0.0.0`, `::`) is replaced by the address at
+    /// which the client reached its node, and by `localhost` if there is no connection.
     pub host: String,
-    /// Hosts and ports that the nodes give out instead, in the order of their ids (`advertised.listeners`). Nodes behind the
-    /// last of them are at its host, on the ports after its own. If there are none, each node gives out `host` and the port
-    /// on which it listens.
+    /// Hosts and ports that the nodes give to clients instead, in the order of their ids (`advertised.listeners`).
+    /// Nodes after the last entry use its host, and the ports after its port. If empty, each node gives `host` and its
+    /// listening port.
     pub advertised_listeners: Vec<(String, u16)>,
-    /// Whether to refuse what Kafka takes although no client should send it: bytes after a request or after a batch, records
-    /// whose offsets do not count from 0, lengths below -1, a producer id without an epoch.
+    /// Whether to refuse input that Kafka accepts but no client should send: bytes after a request or a batch, record
+    /// offsets that do not count from 0, lengths below -1, a producer id without an epoch.
     pub is_strict: bool,
 }
 
 impl Default for ClusterSettings {
-    /// One strict node of the newest Kafka on 127.0.0.1 that creates topics of one partition when they are asked for.
+    /// One strict node of the newest Kafka on 127.0.0.1 that creates missing topics with one partition.
     fn default() -> Self {
         Self {
             version: KafkaVersion::default(),
@@ -120,7 +120,7 @@ impl Default for ClusterSettings {
     }
 }
 
-/// A whole cluster, in memory, without sockets and without a clock: requests come in as bytes, and the time is said.
+/// A whole cluster in memory, without sockets and without a clock: callers pass requests as bytes, and the time.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -149,13 +149,13 @@ pub struct Cluster {
     id: String,
     nodes: BTreeMap<i32, Node>,
     topics: BTreeMap<String, Topic>,
-    /// The name of each topic by its id.
+    /// Topic names by id.
     names: HashMap<Uuid, String>,
-    /// The partitions of all topics.
+    /// Number of partitions of all topics.
     partition_count: usize,
     next_topic: u64,
     next_producer_id: i64,
-    /// Counts what a waiting reader could have waited for.
+    /// Counts the changes that a waiting reader could wait for.
     changes: u64,
     unknown_producer: UnknownProducer,
     pub(crate) faults: Faults,
@@ -164,9 +164,9 @@ pub struct Cluster {
 
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// The port on which it listens.
+    /// The node's port.
     port: u16,
-    /// The host and port that it gives out instead.
+    /// Host and port that the node gives to clients instead.
     advertised: Option<(String, u16)>,
     pub(crate) is_up: bool,
 }
@@ -180,17 +180,18 @@ pub(crate) struct Topic {
 
 #[derive(Debug)]
 pub(crate) struct Partition {
-    /// The node that leads, if any is up that may.
+    /// The leader; `None` if no eligible node is up.
     pub(crate) leader: Option<i32>,
-    /// Rises with each change of leader, also to none.
+    /// Rises with each change of leader, also with a change to no leader.
     pub(crate) leader_epoch: i32,
     pub(crate) replicas: Vec<i32>,
-    /// Replicas in sync. The last of them stays when its node stops, for no other has all of the log.
+    /// Replicas in sync. The last one stays in the list when its node stops, because no other replica has the whole
+    /// log.
     pub(crate) isr: Vec<i32>,
     pub(crate) log: Log,
 }
 
-/// Why something asked of a cluster by its owner cannot be done.
+/// Reason why the cluster cannot do what its owner asked.
 ///
 /// ```
 /// use kurier_broker::{Cluster, ClusterSettings};
@@ -203,7 +204,7 @@ pub(crate) struct Partition {
 pub struct ClusterError(pub(crate) String);
 
 impl Cluster {
-    /// A cluster whose nodes are up, and listen nowhere yet.
+    /// Creates a cluster whose nodes are up but have no ports yet.
     #[must_use]
     pub fn new(settings: ClusterSettings) -> Self {
         let node = |id: u16| {
@@ -226,7 +227,7 @@ impl Cluster {
         }
     }
 
-    /// The cluster id in Metadata responses.
+    /// Returns the cluster id for Metadata responses.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -236,13 +237,13 @@ impl Cluster {
         id.clone_into(&mut self.id);
     }
 
-    /// What the cluster began with.
+    /// Returns the settings that the cluster was created with.
     #[must_use]
     pub fn settings(&self) -> &ClusterSettings {
         &self.settings
     }
 
-    /// The ids of all nodes, up or not.
+    /// Returns the ids of all nodes, up or down.
     pub fn node_ids(&self) -> impl Iterator<Item = i32> {
         self.nodes.keys().copied()
     }
@@ -255,14 +256,14 @@ impl Cluster {
         &self.topics
     }
 
-    /// Sets the host and port that a node gives out from now on.
+    /// Sets the host and port that a node gives to clients from now on.
     pub fn advertise(&mut self, node: i32, host: &str, port: u16) {
         if let Some(node) = self.nodes.get_mut(&node) {
             node.advertised = Some((host.to_owned(), port));
         }
     }
 
-    /// Returns the host and port that a node gives out, to a client that reached the cluster at the address `reached`.
+    /// Returns the host and port that a node gives to a client that reached the cluster at the address `reached`.
     pub(crate) fn address(&self, node: &Node, reached: Option<IpAddr>) -> (String, u16) {
         if let Some(advertised) = &node.advertised {
             return advertised.clone();
@@ -276,12 +277,12 @@ impl Cluster {
         (host, node.port)
     }
 
-    /// Returns the port on which a node listens.
+    /// Returns the port that a node listens on.
     pub(crate) fn port(&self, node: i32) -> Option<u16> {
         self.nodes.get(&node).map(|node| node.port)
     }
 
-    /// Says on which port a node listens.
+    /// Sets the port that a node listens on.
     pub fn set_port(&mut self, node: i32, port: u16) {
         if let Some(node) = self.nodes.get_mut(&node) {
             node.port = port;
@@ -291,7 +292,7 @@ impl Cluster {
     /// Creates a topic.
     ///
     /// # Errors
-    /// When there is one of this name, the name is not allowed, or it would have no partitions.
+    /// If the topic exists, its name is invalid, or it would have no partitions.
     pub fn create_topic(&mut self, name: &str, partitions: i32, settings: TopicSettings) -> Result<(), ClusterError> {
         self.check_new_name(name).and_then(|()| self.add_topic(name, partitions, settings)).map_err(|code| {
             ClusterError(format!(
@@ -301,10 +302,12 @@ impl Cluster {
         })
     }
 
-    /// Checks whether a new topic may have this name, beside those that there are. Kafka checks all names of a request before
-    /// it creates the first topic, so those of one request do not collide (`ReplicationControlManager.createTopics`).
+    /// Checks whether a new topic may have this name beside the existing topics. Kafka checks all names of a request
+    /// before it creates the first topic, so names of one request do not collide
+    /// (`ReplicationControlManager.createTopics`).
     pub(crate) fn check_new_name(&self, name: &str) -> Result<(), ErrorCode> {
-        // Its log is not a topic's, and clients may not ask for one of this name (`ControllerApis.createTopics`).
+        // This name belongs to the controllers' log; clients may not create such a topic
+        // (`ControllerApis.createTopics`).
         if name == "__cluster_metadata" {
             return Err(match self.settings.version {
                 KafkaVersion::V3_7 => ErrorCode::TOPIC_AUTHORIZATION_FAILED,
@@ -323,7 +326,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Creates a topic whose name was [checked](Self::check_new_name).
+    /// Creates a topic whose name passed [`check_new_name`](Self::check_new_name).
     pub(crate) fn add_topic(&mut self, name: &str, partitions: i32, settings: TopicSettings) -> Result<(), ErrorCode> {
         if partitions < 1 {
             return Err(ErrorCode::INVALID_PARTITIONS);
@@ -342,10 +345,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Gives a topic another id, such as that of a captured one whose clients are to be replayed.
+    /// Sets a topic's id, for example to the id in a capture whose clients are to be replayed.
     ///
     /// # Errors
-    /// When there is none of this name, or another topic has the id.
+    /// If there is no such topic, or another topic has the id.
     pub fn set_topic_id(&mut self, name: &str, id: Uuid) -> Result<(), ClusterError> {
         if let Some(other) = self.names.get(&id).filter(|other| *other != name) {
             return Err(ClusterError(format!("topic {name} cannot have the id {id}: {other} has it")));
@@ -357,9 +360,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Says which id the next producer gets that asks for one; those after it count on from there.
+    /// Sets the next new producer id; later ids count up from it.
     pub fn set_next_producer_id(&mut self, id: i64) {
-        // It is counted up before it is given.
+        // The counter is incremented before an id is given out.
         self.next_producer_id = id.saturating_sub(1);
     }
 
@@ -374,14 +377,14 @@ impl Cluster {
         let replicas: Vec<i32> = ids.iter().cycle().skip(first).take(replication).copied().collect();
         let up: Vec<i32> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
         let leader = up.first().copied();
-        // Of an empty log, those that are down have everything.
+        // In an empty log, replicas that are down miss nothing.
         let isr = if up.is_empty() { replicas.clone() } else { up };
         let mut log = Log::default();
         log.set_unknown_producer(self.unknown_producer);
         Partition { leader, leader_epoch: 0, replicas, isr, log }
     }
 
-    /// Ids are told apart by their number alone; the rest makes them look like Kafka's.
+    /// Ids differ only in the number; the other bits make them look like Kafka's.
     fn new_topic_id(&mut self) -> Uuid {
         let mut id = *b"Kurier\x40\x00\x80\x00\0\0\0\0\0\0";
         let number = self.next_topic.to_be_bytes();
@@ -392,10 +395,10 @@ impl Cluster {
         Uuid(id)
     }
 
-    /// Deletes a topic with all its records. One created later under the same name has another id.
+    /// Deletes a topic with all its records. A later topic of the same name gets another id.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// If there is no such topic.
     pub fn delete_topic(&mut self, name: &str) -> Result<(), ClusterError> {
         let missing = || ClusterError(format!("there is no topic {name:?} to delete"));
         let topic = self.topics.remove(name).ok_or_else(missing)?;
@@ -404,10 +407,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Gives a topic more partitions.
+    /// Raises a topic's number of partitions.
     ///
     /// # Errors
-    /// When there is no such topic, it has as many, or the cluster would have more than 100,000.
+    /// If there is no such topic, it has as many partitions already, or the cluster would have more than 100,000.
     pub fn add_partitions(&mut self, name: &str, total: i32) -> Result<(), ClusterError> {
         let refuse = |why| ClusterError(format!("topic {name:?} cannot have {total} partitions: {why}"));
         let topic = self.topics.get(name).ok_or_else(|| refuse("there is no such topic"))?;
@@ -423,10 +426,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Changes a topic's `max.message.bytes`; batches that are larger are refused from now on.
+    /// Changes a topic's `max.message.bytes`. From now on, larger batches are refused.
     ///
     /// # Errors
-    /// When there is no topic of this name.
+    /// If there is no such topic.
     pub fn set_max_message_bytes(&mut self, name: &str, bytes: usize) -> Result<(), ClusterError> {
         let topic = self.topics.get_mut(name);
         let topic = topic.ok_or_else(|| ClusterError(format!("there is no topic {name:?} to change")))?;
@@ -437,7 +440,7 @@ impl Cluster {
     /// Makes a node the leader of a partition.
     ///
     /// # Errors
-    /// When there is no such partition, or the node is not up or no replica in sync.
+    /// If there is no such partition, the node is down, or its replica is not in sync.
     pub fn move_leader(&mut self, topic: &str, partition: i32, node: i32) -> Result<(), ClusterError> {
         let refuse = |why| ClusterError(format!("node {node} cannot lead {topic}-{partition}: {why}"));
         if !self.is_up(node) {
@@ -452,18 +455,18 @@ impl Cluster {
         Ok(())
     }
 
-    /// The node that leads a partition, if there is one.
+    /// Returns the node that leads a partition, if any.
     #[must_use]
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
         self.partition(topic, partition)?.leader
     }
 
-    /// Stops a node: what it led goes to another replica in sync, if there is one that is up.
+    /// Stops a node. Its partitions get another in-sync replica as leader, if one is up.
     pub fn stop_node(&mut self, node: i32) {
         self.set_up(node, false);
     }
 
-    /// Starts a node again: its replicas come into sync, and it leads what nobody else could.
+    /// Starts a stopped node. Its replicas come into sync, and it leads the partitions that have no leader.
     pub fn start_node(&mut self, node: i32) {
         self.set_up(node, true);
     }
@@ -488,25 +491,25 @@ impl Cluster {
         self.faults.add(fault);
     }
 
-    /// Forgets the faults that are still to come.
+    /// Removes all pending faults.
     pub fn clear_faults(&mut self) {
         self.faults = Faults::default();
     }
 
-    /// Changes what a node offers of the API of this name, such as `Produce`; see [`Offer`].
+    /// Changes which versions a node offers of an API such as `Produce`; see [`Offer`].
     ///
     /// # Panics
-    /// When the nodes speak no API of this name.
+    /// If the nodes have no API of this name.
     pub fn set_offer(&mut self, node: i32, api: &'static str, offer: Offer) {
         self.offers.set(node, api, offer);
     }
 
-    /// The lowest and highest version that a node offers of an API.
+    /// Returns the lowest and highest version that a node offers of an API.
     pub(crate) fn offered(&self, node: i32, api: &Api) -> Option<(i16, i16)> {
         self.offers.range(node, api, self.settings.version)
     }
 
-    /// Says what all partitions do with producers that they do not know.
+    /// Sets how all partitions treat producers that they do not know.
     pub fn set_unknown_producer(&mut self, unknown: UnknownProducer) {
         self.unknown_producer = unknown;
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
@@ -514,15 +517,15 @@ impl Cluster {
         }
     }
 
-    /// Has a partition forget its producers, as Kafka does of those that were silent for `producer.id.expiration.ms`.
+    /// Makes a partition forget its producers, as Kafka does after `producer.id.expiration.ms` without a batch.
     pub fn forget_producers(&mut self, topic: &str, partition: i32) {
         if let Some(partition) = self.partition_mut(topic, partition) {
             partition.log.forget_producers();
         }
     }
 
-    /// Takes the last batches from a partition's log, as many as this, as a new leader does that has not got them: of
-    /// what was acknowledged with acks=1, or by an unclean election.
+    /// Removes this many batches from the end of a partition's log. In Kafka this happens when a new leader lacks
+    /// batches that were acknowledged with acks=1, or after an unclean election.
     pub fn truncate(&mut self, topic: &str, partition: i32, batches: usize) {
         if let Some(partition) = self.partition_mut(topic, partition) {
             partition.leader_epoch += 1;
@@ -530,13 +533,13 @@ impl Cluster {
         }
     }
 
-    /// The batches of a partition as they stand in its log.
+    /// Returns the batches of a partition as its log stores them.
     #[must_use]
     pub fn log(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {
         self.partition(topic, partition)?.log.read(0, usize::MAX, true)
     }
 
-    /// The offset after a partition's last record.
+    /// Returns the offset after a partition's last record.
     #[must_use]
     pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
         Some(self.partition(topic, partition)?.log.end_offset())
@@ -554,22 +557,23 @@ impl Cluster {
         self.topics.get_mut(name)
     }
 
-    /// Rises whenever there may be more to read.
+    /// Returns a counter that rises whenever there may be more to read.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Says that there may be more to read.
+    /// Records that there may be more to read.
     pub(crate) fn has_changed(&mut self) {
         self.changes += 1;
     }
 
-    /// The name of the topic with this id.
+    /// Returns the name of the topic with this id.
     pub(crate) fn topic_name(&self, id: Uuid) -> Option<&str> {
         self.names.get(&id).map(String::as_str)
     }
 
-    /// Whether Kafka keeps the topic for itself, so that clients may read it but not write to it (`Topic.INTERNAL_TOPICS`).
+    /// Whether the topic is one of Kafka's internal topics, which clients may read but not write
+    /// (`Topic.INTERNAL_TOPICS`).
     pub(crate) fn is_internal(&self, topic: &str) -> bool {
         match topic {
             "__consumer_offsets" | "__transaction_state" => true,
@@ -585,8 +589,8 @@ impl Cluster {
 }
 
 impl Partition {
-    /// Why this node refuses a reader who believes that the leader is of this epoch; -1 if he believes in none (KIP-320,
-    /// `Partition.localLogWithEpochOrThrow`).
+    /// Returns the error for a reader that asks this node and assumes this leader epoch, or -1 for no assumption
+    /// (KIP-320, `Partition.localLogWithEpochOrThrow`).
     pub(crate) fn refusal(&self, node: i32, epoch: i32) -> Option<ErrorCode> {
         let elsewhere = Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         match epoch {
@@ -598,7 +602,7 @@ impl Partition {
         }
     }
 
-    /// Follows a change in which nodes are up.
+    /// Updates the leader and the in-sync replicas after nodes went up or down.
     fn follow(&mut self, up: &[i32]) {
         let in_sync: Vec<i32> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
         let leader = self.leader.filter(|leader| in_sync.contains(leader)).or_else(|| in_sync.first().copied());
@@ -606,7 +610,7 @@ impl Partition {
             self.leader = leader;
             self.leader_epoch += 1;
         }
-        // Replicas in memory catch up at once, if there is one to learn from. Else whoever was last in sync alone may lead
+        // With a leader, replicas in memory catch up at once. Without one, only the last in-sync replica may lead
         // again.
         if leader.is_some() {
             self.isr = self.replicas.iter().copied().filter(|id| up.contains(id)).collect();
@@ -614,7 +618,7 @@ impl Partition {
     }
 }
 
-/// The host and port of a node, by its place among all.
+/// Returns the advertised host and port of a node, by its index among all nodes.
 fn advertised(listeners: &[(String, u16)], place: usize) -> Option<(String, u16)> {
     let last = listeners.len().checked_sub(1)?;
     let (host, port) = listeners.get(place.min(last))?;
@@ -622,15 +626,14 @@ fn advertised(listeners: &[(String, u16)], place: usize) -> Option<(String, u16)
     Some((host.clone(), port.saturating_add(offset)))
 }
 
-/// Whether two names differ by dots and underscores alone, which the names of metrics do not tell apart
-/// (`Topic.hasCollision`).
+/// Whether two names differ only by dots and underscores, which metric names do not distinguish (`Topic.hasCollision`).
 fn collide(name: &str, other: &str) -> bool {
     let is_dot = |letter: u8| matches!(letter, b'.' | b'_');
     let are_alike = |(one, other): (u8, u8)| one == other || (is_dot(one) && is_dot(other));
     name.len() == other.len() && name.bytes().zip(other.bytes()).all(are_alike)
 }
 
-/// Whether Kafka allows the name (`org.apache.kafka.common.internals.Topic`).
+/// Whether Kafka allows this topic name (`org.apache.kafka.common.internals.Topic`).
 pub(crate) fn is_topic_name(name: &str) -> bool {
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
     (1..=249).contains(&name.len()) && name != "." && name != ".." && name.chars().all(is_allowed)

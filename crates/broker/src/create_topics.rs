@@ -1,8 +1,9 @@
 //! CreateTopics 2 to 7.
 //!
-//! From version 4 on a count of -1 asks for the cluster's default. Versions 5 and up tell what was made, 7 its id. Of the
-//! configurations those count here that [`TopicSettings`] has a field for; the others of Kafka's are accepted, unread, and
-//! forgotten. Assignments are taken for their numbers alone: how many partitions, and how many replicas of the first.
+//! From version 4 on, a count of -1 means the cluster's default. From version 5 on, the answer describes the new topic,
+//! and from version 7 on it includes the topic id. Only configurations with a field in [`TopicSettings`] take effect;
+//! Kafka's other ones are accepted and ignored. Of assignments only the numbers count: the number of partitions, and
+//! the number of replicas of the first partition.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ struct Wanted<'a> {
     name: &'a str,
     partitions: i32,
     replication_factor: i16,
-    /// Partitions and how many replicas each is to have, where that is laid down.
+    /// Explicit assignments: partition index and number of replicas.
     assignments: Vec<(i32, usize)>,
     configs: Vec<(&'a str, Option<&'a str>)>,
 }
@@ -99,7 +100,7 @@ fn refused(error_code: ErrorCode) -> CreatableTopicResult {
     CreatableTopicResult { error_code, error_message: Some(error_code.meaning().to_owned()), ..Default::default() }
 }
 
-/// The shortest segments that a log may have (`LogConfig`; 1 MiB since KIP-1030).
+/// Returns the smallest allowed `segment.bytes` (`LogConfig`; 1 MiB since KIP-1030).
 fn segment_bytes_min(version: KafkaVersion) -> usize {
     match version {
         KafkaVersion::V3_7 | KafkaVersion::V3_9 => 14,
@@ -107,7 +108,7 @@ fn segment_bytes_min(version: KafkaVersion) -> usize {
     }
 }
 
-/// The other configurations that a topic may have in Kafka, in any version (`TopicConfig`).
+/// Kafka's other topic configurations, of any version (`TopicConfig`).
 const UNREAD_CONFIGS: [&str; 30] = [
     "compression.gzip.level",
     "compression.lz4.level",
@@ -141,7 +142,7 @@ const UNREAD_CONFIGS: [&str; 30] = [
     "unclean.leader.election.enable",
 ];
 
-/// How many partitions a topic is to have, and its settings.
+/// Returns the topic's number of partitions and its settings.
 fn settings(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<(i32, TopicSettings), ErrorCode> {
     let mut settings = cluster.settings().default_topic.clone();
     let has_counts = (wanted.partitions, wanted.replication_factor) != (-1, -1);

@@ -1,4 +1,4 @@
-//! Faults by script: what a node does instead of, or besides, what it was asked.
+//! Scripted faults: actions that a node takes instead of, or besides, its normal answer.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use kurier_protocol::ErrorCode;
 
 use crate::node::APIS;
 
-/// What goes wrong, for which requests, and how often.
+/// A scripted fault: its kind, the requests that it hits, and how often.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,36 +41,36 @@ pub struct Fault {
     kind: FaultKind,
 }
 
-/// What goes wrong. See [`Fault`] for an example.
+/// Kind of a fault. See [`Fault`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// Does nothing, and answers with this code: of Produce, for every partition.
+    /// Does nothing and answers with this code; for Produce, on every partition.
     Error(ErrorCode),
-    /// Of Produce: does nothing, answers INVALID_RECORD for every partition, and blames the records at these places of
-    /// each batch (KIP-467).
+    /// For Produce: does nothing, answers INVALID_RECORD for every partition, and blames the records at these indexes
+    /// of each batch (KIP-467).
     Blame(Vec<i32>),
-    /// Does what was asked, and answers with this code all the same.
+    /// Executes the request, but answers with this error code.
     ErrorAfter(ErrorCode),
-    /// Does nothing, and closes the connection.
+    /// Does nothing and closes the connection.
     Close,
-    /// Does what was asked, and closes the connection without an answer.
+    /// Executes the request and closes the connection without an answer.
     CloseAfter,
-    /// Does what was asked, sends this many bytes of the answer, and closes the connection.
+    /// Executes the request, sends this many bytes of the answer, and closes the connection.
     Cut(usize),
-    /// Does what was asked, and never answers, nor anything that the connection asks after that; it stays open.
+    /// Executes the request, but never answers it or any later request on this connection. The connection stays open.
     Silence,
-    /// Does what was asked, and answers after this long.
+    /// Executes the request and answers after this delay.
     Delay(Duration),
-    /// Does what was asked, and says in its answer that it throttles for this long (KIP-219).
+    /// Executes the request and reports this throttle time in the answer (KIP-219).
     Throttle(Duration),
 }
 
 impl Fault {
-    /// A fault of the next request to the API of this name, such as `Produce`, on any node.
+    /// Creates a fault for the next request to the API of this name, such as `Produce`, on any node.
     ///
     /// # Panics
-    /// When the nodes speak no API of this name: nobody would ever meet the fault.
+    /// If the nodes have no API of this name, because no request could ever meet the fault.
     #[must_use]
     pub fn new(api: &'static str, kind: FaultKind) -> Self {
         let names = || APIS.iter().map(|known| known.name);
@@ -78,13 +78,13 @@ impl Fault {
         Self { api, node: None, times: 1, kind }
     }
 
-    /// On this node alone.
+    /// Limits the fault to this node.
     #[must_use]
     pub fn on_node(self, node: i32) -> Self {
         Self { node: Some(node), ..self }
     }
 
-    /// As often as this.
+    /// Sets how often the fault happens.
     #[must_use]
     pub fn times(self, times: usize) -> Self {
         Self { times, ..self }
@@ -95,7 +95,7 @@ impl Fault {
     }
 }
 
-/// The faults that are still to come.
+/// The pending faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
@@ -104,12 +104,13 @@ impl Faults {
         self.0.push(fault);
     }
 
-    /// The fault that this request meets, if any; the oldest goes first.
+    /// Returns the oldest fault that applies to this request, if any.
     pub(crate) fn met(&self, api: &str, node: i32) -> Option<FaultKind> {
         self.0.iter().find(|fault| fault.is_met(api, node)).map(|fault| fault.kind.clone())
     }
 
-    /// Strikes off what this request has met. Not before it is answered: one that waits comes again.
+    /// Counts the fault of this request as done. Only an answered request may do so, because a waiting request comes
+    /// again.
     pub(crate) fn strike_off(&mut self, api: &str, node: i32) {
         if let Some(fault) = self.0.iter_mut().find(|fault| fault.is_met(api, node)) {
             fault.times -= 1;

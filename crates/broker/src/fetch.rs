@@ -1,8 +1,8 @@
 //! Fetch 4 to 12.
 //!
-//! Version 7 brought sessions, which this broker does not keep: it answers with session 0, and readers go on asking in
-//! full (KIP-227). Version 12 is the last that names topics. A request waits until `min_bytes` are there, as long as
-//! `max_wait_ms`; the first batch of all is returned even if it is larger than asked for (KIP-74).
+//! Version 7 added sessions. This broker keeps none: it answers with session 0, so readers continue with full requests
+//! (KIP-227). Version 12 is the last that names topics by name. A request waits up to `max_wait_ms` until `min_bytes`
+//! are available. The response always includes the first batch, even if it exceeds the limit (KIP-74).
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ struct Wanted {
     max_bytes: usize,
 }
 
-/// How much may be read of one partition.
+/// Limit on the bytes to read from one partition.
 struct Limit {
     max_bytes: usize,
-    /// Whether a batch is to be read even if it is larger.
+    /// Whether to return the first batch even if it exceeds `max_bytes`.
     wants_one: bool,
 }
 
@@ -131,7 +131,7 @@ fn read(
     };
     PartitionData {
         partition_index: wanted.partition,
-        // Replicas in memory have everything at once.
+        // Replicas in memory have every record at once.
         high_watermark: end_offset,
         last_stable_offset: end_offset,
         log_start_offset: 0,

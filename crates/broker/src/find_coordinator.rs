@@ -1,7 +1,7 @@
 //! FindCoordinator 0 to 6.
 //!
-//! There are neither consumer groups nor transactions here: nobody coordinates them. That the API is listed matters all
-//! the same, for librdkafka compresses with LZ4 only where it is. Version 4 asks for many keys at once (KIP-699).
+//! This broker has neither consumer groups nor transactions, so every answer is an error. The API exists because
+//! librdkafka compresses with LZ4 only if a broker lists it. Version 4 takes many keys at once (KIP-699).
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::FindCoordinatorResponse;

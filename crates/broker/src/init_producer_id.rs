@@ -1,8 +1,8 @@
 //! InitProducerId 0 to 5.
 //!
-//! Without a transactional id every call gives a new id at epoch 0, whatever id it names (`TransactionCoordinator.
-//! handleInitProducerId`); but it names id and epoch, or neither. Transactional ids are refused: there are no transactions
-//! here yet.
+//! Without a transactional id, every request gets a new producer id at epoch 0, whatever id it names
+//! (`TransactionCoordinator.handleInitProducerId`). A request must name both id and epoch, or neither. Requests with a
+//! transactional id are refused, because this broker has no transactions yet.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::InitProducerIdResponse;

@@ -1,8 +1,8 @@
-//! A Kafka cluster in memory: real sockets, leaders, `min.insync.replicas`, sequences, and faults by script.
+//! A Kafka cluster in memory: real sockets, leaders, `min.insync.replicas`, sequences, and scripted faults.
 //!
-//! It is for quick starts, where nobody wants to install Kafka first, and for the tests of whoever writes to Kafka. A
-//! cluster starts in less than a millisecond, on free ports, in the process that wants it, and is gone when it is dropped.
-//! The command `kurier broker` is the same as a program.
+//! Use it for quick starts without a Kafka installation, and to test code that writes to Kafka. A cluster starts in
+//! less than a millisecond, on free ports, inside your process. Dropping it stops it. The command `kurier broker` runs
+//! the same cluster as a program.
 //!
 //! # Quick start
 //!
@@ -20,7 +20,7 @@
 //!
 //! # In tests
 //!
-//! A test says what cluster it wants, lets things go wrong, and looks at what was written.
+//! A test describes the cluster, injects faults, and checks the written records.
 //!
 //! ```
 //! use kurier_broker::{Broker, Fault, FaultKind, TopicSettings};
@@ -46,12 +46,12 @@
 //! # }
 //! ```
 //!
-//! Whoever brings a network of his own, simulated say, takes [`Cluster`] alone: it has neither sockets nor a clock.
+//! To use your own (for example simulated) network, use [`Cluster`] alone: it has neither sockets nor a clock.
 //!
 //! # Under a fuzzer
 //!
-//! [`Cluster::handle`] takes a frame and a time and says what goes back: so whatever bytes there are can be put to it,
-//! thousands of times a second.
+//! [`Cluster::handle`] takes a frame and a time and returns the reply, so a fuzzer can feed it thousands of inputs a
+//! second.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -69,9 +69,9 @@
 //!
 //! # Against captured traffic
 //!
-//! What a client said to Kafka can be said to this cluster, to see what comes of it; `kurier-capture` reads the file. Its
-//! topics must be there, under their ids where clients go by these ([`Cluster::set_topic_id`]), and the producer id that
-//! was given ([`Cluster::set_next_producer_id`]).
+//! You can replay a client's captured requests to this cluster; `kurier-capture` reads the file. First create the
+//! captured topics, with their ids if the client uses ids ([`Cluster::set_topic_id`]), and set the captured producer id
+//! ([`Cluster::set_next_producer_id`]).
 //!
 //! ```
 //! use std::fs::File;
@@ -107,8 +107,9 @@
 //!                                                                                                 batch   checksum, records
 //! ```
 //!
-//! Requests and batches are read by cursors of this crate, by the offsets of their fields: what shared its tables with the
-//! client would share its mistakes. Answers are written by [`kurier_protocol`], whose every message is held against Kafka's.
+//! This crate reads requests and batches with cursors of its own, by the offsets of their fields: code shared with the
+//! client would share the client's mistakes. [`kurier_protocol`] writes the answers; its tests compare every message
+//! with Kafka's.
 //!
 //! # What it serves
 //!
@@ -125,55 +126,59 @@
 //! kcat reads and writes. So do the Java client and its tools: `kafka-console-producer`, `kafka-console-consumer` with
 //! `--partition` and `--offset`, `kafka-topics --create` and `--list`, `kafka-get-offsets`, `kafka-producer-perf-test`.
 //!
-//! That is as Kafka 4.3. [`BrokerBuilder::version`] makes it another: then it has that version's ranges, defaults and
-//! peculiarities.
+//! This describes Kafka 4.3, the default. [`BrokerBuilder::version`] selects another version, with its API ranges,
+//! defaults and quirks.
 //!
-//! **It does not have** consumer groups, transactions (whatever belongs to one is refused with
-//! TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS, SASL, quotas, compaction or retention: everything stays in memory until its
-//! topic is deleted. Replicas are numbers: those that are up have everything at once, so nothing that was acknowledged is
-//! ever lost but by [`Cluster::truncate`], and a topic is there as soon as it is created.
+//! **Not supported**: consumer groups, transactions (refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS, SASL,
+//! quotas, compaction and retention. Records stay in memory until their topic is deleted. Replicas are only numbers:
+//! every replica that is up has all records at once. Acknowledged records are therefore lost only through
+//! [`Cluster::truncate`], and a new topic is available at once.
 //!
-//! # The law of sequences
+//! # Rules for sequences
 //!
-//! What Kafka does with an idempotent producer's batches, found by asking brokers of 3.7.2, 3.9.1 and 4.3.1; thirty cases of
-//! it are this crate's test, and theirs.
+//! These rules describe how Kafka treats batches of idempotent producers. They come from experiments with brokers of
+//! versions 3.7.2, 3.9.1 and 4.3.1. Thirty test cases check them, on this crate and on Kafka.
 //!
-//! * A batch is known by its producer id, epoch, first and last sequence. Known among the last five of its producer in the
-//!   partition, it is answered with its old offset and not written again, **whatever its bytes**: other records under a used
-//!   sequence are lost, and reported as written.
-//! * Any other batch must begin where the last one ended. Else it is OUT_OF_ORDER_SEQUENCE_NUMBER: gaps, overlaps, and also
-//!   duplicates older than five. After 2,147,483,647 comes 0.
-//! * A partition that does not know the producer takes any first sequence (until Kafka 4.5, KAFKA-15591), and then nothing
-//!   from before it; [`Cluster::set_unknown_producer`] has it do otherwise.
-//! * A higher epoch must begin at 0. A lower one is INVALID_PRODUCER_EPOCH, duplicates included.
-//! * All this is each partition's own: in one request epochs and producers may be mixed.
-//! * A damaged batch (CORRUPT_MESSAGE), or one that is refused for any other reason, uses up no sequence.
+//! * Producer id, epoch, first and last sequence identify a batch. If the batch is among the last five of its producer
+//!   in the partition, the broker answers with the old offset and does not write it again, **whatever its bytes**:
+//!   different records under a used sequence are lost, but reported as written.
+//! * Any other batch must begin where the last one ended. Otherwise the answer is OUT_OF_ORDER_SEQUENCE_NUMBER: for
+//!   gaps, overlaps, and also duplicates older than five batches. After 2,147,483,647 comes 0.
+//! * A partition that does not know the producer accepts any first sequence (until Kafka 4.5, KAFKA-15591), and
+//!   afterwards nothing from before it. [`Cluster::set_unknown_producer`] changes this.
+//! * A higher epoch must begin at 0. A lower epoch gets INVALID_PRODUCER_EPOCH, also for duplicates.
+//! * Each partition applies these rules on its own: one request may mix epochs and producers.
+//! * A damaged batch (CORRUPT_MESSAGE), or one refused for any other reason, uses up no sequence.
 //!
-//! # How near it is to Kafka
+//! # Differences from Kafka
 //!
-//! `make conformance` puts the same calls, the law among them, to this broker as each [`KafkaVersion`] and to that version of
-//! Kafka itself: versions, metadata, what is written, refused, in which words, and what is read; all answers agree.
-//! `make broker-judges` lets kcat and the Java producer write with every codec, and kcat and Java's console consumer read it
-//! back. Only, unless [told otherwise](BrokerBuilder::strict), it is stricter with what no client should send: bytes after a
-//! request or a batch, records that do not count from 0, a producer id without an epoch. And it answers who sends null for a
-//! batch, which Kafka since 3.9 never does.
+//! `make conformance` sends the same requests, among them those for the rules above, to this broker as each
+//! [`KafkaVersion`] and to that version of Kafka. It covers API versions, metadata, writes, refusals with their
+//! messages, and reads. All answers agree. `make broker-judges` writes with kcat and the Java producer, with every
+//! codec, and reads with kcat and Java's console consumer.
+//!
+//! Two differences are known. By default ([`strict`](BrokerBuilder::strict)) this broker refuses input that no client
+//! should send: bytes after a request or a batch, records that do not count from 0, a producer id without an epoch. And
+//! it answers a null batch, which Kafka since 3.9 never does.
 //!
 //! # Faults
 //!
-//! A [`Fault`] says what goes wrong ([`FaultKind`]), of which API, on which node, how often. Refusals, lost answers, answers
-//! cut short or late, silence; with [`Cluster::move_leader`] and [`Broker::stop_node`] that is what happens to a producer.
+//! A [`Fault`] has a kind ([`FaultKind`]), an API, a node and a count. Kinds include refusals, lost, truncated or late
+//! answers, and silence. Together with [`Cluster::move_leader`] and [`Broker::stop_node`] they cover what can happen to
+//! a producer.
 //!
-//! A node also plays an older broker, or a service that speaks less: [`Cluster::set_offer`] hides an API or caps its versions.
+//! A node can also imitate an older broker or a limited service: [`Cluster::set_offer`] hides an API or caps its
+//! versions.
 //!
 //! # Limits
 //!
-//! Requests have up to 100 MiB, as Kafka's, and 200,000 elements in their arrays. A batch is decompressed up to 256 MiB. A
-//! cluster has up to 100,000 partitions. Its memory is that of the records in it.
+//! A request may have up to 100 MiB, as in Kafka, and 200,000 array elements. A batch may decompress to up to 256 MiB.
+//! A cluster may have up to 100,000 partitions. Its memory is that of the records in it.
 //!
 //! # Features
 //!
-//! `gzip`, `snappy`, `lz4` (by default), `zstd` (in C) and `zstd-pure` (in Rust): with which codecs batches can be looked
-//! into. Batches of a codec that is not built are taken unread.
+//! `gzip`, `snappy`, `lz4` (on by default), `zstd` (in C) and `zstd-pure` (in Rust) are the codecs that the broker can
+//! decompress to check batches. It accepts batches of other codecs unread.
 
 mod api_versions;
 mod batch;

@@ -1,8 +1,8 @@
 //! ListOffsets 1 to 8.
 //!
-//! Instead of a timestamp a request may say -1 for the end, -2 for the beginning, from version 7 on -3 for the record
-//! with the highest timestamp, from 8 on -4 for the beginning of what is kept locally, which here is all. Kafka 3.7 did not
-//! mind the version.
+//! A request gives a timestamp or a special value: -1 for the end, -2 for the beginning, -3 (from version 7 on) for the
+//! record with the highest timestamp, -4 (from version 8 on) for the beginning of the local log, which here is the
+//! whole log. Kafka 3.7 accepts the special values in every version.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ListOffsetsResponse;
@@ -83,7 +83,7 @@ fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, wanted: &Wanted) -> Lis
         partition_index: index,
         timestamp: found.timestamp,
         offset: found.offset,
-        // Before version 4 it has no place.
+        // The field exists from version 4 on.
         leader_epoch: if call.version >= 4 { found.leader_epoch } else { -1 },
         ..Default::default()
     }

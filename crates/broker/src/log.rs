@@ -1,9 +1,9 @@
-//! A partition's log, and what it remembers of the producers that wrote to it.
+//! A partition's log, and its memory of the producers that wrote to it.
 //!
-//! The rules of sequences are those of Kafka's `ProducerAppendInfo` and `ProducerStateEntry`: a producer id has an epoch
-//! and its last five batches. A batch whose epoch, first and last sequence are among them is a duplicate and is answered
-//! with its old offset, whatever its bytes. Any other must begin where the last one ended; a new epoch must begin at 0;
-//! an unknown id may begin anywhere (until Kafka 4.5, KAFKA-15591).
+//! The rules for sequences are those of Kafka's `ProducerAppendInfo` and `ProducerStateEntry`: a producer id has an
+//! epoch and its last five batches. A batch whose epoch, first and last sequence are among them is a duplicate, and the
+//! answer is its old offset, whatever its bytes. Any other batch must begin where the last one ended. A new epoch must
+//! begin at 0. An unknown producer id may begin anywhere (until Kafka 4.5, KAFKA-15591).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,7 +13,7 @@ use kurier_protocol::ErrorCode;
 use crate::batch::{self, Batch};
 use crate::version::KafkaVersion;
 
-/// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+/// Batches to remember per producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const REMEMBERED_BATCHES: usize = 5;
 
 /// The batches of one partition.
@@ -33,7 +33,7 @@ struct Stored {
     bytes: Bytes,
 }
 
-/// What a partition does with a batch of a producer that it does not know, when its first sequence is not 0.
+/// Reaction of a partition to a batch of an unknown producer whose first sequence is not 0.
 ///
 /// ```
 /// use kurier_broker::{Cluster, ClusterSettings, UnknownProducer};
@@ -43,25 +43,25 @@ struct Stored {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownProducer {
-    /// It takes it, as Kafka does from 2.5 to 4.4 (KIP-360, KAFKA-15591).
+    /// Accepts the batch, as Kafka 2.5 to 4.4 does (KIP-360, KAFKA-15591).
     #[default]
     Taken,
-    /// It says OUT_OF_ORDER_SEQUENCE_NUMBER.
+    /// Answers OUT_OF_ORDER_SEQUENCE_NUMBER.
     OutOfOrder,
-    /// It says UNKNOWN_PRODUCER_ID, as Kafka did before 2.5.
+    /// Answers UNKNOWN_PRODUCER_ID, as Kafka did before 2.5.
     Refused,
 }
 
-/// A record that was looked for by its time.
+/// A record found by its timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,
-    /// Of the leader that appended it.
+    /// Epoch of the leader that appended the record.
     pub(crate) leader_epoch: i32,
 }
 
-/// What is known of a producer id.
+/// State of a producer id in this partition.
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
@@ -76,27 +76,27 @@ struct Recent {
     max_timestamp: i64,
 }
 
-/// Where a batch came to stand.
+/// Position of a batch in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
-    /// -1 on a topic of CreateTime. Of a duplicate Kafka gives the batch's highest timestamp there too, which on a topic
-    /// of LogAppendTime is the same thing (`UnifiedLog.append`).
+    /// -1 on a topic with CreateTime. For a duplicate, Kafka gives the batch's highest timestamp, which is the same
+    /// value on a topic with LogAppendTime (`UnifiedLog.append`).
     pub(crate) log_append_time: i64,
 }
 
-/// `count` sequences after this one; after 2^31 - 1 comes 0.
+/// Returns the sequence `count` after this one; after 2^31 - 1 comes 0.
 fn sequence_after(sequence: i32, count: i32) -> i32 {
     sequence.wrapping_add(count) & i32::MAX
 }
 
 impl Log {
-    /// The offset that the next record gets.
+    /// Returns the offset of the next record.
     pub(crate) fn end_offset(&self) -> i64 {
         self.end_offset
     }
 
-    /// Appends a batch, or finds that it was appended before.
+    /// Appends a batch, unless it is a duplicate.
     pub(crate) fn append(
         &mut self,
         batch: &Batch,
@@ -120,17 +120,17 @@ impl Log {
         Ok(appended)
     }
 
-    /// Says what becomes of producers that it does not know.
+    /// Sets how to treat unknown producers.
     pub(crate) fn set_unknown_producer(&mut self, unknown: UnknownProducer) {
         self.unknown = unknown;
     }
 
-    /// Forgets its producers.
+    /// Forgets all producers.
     pub(crate) fn forget_producers(&mut self) {
         self.producers.clear();
     }
 
-    /// Loses its last batches, and what it knew of their producers by them.
+    /// Drops the last batches, and the state of producers that depends on them.
     pub(crate) fn truncate(&mut self, batches: usize) {
         self.batches.truncate(self.batches.len().saturating_sub(batches));
         self.end_offset = self.batches.last().map_or(0, |last| last.last_offset + 1);
@@ -140,7 +140,7 @@ impl Log {
         self.producers.retain(|_, producer| !producer.recent.is_empty());
     }
 
-    /// Where the batch stands already, `None` if it may be appended.
+    /// Checks a batch's sequence. Returns the position of a duplicate, or `None` if the batch may be appended.
     fn check_sequence(&self, batch: &Batch) -> Result<Option<Appended>, ErrorCode> {
         let Some(producer) = self.producers.get(&batch.producer_id) else {
             return match self.unknown {
@@ -187,9 +187,10 @@ impl Log {
         }
     }
 
-    /// The batches from the one on that holds `offset`, as many as fit into `max_bytes`; one at least, if so wanted.
+    /// Returns the batches from the one that holds `offset` on, up to `max_bytes`. If `wants_one`, returns at least
+    /// one.
     ///
-    /// `None` when the log does not reach to `offset`.
+    /// `None` if the log has no such offset.
     pub(crate) fn read(&self, offset: i64, max_bytes: usize, wants_one: bool) -> Option<Vec<Bytes>> {
         if !(0..=self.end_offset).contains(&offset) {
             return None;
@@ -208,12 +209,12 @@ impl Log {
         Some(read)
     }
 
-    /// The epoch of the leader that appended the first batch.
+    /// Returns the epoch of the leader that appended the first batch.
     pub(crate) fn first_epoch(&self) -> Option<i32> {
         batch::leader_epoch(&self.batches.first()?.bytes)
     }
 
-    /// The first record whose timestamp is at least this.
+    /// Returns the first record whose timestamp is at least this.
     pub(crate) fn record_at(&self, timestamp: i64) -> Option<Found> {
         let batch = self.batches.iter().find(|batch| batch.max_timestamp >= timestamp)?;
         let (delta, timestamp) = batch::record_at(&batch.bytes, timestamp)?;
@@ -221,7 +222,8 @@ impl Log {
         Some(Found { offset: batch.base_offset + delta, timestamp, leader_epoch })
     }
 
-    /// The first record with the highest timestamp; Kafka 3.7 gives the last of its batch (KAFKA-16310).
+    /// Returns the first record with the highest timestamp. Kafka 3.7 returns the last record of its batch
+    /// (KAFKA-16310).
     pub(crate) fn newest_record(&self, version: KafkaVersion) -> Option<Found> {
         let newest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
         let found = self.record_at(newest)?;

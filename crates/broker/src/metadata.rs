@@ -1,10 +1,11 @@
 //! Metadata 0 to 13.
 //!
-//! In version 0 an empty list of topics asks for all, from 1 on null does. Version 4 lets the client forbid that a topic
-//! is created, 10 brings topic ids, 12 takes them in the request, 13 can tell the client to start anew (never here).
+//! In version 0 an empty topic list means all topics; from version 1 on, null does. Version 4 lets the client forbid
+//! topic creation. Version 10 adds topic ids to responses, version 12 to requests. Version 13 can tell the client to
+//! bootstrap again, which this broker never does.
 //!
-//! A topic that is created by being asked for is there at once; Kafka says UNKNOWN_TOPIC_OR_PARTITION for a while. Of one that
-//! cannot be created it never says why.
+//! An automatically created topic is available at once, whereas Kafka answers UNKNOWN_TOPIC_OR_PARTITION for a while.
+//! Kafka never says why it cannot create a topic.
 
 use std::collections::HashSet;
 
@@ -17,7 +18,8 @@ use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 use crate::version::KafkaVersion;
 
-/// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a place for the id, in vain.
+/// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a field for the id but ignore
+/// it.
 struct Wanted<'a> {
     id: Uuid,
     name: Option<&'a str>,
@@ -48,7 +50,8 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, refuse)).collect()
     } else {
         let mut wanted = wanted.unwrap_or_default();
-        // Who asks for one by its id asks for all so; nothing is shown twice (`KafkaApis.handleTopicMetadataRequest`).
+        // One id makes the whole request a request by id; duplicates are dropped
+        // (`KafkaApis.handleTopicMetadataRequest`).
         if wanted.iter().any(|wanted| wanted.id != Uuid::ZERO) {
             wanted.retain(|wanted| wanted.id != Uuid::ZERO);
         }
@@ -74,8 +77,8 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     }))
 }
 
-/// Creates the topics that are asked for by name and missing, with the cluster's defaults, as far as possible. Kafka asks
-/// its controller for all of them at once (`AutoTopicCreationManager.createTopics`).
+/// Creates the missing topics among those requested by name, with the cluster's defaults, as far as possible. Kafka
+/// asks its controller for all of them at once (`AutoTopicCreationManager.createTopics`).
 fn create_missing(cluster: &mut Cluster, wanted: &[Wanted<'_>]) {
     let names = wanted.iter().filter(|wanted| wanted.id == Uuid::ZERO).filter_map(|wanted| wanted.name);
     let new: Vec<_> = names.filter(|name| cluster.check_new_name(name).is_ok()).collect();
@@ -87,12 +90,12 @@ fn create_missing(cluster: &mut Cluster, wanted: &[Wanted<'_>]) {
     }
 }
 
-/// Describes one topic that was asked for.
+/// Describes one requested topic.
 fn find(cluster: &Cluster, call: &Call<'_>, wanted: &Wanted<'_>, refuse: Option<ErrorCode>) -> MetadataResponseTopic {
     let refused = |name: Option<&str>, error_code| MetadataResponseTopic {
         error_code,
         is_internal: name.is_some_and(|name| cluster.is_internal(name)),
-        // Null has a place from version 12 on.
+        // The name is nullable from version 12 on.
         name: name.or_else(|| (call.version < 12).then_some("")).map(str::to_owned),
         topic_id: wanted.id,
         ..Default::default()
@@ -126,7 +129,7 @@ fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>
 }
 
 fn shown_partition(cluster: &Cluster, index: i32, partition: &Partition) -> MetadataResponsePartition {
-    // In Kafka 4.3 the last replica is not in sync any more when its node stops, but eligible to lead again (KIP-966).
+    // In Kafka 4.3 the last replica leaves the in-sync list when its node stops, but stays eligible to lead (KIP-966).
     let has_isr = partition.leader.is_some() || cluster.settings().version < KafkaVersion::V4_3;
     MetadataResponsePartition {
         error_code: if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE },

@@ -1,7 +1,7 @@
-//! A node's side of a connection: a request comes in as a frame, what to do comes out.
+//! A node's side of a connection: maps a request frame to the next action.
 //!
-//! One file an API says how the request is read and what it does; here stands what all have in common: the header,
-//! the versions, the faults by script, and the answer's frame.
+//! Each API has a file that reads its request and executes it. This file has the common parts: the header, the
+//! versions, the scripted faults, and the response's frame.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::reader::{Malformed, Read, Reader};
 use crate::version::KafkaVersion;
 use crate::{api_versions, create_topics, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce};
 
-/// An API that the nodes speak.
+/// An API of the nodes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Api {
     pub(crate) key: i16,
     pub(crate) name: &'static str,
     pub(crate) lowest: i16,
-    /// In each of [`KafkaVersion::ALL`].
+    /// Highest version in each of [`KafkaVersion::ALL`].
     highest: [i16; 3],
     /// The first flexible version.
     flexible: i16,
@@ -30,7 +30,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// The highest version that this Kafka speaks.
+    /// Returns the highest version in this version of Kafka.
     pub(crate) fn highest(&self, version: KafkaVersion) -> i16 {
         let [in_3_7, in_3_9, in_4_3] = self.highest;
         match version {
@@ -41,7 +41,7 @@ impl Api {
     }
 }
 
-/// What the nodes speak, by key. Each range is explained in its file.
+/// The nodes' APIs, by key. Each API's file explains its range.
 pub(crate) const APIS: [Api; 8] = [
     Api { key: 0, name: "Produce", lowest: 3, highest: [10, 11, 13], flexible: 9, handle: produce::handle },
     Api { key: 1, name: "Fetch", lowest: 4, highest: [12, 12, 12], flexible: 12, handle: fetch::handle },
@@ -67,45 +67,45 @@ pub(crate) const APIS: [Api; 8] = [
     },
 ];
 
-/// One request, besides its body.
+/// A request without its body.
 pub(crate) struct Call<'a> {
-    /// Which node was asked.
+    /// The node that received the request.
     pub(crate) node: i32,
-    /// The address at which the client reached the node.
+    /// Node address that the client connected to.
     pub(crate) reached: Option<IpAddr>,
     pub(crate) client_id: Option<&'a str>,
     pub(crate) version: i16,
-    /// The number that the answer must bear.
+    /// Correlation id, which the answer repeats.
     correlation_id: i32,
-    /// The whole frame, of which record data is cut without a copy.
+    /// The whole frame; record data are slices of it, without a copy.
     pub(crate) frame: &'a Bytes,
     /// Milliseconds since 1970.
     pub(crate) now_ms: i64,
-    /// Whether the answer may not wait any longer.
+    /// Whether the waiting time is over, so that the node must answer now.
     pub(crate) is_late: bool,
-    /// By script: to do nothing, and answer so.
+    /// By a fault: does nothing and answers with this code.
     pub(crate) refuse: Option<ErrorCode>,
-    /// By script: which records of each batch to blame.
+    /// By a fault: the records of each batch to blame.
     pub(crate) blame: Vec<i32>,
-    /// By script: what to say of throttling.
+    /// By a fault: the throttle time to report.
     pub(crate) throttle_time_ms: i32,
 }
 
-/// What becomes of a request.
+/// Result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// An answer, as a frame.
+    /// A response frame.
     Answer(Bytes),
-    /// It wants none.
+    /// No response wanted.
     Nothing,
-    /// Ask again after a change, or after this long.
+    /// Try again after a change of the cluster, or after this time.
     Wait(Duration),
-    /// Kafka closes the connection on such a request.
+    /// Close the connection, as Kafka does for such a request.
     Close,
 }
 
 impl Call<'_> {
-    /// The answer as a frame.
+    /// Encodes the response as a frame.
     pub(crate) fn answer(&self, response: &impl Message) -> Outcome {
         self.answer_in(response, self.version)
     }
@@ -114,47 +114,46 @@ impl Call<'_> {
         let mut frame = Vec::new();
         match write_response(response, version, self.correlation_id, &mut frame) {
             Ok(()) => Outcome::Answer(frame.into()),
-            // Our own fields are within every limit, but for names that a request brought.
+            // Only a name from the request can exceed the limits of a field.
             Err(_) => Outcome::Close,
         }
     }
 }
 
-/// What a connection does next. See [`Cluster`] for an example.
+/// Next action of a connection. See [`Cluster`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// Sends this frame, with its length, after this long. If `cut` says so, no more than so many bytes of it, and then
-    /// closes.
+    /// Sends this frame, with its length, after a delay. With `cut`, sends only that many bytes and then closes.
     Send {
-        /// Length and all.
+        /// The frame, with its length.
         frame: Bytes,
-        /// How long to wait before.
+        /// Delay before sending.
         after: Duration,
-        /// How much of it to send.
+        /// Number of bytes to send.
         cut: Option<usize>,
     },
-    /// Sends nothing, and reads the next request.
+    /// Sends nothing and reads the next request.
     Nothing,
-    /// Sends nothing, now or later, and keeps the connection open until the client goes.
+    /// Sends nothing, now or later, and keeps the connection open until the client closes it.
     Hang,
-    /// Asks again when the cluster has changed, or with `is_late` after this long.
+    /// Handles the request again after a change of the cluster, or with `is_late` after this time.
     Wait(Duration),
     /// Closes the connection.
     Close,
 }
 
 impl Cluster {
-    /// Takes a request (a frame without its length) that reached a node.
+    /// Handles a request (a frame without its length) to a node.
     ///
-    /// `now_ms` is the time in milliseconds since 1970. `is_late` says that a request which was told to
-    /// [wait](Reply::Wait) has waited long enough.
+    /// `now_ms` is the time in milliseconds since 1970. Set `is_late` for a request whose [waiting time](Reply::Wait)
+    /// is over.
     #[must_use]
     pub fn handle(&mut self, node: i32, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
         self.handle_at(node, None, frame, now_ms, is_late)
     }
 
-    /// As [`handle`](Self::handle), of a client that reached the node at this address.
+    /// Like [`handle`](Self::handle), for a client that reached the node at this address.
     pub(crate) fn handle_at(
         &mut self,
         node: i32,
@@ -174,7 +173,7 @@ impl Cluster {
         now_ms: i64,
         is_late: bool,
     ) -> Read<Reply> {
-        // Who stops does nothing more, even on connections that have yet to learn it.
+        // A stopped node answers nothing, even on connections that are still open.
         if !self.is_up(node) {
             return Ok(Reply::Close);
         }
@@ -199,7 +198,7 @@ impl Cluster {
         let api = APIS.iter().find(|api| api.key == key).ok_or(Malformed)?;
         let (_, highest) = self.offered(node, api).ok_or(Malformed)?;
         if !(api.lowest..=highest).contains(&version) {
-            // Only of ApiVersions may a client ask for what nobody has (KIP-511).
+            // Only ApiVersions answers a request in an unknown version (KIP-511).
             let refusal = ApiVersionsResponse {
                 error_code: ErrorCode::UNSUPPORTED_VERSION,
                 ..api_versions::only_itself(self, node)

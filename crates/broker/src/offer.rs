@@ -1,13 +1,13 @@
-//! The APIs and versions that a node offers: those of its Kafka version, unless a test takes some away.
+//! The APIs and versions that a node offers: by default those of its Kafka version.
 
 use std::collections::BTreeMap;
 
 use crate::node::{APIS, Api};
 use crate::version::KafkaVersion;
 
-/// What a node offers of one API, to play an old broker, a proxy or a cloud service.
+/// A node's offer of one API, to imitate an old broker, a proxy or a cloud service.
 ///
-/// A client learns of a change with its next connection. A request that the node no longer offers closes the connection,
+/// A client sees a change on its next connection. The node closes the connection on a request that it no longer offers,
 /// as Kafka does.
 ///
 /// ```
@@ -24,22 +24,22 @@ use crate::version::KafkaVersion;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Offer {
-    /// All versions that its Kafka version speaks.
+    /// All versions of its Kafka version.
     #[default]
     Everything,
-    /// Its versions up to this one. A node offers nothing of an API whose lowest version is above it.
+    /// All versions up to this one. If the API's lowest version is above it, the node offers none.
     UpTo(i16),
-    /// The API is unknown to the node.
+    /// The node does not know the API.
     Nothing,
 }
 
-/// What each node offers, where that differs from its Kafka version.
+/// Offers of nodes that differ from their Kafka version.
 #[derive(Debug, Default)]
 pub(crate) struct Offers(BTreeMap<(i32, &'static str), Offer>);
 
 impl Offers {
     /// # Panics
-    /// When the nodes speak no API of this name.
+    /// If the nodes have no API of this name.
     pub(crate) fn set(&mut self, node: i32, api: &'static str, offer: Offer) {
         let names = || APIS.iter().map(|known| known.name);
         assert!(names().any(|name| name == api), "{api:?} is none of {:?}", names().collect::<Vec<_>>());
@@ -49,9 +49,10 @@ impl Offers {
         };
     }
 
-    /// The lowest and highest version that a node offers of an API.
+    /// Returns the lowest and highest version that a node offers of an API.
     pub(crate) fn range(&self, node: i32, api: &Api, version: KafkaVersion) -> Option<(i16, i16)> {
-        // librdkafka compresses only where Produce 0 is offered, so Kafka offers what it refuses (KAFKA-18659).
+        // librdkafka compresses only if the broker offers Produce 0. Kafka therefore offers versions that it refuses
+        // (KAFKA-18659).
         let lowest = if api.name == "Produce" { 0 } else { api.lowest };
         let highest = api.highest(version);
         let highest = match self.0.get(&(node, api.name)).copied().unwrap_or_default() {

@@ -1,10 +1,10 @@
 //! Produce 3 to 13.
 //!
-//! Version 3 brought batches of magic 2, 7 zstd, 8 errors by record (KIP-467), 10 says who leads instead (KIP-951), 13
-//! names topics by id. What is refused first is Kafka's order: transactions, topic, the batch's frame, acks, topics of
-//! Kafka's own, leader, min.insync.replicas, the batch, its sequence (`KafkaApis.handleProduceRequest`, `Partition.appendRecordsToLeader`,
-//! `UnifiedLog.append`). With acks 0 there is no answer; an error closes the connection instead, as the only sign that the
-//! client can get.
+//! Version 3 brought batches of magic 2, version 7 zstd, 8 errors by record (KIP-467), 10 the new leader (KIP-951), 13
+//! topic ids. The checks come in Kafka's order: transactions, topic, the batch's frame, acks, internal topics, leader,
+//! min.insync.replicas, the batch, its sequence (`KafkaApis.handleProduceRequest`, `Partition.appendRecordsToLeader`,
+//! `UnifiedLog.append`). With acks=0 there is no response; on an error the node closes the connection, the only sign
+//! that the client can get.
 
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::{
@@ -18,7 +18,7 @@ use crate::log::Appended;
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 
-/// The client id that may write to Kafka's own topics (`AdminUtils.ADMIN_CLIENT_ID`).
+/// Client id that may write to Kafka's internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT: &str = "__admin_client";
 
 struct TopicData<'a> {
@@ -51,7 +51,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.end()?;
 
     let records = || topics.iter().flat_map(|topic| &topic.partitions).filter_map(|data| data.records);
-    // There are no transactions here yet. Kafka's answer is the same for the whole request.
+    // This broker has no transactions yet. Kafka answers the whole request with the same code.
     let is_transactional = records().any(Batch::is_transactional);
     let refuse = call.refuse.or_else(|| is_transactional.then_some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
     let blamed: Vec<_> = call.blame.iter().map(|place| (*place, "blamed by script".to_owned())).collect();
@@ -82,7 +82,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let mut answers = responses.iter().flat_map(|topic| &topic.partition_responses);
         return Ok(if answers.all(|answer| answer.error_code.is_none()) { Outcome::Nothing } else { Outcome::Close });
     }
-    // Before version 10 neither has a place.
+    // Both fields exist from version 10 on.
     if call.version < 10 {
         moved_to.clear();
         for answer in responses.iter_mut().flat_map(|topic| &mut topic.partition_responses) {
@@ -122,7 +122,8 @@ fn append(
     if partition.leader != Some(call.node) {
         return Err(ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
     }
-    // More cannot be in sync than there are (`Partition.effectiveMinIsr`); those that no node is there for count as down.
+    // The required number is capped by the number of replicas (`Partition.effectiveMinIsr`), including replicas without
+    // a node.
     if acks == ALL && partition.isr.len() < settings.min_insync_replicas.min(settings.replication_factor) {
         return Err(Refusal::from(ErrorCode::NOT_ENOUGH_REPLICAS).by_log());
     }

@@ -1,13 +1,13 @@
-//! Reads requests. A plain cursor that shares nothing with `kurier-protocol`: a client and a broker that read and write
-//! by the same tables would agree on each other's mistakes.
+//! Reader of requests. It is a plain cursor that shares no code with `kurier-protocol`: a client and a broker with the
+//! same tables would agree on each other's mistakes.
 //!
-//! Compact forms, null and tagged fields are as in KIP-482; which version of which API is flexible stands with each API.
+//! Compact forms, null and tagged fields follow KIP-482. The flexible version of each API is in the table of APIs.
 
-/// How many elements a request's arrays may have in all. What a node makes of an element, to read it and to answer it, is
-/// many times the byte or two that it may take in the request.
+/// Limit on the array elements of a request. An element may take a byte or two in the request, but many times that in
+/// the node's memory.
 const ELEMENTS_MAX: usize = 200_000;
 
-/// A request that is not what it claims to be. Kafka closes the connection on it.
+/// Error for a malformed request. Kafka closes the connection on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -27,12 +27,12 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, is_flexible: false, is_strict: true, elements_left: ELEMENTS_MAX }
     }
 
-    /// Whether bytes after the request are refused.
+    /// Sets whether bytes after the request are refused.
     pub(crate) fn strict(self, is_strict: bool) -> Self {
         Self { is_strict, ..self }
     }
 
-    /// From here on, lengths are compact and structures end in tagged fields.
+    /// Sets whether lengths are compact and structures end in tagged fields, from here on.
     pub(crate) fn flexible(self, is_flexible: bool) -> Self {
         Self { is_flexible, ..self }
     }
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         self.take()
     }
 
-    /// Up to five bytes of seven bits, the lowest first.
+    /// Reads up to five bytes of seven bits, the lowest first.
     fn unsigned_varint(&mut self) -> Read<u32> {
         let mut value = 0u64;
         for shift in [0, 7, 14, 21, 28] {
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Err(Malformed)
     }
 
-    /// A length: compact, of 16 bits or of 32; null is `None`.
+    /// Reads a length: compact, of 16 bits or of 32; `None` is null.
     fn length(&mut self, is_short: bool) -> Read<Option<usize>> {
         let length = match (self.is_flexible, is_short) {
             (true, _) => i64::from(self.unsigned_varint()?) - 1,
@@ -115,10 +115,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An array that may be null, each element read by `element`.
+    /// Reads an array that may be null; `element` reads each element.
     pub(crate) fn nullable_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Option<Vec<T>>> {
         let Some(length) = self.length(false)? else { return Ok(None) };
-        // Every element takes a byte at least.
+        // Every element takes at least one byte.
         if length > self.rest.len() {
             return Err(Malformed);
         }
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         self.nullable_array(element)?.ok_or(Malformed)
     }
 
-    /// The tagged fields at the end of a structure, none of which means anything to this broker.
+    /// Skips the tagged fields at the end of a structure; this broker uses none.
     pub(crate) fn tags(&mut self) -> Read<()> {
         if !self.is_flexible {
             return Ok(());
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Nothing may be left, unless the reader is not strict.
+    /// Checks that no bytes are left, if the reader is strict.
     pub(crate) fn end(self) -> Read<()> {
         if self.rest.is_empty() || !self.is_strict { Ok(()) } else { Err(Malformed) }
     }

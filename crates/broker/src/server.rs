@@ -1,4 +1,4 @@
-//! Puts a cluster on loopback: a listener a node, a task a connection.
+//! The server: puts a cluster on real sockets, with a listener per node and a task per connection.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,12 +23,12 @@ use crate::fault::Fault;
 use crate::node::Reply;
 use crate::version::KafkaVersion;
 
-/// The largest request that a node takes (`socket.request.max.bytes`).
+/// Largest size of a request (`socket.request.max.bytes`).
 const REQUEST_BYTES_MAX: usize = 100 << 20;
 
-/// A cluster that listens. Dropped, it stops.
+/// A running cluster with listeners. Dropping it stops the cluster.
 ///
-/// It lives on the tokio runtime that it was started on.
+/// It lives on the tokio runtime that started it.
 ///
 /// ```
 /// use kurier_broker::Broker;
@@ -44,25 +44,25 @@ const REQUEST_BYTES_MAX: usize = 100 << 20;
 pub struct Broker {
     shared: Arc<Shared>,
     listen: SocketAddr,
-    /// The task of each node, which holds its listener and the tasks of its connections. One that was stopped stays here,
-    /// for it may take a moment to let go of the port.
+    /// One task per node, which holds the node's listener and the tasks of its connections. A stopped task stays here,
+    /// because its port may take a moment to become free.
     nodes: Mutex<BTreeMap<i32, JoinHandle<()>>>,
 }
 
 struct Shared {
     cluster: Mutex<Cluster>,
-    /// Says that something has changed to who waits for records.
+    /// Wakes waiting readers after a change.
     changed: watch::Sender<()>,
 }
 
 impl Shared {
     fn cluster(&self) -> MutexGuard<'_, Cluster> {
-        // A panic in a test must not take the others' cluster from them.
+        // A panic in one test must not poison the cluster for the others.
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a broker begins with.
+/// Builder for a [`Broker`].
 ///
 /// ```
 /// use kurier_broker::Broker;
@@ -82,22 +82,22 @@ pub struct BrokerBuilder {
 }
 
 impl Broker {
-    /// One node on a free port of 127.0.0.1, which creates topics as they are asked for.
+    /// Starts one node on a free port of 127.0.0.1, which creates missing topics.
     ///
     /// # Errors
-    /// When the port cannot be opened.
+    /// If the port cannot be opened.
     pub async fn start() -> io::Result<Self> {
         Self::builder().start().await
     }
 
-    /// For more nodes, topics and settings.
+    /// Returns a builder, for more nodes, topics and settings.
     #[must_use]
     pub fn builder() -> BrokerBuilder {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         BrokerBuilder { settings: ClusterSettings::default(), topics: Vec::new(), listen }
     }
 
-    /// Every node's host and port as the nodes give them out, separated by commas, as for `bootstrap.servers`.
+    /// Returns every node's host and port as clients see them, separated by commas, for `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
         let cluster = self.shared.cluster();
@@ -105,13 +105,13 @@ impl Broker {
         addresses.map(|(host, port)| authority(&host, port)).collect::<Vec<_>>().join(",")
     }
 
-    /// The address on which a node listens, whatever it gives out. `None` if there is no such node.
+    /// Returns a node's listening address, whatever the node gives to clients; `None` if there is no such node.
     #[must_use]
     pub fn listen_address(&self, node: i32) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.listen.ip(), self.shared.cluster().port(node)?))
     }
 
-    /// Looks at the cluster, or changes it.
+    /// Reads or changes the cluster.
     pub fn with_cluster<T>(&self, act: impl FnOnce(&mut Cluster) -> T) -> T {
         let result = act(&mut self.shared.cluster());
         self.shared.changed.send_replace(());
@@ -121,7 +121,7 @@ impl Broker {
     /// Creates a topic with the cluster's default settings.
     ///
     /// # Errors
-    /// As [`Cluster::create_topic`].
+    /// The same as [`Cluster::create_topic`].
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), ClusterError> {
         self.with_cluster(|cluster| {
             let settings = cluster.settings().default_topic.clone();
@@ -134,7 +134,7 @@ impl Broker {
         self.with_cluster(|cluster| cluster.add_fault(fault));
     }
 
-    /// Stops a node: it does nothing more, its listener and connections close, its partitions get other leaders.
+    /// Stops a node: its listener and connections close, and its partitions get other leaders.
     pub fn stop_node(&self, node: i32) {
         self.with_cluster(|cluster| cluster.stop_node(node));
         if let Some(task) = self.tasks().get(&node) {
@@ -142,13 +142,13 @@ impl Broker {
         }
     }
 
-    /// Starts a node again, on the port that it had. One that is up stays so.
+    /// Starts a stopped node on its old port. Does nothing if the node is up.
     ///
     /// # Errors
-    /// When there is no such node, or the port is taken meanwhile.
+    /// If there is no such node, or the port is in use.
     ///
     /// # Cancel safety
-    /// Dropped early, it leaves the node down, and may be called again.
+    /// If dropped early, the node stays down, and the call may be repeated.
     pub async fn start_node(&self, node: i32) -> io::Result<()> {
         let (port, is_up) = {
             let cluster = self.shared.cluster();
@@ -181,15 +181,15 @@ impl Broker {
 }
 
 impl BrokerBuilder {
-    /// How many nodes; one if it is not said. Their ids count from 1.
+    /// Sets the number of nodes (default: 1). Their ids count from 1.
     #[must_use]
     pub fn nodes(mut self, nodes: u16) -> Self {
         self.settings.nodes = nodes.max(1);
         self
     }
 
-    /// As which version of Kafka it behaves; as the newest if it is not said. Topics get the times that this version allows,
-    /// unless [`topics_by_default`](Self::topics_by_default) says otherwise after this.
+    /// Sets the version of Kafka to imitate (default: the newest). Topics get that version's limits for timestamps,
+    /// unless [`topics_by_default`](Self::topics_by_default) is called after this.
     #[must_use]
     pub fn version(mut self, version: KafkaVersion) -> Self {
         self.settings.version = version;
@@ -197,7 +197,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Whether to refuse what Kafka takes although no client should send it; yes if it is not said. See
+    /// Sets whether to refuse input that Kafka accepts but no client should send (default: yes). See
     /// [`ClusterSettings::is_strict`].
     #[must_use]
     pub fn strict(mut self, is_strict: bool) -> Self {
@@ -205,28 +205,28 @@ impl BrokerBuilder {
         self
     }
 
-    /// What topics get that do not say otherwise.
+    /// Sets the settings of topics without settings of their own.
     #[must_use]
     pub fn topics_by_default(mut self, settings: TopicSettings) -> Self {
         self.settings.default_topic = settings;
         self
     }
 
-    /// A topic to begin with, with the default settings.
+    /// Adds a topic with the default settings.
     #[must_use]
     pub fn topic(mut self, name: &str, partitions: i32) -> Self {
         self.topics.push((name.to_owned(), partitions, None));
         self
     }
 
-    /// A topic to begin with, with settings of its own.
+    /// Adds a topic with these settings.
     #[must_use]
     pub fn topic_with(mut self, name: &str, partitions: i32, settings: TopicSettings) -> Self {
         self.topics.push((name.to_owned(), partitions, Some(settings)));
         self
     }
 
-    /// Whether topics are created as they are asked for, and with how many partitions; yes, with one.
+    /// Sets whether missing topics are created automatically, and with how many partitions (default: yes, with one).
     #[must_use]
     pub fn auto_create_topics(mut self, is_on: bool, partitions: i32) -> Self {
         self.settings.auto_create_topics = is_on;
@@ -234,17 +234,17 @@ impl BrokerBuilder {
         self
     }
 
-    /// Where the first node listens; the next ones on the ports after it. Port 0, the default, gives each a free one.
-    /// The address is also what the nodes tell their clients. Nodes that listen everywhere (`0.0.0.0`, `[::]`) tell each
-    /// client the address at which it reached them.
+    /// Sets the first node's address; the next nodes use the ports after it. Port 0, the default, gives each node a
+    /// free port. The nodes give the same address to clients. Nodes that listen on all addresses (`0.0.0.0`, `[::]`)
+    /// give each client the address at which it reached them.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
         self
     }
 
-    /// The hosts and ports that the nodes tell their clients instead (`advertised.listeners`), in the order of their ids.
-    /// Nodes behind the last are at its host, on the ports after its own.
+    /// Sets the hosts and ports that the nodes give to clients instead (`advertised.listeners`), in the order of their
+    /// ids. Nodes after the last entry use its host, and the ports after its port.
     ///
     /// ```
     /// use kurier_broker::Broker;
@@ -265,7 +265,7 @@ impl BrokerBuilder {
     /// Starts the nodes.
     ///
     /// # Errors
-    /// When a port cannot be opened, or a topic not created.
+    /// If a port cannot be opened or a topic cannot be created.
     pub async fn start(self) -> io::Result<Broker> {
         let Self { mut settings, topics, listen } = self;
         settings.host = listen.ip().to_string();
@@ -307,11 +307,11 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// Takes connections until it is aborted, and theirs with it.
+/// Accepts connections until it is aborted, which aborts the connections too.
 async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
-        // Who cannot be accepted may try again; out of descriptors, a moment helps.
+        // Accepting can fail for lack of descriptors; a short wait helps.
         let Ok((socket, _)) = listener.accept().await else {
             sleep(Duration::from_millis(10)).await;
             continue;
@@ -319,16 +319,16 @@ async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
         while connections.try_join_next().is_some() {}
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            // A connection's end is its own affair, whichever way it comes.
+            // An error ends only this connection.
             let _ = serve(node, socket, &shared).await;
         });
     }
 }
 
-/// Answers one request after the other, as Kafka does, until the client goes or a request closes the connection.
+/// Answers requests one after another, as Kafka does, until the client closes or a request closes the connection.
 async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    // A client of IPv4 may reach a listener of IPv6, and knows the address in its own form.
+    // An IPv4 client may reach an IPv6 listener, and needs the address in its own form.
     let reached = socket.local_addr()?.ip().to_canonical();
     let mut buffer = FrameBuffer::new(REQUEST_BYTES_MAX);
     loop {
@@ -360,7 +360,7 @@ async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<
     }
 }
 
-/// What to do about a request, after as long as it may wait.
+/// Returns the reply to a request, after waiting as long as the request may wait.
 async fn answer(node: i32, reached: IpAddr, frame: &Bytes, shared: &Shared) -> Reply {
     let mut changed = shared.changed.subscribe();
     let mut late_at = None;
@@ -380,7 +380,7 @@ async fn answer(node: i32, reached: IpAddr, frame: &Bytes, shared: &Shared) -> R
     }
 }
 
-/// Refuses addresses that no client can use, and more of them than nodes.
+/// Refuses addresses that no client can use, and a list longer than the number of nodes.
 fn check_advertised(listeners: &[(String, u16)], nodes: u16) -> io::Result<()> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("advertised.listeners: {why}")));
     if listeners.len() > usize::from(nodes) {
@@ -401,7 +401,7 @@ fn check_advertised(listeners: &[(String, u16)], nodes: u16) -> io::Result<()> {
     }
 }
 
-/// Host and port in one, which of an IPv6 address need brackets between them.
+/// Joins host and port; an IPv6 address needs brackets.
 fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -1,11 +1,11 @@
-//! Which Kafka a cluster behaves as.
+//! The versions of Kafka that a cluster can imitate.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A version of Kafka, as which a cluster behaves: what it offers and refuses is that version's.
+/// A version of Kafka to imitate, with its API ranges, defaults and refusals.
 ///
-/// Versions in order; more may come.
+/// The variants are in order of release; more may come.
 ///
 /// ```
 /// use kurier_broker::{ClusterSettings, KafkaVersion};
@@ -45,7 +45,7 @@ impl fmt::Display for KafkaVersion {
     }
 }
 
-/// A version as which no cluster can behave.
+/// Error for a version that no cluster can imitate.
 ///
 /// ```
 /// use kurier_broker::KafkaVersion;

@@ -1,4 +1,4 @@
-//! The cluster is put to the [conformance suite](crate::conformance), as every version of Kafka that it can be.
+//! Runs the [conformance suite](crate::conformance) on the in-memory cluster, as every version of Kafka.
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Reply, TopicSettings};
@@ -6,7 +6,7 @@ use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Reply, TopicSettings
 use crate::conformance::{self, Call, Exchange, Peer, law};
 use crate::wire::NOW_MS;
 
-/// A cluster in memory, the version that it is to be judged by, and how many names it has given.
+/// A cluster in memory, the version to judge it by, and the number of names given out.
 struct InMemory {
     cluster: Cluster,
     version: KafkaVersion,
@@ -14,8 +14,8 @@ struct InMemory {
 }
 
 impl InMemory {
-    /// Topics get one replica unless they say otherwise, as in the real clusters of the suite, and what is not Kafka's is
-    /// left out.
+    /// Creates a cluster like the suite's real ones: topics have one replica by default, and the stricter checks are
+    /// off.
     fn new(version: KafkaVersion, nodes: u16) -> Self {
         let settings = ClusterSettings {
             version,
@@ -32,7 +32,7 @@ fn one_replica(version: KafkaVersion) -> TopicSettings {
     TopicSettings { replication_factor: 1, ..TopicSettings::of(version) }
 }
 
-/// Those for one node.
+/// Returns the calls for one node.
 fn calls() -> impl Iterator<Item = Call> {
     conformance::calls().into_iter().flat_map(|(_, calls)| calls)
 }
@@ -95,9 +95,9 @@ fn every_call_is_answered_as_kafka_does() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// The suite finds what differs, and the default differs nowhere else.
+/// The suite finds the differences of a strict cluster, and a default cluster differs nowhere else.
 #[test]
-fn a_strict_cluster_differs_where_it_says_so() {
+fn a_strict_cluster_differs_only_in_strictness() {
     let settings = ClusterSettings { default_topic: one_replica(KafkaVersion::default()), ..Default::default() };
     let strict = || InMemory { cluster: Cluster::new(settings.clone()), version: settings.version, names: 0 };
     let differing: Vec<_> = calls().filter(|call| call.check(&mut strict()).is_err()).map(|call| call.name()).collect();
@@ -124,7 +124,7 @@ fn no_version_passes_for_another() {
     }
 }
 
-/// By which the table of `make conformance` tells them apart.
+/// The table of `make conformance` identifies calls by name.
 #[test]
 fn every_call_has_a_name_of_its_own() {
     let mut names: Vec<_> = calls().chain(conformance::calls_of_three_nodes()).map(|call| call.name()).collect();
@@ -136,7 +136,7 @@ fn every_call_has_a_name_of_its_own() {
 }
 
 #[test]
-fn the_law_of_sequences_is_kept() {
+fn the_rules_for_sequences_hold() {
     for version in KafkaVersion::ALL {
         let mut peer = InMemory::new(version, 1);
         let broken: Vec<_> = law::CASES.iter().filter_map(|case| case.check(&mut peer).err()).collect();

@@ -1,4 +1,4 @@
-//! Faults by script: each kind, on each API, as often as was said, where it was said.
+//! Scripted faults: each kind, on each API, with count and node.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn request() -> ProduceRequest {
     produce_request(ALL, "t", &[(0, batch(ONE_BATCH))])
 }
 
-/// What node 1 says of one batch, and what it wrote.
+/// Returns node 1's reply to one batch, and the number of batches written.
 fn try_produce(cluster: &mut Cluster) -> (Reply, usize) {
     let reply = reply(cluster, 1, 9, &request());
     (reply, values(cluster, "t", 0).len())
@@ -45,7 +45,7 @@ fn whole_answer(reply: Reply) -> (Duration, usize, ErrorCode, i32) {
 }
 
 #[test]
-fn each_kind_does_what_it_says_once() {
+fn each_kind_of_fault_happens_once() {
     let full = whole_answer(try_produce(&mut cluster_with(2, TopicSettings::default())).0);
     let (at_once, len) = (Duration::ZERO, full.1);
     let late = Duration::from_millis(50);
@@ -76,7 +76,7 @@ fn each_kind_does_what_it_says_once() {
 }
 
 #[test]
-fn faults_meet_their_api_on_their_node_as_often_as_said() {
+fn faults_apply_to_their_api_and_node_and_count() {
     let fault = || Fault::new("Metadata", FaultKind::Close);
     let metadata = MetadataRequest { topics: Some(vec![]), ..Default::default() };
     let closes = |cluster: &mut Cluster, node| reply(cluster, node, 9, &metadata) == Reply::Close;
@@ -106,9 +106,9 @@ fn the_oldest_fault_goes_first() {
     assert_eq!(whole_answer(try_produce(&mut cluster).0).2, ErrorCode::NONE);
 }
 
-/// Of acks 0 nothing is answered, so nothing can be cut or late; an error can but close.
+/// A Produce request with acks=0 has no response that could be cut or late; an error can only close.
 #[test]
-fn acks_of_0_meet_faults_too() {
+fn faults_apply_to_acks_0() {
     for (kind, expected, written) in [
         (FaultKind::Error(CODE), Reply::Close, 0),
         (FaultKind::ErrorAfter(CODE), Reply::Close, 1),
@@ -125,9 +125,9 @@ fn acks_of_0_meet_faults_too() {
     }
 }
 
-/// A request that waits is asked about again and again; it meets its fault when it is answered.
+/// The cluster handles a waiting request many times; the fault applies when it is answered.
 #[test]
-fn a_waiting_fetch_meets_its_fault_in_the_end() {
+fn a_waiting_fetch_meets_its_fault_when_answered() {
     let late = Duration::from_millis(50);
     for kind in [FaultKind::Delay(late), FaultKind::CloseAfter, FaultKind::Silence] {
         let mut cluster = faulty(Fault::new("Fetch", kind.clone()));
@@ -143,7 +143,7 @@ fn a_waiting_fetch_meets_its_fault_in_the_end() {
         }
         assert!(matches!(reply(&mut cluster, 1, 12, &request), Reply::Send { after: Duration::ZERO, .. }));
     }
-    // What does nothing waits for nothing.
+    // A refused request does not wait.
     for (kind, is_closed) in [(FaultKind::Close, true), (FaultKind::Error(CODE), false)] {
         let mut cluster = faulty(Fault::new("Fetch", kind));
         assert_eq!(reply(&mut cluster, 1, 12, &fetch(0)) == Reply::Close, is_closed);
@@ -156,7 +156,7 @@ fn fetch(fetch_offset: i64) -> FetchRequest {
     FetchRequest { max_wait_ms: 500, min_bytes: 1, max_bytes: 1000, topics, ..Default::default() }
 }
 
-/// Every API can refuse in every version, and says so where its own errors stand.
+/// Every API can be refused in every version, with the code in its own error fields.
 #[test]
 fn every_api_can_be_refused() {
     fn codes<R: Request>(name: &'static str, request: R, codes: impl Fn(i16, R::Response) -> Vec<ErrorCode>) {
@@ -164,7 +164,7 @@ fn every_api_can_be_refused() {
             let mut cluster = faulty(Fault::new(name, FaultKind::Error(CODE)).times(usize::MAX));
             let mut wire = Vec::new();
             if kurier_protocol::write_request(&request, version, 7, None, &mut wire).is_err() {
-                continue; // a version that cannot say this
+                continue; // this version has no such error field
             }
             let found = codes(version, ask(&mut cluster, 1, version, &request));
             assert!(!found.is_empty() && found.iter().all(|code| *code == CODE), "{name} v{version}: {found:?}");
@@ -209,7 +209,7 @@ fn every_api_can_be_refused() {
 }
 
 #[test]
-fn who_is_refused_metadata_creates_no_topic() {
+fn refused_metadata_creates_no_topic() {
     let mut cluster = Cluster::new(Default::default());
     cluster.add_fault(Fault::new("Metadata", FaultKind::Error(CODE)));
     let topics = vec![MetadataRequestTopic { name: Some("new".to_owned()), ..Default::default() }];
@@ -220,7 +220,7 @@ fn who_is_refused_metadata_creates_no_topic() {
 }
 
 #[test]
-fn records_are_blamed_by_script() {
+fn a_fault_blames_records() {
     for version in [3, 7, 8, 13] {
         let mut cluster = faulty(Fault::new("Produce", FaultKind::Blame(vec![0, 2])));
         let values_of_batch = &["a", "b", "c"];
@@ -233,9 +233,9 @@ fn records_are_blamed_by_script() {
     }
 }
 
-/// A request that is no request closes the connection, and leaves the fault to the next one.
+/// A malformed request closes the connection and leaves the fault for the next request.
 #[test]
-fn nonsense_meets_no_fault() {
+fn malformed_requests_use_up_no_fault() {
     let mut cluster = faulty(Fault::new("Produce", FaultKind::Error(CODE)));
     let whole = frame(9, &request());
     assert_eq!(cluster.handle(1, &whole.slice(..whole.len() - 1), NOW_MS, false), Reply::Close);
@@ -244,6 +244,6 @@ fn nonsense_meets_no_fault() {
 
 #[test]
 #[should_panic(expected = "\"produce\" is none of [\"Produce\", ")]
-fn a_fault_of_an_api_that_is_not_spoken_is_a_mistake() {
+fn a_fault_for_an_unknown_api_panics() {
     let _ = Fault::new("produce", FaultKind::Close);
 }

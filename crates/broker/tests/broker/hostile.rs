@@ -1,4 +1,4 @@
-//! Whatever bytes come, a node answers or closes; it neither panics nor takes memory without measure.
+//! Hostile input: whatever bytes arrive, a node answers or closes, without a panic and with bounded memory.
 
 use std::sync::LazyLock;
 
@@ -71,10 +71,10 @@ fn written() -> Cluster {
 }
 
 #[test]
-fn every_request_is_answered_whole_and_closes_cut_short() {
+fn complete_requests_are_answered_and_truncated_ones_close() {
     for (name, version, whole) in REQUESTS.iter() {
         if (*name, *version) == ("ApiVersionsRequest", 5) {
-            continue; // not spoken, and answered whatever follows
+            continue; // not supported, and answered whatever the body
         }
         let mut cluster = written();
         let answered = matches!(cluster.handle(1, whole, NOW_MS, true), Reply::Send { .. });
@@ -92,9 +92,9 @@ fn every_request_is_answered_whole_and_closes_cut_short() {
     println!("{} requests", REQUESTS.len());
 }
 
-/// Every byte of every request, once each way that breaks readers.
+/// Replaces every byte of every request once with each value that tends to break readers.
 #[test]
-fn every_byte_may_be_wrong() {
+fn any_wrong_byte_is_survived() {
     let mut count = 0;
     for (_, _, whole) in REQUESTS.iter() {
         for at in 0..whole.len() {
@@ -113,13 +113,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
 
     #[test]
-    fn any_body_of_any_api_is_met(key in -1i16..30, version in -1i16..20, body in vec(any::<u8>(), 0..300)) {
+    fn any_body_of_any_api_is_survived(key in -1i16..30, version in -1i16..20, body in vec(any::<u8>(), 0..300)) {
         let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
         let _ = written().handle(1, &[&header, &body[..]].concat().into(), NOW_MS, true);
     }
 
     #[test]
-    fn any_bytes_are_met(bytes in vec(any::<u8>(), 0..100)) {
+    fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..100)) {
         let _ = written().handle(1, &bytes.into(), NOW_MS, true);
     }
 
@@ -133,13 +133,13 @@ proptest! {
             bytes[at] = byte;
         }
         let mut cluster = written();
-        // Twice, for what was written may be read.
+        // The second pass may read the records that the first pass wrote.
         for _ in 0..2 {
             let _ = cluster.handle(1, &bytes.clone().into(), now_ms, true);
         }
     }
 
-    /// A batch whose checksum is right can be as wrong as it likes in all else.
+    /// A batch with a right checksum may be wrong everywhere else.
     #[test]
     fn batches_may_be_wrong_with_the_right_checksum(
         wrong in vec((any::<Index>(), any::<u8>()), 1..6), codec in 0u8..8, now_ms in any::<i64>(),
@@ -163,10 +163,10 @@ proptest! {
     }
 }
 
-/// Counts that were taken for capacities before the bytes behind them were looked at: kafka-protocol-rs #152, of which these
-/// are the five bytes; KAFKA-14063 (CVE-2022-34917), by which anybody could end a broker.
+/// Readers that reserve memory for an unchecked count fail here: the five bytes are those of kafka-protocol-rs #152.
+/// KAFKA-14063 (CVE-2022-34917) let anybody crash a broker like this.
 #[test]
-fn arrays_of_more_elements_than_the_request_can_hold_end_the_connection() {
+fn array_counts_beyond_the_request_close() {
     for (key, version, body, is_answered) in [
         (MetadataRequest::KEY, 0i16, &b"\x03\x3c\x0c\x00\xb6"[..], false),
         (MetadataRequest::KEY, 0, b"\0\0\0\0", true),
@@ -189,7 +189,7 @@ fn arrays_of_more_elements_than_the_request_can_hold_end_the_connection() {
     }
 }
 
-/// A key of no length takes a byte in the request, and a hundred in the answer.
+/// An empty key takes a byte in the request, and a hundred in the response.
 #[test]
 fn a_request_has_no_more_than_200000_elements() {
     for (count, is_answered) in [(200_000usize, true), (200_001, false)] {
@@ -197,7 +197,7 @@ fn a_request_has_no_more_than_200000_elements() {
         let reply = written().handle(1, &frame(4, &keys), NOW_MS, false);
         assert_eq!(reply != Reply::Close, is_answered, "{count} keys");
     }
-    // All arrays of a request together.
+    // The limit holds for all arrays of a request together.
     let topic = FetchTopic { topic: String::new(), partitions: vec![FetchPartition::default(); 999] };
     for (count, is_answered) in [(200, true), (201, false)] {
         let request = FetchRequest { topics: vec![topic.clone(); count], ..Default::default() };

@@ -1,4 +1,4 @@
-//! Nodes stop and start, and partitions get other leaders.
+//! Leaders: nodes stop and start, and partitions get other leaders.
 
 use kurier_broker::{Cluster, TopicSettings, UnknownProducer};
 use kurier_protocol::messages::MetadataRequest;
@@ -13,7 +13,7 @@ use crate::wire::{
     values,
 };
 
-/// What a node that is up says of "t", partition 0: leader, epoch, replicas in sync.
+/// Returns leader, epoch and in-sync replicas of "t", partition 0, as a running node reports them.
 fn seen(cluster: &mut Cluster) -> (i32, i32, Vec<i32>) {
     let MetadataResponsePartition { leader_id, leader_epoch, isr_nodes, .. } = partitions(cluster).remove(0);
     (leader_id, leader_epoch, isr_nodes)
@@ -73,9 +73,9 @@ fn when_a_leader_stops_the_next_replica_in_sync_leads() {
     assert_eq!(seen(&mut cluster), (2, 1, vec![1, 2]), "there is no such node");
 }
 
-/// Nobody else has all of the log.
+/// No other replica has the whole log.
 #[test]
-fn the_last_replica_in_sync_alone_may_lead_again() {
+fn only_the_last_replica_in_sync_leads_again() {
     let mut cluster = cluster_with(4, TopicSettings { replication_factor: 2, ..Default::default() });
     cluster.stop_node(1);
     assert_eq!(written_by(&mut cluster, 2, ALL), ErrorCode::NONE);
@@ -134,10 +134,10 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
 
-    /// Whatever happens, one node at most leads, it is up and in sync, its epoch rises with each change, and what was
-    /// acknowledged stays.
+    /// After any events, at most one node leads, it is up and in sync, its epoch rises with each change, and
+    /// acknowledged records stay.
     #[test]
-    fn a_cluster_stays_sound(events in events(), replication_factor in 1usize..=4, min_insync_replicas in 1usize..=3) {
+    fn any_events_keep_the_invariants(events in events(), replication_factor in 1usize..=4, min_insync_replicas in 1usize..=3) {
         let settings = TopicSettings { replication_factor, min_insync_replicas, ..Default::default() };
         let mut cluster = cluster_with(4, settings);
         let (mut written, mut before) = (0, (Some(1), 0));
@@ -178,7 +178,7 @@ proptest! {
 }
 
 #[test]
-fn a_producer_that_is_forgotten_is_met_as_was_said() {
+fn a_forgotten_producer_is_treated_as_configured() {
     let batch = |sequence| stamped(stamp(sequence), &[(NOW_MS, "v")]);
     for (unknown, expected) in [
         (UnknownProducer::Taken, (ErrorCode::NONE, 1)),
@@ -195,7 +195,7 @@ fn a_producer_that_is_forgotten_is_met_as_was_said() {
 }
 
 #[test]
-fn what_a_new_leader_has_not_got_is_gone_and_so_is_the_memory_of_it() {
+fn truncation_drops_batches_and_producer_state() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     for (sequence, value) in [(0, "a"), (1, "b"), (2, "c")] {
         produce(&mut cluster, &stamped(stamp(sequence), &[(NOW_MS, value)]));

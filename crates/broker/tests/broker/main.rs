@@ -1,7 +1,7 @@
-//! The cluster as its clients see it. All speak the wire with `kurier-protocol`, whose reader and tables the cluster's
-//! own reader of requests does not share.
+//! Tests of the cluster from the clients' side. All of them use `kurier-protocol` for the wire; the cluster reads
+//! requests with a reader of its own.
 
-// Some of its batches are compressed.
+// The suite sends compressed batches.
 #[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]
 mod conformance;
 #[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]

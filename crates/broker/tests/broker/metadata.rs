@@ -1,4 +1,4 @@
-//! Metadata: who is asked about, by which name or id, and what comes to be by asking.
+//! Tests of Metadata: topics by name and id, and automatically created topics.
 
 use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
 use kurier_protocol::messages::metadata::MetadataRequestTopic;
@@ -48,7 +48,7 @@ fn every_version_shows_the_cluster() {
 
         let topic = &response.topics[0];
         assert_eq!(topic.topic_id == Uuid::ZERO, version < 10);
-        // Partition 1 began on node 2, and goes to the next replica.
+        // Partition 1 began on node 2 and moves to the next replica.
         let partition = &topic.partitions[1];
         assert_eq!((partition.partition_index, partition.leader_id), (1, 3));
         assert_eq!(partition.leader_epoch, if version >= 7 { 1 } else { -1 });
@@ -70,7 +70,7 @@ fn null_asks_for_all_and_an_empty_list_for_none() {
 }
 
 #[test]
-fn topics_are_found_by_id_from_version_12_on() {
+fn topics_are_found_by_id_since_version_12() {
     let mut cluster = three_topics();
     let ids: Vec<_> =
         ask(&mut cluster, 1, 12, &by_name(&["a", "b", "c"])).topics.iter().map(|topic| topic.topic_id).collect();
@@ -82,7 +82,7 @@ fn topics_are_found_by_id_from_version_12_on() {
         assert_eq!(response.topics[1].topic_id, unknown);
         assert_eq!(shown(&ask(&mut cluster, 1, version, &by_id(&[Uuid::ZERO]))), [(None, code, 0)]);
     }
-    // The id counts, whatever the name.
+    // The id decides, whatever the name.
     let both = MetadataRequestTopic { name: Some("a".to_owned()), topic_id: ids[2] };
     let request = MetadataRequest { topics: Some(vec![both]), ..by_name(&[]) };
     assert_eq!(shown(&ask(&mut cluster, 1, 12, &request)), [(Some("c"), 0, 3)]);
@@ -99,7 +99,7 @@ fn topics_are_found_by_id_from_version_12_on() {
 }
 
 #[test]
-fn a_topic_comes_to_be_if_both_sides_want_it() {
+fn a_topic_is_created_if_client_and_broker_allow_it() {
     for (broker_creates, client_creates) in [(false, false), (false, true), (true, false), (true, true)] {
         for version in 0..=13 {
             let mut cluster = Cluster::new(ClusterSettings {
@@ -108,7 +108,7 @@ fn a_topic_comes_to_be_if_both_sides_want_it() {
                 default_partitions: 4,
                 ..Default::default()
             });
-            // Before version 4 a client could not say.
+            // Before version 4 a client could not forbid it.
             let allow_auto_topic_creation = client_creates || version < 4;
             let request = MetadataRequest { allow_auto_topic_creation, ..by_name(&["new"]) };
             let response = ask(&mut cluster, 1, version, &request);
@@ -124,7 +124,7 @@ fn a_topic_comes_to_be_if_both_sides_want_it() {
 }
 
 #[test]
-fn an_impossible_name_is_refused_whether_topics_are_created_or_not() {
+fn invalid_names_are_refused_with_or_without_auto_creation() {
     let long = "x".repeat(250);
     for auto_create_topics in [false, true] {
         let mut cluster = Cluster::new(ClusterSettings { auto_create_topics, ..Default::default() });

@@ -1,4 +1,4 @@
-//! Produce: what is written, what is answered, and in which order a node refuses.
+//! Tests of Produce: written records, responses, and the order of refusals.
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, Reply, TopicSettings};
@@ -44,7 +44,7 @@ fn topic_id(cluster: &mut Cluster) -> Uuid {
 }
 
 #[test]
-fn acks_of_0_are_not_answered_and_an_error_closes() {
+fn acks_0_has_no_response_and_errors_close() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     let request = |partition| produce_request(0, "t", &[(partition, batch(&["v"]))]);
     assert_eq!(reply(&mut cluster, 1, 9, &request(0)), Reply::Nothing);
@@ -55,7 +55,7 @@ fn acks_of_0_are_not_answered_and_an_error_closes() {
 }
 
 #[test]
-fn only_acks_of_all_need_replicas() {
+fn only_acks_all_needs_replicas() {
     for (min_insync_replicas, is_enough) in [(1, true), (2, true), (3, false)] {
         let mut cluster = cluster_with(3, TopicSettings { min_insync_replicas, ..Default::default() });
         cluster.stop_node(3);
@@ -76,21 +76,21 @@ fn only_acks_of_all_need_replicas() {
 }
 
 #[test]
-fn no_more_replicas_are_needed_than_there_are() {
+fn min_insync_replicas_is_capped_by_replicas() {
     let code = |nodes, replication_factor, min_insync_replicas| {
         let settings = TopicSettings { replication_factor, min_insync_replicas, ..Default::default() };
         produce(&mut cluster_with(nodes, settings), &batch(&["v"])).error_code
     };
     assert_eq!(code(3, 1, 2), ErrorCode::NONE);
     assert_eq!(code(3, 2, 3), ErrorCode::NONE);
-    // Where there are not as many nodes as replicas, those are missing.
+    // Replicas without a node count as missing.
     assert_eq!(code(1, 3, 1), ErrorCode::NONE);
     assert_eq!(code(1, 3, 2), ErrorCode::NOT_ENOUGH_REPLICAS);
     assert_eq!(code(2, 3, 3), ErrorCode::NOT_ENOUGH_REPLICAS);
 }
 
 #[test]
-fn a_batch_may_be_as_large_as_the_topic_says() {
+fn max_message_bytes_limits_batches() {
     let batch = batch(&["v"]);
     for (max_message_bytes, expected) in
         [(batch.len(), (ErrorCode::NONE, 0)), (batch.len() - 1, (ErrorCode::MESSAGE_TOO_LARGE, -1))]
@@ -102,7 +102,7 @@ fn a_batch_may_be_as_large_as_the_topic_says() {
 }
 
 #[test]
-fn what_is_not_there_is_not_written_to() {
+fn unknown_topics_and_partitions_refuse_batches() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     for (topic, partition) in [("t", 1), ("t", -1), ("t", i32::MAX), ("other", 0), ("", 0)] {
         let request = produce_request(ALL, topic, &[(partition, batch(&["v"]))]);
@@ -117,7 +117,7 @@ fn what_is_not_there_is_not_written_to() {
 }
 
 #[test]
-fn an_id_leads_to_its_own_topic_and_not_to_one_made_anew() {
+fn an_old_id_does_not_match_a_recreated_topic() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     let mut request = produce_request(ALL, "", &[(0, batch(&["v"]))]);
     request.topic_data[0].topic_id = topic_id(&mut cluster);
@@ -129,7 +129,7 @@ fn an_id_leads_to_its_own_topic_and_not_to_one_made_anew() {
 }
 
 #[test]
-fn who_does_not_lead_says_who_does() {
+fn followers_name_the_leader() {
     let mut cluster = cluster(3);
     cluster.create_topic("t", 3, TopicSettings::default()).unwrap();
     for (node, port) in (1..).zip(9091..=9093) {
@@ -157,7 +157,7 @@ fn who_does_not_lead_says_who_does() {
     }
     assert_eq!(values(&cluster, "t", 0).len() + values(&cluster, "t", 1).len(), 0);
 
-    // Nobody leads: there is nobody to tell of.
+    // Without a leader there is no hint.
     cluster.create_topic("alone", 1, TopicSettings { replication_factor: 1, ..Default::default() }).unwrap();
     cluster.stop_node(1);
     let response = ask(&mut cluster, 2, 10, &produce_request(1, "alone", &[(0, batch(&["v"]))]));
@@ -185,9 +185,9 @@ fn topics_and_partitions_of_one_request_are_answered_in_its_order() {
     assert_eq!(values(&cluster, "u", 0), ["u0", "u00"]);
 }
 
-/// The batch in the log is the one that was sent, but for its base offset and leader epoch.
+/// The log's batch differs from the sent one only in base offset and leader epoch.
 #[test]
-fn a_batch_is_kept_as_it_was_sent() {
+fn the_log_keeps_the_sent_batch() {
     let mut cluster = cluster_with(2, TopicSettings::default());
     let sent = batch(&["first", "second"]);
     produce(&mut cluster, &sent);
@@ -207,7 +207,7 @@ fn a_batch_is_kept_as_it_was_sent() {
 #[test]
 fn on_a_topic_of_log_append_time_records_get_the_brokers_time() {
     let mut cluster = cluster_with(1, TopicSettings { is_log_append_time: true, ..Default::default() });
-    // However far ahead a producer's clock is.
+    // A producer's clock may be any time ahead.
     let sent = stamped(stamp(0), &[(NOW_MS - 1, "a"), (NOW_MS + 99 * HOUR_MS, "b")]);
     for _ in 0..2 {
         let answer = produce(&mut cluster, &sent);
@@ -247,7 +247,7 @@ fn no_more_than_a_thousand_records_are_named() {
 }
 
 #[test]
-fn a_wrong_highest_timestamp_is_put_right() {
+fn a_wrong_highest_timestamp_is_corrected() {
     const MAX_TIMESTAMP: usize = 35;
     let sent = stamped(Stamp::NONE, &[(NOW_MS - 9, "a"), (NOW_MS - 2, "b"), (NOW_MS - 7, "c")]);
     let mut cluster = cluster_with(1, TopicSettings::default());
@@ -260,7 +260,7 @@ fn a_wrong_highest_timestamp_is_put_right() {
 }
 
 #[test]
-fn a_producer_cannot_say_that_its_times_are_the_brokers() {
+fn a_producer_cannot_claim_append_time() {
     const ATTRIBUTES: usize = 21;
     let sent = stamped(Stamp::NONE, &[(NOW_MS, "a"), (NOW_MS, "b")]);
     let claims = altered(&sent, ATTRIBUTES, &[0, 0x08]);
@@ -274,11 +274,11 @@ fn a_producer_cannot_say_that_its_times_are_the_brokers() {
 }
 
 #[test]
-fn batches_of_every_codec_are_looked_into() {
+fn batches_of_every_codec_are_checked() {
     for kind in CompressionType::ALL {
         let mut cluster = cluster_with(1, TopicSettings::default());
         let Ok(mut codec) = Compression::new(kind).codec() else {
-            // Without the codec its batches are taken unread.
+            // Without the codec, batches are accepted unread.
             const ATTRIBUTES: usize = 21;
             let unread = altered(&batch(&["v"]), ATTRIBUTES, &[0, kind.id()]);
             assert_eq!(produce(&mut cluster, &unread).error_code, ErrorCode::NONE, "{kind}");
@@ -294,7 +294,7 @@ fn batches_of_every_codec_are_looked_into() {
         assert_eq!(outcome(&produce(&mut cluster, &sent)), (ErrorCode::NONE, 0), "{kind}");
         assert_eq!(cluster.log("t", 0).unwrap()[0][16..], sent[16..]);
 
-        // The checksum is right, but the header lies about the body.
+        // The checksum is right, but the header contradicts the body.
         const LAST_OFFSET_DELTA: usize = 23;
         const COUNT: usize = 57;
         for count in [49i32, 51] {
@@ -314,9 +314,9 @@ fn batches_of_every_codec_are_looked_into() {
     }
 }
 
-/// What Kafka refuses stands in the [conformance suite](crate::conformance).
+/// The [conformance suite](crate::conformance) covers Kafka's own refusals.
 #[test]
-fn a_strict_node_refuses_what_kafka_takes_though_no_client_should_send_it() {
+fn strict_nodes_refuse_more_than_kafka() {
     let good = batch(&["v", "w"]);
     for (what, sent) in [
         ("bytes after the batch", Bytes::from([&good[..], b"more"].concat())),
@@ -347,9 +347,9 @@ fn epochless() -> Bytes {
     stamped(Stamp::idempotent(ProducerId(9), ProducerEpoch(-1), Sequence(0)), &[(NOW_MS, "v"), (NOW_MS, "w")])
 }
 
-/// The leader epoch alone is nobody's concern, and bits that have no meaning yet.
+/// Nodes ignore the leader epoch, and attribute bits without a meaning.
 #[test]
-fn what_a_producer_leaves_open_is_not_looked_at() {
+fn unused_fields_are_ignored() {
     let good = batch(&["v"]);
     for (what, at, bytes) in [
         ("leader epoch", 12, &[0, 0, 0, 9][..]),
@@ -374,7 +374,7 @@ fn every_flipped_bit_is_found() {
             let answer = produce(&mut cluster, &bytes.into());
             let is_found = match answer.error_code {
                 ErrorCode::CORRUPT_MESSAGE | ErrorCode::INVALID_RECORD => true,
-                // Kafka, too, looks for transactions first of all.
+                // Kafka too checks for transactions first.
                 ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => (at, bit) == (22, 4),
                 _ => false,
             };
@@ -399,7 +399,7 @@ fn zstd_needs_version_7() {
 }
 
 #[test]
-fn there_are_no_transactions() {
+fn transactions_are_refused() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     cluster.create_topic("u", 1, TopicSettings::default()).unwrap();
     let within = stamped(stamp(0).in_transaction(), &[(NOW_MS, "v")]);
@@ -414,13 +414,13 @@ fn there_are_no_transactions() {
     }
     assert_eq!(values(&cluster, "t", 0).len(), 0);
 
-    // An id alone makes no transaction.
+    // A transactional id without a transactional batch makes no transaction.
     let mut plain = produce_request(ALL, "t", &[(0, batch(&["v"]))]);
     plain.transactional_id = Some("me".to_owned());
     assert_eq!(outcome(&produce_with(&mut cluster, 1, 9, &plain)), (ErrorCode::NONE, 0));
 }
 
-/// Each request has one more wrong with it than the next; the code is that of the first.
+/// Each request has one error more than the next; the code is that of the first error.
 #[test]
 fn refusals_come_in_kafkas_order() {
     let min_insync_replicas = 2;
@@ -468,14 +468,14 @@ fn refusals_come_in_kafkas_order() {
         let answer = produce_with(&mut cluster, 1, 9, &produce_request(acks, topic, &[(0, sent.clone())]));
         assert_eq!(outcome(&answer), (code, -1));
     }
-    // Even of what is written already, a leader without replicas says that they are missing.
+    // Even for a duplicate, a leader without enough replicas reports that they are missing.
     cluster.stop_node(2);
     let duplicate = stamped(stamp(0), &[(NOW_MS, "v")]);
     assert_eq!(produce(&mut cluster, &duplicate).error_code, ErrorCode::NOT_ENOUGH_REPLICAS);
 }
 
 #[test]
-fn a_request_that_is_cut_anywhere_closes_and_writes_nothing() {
+fn truncated_requests_close_and_write_nothing() {
     let request = ProduceRequest {
         topic_data: vec![TopicProduceData { topic_id: Uuid([7; 16]), ..Default::default() }],
         ..produce_request(ALL, "t", &[(0, batch(&["v"]))])

@@ -1,4 +1,4 @@
-//! Fetch and ListOffsets: what is read back, how much of it at once, and how offsets are found.
+//! Tests of Fetch and ListOffsets: records read back, limits, and offsets by timestamp.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::wire::{
     ALL, NOW_MS, ask, batch, cluster, cluster_with, frame, produce, produce_request, reply, response, stamped,
 };
 
-/// How large a batch of one value of one letter is.
+/// Size of a batch of one value of one letter.
 const BATCH: i32 = 69;
 const MUCH: i32 = 1 << 20;
 const WAIT: Duration = Duration::from_millis(500);
 
-/// Partitions of "t", each with its first offset and how much to read of it.
+/// A fetch of partitions of "t", each with its first offset and byte limit.
 fn fetch(max_bytes: i32, partitions: &[(i32, i64, i32)]) -> FetchRequest {
     let partition = |(partition, fetch_offset, partition_max_bytes): &(i32, i64, i32)| FetchPartition {
         partition: *partition,
@@ -31,7 +31,7 @@ fn fetch(max_bytes: i32, partitions: &[(i32, i64, i32)]) -> FetchRequest {
     FetchRequest { max_wait_ms: 500, min_bytes: 1, max_bytes, topics, ..Default::default() }
 }
 
-/// What node 1 answers to it.
+/// Returns node 1's answer.
 #[track_caller]
 fn fetched(cluster: &mut Cluster, version: i16, request: &FetchRequest) -> Vec<PartitionData> {
     let mut response = ask(cluster, 1, version, request);
@@ -43,7 +43,7 @@ fn bytes(data: &PartitionData) -> i32 {
     data.records.as_ref().unwrap().len().try_into().unwrap()
 }
 
-/// Two partitions of three batches each.
+/// Returns a cluster with two partitions of three batches each.
 fn written() -> Cluster {
     let mut cluster = cluster(2);
     cluster.create_topic("t", 2, TopicSettings::default()).unwrap();
@@ -79,9 +79,9 @@ fn a_batch_is_read_from_any_of_its_offsets() {
     }
 }
 
-/// Whole batches as far as they fit; but the first of all is read even if it does not (KIP-74).
+/// Responses hold whole batches within the limits, but always the first batch of all (KIP-74).
 #[test]
-fn no_more_is_read_than_was_asked_for_but_one_batch() {
+fn byte_limits_hold_except_for_the_first_batch() {
     let mut cluster = written();
     for (what, max_bytes, partition_max_bytes, expected) in [
         ("enough", MUCH, [MUCH, MUCH], [3, 3]),
@@ -98,13 +98,13 @@ fn no_more_is_read_than_was_asked_for_but_one_batch() {
         let batches: Vec<_> = read.iter().map(|data| bytes(data) / BATCH).collect();
         assert_eq!(batches, expected, "{what}");
     }
-    // The first of all is in the first partition that has one.
+    // The exception is for the first partition that has a batch.
     let read = fetched(&mut cluster, 12, &fetch(1, &[(0, 3, 1), (1, 2, 1)]));
     assert_eq!(read.iter().map(bytes).collect::<Vec<_>>(), [0, BATCH]);
 }
 
 #[test]
-fn what_is_not_there_is_not_read() {
+fn impossible_fetches_are_refused_at_once() {
     let mut cluster = written();
     cluster.move_leader("t", 1, 2).unwrap();
     for (partition, offset, code) in [
@@ -116,7 +116,7 @@ fn what_is_not_there_is_not_read() {
         (-1, 0, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
     ] {
         for version in [4, 12] {
-            // It does not wait for it either.
+            // The node does not wait for it either.
             let read = fetched(&mut cluster, version, &fetch(MUCH, &[(partition, offset, MUCH)]));
             assert_eq!((read[0].error_code, bytes(&read[0])), (code, 0));
             assert_eq!(read[0].high_watermark, -1);
@@ -153,16 +153,16 @@ fn a_reader_waits_for_as_much_as_it_wants() {
             assert!(matches!(reply(&mut cluster, 1, 12, &at_once), Reply::Send { .. }));
         }
     }
-    // Who asks for nothing need not wait for it.
+    // A request for nothing need not wait.
     let nothing = fetch(MUCH, &[]);
     assert!(matches!(reply(&mut cluster, 1, 12, &nothing), Reply::Send { .. }));
 }
 
 #[test]
-fn there_are_no_sessions() {
+fn sessions_are_not_kept() {
     let mut cluster = written();
     for version in 7..=12 {
-        // Who would like one is answered in full, and told that it has none.
+        // A request for a session gets a full answer without a session.
         let wishes = FetchRequest { session_id: 0, session_epoch: 0, ..fetch(MUCH, &[(0, 0, MUCH)]) };
         assert_eq!(bytes(&fetched(&mut cluster, version, &wishes)[0]), 3 * BATCH);
         let continues = FetchRequest { session_id: 5, session_epoch: 1, ..fetch(MUCH, &[(0, 0, MUCH)]) };
@@ -171,7 +171,7 @@ fn there_are_no_sessions() {
     }
 }
 
-/// Offset, timestamp and leader epoch of "t", partition 0, as node 1 finds them.
+/// Returns offset, timestamp and leader epoch of "t", partition 0, from node 1.
 fn find(cluster: &mut Cluster, version: i16, timestamp: i64) -> Result<(i64, i64, i32), ErrorCode> {
     find_in(cluster, version, "t", 0, timestamp)
 }
@@ -203,7 +203,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
-/// The same that Kafka 4.3.1 answers to the same batches.
+/// The expected answers are those of Kafka 4.3.1 to the same batches.
 #[test]
 fn offsets_are_found_by_time() {
     let mut cluster = cluster_with(2, TopicSettings::default());

@@ -1,4 +1,4 @@
-//! Sequences, beyond the law of them, which is a part of the conformance suite.
+//! Tests of sequences that the conformance suite does not cover.
 
 use kurier_broker::TopicSettings;
 use kurier_protocol::ErrorCode;
@@ -15,7 +15,7 @@ fn a_duplicate_is_answered_with_its_highest_timestamp_as_kafka_does() {
 }
 
 #[test]
-fn what_was_written_under_a_sequence_stays() {
+fn a_duplicate_keeps_the_first_records() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     assert_eq!(outcome(&produce(&mut cluster, &stamped(stamp(0), &[(NOW_MS, "first")]))), (ErrorCode::NONE, 0));
     assert_eq!(outcome(&produce(&mut cluster, &stamped(stamp(0), &[(NOW_MS, "second")]))), (ErrorCode::NONE, 0));
@@ -36,7 +36,7 @@ fn sequences_outlive_a_change_of_leader() {
 }
 
 #[test]
-fn a_topic_made_anew_knows_no_producers() {
+fn a_recreated_topic_knows_no_producers() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     produce(&mut cluster, &stamped(stamp(0), &[(NOW_MS, "old")]));
     cluster.delete_topic("t").unwrap();

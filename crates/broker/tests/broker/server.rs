@@ -1,4 +1,4 @@
-//! The cluster on loopback: connections, nodes that stop and start, faults on a wire.
+//! Tests of the cluster on real sockets: connections, nodes that stop and start, faults on the wire.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ impl Connection {
         Self { socket, buffer: FrameBuffer::new(1 << 20), next: 1 }
     }
 
-    /// Sends a request, and says which number it bears.
+    /// Sends a request and returns its correlation id.
     async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
         let mut wire = Vec::new();
         write_request(request, version, self.next, Some("tests"), &mut wire).unwrap();
@@ -37,13 +37,13 @@ impl Connection {
         self.next - 1
     }
 
-    /// The next answer, or `None` when the node has closed the connection.
+    /// Returns the next response, or `None` when the node has closed the connection.
     async fn receive(&mut self) -> Option<Bytes> {
         loop {
             if let Some(frame) = self.buffer.next_frame().unwrap() {
                 return Some(frame);
             }
-            // A node that has not read all of what came may end with a reset.
+            // If a node has not read all bytes, the connection may end with a reset.
             match self.socket.read_buf(self.buffer.room()).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
@@ -59,12 +59,12 @@ impl Connection {
     }
 }
 
-/// Where each node listens.
+/// Returns each node's address.
 fn addresses(broker: &Broker) -> Vec<SocketAddr> {
     broker.bootstrap_servers().split(',').map(|address| address.parse().unwrap()).collect()
 }
 
-/// Three nodes, and a topic "t" that node 1 leads.
+/// Starts three nodes, with a topic "t" that node 1 leads.
 async fn three_nodes() -> (Broker, Vec<SocketAddr>) {
     let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
     let addresses = addresses(&broker);
@@ -79,7 +79,7 @@ fn metadata() -> MetadataRequest {
 fn fetch(fetch_offset: i64) -> FetchRequest {
     let partitions = vec![FetchPartition { fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() }];
     let topics = vec![FetchTopic { topic: "t".to_owned(), partitions }];
-    // As long as may be: the tests wait for no time to pass.
+    // The longest possible wait: the tests wait for no time to pass.
     FetchRequest { max_wait_ms: i32::MAX, min_bytes: 1, topics, ..Default::default() }
 }
 
@@ -100,7 +100,7 @@ async fn every_node_listens_where_metadata_says() {
 }
 
 #[tokio::test]
-async fn what_is_written_on_one_connection_is_read_on_another() {
+async fn connections_share_the_log() {
     let (broker, addresses) = three_nodes().await;
     let (mut writer, mut reader) = (Connection::to(addresses[0]).await, Connection::to(addresses[0]).await);
     let sent = batch(&["some", "values"]);
@@ -117,7 +117,7 @@ async fn requests_may_come_before_the_answers_and_in_any_pieces() {
     let mut wire = Vec::new();
     for number in 0..10 {
         write_request(&metadata(), 12, number, None, &mut wire).unwrap();
-        // No answer comes for this one, and no other waits for it.
+        // This request has no response, and the others do not wait for one.
         write_request(&produce_request(0, "t", &[(0, batch(&["v"]))]), 9, 100, None, &mut wire).unwrap();
     }
     for piece in wire.chunks(7) {
@@ -139,7 +139,7 @@ async fn a_waiting_reader_is_woken_by_a_writer() {
     let (_, response) = read_response::<FetchRequest>(&reader.receive().await.unwrap(), 12).unwrap();
     assert_eq!(found(Some(response)), (ErrorCode::NONE, sent.len()));
 
-    // And by a change of leader.
+    // A change of leader wakes the reader too.
     reader.send(12, &fetch(1)).await;
     broker.with_cluster(|cluster| cluster.move_leader("t", 0, 2)).unwrap();
     let (_, response) = read_response::<FetchRequest>(&reader.receive().await.unwrap(), 12).unwrap();
@@ -166,7 +166,7 @@ async fn hostile_bytes_close_their_connection_and_no_other() {
         hostile.socket.write_all(bytes).await.unwrap();
         assert_eq!(hostile.receive().await, None, "{bytes:?}");
     }
-    // Half a request, and gone.
+    // Half a request, and then the connection closes.
     let mut half = Connection::to(addresses[0]).await;
     half.socket.write_all(b"\0\0\0\x20\0\x03").await.unwrap();
     drop(half);
@@ -184,7 +184,7 @@ async fn a_node_that_stops_closes_and_comes_back_where_it_was() {
         broker.stop_node(1);
         broker.stop_node(1);
         assert_eq!(before.receive().await, None);
-        // Nobody is there, or nobody who answers any more.
+        // Either no one listens, or the connection gets no answer.
         if let Ok(socket) = TcpStream::connect(addresses[0]).await {
             let mut late = Connection { socket, buffer: FrameBuffer::new(1 << 20), next: 1 };
             assert_eq!(late.receive().await, None);
@@ -205,7 +205,7 @@ async fn a_node_that_stops_closes_and_comes_back_where_it_was() {
     assert_eq!(error, "there is no node 4");
 }
 
-/// From the moment that `stop_node` returns nothing is written, although connections are closed a little later.
+/// After `stop_node` returns, nothing is written, although connections close a little later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_node_writes_nothing() {
     let (broker, addresses) = three_nodes().await;
@@ -214,7 +214,7 @@ async fn a_stopped_node_writes_nothing() {
     broker.stop_node(1);
     let mut wire = Vec::new();
     write_request(&produce_request(1, "t", &[(0, batch(&["v"]))]), 9, 1, None, &mut wire).unwrap();
-    // It may be closed by now.
+    // The connection may be closed already.
     let _ = connection.socket.write_all(&wire).await;
     assert_eq!(connection.receive().await, None);
     broker.with_cluster(|cluster| assert_eq!(cluster.end_offset("t", 0), Some(0)));
@@ -254,15 +254,16 @@ async fn faults_happen_on_the_wire() {
     assert!(start.elapsed() >= Duration::from_millis(20));
 }
 
-/// After silence nothing is said any more on this connection, not even to other requests, and it stays open.
+/// After `Silence`, the node answers nothing on this connection, not even other requests, and the connection stays
+/// open.
 #[tokio::test]
-async fn silence_stays_silent() {
+async fn silence_lasts_for_the_connection() {
     let (broker, addresses) = three_nodes().await;
     broker.add_fault(Fault::new("Produce", FaultKind::Silence));
     let mut connection = Connection::to(addresses[0]).await;
     connection.send(9, &produce_request(ALL, "t", &[(0, batch(&["v"]))])).await;
     connection.send(12, &metadata()).await;
-    // Another connection is served meanwhile, and sees what was written.
+    // Meanwhile another connection works, and sees the written batch.
     let mut other = Connection::to(addresses[0]).await;
     assert_eq!(found(other.ask(12, &fetch(0)).await).0, ErrorCode::NONE);
     assert!(other.ask(12, &metadata()).await.is_some());
@@ -273,7 +274,7 @@ async fn silence_stays_silent() {
 }
 
 #[tokio::test]
-async fn a_dropped_broker_is_gone() {
+async fn dropping_a_broker_stops_it() {
     let (broker, addresses) = three_nodes().await;
     let mut connection = Connection::to(addresses[2]).await;
     connection.ask(12, &metadata()).await.unwrap();
@@ -283,7 +284,7 @@ async fn a_dropped_broker_is_gone() {
 }
 
 #[tokio::test]
-async fn topics_and_ports_that_cannot_be_are_told() {
+async fn invalid_topics_and_used_ports_fail() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let error = Broker::builder().listen(address).start().await.unwrap_err().to_string();
@@ -292,12 +293,12 @@ async fn topics_and_ports_that_cannot_be_are_told() {
     assert!(error.contains("\"two words\"") && error.contains("INVALID_TOPIC_EXCEPTION"), "{error}");
 }
 
-/// Where a node says that the nodes are, in Metadata and in the leader hints of Produce.
+/// Returns the hosts and ports that a node gives to a client, in Metadata and in the leader hints of Produce.
 async fn given_out(reached: SocketAddr) -> Vec<String> {
     let mut connection = Connection::to(reached).await;
     let metadata = connection.ask(12, &metadata()).await.unwrap();
     let mut nodes: Vec<_> = metadata.brokers.iter().map(|node| format!("{} {}", node.host, node.port)).collect();
-    // Node 1 leads, so the others name it.
+    // Node 1 leads, so the other nodes name it.
     let request = produce_request(ALL, "t", &[(0, batch(&["v"]))]);
     let produced = connection.ask(10, &request).await.unwrap();
     nodes.extend(produced.node_endpoints.iter().map(|node| format!("{} {}", node.host, node.port)));
@@ -310,7 +311,7 @@ async fn nodes_that_listen_everywhere_give_out_the_address_at_which_they_were_re
         ("0.0.0.0:0", "127.0.0.1", "127.0.0.1"),
         ("0.0.0.0:0", "127.9.8.7", "127.9.8.7"),
         ("[::]:0", "::1", "::1"),
-        // A client of IPv4 at a listener of IPv6.
+        // An IPv4 client at an IPv6 listener.
         ("[::]:0", "127.0.0.1", "127.0.0.1"),
         ("127.0.0.1:0", "127.0.0.1", "127.0.0.1"),
     ] {
@@ -341,7 +342,7 @@ async fn nodes_give_out_their_advertised_listeners() {
             ["one.example 9092", "two.example 19092"],
             "one.example:9092,two.example:19092",
         ),
-        // The nodes behind the last are on the ports after its own.
+        // Nodes after the last entry use the ports after its port.
         (&[("one.example", 9092)], ["one.example 9092", "one.example 9093"], "one.example:9092,one.example:9093"),
         (&[("fd00::2", 9092), ("10.0.0.2", 1)], ["fd00::2 9092", "10.0.0.2 1"], "[fd00::2]:9092,10.0.0.2:1"),
     ] {

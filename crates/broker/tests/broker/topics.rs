@@ -1,4 +1,4 @@
-//! CreateTopics, and the same by the cluster's owner.
+//! Tests of CreateTopics, and of topics created by the cluster's owner.
 
 use kurier_broker::{Cluster, ClusterSettings, TopicSettings};
 use kurier_protocol::messages::create_topics::{
@@ -25,7 +25,7 @@ fn create(cluster: &mut Cluster, version: i16, topics: Vec<CreatableTopic>) -> V
     ask(cluster, 1, version, &CreateTopicsRequest { topics, ..Default::default() }).topics
 }
 
-/// Partitions, replicas and in-sync replicas of the first partition.
+/// Returns the number of partitions, and of the first one's replicas.
 fn shape(cluster: &mut Cluster, name: &str) -> Option<(usize, usize)> {
     let metadata = ask(cluster, 1, 12, &MetadataRequest { topics: None, ..Default::default() });
     let topic = metadata.topics.into_iter().find(|topic| topic.name.as_deref() == Some(name))?;
@@ -48,21 +48,21 @@ fn every_version_creates() {
 }
 
 #[test]
-fn what_is_left_open_is_the_clusters_default() {
+fn missing_counts_use_the_clusters_defaults() {
     let default_topic = TopicSettings { replication_factor: 2, ..Default::default() };
     let mut cluster =
         Cluster::new(ClusterSettings { nodes: 3, default_partitions: 4, default_topic, ..Default::default() });
     create(&mut cluster, 7, vec![topic("open", -1, -1), topic("half", -1, 1)]);
     assert_eq!((shape(&mut cluster, "open"), shape(&mut cluster, "half")), (Some((4, 2)), Some((4, 1))));
 
-    // By default three, but no more than there are nodes; and the answer says what it came to.
+    // The default is three replicas, but no more than there are nodes. The answer tells the number.
     let mut single = Cluster::new(ClusterSettings::default());
     let results = create(&mut single, 7, vec![topic("t", -1, -1)]);
     assert_eq!((results[0].num_partitions, results[0].replication_factor), (1, 1));
 }
 
 #[test]
-fn assignments_say_how_many() {
+fn assignments_set_counts() {
     let mut cluster = cluster(3);
     let assignment =
         |partition_index, nodes: &[i32]| CreatableReplicaAssignment { partition_index, broker_ids: nodes.to_vec() };
@@ -72,7 +72,7 @@ fn assignments_say_how_many() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_topics_are_refused() {
     let long = "x".repeat(250);
     for (wanted, code) in [
         (topic("two words", 1, 1), ErrorCode::INVALID_TOPIC_EXCEPTION),
@@ -104,7 +104,7 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_name_that_is_there_twice_is_refused_once() {
+fn duplicate_names_are_refused_once() {
     let mut cluster = cluster(1);
     let results = create(&mut cluster, 7, vec![topic("twice", 1, 1), topic("once", 1, 1), topic("twice", 2, 1)]);
     let mut shown: Vec<_> = results.iter().map(|result| (&*result.name, result.error_code)).collect();
@@ -114,7 +114,7 @@ fn a_name_that_is_there_twice_is_refused_once() {
 }
 
 #[test]
-fn who_only_asks_creates_nothing() {
+fn validate_only_creates_nothing() {
     let mut cluster = cluster(2);
     let request = |topics| CreateTopicsRequest { topics, validate_only: true, ..Default::default() };
     let results = ask(&mut cluster, 1, 7, &request(vec![topic("t", 3, 2), topic("u", 0, 1)])).topics;
@@ -124,7 +124,7 @@ fn who_only_asks_creates_nothing() {
 }
 
 #[test]
-fn configurations_count() {
+fn configurations_take_effect() {
     let mut cluster = cluster(2);
     let strict = with(topic("strict", 1, 2), &[("min.insync.replicas", Some("2")), ("cleanup.policy", Some("delete"))]);
     let small = with(topic("small", 1, 2), &[("max.message.bytes", Some("50"))]);
@@ -158,7 +158,7 @@ fn a_cluster_has_room_for_a_hundred_thousand_partitions() {
 }
 
 #[test]
-fn owners_are_told_what_is_wrong() {
+fn owner_errors_name_the_cause() {
     let mut cluster = cluster(1);
     cluster.create_topic("t", 1, TopicSettings::default()).unwrap();
     let twice = cluster.create_topic("t", 1, TopicSettings::default()).unwrap_err().to_string();

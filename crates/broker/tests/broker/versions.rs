@@ -1,4 +1,4 @@
-//! ApiVersions and what goes with it: which versions are spoken, and what happens to requests in others.
+//! Tests of ApiVersions, of unsupported versions, and of producer ids.
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, KafkaVersion, Offer, Reply};
@@ -26,13 +26,14 @@ fn ranges(response: &ApiVersionsResponse) -> Vec<(&'static str, i16, i16)> {
 }
 
 #[test]
-fn every_version_of_api_versions_lists_what_is_spoken() {
+fn every_version_of_api_versions_lists_the_ranges() {
     let mut cluster = cluster(1);
     for version in 0..=4 {
         let response = ask(&mut cluster, 1, version, &request("tests", "1.0"));
         assert_eq!(response.error_code, ErrorCode::NONE);
         let spoken = [
-            // Kafka offers Produce 0 too, and refuses it: librdkafka compresses only where it is (KAFKA-18659).
+            // Kafka offers Produce 0 too, and refuses it: librdkafka compresses only if a broker offers it
+            // (KAFKA-18659).
             ("Produce", 0, 13),
             ("Fetch", 4, 12),
             ("ListOffsets", 1, 8),
@@ -58,9 +59,9 @@ fn older_kafka_speaks_older_versions() {
     assert_eq!(highest(KafkaVersion::V4_3), [13, 12, 8, 13, 6, 4, 7, 5]);
 }
 
-/// A client that asks for too much learns, in version 0, what it may ask for (KIP-511).
+/// A client that asks for too high a version gets the supported range, in version 0 (KIP-511).
 #[test]
-fn a_version_of_api_versions_that_is_not_spoken_falls_back() {
+fn an_unknown_version_of_api_versions_falls_back_to_0() {
     let mut cluster = cluster(1);
     let response = ask(&mut cluster, 1, 5, &request("tests", "1.0"));
     assert_eq!(response.error_code, ErrorCode::UNSUPPORTED_VERSION);
@@ -76,14 +77,14 @@ fn a_version_of_api_versions_that_is_not_spoken_falls_back() {
     }
 }
 
-/// A request by hand: this body behind the header that all versions have in common.
+/// A request with this body behind the header that all versions share.
 fn raw(key: i16, version: i16, body: &[u8]) -> Bytes {
     let header = [&key.to_be_bytes()[..], &version.to_be_bytes(), &7i32.to_be_bytes(), &[0, 1, b'c']].concat();
     [&header, body].concat().into()
 }
 
 #[test]
-fn other_requests_in_versions_that_are_not_spoken_close() {
+fn other_requests_in_unknown_versions_close() {
     let mut cluster = cluster(1);
     for (key, version) in [(0, 2), (0, 0), (0, 14), (1, 3), (1, 13), (2, 0), (2, 9), (3, 14), (3, -1), (22, 6), (19, 1)]
     {
@@ -95,7 +96,7 @@ fn other_requests_in_versions_that_are_not_spoken_close() {
 }
 
 #[test]
-fn a_node_neither_lists_nor_serves_what_a_test_takes_away() {
+fn hidden_apis_are_neither_listed_nor_served() {
     let whole = ranges(&ask(&mut cluster(1), 1, 0, &request("", "")));
     let change = |name: &str, highest: Option<i16>| {
         let mut expected = whole.clone();
@@ -172,7 +173,7 @@ fn every_producer_gets_an_id_of_its_own() {
             response.producer_id
         })
         .collect();
-    // Whatever id it had.
+    // The request's old id does not matter.
     let known =
         InitProducerIdRequest { transactional_id: None, producer_id: ids[0], producer_epoch: 3, ..Default::default() };
     ids.push(ask(&mut cluster, 1, 5, &known).producer_id);
@@ -198,7 +199,7 @@ fn ids_for_transactions_and_halves_of_ids_are_refused() {
 }
 
 #[test]
-fn nobody_coordinates() {
+fn no_node_coordinates() {
     let mut cluster = cluster(1);
     for version in 0..=6 {
         let request = match version {
@@ -218,7 +219,7 @@ fn nobody_coordinates() {
 }
 
 #[test]
-fn a_node_that_is_not_there_answers_nothing() {
+fn stopped_and_unknown_nodes_close() {
     let mut cluster: Cluster = cluster(2);
     cluster.stop_node(2);
     for node in [0, 2, 3, -1] {

@@ -1,4 +1,4 @@
-//! A client for tests: asks a cluster in memory, and builds what goes to it.
+//! A client for tests: asks a cluster in memory, and builds batches and requests.
 
 use bytes::{Bytes, BytesMut};
 use kurier_broker::{Cluster, ClusterSettings, Reply, TopicSettings};
@@ -14,34 +14,34 @@ pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
 pub(crate) const ALL: i16 = -1;
 
-/// The number of every request.
+/// Correlation id of every request.
 const CORRELATION_ID: i32 = 7;
 
-/// A cluster of so many nodes that creates no topics of itself.
+/// Creates a cluster of this many nodes without automatic topic creation.
 pub(crate) fn cluster(nodes: u16) -> Cluster {
     Cluster::new(ClusterSettings { nodes, auto_create_topics: false, ..Default::default() })
 }
 
-/// As [`cluster`], with a topic "t" of one partition, which node 1 leads.
+/// Like [`cluster`], with a topic "t" of one partition, which node 1 leads.
 pub(crate) fn cluster_with(nodes: u16, settings: TopicSettings) -> Cluster {
     let mut cluster = cluster(nodes);
     cluster.create_topic("t", 1, settings).unwrap();
     cluster
 }
 
-/// A request as a frame without its length.
+/// Encodes a request as a frame without its length.
 pub(crate) fn frame<R: Request>(version: i16, request: &R) -> Bytes {
     let mut frame = Vec::new();
     write_request(request, version, CORRELATION_ID, Some("tests"), &mut frame).unwrap();
     Bytes::from(frame).slice(4..)
 }
 
-/// What a node does about a request.
+/// Returns a node's reply to a request.
 pub(crate) fn reply<R: Request>(cluster: &mut Cluster, node: i32, version: i16, request: &R) -> Reply {
     cluster.handle(node, &frame(version, request), NOW_MS, false)
 }
 
-/// What a node answers, at once and in full.
+/// Returns a node's response, which must come at once and whole.
 #[track_caller]
 pub(crate) fn ask<R: Request>(cluster: &mut Cluster, node: i32, version: i16, request: &R) -> R::Response {
     match reply(cluster, node, version, request) {
@@ -50,7 +50,7 @@ pub(crate) fn ask<R: Request>(cluster: &mut Cluster, node: i32, version: i16, re
     }
 }
 
-/// What stands in the frame of an answer, length and all.
+/// Decodes a response frame that includes its length.
 #[track_caller]
 pub(crate) fn response<R: Request>(frame: &Bytes, version: i16) -> R::Response {
     let length = u32::try_from(frame.len() - 4).unwrap();
@@ -60,17 +60,17 @@ pub(crate) fn response<R: Request>(frame: &Bytes, version: i16) -> R::Response {
     response
 }
 
-/// The stamp of producer 9 in epoch 0.
+/// Returns the stamp of producer 9 in epoch 0.
 pub(crate) fn stamp(sequence: i32) -> Stamp {
     Stamp::idempotent(ProducerId(9), ProducerEpoch(0), Sequence(sequence))
 }
 
-/// A batch of these values, without a producer, all of [`NOW_MS`].
+/// Creates a batch of these values, without a producer, all at [`NOW_MS`].
 pub(crate) fn batch(values: &[&str]) -> Bytes {
     stamped(Stamp::NONE, &values.iter().map(|value| (NOW_MS, *value)).collect::<Vec<_>>())
 }
 
-/// A batch of these timestamps and values.
+/// Creates a batch of these timestamps and values.
 pub(crate) fn stamped(stamp: Stamp, records: &[(i64, &str)]) -> Bytes {
     let mut builder = RecordBatchBuilder::new();
     for (timestamp, value) in records {
@@ -80,7 +80,7 @@ pub(crate) fn stamped(stamp: Stamp, records: &[(i64, &str)]) -> Bytes {
     builder.seal().unwrap().stamp(&stamp).unwrap().to_bytes()
 }
 
-/// The batch with other bytes in this place, and the checksum that belongs to them.
+/// Overwrites the bytes of a batch at this offset and corrects the checksum.
 pub(crate) fn altered(batch: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
     let mut batch = BytesMut::from(&batch[..]);
     batch[at..at + bytes.len()].copy_from_slice(bytes);
@@ -89,7 +89,7 @@ pub(crate) fn altered(batch: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
     batch.freeze()
 }
 
-/// A request that hands these batches to partitions of a topic.
+/// Creates a request with these batches for partitions of a topic.
 pub(crate) fn produce_request(acks: i16, topic: &str, batches: &[(i32, Bytes)]) -> ProduceRequest {
     let data =
         |(index, batch): &(i32, Bytes)| PartitionProduceData { index: *index, records: Some(batch.clone().into()) };
@@ -98,13 +98,13 @@ pub(crate) fn produce_request(acks: i16, topic: &str, batches: &[(i32, Bytes)]) 
     ProduceRequest { acks, timeout_ms: 10_000, topic_data, ..Default::default() }
 }
 
-/// What node 1 answers to a batch for "t", partition 0, with acks=all in version 9.
+/// Sends a batch to "t", partition 0, on node 1 with acks=all in version 9.
 #[track_caller]
 pub(crate) fn produce(cluster: &mut Cluster, batch: &Bytes) -> PartitionProduceResponse {
     produce_with(cluster, 1, 9, &produce_request(ALL, "t", &[(0, batch.clone())]))
 }
 
-/// What a node answers to a batch for one partition.
+/// Sends a request for one partition and returns the partition's response.
 #[track_caller]
 pub(crate) fn produce_with(
     cluster: &mut Cluster,
@@ -118,12 +118,12 @@ pub(crate) fn produce_with(
     partitions.pop().unwrap()
 }
 
-/// Its code and offset.
+/// Returns the error code and the base offset.
 pub(crate) fn outcome(answer: &PartitionProduceResponse) -> (ErrorCode, i64) {
     (answer.error_code, answer.base_offset)
 }
 
-/// The values in a partition's log, in order; its offsets must count from 0.
+/// Returns the values in a partition's log, in order. Checks that the offsets count from 0.
 #[track_caller]
 pub(crate) fn values(cluster: &Cluster, topic: &str, partition: i32) -> Vec<String> {
     let log: Bytes = cluster.log(topic, partition).unwrap().concat().into();

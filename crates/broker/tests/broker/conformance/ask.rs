@@ -1,4 +1,4 @@
-//! Requests as data, and their answers in words.
+//! Requests as data, and their answers as text.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,7 @@ use kurier_protocol::{Api, ErrorCode, Records, Request, Uuid, read_response};
 use super::batch::Batch;
 use super::{CLIENT_ID, Exchange, Peer, Scene, To, create_topic, frame, frame_of, metadata, metadata_of, wait_until};
 
-/// One request, or something that is done to the cluster.
+/// A request, or an action on the cluster.
 pub(crate) enum Ask {
     Versions {
         version: i16,
@@ -42,46 +42,46 @@ pub(crate) enum Ask {
         topic: Which,
     },
     Fetch(Fetch),
-    /// Whatever body behind the header that all versions have in common.
+    /// A request with any body behind the header that all versions share.
     Raw {
         key: i16,
         version: i16,
         body: &'static [u8],
     },
-    /// Deletes the topic, and waits until it is gone.
+    /// Deletes the topic and waits until it is gone.
     Delete,
-    /// Deletes the topic of this name, and waits until it is gone.
+    /// Deletes the topic of this name and waits until it is gone.
     DeleteNamed(&'static str),
-    /// Creates the topic again; its id in requests is the old one's still.
+    /// Creates the topic again. Requests still use the old topic's id.
     CreateAnew,
     Stop(To),
-    /// Starts what was stopped.
+    /// Starts the stopped node.
     Start,
-    /// Waits until another node leads partition 0, which counts as the leader from then on.
+    /// Waits until another node leads partition 0. From then on, `To::Leader` means that node.
     FollowLeader,
 }
 
 /// A topic in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// The call's own, by name.
+    /// The call's own topic, by name.
     Own,
-    /// The call's own, by the id that it had at first.
+    /// The call's own topic, by its first id.
     OwnId,
-    /// By name.
+    /// A topic by this name.
     Named(&'static str),
-    /// By an id that no topic has.
+    /// An id that no topic has.
     NoId,
 }
 
 pub(crate) type Wanted = Which;
 
-/// A time to look for.
+/// A timestamp in a ListOffsets request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
-    /// One of the numbers that stand for something else.
+    /// A special value.
     Number(i64),
-    /// So long before or after the call.
+    /// Milliseconds before or after the start of the call.
     Ahead(i64),
 }
 
@@ -93,13 +93,13 @@ pub(crate) struct Produce {
     parts: Vec<(i32, Option<Batch>)>,
 }
 
-/// To the call's own topic, acks=all, in a version that all brokers here have.
+/// Creates a request to the call's own topic, with acks=all, in a version that all brokers here support.
 pub(crate) fn produce(batch: Batch) -> Produce {
     Produce { version: 9, acks: -1, topic: Which::Own, client_id: CLIENT_ID, parts: vec![(0, Some(batch))] }
 }
 
 impl Produce {
-    /// In this version; from 13 on the topic is named by its id.
+    /// Sets the version. From 13 on, the request names the topic by its id.
     pub(crate) fn version(self, version: i16) -> Self {
         let topic = if version >= 13 && self.topic == Which::Own { Which::OwnId } else { self.topic };
         Self { version, topic, ..self }
@@ -113,18 +113,18 @@ impl Produce {
         Self { topic, ..self }
     }
 
-    /// From a client of this name.
+    /// Sets the client id.
     pub(crate) fn client_id(self, client_id: &'static str) -> Self {
         Self { client_id, ..self }
     }
 
-    /// To this partition.
+    /// Sets the partition.
     pub(crate) fn partition(mut self, partition: i32) -> Self {
         self.parts.iter_mut().for_each(|part| part.0 = partition);
         self
     }
 
-    /// To another partition besides.
+    /// Adds a batch for another partition.
     pub(crate) fn and(mut self, partition: i32, batch: Batch) -> Self {
         self.parts.push((partition, Some(batch)));
         self
@@ -146,7 +146,7 @@ pub(crate) struct Fetch {
     epoch: i32,
 }
 
-/// From the call's own topic, partition 0, all from this offset on.
+/// Fetches from the call's own topic, partition 0, everything from this offset on.
 pub(crate) fn fetch(offset: i64) -> Fetch {
     Fetch { version: 12, topic: Which::Own, partition: 0, offset, max_bytes: 1 << 20, epoch: -1 }
 }
@@ -168,7 +168,7 @@ impl Fetch {
         Self { max_bytes, ..self }
     }
 
-    /// Believing that the leader is of this epoch.
+    /// Sets the leader epoch that the reader assumes.
     pub(crate) fn epoch(self, epoch: i32) -> Self {
         Self { epoch, ..self }
     }
@@ -191,7 +191,7 @@ pub(crate) struct Create {
     also: Vec<Which>,
 }
 
-/// A topic under the call's own name.
+/// Creates a topic under the call's own name.
 pub(crate) fn create(partitions: i32, replicas: i16) -> Create {
     let (assignments, settings, also) = (Vec::new(), Vec::new(), Vec::new());
     Create { version: 7, topic: Which::Own, partitions, replicas, assignments, settings, is_dry_run: false, also }
@@ -211,7 +211,7 @@ impl Create {
         self
     }
 
-    /// This partition on so many nodes.
+    /// Assigns this partition to this number of nodes.
     pub(crate) fn assigned(mut self, partition: i32, replicas: usize) -> Self {
         self.assignments.push((partition, replicas));
         self
@@ -221,13 +221,13 @@ impl Create {
         Self { is_dry_run: true, ..self }
     }
 
-    /// Twice in one request.
+    /// Names the topic twice in one request.
     pub(crate) fn twice(mut self) -> Self {
         self.also.push(self.topic);
         self
     }
 
-    /// Another topic of this name in the same request.
+    /// Adds another topic to the same request.
     pub(crate) fn and(mut self, name: &'static str) -> Self {
         self.also.push(Which::Named(name));
         self
@@ -240,12 +240,12 @@ impl From<Create> for Ask {
     }
 }
 
-/// What is listed of ApiVersions: the ranges that ours has, and what the broker has of each.
+/// The ranges to list of ApiVersions: key and range of each of our APIs.
 const OURS: [(i16, i16, i16); 8] =
     [(0, 3, 13), (1, 4, 12), (2, 1, 8), (3, 0, 13), (10, 0, 6), (18, 0, 4), (19, 2, 7), (22, 0, 5)];
 
 impl Ask {
-    /// Puts it to the broker, and the answer into words.
+    /// Sends the request to the broker and returns the answer as text.
     pub(crate) fn put(&self, scene: &mut Scene<'_>, to: To) -> String {
         let node = scene.node(to);
         match self {
@@ -267,7 +267,7 @@ impl Ask {
                 };
                 let request = MetadataRequest {
                     topics: topics.as_ref().map(|topics| topics.iter().map(wanted).collect()),
-                    // Before version 4 nobody can forbid it.
+                    // The field exists from version 4 on; before, topics may always be created.
                     allow_auto_topic_creation: *may_create || *version < 4,
                     ..Default::default()
                 };
@@ -364,7 +364,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Asks, and puts an answer into words; a request that this version has no place for is none.
+    /// Sends a request and returns the answer as text.
     fn ask<R: Request>(
         &mut self,
         node: i32,
@@ -375,7 +375,7 @@ impl Scene<'_> {
         self.ask_by::<R>(node, version, &frame(version, request), words)
     }
 
-    /// The same with a request that is a frame already.
+    /// Like `ask`, with an encoded request.
     fn ask_by<R: Request>(
         &mut self,
         node: i32,
@@ -623,7 +623,7 @@ fn created(topic: &CreatableTopicResult) -> String {
     words
 }
 
-/// The ranges that ours has too. Who does not know the version asked for answers in version 0 (KIP-511).
+/// Lists the ranges of the APIs that our broker has too. A broker answers an unknown version in version 0 (KIP-511).
 fn versions(answer: &Bytes, version: i16) -> String {
     let is_refused = answer.get(4..6) == Some(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
     let version = if is_refused { 0 } else { version };

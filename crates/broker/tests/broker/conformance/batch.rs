@@ -1,10 +1,10 @@
-//! Batches made by hand: sound ones by the builder of `kurier-protocol`, and then what is to be wrong with them.
+//! Batches made by hand: the builder of `kurier-protocol` makes good ones, and edits then break them.
 
 use bytes::{Bytes, BytesMut};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::record_batch::{NewRecord, ProducerEpoch, ProducerId, RecordBatchBuilder, Sequence, Stamp};
 
-/// What is sent to a partition: one batch, if nothing else is said.
+/// The bytes to send to a partition: by default one batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Batch {
     records: Vec<Record>,
@@ -17,29 +17,29 @@ pub(crate) struct Batch {
 struct Record {
     key: Option<&'static str>,
     value: String,
-    /// How much later it is than the call that it belongs to.
+    /// Milliseconds from the start of the call to the record's timestamp.
     ahead_ms: i64,
 }
 
 #[derive(Clone, Debug)]
 enum Edit {
-    /// Other bytes in this place, and the checksum that belongs to them.
+    /// Overwrites the bytes at this offset and corrects the checksum.
     With(usize, Vec<u8>),
-    /// Other bytes in this place, and nothing else.
+    /// Overwrites the bytes at this offset and keeps the old checksum.
     Unchecked(usize, Vec<u8>),
-    /// Its beginning alone.
+    /// Keeps only the beginning.
     Cut(usize),
-    /// Without its last byte.
+    /// Removes the last byte.
     WithoutLast,
-    /// The checksum's last bit flipped.
+    /// Flips the checksum's last bit.
     Damaged,
-    /// With more bytes after it.
+    /// Appends bytes after the batch.
     And(&'static [u8]),
-    /// Once more after it.
+    /// Appends the batch once more.
     Twice,
 }
 
-/// Records of these values, of the call's own time, without keys and without a producer.
+/// Creates a batch of these values, with the call's timestamp, without keys and without a producer.
 pub(crate) fn batch(values: &[&str]) -> Batch {
     let record = |value: &&str| Record { key: None, value: (*value).to_owned(), ahead_ms: 0 };
     Batch {
@@ -50,7 +50,7 @@ pub(crate) fn batch(values: &[&str]) -> Batch {
     }
 }
 
-/// Records of these times before or after the call's own.
+/// Creates a batch of records with these timestamps, relative to the call's.
 pub(crate) fn timed(ahead_ms: &[i64]) -> Batch {
     let mut batch = batch(&vec!["v"; ahead_ms.len()]);
     for (record, ahead_ms) in batch.records.iter_mut().zip(ahead_ms) {
@@ -59,7 +59,7 @@ pub(crate) fn timed(ahead_ms: &[i64]) -> Batch {
     batch
 }
 
-/// Records of these keys.
+/// Creates a batch of records with these keys.
 pub(crate) fn keyed(keys: &[Option<&'static str>]) -> Batch {
     let mut batch = batch(&vec!["v"; keys.len()]);
     for (record, key) in batch.records.iter_mut().zip(keys) {
@@ -69,7 +69,7 @@ pub(crate) fn keyed(keys: &[Option<&'static str>]) -> Batch {
 }
 
 impl Batch {
-    /// Of a producer.
+    /// Sets the producer.
     pub(crate) fn by(self, producer: i64, epoch: i16, sequence: i32) -> Self {
         let stamp = Stamp::idempotent(ProducerId(producer), ProducerEpoch(epoch), Sequence(sequence));
         Self { stamp, ..self }
@@ -79,12 +79,12 @@ impl Batch {
         Self { codec, ..self }
     }
 
-    /// With other bytes in this place, and the checksum that belongs to them.
+    /// Overwrites the bytes at this offset and corrects the checksum.
     pub(crate) fn with(self, at: usize, bytes: &[u8]) -> Self {
         self.edited(Edit::With(at, bytes.to_vec()))
     }
 
-    /// With other bytes in this place, and the old checksum.
+    /// Overwrites the bytes at this offset and keeps the old checksum.
     pub(crate) fn unchecked(self, at: usize, bytes: &[u8]) -> Self {
         self.edited(Edit::Unchecked(at, bytes.to_vec()))
     }
@@ -97,7 +97,7 @@ impl Batch {
         self.edited(Edit::WithoutLast)
     }
 
-    /// With a wrong checksum.
+    /// Breaks the checksum.
     pub(crate) fn damaged(self) -> Self {
         self.edited(Edit::Damaged)
     }
@@ -115,7 +115,7 @@ impl Batch {
         self
     }
 
-    /// The bytes, in a call of this time.
+    /// Returns the bytes, for a call at this time.
     pub(crate) fn bytes(&self, now_ms: i64) -> Bytes {
         let mut builder = RecordBatchBuilder::new();
         for Record { key, value, ahead_ms } in &self.records {

@@ -1,4 +1,4 @@
-//! CreateTopics: what comes to be, and what is refused.
+//! Calls for CreateTopics: created and refused topics.
 
 use kurier_broker::KafkaVersion;
 
@@ -6,7 +6,7 @@ use super::ask::{Ask, Which, create};
 use super::metadata::TOO_LONG;
 use super::{Call, call};
 
-/// A name of 249 letters, as many as may be.
+/// A name of 249 letters, the longest valid one.
 const LONGEST: &str = TOO_LONG.split_at(1).1;
 
 fn shown() -> Ask {

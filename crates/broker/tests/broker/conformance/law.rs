@@ -1,6 +1,7 @@
-//! The law of sequences: what a leader answers to each batch of an idempotent producer, as data.
+//! The rules for sequences: a leader's answer to each batch of an idempotent producer, as data.
 //!
-//! Found by asking Kafka 4.3.1 with hand-made batches. A part of the [conformance suite](super), whose [`Peer`] it asks.
+//! They come from experiments on Kafka 4.3.1 with hand-made batches. They are part of the [conformance suite](super)
+//! and use its [`Peer`].
 
 use bytes::{Bytes, BytesMut};
 use kurier_protocol::ErrorCode;
@@ -11,7 +12,7 @@ use kurier_protocol::record_batch::{NewRecord, ProducerEpoch, ProducerId, Record
 
 use super::{Peer, ask, fresh_topic};
 
-/// Batches for one partition, one after the other, each with what it must be answered.
+/// A series of batches for one partition, each with the expected answer.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) steps: &'static [Step],
@@ -31,7 +32,7 @@ pub(crate) struct Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// No error, and this offset.
+    /// No error, and this base offset.
     At(i64),
     Refused(ErrorCode),
 }
@@ -43,7 +44,7 @@ const NOBODY: i64 = -1;
 const GAP: ErrorCode = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
 const STALE: ErrorCode = ErrorCode::INVALID_PRODUCER_EPOCH;
 
-/// So many records of producer A in epoch 0, from this sequence on.
+/// A batch of this many records of producer A in epoch 0, from this sequence on.
 const fn send(sequence: i32, records: i32) -> Step {
     let answer = Answer::At(0);
     Step { producer: A, epoch: 0, sequence, records, value: "v", is_damaged: false, answer }
@@ -75,7 +76,6 @@ impl Step {
     }
 }
 
-/// The table.
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "a sequence is the count of records before it",
@@ -250,10 +250,10 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// Puts the case to a broker: every answer, and in the end how much was written.
+    /// Runs the case on a broker, and checks every answer and the end offset.
     ///
     /// # Errors
-    /// With what differs.
+    /// With the differences.
     pub(crate) fn check(&self, peer: &mut dyn Peer) -> Result<(), String> {
         let topic = fresh_topic(peer, 1, 1, &[]);
         let mut end = 0;
@@ -274,15 +274,15 @@ impl Case {
     }
 }
 
-/// Ids and epochs belong to each partition: in one request they may be mixed, and one partition may begin a new epoch
-/// while the others stay.
+/// Checks that each partition has ids and epochs of its own: one request may mix them, and one partition may begin a
+/// new epoch while the others stay.
 pub(crate) fn check_that_partitions_are_apart(peer: &mut dyn Peer) -> Result<(), String> {
     let topic = fresh_topic(peer, 3, 1, &[]);
     let requests: [&[(i32, Step)]; 5] = [
         &[(0, send(0, 1).at(0)), (1, send(0, 2).at(0)), (2, send(0, 1).by(B).at(0))],
-        // A new epoch in partition 0, the old one in 1, another producer's in 2.
+        // A new epoch in partition 0, the old one in 1, another producer in 2.
         &[(0, send(0, 1).epoch(1).at(1)), (1, send(2, 1).at(2)), (2, send(1, 1).by(B).at(1))],
-        // One partition's refusal is not the others'.
+        // A refusal in one partition does not affect the others.
         &[(0, send(1, 1).refused(STALE)), (1, send(9, 1).refused(GAP)), (2, send(2, 1).by(B).at(2))],
         &[(0, send(1, 1).epoch(1).at(2)), (1, send(3, 1).at(3)), (2, send(0, 1).at(3))],
         &[(0, send(0, 1).by(B).at(3)), (1, send(3, 1).at(3)), (2, send(3, 1).by(B).at(4))],

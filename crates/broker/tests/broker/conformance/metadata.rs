@@ -1,21 +1,21 @@
-//! Metadata: topics by name and by id, those that are not there, and those that come to be by being asked for.
+//! Calls for Metadata: topics by name and by id, missing topics, and automatically created ones.
 
 use kurier_broker::KafkaVersion;
 
 use super::ask::{Ask, Wanted, Which, create};
 use super::{Call, call};
 
-/// These topics, in this version; none comes to be.
+/// Asks for these topics in this version, without creating any.
 fn metadata(version: i16, topics: &[Wanted]) -> Ask {
     Ask::Metadata { version, topics: Some(topics.to_vec()), may_create: false }
 }
 
-/// As [`metadata`], but what is missing may be created.
+/// Like [`metadata`], but missing topics may be created.
 fn creating(version: i16, topics: &[Wanted]) -> Ask {
     Ask::Metadata { version, topics: Some(topics.to_vec()), may_create: true }
 }
 
-/// A name of 250 letters, one more than may be.
+/// A name of 250 letters, one more than allowed.
 pub(super) const TOO_LONG: &str = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\
     nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\
     nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";

@@ -1,12 +1,14 @@
-//! The conformance suite: what a broker must answer to which call, as data, for every version of Kafka that ours can be.
+//! The conformance suite: calls and their expected answers as data, for every version of Kafka that our broker
+//! imitates.
 //!
-//! The table asks by nothing but the wire, so that it can be put to any broker: to our cluster by this crate's tests, and
-//! to real Kafka, beside ours, by `make conformance`. An answer is put [into words](ask) before it is compared, which leave
-//! out what no two brokers have in common (ids, names, times, sentences for people) and fields that hold their default.
+//! The calls need only the wire, so they can run on any broker: on our cluster by this crate's tests, and on real
+//! Kafka, beside ours, by `make conformance`. The suite turns an answer [into text](ask) before it compares. The text
+//! leaves out everything that differs between any two brokers (ids, names, times, messages for people) and fields with
+//! default values.
 //!
-//! Not in the table, for here ours differs on purpose: transactions, groups, and sessions of readers, which it does not
-//! have; the sentences of error messages, and the configurations that CreateTopics lists; that a topic is there at once
-//! when it was asked for. Nor is null instead of a batch: Kafka since 3.9 never answers it.
+//! The suite leaves out intended differences: transactions, groups and fetch sessions, which our broker does not have;
+//! error messages and the configurations that CreateTopics lists; and that a new topic is available at once. It also
+//! leaves out a null batch, which Kafka since 3.9 never answers.
 
 pub(crate) mod ask;
 mod batch;
@@ -28,32 +30,33 @@ use kurier_protocol::{ErrorCode, Request, Uuid, read_response, write_request};
 
 use ask::Ask;
 
-/// How often at most something is asked that takes its time to come true.
+/// Limit on attempts when the suite waits for a condition.
 const ATTEMPTS: usize = 3_000;
 
-/// The broker that is asked.
+/// The broker under test.
 pub(crate) trait Peer {
-    /// Which Kafka it is.
+    /// Returns its version of Kafka.
     fn version(&self) -> KafkaVersion;
-    /// Its nodes' ids.
+    /// Returns its nodes' ids.
     fn nodes(&self) -> Vec<i32>;
-    /// Sends a node this frame, without its length, and waits for what it does; an answer comes without its length too.
+    /// Sends a node this frame, without its length, and waits for the reaction. A response comes without its length
+    /// too.
     fn exchange(&mut self, node: i32, frame: &Bytes, is_answered: bool) -> Exchange;
-    /// Deletes a topic. It may take a moment.
+    /// Deletes a topic; this may take a moment.
     fn delete_topic(&mut self, name: &str);
-    /// Stops a node. The others may take a moment to learn it.
+    /// Stops a node; the others may need a moment to notice.
     fn stop_node(&mut self, node: i32);
-    /// Starts it again.
+    /// Starts the node again.
     fn start_node(&mut self, node: i32);
-    /// Milliseconds since 1970, as it has them.
+    /// Returns the broker's time in milliseconds since 1970.
     fn now_ms(&self) -> i64;
-    /// A name that none of its topics has had.
+    /// Returns a name that none of its topics has had.
     fn fresh_name(&mut self) -> String;
-    /// Lets a moment pass. Who has nothing to wait for says false.
+    /// Waits a moment. Returns false if waiting cannot change anything.
     fn wait(&mut self) -> bool;
 }
 
-/// What a node does about a request.
+/// Reaction of a node to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Exchange {
     Answer(Bytes),
@@ -61,14 +64,14 @@ pub(crate) enum Exchange {
     Closed,
 }
 
-/// A row of the table: what is asked one after the other on a topic of its own, and what must be answered.
+/// A row of the table: requests on a topic of its own, with the expected answers.
 pub(crate) struct Call {
     name: &'static str,
     topic: Option<Topic>,
     steps: Vec<Step>,
 }
 
-/// A topic that nobody has written to.
+/// A topic without records.
 #[derive(Clone, Copy, Debug)]
 struct Topic {
     partitions: i32,
@@ -83,17 +86,17 @@ struct Step {
     is_patient: bool,
 }
 
-/// Which node is asked. Who leads is who led partition 0 when the call began.
+/// The node to ask. The leader is the leader of partition 0 when the call began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum To {
     Leader,
     Follower,
 }
 
-/// An answer in words, which may have been another in former versions of Kafka.
+/// An answer as text, which may differ for former versions of Kafka.
 struct Words {
     now: &'static str,
-    /// Up to and including a version, in the order of versions.
+    /// Answers up to and including a version, in the order of versions.
     then: Vec<(KafkaVersion, &'static str)>,
 }
 
@@ -103,7 +106,7 @@ impl Words {
     }
 }
 
-/// A call on a topic of one partition and one replica.
+/// Creates a call on a topic of one partition and one replica.
 fn call(name: &'static str) -> Call {
     Call { name, topic: Some(Topic { partitions: 1, replicas: 1, settings: &[] }), steps: Vec::new() }
 }
@@ -113,7 +116,7 @@ impl Call {
         self.name
     }
 
-    /// Without a topic of its own.
+    /// Removes the call's own topic.
     fn without_topic(self) -> Self {
         Self { topic: None, ..self }
     }
@@ -133,14 +136,14 @@ impl Call {
         self
     }
 
-    /// Asks next, and must be answered so.
+    /// Adds a request and its expected answer.
     fn ask(mut self, ask: impl Into<Ask>, now: &'static str) -> Self {
         let words = Words { now, then: Vec::new() };
         self.steps.push(Step { ask: ask.into(), to: To::Leader, words, is_patient: false });
         self
     }
 
-    /// What has no answer.
+    /// Adds an action, which has no answer.
     fn then(self, ask: Ask) -> Self {
         self.ask(ask, "done")
     }
@@ -150,25 +153,25 @@ impl Call {
         self
     }
 
-    /// The last step is answered so by Kafka up to and including this version. Older versions come first.
+    /// Sets the last step's answer for Kafka up to and including this version. Older versions come first.
     fn until(self, version: KafkaVersion, words: &'static str) -> Self {
         self.last(|step| step.words.then.push((version, words)))
     }
 
-    /// The last step asks another node than the leader.
+    /// Sends the last step to a node that does not lead.
     fn of_follower(self) -> Self {
         self.last(|step| step.to = To::Follower)
     }
 
-    /// The last step may be answered otherwise at first.
+    /// Allows other answers to the last step at first.
     fn in_the_end(self) -> Self {
         self.last(|step| step.is_patient = true)
     }
 
-    /// Puts the call to a broker.
+    /// Runs the call on a broker.
     ///
     /// # Errors
-    /// With all that differs.
+    /// With all differences.
     pub(crate) fn check(&self, peer: &mut dyn Peer) -> Result<(), String> {
         let mut scene = Scene::new(peer, self.topic);
         let mut differences = Vec::new();
@@ -189,19 +192,19 @@ impl Call {
     }
 }
 
-/// A call that is under way.
+/// A running call.
 pub(crate) struct Scene<'p> {
     pub(crate) peer: &'p mut dyn Peer,
-    /// The call's own topic; without one, a name that no topic has.
+    /// Name of the call's own topic; without one, a name that no topic has.
     topic: String,
     topic_id: Uuid,
-    /// Who leads partition 0, as far as the call has followed it.
+    /// Leader of partition 0, as far as the call has followed it.
     leader: i32,
     /// When the call began.
     began_ms: i64,
-    /// The node that was stopped.
+    /// The stopped node.
     stopped: Option<i32>,
-    /// The producer ids that were given out.
+    /// The producer ids that the broker gave out.
     producers: Vec<i64>,
 }
 
@@ -230,7 +233,7 @@ impl<'p> Scene<'p> {
         }
     }
 
-    /// A node in words.
+    /// Names a node by its role.
     fn role(&self, node: i32) -> String {
         let mut others = self.peer.nodes().into_iter().filter(|other| *other != self.leader);
         match node {
@@ -242,7 +245,7 @@ impl<'p> Scene<'p> {
         }
     }
 
-    /// A time in words: since the call began it can only be that of an append.
+    /// Describes a timestamp: one after the start of the call can only be an append time.
     fn time(&self, time_ms: i64) -> String {
         match time_ms {
             -1 => "none".to_owned(),
@@ -252,7 +255,7 @@ impl<'p> Scene<'p> {
     }
 }
 
-/// Creates a topic that nobody has written to, and waits until it has leaders.
+/// Creates an empty topic and waits until it has leaders.
 pub(crate) fn fresh_topic(peer: &mut dyn Peer, partitions: i32, replicas: i16, settings: &[(&str, &str)]) -> String {
     let name = peer.fresh_name();
     create_topic(peer, &name, partitions, replicas, settings);
@@ -275,7 +278,7 @@ fn create_topic(peer: &mut dyn Peer, name: &str, partitions: i32, replicas: i16,
     let node = peer.nodes()[0];
     let created = ask(peer, node, 5, &request);
     assert_eq!(created.topics[0].error_code, ErrorCode::NONE, "{name}: {created:?}");
-    // Every node must have heard of it, and the leaders that they lead.
+    // Every node must know the topic, and every leader its partitions.
     for node in peer.nodes() {
         wait_until(peer, &format!("{name} has leaders"), |peer| {
             is_led(&metadata_of(peer, node, name), partitions, replicas)
@@ -286,7 +289,7 @@ fn create_topic(peer: &mut dyn Peer, name: &str, partitions: i32, replicas: i16,
     }
 }
 
-/// Waits for what a broker takes a moment for.
+/// Waits for a condition that takes the broker a moment.
 fn wait_until(peer: &mut dyn Peer, what: &str, mut is_so: impl FnMut(&mut dyn Peer) -> bool) {
     for _ in 0..ATTEMPTS {
         if is_so(peer) {
@@ -326,7 +329,7 @@ fn metadata_of(peer: &mut dyn Peer, node: i32, topic: &str) -> MetadataResponse 
     ask(peer, node, 12, &request)
 }
 
-/// Asks a node what it must answer.
+/// Asks a node that must answer.
 pub(crate) fn ask<R: Request>(peer: &mut dyn Peer, node: i32, version: i16, request: &R) -> R::Response {
     match peer.exchange(node, &frame(version, request), true) {
         Exchange::Answer(answer) => read_response::<R>(&answer, version).unwrap().1,
@@ -334,22 +337,22 @@ pub(crate) fn ask<R: Request>(peer: &mut dyn Peer, node: i32, version: i16, requ
     }
 }
 
-/// The name of the client that puts the calls.
+/// Client id of the suite.
 const CLIENT_ID: &str = "conformance";
 
-/// A request as a frame without its length.
+/// Encodes a request as a frame without its length.
 fn frame<R: Request>(version: i16, request: &R) -> Bytes {
     frame_of(CLIENT_ID, version, request)
 }
 
-/// A request of this client as a frame without its length.
+/// Encodes a request of this client as a frame without its length.
 fn frame_of<R: Request>(client_id: &str, version: i16, request: &R) -> Bytes {
     let mut frame = Vec::new();
     write_request(request, version, 1, Some(client_id), &mut frame).unwrap();
     Bytes::from(frame).slice(4..)
 }
 
-/// The calls that any cluster can be put to, by what they are about.
+/// Returns the calls for any cluster, with a title for each group.
 pub(crate) fn calls() -> Vec<(&'static str, Vec<Call>)> {
     vec![
         ("versions", versions::calls()),
@@ -361,7 +364,7 @@ pub(crate) fn calls() -> Vec<(&'static str, Vec<Call>)> {
     ]
 }
 
-/// The calls for a cluster of three nodes.
+/// Returns the calls for a cluster of three nodes.
 pub(crate) fn calls_of_three_nodes() -> Vec<Call> {
     nodes::calls()
 }

@@ -1,4 +1,4 @@
-//! What needs three nodes: who does not lead, and what happens when a node is down.
+//! Calls for three nodes: requests to a node that does not lead, and a node that is down.
 
 use kurier_broker::KafkaVersion;
 
@@ -14,12 +14,12 @@ fn offset() -> Ask {
     offset_in(-1)
 }
 
-/// For who believes that the leader is of this epoch.
+/// Asks for the end offset, assuming this leader epoch.
 fn offset_in(epoch: i32) -> Ask {
     Ask::ListOffsets { version: 6, partition: 0, at: At::Number(-1), epoch, topic: Which::Own }
 }
 
-/// A topic of three replicas.
+/// Metadata of a topic with three replicas, all in sync.
 const ALL_IN_SYNC: &str = "NONE own, 0: leader leads follower 0+follower 1+leader, \
     in sync follower 0+follower 1+leader, epoch 0";
 const ONE_DOWN: &str = "NONE own, 0: leader leads follower 0+follower 1+leader, \

@@ -1,4 +1,4 @@
-//! Produce: what is written, what is refused and in which words; the sequences have [a law](crate::law) of their own.
+//! Calls for Produce: accepted and refused batches. The rules for sequences are in [`law`](crate::law).
 
 use kurier_broker::KafkaVersion;
 use kurier_compression::CompressionType;
@@ -7,7 +7,7 @@ use super::ask::{Ask, At, Which, create, fetch, produce};
 use super::batch::{Batch, batch, keyed, timed};
 use super::{Call, call};
 
-/// Places in a batch.
+/// Offsets of fields in a batch.
 const MAGIC: usize = 16;
 const ATTRIBUTES: usize = 21;
 const LAST_OFFSET_DELTA: usize = 23;
@@ -249,7 +249,7 @@ pub(super) fn calls() -> Vec<Call> {
     ]
 }
 
-/// Batches that no client should send. Each is sent to a partition of its own, and then a sound one.
+/// Batches that no client should send. Each goes to a partition of its own, followed by a good batch.
 pub(super) fn unsound() -> Vec<Call> {
     let refused = |name, words, sent| call(name).ask(produce(sent), words).ask(produce(two()), "NONE at 0, log from 0");
     let taken = |name, sent| {
@@ -264,7 +264,7 @@ pub(super) fn unsound() -> Vec<Call> {
         refused("a length below 0", "CORRUPT_MESSAGE, and why", two().unchecked(8, &[0xff; 4])),
         refused("a length that nothing has", "CORRUPT_MESSAGE, and why", two().unchecked(8, &[0, 0, 0, 13])),
         refused("the length of half a header", "CORRUPT_MESSAGE", two().unchecked(8, &[0, 0, 0, 20])),
-        // It is 65.
+        // The right length is 65.
         refused("a length that is too short by 1", "CORRUPT_MESSAGE", two().unchecked(11, &[64])),
         refused("a length that is too long by 1", "INVALID_RECORD", two().unchecked(11, &[66])),
         refused("the longest length", "UNKNOWN_SERVER_ERROR", two().unchecked(8, &[0x7f, 0xff, 0xff, 0xff])),
@@ -300,7 +300,7 @@ pub(super) fn unsound() -> Vec<Call> {
         refused("a producer id without a sequence", "INVALID_RECORD, log from 0", two().by(9, 0, -1)),
         taken("attributes that have no meaning", two().with(ATTRIBUTES, &[0x7f, 0xc0])),
         taken("the leader's epoch", two().unchecked(12, &[0, 0, 0, 9])),
-        // Ours refuses these if it is strict. Null instead of records is not sent: 3.9.1 and 4.3.1 never answer it.
+        // Our broker refuses these if it is strict. The suite sends no null records: 3.9.1 and 4.3.1 never answer them.
         taken("bytes after the batch", two().and(b"more")),
         taken("an offset that does not count on", two().with(64, &[2])),
         taken("a key shorter than null", two().with(65, &[3])),

@@ -1,4 +1,4 @@
-//! ListOffsets and Fetch: what was written is there, as it was written.
+//! Calls for ListOffsets and Fetch: reads return exactly the written batches.
 
 use kurier_broker::KafkaVersion;
 
@@ -10,7 +10,7 @@ fn offset(version: i16, at: At) -> Ask {
     Ask::ListOffsets { version, partition: 0, at, epoch: -1, topic: Which::Own }
 }
 
-/// For who believes that the leader is of this epoch.
+/// Asks for the end offset, assuming this leader epoch.
 fn offset_in(epoch: i32) -> Ask {
     Ask::ListOffsets { version: 6, partition: 0, at: LATEST, epoch, topic: Which::Own }
 }

@@ -1,4 +1,4 @@
-//! Which versions are spoken, and what happens to requests in others; and producer ids, which need no topic.
+//! Calls for supported and unsupported versions, and for producer ids, which need no topic.
 
 use kurier_broker::KafkaVersion;
 use kurier_protocol::messages::InitProducerIdRequest;
@@ -6,17 +6,17 @@ use kurier_protocol::messages::InitProducerIdRequest;
 use super::ask::Ask;
 use super::{Call, call};
 
-/// ApiVersions in this version, by a client of this name.
+/// An ApiVersions request in this version, with this client software name.
 const fn versions(version: i16, software: &'static str) -> Ask {
     Ask::Versions { version, software }
 }
 
-/// A request in this version, with a body that is nothing.
+/// A request in this version with a meaningless body.
 const fn raw(key: i16, version: i16) -> Ask {
     Ask::Raw { key, version, body: &[0; 40] }
 }
 
-/// A producer id for who has this one.
+/// A request for a producer id, from a producer with this id and epoch.
 fn producer_id(version: i16, producer_id: i64, producer_epoch: i16) -> Ask {
     let transaction_timeout_ms = 60_000;
     let request = InitProducerIdRequest { transactional_id: None, transaction_timeout_ms, producer_id, producer_epoch };
@@ -69,7 +69,7 @@ pub(super) fn calls() -> Vec<Call> {
             .ask(Ask::Raw { key: 0, version: 9, body: &[0xff; 40] }, "Closed")
             .ask(Ask::Raw { key: 3, version: 9, body: &[] }, "Closed")
             .ask(Ask::Raw { key: 22, version: 4, body: &[0x7f; 3] }, "Closed"),
-        // ListOffsets 1 of nothing.
+        // ListOffsets 1 without topics.
         call("bytes after a request")
             .without_topic()
             .ask(Ask::Raw { key: 2, version: 1, body: &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0] }, "[0, 0, 0, 1, 0, 0, 0, 0]")
@@ -77,7 +77,7 @@ pub(super) fn calls() -> Vec<Call> {
         call("a producer id, in every version")
             .without_topic()
             .ask(producer_id(0, -1, -1), "NONE a new id, epoch 0")
-            // It is not there at once when a broker starts.
+            // A new broker may need a moment before it can give out ids.
             .in_the_end()
             .ask(producer_id(1, -1, -1), "NONE a new id, epoch 0")
             .ask(producer_id(2, -1, -1), "NONE a new id, epoch 0")

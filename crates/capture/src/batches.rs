@@ -7,8 +7,8 @@ use kurier_protocol::Records;
 use kurier_protocol::record_batch::{Attributes, Batches, Record, RecordBatch, RecordIter};
 use serde_json::{Value, json};
 
-/// A list of the batches in `records`, if it begins with one. What cannot be read, such as a damaged batch or the cut end
-/// of an answer to Fetch, is an object with the reason.
+/// Returns a list of the batches in `records`, if the bytes begin with a batch. An unreadable part, such as a damaged
+/// batch or the truncated end of a Fetch response, becomes an object with the reason.
 pub fn json(records: &Records) -> Option<Value> {
     let bytes = records.to_bytes();
     let batches: Vec<_> = Batches::new(&bytes).collect();
@@ -16,7 +16,7 @@ pub fn json(records: &Records) -> Option<Value> {
     is_batch.then(|| batches.iter().map(|read| read.as_ref().map_or_else(unreadable, batch)).collect())
 }
 
-/// Whether the bytes have a length that leads to their end or to what could be the next batch, and a known magic.
+/// Whether the bytes begin like a batch: with a known magic, and a length that leads to the end or to another batch.
 fn looks_like_a_batch(bytes: &[u8]) -> bool {
     let length = bytes.get(8..12).and_then(|length| length.try_into().ok()).map(i32::from_be_bytes);
     let rest =
@@ -79,7 +79,7 @@ fn nullable(bytes: Option<&[u8]>) -> Value {
     bytes.map_or(Value::Null, text)
 }
 
-/// A string where the bytes are UTF-8, else an object, so that neither can be taken for the other.
+/// Returns a string if the bytes are UTF-8, else an object, so that the two cannot be confused.
 fn text(bytes: &[u8]) -> Value {
     match str::from_utf8(bytes) {
         Ok(text) => text.into(),

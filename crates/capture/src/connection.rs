@@ -1,4 +1,4 @@
-//! A connection: frames of both sides, and which response answers which request.
+//! A connection: assembles the frames of both sides and pairs requests with responses.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,10 +13,11 @@ use crate::frames::Frames;
 use crate::pcap::Segment;
 use crate::stream::{Piece, Stream};
 
-/// More requests than any client has unanswered; those with acks=0 are never answered, and forgotten in time.
+/// Limit on unanswered requests, above what any client has in flight. Requests with acks=0 get no answer and are
+/// dropped in time.
 const ASKED_MAX: usize = 100_000;
 
-/// As many responses may wait for a request that overtaking hides.
+/// Limit on responses that wait for a request captured later.
 const HELD_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(crate) struct Connection {
     asked: VecDeque<Asked>,
     /// Responses whose requests may still come.
     held: VecDeque<(Duration, Bytes)>,
-    /// After SaslHandshake v0: what is said without a header of Kafka's is a token.
+    /// Set after SaslHandshake v0: frames without a Kafka header are tokens.
     has_tokens: bool,
 }
 
@@ -46,7 +47,7 @@ struct Asked {
 }
 
 impl Connection {
-    /// One whose first packet this is, or, if it is not a SYN, one that was there before the capture.
+    /// Creates a connection. Without a SYN as its first packet, the connection is older than the capture.
     pub(crate) fn new(number: u32, client: SocketAddr, server: SocketAddr, from_its_beginning: bool) -> Self {
         let half = || Half { stream: Stream::default(), frames: Frames::new(from_its_beginning) };
         Self {
@@ -65,7 +66,7 @@ impl Connection {
         self.requests.frames.skipped_bytes() + self.responses.frames.skipped_bytes()
     }
 
-    /// Takes a segment, and adds what is complete with it. Frames are numbered from `number` on.
+    /// Takes a segment and adds the frames that it completes, numbered from `number` on.
     pub(crate) fn take(&mut self, segment: Segment, frames: &mut Vec<Frame>, number: u64) {
         let side = if segment.from == self.client { Side::Client } else { Side::Server };
         let stream = &mut self.half(side).stream;
@@ -77,7 +78,7 @@ impl Connection {
         self.hear(side, &pieces, segment.time, frames, number);
     }
 
-    /// The end of the capture.
+    /// Ends the connection at the end of the capture.
     pub(crate) fn finish(&mut self, time: Duration, frames: &mut Vec<Frame>, number: u64) {
         for side in [Side::Client, Side::Server] {
             let pieces = self.half(side).stream.finish();
@@ -117,7 +118,7 @@ impl Connection {
         if let Some(head) = head {
             self.has_tokens = (head.api_key, head.api_version) == (SaslHandshakeRequest::KEY, 0);
         }
-        // A token without a header is answered by one without a header.
+        // A token without a Kafka header gets an answer without one.
         let is_token = self.has_tokens && head.is_none();
         if let Some(head) = head {
             if self.asked.len() == ASKED_MAX {
@@ -128,7 +129,7 @@ impl Connection {
         frames.push(self.frame(number, time, Side::Client, head, None, bytes, is_token));
     }
 
-    /// Answers come in the order of their requests; what was asked before the one answered had no answer.
+    /// Responses come in the order of their requests, so earlier requests without a response had none.
     fn answer(&mut self, frames: &mut Vec<Frame>, number: u64) {
         while let Some((time, bytes)) = self.held.pop_front() {
             let correlation_id = bytes.first_chunk().copied().map(i32::from_be_bytes);
@@ -161,8 +162,8 @@ impl Connection {
     }
 }
 
-/// Whether bytes from the middle of a stream begin with a request: one that can be read, or, where it goes on in the next
-/// segment or is not known here, one with a client id. (A response is easily taken for a request without one.)
+/// Whether bytes from the middle of a stream begin with a request. Either the request can be read, or it has a client
+/// id, if it is incomplete or of an unknown API. (A response easily looks like a request without a client id.)
 pub(crate) fn begins_request(bytes: &[u8]) -> bool {
     let Some((claimed, rest)) = bytes.split_first_chunk() else { return false };
     let Some(len) = possible(*claimed) else { return false };
@@ -175,7 +176,7 @@ pub(crate) fn begins_request(bytes: &[u8]) -> bool {
     }
 }
 
-/// The client id of what begins as every request does, with a key and a version of today; empty if there is none.
+/// Returns the client id if the bytes begin like a request, with a plausible key and version; empty if there is none.
 fn client_id(frame: &[u8]) -> Option<&str> {
     /// The highest key of Kafka 4.3 is 92, the highest version of any API 18.
     const KEYS: std::ops::Range<i16> = 0..128;
@@ -192,14 +193,14 @@ fn client_id(frame: &[u8]) -> Option<&str> {
     (!id.contains(char::is_control)).then_some(id)
 }
 
-/// Whether bytes from the middle of a stream begin with the answer to something that was asked.
+/// Whether bytes from the middle of a stream begin with the response to an open request.
 fn begins_response(bytes: &[u8], asked: &VecDeque<Asked>) -> bool {
     let Some((claimed, rest)) = bytes.split_first_chunk() else { return false };
     let Some(correlation_id) = rest.first_chunk().copied().map(i32::from_be_bytes) else { return false };
     possible(*claimed).is_some() && asked.iter().any(|asked| asked.head.correlation_id == correlation_id)
 }
 
-/// A length that a frame can have.
+/// Returns the length, if a frame can have it.
 fn possible(claimed: [u8; 4]) -> Option<usize> {
     let claimed = usize::try_from(i32::from_be_bytes(claimed)).ok()?;
     (4..=FrameBuffer::DEFAULT_LIMIT_BYTES).contains(&claimed).then_some(claimed)

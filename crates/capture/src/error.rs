@@ -1,10 +1,10 @@
-//! A capture that cannot be read or written.
+//! Errors in reading and writing captures.
 
 use std::io;
 
 use thiserror::Error;
 
-/// Why a capture cannot be read, or not any further, or not be written.
+/// Reason why a capture cannot be read, read further, or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CaptureError {
@@ -13,18 +13,18 @@ pub enum CaptureError {
         "this is no capture: neither pcap nor pcapng ({reason}); tcpdump -w, Wireshark and kurier capture write them"
     )]
     NotACapture {
-        /// What the reader of such files said.
+        /// The parser's message.
         reason: String,
     },
-    /// The file is damaged from some packet on.
+    /// The file is damaged after some packets.
     #[error("the capture is damaged behind its packet {packets}: {reason}")]
     Damaged {
-        /// How many packets were read before.
+        /// Number of packets read before.
         packets: u64,
-        /// What the reader of such files said.
+        /// The parser's message.
         reason: String,
     },
-    /// Packets are of a link whose headers are not known here.
+    /// The packets have an unknown link type.
     #[error(
         "the capture is of a link of type {0}, which is not known here; capture on Ethernet, loopback or any (tcpdump -i any)"
     )]

@@ -1,4 +1,4 @@
-//! A request or a response as it was captured: whose, when, and what is in it.
+//! A captured request or response, with its time, its sender and its content.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use crate::batches;
 /// One side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who opened it; says requests.
+    /// The side that opened the connection and sends requests.
     Client,
-    /// Who listened; says responses.
+    /// The side that listened and sends responses.
     Server,
 }
 
@@ -24,38 +24,38 @@ pub enum Side {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Frame {
-    /// Its place among the frames of the capture, from 0.
+    /// Index among the frames of the capture, from 0.
     pub number: u64,
-    /// When its last byte was captured, since 1970.
+    /// When the last byte was captured, since 1970.
     pub time: Duration,
-    /// The connection's place among those of the capture, from 0.
+    /// Index of the connection in the capture, from 0.
     pub connection: u32,
-    /// Who opened the connection.
+    /// Address of the side that opened the connection.
     pub client: SocketAddr,
-    /// Who listened.
+    /// Address of the side that listened.
     pub server: SocketAddr,
-    /// Who said it.
+    /// The side that sent the frame.
     pub side: Side,
-    /// A request's header as far as all APIs have it alike; a response has its request's. `None` where the request was
-    /// not captured, or is none of Kafka's.
+    /// The part of a request's header that all APIs share; a response has its request's. `None` if the request was not
+    /// captured or does not follow Kafka's protocol.
     pub head: Option<Head>,
-    /// A response's request, by its number.
+    /// Number of a response's request.
     pub answers: Option<u64>,
-    /// The whole frame, without the length in front of it.
+    /// The whole frame, without its length.
     pub bytes: Bytes,
-    /// A token of SASL without a header of Kafka's around it, as it follows SaslHandshake v0.
+    /// Whether the frame is a bare SASL token without a Kafka header, as after SaslHandshake v0.
     pub(crate) is_token: bool,
 }
 
-/// What every request begins with.
+/// The beginning of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Head {
-    /// Which API, known here or not.
+    /// Key of the API, known or not.
     pub api_key: i16,
-    /// In which version request and response are written, but see [`Api::response_version`].
+    /// Version of request and response; for exceptions see [`Api::response_version`].
     pub api_version: i16,
-    /// What ties the two together.
+    /// The id that pairs request and response.
     pub correlation_id: i32,
 }
 
@@ -73,38 +73,38 @@ impl Head {
         })
     }
 
-    /// The API, if it and its version are known here.
+    /// Returns the API, if this crate knows it and its version.
     #[must_use]
     pub fn api(&self) -> Option<&'static Api> {
         Api::of(self.api_key).filter(|api| api.versions().contains(&self.api_version))
     }
 }
 
-/// What a frame says.
+/// Decoded content of a frame.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Content {
-    /// Which API.
+    /// The API.
     pub api: &'static Api,
-    /// In which version the body is written.
+    /// Version of the body.
     pub version: i16,
-    /// A request's client id.
+    /// The client id of a request.
     pub client_id: Option<String>,
-    /// What it says.
+    /// The decoded body.
     pub message: AnyMessage,
     head: Head,
     side: Side,
 }
 
-/// Why a frame is kept as its bytes.
+/// Reason for keeping a frame as raw bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unread {
-    /// Its request was not captured, or is none of Kafka's.
+    /// The request was not captured or does not follow Kafka's protocol.
     NoHead,
-    /// Its API or version is not known here.
+    /// The API or version is unknown.
     Unknown,
-    /// It is not what its header says, in the words of the reader.
+    /// The body contradicts the header; the text is the reader's error.
     Damaged(String),
 }
 
@@ -119,14 +119,14 @@ impl fmt::Display for Unread {
 }
 
 impl Frame {
-    /// What it says.
+    /// Decodes the frame.
     ///
     /// # Errors
-    /// When it can only be shown as its bytes, and why.
+    /// With the reason, if the frame can only be shown as bytes.
     pub fn read(&self) -> Result<Content, Unread> {
         let damaged = |error: kurier_protocol::ParseError| Unread::Damaged(error.to_string());
         let head = self.head.ok_or(Unread::NoHead)?;
-        // A version of ApiVersions that nobody has is answered in version 0.
+        // Brokers answer an unknown version of ApiVersions in version 0.
         let api = Api::of(head.api_key).ok_or(Unread::Unknown)?;
         let (direction, version, client_id, body): (&Direction, _, _, _) = match self.side {
             Side::Client => {
@@ -146,12 +146,12 @@ impl Frame {
         Ok(Content { api, version, client_id, message, head, side: self.side })
     }
 
-    /// The frame as a JSON object: `number`, `time` (seconds since 1970), `connection`, `client`, `server`, `direction`,
-    /// `apiKey`, `api`, `version`, `correlationId`, a request's `clientId`, a response's `answers`, and `body` with Kafka's
-    /// own names, records decompressed and one by one. What cannot be read has the whole frame in hex, `raw`, and why,
-    /// `unread`, instead.
+    /// Returns the frame as a JSON object: `number`, `time` (seconds since 1970), `connection`, `client`, `server`,
+    /// `direction`, `apiKey`, `api`, `version`, `correlationId`, a request's `clientId`, a response's `answers`, and
+    /// `body` with Kafka's field names and each record decompressed. If the frame is unreadable, the object has `raw`,
+    /// the whole frame in hex, and `unread`, the reason, instead of `body`.
     ///
-    /// The tokens of SASL are masked unless `secrets` are to be shown.
+    /// SASL tokens are masked unless `secrets` is set.
     #[must_use]
     pub fn json(&self, secrets: bool) -> Value {
         let mut object = Map::new();
@@ -193,10 +193,10 @@ impl Frame {
 }
 
 impl Content {
-    /// Writes the frame again, without a length in front.
+    /// Encodes the frame again, without its length.
     ///
     /// # Errors
-    /// Never for what was read, unless there is a fault in kurier-protocol.
+    /// Never for content from [`Frame::read`], except after a bug in kurier-protocol.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), kurier_protocol::EncodeError> {
         let Head { api_key, api_version, correlation_id } = self.head;
         match self.side {
@@ -209,7 +209,7 @@ impl Content {
         self.message.write(self.version, out)
     }
 
-    /// The body as a JSON object.
+    /// Returns the body as a JSON object.
     #[must_use]
     pub fn body(&self, secrets: bool) -> Value {
         let mut body = self.message.json_with(self.version, &batches::json);
@@ -217,7 +217,7 @@ impl Content {
             && !secrets
             && let Some(Value::String(token)) = body.get_mut("authBytes")
         {
-            // Four letters of base64 are three bytes, or fewer at the end.
+            // Four letters of base64 stand for three bytes, or fewer at the end.
             *token = masked((token.len() / 4 * 3).saturating_sub(token.matches('=').count()));
         }
         body

@@ -1,11 +1,11 @@
-//! The frames in a stream, found again when it has lost its step.
+//! The splitter of a stream into frames, which finds the frames again after a gap.
 
 use bytes::Bytes;
 use kurier_protocol::FrameBuffer;
 
 use crate::stream::Piece;
 
-/// Cuts pieces into frames.
+/// Splits pieces into frames.
 ///
 /// ```text
 ///              a hole, an impossible length
@@ -21,17 +21,17 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// In step are those that are heard from their first byte on.
+    /// Creates a splitter; `in_step` if it sees the stream from the first byte on.
     pub(crate) fn new(in_step: bool) -> Self {
         Self { buffer: FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES), in_step, skipped_bytes: 0 }
     }
 
-    /// Bytes that belong to no frame, or to one that is not whole.
+    /// Returns the number of bytes outside any complete frame.
     pub(crate) fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes + count(self.buffer.pending())
     }
 
-    /// Takes a piece. Out of step it is one that `begins` a frame that ends this.
+    /// Takes a piece. Out of step, the splitter skips pieces until `begins` recognizes the start of a frame.
     pub(crate) fn take(&mut self, piece: &Piece, begins: impl Fn(&[u8]) -> bool) {
         match piece {
             Piece::Hole => self.lose_step(),

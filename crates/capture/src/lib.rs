@@ -1,4 +1,5 @@
-//! Captured Kafka traffic: what tcpdump, Wireshark or a relay wrote, as requests, responses and records; and back.
+//! Captured Kafka traffic: reads the files of tcpdump, Wireshark or a relay as requests, responses and records, and
+//! writes such files.
 //!
 //! ```text
 //! a file      packets, of whatever link                                pcap        by pcap-parser and etherparse
@@ -10,9 +11,9 @@
 //!
 //! # Reading
 //!
-//! A [`Reader`] gives the frames of all connections in the order in which the last byte of each was captured. Nothing in
-//! a file ends it: a frame of an API or a version that is not known here is kept as its bytes, and what is missing from a
-//! capture (its beginning, packets that were lost) costs the frames that it was part of, and no others.
+//! A [`Reader`] returns the frames of all connections, in the order in which their last bytes were captured. Reading
+//! continues past anything unknown or missing. A frame of an unknown API or version stays as raw bytes. Gaps in a
+//! capture (a missing beginning, lost packets) cost only the frames that they cut.
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -29,7 +30,7 @@
 //!
 //! # Writing
 //!
-//! A [`Writer`] makes a file of what a relay heard, as if it had been captured off the wire; Wireshark opens it.
+//! A [`Writer`] turns a relay's traffic into a file that looks as if captured off the wire; Wireshark can open it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,7 +54,7 @@
 //!
 //! # Secrets
 //!
-//! The tokens of SASL are masked in JSON unless asked for. They are in the file all the same.
+//! The JSON masks SASL tokens unless you ask for them. The file contains them all the same.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 

@@ -1,4 +1,4 @@
-//! Packets of a capture file, and the TCP segment in each.
+//! Reader of capture files: finds packets, and the TCP segment in each.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -11,38 +11,37 @@ use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError};
 
 use crate::error::CaptureError;
 
-/// What the reader of files begins with, and the most that it may take for one block: no packet is longer than 256 KiB
-/// in what tcpdump writes.
+/// Initial and largest size of the reader's buffer. A block must fit; tcpdump writes packets of up to 256 KiB.
 const BUFFER_BYTES: usize = 64 << 10;
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
-/// More interfaces than this in one section are a damaged file.
+/// A section with more interfaces counts as damaged.
 const INTERFACES_MAX: usize = 1024;
 
-/// The type of the first block of a pcapng file: the same in both orders of bytes.
+/// Type of the first block of a pcapng file: the same in both byte orders.
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
-/// The type of a block about a process.
+/// Type of a block about a process.
 const PROCESS: u32 = 0x8000_0001;
 
-/// A part of what one side said.
+/// A part of one side's stream.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    /// Since 1970.
+    /// Time since 1970.
     pub(crate) time: Duration,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
     pub(crate) sequence: u32,
-    /// The first of its side.
+    /// Whether this is the first segment of its side.
     pub(crate) syn: bool,
-    /// The answer to a first one.
+    /// Whether the segment acknowledges another.
     pub(crate) ack: bool,
     pub(crate) payload: Vec<u8>,
 }
 
-/// The segments of a file.
+/// Iterator over the TCP segments of a file.
 pub(crate) struct Segments<'a> {
     reader: Box<dyn PcapReaderIterator + Send + 'a>,
-    /// A pcapng file.
+    /// Whether the file is pcapng.
     is_ng: bool,
     buffer_bytes: usize,
     interfaces: Vec<Interface>,
@@ -50,30 +49,30 @@ pub(crate) struct Segments<'a> {
     is_cut: bool,
 }
 
-/// Where packets were captured.
+/// A network interface of the capture.
 #[derive(Clone, Copy, Debug)]
 struct Interface {
     link: Linktype,
-    /// Parts of a second in which its clock counts.
+    /// Clock ticks per second.
     ticks_per_second: u64,
-    /// Seconds to add to it.
+    /// Seconds to add to its timestamps.
     offset: i64,
 }
 
-/// What the next bytes of a file have for us.
+/// Kind of the next data in the file.
 enum Found {
     Nothing,
     Segment(Segment),
     Interface(Interface),
-    /// A new section, whose interfaces are counted from 0 again.
+    /// A new section, which counts interfaces from 0 again.
     Section,
-    /// The beginning of a block.
+    /// An incomplete block.
     More,
-    /// The beginning of a block for which there is no room.
+    /// An incomplete block that exceeds the buffer.
     Large,
-    /// The beginning of a block, and then the end of the file.
+    /// An incomplete block at the end of the file.
     Cut,
-    /// What is no block.
+    /// Data that is no block.
     Damage(String),
 }
 
@@ -85,7 +84,7 @@ impl<'a> Segments<'a> {
         Ok(Self { reader, is_ng, buffer_bytes: BUFFER_BYTES, interfaces: Vec::new(), packets: 0, is_cut: false })
     }
 
-    /// Whether the file ends in the middle of a packet, as that of a killed tcpdump does.
+    /// Whether the file ends inside a packet, for example after a killed tcpdump.
     pub(crate) fn is_cut(&self) -> bool {
         self.is_cut
     }
@@ -147,8 +146,8 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Whether the next block is one about a process whose length cannot be: pcap-parser 0.17.0 subtracts from it what it
-/// takes to be there, and panics.
+/// Whether the next block is a process block with an impossible length. pcap-parser 0.17.0 panics on it, because it
+/// subtracts an assumed size from the length.
 fn is_short_process(data: &[u8]) -> bool {
     const HEADER_BYTES: u32 = 16;
     let Some((head, _)) = data.split_first_chunk::<8>() else { return false };
@@ -158,7 +157,7 @@ fn is_short_process(data: &[u8]) -> bool {
         || (u32::from_be_bytes(kind) == PROCESS && u32::from_be_bytes(len) < HEADER_BYTES)
 }
 
-/// The reason, without the bytes that pcap-parser puts beside it.
+/// Returns the reason, without the bytes that pcap-parser adds.
 fn said(error: &PcapError<&[u8]>) -> String {
     match error {
         PcapError::NomError(_, kind) | PcapError::OwnedNomError(_, kind) => kind.description().to_owned(),
@@ -206,7 +205,7 @@ fn found(block: &PcapBlockOwned<'_>, interfaces: &[Interface]) -> Result<Found, 
     Ok(segment(interface.link, data, Duration::new(seconds, nanos))?.map_or(Found::Nothing, Found::Segment))
 }
 
-/// The segment in a packet; `None` when it holds none, or less than its headers.
+/// Returns the segment in a packet; `None` if it has none or its headers are incomplete.
 fn segment(link: Linktype, data: &[u8], time: Duration) -> Result<Option<Segment>, CaptureError> {
     const KNOWN: [Linktype; 7] = [
         Linktype::ETHERNET,

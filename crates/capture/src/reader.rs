@@ -1,4 +1,4 @@
-//! A capture's frames, one after another.
+//! Reader of a capture: returns its frames one by one.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -11,15 +11,15 @@ use crate::error::CaptureError;
 use crate::frame::Frame;
 use crate::pcap::{Segment, Segments};
 
-/// The frames of a capture, in the order in which the last byte of each was captured. See the [crate](crate) for an
+/// The frames of a capture, in the order in which their last bytes were captured. See the [crate](crate) for an
 /// example.
 ///
-/// It takes as much memory as the frames that are not yet complete, 16 MiB at most a direction for what waits for packets
-/// that are missing, and little for each connection.
+/// The reader keeps incomplete frames in memory, at most 16 MiB per direction of data behind missing packets, and a
+/// little for each connection.
 pub struct Reader<'a> {
     segments: Segments<'a>,
     ports: BTreeSet<u16>,
-    /// The connection between two ends, whichever came first: the last there was.
+    /// The latest connection between two ends, whichever side came first.
     connections: HashMap<(SocketAddr, SocketAddr), Connection>,
     opened: u32,
     frames: u64,
@@ -30,10 +30,10 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads pcap or pcapng.
+    /// Opens a capture in pcap or pcapng format.
     ///
     /// # Errors
-    /// When the file does not begin like either.
+    /// If the file begins like neither.
     pub fn new(file: impl Read + Send + 'a) -> Result<Self, CaptureError> {
         Ok(Self {
             segments: Segments::new(file)?,
@@ -48,27 +48,27 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Leaves out all connections but those to these ports. Without it every connection is tried.
+    /// Limits the reader to connections to these ports. Without this, it tries every connection.
     #[must_use]
     pub fn to_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.ports.extend(ports);
         self
     }
 
-    /// How many connections were met so far.
+    /// Returns the number of connections so far.
     #[must_use]
     pub fn connections(&self) -> u32 {
         self.opened
     }
 
-    /// How many bytes so far belong to no frame: the beginning of a connection or packets were not captured, or it is not
-    /// Kafka's.
+    /// Returns the number of bytes so far that belong to no frame, because a connection's beginning or packets are
+    /// missing or the traffic is not Kafka's.
     #[must_use]
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes + self.connections.values().map(Connection::skipped_bytes).sum::<u64>()
     }
 
-    /// Whether the file ended in the middle of a packet.
+    /// Whether the file ended inside a packet.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.segments.is_cut()
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         let ends = (segment.from.min(segment.to), segment.from.max(segment.to));
         self.time = segment.time;
         let is_first = segment.syn && !segment.ack;
-        // A SYN that is sent again begins the same connection.
+        // A repeated SYN begins no new connection.
         let is_known = self.connections.contains_key(&ends);
         if is_first || !is_known {
             let Some((client, server)) = self.roles(&segment) else {
@@ -98,14 +98,14 @@ impl<'a> Reader<'a> {
         self.give(frames);
     }
 
-    /// Who is client and who server, if this is a connection to look at.
+    /// Returns client and server, if the segment belongs to a wanted connection.
     fn roles(&self, segment: &Segment) -> Option<(SocketAddr, SocketAddr)> {
         let forth = (segment.from, segment.to);
         let back = (segment.to, segment.from);
         let (client, server) = match segment.syn {
             true if segment.ack => back,
             true => forth,
-            // It was there before the capture: who asks is the client.
+            // The connection is older than the capture; the side that sends requests is the client.
             false if begins_request(&segment.payload) => forth,
             false if !self.ports.is_empty() && self.is_wanted(&segment.from) => back,
             false => return None,
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
         self.ports.is_empty() || self.ports.contains(&server.port())
     }
 
-    /// What is left of a connection, before there is another between the same ends.
+    /// Finishes a connection before a new one between the same ends.
     fn forget(&mut self, ends: &(SocketAddr, SocketAddr)) {
         let Some(mut connection) = self.connections.remove(ends) else { return };
         let mut frames = Vec::new();
@@ -145,7 +145,7 @@ impl Iterator for Reader<'_> {
     type Item = Result<Frame, CaptureError>;
 
     /// # Errors
-    /// When the file is damaged, which ends it.
+    /// If the file is damaged, which ends the iteration.
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(frame) = self.ready.pop_front() {

@@ -1,51 +1,51 @@
-//! What one side of a connection said, put together from its segments.
+//! Assembly of one side's stream from its TCP segments.
 
 use std::collections::BTreeMap;
 
-/// As much may wait for a segment that is missing before it is given up: more than any window that TCP has by default.
+/// Limit on the bytes that wait for a missing segment: more than any default TCP window.
 const EARLY_BYTES_MAX: usize = 16 << 20;
 
 /// A part of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// What follows the piece before.
+    /// Bytes that follow the previous piece.
     Bytes(Vec<u8>),
-    /// Some bytes that were not captured.
+    /// Bytes that were not captured.
     Hole,
 }
 
-/// Puts segments in order, whatever was sent again, overtook or is missing.
+/// Puts segments in order, despite repeated, reordered and missing ones.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
-    /// The sequence number of the next byte, and how many were before it; known from the first segment on.
+    /// Sequence number of the next byte, known from the first segment on. `position` counts the bytes before it.
     next: Option<u32>,
     position: u64,
-    /// Segments that came before those in front of them, by their position.
+    /// Segments after a gap, by their position.
     early: BTreeMap<u64, Vec<u8>>,
     early_bytes: usize,
 }
 
 impl Stream {
-    /// The first segment of a side, which says where its bytes begin.
+    /// Handles the SYN, which gives the first sequence number.
     pub(crate) fn open(&mut self, sequence: u32) {
         *self = Self { next: Some(sequence.wrapping_add(1)), ..Self::default() };
     }
 
-    /// Whether something waits for what is missing in front of it.
+    /// Whether segments wait for a missing one.
     pub(crate) fn has_hole(&self) -> bool {
         !self.early.is_empty()
     }
 
-    /// Takes a segment, and gives what can be said after it. The first one begins the stream if nothing else did.
+    /// Takes a segment and returns the pieces that are now in order. The first segment begins the stream if no SYN did.
     pub(crate) fn take(&mut self, sequence: u32, payload: Vec<u8>) -> Vec<Piece> {
         let next = *self.next.get_or_insert(sequence);
-        // How far ahead of what is there: wrapping, as sequence numbers are.
+        // Distance from the next byte; wraps, as sequence numbers do.
         let ahead = sequence.wrapping_sub(next).cast_signed();
         let mut pieces = Vec::new();
         if let Some(at) = self.position.checked_add_signed(ahead.into()) {
             self.keep(at, payload);
         } else if let Some(fresh) = usize::try_from(ahead.unsigned_abs()).ok().and_then(|known| payload.get(known..)) {
-            // It begins before the stream does: a keep-alive's byte before the first, or a capture's beginning.
+            // The segment begins before the stream: a keep-alive's byte, or the beginning of the capture.
             self.keep(self.position, fresh.to_vec());
         }
         self.follow(&mut pieces);
@@ -55,7 +55,7 @@ impl Stream {
         pieces
     }
 
-    /// What there is behind what will not come any more.
+    /// Returns the rest of the stream, with holes for missing segments.
     pub(crate) fn finish(&mut self) -> Vec<Piece> {
         let mut pieces = Vec::new();
         while self.has_hole() {
@@ -64,7 +64,7 @@ impl Stream {
         pieces
     }
 
-    /// Of two segments at the same place the longer.
+    /// Keeps a segment; of two at the same position, the longer.
     fn keep(&mut self, at: u64, payload: Vec<u8>) {
         if payload.is_empty() {
             return;
@@ -76,13 +76,13 @@ impl Stream {
         }
     }
 
-    /// Moves on over what follows without a hole.
+    /// Moves on over early segments up to the next gap.
     fn follow(&mut self, pieces: &mut Vec<Piece>) {
         while let Some(entry) = self.early.first_entry() {
             let Some(known) = self.position.checked_sub(*entry.key()) else { return };
             let mut payload = entry.remove();
             self.early_bytes = self.early_bytes.saturating_sub(payload.len());
-            // What was there already was sent again.
+            // Drop bytes that were sent before.
             let known = usize::try_from(known).unwrap_or(usize::MAX).min(payload.len());
             payload.drain(..known);
             if !payload.is_empty() {
@@ -92,7 +92,7 @@ impl Stream {
         }
     }
 
-    /// Goes on behind the first hole.
+    /// Gives up the first gap.
     fn give_up(&mut self, pieces: &mut Vec<Piece>) {
         let Some((at, _)) = self.early.first_key_value() else { return };
         let missing = at.saturating_sub(self.position);
@@ -114,7 +114,7 @@ impl Stream {
 mod tests {
     use super::*;
 
-    /// What a stream makes of segments at these places of a text, behind a first sequence number.
+    /// Returns the result for segments at these positions of a text, after a first sequence number.
     fn check(first: u32, segments: &[(u32, &str)]) -> String {
         let mut stream = Stream::default();
         stream.open(first);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_the_first_segment_that_was_captured() {
+    fn a_stream_begins_with_the_first_captured_segment() {
         let mut stream = Stream::default();
         let mut pieces = stream.take(500, b"def".to_vec());
         pieces.extend(stream.take(497, b"abcde".to_vec()));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_missing_segment_is_limited() {
+    fn early_segments_are_limited() {
         let mut stream = Stream::default();
         stream.open(0);
         let mut holes = 0;

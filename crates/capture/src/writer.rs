@@ -1,4 +1,4 @@
-//! A capture of what a relay heard.
+//! Writer of captures: turns a relay's traffic into packets.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use pcap_parser::{LegacyPcapBlock, Linktype, PcapHeader, ToVec};
 use crate::error::CaptureError;
 use crate::frame::Side;
 
-/// What one segment holds at most: with its headers it stays below what IPv4 can count.
+/// Payload limit of a segment: with headers it stays below IPv4's limit.
 const SEGMENT_BYTES: usize = 32 * 1024;
 
-/// Writes connections as packets of a pcap file: IP without a link in front, times to the nanosecond.
+/// Writes connections as packets of a pcap file: IP without a link layer, times in nanoseconds.
 ///
 /// See the [crate](crate) for an example.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub struct Writer<W> {
     out: W,
 }
 
-/// A connection in a file that is being written.
+/// A connection in the file.
 #[derive(Debug)]
 pub struct Recorded {
     client: SocketAddr,
     server: SocketAddr,
-    /// The sequence numbers of the next byte of each side.
+    /// Sequence number of the next byte of each side.
     next: [u32; 2],
 }
 
@@ -34,7 +34,7 @@ impl<W: Write> Writer<W> {
     /// Begins a file.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn new(mut out: W) -> Result<Self, CaptureError> {
         const NANOSECONDS: u32 = 0xa1b2_3c4d;
         const WHOLE_PACKETS: u32 = 262_144;
@@ -48,10 +48,10 @@ impl<W: Write> Writer<W> {
         Ok(Self { out })
     }
 
-    /// A connection between two ends, of the same family of addresses.
+    /// Opens a connection between two addresses of the same family.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn open(&mut self, client: SocketAddr, server: SocketAddr, time: Duration) -> Result<Recorded, CaptureError> {
         let mut connection = Recorded { client, server, next: [0, 0] };
         self.put(&connection, Side::Client, |tcp| tcp.syn = true, &[], time)?;
@@ -62,10 +62,10 @@ impl<W: Write> Writer<W> {
         Ok(connection)
     }
 
-    /// Some bytes that one side said.
+    /// Writes bytes that one side sent.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn said(
         &mut self,
         connection: &mut Recorded,
@@ -80,10 +80,10 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// The end of a connection.
+    /// Closes a connection.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn close(&mut self, connection: &mut Recorded, time: Duration) -> Result<(), CaptureError> {
         for side in [Side::Client, Side::Server] {
             self.put(connection, side, |tcp| (tcp.ack, tcp.fin) = (true, true), &[], time)?;
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// What takes the file's bytes.
+    /// Returns the underlying writer.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
@@ -118,7 +118,7 @@ impl<W: Write> Writer<W> {
         packet.write(&mut data, payload).map_err(impossible)?;
         let len = u32::try_from(data.len()).map_err(impossible)?;
         let mut block = LegacyPcapBlock {
-            // Until 2106, which is what the format has.
+            // The format's times end in 2106.
             ts_sec: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
             ts_usec: time.subsec_nanos(),
             caplen: len,
@@ -139,7 +139,7 @@ impl Recorded {
     }
 
     fn advance(&mut self, side: Side, bytes: usize) {
-        // At most a segment's.
+        // At most one segment's bytes.
         let bytes = u32::try_from(bytes).unwrap_or_default();
         let [client, server] = &mut self.next;
         let next = if side == Side::Client { client } else { server };
@@ -169,7 +169,7 @@ fn ip(from: SocketAddr, to: SocketAddr) -> Result<IpHeaders, CaptureError> {
     }
 }
 
-/// What packets of our own making never meet.
+/// Wraps an error that our own packets never cause.
 fn impossible(error: impl ToString) -> CaptureError {
     CaptureError::Io(io::Error::other(error.to_string()))
 }

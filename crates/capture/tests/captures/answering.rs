@@ -1,5 +1,5 @@
-//! The requests of each client, as captured, before our own broker: it has the topics, partitions and producer ids that the
-//! capture shows, answers every request in the version asked, and holds in the end what kcat read from Kafka.
+//! Replays each client's captured requests to our own broker. The broker has the topics, partitions and producer ids of
+//! the capture, must answer every request in its version, and in the end holds the records that kcat read from Kafka.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use kurier_protocol::{Api, ErrorCode, Message, RequestHeader, ResponseHeader, Uu
 
 use crate::{Capture, captures, shown};
 
-/// Nobody there does transactions yet.
+/// Our broker has no transactions yet.
 const WAITS_FOR_TRANSACTIONS: &str = "_transaction";
 
-/// Every client's requests to one node, which leads all.
+/// One node leads all partitions and gets every request.
 const NODE: i32 = 1;
 
 #[test]
@@ -31,14 +31,14 @@ fn our_broker_answers_every_client_and_holds_the_same_records() {
         let (mut cluster, topic) = cluster(capture);
         let mut answers = 0;
         let mut requests = 0;
-        // The topic of the SASL captures is shared: the second finds the first one's record.
+        // The SASL captures share a topic, so the second one finds the first one's record.
         let before = captures
             .iter()
             .filter(|before| capture.name.ends_with("_sasl-scram-256") && before.name.ends_with("_sasl-plain"));
         for (frame, answer) in before.chain([capture]).flat_map(asked) {
             requests += 1;
             if let Some(answer) = answer.filter(|answer| key(answer) == InitProducerIdRequest::KEY) {
-                // Where Kafka was not ready to give one, ours is.
+                // Kafka was not always ready to give an id; our broker is.
                 let given: InitProducerIdResponse = body(answer);
                 cluster.set_next_producer_id(given.producer_id.max(0));
             }
@@ -73,11 +73,11 @@ fn our_broker_answers_every_client_and_holds_the_same_records() {
     assert_eq!(all, ALL, "captures are missing, or were not replayed");
 }
 
-/// In captures, requests, answers, and records in the end.
+/// Captures, requests, responses, and records at the end.
 const ALL: [usize; 4] = [47, 427, 425, 5241];
 
-/// What clients asked, each with its answer: without SASL, which our broker does not have yet, and without what brokers say
-/// to each other.
+/// Returns the clients' requests, each with its response. Leaves out SASL, which our broker does not have yet, and
+/// traffic between brokers.
 fn asked(capture: &Capture) -> Vec<(&Frame, Option<&Frame>)> {
     let frames = &capture.frames;
     let answers: BTreeMap<u64, &Frame> = frames.iter().filter_map(|frame| Some((frame.answers?, frame))).collect();
@@ -88,7 +88,7 @@ fn asked(capture: &Capture) -> Vec<(&Frame, Option<&Frame>)> {
     frames.iter().filter(is_asked).map(|frame| (frame, answers.get(&frame.number).copied())).collect()
 }
 
-/// A cluster with what the capture shows, and the topic that its client wrote to.
+/// Returns a cluster with the topics of the capture, and the name of the topic that its client wrote to.
 fn cluster(capture: &Capture) -> (Cluster, Option<String>) {
     let version = capture.name.split('_').nth(1).unwrap().strip_prefix("kafka-").unwrap();
     let version: KafkaVersion = version.rsplit_once('.').unwrap().0.parse().unwrap();
@@ -116,7 +116,7 @@ fn cluster(capture: &Capture) -> (Cluster, Option<String>) {
     (cluster, topic.map(|(name, id)| if name.is_empty() { names[&id].clone() } else { name }))
 }
 
-/// What the scenario's topic had, as its answers tell.
+/// Derives the settings of the scenario's topic from its responses.
 fn settings(capture: &Capture, asked: &[(&Frame, Option<&Frame>)]) -> TopicSettings {
     let mut largest_taken = 0;
     let mut codes = Vec::new();
@@ -141,13 +141,14 @@ fn settings(capture: &Capture, asked: &[(&Frame, Option<&Frame>)]) -> TopicSetti
         } else {
             whole.max_message_bytes
         },
-        // Of the three replicas one is up.
+        // One of the three replicas is up.
         min_insync_replicas: if codes.contains(&ErrorCode::NOT_ENOUGH_REPLICAS) { 2 } else { 1 },
         ..whole
     }
 }
 
-/// The answer is in the version asked, as another implementation reads it, and gives the producer id that Kafka gave.
+/// Checks that another implementation can read the response in the requested version, and that the producer id is
+/// Kafka's.
 fn check(name: &str, request: &Frame, theirs: &Frame, answer: &Bytes) {
     let head = request.head.unwrap();
     let api = head.api().unwrap();
@@ -164,7 +165,7 @@ fn check(name: &str, request: &Frame, theirs: &Frame, answer: &Bytes) {
     assert!(rest.is_empty(), "{name}: the oracle leaves {} bytes of {} v{version}", rest.len(), api.name());
 }
 
-/// How many records the broker holds, each of which kcat read at the same place.
+/// Returns the number of records in the broker; kcat must have read each of them at the same offset.
 fn held(capture: &Capture, cluster: &Cluster, topic: &str) -> usize {
     let name = &capture.name;
     let mut count = 0;

@@ -2,11 +2,11 @@
 //!
 //! | module | question |
 //! |---|---|
-//! | `reading` | is every frame read, and written again, and does every batch hold what kcat then read? |
-//! | `answering` | does our broker answer every client, and hold the same records in the end? |
-//! | `hostile` | what do files cost that claim what they do not hold? |
+//! | `reading` | Is every frame read and written again, and does every batch hold what kcat read? |
+//! | `answering` | Does our broker answer every client, and hold the same records at the end? |
+//! | `hostile` | Are files cheap to read that claim more than they hold? |
 //!
-//! `make captures-read` shows the counts. The files are described in testdata/ORIGIN.md.
+//! `make captures-read` shows the counts. testdata/ORIGIN.md describes the files.
 
 mod answering;
 mod hostile;
@@ -63,10 +63,10 @@ fn by_place(record: Value) -> ((i64, i64), Value) {
     ((number("partition"), number("offset")), record)
 }
 
-/// Our record as kcat prints records, with what only the broker knows taken from its own print.
+/// Formats our record like kcat does, with the broker's own values taken from kcat's output.
 fn shown(record: &Record<'_>, theirs: &Value) -> Value {
     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    // On a topic of LogAppendTime the broker puts its own.
+    // On a topic with LogAppendTime the broker sets the timestamp.
     let timestamp = if theirs["tstype"] == "logappend" { theirs["ts"].clone() } else { json!(record.timestamp) };
     let mut shown = json!({
         "topic": theirs["topic"], "partition": theirs["partition"], "offset": theirs["offset"],

@@ -1,5 +1,5 @@
-//! Every frame is read and written again, every batch is held against what kcat then read from the brokers, and damaged
-//! captures cost no more than what they damage.
+//! Reads every captured frame and writes it again, compares every batch with kcat's output from the brokers, and checks
+//! that damage costs no more than the damaged frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use kurier_protocol::messages::{FetchRequest, ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
 use kurier_protocol::{Api, Message, Records, RequestHeader, ResponseHeader, Uuid};
 
-/// Every batch that a broker wrote in the captures in testdata, by codec.
+/// The batches that brokers wrote in the captures of testdata, by codec.
 const BATCHES: [(CompressionType, usize); 5] = [
     (CompressionType::None, 106),
     (CompressionType::Gzip, 19),
@@ -19,17 +19,17 @@ const BATCHES: [(CompressionType, usize); 5] = [
     (CompressionType::Zstd, 27),
 ];
 
-/// Scenarios in which no broker took a record.
+/// Scenarios in which no broker accepted a record.
 const NOTHING_WRITTEN: [&str; 2] = ["_not-enough-replicas", "_sasl-wrong-password"];
 
-/// What brokers say to each other, in APIs or versions that a producer does not need.
+/// Traffic between brokers, in APIs or versions that a producer does not need.
 const BETWEEN_BROKERS: [(i16, i16); 2] = [(FetchRequest::KEY, 18), (WRITE_TXN_MARKERS, 2)];
 const WRITE_TXN_MARKERS: i16 = 27;
 
-/// In captures, connections, requests, responses, frames that are kept as their bytes, and records in the end.
+/// Captures, connections, requests, responses, undecoded frames, and records at the end.
 const ALL: [usize; 6] = [48, 149, 588, 586, 163, 5287];
 
-/// Each damages every capture in its own way.
+/// Seeds of the damage done to every capture.
 const SEEDS: u64 = 5;
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ fn every_frame_is_read_and_written_the_same() {
                 }
             }
         }
-        // The ends of what brokers had said to each other before.
+        // The remains of earlier traffic between brokers.
         assert!(capture.skipped_bytes <= 118, "{name}: {} bytes belong to no frame", capture.skipped_bytes);
     }
     println!(
@@ -91,7 +91,7 @@ fn row(client: &str, [captures, connections, requests, responses, raw, records]:
 }
 
 #[test]
-fn the_batches_of_every_codec_are_read_as_kcat_read_them() {
+fn batches_of_every_codec_match_kcat() {
     let mut counts: BTreeMap<CompressionType, Count> = BTreeMap::new();
     for capture in captures() {
         let Capture { name, client, .. } = &capture;
@@ -111,7 +111,7 @@ fn the_batches_of_every_codec_are_read_as_kcat_read_them() {
             for record in batch.records_in(&body).unwrap() {
                 let record = record.unwrap_or_else(|error| panic!("{name}: {error}"));
                 let Some(theirs) = kcat.get(&(partition.into(), base_offset + record.offset)) else {
-                    // kcat reads what is committed, and the capture of a transaction has one that was aborted.
+                    // kcat reads only committed records; the capture of a transaction has an aborted one.
                     assert!(batch.header().attributes.is_transactional(), "{name}: kcat does not have {record:?}");
                     count.aborted += 1;
                     continue;
@@ -122,12 +122,13 @@ fn the_batches_of_every_codec_are_read_as_kcat_read_them() {
             }
             if let Some(ours) = rebuilt(&batch) {
                 count.rebuilt += usize::from(ours == bytes);
-                // Outside the checksum, and the broker's to fill in: some leave 0 there where Java writes -1.
+                // The checksum does not cover the leader epoch, which the broker sets. Some clients leave 0 there, Java
+                // -1.
                 let but_for_leader_epoch = |bytes: &[u8]| [&bytes[..12], &bytes[16..]].concat();
                 assert_eq!(but_for_leader_epoch(&ours), but_for_leader_epoch(&bytes), "{name}");
             }
         }
-        // The topic of the SASL captures is shared: the second finds the first one's record.
+        // The SASL captures share a topic, so the second one finds the first one's record.
         let of_others = usize::from(name.ends_with("_sasl-scram-256"));
         assert_eq!(met.len() + of_others, kcat.len(), "{name}: kcat read what was not captured");
     }
@@ -148,7 +149,7 @@ fn the_batches_of_every_codec_are_read_as_kcat_read_them() {
     assert_eq!(counts.len(), CompressionType::ALL.len(), "a codec was not captured");
 }
 
-/// A response is paired with the request that has its correlation id, and no request has two.
+/// Every response belongs to the request with its correlation id, and no request has two.
 #[test]
 fn every_response_answers_a_request_of_its_connection() {
     for Capture { name, frames, .. } in captures() {
@@ -165,9 +166,9 @@ fn every_response_answers_a_request_of_its_connection() {
     }
 }
 
-/// Packets that are lost, doubled or swapped, and a beginning or an end that is missing.
+/// Damage: lost, doubled or swapped packets, and a missing beginning or end.
 #[test]
-fn a_damaged_capture_costs_what_it_damages() {
+fn damage_costs_only_the_damaged_frames() {
     let [mut kept, mut said] = [0, 0];
     for seed in 0..SEEDS {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -207,7 +208,7 @@ fn a_damaged_capture_costs_what_it_damages() {
     assert!(kept * 2 > said, "the step is not found again");
 }
 
-/// A file's header and its packets, each with its own.
+/// Splits a file into its header and its packets.
 fn packets(file: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let (header, mut rest) = file.split_at(24);
     let mut packets = Vec::new();
@@ -220,8 +221,8 @@ fn packets(file: &[u8]) -> (&[u8], Vec<&[u8]>) {
     (header, packets)
 }
 
-/// The batches that a broker wrote: partition, offset, bytes. With acks=0 it does not say where, but the topics of these
-/// captures had one writer.
+/// Returns the batches that a broker wrote: partition, offset, bytes. With acks=0 the broker gives no offset, but each
+/// topic of these captures had only one writer.
 fn written(frames: &[Frame]) -> Vec<(i32, i64, Records)> {
     let is_produce = |frame: &&Frame| frame.head.is_some_and(|head| head.api_key == ProduceRequest::KEY);
     let answers: BTreeMap<u64, &Frame> =
@@ -263,7 +264,7 @@ fn written_at(response: &ProduceResponse, topic: (&str, Uuid), index: i32) -> Op
     (partition.error_code.is_none() && partition.base_offset >= 0).then_some(partition.base_offset)
 }
 
-/// The batch as our builder makes it from its records, if it is not compressed.
+/// Builds the batch again from its records, if it is not compressed.
 fn rebuilt(batch: &RecordBatch<'_>) -> Option<Vec<u8>> {
     let mut builder = RecordBatchBuilder::new();
     for record in batch.records().ok()? {

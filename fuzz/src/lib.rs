@@ -1,4 +1,4 @@
-//! What each fuzz target does with its bytes. A panic is a finding.
+//! The fuzz targets. Each takes bytes, and a panic is a finding.
 //!
 //! `make fuzz FUZZ_SECONDS=n` runs them all; a plain `cargo test` replays corpus and findings.
 
@@ -16,7 +16,7 @@ use kurier_protocol::record_batch::{
 };
 use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 
-/// A target's name and what it does.
+/// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -36,7 +36,7 @@ pub const TARGETS: [Target; 13] = [
     ("core", core),
 ];
 
-/// Bytes in chunks, each behind its length of one byte: the frames are those that are found when all comes at once.
+/// Frames split into chunks, each after a one-byte length: the frames must be the same as without the split.
 pub fn frame(data: &[u8]) {
     const LIMIT: usize = 1000;
     let mut whole = FrameBuffer::new(LIMIT);
@@ -59,7 +59,7 @@ pub fn frame(data: &[u8]) {
             header.write(&mut written).expect("what was read can be written");
             assert_eq!(RequestHeader::read(&written.into()).map(|(header, _)| header), Ok(header));
         }
-        // Both forms that the header of an answer has.
+        // Both header forms of a response.
         let produce = &APIS[0];
         for version in [*produce.versions().start(), *produce.versions().end()] {
             let _ = ResponseHeader::read(&frame, produce, version);
@@ -67,7 +67,7 @@ pub fn frame(data: &[u8]) {
     }
 }
 
-/// Frames up to the first error, which is the last thing that a connection would see.
+/// Takes frames up to the first error, which would end the connection.
 fn take_frames(buffer: &mut FrameBuffer, frames: &mut Vec<Option<Bytes>>) {
     while frames.last() != Some(&None) {
         match buffer.next_frame() {
@@ -78,8 +78,8 @@ fn take_frames(buffer: &mut FrameBuffer, frames: &mut Vec<Option<Bytes>>) {
     }
 }
 
-/// A message: a byte for its API and direction, one for its version, the rest its body. What is read can be written,
-/// and read again, the same.
+/// A message: one byte for API and direction, one for the version, the rest for the body. A message that can be read
+/// must write and read back the same.
 pub fn message(data: &[u8]) {
     let [which, version, body @ ..] = data else {
         return;
@@ -99,8 +99,8 @@ pub fn message(data: &[u8]) {
     assert_eq!(written, twice);
 }
 
-/// Record batches: as they are, and with the length and the checksum of the first made right, which a fuzzer would not
-/// guess. What is read can be built again, and is the same.
+/// Record batches: as given, and with correct length and checksum in the first one, which a fuzzer would not guess. A
+/// batch that can be read must build again the same.
 pub fn record_batch(data: &[u8]) {
     for batch in Batches::new(data) {
         let Ok(batch) = batch else { break };
@@ -119,7 +119,7 @@ pub fn record_batch(data: &[u8]) {
     }
 }
 
-/// What is read can be built again, and is the same.
+/// Checks that a batch that can be read builds again the same.
 fn again(batch: &RecordBatch<'_>) {
     let Ok(records) = batch.records_in(batch.body()) else {
         return;
@@ -130,7 +130,7 @@ fn again(batch: &RecordBatch<'_>) {
         let headers: Vec<Header<'_>> = record.headers.collect();
         let record = NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
         if builder.append(&record).is_err() {
-            return; // two timestamps may be further apart than a delta can say
+            return; // two timestamps may be further apart than a delta can hold
         }
     }
     let Some(sealed) = builder.seal() else { return };
@@ -143,8 +143,8 @@ fn again(batch: &RecordBatch<'_>) {
     }
 }
 
-/// A request to our broker: a byte for its API, one for its version, the rest its body, behind a header that is in order.
-/// Whatever it is, the broker answers, or closes the connection.
+/// A request to our broker: one byte for the API, one for the version, the rest for the body, behind a valid header.
+/// The broker must answer or close the connection.
 pub fn request(data: &[u8]) {
     const NODE: i32 = 1;
     const NOW_MS: i64 = 1_700_000_000_000;
@@ -169,11 +169,11 @@ pub fn request(data: &[u8]) {
         assert_eq!(header.correlation_id, 7);
         api.response().read(&body, api.response_version(api_version, &body)).expect("an answer in the version asked");
     }
-    // And again: what is there already changes nothing.
+    // A second time, on the changed cluster.
     let _ = cluster.handle(NODE, &frame, NOW_MS, true);
 }
 
-/// What a builder was given, to be held against what is read.
+/// A record as given to the builder, to compare with the read one.
 struct Sent<'a> {
     timestamp: i64,
     key: Option<&'a [u8]>,
@@ -218,7 +218,7 @@ pub fn records(data: &[u8]) {
     }
 }
 
-/// Gzip's members.
+/// Gzip members.
 pub fn gzip(data: &[u8]) {
     decompress(CompressionType::Gzip, data);
 }
@@ -228,17 +228,17 @@ pub fn snappy(data: &[u8]) {
     decompress(CompressionType::Snappy, data);
 }
 
-/// Lz4's frames.
+/// LZ4 frames.
 pub fn lz4(data: &[u8]) {
     decompress(CompressionType::Lz4, data);
 }
 
-/// Zstd's frames.
+/// Zstd frames.
 pub fn zstd(data: &[u8]) {
     decompress(CompressionType::Zstd, data);
 }
 
-/// What comes out is within the limit, and comes out again after it was compressed.
+/// Checks that the output is within the limit, and is the same after another round of compression.
 fn decompress(kind: CompressionType, input: &[u8]) {
     const LIMIT: usize = 1 << 20;
     let mut codec = Compression::new(kind).codec().expect("every codec is built");
@@ -254,7 +254,7 @@ fn decompress(kind: CompressionType, input: &[u8]) {
     assert_eq!(again, output);
 }
 
-/// A capture file: what is read of it can be shown, and written again.
+/// A capture file: every frame that can be read must also be shown and written.
 pub fn pcap(data: &[u8]) {
     let Ok(reader) = Reader::new(data) else { return };
     for frame in reader {
@@ -266,17 +266,17 @@ pub fn pcap(data: &[u8]) {
     }
 }
 
-/// A file of properties: an error or a configuration, which can be explained.
+/// A properties file: gives an error, or a configuration that can be explained.
 pub fn properties(data: &[u8]) {
     let mut config = Config::default();
-    // The first unknown key would be the last.
+    // Otherwise the first unknown key would end the test.
     config.strict(false);
     if config.set_properties(data).is_ok() {
         let _ = config.explain();
     }
 }
 
-/// Templates for [`formats`]; input can bring its own as well.
+/// Templates for [`formats`]; the input can contain a template of its own.
 pub const TEMPLATES: [&str; 8] = [
     r"%s\n",
     r"%k\t%s\n",
@@ -288,9 +288,9 @@ pub const TEMPLATES: [&str; 8] = [
     r"%k %K;%s %S\n",
 ];
 
-/// Input of `kurier produce`: a byte for the format, one for the size of pieces, a template up to a NUL if the format asks
-/// for one, and records. Memory stays bounded, the size of pieces makes no difference, and printed records are read
-/// again as the same records.
+/// Input of `kurier produce`: one byte for the format, one for the size of reads, a template up to a NUL if the format
+/// needs one, and records. Memory stays bounded, the size of reads makes no difference, and printed records read back
+/// as the same records.
 pub fn formats(data: &[u8]) {
     const LIMIT: usize = 300;
     let [which, piece, input @ ..] = data else { return };
@@ -374,7 +374,7 @@ impl Read for Pieces {
     }
 }
 
-/// The producer's core, before brokers that say whatever the data has them say.
+/// The producer's core, with simulated brokers whose responses come from the data.
 pub fn core(data: &[u8]) {
     kurier::simulation::feed(data);
 }

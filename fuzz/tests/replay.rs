@@ -1,4 +1,4 @@
-//! Every input that a fuzzer kept, and every finding, again; without a fuzzer.
+//! Replay of every corpus input and finding, without a fuzzer.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn corpus_and_findings_are_replayed() {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(name);
             for file in fs::read_dir(&folder).into_iter().flatten() {
                 let path = file.unwrap().path();
-                // A panic names the input.
+                // Shows which input caused a panic.
                 println!("{}", path.display());
                 target(&fs::read(&path).unwrap());
                 count += 1;
@@ -25,7 +25,7 @@ fn corpus_and_findings_are_replayed() {
 }
 
 #[test]
-fn nothing_at_all_is_no_finding() {
+fn empty_input_is_no_finding() {
     for (_, target) in TARGETS {
         for len in 0..70 {
             target(&vec![0; len]);

@@ -1,4 +1,5 @@
-//! Writes the seeds of every corpus from testdata: `cargo run -p kurier-fuzz --bin seeds`, then `make fuzz-minimise`.
+//! Generator of the seed inputs: writes every corpus from testdata. Run `cargo run -p kurier-fuzz --bin seeds`, then
+//! `make fuzz-minimise`.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +28,7 @@ fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(folder.join(name), bytes)
 }
 
-/// A body behind the two bytes that name its API, side and version.
+/// Writes a body behind the two bytes that name its API, side and version.
 fn message(name: &str, api: usize, side: Side, version: u8, body: &[u8]) -> std::io::Result<()> {
     let api = u8::try_from(api).expect("there are few APIs");
     match side {
@@ -39,7 +40,7 @@ fn message(name: &str, api: usize, side: Side, version: u8, body: &[u8]) -> std:
     }
 }
 
-/// Every golden body.
+/// Writes every golden body.
 fn messages() -> std::io::Result<()> {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden");
     let versions = fs::read_to_string(golden.join("versions.tsv"))?;
@@ -96,11 +97,11 @@ fn batches() -> std::io::Result<()> {
         write(kind.name(), "long", &long)?;
     }
     write("snappy", "bare", &snappy_block())?;
-    // Keys, values, headers and timestamps by their lengths.
+    // Keys, values, headers and timestamps, each by its length.
     write("records", "two", b"\x20\x01k\x01v\x01h\x02ab\x00\x00\x08\x00\x00\x01\x8b\xcf\xe5\x68\x00\x01\x00\x03xyz\x00")
 }
 
-/// The beginnings of captures, in both formats, and what clients asked and brokers answered in all of them.
+/// Writes the beginnings of captures, in both formats, and all captured requests and responses.
 fn captures() -> std::io::Result<()> {
     const BEGINNING_BYTES: usize = 2 << 10;
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/captures");
@@ -128,7 +129,7 @@ fn captures() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The packets of a pcap file in the blocks of a pcapng file: a section, its interface, and a block each.
+/// Converts a pcap file to pcapng: a section, its interface, and a block per packet.
 fn pcapng(pcap: &[u8]) -> Vec<u8> {
     let block = |kind: u32, body: &[u8]| {
         let padded = body.len().next_multiple_of(4);
@@ -142,7 +143,7 @@ fn pcapng(pcap: &[u8]) -> Vec<u8> {
         let len = times[8..12].try_into().map(u32::from_le_bytes).expect("four bytes");
         let Some((packet, rest)) = rest.split_at_checked(len.try_into().expect("it is small")) else { break };
         packets = rest;
-        // The interface, the time in two halves, both lengths.
+        // Interface, time in two halves, both lengths.
         file.extend(block(6, &[b"\0\0\0\0\0\0\0\0", &times[..4], &times[8..12], &times[8..12], packet].concat()));
     }
     file
@@ -156,12 +157,12 @@ fn settings() -> std::io::Result<()> {
         .collect();
     write("properties", "every", every.as_bytes())?;
     write("properties", "escapes", b"# a\n! b\nbootstrap.servers : a:1,\\\n  [::1]:2\nclient.id\\u0020=\\t\nacks 1")?;
-    // A topic, a leader, a connection, records, answers.
+    // A topic, a leader, a connection, records, responses.
     write("core", "zeros", &[0; 64])?;
     write("core", "numbers", &(0..=255).collect::<Vec<u8>>())
 }
 
-/// Records of every shape in every format, and a template that comes with its input.
+/// Writes records of every shape in every format, and a template inside its input.
 fn formats() -> std::io::Result<()> {
     let header = |name: &'static str, value: Option<&'static [u8]>| EntryHeader {
         name: name.as_bytes().into(),

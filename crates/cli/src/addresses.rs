@@ -1,4 +1,4 @@
-//! The addresses of brokers in what brokers answer, made others.
+//! Replaces the broker addresses in responses.
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use kurier_capture::Head;
 use kurier_protocol::messages::{FindCoordinatorRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{Message, Request, read_response, write_response};
 
-/// Where a node of a cluster is said to be.
+/// A node's address in a response.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) node_id: i32,
@@ -14,11 +14,11 @@ pub(crate) struct Place<'a> {
     pub(crate) port: &'a mut i32,
 }
 
-/// The response, as a frame with its length, after `change` had each address in it. `None` where it has none, or is of an
-/// API or a version that is not known here.
+/// Returns the response as a frame with its length, after `change` has edited each address in it. Returns `None` if the
+/// response has no addresses, or this crate does not know its API or version.
 ///
 /// # Errors
-/// As `change`.
+/// When `change` fails.
 pub(crate) fn changed(
     head: Head,
     response: &Bytes,
@@ -36,7 +36,7 @@ pub(crate) fn changed(
             let first = Place { node_id: response.node_id, host: &mut response.host, port: &mut response.port };
             let others = response.coordinators.iter_mut();
             let others = others.map(|one| Place { node_id: one.node_id, host: &mut one.host, port: &mut one.port });
-            // Versions from 4 on have a list, those before it one.
+            // Versions from 4 on have a list, earlier versions a single coordinator.
             [first].into_iter().chain(others).filter(|place| !place.host.is_empty()).collect()
         }),
         ProduceRequest::KEY => rewritten::<ProduceRequest>(head, response, change, |response| {

@@ -14,31 +14,31 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::exit::Misuse;
 use crate::options::property;
 
-/// Run a Kafka cluster in memory, until Ctrl-C or SIGTERM.
+/// Run an in-memory Kafka cluster until Ctrl-C or SIGTERM.
 ///
-/// Its bootstrap servers are printed on one line of standard output once it is ready. What is written to it is gone when
-/// it ends.
+/// Prints the bootstrap servers on one line of standard output when the cluster is ready. Its records are lost when it
+/// ends.
 #[derive(Args, Debug)]
 pub(crate) struct Broker {
-    /// Where the first node listens; the next ones on the ports after it. Port 0 gives each a free one.
+    /// Address of the first node; the next nodes use the ports after it. Port 0 gives each node a free port.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
     listen: SocketAddr,
 
-    /// Tell clients that the nodes are at these addresses, separated by commas, in the order of the nodes' ids. Nodes behind
-    /// the last one are at its host, on the ports after its own. Default: the address on which a node listens or, of nodes
-    /// that listen everywhere (0.0.0.0, [::]), the address at which the client reached its node.
+    /// Addresses to give to clients, separated by commas, in the order of the node ids. Nodes beyond the last address
+    /// use its host and the ports after its own. Default: a node's own address, or, for nodes that listen everywhere
+    /// (0.0.0.0, [::]), the address that the client used.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = advertised)]
     advertised_listeners: Vec<(String, u16)>,
 
-    /// How many nodes.
+    /// Number of nodes.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     nodes: u16,
 
-    /// As which version of Kafka it behaves: 3.7, 3.9 or 4.3.
+    /// Kafka version to behave as: 3.7, 3.9 or 4.3.
     #[arg(long, value_name = "VERSION", default_value_t)]
     as_version: KafkaVersion,
 
-    /// A topic to begin with. Others come to be when they are asked for.
+    /// Create this topic at the start. Other topics are created when a client asks for them.
     #[arg(short, long = "topic", value_name = "NAME:PARTITIONS", value_parser = topic)]
     topics: Vec<(String, i32)>,
 
@@ -47,11 +47,11 @@ pub(crate) struct Broker {
     properties: Vec<(String, String)>,
 }
 
-/// Makes a setting, or says what its value must be.
+/// Applies a setting, or returns what its value must be.
 type Set = fn(&mut ClusterSettings, &str) -> Result<(), String>;
 
-/// The settings of a Kafka broker that make a difference here. A value may be what `KafkaConfig` allows, in 3.7.2 as in
-/// 4.3.1; only of replicas Kafka does not say until a topic is created that they are none, or too many.
+/// The Kafka broker settings that have an effect here. Allowed values are those of `KafkaConfig` in 3.7.2 and 4.3.1,
+/// with one exception: Kafka accepts a replication factor of 0 or above the maximum until a topic is created.
 const SETTINGS: [(&str, Set); 8] = [
     ("advertised.listeners", |cluster, value| {
         set(&mut cluster.advertised_listeners, value.split(',').map(|one| advertised(one.trim())).collect())
@@ -101,7 +101,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
 }
 
-/// Reads an advertised listener, as `broker.example:9092` or `PLAINTEXT://[::1]:9092`.
+/// Parses an advertised listener, such as `broker.example:9092` or `PLAINTEXT://[::1]:9092`.
 fn advertised(text: &str) -> Result<(String, u16), String> {
     let address = match text.split_once("://") {
         None => text,
@@ -152,7 +152,7 @@ impl Broker {
         })
     }
 
-    /// What the version has, and what was set otherwise.
+    /// Returns the defaults of the version, changed by the given settings.
     fn settings(&self) -> Result<ClusterSettings> {
         let version = self.as_version;
         let default_topic = TopicSettings::of(version);

@@ -1,4 +1,4 @@
-//! `kurier capture`: a relay that writes down what goes through it.
+//! `kurier capture`: a relay that records the traffic it forwards.
 
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
@@ -16,17 +16,17 @@ use crate::notice;
 use crate::relay::{Recording, Relay};
 use crate::target::Target;
 
-/// Stand between clients and a cluster, and write what they say to a capture file, until Ctrl-C.
+/// Relay clients to a cluster and record their traffic in a capture file, until Ctrl-C.
 ///
-/// Needs no rights that a user lacks. Clients use the address that is printed on one line of standard output as their
-/// bootstrap server. Node i of the cluster is reached on the port after that and i more: the addresses in answers to
-/// Metadata and FindCoordinator, and in the hints of Produce, are changed accordingly, and the file holds what the clients
-/// saw. Wireshark opens it, kurier decode prints it, kurier replay produces its records again.
+/// Needs no root rights. Clients use the address that is printed on one line of standard output as their bootstrap
+/// server. Node i of the cluster gets the port i + 1 above the relay's. The relay replaces the addresses in responses
+/// to Metadata and FindCoordinator and in the leader hints of Produce; the file holds the responses as the clients
+/// received them. Wireshark opens the file, kurier decode prints it, kurier replay produces its records again.
 ///
-/// Passwords that go through are in the file. What is encrypted cannot be relayed.
+/// The file contains passwords that clients send. Encrypted connections cannot be relayed.
 #[derive(Args, Debug)]
 pub(crate) struct Capture {
-    /// Where clients are to connect. Port 0 gives the relay and each node a free one.
+    /// Address to listen on for clients. Port 0 gives the relay and each node a free port.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9192")]
     listen: SocketAddr,
 
@@ -34,7 +34,7 @@ pub(crate) struct Capture {
     #[arg(long, value_name = "HOST:PORT")]
     upstream: HostPort,
 
-    /// The file to write (pcap). An older capture is replaced; FILE may be no other data.
+    /// Capture file to write (pcap). An older capture is replaced; a FILE with other data is refused.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -54,21 +54,21 @@ impl Capture {
             out.flush()?;
             unless_interrupted(failure).await.map_err(anyhow::Error::from)
         });
-        // Connections are dropped where they are.
+        // Drop open connections without waiting for them.
         drop(runtime);
         let counts = Arc::into_inner(relay).map(Relay::finish).transpose().with_context(|| name.to_string())?;
         if let Some(counts) = counts {
             notice::say(format_args!("{counts} in {name}"));
         }
         match ended? {
-            // Ctrl-C is how it is meant to end.
+            // Ctrl-C is the normal end of a capture.
             Err(_interrupted) => Ok(ExitCode::SUCCESS),
             Ok(failure) => Err(failure.context(name.to_string())),
         }
     }
 }
 
-/// Whether a file begins as pcap of either byte order and resolution, or as pcapng.
+/// Returns whether a file begins as pcap of either byte order and resolution, or as pcapng.
 fn is_capture(beginning: &[u8]) -> bool {
     const MAGICS: [[u8; 4]; 5] = [
         [0xa1, 0xb2, 0xc3, 0xd4],

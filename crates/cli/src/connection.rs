@@ -1,6 +1,7 @@
-//! A connection to a broker for tools: one request at a time, in the newest version that both sides speak.
+//! Broker connection for the tools: one request at a time, in the newest version that both sides support.
 //!
-//! It is a client of its own, beside the producer's, so that neither hides the other's mistakes; what a host is they agree on. TLS and SASL it has none.
+//! This client is independent of the producer, so that neither hides the other's mistakes. Both share the rules for
+//! valid hosts. It has no TLS and no SASL.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use crate::exit::Misuse;
 use crate::options::nowhere;
 
-/// What of Kafka's settings a connection, and who reads by it, follows.
+/// Kafka settings of a connection and of the reader that uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `bootstrap.servers`, librdkafka's `metadata.broker.list`.
@@ -38,10 +39,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The settings, of which later ones go before earlier ones; beside them, the keys that mean nothing here.
+    /// Builds the settings; a later entry overrides an earlier one. Also returns the keys that have no effect here.
     ///
     /// # Errors
-    /// When a value makes no sense, there is no server, or a connection of a kind is asked for that is not to be had.
+    /// When a value is invalid, no server is given, or the security protocol is not supported.
     pub(crate) fn new(given: &[(String, String)]) -> Result<(Self, Vec<String>)> {
         let mut settings = Self {
             bootstrap_servers: Vec::new(),
@@ -83,41 +84,41 @@ impl Settings {
         Ok((settings, ignored))
     }
 
-    /// How long to wait before the `retry`th retry in a row, counted from 1.
+    /// Returns how long to wait before the `retry`th retry in a row, counted from 1.
     pub(crate) fn backoff(&self, retry: u32) -> Duration {
         let doubled = 1u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
         self.retry_backoff.saturating_mul(doubled).min(self.retry_backoff_max)
     }
 }
 
-/// A connection that could not be made, or broke. Another one, perhaps to another broker, may do.
+/// A connection that could not be made, or broke. Another connection, perhaps to another broker, may work.
 ///
-/// It carries its cause as text: an I/O error in the chain would be taken for one of standard output.
+/// The cause is kept as text: an I/O error in the chain would look like an error of standard output.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Broken(String);
 
 impl Broken {
-    /// Whether an error is of this kind.
+    /// Returns whether the error's chain contains this type.
     pub(crate) fn is_in(error: &Error) -> bool {
         error.chain().any(<dyn std::error::Error>::is::<Self>)
     }
 
-    /// The error that says so.
+    /// Returns an error of this type.
     pub(crate) fn error(text: impl fmt::Display) -> Error {
         Error::new(Self(text.to_string()))
     }
 }
 
-/// An open connection, past its first exchange.
+/// An open connection that has negotiated its API versions.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// As errors call the broker.
+    /// The broker's name in errors.
     peer: String,
     socket: TcpStream,
     buffer: FrameBuffer,
     versions: Vec<ApiVersion>,
-    /// Whether it has answered more than ApiVersions.
+    /// Whether the server has answered a request other than ApiVersions.
     has_answered: bool,
     next_correlation_id: i32,
     client_id: String,
@@ -125,10 +126,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first address of a server that answers as a broker does.
+    /// Connects to the first address of a server that answers as a Kafka broker.
     ///
     /// # Errors
-    /// With every address and its own cause, separated by line breaks.
+    /// When no address works. The error lists each address with its cause, separated by line breaks.
     pub(crate) async fn open(server: &HostPort, settings: &Settings) -> Result<Self> {
         let resolve = timeout(settings.setup_timeout, lookup_host((server.host.as_str(), server.port)));
         let addresses: Vec<SocketAddr> = match resolve.await {
@@ -169,7 +170,7 @@ impl Connection {
         let mut connection = Self {
             peer: peer.to_owned(),
             socket,
-            // Until it has shown itself a broker, it is not trusted with more.
+            // Until the server has proved to be a broker, limit its responses.
             buffer: FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES),
             versions: Vec::new(),
             has_answered: false,
@@ -183,7 +184,7 @@ impl Connection {
     }
 
     async fn learn_versions(&mut self) -> Result<()> {
-        /// The last that brings anything a reader needs; every broker since 2.4 has it.
+        /// Later versions add nothing that a reader needs; every broker since 2.4 has version 3.
         const NEWEST: i16 = 3;
         let request = ApiVersionsRequest {
             client_software_name: "kurier-cli".to_owned(),
@@ -210,12 +211,12 @@ impl Connection {
         Ok(())
     }
 
-    /// As errors call the broker.
+    /// Returns the broker's name in errors.
     pub(crate) fn peer(&self) -> &str {
         &self.peer
     }
 
-    /// Sends a request and waits for its answer. After an error the connection is of no more use.
+    /// Sends a request and waits for its response. The connection is unusable after an error.
     pub(crate) async fn call<R: Request>(&mut self, request: &R) -> Result<R::Response> {
         let version = self.version::<R>()?;
         self.call_in(request, version).await.with_context(|| self.peer.clone())
@@ -274,10 +275,10 @@ impl Connection {
         Ok(response)
     }
 
-    /// The error of a connection that ended before the answer.
+    /// Returns the error for a connection that ended before the response.
     fn ended<R: Request>(&self, error: io::Error) -> Error {
         match error.kind() {
-            // A server that closes with bytes unread resets the connection.
+            // A server that closes with unread bytes resets the connection.
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
                 let (name, suspicion) = (name_of::<R>(), self.suspicion());
                 Broken::error(format!("it closed the connection instead of answering {name}{suspicion}"))
@@ -286,12 +287,12 @@ impl Connection {
         }
     }
 
-    /// Says what a server may be that closes the connection now; nothing of one that is known to be a broker.
+    /// Returns a guess at why the server closed the connection; empty if the server is known to be a broker.
     fn suspicion(&self) -> &'static str {
         if self.versions.is_empty() {
             ": is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?"
         } else if !self.has_answered {
-            // A SASL listener answers ApiVersions, and nothing else before the client has authenticated.
+            // A SASL listener answers only ApiVersions before the client has authenticated.
             ": is this a SASL or TLS listener? Kurier speaks neither yet; use a PLAINTEXT listener of the broker"
         } else {
             ""
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn later_settings_go_before_earlier_ones_and_strange_ones_are_named() {
+    fn later_settings_override_earlier_ones_and_unused_keys_are_returned() {
         let (settings, ignored) = Settings::new(&given(&[
             ("bootstrap.servers", "a:1"),
             ("retry.backoff.ms", "3"),
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_refused() {
+    fn invalid_settings_are_refused() {
         for (wrong, says) in [
             (vec![], "-b HOST:PORT"),
             (vec![("bootstrap.servers", "a")], "port is missing"),

@@ -1,4 +1,4 @@
-//! `kurier consume`: a topic's records, on standard output.
+//! `kurier consume`: prints a topic's records on standard output.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -15,47 +15,49 @@ use crate::notice;
 use crate::options::Options;
 use crate::reader::{Reader, Start, Wanted};
 
-/// Print a topic's records, from all of its partitions, until Ctrl-C.
+/// Print the records of a topic, from all partitions, until Ctrl-C.
 ///
-/// A partition's records come in their order, those of several as they arrive. It is a plain reader: it joins no
-/// consumer group, commits no offsets, and reads what open and aborted transactions wrote, too.
+/// Records of one partition are printed in order; partitions are mixed as their records arrive. Joins no consumer group
+/// and commits no offsets. Also prints records of open and aborted transactions (read_uncommitted).
 #[derive(Args, Debug)]
 pub(crate) struct Consume {
     #[command(flatten)]
     options: Options,
 
-    /// The topic to read. It is not created if it is missing.
+    /// Topic to read; it is not created if it is missing.
     #[arg(short, long)]
     topic: String,
 
-    /// Read this partition alone.
+    /// Read only this partition.
     #[arg(short, long, value_name = "N")]
     partition: Option<i32>,
 
-    /// Where to begin in each partition: beginning, end, or an offset.
+    /// Start offset in each partition: beginning, end, or a number.
     #[arg(short, long, value_name = "OFFSET", default_value = "beginning", value_parser = start)]
     offset: Start,
 
-    /// Exit after this many records.
+    /// Exit after N records.
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
 
-    /// Exit where each partition ended at the start, instead of waiting for more.
+    /// Exit at the end that each partition had at the start, instead of waiting for more records.
     #[arg(short, long)]
     exit_at_end: bool,
 
-    /// Print records in FORMAT: json, frames, or kcat's placeholders. kurier produce --format FORMAT reads it back.
+    /// Print records in FORMAT: json, frames, or a template of kcat's placeholders. kurier produce --format FORMAT
+    /// reads them back.
     ///
-    /// json prints one object a line: topic, partition, offset, timestamp, key, value, headers as pairs. null is a null key
-    /// or value; bytes that are not UTF-8 stand in base64 as key_base64, value_base64, or {"base64":"…"} in headers.
+    /// json prints one object per line: topic, partition, offset, timestamp, key, value, and headers as pairs. A null
+    /// key or value is null. Bytes that are not UTF-8 are printed in base64, as key_base64, value_base64, or
+    /// {"base64":"…"} in headers.
     ///
-    /// frames prints each record behind its length, in binary; kurier produce --help has the layout.
+    /// frames prints each record in binary, preceded by its length; kurier produce --help describes the layout.
     ///
-    /// In any other text, %s is the value, %S its length (-1 for null), %R the same as 4 bytes in binary (big-endian); %k
-    /// is the key, %K its length (-1 for null); %t the topic, %p the partition, %o the offset, %T the timestamp in
-    /// milliseconds since 1970, %h the headers as name=value,… with NULL for null; %% a percent sign. A null value or key
-    /// prints nothing. Escapes are \n, \t, \r, \\ and \xNN. End FORMAT with \n to separate records. A template with lengths,
-    /// such as '%T %p %K %k%S %s\n', can be read back whatever bytes a record has.
+    /// Any other text is a template. %s is the value, %S its length (-1 for null), %R its length as 4 bytes in binary
+    /// (big-endian). %k is the key, %K its length (-1 for null). %t is the topic, %p the partition, %o the offset, %T
+    /// the timestamp in milliseconds since 1970, %h the headers as name=value,… with NULL for null, %% a percent sign.
+    /// A null value or key prints nothing. Escapes are \n, \t, \r, \\ and \xNN. End FORMAT with \n to separate records.
+    /// A template with lengths, such as '%T %p %K %k%S %s\n', can be read back whatever bytes a record contains.
     #[arg(short, long, value_name = "FORMAT", default_value = r"%s\n")]
     format: Format,
 }
@@ -71,7 +73,7 @@ fn start(text: &str) -> Result<Start, String> {
     }
 }
 
-/// A record as formats print it.
+/// Converts a record for printing.
 fn entry<'a>(topic: &'a str, partition: i32, record: &Record<'a>) -> Entry<'a> {
     let header =
         |header: record_batch::Header<'a>| Header { name: header.key.into(), value: header.value.map(Into::into) };
@@ -94,7 +96,7 @@ impl Consume {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(unless_interrupted(self.read(settings, out)));
-        // A name that is still being resolved must not hold up the end.
+        // Do not wait for a name that is still being resolved.
         runtime.shutdown_background();
         match ended? {
             Ok(result) => result.map(|()| ExitCode::SUCCESS),
@@ -102,7 +104,7 @@ impl Consume {
         }
     }
 
-    /// Prints whole answers between one wait and the next, so that an interruption cuts no line.
+    /// Prints whole responses between two waits, so that an interruption never cuts a line.
     async fn read(&self, settings: Settings, out: &mut impl Write) -> Result<()> {
         let wanted = Wanted {
             topic: self.topic.clone(),

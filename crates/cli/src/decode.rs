@@ -1,4 +1,4 @@
-//! `kurier decode`: captured traffic, or the bytes of one message, as JSON.
+//! `kurier decode`: prints captured traffic, or the bytes of one message, as JSON.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,25 +13,25 @@ use serde_json::{Map, Value};
 
 use crate::notice;
 
-/// Print captured traffic as JSON, one object a request or response; or, with --api, one message's bytes.
+/// Print captured traffic as JSON, one object per request or response; with --api, print one message.
 ///
-/// Fields have Kafka's own names. Bytes are shown in base64, ids as Kafka's tools show them, record data by its size
-/// (recordsSizeInBytes) and, where it is record batches, decompressed and record by record (records).
+/// Fields have Kafka's names. Bytes are printed in base64, ids as Kafka's tools print them. Record data is printed as
+/// its size (recordsSizeInBytes); record batches are also decompressed and printed record by record (records).
 ///
-/// Each object of a capture has a number, the time in seconds since 1970, connection, client, server, direction, apiKey,
-/// api, version and correlationId, a response the number of the request that it answers, and the body. What is not known
-/// here, such as what brokers say to each other, has its bytes in hex (raw) and the reason (unread) instead.
+/// Each object of a capture has a number, the time in seconds since 1970, connection, client, server, direction,
+/// apiKey, api, version, correlationId and the body. A response also has the number of its request. A message of an
+/// unknown API, such as one between brokers, has its bytes in hex (raw) and the reason (unread) instead of a body.
 #[derive(Args, Debug)]
 pub(crate) struct Decode {
-    /// A capture (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them), or with --api a file with the
-    /// bytes of one message, without the length of a frame in front; - reads standard input.
+    /// Capture to read (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them); with --api, the bytes of
+    /// one message without the frame's length; - is standard input.
     file: PathBuf,
 
-    /// Leave out connections to other ports than this, which may be given more than once.
+    /// Leave out connections to ports other than N. May be repeated.
     #[arg(long, value_name = "N", conflicts_with = "api")]
     port: Vec<u16>,
 
-    /// Show the tokens of SASL, which are masked otherwise: passwords are among them.
+    /// Print SASL tokens, which may contain passwords. They are masked by default.
     #[arg(long, conflicts_with = "api")]
     secrets: bool,
 
@@ -39,7 +39,7 @@ pub(crate) struct Decode {
     message: Message,
 }
 
-/// One message, without a capture around it.
+/// Options for one message outside a capture.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "One message")]
 struct Message {
@@ -47,14 +47,14 @@ struct Message {
     #[arg(long, value_name = "NAME", value_parser = api, requires_all = ["api_version", "side"])]
     api: Option<&'static Api>,
 
-    /// In which version the message is written.
+    /// Version of the message.
     #[arg(long = "version", value_name = "N", requires = "api", default_value_t, hide_default_value = true)]
     api_version: i16,
 
     #[command(flatten)]
     side: Side,
 
-    /// The bytes begin with the message's header; it is shown as header.
+    /// The bytes begin with the message's header; print it as header.
     #[arg(long, requires = "api")]
     header: bool,
 }

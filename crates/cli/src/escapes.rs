@@ -1,9 +1,9 @@
-//! Characters that are awkward to type, as kcat's users write them: `\t`, `\n`, `\r`, `\\` and `\xNN`.
+//! Escapes as in kcat: `\t`, `\n`, `\r`, `\\` and `\xNN`.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What the text stands for. Bytes, for `\xff` is no text.
+/// Replaces the escapes of a text. Returns bytes, because `\xff` is not UTF-8.
 ///
 /// # Errors
 /// As [`escaped`].
@@ -19,10 +19,10 @@ pub fn unescaped(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The byte after a backslash.
+/// Reads the escape after a backslash and returns its byte.
 ///
 /// # Errors
-/// When a backslash begins nothing that is known: kcat would drop it without a word.
+/// When the escape is unknown; kcat would drop its backslash silently.
 pub fn escaped(rest: &mut Peekable<Chars<'_>>) -> Result<u8, String> {
     match rest.next() {
         Some('t') => Ok(b'\t'),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_nothing_is_refused() {
+    fn unknown_escape_is_refused() {
         for (text, says) in [(r"a\q", r"\q is not known"), ("a\\", "ends in a backslash"), (r"\xg", "hexadecimal")] {
             let error = unescaped(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,24 +1,24 @@
-//! What the exit status says: 0 that all went well, 1 that something failed, 2 that the command line or a setting makes
-//! no sense, 128 and its number that a signal ended the command: 130 for Ctrl-C.
+//! Exit status: 0 for success, 1 for a failure, 2 for an invalid command line or setting, 128 plus the signal's number
+//! after a signal (130 for Ctrl-C).
 
 use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Error;
 
-/// A command line or a setting that makes no sense, where clap cannot see it.
+/// An invalid command line or setting that clap cannot detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Misuse(String);
 
 impl Misuse {
-    /// The error that says so.
+    /// Returns an error of this type.
     pub(crate) fn error(text: impl fmt::Display) -> Error {
         Error::new(Self(text.to_string()))
     }
 }
 
-/// The status of a command that ended so.
+/// Returns the exit status for an error.
 pub(crate) fn status(error: &Error) -> ExitCode {
     if error.chain().any(<dyn std::error::Error>::is::<Misuse>) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

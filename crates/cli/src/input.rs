@@ -1,4 +1,4 @@
-//! Input of `kurier produce`: files and standard input, one record after the other.
+//! Input of `kurier produce`: files and standard input, one record at a time.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,33 +20,34 @@ use crate::target::FileId;
 pub(crate) struct Input {
     /// Split each line at the first DELIMITER, such as '\t', into key and value.
     ///
-    /// A line without it is a record without key. Escapes are \t, \r, \\ and \xNN.
+    /// A line without DELIMITER is a record without a key. Escapes are \t, \r, \\ and \xNN.
     #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = delimiter, conflicts_with = "format")]
     key_delimiter: Option<Delimiter>,
 
-    /// Read records in FORMAT instead of lines: json, frames, or kcat's placeholders.
+    /// Read records in FORMAT instead of lines: json, frames, or a template of kcat's placeholders.
     ///
-    /// FORMAT reads back the output of kurier consume --format FORMAT unchanged.
+    /// Reads back the output of kurier consume --format FORMAT unchanged.
     ///
-    /// json reads one object a line: {"key":"k","value":"v","headers":[["h","1"]],"partition":0,"timestamp":1700000000000}.
-    /// A null value is a tombstone; key_base64 and value_base64 take bytes, ["h",{"base64":"/w=="}] a header's. All but
-    /// the value may be left out; topic and offset are ignored.
+    /// json reads one object per line:
+    /// {"key":"k","value":"v","headers":[["h","1"]],"partition":0,"timestamp":1700000000000}. A null value is a
+    /// tombstone. key_base64 and value_base64 take bytes, as does ["h",{"base64":"/w=="}] in headers. Only the value is
+    /// required; topic and offset are ignored.
     ///
     /// frames reads big-endian binary: int32 length of the rest, int8 version (1), int32 partition (-1: any), int64
-    /// timestamp (-1: now), key, value, int32 count of headers, and for each its name and value; key, value and names are
-    /// an int32 length (-1: null) and the bytes.
+    /// timestamp (-1: now), key, value, int32 header count, then name and value of each header. Keys, values and names
+    /// are an int32 length (-1: null) and the bytes.
     ///
-    /// Any other text is a template of the placeholders that kurier consume --format explains. %k and %s take as many
-    /// bytes as a %K, %S or %R before them says, or end where the text behind them first appears. %p and %T set partition
-    /// and timestamp (-1: none); %h is name=value,…; %t and %o are ignored.
+    /// Any other text is a template of the placeholders that kurier consume --help explains. %k and %s end after the
+    /// bytes that a %K, %S or %R before them counts, or else where the text after them first appears. %p and %T set
+    /// partition and timestamp (-1: none); %h is name=value,…; %t and %o are ignored.
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
 
-    /// Send null for a key or value that is empty (with a template: and has no length).
+    /// Send null for an empty key or value (in a template: one without a length).
     #[arg(short = 'Z', long)]
     null: bool,
 
-    /// Add a header to every record; without = its value is null. May be repeated, also with the same name.
+    /// Add a header to every record. A NAME without = has a null value. May be repeated, also with the same name.
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = header)]
     pub(crate) headers: Vec<RecordHeader>,
 
@@ -94,7 +95,8 @@ impl Input {
     /// Opens all inputs, for records whose key, value and headers take up to `limit` bytes.
     ///
     /// # Errors
-    /// When a file cannot be opened, or the format cannot be read: before the first record is sent, not in the middle.
+    /// When a file cannot be opened, or the format cannot be read back. The check happens before the first record is
+    /// sent.
     pub(crate) fn open(&self, limit: usize) -> Result<Records> {
         let parser = match &self.format {
             Some(format) => format
@@ -120,7 +122,8 @@ fn is_stdin(file: &Path) -> bool {
     file == Path::new("-")
 }
 
-/// Whether a file can be opened. What is not a regular file, such as a named pipe, can be opened once only.
+/// Checks that a file can be opened. Skips files that are not regular: a named pipe, for example, can be opened only
+/// once.
 fn check(file: &Path) -> io::Result<()> {
     let metadata = fs::metadata(file)?;
     match (metadata.is_dir(), metadata.is_file()) {
@@ -148,10 +151,10 @@ struct Reading {
     number: u64,
 }
 
-/// A record with its number, or the reason why it cannot be read.
+/// A record with its number, or the reason why it is invalid.
 #[derive(Debug)]
 pub(crate) struct Numbered<'a> {
-    /// Counted from 1 over all inputs. Bad records count.
+    /// Counted from 1 over all inputs, bad records included.
     pub(crate) number: u64,
     /// Size of the record in the input.
     pub(crate) bytes: usize,
@@ -162,7 +165,7 @@ pub(crate) struct Numbered<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub(crate) struct BadRecord {
-    /// The input, and the line or byte in it.
+    /// The input, and the line or byte number in it.
     place: String,
     reason: String,
 }
@@ -174,19 +177,19 @@ impl fmt::Debug for Records {
 }
 
 impl Records {
-    /// Returns which files the inputs are. Those that cannot be found out are left out.
+    /// Returns the identities of the input files, as far as they are known.
     pub(crate) fn file_ids(&self) -> Vec<FileId> {
         let id_of = |file: &PathBuf| if is_stdin(file) { FileId::stdin() } else { FileId::at(file) };
         self.files.iter().filter_map(|file| id_of(file).ok()).collect()
     }
 
-    /// Returns how many bytes all inputs have, if that is known beforehand.
+    /// Returns the total size of all inputs, if it is known in advance.
     pub(crate) fn total_bytes(&self) -> Option<u64> {
         let bytes_of = |file: &PathBuf| fs::metadata(file).ok().filter(fs::Metadata::is_file).map(|file| file.len());
         self.files.iter().map(bytes_of).sum()
     }
 
-    /// Returns the unit of the records' numbers.
+    /// Returns the unit of the record numbers: lines or records.
     pub(crate) fn unit(&self) -> &'static str {
         if self.parser.is_by_line() { "line" } else { "record" }
     }
@@ -194,7 +197,7 @@ impl Records {
     /// Returns the next record, `None` after the last.
     ///
     /// # Errors
-    /// When an input cannot be read any more. The records before are read.
+    /// When an input cannot be read. All records before the failure have been returned.
     pub(crate) fn next(&mut self) -> Result<Option<Numbered<'_>>> {
         let Some(bad) = self.advance()? else { return Ok(None) };
         let Self { reading: Some(reading), parser, number, .. } = self else { return Ok(None) };
@@ -206,7 +209,7 @@ impl Records {
         Ok(Some(Numbered { number: *number, bytes: record.len(), content }))
     }
 
-    /// Goes on to the next record, in this input or the next. `None` after the last.
+    /// Advances to the next record, in this input or the next one. `None` after the last.
     fn advance(&mut self) -> Result<Option<Option<BadRecord>>> {
         loop {
             let reading = match &mut self.reading {
@@ -246,7 +249,7 @@ impl Reading {
         Self { name, stream: Stream::new(from), number: 0 }
     }
 
-    /// Names a place in the record that is being read.
+    /// Describes a position in the current record.
     fn place(&self, parser: &Parser, at: usize) -> String {
         match parser.is_by_line() {
             true => format!("{}, line {}", self.name, self.number),
@@ -266,13 +269,13 @@ mod tests {
 
     use super::*;
 
-    /// An input as the command line gives it.
+    /// Parses an input's command line.
     fn input(arguments: &[&str]) -> Result<Input, clap::Error> {
         let command = Input::augment_args(clap::Command::new("produce").no_binary_name(true));
         Input::from_arg_matches(&command.try_get_matches_from(arguments)?)
     }
 
-    /// The lines of a text under these options: number, and key and value or what is said of it.
+    /// Reads a text with these options. Returns each record's number with its key and value, or with its error.
     fn read(
         arguments: &[&str],
         text: impl io::Read + Send + 'static,
@@ -319,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_above_the_limit_is_named_and_the_next_one_read() {
+    fn line_above_the_limit_is_reported_and_the_next_one_read() {
         let long = |line: u64| {
             (
                 line,
@@ -362,7 +365,7 @@ mod tests {
         assert_eq!(numbers, (1..=2 * count).collect::<Vec<_>>());
     }
 
-    /// Breaks at once.
+    /// An input that fails at once.
     struct Broken;
 
     impl io::Read for Broken {
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unreadable_input_is_named() {
         let here = env!("CARGO_MANIFEST_DIR");
         for (file, says) in [("no-such-file", "No such file"), (here, "directory")] {
             let error = input(&["-", file]).unwrap().open(10).unwrap_err().to_string();

@@ -9,16 +9,16 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end a command, each with the exit status that stands for it.
+/// The signals that end a command, each with its exit status.
 #[derive(Debug)]
 pub(crate) struct Signals(Vec<(Signal, ExitCode)>);
 
 impl Signals {
-    /// Takes the signals over. SIGHUP stays ignored if the command was started so, as nohup does. SIGINT does not: shells
-    /// start each background command of a script so.
+    /// Takes over the signals. SIGHUP stays ignored if the command was started with it ignored, as by nohup. SIGINT
+    /// does not, because scripts start every background command with it ignored.
     ///
     /// # Errors
-    /// When the system refuses to hand them over.
+    /// When the system refuses to deliver the signals.
     pub(crate) fn new() -> io::Result<Self> {
         let is_hangup_ignored = fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status));
         let hangup = (!is_hangup_ignored).then(SignalKind::hangup);
@@ -26,8 +26,8 @@ impl Signals {
         kinds.map(|kind| Ok((signal(kind)?, status(kind)))).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Returns the result of `work`, or the exit status of a signal that came before it. Work that was not polled to its
-    /// end can be passed again.
+    /// Returns the result of `work`, or the exit status of a signal that arrives first. Unfinished work can be passed
+    /// again.
     pub(crate) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ExitCode> {
         let mut work = pin!(work);
         let ended = poll_fn(|cx| {
@@ -42,21 +42,21 @@ impl Signals {
     }
 }
 
-/// Returns the result of `work`, or the exit status of a signal that came before it. The signal drops the work at the point
-/// where it waits.
+/// Returns the result of `work`, or the exit status of a signal that arrives first. The signal drops the work at its
+/// current await point.
 ///
 /// # Errors
-/// When the system refuses to hand over its signals.
+/// When the system refuses to deliver the signals.
 pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = T>) -> io::Result<Result<T, ExitCode>> {
     Ok(Signals::new()?.unless(work).await)
 }
 
-/// As in shells: 128 and the signal's number.
+/// Returns 128 plus the signal's number, as shells do.
 fn status(kind: SignalKind) -> ExitCode {
     u8::try_from(128 + kind.as_raw_value()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-/// Whether a process ignores SIGHUP, from Linux's description of it (proc(5)). Other systems have none.
+/// Returns whether a process ignores SIGHUP, from its Linux status file (proc(5)). Other systems have no such file.
 fn is_hangup_ignored(status: &str) -> bool {
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ignored_hangup_is_read_from_the_description_of_the_process() {
+    fn ignored_sighup_is_read_from_proc_status() {
         for (status, expected) in [
             ("SigBlk:\t0000\nSigIgn:\t0000000000001001\n", true),
             ("SigIgn:\t0000000000001002\n", false),

@@ -1,4 +1,5 @@
-//! The `kurier` command. Data goes to standard output, talk to standard error; [`exit`] says what the status means.
+//! The `kurier` command. It prints data on standard output and messages on standard error; [`exit`] defines the exit
+//! status.
 
 #![warn(clippy::print_stderr)]
 
@@ -32,7 +33,7 @@ use anyhow::Error;
 use clap::{Parser, Subcommand};
 use output::Output;
 
-/// A Kafka producer's tools.
+/// Tools for Kafka: a producer, a reader, a test cluster and more.
 #[derive(Debug, Parser)]
 #[command(name = "kurier", version, max_term_width = 100)]
 struct Cli {
@@ -53,7 +54,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // Not locked: the delivery report may go there from another thread.
+    // Not locked: another thread may write the delivery report to standard output.
     let mut out = Output::new(io::stdout());
     let result = match Cli::parse().command {
         Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
@@ -67,7 +68,7 @@ fn main() -> ExitCode {
     };
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,
-        // Whoever read our output has had enough of it.
+        // The reader of standard output has closed it.
         Err(_) if out.is_unwanted() => ExitCode::SUCCESS,
         Err(error) => {
             notice::say(format_args!("{error:#}"));

@@ -1,15 +1,15 @@
-//! Notices for people, on standard error.
+//! Messages for people, on standard error.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// Writes a line to standard error. A line that cannot be written is dropped, so that it changes nothing for records.
+/// Writes a line to standard error. A line that cannot be written is dropped, so that records are not affected.
 pub(crate) fn say(text: impl fmt::Display) {
     say_as_it_is(format_args!("kurier: {text}"));
 }
 
-/// As [`say`], without the command's name.
+/// Like [`say`], without the command's name.
 pub(crate) fn say_as_it_is(text: impl fmt::Display) {
-    // One write a line: lines of several threads do not mix.
+    // One write per line, so that lines of several threads do not mix.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! The options of every subcommand that talks to a cluster: where it is, and settings in Kafka's words.
+//! Options of every subcommand that connects to a cluster: its address and Kafka settings.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -13,33 +13,33 @@ use tokio::time::timeout;
 use crate::exit::Misuse;
 use crate::notice;
 
-/// Where the cluster is and how to talk to it.
+/// The cluster's address and its settings.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// Brokers to begin with, as host:port, separated by commas. An address of IPv6 stands in brackets.
+    /// Bootstrap servers as host:port, separated by commas. IPv6 addresses are in brackets.
     #[arg(short, long, value_name = "HOSTS")]
     pub(crate) bootstrap_server: Option<String>,
 
-    /// A setting in Kafka's words, such as client.id=me. It counts more than the file's.
+    /// Kafka setting, such as client.id=me. Overrides --command-config.
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
     pub(crate) properties: Vec<(String, String)>,
 
-    /// A file of such settings, as Java's clients read them.
+    /// File of Kafka settings, in the format of Java's clients.
     #[arg(long, value_name = "FILE")]
     pub(crate) command_config: Option<PathBuf>,
 }
 
-/// `key=value`.
+/// Parses `key=value`.
 pub(crate) fn property(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 impl Options {
-    /// A producer's configuration: these settings, and others that go before them.
+    /// Returns a producer's configuration; these settings override `others`.
     ///
     /// # Errors
-    /// When a setting is wrong, or there is no server.
+    /// When a setting is invalid, or no server is given.
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
         let mut config = Config::default();
         for (key, value) in self.settings()? {
@@ -52,8 +52,7 @@ impl Options {
         if config.explain().iter().any(is_nowhere) { Err(nowhere()) } else { Ok(config) }
     }
 
-    /// Every setting, in the order in which they are to be made: the file's, those of the command line, the bootstrap
-    /// servers.
+    /// Returns all settings in ascending precedence: the file's, the command line's, the bootstrap servers.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -73,15 +72,15 @@ impl Options {
     }
 }
 
-/// What to say when no server is named.
+/// Returns the error for a missing bootstrap server.
 pub(crate) fn nowhere() -> Error {
     Misuse::error("where is the cluster? Name a broker by -b HOST:PORT")
 }
 
-/// A producer of this configuration.
+/// Creates a producer from a configuration.
 ///
 /// # Errors
-/// When settings do not agree, or no server can be reached.
+/// When settings contradict each other, or no server can be reached.
 pub(crate) async fn build(config: Config) -> Result<Producer> {
     let producer = Producer::builder().config(config).start().map_err(|error| match error.kind() {
         ErrorKind::Configuration => Misuse::error(error),
@@ -91,10 +90,10 @@ pub(crate) async fn build(config: Config) -> Result<Producer> {
     Ok(producer)
 }
 
-/// A topic of this producer.
+/// Returns a topic of this producer.
 ///
 /// # Errors
-/// When it is not known in time.
+/// When the topic's metadata does not arrive in time.
 pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
     let topic = patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await;
     topic.map_err(|error| match error.kind() {
@@ -103,7 +102,7 @@ pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProduc
     })
 }
 
-/// Waits, and says once why if that takes long: a minute without a word looks like a hang.
+/// Waits, and prints the cause once if the wait is long: a silent minute looks like a hang.
 async fn patiently<T>(what: &str, producer: &Producer, awaited: impl Future<Output = T>) -> T {
     const SOON: Duration = Duration::from_secs(2);
     let mut awaited = pin!(awaited);
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_goes_before_the_file() {
+    fn command_line_overrides_the_file() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consume.properties");
         let options = Options {
             bootstrap_server: Some("c:9092".to_owned()),

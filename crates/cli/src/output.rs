@@ -1,9 +1,9 @@
-//! Standard output, which its reader may leave early: `kurier consume … | head -1` is no failure. A connection to a broker
-//! that breaks has the same error, and is one; so it is asked here who has left.
+//! Standard output, whose reader may close it early: `kurier consume … | head -1` is no failure. A broken broker
+//! connection has the same error but is a failure, so this writer records which errors are its own.
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 
-/// What a command prints, buffered.
+/// Buffered standard output of a command.
 #[derive(Debug)]
 pub(crate) struct Output<W: Write> {
     to: BufWriter<W>,
@@ -15,7 +15,7 @@ impl<W: Write> Output<W> {
         Self { to: BufWriter::new(to), is_unwanted: false }
     }
 
-    /// Whether its reader has left.
+    /// Returns whether the reader has closed the output.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.is_unwanted
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_reader_that_has_left_makes_it_unwanted() {
+    fn only_a_closed_pipe_makes_output_unwanted() {
         for (kind, is_unwanted) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
             let mut out = Output::new(Left(kind));
             out.write_all(b"buffered").unwrap();

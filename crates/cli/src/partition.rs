@@ -1,4 +1,4 @@
-//! `kurier partition`: where keys go.
+//! `kurier partition`: prints the partitions of keys.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,24 +10,25 @@ use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
 
 use crate::exit::Misuse;
 
-/// The longest key that is read from a file. A broker's records are shorter, unless message.max.bytes is raised.
+/// Longest key that is read from a file. Broker records are shorter, unless message.max.bytes is raised.
 const KEY_BYTES_MAX: usize = 64 << 20;
 
-/// Print the partition of each key, one a line: the key (or its file's name), a tab, the partition.
+/// Print the partition of each key, one per line: the key (or its file's name), a tab, the partition.
 ///
-/// An empty key is a key. A key that does not decide (an empty one under consistent_random) has `any`.
+/// An empty key is a key. A key that does not determine the partition (an empty one under consistent_random) prints
+/// `any`.
 #[derive(Args, Debug)]
 pub(crate) struct Partition {
-    /// How many partitions the topic has.
+    /// Number of partitions of the topic.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
 
-    /// Whose rule: java, or one of librdkafka's: murmur2, murmur2_random, consistent, consistent_random (its default),
+    /// Partitioner: java, or one of librdkafka's: murmur2, murmur2_random, consistent, consistent_random (its default),
     /// fnv1a, fnv1a_random.
     #[arg(long, value_name = "NAME", default_value = "java", value_parser = keyed)]
     partitioner: Keyed,
 
-    /// Read a key from FILE, all of its bytes as they are; - is standard input. May be repeated.
+    /// Read a key from FILE, with all of its bytes; - is standard input. May be repeated.
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
 

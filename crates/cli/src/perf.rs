@@ -1,4 +1,4 @@
-//! `kurier perf`: how many records a second, at what latency and what cost.
+//! `kurier perf`: measures throughput, latency and cost.
 
 use std::fmt;
 use std::io::Write;
@@ -23,31 +23,32 @@ use crate::interrupt::unless_interrupted;
 use crate::notice;
 use crate::options::{self, Options};
 
-/// Send many records and measure, as kafka-producer-perf-test does.
+/// Send many records and measure, like kafka-producer-perf-test.
 ///
-/// Time and CPU count from the first send to the last acknowledgement, latency from each send to its acknowledgement.
+/// Time and CPU are measured from the first send to the last acknowledgement, latency from each send to its
+/// acknowledgement.
 #[derive(Args, Debug)]
 pub(crate) struct Perf {
     #[command(flatten)]
     options: Options,
 
-    /// The topic to send to.
+    /// Topic to send to.
     #[arg(short, long)]
     topic: String,
 
-    /// How many records.
+    /// Number of records.
     #[arg(long, value_name = "N")]
     num_records: u64,
 
-    /// How many bytes each value has.
+    /// Size of each value in bytes.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     record_size: u32,
 
-    /// A file of which values are windows, one after the other; without it, letters by a fixed seed.
+    /// File to slice values from, one after the other (default: fixed pseudo-random letters).
     #[arg(long, value_name = "FILE")]
     payload_file: Option<PathBuf>,
 
-    /// At most so many records a second; -1 for as many as can be.
+    /// Maximum number of records per second; -1 is unlimited.
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     throughput: i64,
 
@@ -55,19 +56,19 @@ pub(crate) struct Perf {
     #[arg(long)]
     keyed: bool,
 
-    /// From how many threads to send.
+    /// Number of threads that send.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
 
-    /// Print one line of JSON at the end, and nothing else.
+    /// Print only one line of JSON, at the end.
     #[arg(long)]
     json: bool,
 }
 
-/// So often what was reached so far is said.
+/// Interval of progress reports.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// Every record has its outcome by its delivery timeout; that is waited for.
+/// No limit: every record has its outcome by its delivery timeout.
 const PATIENCE: Duration = Duration::MAX;
 
 impl Perf {
@@ -76,9 +77,9 @@ impl Perf {
         runtime.block_on(async {
             let payload = Arc::new(Payload::new(self)?);
             let producer = options::build(self.options.config([])?).await?;
-            // Whoever asks for the topic first waits for it; that is no part of the measure.
+            // The first request for the topic waits for metadata, which is not part of the measurement.
             let topic = options::topic(&producer, &self.topic).await?;
-            // It takes its time to find out how fast the processor's own clock goes.
+            // The first call calibrates the processor's clock, which takes time.
             let _ = quanta::Instant::now();
             let job = Arc::new(Job {
                 topic,
@@ -95,7 +96,7 @@ impl Perf {
             let (senders, tallied) = start(&job)?;
             let ended = unless_interrupted(self.watch(&job, senders)).await?;
             job.is_over.store(true, Ordering::Relaxed);
-            // That waits for the last acknowledgement.
+            // Waits for the last acknowledgement.
             let closed = producer.close(PATIENCE).await;
             for tallied in tallied {
                 tallied.await.map_err(|_| anyhow!("a thread that counts has panicked"))?;
@@ -119,7 +120,7 @@ impl Perf {
         })
     }
 
-    /// Waits until all is sent, and says every few seconds how far it has come.
+    /// Waits until all records are sent, and reports progress at intervals.
     async fn watch(&self, job: &Job, senders: Vec<oneshot::Receiver<Result<(), Error>>>) -> Result<()> {
         let all = async {
             for sender in senders {
@@ -142,7 +143,7 @@ impl Perf {
     }
 }
 
-/// What the threads that send share.
+/// State that the sending threads share.
 struct Job {
     topic: TopicProducer,
     payload: Arc<Payload>,
@@ -155,17 +156,17 @@ struct Job {
     is_over: AtomicBool,
 }
 
-/// The ends of a thread's sending, and of its counting.
+/// Signals for the end of each thread's sending and counting.
 type Ends = (Vec<oneshot::Receiver<Result<(), Error>>>, Vec<oneshot::Receiver<()>>);
 
-/// Records that were sent, and when.
+/// Sent records with their send times.
 type Sent = Vec<(quanta::Instant, Delivery)>;
 
-/// So many records are handed over to be counted at once, and so many such hands at most.
+/// Records per batch that a sending thread hands to its counting thread, and maximum number of queued batches.
 const SENT_AT_ONCE: usize = 64;
 const HANDS_MAX: usize = 65_536;
 
-/// Sends from as many threads as were asked for, each its share, and counts the outcomes from as many others.
+/// Starts the sending threads, each with its share of the records, and one thread for each that counts the outcomes.
 fn start(job: &Arc<Job>) -> Result<Ends> {
     let mut ends = Ends::default();
     for thread in 0..job.threads {
@@ -177,7 +178,7 @@ fn start(job: &Arc<Job>) -> Result<Ends> {
     Ok(ends)
 }
 
-/// Runs this on a thread of its own.
+/// Runs this on a new thread.
 fn spawn<T: Send + 'static>(
     name: String,
     work: impl Future<Output = T> + Send + 'static,
@@ -203,9 +204,9 @@ async fn send(job: Arc<Job>, thread: u64, hand: mpsc::SyncSender<Sent>) -> Resul
         let record = job.topic.record().value(job.payload.value(number));
         let delivery = job.topic.send(record.nullable_key(job.is_keyed.then_some(&key[..]))).await?;
         sent.push((at, delivery));
-        // Who sends slowly must not let the outcomes wait to be seen.
+        // At a low rate, hand over each record at once so that its outcome is not seen late.
         if sent.len() >= SENT_AT_ONCE || job.rate.is_some() {
-            // Whoever counts ends last.
+            // The counting thread outlives this one.
             let _ = hand.send(std::mem::replace(&mut sent, Vec::with_capacity(SENT_AT_ONCE)));
         }
         number += job.threads;
@@ -214,8 +215,8 @@ async fn send(job: Arc<Job>, thread: u64, hand: mpsc::SyncSender<Sent>) -> Resul
     Ok(())
 }
 
-/// Waits for the outcomes in the order of the records. One that is there before those of the records before it is seen as
-/// late as they are: latency is, if anything, said to be higher than it was.
+/// Waits for the outcomes in record order. An outcome that arrives before those of earlier records is seen as late as
+/// they are, so the measured latency is never too low.
 async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sent>) {
     let mut outcomes = Vec::with_capacity(SENT_AT_ONCE);
     for sent in hands {
@@ -228,7 +229,7 @@ async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sent>) {
 
 /// Waits until this record is due.
 async fn pace(start: Instant, number: u64, rate: u64) {
-    // A timer is too coarse for each record by itself.
+    // A timer is too coarse for single records.
     if !number.is_multiple_of(16) {
         return;
     }
@@ -248,7 +249,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where values come from: windows of a file, or of letters.
+/// Source of values: slices of a file, or of pseudo-random letters.
 struct Payload {
     bytes: Vec<u8>,
     size: usize,
@@ -275,7 +276,7 @@ impl Payload {
     }
 }
 
-/// Letters that look random and are always the same (xorshift).
+/// Returns pseudo-random letters that are always the same (xorshift).
 fn letters(count: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let next = || {
@@ -287,7 +288,7 @@ fn letters(count: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-/// A key of eight digits, scattered.
+/// Returns a key of eight digits; consecutive numbers give scattered keys.
 fn key_of(number: u64) -> [u8; 8] {
     let mut rest = number.wrapping_mul(2_654_435_761) % 100_000_000;
     let mut key = [b'0'; 8];
@@ -298,11 +299,11 @@ fn key_of(number: u64) -> [u8; 8] {
     key
 }
 
-/// Acknowledgements and how long they took.
+/// Number and latency of acknowledgements.
 struct Tally {
-    /// Since the last report.
+    /// Acknowledgements since the last report.
     window: Mutex<Window>,
-    /// Before that.
+    /// Acknowledgements before the last report.
     total: Mutex<Window>,
     /// The first failure.
     error: Mutex<Option<Error>>,
@@ -316,11 +317,11 @@ struct Window {
 
 impl Window {
     fn new() -> Result<Self> {
-        // From a microsecond to ten minutes, to three digits.
+        // Range from a microsecond to ten minutes, with three digits.
         Ok(Self { acknowledged: 0, failed: 0, latency_us: Histogram::new_with_bounds(1, 600_000_000, 3)? })
     }
 
-    /// What was there, leaving nothing.
+    /// Returns the contents and leaves this window empty.
     fn take(&mut self) -> Self {
         let empty = Histogram::new_from(&self.latency_us);
         let latency_us = std::mem::replace(&mut self.latency_us, empty);
@@ -334,11 +335,11 @@ impl Window {
     fn add(&mut self, other: &Self) {
         self.acknowledged += other.acknowledged;
         self.failed += other.failed;
-        // They have the same bounds.
+        // Cannot fail: both have the same bounds.
         let _ = self.latency_us.add(&other.latency_us);
     }
 
-    /// In milliseconds.
+    /// Returns the latency at a quantile, in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     fn latency_ms(&self, quantile: f64) -> f64 {
         self.latency_us.value_at_quantile(quantile) as f64 / 1e3
@@ -379,13 +380,13 @@ impl Tally {
     }
 }
 
-/// A stopwatch, for time and for what the process takes of the processors.
+/// A stopwatch for wall-clock time and processor time.
 struct Meter {
     start: Instant,
     cpu: Cpu,
 }
 
-/// Seconds of processor time.
+/// Processor time in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cpu {
     user: f64,
@@ -413,7 +414,7 @@ impl Meter {
     }
 }
 
-/// What came out.
+/// The result of a measurement.
 struct Report {
     size: u64,
     seconds: f64,
@@ -436,13 +437,13 @@ impl Report {
         self.records_per_second() * self.size as f64
     }
 
-    /// As kafka-producer-perf-test says it every few seconds.
+    /// Formats a progress report like kafka-producer-perf-test.
     fn in_short(&self) -> String {
         format!(
             "{} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
             self.window.acknowledged,
             self.records_per_second(),
-            // Its megabytes are of 1,048,576 bytes.
+            // kafka-producer-perf-test's megabytes have 1,048,576 bytes.
             self.bytes_per_second() / f64::from(1 << 20),
             self.window.latency_us.mean() / 1e3,
             self.window.latency_ms(1.0),
@@ -473,7 +474,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// As kafka-producer-perf-test ends.
+    /// Formats the result like the last line of kafka-producer-perf-test.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let latency = |quantile| self.window.latency_ms(quantile).round();
         write!(
@@ -488,9 +489,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// The most memory that the process ever had, in millions of bytes.
+/// Returns the process's peak memory, in millions of bytes.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 fn peak_memory_mb() -> f64 {
-    // In kilobytes on Linux.
+    // Linux reports kilobytes.
     getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
 }

@@ -1,4 +1,4 @@
-//! `kurier produce`: records from files or standard input into a topic.
+//! `kurier produce`: sends records from files or standard input to a topic.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,37 +23,37 @@ use crate::{notice, progress};
 
 /// Produce one record per line, or records in another format, from files or standard input.
 ///
-/// Exit status 0: all records were written. 1: some were not. 2: the command line or a setting makes no sense.
+/// Exit status: 0 if all records were written, 1 if some were not, 2 if the command line or a setting is invalid.
 ///
-/// Ctrl-C (as SIGTERM and SIGHUP) ends the reading; records that were read are still delivered, and the status is 130. A
-/// second Ctrl-C gives up: the records that are left fail, each as not written or unknown.
+/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130. A
+/// second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     #[command(flatten)]
     options: Options,
 
-    /// The topic to send to.
+    /// Topic to send to.
     #[arg(short, long)]
     topic: String,
 
-    /// Compress batches: gzip, snappy, lz4 or zstd (as -X compression.type=CODEC).
+    /// Compress batches with CODEC: gzip, snappy, lz4 or zstd (same as -X compression.type=CODEC).
     #[arg(short = 'z', long, value_name = "CODEC")]
     compression: Option<String>,
 
-    /// Send all records to partition N, whatever their key and the partition in the input.
+    /// Send all records to partition N, whatever their key and their partition in the input.
     #[arg(short, long, value_name = "N")]
     partition: Option<i32>,
 
-    /// Let the partitioner choose, whatever partition the input of --format names.
+    /// Ignore the partitions in the input of --format; the partitioner chooses.
     #[arg(long, conflicts_with = "partition")]
     any_partition: bool,
 
-    /// Write the outcome of each record to FILE (-: standard output), one JSON object a line.
+    /// Write the outcome of each record to FILE (-: standard output), one JSON object per line.
     ///
-    /// {"line":1,"topic":"t","partition":0,"offset":5} for a written record, without the offset if the broker does not say
-    /// it, as with acks=0. {"line":2,"topic":"t","error":"…","written":"no"} for a record that was not written, "unknown"
-    /// if it may be written. "line" counts the records of all inputs from 1. Each outcome is in FILE within a second. An
-    /// older report is replaced; FILE may be no input and no other data.
+    /// A written record: {"line":1,"topic":"t","partition":0,"offset":5}, without the offset if the broker does not
+    /// return it, as with acks=0. A failed record: {"line":2,"topic":"t","error":"…","written":"no"}, or "unknown" if
+    /// it may have been written. "line" counts the records of all inputs from 1. Each outcome is in FILE within a
+    /// second. An older report is replaced; a FILE that is an input or holds other data is refused.
     #[arg(long, value_name = "FILE")]
     delivery_report: Option<PathBuf>,
 
@@ -104,7 +104,7 @@ impl Produce {
         });
         let read = start_reading(records, Arc::clone(&job))?;
         let mut watch = Watch::new(&producer, &progress, signals, Arc::clone(&job.accepted));
-        // A thread of its own reads and sends, since standard input can block.
+        // Standard input can block, so a separate thread reads and sends.
         let ended = watch.read(async { read.await.map_err(|_| anyhow!("the thread that reads has panicked"))? }).await;
         let closed = watch.close(ended.is_err(), || job.end()).await;
         progress.finish_and_clear();
@@ -118,7 +118,7 @@ impl Produce {
         status
     }
 
-    /// Says what became of all records, and returns the exit status.
+    /// Prints the outcome of all records, and returns the exit status.
     fn finish(
         &self,
         producer: &Producer,
@@ -151,7 +151,7 @@ impl Produce {
     }
 }
 
-/// The reading and sending, in a thread of its own.
+/// Reads and sends records, on a separate thread.
 struct Job {
     topic: TopicProducer,
     /// Overrides the input's partition.
@@ -160,9 +160,9 @@ struct Job {
     any_partition: bool,
     headers: Vec<(String, Option<String>)>,
     fates: Arc<Fates>,
-    /// How many records the producer has accepted.
+    /// Number of records that the producer has accepted.
     accepted: Arc<AtomicU64>,
-    /// Whether no more records are to be sent.
+    /// Whether to stop sending.
     is_over: AtomicBool,
     /// Locked while a record is sent.
     sending: tokio::sync::Mutex<()>,
@@ -202,7 +202,7 @@ impl Job {
         Ok(())
     }
 
-    /// Has no more records sent. Waits until the producer has accepted or refused the last one.
+    /// Stops sending. Waits until the producer has accepted or refused the last record.
     async fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
         drop(self.sending.lock().await);
@@ -219,7 +219,7 @@ impl Job {
             record = record.timestamp(timestamp);
         }
         for header in &entry.headers {
-            // The parser has checked names.
+            // The parser has checked that names are UTF-8.
             let name = str::from_utf8(&header.name).unwrap_or_default();
             record = match &header.value {
                 Some(value) => record.header(name, value),
@@ -237,7 +237,7 @@ impl Job {
     }
 }
 
-/// What became of the records.
+/// Outcomes of the records.
 struct Fates {
     report: Option<Arc<Report>>,
     /// "line" or "record".
@@ -249,12 +249,12 @@ struct Fates {
 struct State {
     /// Records that the producer did not accept.
     refused: u64,
-    /// The first errors.
+    /// The first errors, for the final message.
     errors: Vec<String>,
 }
 
 impl Fates {
-    /// The outcome of a record that the producer accepted.
+    /// Records the outcome of a record that the producer accepted.
     fn settle(&self, number: u64, result: &Result<RecordMetadata, Error>) {
         if let Some(report) = &self.report {
             report.outcome(number, result);
@@ -264,7 +264,7 @@ impl Fates {
         }
     }
 
-    /// A record that the producer did not accept.
+    /// Records a record that the producer did not accept.
     fn refuse(&self, number: u64, topic: &str, error: &dyn fmt::Display, written: Written) {
         if let Some(report) = &self.report {
             report.refusal(number, topic, error, written);
@@ -274,7 +274,7 @@ impl Fates {
     }
 
     fn remember(&self, number: u64, error: &dyn fmt::Display) {
-        /// So many errors are shown; the report has all.
+        /// Maximum number of errors to print; the report has all of them.
         const ERRORS_MAX: usize = 10;
         let mut state = lock(&self.state);
         if state.errors.len() < ERRORS_MAX {

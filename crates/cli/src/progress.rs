@@ -1,8 +1,8 @@
-//! How far a command has come, shown on a terminal and nowhere else.
+//! Progress of a command, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar of so many bytes, or something that turns where nobody knows how many there will be.
+/// Returns a bar for a known total, or a spinner.
 pub(crate) fn bar(total_bytes: Option<u64>) -> ProgressBar {
     let target = ProgressDrawTarget::stderr_with_hz(5);
     let (bar, template) = match total_bytes {

@@ -1,4 +1,4 @@
-//! Reads a topic's records from the leaders of its partitions; no consumer group, nothing is committed.
+//! Reads a topic's records from its partition leaders, without a consumer group and without committing offsets.
 //!
 //! ```text
 //!                   ┌────────── a passing failure: wait, ask for metadata ─────────┐
@@ -8,8 +8,8 @@
 //!                                 └──────────── OFFSET_OUT_OF_RANGE ─────────┘
 //! ```
 //!
-//! Each leader has one errand at a time, in a task of its own that takes the leader's connection along and brings it
-//! back; so no leader waits for another, and no more than one answer a leader is held in memory.
+//! A task runs one request per leader at a time. It takes the leader's connection and returns it with the response. So
+//! no leader waits for another, and memory holds at most one response per leader.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,26 +32,26 @@ use tokio::time::sleep;
 use crate::connection::{Broken, Connection, Settings};
 use crate::notice;
 
-/// Failures in a row after which a partition is given up: with the default backoff half a minute, in which a cluster
+/// Failures in a row before a partition fails. With the default backoff they take half a minute. In that time a cluster
 /// notices a dead leader and elects another.
 const FAILURES_MAX: u32 = 30;
 
-/// How often a topic is asked for that is not there: one that was just created may not be known everywhere.
+/// Number of requests for a topic before it counts as missing: a new topic may not be known everywhere.
 const ASKED_FOR_TOPIC_MAX: u32 = 3;
 
-/// Milliseconds that a leader may wait for records (`fetch.max.wait.ms`); less under a short `request.timeout.ms`.
+/// Milliseconds that a leader may wait for records (`fetch.max.wait.ms`); reduced if `request.timeout.ms` is short.
 const MAX_WAIT_MS: u128 = 500;
 
-/// What an answer may hold, and of one partition (`fetch.max.bytes`, `max.partition.fetch.bytes`); a larger batch comes
-/// alone (KIP-74).
+/// Maximum size of a response, and of one partition in it (`fetch.max.bytes`, `max.partition.fetch.bytes`). A larger
+/// batch comes alone (KIP-74).
 const FETCH_BYTES: i32 = 16 << 20;
 const PARTITION_BYTES: i32 = 1 << 20;
 
-/// `ListOffsetsPartition::timestamp` for a partition's ends.
+/// `ListOffsetsPartition::timestamp` for a partition's end.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 
-/// Where to begin.
+/// Start offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     Beginning,
@@ -59,18 +59,18 @@ pub(crate) enum Start {
     Offset(i64),
 }
 
-/// What to read.
+/// Topic, partition and range to read.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) topic: String,
-    /// All of them if it is not said.
+    /// `None` reads all partitions.
     pub(crate) partition: Option<i32>,
     pub(crate) start: Start,
-    /// Whether to stop where each partition ended when reading began.
+    /// Whether to stop at the end that each partition had at the start.
     pub(crate) stops_at_end: bool,
 }
 
-/// Takes a record and its partition, and says whether there should be more.
+/// Takes a record with its partition, and returns whether to continue.
 pub(crate) trait Take: FnMut(i32, &Record<'_>) -> Result<ControlFlow<()>> {}
 impl<F: FnMut(i32, &Record<'_>) -> Result<ControlFlow<()>>> Take for F {}
 
@@ -80,41 +80,41 @@ pub(crate) struct Reader {
     cluster: Cluster,
     wanted: Wanted,
     partitions: BTreeMap<i32, Partition>,
-    /// The leaders that have no errand at the moment.
+    /// Leaders without a request in flight.
     idle: BTreeMap<i32, Leader>,
     errands: JoinSet<(Leader, Errand, Result<Answer>)>,
 }
 
-/// How far the reading of a partition has come.
+/// Read position of a partition.
 #[derive(Debug, Default)]
 struct Partition {
     leader: Option<i32>,
-    /// Whether its leader is on an errand for it.
+    /// Whether a request to the leader includes this partition.
     is_away: bool,
-    /// From where to go on, if it is known.
+    /// Range to read next, if known.
     span: Option<Span>,
-    /// Where it must stop, once that is known.
+    /// End offset, once known.
     end: Option<i64>,
-    /// The offset that the leader did not have, when there was one.
+    /// The offset that the leader rejected as out of range.
     out_of_range: Option<i64>,
     /// Failures since the last success.
     failures: u32,
 }
 
-/// A broker that leads, with the connection to it if there is one.
+/// A leader, with its connection if one is open.
 #[derive(Debug)]
 struct Leader {
     node: i32,
     server: HostPort,
     connection: Option<Connection>,
-    /// Counts errands, so that none of its partitions always comes first.
+    /// Counts requests; rotates the partitions so that none always comes first.
     turn: usize,
 }
 
-/// What a leader is asked.
+/// A request to a leader.
 #[derive(Debug)]
 enum Errand {
-    /// Where these partitions begin and end.
+    /// First and last offsets of these partitions.
     Ends(Vec<i32>),
     /// Records of these partitions, from these offsets on.
     Records(Vec<(i32, i64)>),
@@ -125,14 +125,14 @@ enum Answer {
     Records { error_code: ErrorCode, partitions: BTreeMap<i32, PartitionData> },
 }
 
-/// An offset, or why there is none.
+/// An offset, or the broker's error.
 type Found = Result<i64, ErrorCode>;
 
 impl Reader {
-    /// Finds the topic.
+    /// Looks up the topic and creates its reader.
     ///
     /// # Errors
-    /// When no bootstrap server can be used, or there is no such topic or partition.
+    /// When no bootstrap server is usable, or the topic or partition does not exist.
     pub(crate) async fn open(wanted: Wanted, settings: Settings) -> Result<Self> {
         let mut cluster = Cluster::new(settings);
         let mut asked = 0;
@@ -161,11 +161,11 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Waits for one leader's answer and hands its records to `take`. `Break` when there is no more to come, or `take`
+    /// Waits for one leader's response and passes its records to `take`. Returns `Break` at the end, or when `take`
     /// wants no more.
     ///
     /// # Errors
-    /// Those of `take`; what will not pass, and what did not.
+    /// When `take` fails, an error is permanent, or failures persist.
     pub(crate) async fn next(&mut self, take: &mut impl Take) -> Result<ControlFlow<()>> {
         loop {
             if self.partitions.values().all(Partition::is_done) {
@@ -175,14 +175,14 @@ impl Reader {
                 self.find_leaders().await?;
             }
             self.send_errands();
-            // Without one, all leaders are unknown.
+            // No leader is known, so there is no request to wait for.
             let Some(done) = self.errands.join_next().await else { continue };
             let (leader, errand, answer) = done.context("a task ended otherwise than by its end: this is a bug")?;
             return self.handle(leader, &errand, answer, take);
         }
     }
 
-    /// Asks who leads the partitions whose leader is not known. The others' answers wait as long as the backoff.
+    /// Fetches metadata for partitions without a known leader. Responses of other leaders wait for the backoff.
     async fn find_leaders(&mut self) -> Result<()> {
         let lost = self.partitions.values().filter(|partition| partition.leader.is_none());
         let failures = lost.map(|partition| partition.failures).max().unwrap_or_default();
@@ -200,12 +200,12 @@ impl Reader {
         self.assign(&topic)
     }
 
-    /// The partitions whose leader is not known.
+    /// Returns the partitions without a known leader.
     fn lost(&self) -> Vec<i32> {
         self.partitions.iter().filter(|(_, partition)| partition.leader.is_none()).map(|(index, _)| *index).collect()
     }
 
-    /// Notes who leads what had no leader.
+    /// Assigns partitions to the leaders in the metadata.
     fn assign(&mut self, topic: &MetadataResponseTopic) -> Result<()> {
         for index in self.lost() {
             let told = topic.partitions.iter().find(|told| told.partition_index == index);
@@ -215,7 +215,7 @@ impl Reader {
                     partition.leader = Some(node);
                     let is_away = self.errands_of(node);
                     let leader = self.idle.get(&node);
-                    // A node may come back elsewhere.
+                    // A node may return at another address.
                     if !is_away && leader.is_none_or(|leader| leader.server != *server) {
                         let leader = Leader { node, server: server.clone(), connection: None, turn: 0 };
                         self.idle.insert(node, leader);
@@ -231,7 +231,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether a node is on an errand.
+    /// Returns whether a request to this node is in flight.
     fn errands_of(&self, node: i32) -> bool {
         self.partitions.values().any(|partition| partition.is_away && partition.leader == Some(node))
     }
@@ -319,7 +319,7 @@ impl Reader {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Hands a partition's records on.
+    /// Passes on a partition's records.
     fn take(&mut self, index: i32, records: &Bytes, take: &mut impl Take) -> Result<ControlFlow<()>> {
         let Some(partition) = self.partitions.get_mut(&index) else { return Ok(ControlFlow::Continue(())) };
         let Some(span) = &mut partition.span else { return Ok(ControlFlow::Continue(())) };
@@ -334,7 +334,7 @@ impl Reader {
         Ok(flow)
     }
 
-    /// Notes where a partition begins and ends, and with that where to read.
+    /// Sets the read position from a partition's first and last offset.
     fn place(&mut self, index: i32, first: i64, last: i64) {
         let Some(partition) = self.partitions.get_mut(&index) else { return };
         let wanted = match (partition.out_of_range.take(), self.wanted.start) {
@@ -342,7 +342,7 @@ impl Reader {
             (None, Start::Beginning) => first,
             (None, Start::End) => last,
         };
-        // Not clamp, which panics on what a broker should not say.
+        // Not `clamp`: it panics if the broker returns last < first.
         let offset = wanted.min(last).max(first);
         if offset != wanted {
             let topic = &self.wanted.topic;
@@ -354,11 +354,11 @@ impl Reader {
         partition.span = Some(Span { offset, end: partition.end });
     }
 
-    /// A leader has refused what was asked about a partition.
+    /// Handles an error code for a partition.
     fn refused(&mut self, index: i32, code: ErrorCode, peer: &str) -> Result<()> {
         let error = anyhow!("{peer} says {code}, {}", code.meaning());
         if code == ErrorCode::OFFSET_OUT_OF_RANGE {
-            // By deletion of the oldest records, or after an unclean election. The leader may stay.
+            // Old records were deleted, or the election was unclean. The leader may be unchanged.
             if let Some(partition) = self.partitions.get_mut(&index)
                 && let Some(span) = partition.span.take()
             {
@@ -372,7 +372,7 @@ impl Reader {
         Err(error.context(format!("{}-{index} cannot be read", self.wanted.topic)))
     }
 
-    /// Something failed that may pass: the leader is looked for anew.
+    /// Handles a temporary failure: looks up the leader again.
     fn fail(&mut self, index: i32, cause: &Error) -> Result<()> {
         if self.count_failure(index, cause)? == 1 {
             warn(format_args!("{}-{index}: {cause:#}; trying again", self.wanted.topic));
@@ -383,7 +383,7 @@ impl Reader {
         Ok(())
     }
 
-    /// How many failures it has been in a row; an error when that is too many.
+    /// Counts a failure in a row, and returns the count; an error if there are too many.
     fn count_failure(&mut self, index: i32, cause: &Error) -> Result<u32> {
         let partition = self.partitions.entry(index).or_default();
         partition.failures += 1;
@@ -394,7 +394,7 @@ impl Reader {
     }
 }
 
-/// What it amounts to when an answer does not mention a partition.
+/// Error for a partition that is missing from a response.
 const LEFT_OUT: ErrorCode = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
 
 fn warn(text: fmt::Arguments<'_>) {
@@ -474,7 +474,7 @@ async fn fetch(
         topics: vec![FetchTopic { topic: topic.to_owned(), partitions: partitions.iter().map(partition).collect() }],
         ..Default::default()
     };
-    // A broker that throttles keeps the next answer back by itself.
+    // A broker that throttles delays the next response by itself.
     let response = connection.call(&request).await?;
     let told = response.responses.into_iter().filter(|told| told.topic == topic).flat_map(|told| told.partitions);
     Ok(Answer::Records {
@@ -483,11 +483,11 @@ async fn fetch(
     })
 }
 
-/// What is still to be read of a partition.
+/// Offsets of a partition that are still to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
     offset: i64,
-    /// The first offset that is not wanted.
+    /// The end, exclusive.
     end: Option<i64>,
 }
 
@@ -496,10 +496,10 @@ impl Span {
         self.end.is_some_and(|end| self.offset >= end)
     }
 
-    /// Hands on the records that lie in the span, and moves it behind them.
+    /// Passes on the records within the span, and moves its start after them.
     ///
-    /// The first batch may begin before it, the last may be cut short; markers of transactions are skipped, and what
-    /// was aborted is not (READ_UNCOMMITTED).
+    /// The first batch may begin before the span, and the last may be incomplete. Transaction markers are skipped,
+    /// records of aborted transactions are not (READ_UNCOMMITTED).
     fn take(
         &mut self,
         records: &[u8],
@@ -540,12 +540,12 @@ impl Span {
     }
 }
 
-/// What is known of the cluster.
+/// Known nodes of the cluster.
 #[derive(Debug)]
 struct Cluster {
     settings: Arc<Settings>,
     nodes: BTreeMap<i32, HostPort>,
-    /// To whoever answered last about metadata.
+    /// Connection to the broker that last returned metadata.
     connection: Option<Connection>,
 }
 
@@ -554,8 +554,8 @@ impl Cluster {
         Self { settings: Arc::new(settings), nodes: BTreeMap::new(), connection: None }
     }
 
-    /// What the cluster says of a topic, which is not created by that. Whoever answered last is asked first, then the
-    /// bootstrap servers, then every node.
+    /// Fetches a topic's metadata without creating the topic. Tries the broker that answered last, then the bootstrap
+    /// servers, then every node.
     async fn topic(&mut self, name: &str) -> Result<MetadataResponseTopic> {
         let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
         let request =
@@ -588,7 +588,7 @@ impl Cluster {
             "no {none} can be used:\n  {}\nname brokers that are up, by host and port of a PLAINTEXT listener (-b)",
             causes.join("\n  ")
         );
-        // What spoke something else than Kafka will not learn it, but another may come up.
+        // A server that is not Kafka will stay so, but another one may come up.
         Err(if is_broken { Broken::error(text) } else { anyhow!(text) })
     }
 
@@ -602,7 +602,7 @@ impl Cluster {
             let (code, meaning) = (response.error_code, response.error_code.meaning());
             return Err(Broken::error(format!("{} says {code}, {meaning}", connection.peer())));
         }
-        // What cannot be a node leads nothing, and what cannot be a partition is none.
+        // Nodes and partitions with negative ids are ignored.
         let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);
         let places = places.filter_map(|broker| Some((broker.node_id, HostPort::of_node(&broker.host, broker.port)?)));
         self.nodes = places.collect();
@@ -615,7 +615,7 @@ impl Cluster {
         topic.with_context(|| format!("{peer} was asked about topic {name:?} and answered about others"))
     }
 
-    /// The error that a topic cannot be read.
+    /// Returns the error for a topic that cannot be read.
     fn no_topic(&self, name: &str, code: ErrorCode) -> Error {
         let peer = self.connection.as_ref().map_or("the cluster", Connection::peer);
         let advice = match code {
@@ -636,11 +636,11 @@ mod tests {
 
     use super::*;
 
-    /// A batch whose records have these offsets and themselves as values, and that ends at `last`.
+    /// Encodes a batch up to offset `last`; each record's value is its offset.
     fn batch(offsets: &[i64], last: i64, attributes: Attributes) -> Vec<u8> {
         let base = offsets.first().copied().unwrap_or(last);
         let mut builder = RecordBatchBuilder::new();
-        // What compaction removes is appended and left out.
+        // Append the records that compaction removes, then leave them out.
         let mut body = Vec::new();
         for offset in base..=last {
             let before = builder.body_bytes();
@@ -669,7 +669,7 @@ mod tests {
         batch(&offsets.collect::<Vec<_>>(), last, Attributes::default())
     }
 
-    /// Which offsets come out of a span, and where it then stands.
+    /// Returns the offsets taken from a span, and the span's start afterwards.
     fn taken(offset: i64, end: Option<i64>, records: &[Vec<u8>]) -> Result<(Vec<i64>, i64)> {
         let mut span = Span { offset, end };
         let mut offsets = Vec::new();
@@ -683,7 +683,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_span_is_taken_and_nothing_else() {
+    fn only_records_within_the_span_are_taken() {
         let marker = || batch(&[13], 13, Attributes::default().with_control(true));
         let cut = |mut batch: Vec<u8>, len: usize| {
             batch.truncate(len);
@@ -706,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_batch_is_passed() {
+    fn compacted_empty_batch_is_skipped() {
         let empty = BatchHeader {
             base_offset: 10,
             last_offset_delta: 4,
@@ -718,7 +718,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error() {
+    fn damaged_records_are_an_error() {
         let mut damaged = plain(10..=11);
         *damaged.last_mut().unwrap() ^= 1;
         let mut old = plain(10..=10);
@@ -735,7 +735,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taker_that_has_enough_is_given_no_more() {
+    fn taker_that_stops_gets_no_more_records() {
         let mut span = Span { offset: 10, end: None };
         let mut count = 0;
         let flow = span.take(&plain(10..=12), &mut |_| {

@@ -1,4 +1,4 @@
-//! What stands between clients and a cluster, hears both, and lets through.
+//! A relay between clients and a cluster that records both directions.
 //!
 //! ```text
 //!            listener, one a node                     by address as the cluster says it
@@ -31,20 +31,21 @@ use tokio::time::timeout;
 use crate::addresses::{Place, changed};
 use crate::notice;
 
-/// Requests with acks=0 are never answered; what was asked before one that is answered is forgotten with it.
+/// Maximum number of requests that await a response. Requests with acks=0 get none; they are forgotten when a later
+/// request is answered.
 const ASKED_MAX: usize = 100_000;
 
-/// How long a broker may take to accept a connection.
+/// Time limit for connecting to a broker.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is read at a time.
+/// Size of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A relay in front of one cluster.
 #[derive(Debug)]
 pub(crate) struct Relay {
     listen: SocketAddr,
-    /// The port behind which those of the nodes begin; 0 if each gets a free one.
+    /// The port before the first node's port; 0 gives each node a free port.
     first_port: u16,
     upstream: HostPort,
     nodes: Mutex<BTreeMap<i32, Node>>,
@@ -56,20 +57,20 @@ pub(crate) struct Relay {
 /// A node of the cluster.
 #[derive(Clone, Debug)]
 struct Node {
-    /// Where the cluster says it is.
+    /// The node's address as the cluster reports it.
     upstream: HostPort,
-    /// Where clients reach it.
+    /// The node's port for clients.
     port: u16,
 }
 
-/// The file, and what went into it.
+/// The capture file and its counts.
 #[derive(Debug)]
 pub(crate) struct Recording {
     writer: Writer<BufWriter<File>>,
     counts: Counts,
 }
 
-/// What was heard.
+/// Counts of the recorded traffic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     connections: u64,
@@ -125,7 +126,7 @@ impl Relay {
         })
     }
 
-    /// Begins to listen: where, and a future of what ends it, should anything.
+    /// Starts to listen. Returns the address and a future that resolves to the first fatal error.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(SocketAddr, impl Future<Output = Error> + use<>)> {
         let at = self.listen(self.listen, None)?;
         let failure = lock(&self.failure).take();
@@ -137,14 +138,14 @@ impl Relay {
         }))
     }
 
-    /// Writes what is left to the file.
+    /// Flushes the file.
     pub(crate) fn finish(self) -> Result<Counts> {
         let mut recording = self.recording.into_inner().unwrap_or_else(PoisonError::into_inner);
         recording.writer.get_mut().flush()?;
         Ok(recording.counts)
     }
 
-    /// Listens for a node, or for whatever broker there is.
+    /// Listens for clients of a node, or of the bootstrap server.
     fn listen(self: &Arc<Self>, at: SocketAddr, node_id: Option<i32>) -> Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(at).with_context(|| format!("{at} cannot be listened on"))?;
         listener.set_nonblocking(true)?;
@@ -168,7 +169,7 @@ impl Relay {
     }
 
     fn fail(&self, error: Error) {
-        // The first is enough.
+        // One error is enough.
         let _ = self.failed.try_send(error);
     }
 
@@ -176,7 +177,7 @@ impl Relay {
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((upstream.host.as_str(), upstream.port))).await;
         let broker = match connected {
             Ok(Ok(broker)) => broker,
-            // The client is told as the broker would tell it: by a connection that ends.
+            // The client sees what an unreachable broker would show: its connection ends.
             Ok(Err(error)) => return notice::say(format_args!("{upstream} cannot be reached: {error}")),
             Err(_) => return notice::say(format_args!("{upstream} cannot be reached within {CONNECT_TIMEOUT:?}")),
         };
@@ -199,18 +200,18 @@ impl Relay {
         let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
         let requests = tokio::spawn(Arc::clone(&conversation).requests(from_client, to_broker));
         let responses = Arc::clone(&conversation).responses(from_broker, to_client).await;
-        // The broker has hung up; whatever the client still says goes nowhere.
+        // The broker has closed the connection, so the client's further bytes are dropped.
         requests.abort();
         let requests = requests.await.unwrap_or(Ok(()));
         lock(&self.recording).close(&mut lock(&conversation.recorded))?;
         responses.and(requests)
     }
 
-    /// Where clients reach a node.
+    /// Returns a node's port for clients.
     fn node(self: &Arc<Self>, node_id: i32, upstream: HostPort) -> Result<u16> {
         let mut nodes = lock(&self.nodes);
         if let Some(node) = nodes.get_mut(&node_id) {
-            // It may have moved.
+            // The node may have moved.
             node.upstream = upstream;
             return Ok(node.port);
         }
@@ -231,18 +232,18 @@ impl Relay {
     }
 }
 
-/// One connection of a client, through to its broker.
+/// A client's connection, forwarded to its broker.
 #[derive(Debug)]
 struct Conversation {
     relay: Arc<Relay>,
-    /// Where the client came in.
+    /// The relay's address on this connection.
     at: SocketAddr,
     recorded: Mutex<Recorded>,
     asked: Mutex<VecDeque<Head>>,
 }
 
 impl Conversation {
-    /// Lets through what the client says, as it comes, until it has said all.
+    /// Forwards the client's bytes as they arrive, until the client closes its side.
     async fn requests(self: Arc<Self>, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
         let mut frames = Some(FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES));
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -252,7 +253,7 @@ impl Conversation {
             if let Some(buffer) = &mut frames {
                 buffer.extend(bytes);
                 if self.ask(buffer).is_err() {
-                    // It is none of Kafka's.
+                    // The bytes are not Kafka's protocol; forward them unread.
                     frames = None;
                 }
             }
@@ -264,7 +265,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Lets through what the broker says, answer by answer.
+    /// Forwards the broker's bytes, response by response.
     async fn responses(self: Arc<Self>, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
         let mut frames = Some(FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES));
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -289,7 +290,7 @@ impl Conversation {
                 break;
             }
         }
-        // Where it ends in the middle of an answer, it does so for the client too.
+        // Forward an incomplete response at the end as it is.
         if let Some(rest) = frames.map(FrameBuffer::into_rest) {
             self.record(Side::Server, &rest)?;
             let _ = to.write_all(&rest).await;
@@ -298,7 +299,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Takes in the requests that are there.
+    /// Notes the complete requests.
     fn ask(&self, frames: &mut FrameBuffer) -> Result<(), FrameError> {
         let mut asked = lock(&self.asked);
         while let Some(request) = frames.next_frame()? {
@@ -311,7 +312,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// The answers that are there, as the client is to see them, and why there will be no more.
+    /// Appends the complete responses to `heard`, with addresses replaced. Returns the error that ends the frames, if
+    /// any.
     fn answers(&self, frames: &mut FrameBuffer, heard: &mut Vec<u8>) -> Result<Option<FrameError>> {
         loop {
             match frames.next_frame() {
@@ -322,7 +324,7 @@ impl Conversation {
         }
     }
 
-    /// The answer, with its length, as the client is to see it.
+    /// Returns the response with its length, with addresses replaced.
     fn answer(&self, response: &Bytes) -> Result<Vec<u8>> {
         lock(&self.relay.recording).counts.responses += 1;
         let correlation_id = response.first_chunk().copied().map(i32::from_be_bytes);
@@ -332,7 +334,7 @@ impl Conversation {
             at.and_then(|at| asked.drain(..=at).next_back())
         };
         let ours = |place: Place<'_>| {
-            // Where nothing can be, nobody need come through.
+            // An invalid address needs no relay.
             let Some(upstream) = HostPort::of_node(place.host, *place.port) else { return Ok(()) };
             let port = self.relay.node(place.node_id, upstream)?;
             *place.host = self.at.ip().to_string();

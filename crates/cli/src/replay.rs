@@ -1,4 +1,4 @@
-//! `kurier replay`: the records of a capture, produced again.
+//! `kurier replay`: produces the records of a capture again.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -25,41 +25,40 @@ use crate::options::{self, Options};
 use crate::watch::Watch;
 use crate::{notice, progress};
 
-/// Brokers remember as many batches of a producer, and answer one that comes again as if it had just been written.
+/// Brokers remember this many batches per producer, and answer a repeated batch as if it had just been written.
 const REMEMBERED_BATCHES: usize = 5;
 
-/// As many requests wait for their answers: more than all clients of a cluster have on their way.
+/// Maximum number of requests that await a response: more than all clients of a cluster have in flight.
 const ASKED_MAX: usize = 10_000;
 
-/// Produce the records of a capture again: key, value, headers, timestamp and partition as they were.
+/// Produce the records of a capture again, with key, value, headers, timestamp and partition.
 ///
-/// What counts is what the brokers took: each batch that was answered with success, once, and with acks=0 each batch.
-/// Records of transactions are produced without one, those of aborted ones with the rest. Exit status 0 says that all were
-/// written.
+/// Sends each batch once that a broker answered with success, and each batch with acks=0. Transactional records are
+/// sent without a transaction, those of aborted transactions too. Exit status 0 means that all records were written.
 ///
-/// Ctrl-C (as SIGTERM and SIGHUP) ends the reading; records that were read are still delivered, and the status is 130. A
-/// second Ctrl-C gives up: the records that are left fail, each as not written or unknown.
+/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130. A
+/// second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Replay {
-    /// A capture (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them).
+    /// Capture to read (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them).
     file: PathBuf,
 
     #[command(flatten)]
     options: Options,
 
-    /// The topic to send to, with as many partitions as the captured ones; else each record goes to the topic of its name.
+    /// Topic to send to; it needs as many partitions as the captured topics. Default: the topics of the capture.
     #[arg(short, long)]
     topic: Option<String>,
 
-    /// Compress batches: gzip, snappy, lz4 or zstd (as -X compression.type=CODEC).
+    /// Compress batches with CODEC: gzip, snappy, lz4 or zstd (same as -X compression.type=CODEC).
     #[arg(short = 'z', long, value_name = "CODEC")]
     compression: Option<String>,
 
-    /// As many times as fast as it was captured, such as 1 or 0.5; without it, as fast as the cluster takes it.
+    /// Speed relative to the capture, such as 1 or 0.5 (default: as fast as the cluster allows).
     #[arg(long, value_name = "X", value_parser = speed)]
     speed: Option<f64>,
 
-    /// Leave out connections to other ports than this, which may be given more than once.
+    /// Leave out connections to ports other than N. May be repeated.
     #[arg(long, value_name = "N")]
     port: Vec<u16>,
 }
@@ -127,21 +126,21 @@ impl Replay {
     }
 }
 
-/// Sends what a capture holds.
+/// Sends the records of a capture.
 struct Replaying<'a> {
     producer: &'a Producer,
     topic: Option<&'a str>,
     pace: Option<Pace>,
-    /// How many records the producer has accepted.
+    /// Number of records that the producer has accepted.
     accepted: Arc<AtomicU64>,
     failures: Arc<Mutex<Failures>>,
 }
 
-/// Records that were not written, or may not be.
+/// Records that were not written, or may not have been.
 #[derive(Clone, Debug, Default)]
 struct Failures {
     count: u64,
-    /// The first of them.
+    /// The first errors.
     first: Vec<String>,
 }
 
@@ -155,7 +154,7 @@ impl Failures {
     }
 }
 
-/// When the first batch was captured, and when it was sent again.
+/// Times when the first batch was captured and when it was sent again.
 #[derive(Debug)]
 struct Pace {
     speed: f64,
@@ -167,7 +166,7 @@ impl Pace {
         Self { speed, began: None }
     }
 
-    /// Waits until it is the turn of what was captured at `time`.
+    /// Waits until a batch that was captured at `time` is due.
     async fn wait(&mut self, time: Duration) {
         let (first, start) = *self.began.get_or_insert_with(|| (time, Instant::now()));
         tokio::time::sleep_until(start + time.saturating_sub(first).div_f64(self.speed)).await;
@@ -188,12 +187,12 @@ impl Replaying<'_> {
         Ok(())
     }
 
-    /// The records of a batch, in their order.
+    /// Sends the records of a batch, in order.
     async fn send(&self, batch: &Written) -> Result<()> {
         let topic = self.topic.or(batch.topic.as_deref()).with_context(|| {
             format!("the capture does not tell the name of topic {}: say by -t which is meant", batch.topic_id)
         })?;
-        // Old formats, and what brokers took that did not say so, or would have refused.
+        // Old formats, and invalid batches that a broker accepted with acks=0.
         if let Err(error) = self.send_to(topic, batch).await {
             self.fail(&format_args!("a batch for partition {} of {topic}: {error:#}", batch.partition));
         }
@@ -252,17 +251,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An idempotent producer in a partition: topic, partition, producer id. Its last batches are known by epoch and first
-/// sequence.
+/// An idempotent producer in a partition: topic id, topic name, partition, producer id. Its last batches are identified
+/// by epoch and first sequence.
 type ProducerIn = (Uuid, Option<String>, i32, i64);
 
-/// What became of the batches in a capture.
+/// Finds the batches of a capture that brokers wrote.
 #[derive(Debug, Default)]
 struct Heard {
     names: HashMap<Uuid, String>,
-    /// Requests that wait for their answers, by the number of their frame.
+    /// Requests that await a response, by the number of their frame.
     asked: BTreeMap<u64, Vec<Written>>,
-    /// Batches of those that waited too long.
+    /// Number of batches in requests that waited too long.
     forgotten: usize,
     remembered: HashMap<ProducerIn, VecDeque<(i16, i32)>>,
     batches: u64,
@@ -278,7 +277,7 @@ impl fmt::Display for Heard {
     }
 }
 
-/// Batches of a partition that a broker took.
+/// Record batches of a partition that a broker wrote.
 #[derive(Debug)]
 struct Written {
     time: Duration,
@@ -289,7 +288,7 @@ struct Written {
 }
 
 impl Heard {
-    /// The batches of which this frame shows that a broker took them.
+    /// Returns the batches that a broker wrote according to this frame.
     fn hear(&mut self, frame: &Frame) -> Vec<Written> {
         let Some(head) = frame.head else { return Vec::new() };
         let Some(api) = head.api() else { return Vec::new() };
@@ -344,7 +343,7 @@ impl Heard {
         sent
     }
 
-    /// Whether the answer says so, and it is the first that does.
+    /// Returns whether the response reports success for this batch, for the first time.
     fn is_written(&mut self, batch: &Written, response: &ProduceResponse) -> bool {
         let of_topic = response.responses.iter().filter(|topic| {
             topic.topic_id == batch.topic_id && (topic.name.is_empty() || Some(&topic.name) == batch.topic.as_ref())

@@ -1,4 +1,4 @@
-//! The delivery report of `kurier produce`: the outcome of each record, one JSON object a line.
+//! The delivery report of `kurier produce`: the outcome of each record, one JSON object per line.
 
 use std::fmt;
 use std::fs::File;
@@ -16,25 +16,25 @@ use tokio::time::interval;
 use crate::exit::Misuse;
 use crate::target::{FileId, Target};
 
-/// How often outcomes go to the file.
+/// Interval of writes to the file.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
-/// A report that is being written.
+/// An open delivery report.
 pub(crate) struct Report(Mutex<Lines>);
 
 struct Lines {
     to: BufWriter<File>,
-    /// Whether there are lines that are not flushed.
+    /// Whether some lines are not flushed.
     is_dirty: bool,
-    /// The first error. Nothing is written after it.
+    /// The first error. After it, the report writes nothing.
     error: Option<io::Error>,
 }
 
 impl Report {
-    /// Opens the report of this name, which `-` says is standard output. An older report is replaced.
+    /// Opens the report; `-` is standard output. An older report is replaced.
     ///
     /// # Errors
-    /// When the file is one of the inputs, exists and is no report, or cannot be written.
+    /// When the file is an input, holds other data, or cannot be written.
     pub(crate) fn open(path: &Path, inputs: &[FileId]) -> Result<Self> {
         let wrong = |why: &dyn fmt::Display| Misuse::error(format!("--delivery-report {}: {why}", path.display()));
         let target = Target::new(path, inputs, "delivery report", is_report).map_err(|why| wrong(&why))?;
@@ -42,7 +42,7 @@ impl Report {
         Ok(Self(Mutex::new(Lines { to, is_dirty: false, error: None })))
     }
 
-    /// Writes what a record came to.
+    /// Writes the outcome of a record.
     pub(crate) fn outcome(&self, number: u64, result: &Result<RecordMetadata, Error>) {
         let line = match result {
             Ok(metadata) => {
@@ -80,7 +80,7 @@ impl Report {
         }
     }
 
-    /// Has outcomes go to the file soon after they are known, for as long as this task runs.
+    /// Starts a task that flushes the report at intervals.
     pub(crate) fn flush_regularly(self: &Arc<Self>) -> JoinHandle<()> {
         let report = Arc::clone(self);
         tokio::spawn(async move {
@@ -88,7 +88,7 @@ impl Report {
             loop {
                 times.tick().await;
                 let report = Arc::clone(&report);
-                // A slow disk or a pipe that nobody reads holds up no signal.
+                // A slow disk or a blocked pipe must not delay signals.
                 let _ = spawn_blocking(move || report.flush()).await;
             }
         })
@@ -124,7 +124,7 @@ fn word(written: Written) -> &'static str {
     }
 }
 
-/// Whether a file begins as a report does.
+/// Returns whether a file begins as a report does.
 fn is_report(beginning: &[u8]) -> bool {
     let Some(line) = beginning.split(|byte| *byte == b'\n').next() else { return false };
     let Ok(Value::Object(line)) = serde_json::from_slice(line) else { return false };
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn report_is_told_by_its_first_line() {
+    fn report_is_recognised_by_its_first_line() {
         for (text, expected) in [
             ("{\"line\":1,\"offset\":0,\"partition\":0,\"topic\":\"t\"}\n{", true),
             ("{\"line\":1,\"topic\":\"t\"}", true),

@@ -1,4 +1,4 @@
-//! Files that commands write: never over data that the command did not write itself, nor over what it reads.
+//! Output files: a command never overwrites data that it did not write itself, or its own input.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -8,32 +8,32 @@ use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
-/// Where output goes. Nothing is opened for writing yet.
+/// Output of a command, not yet opened for writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Standard output.
     Stdout,
     /// A file that does not exist yet.
     New(PathBuf),
-    /// An older output, which a new file replaces.
+    /// An older output, to be replaced by a new file.
     Old(PathBuf),
-    /// What has no content to lose: an empty file, a pipe, a device.
+    /// A file without content to lose: an empty file, a pipe, a device.
     Empty(PathBuf),
 }
 
 impl Target {
-    /// Checks where output would go, which `-` says is standard output. `inputs` are the files that the command reads.
-    /// `is_ours` tells by its beginning whether a file is an older output of the same `kind`.
+    /// Checks an output path; `-` is standard output. `inputs` are the files that the command reads. `is_ours` returns
+    /// from a file's beginning whether it is an older output of the same `kind`.
     ///
     /// # Errors
-    /// With the reason: output would go over an input, or over data of another kind.
+    /// When the output would overwrite an input or data of another kind.
     pub(crate) fn new(
         path: &Path,
         inputs: &[FileId],
         kind: &str,
         is_ours: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Self, String> {
-        /// As much of a file is read to tell whether it is an older output.
+        /// Size of the beginning that identifies an older output.
         const BEGINNING_BYTES: u64 = 1 << 16;
         let is_input = |metadata: &Metadata| metadata.is_file() && inputs.contains(&FileId::of(metadata));
         const SAME: &str = "it is also an input, which it would overwrite: choose another file";
@@ -60,16 +60,16 @@ impl Target {
         let opened = File::open(path).and_then(|file| file.take(BEGINNING_BYTES).read_to_end(&mut beginning));
         opened.map_err(|error| error.to_string())?;
         match is_ours(&beginning) {
-            // A link stays, and what it points to is replaced.
+            // A link stays; its target is replaced.
             true => fs::canonicalize(path).map(Self::Old).map_err(|error| error.to_string()),
             false => Err(format!("it exists and is no {kind}: choose another file, or remove it")),
         }
     }
 
-    /// Opens it for writing. An older output is replaced by a new file of its name and permissions.
+    /// Opens the output for writing. A new file of the same name and permissions replaces an older output.
     ///
     /// # Errors
-    /// When that is impossible.
+    /// When the file cannot be opened.
     pub(crate) fn open(&self) -> io::Result<File> {
         Ok(match self {
             Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
@@ -85,7 +85,7 @@ impl Target {
     }
 }
 
-/// Which file it is, under whatever name.
+/// Identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
@@ -97,15 +97,15 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// The file of this name.
+    /// Returns the identity of the file at this path.
     ///
     /// # Errors
-    /// When it cannot be found out.
+    /// When the file's metadata cannot be read.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::of(&metadata))
     }
 
-    /// The file behind standard input.
+    /// Returns the identity of standard input's file.
     ///
     /// # Errors
     /// As [`at`](Self::at).
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Files of each kind in a folder of their own.
+    /// Creates a folder with a file of each kind.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("input", "data"), ("other", "data"), ("old", "OURS 1\n"), ("empty", "")] {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn data_of_others_is_not_written_over() {
+    fn foreign_data_is_not_overwritten() {
         let folder = folder();
         let at = |name: &str| folder.path().join(name);
         for (name, expected) in [

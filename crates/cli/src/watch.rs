@@ -1,7 +1,7 @@
-//! Watches over a producer from its first record to its last outcome: says what holds records up, and follows signals.
+//! Watches a producer until each record has its outcome: prints what delays records, and handles signals.
 //!
-//! The first signal ends the reading, and the records that were read are still delivered. The second one gives up: the
-//! producer closes at once, and each record that is left gets its outcome, not written or unknown.
+//! The first signal stops reading; the records already read are still delivered. The second signal gives up: the
+//! producer closes at once, and each remaining record ends as not written or unknown.
 
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use crate::interrupt::Signals;
 use crate::notice;
 
-/// How long there is no outcome before the command says what holds the first record up. It says so again after twice as
-/// long each time.
+/// Time without an outcome before the command prints what delays the first record. The time doubles with each further
+/// notice.
 const SOON: Duration = Duration::from_secs(2);
 
-/// The longest time between two such notices.
+/// Longest time between two such notices.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Watches over a producer.
@@ -28,23 +28,23 @@ pub(crate) struct Watch<'a> {
     producer: &'a Producer,
     progress: &'a ProgressBar,
     signals: Signals,
-    /// How many records the producer has accepted.
+    /// Number of records that the producer has accepted.
     accepted: Arc<AtomicU64>,
-    /// How many of them had an outcome when they were counted last.
+    /// Number of outcomes at the last count.
     outcomes: u64,
-    /// How long to wait before they are counted next.
+    /// Time until the next count.
     patience: Duration,
 }
 
-/// How a producer was closed.
+/// Result of closing a producer.
 pub(crate) struct Closed {
     pub(crate) result: Result<Summary, Unfinished>,
-    /// The exit status of the signal that gave the records up.
+    /// Exit status of the signal that gave up the records.
     pub(crate) given_up: Option<ExitCode>,
 }
 
 impl Closed {
-    /// Why the producer ended before it was closed.
+    /// Returns why the producer ended before it was closed.
     pub(crate) fn cause(&self) -> Option<&Error> {
         self.result.as_ref().err().and_then(Unfinished::cause)
     }
@@ -60,7 +60,7 @@ impl<'a> Watch<'a> {
         Self { producer, progress, signals, accepted, outcomes: 0, patience: SOON }
     }
 
-    /// Reads and sends until the input ends, or a signal ends the reading with an exit status.
+    /// Reads and sends until the input ends, or until a signal stops the reading and gives its exit status.
     pub(crate) async fn read<T>(&mut self, reading: impl Future<Output = T>) -> Result<T, ExitCode> {
         let ended = self.watch(pin!(reading)).await;
         if ended.is_err() {
@@ -69,14 +69,14 @@ impl<'a> Watch<'a> {
         ended
     }
 
-    /// Closes the producer when each record has its outcome. `sent` waits until the last send has returned. A signal only
-    /// says what is awaited, unless one has ended the reading; the next one gives up.
+    /// Closes the producer once each record has its outcome. `sent` waits until the last send has returned. Without an
+    /// earlier signal, the first signal only prints what the command waits for. The next one gives up.
     pub(crate) async fn close<F>(mut self, mut is_interrupted: bool, sent: impl Fn() -> F + Send + Sync) -> Closed
     where
         F: Future<Output = ()> + Send,
     {
         let producer = self.producer;
-        // In a block of its own: a future that is no longer polled must not keep its place in a queue.
+        // The block drops the future: when no longer polled, it must not keep its place in a queue.
         let status = {
             let mut closing = pin!(async {
                 sent().await;
@@ -94,7 +94,7 @@ impl<'a> Watch<'a> {
             }
         };
         let giving_up = async {
-            // Records get their outcome, and a send that waits returns. Then callbacks get their time.
+            // Ends the remaining records and any blocked send. The close below waits for callbacks.
             let _ = producer.close(Duration::ZERO).await;
             sent().await;
             producer.close(Duration::MAX).await
@@ -105,8 +105,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Does the work, and says what holds records up if none gets its outcome. Ends with a signal's exit status, after which
-    /// the work can go on.
+    /// Runs the work, and prints what delays records if none gets its outcome. Returns the exit status of a signal that
+    /// arrives first; the work can then continue.
     async fn watch<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, ExitCode> {
         loop {
             match timeout(self.patience, self.signals.unless(work.as_mut())).await {
@@ -121,7 +121,7 @@ impl<'a> Watch<'a> {
         self.accepted.load(Ordering::Relaxed).saturating_sub(summary.written.saturating_add(summary.failed()))
     }
 
-    /// Says what holds records up, if none got its outcome since the last look.
+    /// Prints what delays records, if none got its outcome since the last call.
     async fn look(&mut self) {
         let summary = self.producer.summary();
         let outcomes = summary.written.saturating_add(summary.failed());
@@ -134,7 +134,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Says what is awaited after a signal, and how to give up.
+    /// Prints what the command waits for after a signal, and how to give up.
     async fn announce(&self, why: &str) {
         let awaited = self.awaited();
         let obstacle = match awaited {

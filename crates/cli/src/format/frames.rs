@@ -1,4 +1,4 @@
-//! Frames: each record behind its length, in binary.
+//! The `frames` format: binary records, each preceded by its length.
 //!
 //! ```text
 //! frame:   length int32 (of what follows), version int8 (1),
@@ -7,7 +7,7 @@
 //! bytes:   length int32 (-1: null), and as many bytes
 //! ```
 //!
-//! Integers are big-endian. A name cannot be null. Frames follow each other without a separator.
+//! Integers are big-endian. A name cannot be null. There is no separator between frames.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use super::{Entry, Extent, Flaw, Header, More, Resume, partition, shown, timesta
 /// The only version of the layout.
 const VERSION: u8 = 1;
 
-/// The bytes of a frame's length.
+/// Size of a frame's length.
 const LENGTH_BYTES: usize = 4;
 
-/// The fewest bytes that a header takes: two lengths.
+/// Smallest size of a header: two lengths.
 const HEADER_BYTES_MIN: usize = 8;
 
 pub(crate) fn write(entry: &Entry<'_>, out: &mut impl Write) -> io::Result<()> {

@@ -1,15 +1,15 @@
-//! One JSON object a line.
+//! The `json` format: one JSON object per line.
 //!
 //! ```text
 //! {"topic":"t","partition":0,"offset":5,"timestamp":1700000000000,"key":"k","value":"v","headers":[["h","1"]]}
 //! ```
 //!
-//! - `key` and `value` are text or null. Bytes that are not UTF-8 stand in base64 as `key_base64` and `value_base64`.
-//! - `headers` is an array of pairs of name and value. A name may repeat, a value may be null, and bytes that are not UTF-8
-//!   are an object: `["h", {"base64": "/w=="}]`.
-//! - In input, `value` (or `value_base64`) must stand there, if only as null; the rest may be left out. `partition` and
-//!   `timestamp` may be null or -1, which means none. `topic` and `offset` are accepted and ignored. Any other field is an
-//!   error, as is a field that comes twice.
+//! - `key` and `value` are text or null. Bytes that are not UTF-8 are in base64, as `key_base64` and `value_base64`.
+//! - `headers` is an array of pairs of name and value. A name may repeat and a value may be null. Bytes that are not
+//!   UTF-8 are an object: `["h", {"base64": "/w=="}]`.
+//! - In input, only `value` (or `value_base64`) is required; it may be null. `partition` and `timestamp` may be null or
+//!   -1, which means none. `topic` and `offset` are accepted and ignored. Any other field is an error, as is a repeated
+//!   field.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -45,12 +45,12 @@ pub(crate) fn write(entry: &Entry<'_>, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Text, or base64 in an object of its own.
+/// Returns text as a string, other bytes as an object with base64.
 fn bytes(bytes: &[u8]) -> Value {
     str::from_utf8(bytes).map_or_else(|_| json!({ "base64": STANDARD.encode(bytes) }), Value::from)
 }
 
-/// An object as it stands in a line.
+/// The JSON object of a record.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object {
@@ -71,12 +71,12 @@ struct Object {
     headers: Option<Vec<(Bytes, Option<Bytes>)>>,
 }
 
-/// Tells a field that is null from one that is not there.
+/// Distinguishes a null field from a missing one.
 fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
     Deserialize::deserialize(field).map(Some)
 }
 
-/// Text, or base64 in an object of its own.
+/// Text, or base64 in an object.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "text, or an object such as {\"base64\":\"/w==\"}")]
 enum Bytes {
@@ -92,7 +92,7 @@ struct Base64 {
 
 pub(crate) fn decode(line: &[u8]) -> Result<Entry<'_>, Flaw> {
     let line = lines::content(line);
-    // serde_json would take an array's elements for the fields.
+    // serde_json would also accept an array, with its elements as the fields.
     let first = line.iter().position(|byte| !byte.is_ascii_whitespace());
     let first = line.get(first.unwrap_or(line.len())..).unwrap_or_default();
     if !first.starts_with(b"{") {
@@ -127,7 +127,7 @@ pub(crate) fn decode(line: &[u8]) -> Result<Entry<'_>, Flaw> {
 
 type Part<'a> = Option<Cow<'a, [u8]>>;
 
-/// A key or value, if it is given in one of its two forms.
+/// Returns a key or value from its text or base64 field.
 fn part(
     name: &str,
     text: Option<Option<String>>,

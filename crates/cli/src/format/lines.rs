@@ -1,6 +1,6 @@
-//! Lines of text, a record each: the format of `kurier produce` without `--format`.
+//! The format of `kurier produce` without `--format`: one record per line of text.
 //!
-//! A line is a record, without its `\n`; a `\r` before it belongs to the record, as in kcat. An empty line is a record,
+//! A record is a line without its `\n`; a `\r` before it belongs to the record, as in kcat. An empty line is a record
 //! too, so that output of `kurier consume` goes back in line for line. (kcat skips empty lines.)
 
 use std::borrow::Cow;
@@ -9,16 +9,16 @@ use memchr::{memchr, memmem};
 
 use super::{Entry, Extent, Flaw, More, Resume};
 
-/// How a line becomes a record.
+/// Rules to turn a line into a record.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
-    /// Separates a line's key from its value; a line without it is a record without key.
+    /// Separates a line's key from its value. A line without the delimiter is a record without a key.
     pub delimiter: Option<Vec<u8>>,
     /// Whether an empty key or value is null.
     pub empty_is_null: bool,
 }
 
-/// Finds the line's end. The last line need not have a `\n`.
+/// Finds the end of the line. The last line needs no `\n`.
 pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize) -> Extent {
     match memchr(b'\n', input) {
         Some(at) if at > longest => Extent::Bad(Flaw::too_long(longest), Resume::BehindTerminator(at)),
@@ -29,7 +29,7 @@ pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize) -> Extent {
     }
 }
 
-/// Removes the line's end.
+/// Removes the end of the line.
 pub(crate) fn content(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
 }

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | (none, `produce` only) | [`lines`] | a line: a value, or a key, a delimiter and a value |
 //! | `json` | [`json`] | a line with one JSON object |
-//! | `frames` | [`frames`] | a length and as many bytes |
+//! | `frames` | [`frames`] | a length, then that many bytes |
 //! | any other text | [`template`] | that text, with kcat's placeholders filled in |
 //!
 //! Readers work on bytes in memory: [`Parser::extent`] finds where a record ends, [`Parser::decode`] reads it.
@@ -61,7 +61,7 @@ pub enum Format {
     Template(Template),
     /// One JSON object a line.
     Json,
-    /// Frames with a length in front.
+    /// Binary frames, each preceded by its length.
     Frames,
 }
 
@@ -90,10 +90,10 @@ impl Format {
         }
     }
 
-    /// Returns the reader of this format. `empty_is_null` reads an empty key or value without a length as null.
+    /// Returns the reader of this format. With `empty_is_null`, an empty key or value without a length is read as null.
     ///
     /// # Errors
-    /// When records printed in this format cannot be told apart, or the format says null itself.
+    /// When records of this format cannot be told apart, or the format has its own null.
     pub fn parser(&self, empty_is_null: bool) -> Result<Parser, String> {
         match self {
             Self::Template(template) => TemplateParser::new(template.clone(), empty_is_null).map(Parser::Template),
@@ -115,7 +115,7 @@ pub enum Parser {
     Template(TemplateParser),
     /// One JSON object a line.
     Json,
-    /// Frames with a length in front.
+    /// Binary frames, each preceded by its length.
     Frames,
 }
 
@@ -124,18 +124,18 @@ pub enum Parser {
 pub enum Extent {
     /// The record takes this many bytes.
     Record(usize),
-    /// The record does not end here.
+    /// The record continues after the input.
     More(More),
     /// The record is malformed.
     Bad(Flaw, Resume),
 }
 
-/// The input that is needed to find a record's end.
+/// Additional input that is needed to find a record's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum More {
-    /// This many bytes in all.
+    /// This many bytes in total.
     UpTo(usize),
-    /// Input up to this byte, which the record's end contains.
+    /// Input up to and including this byte, which is part of the record's end.
     Until(u8),
 }
 
@@ -148,24 +148,24 @@ pub struct Flaw {
     pub text: String,
 }
 
-/// Beginning of the record after a bad one.
+/// Position of the record after a bad one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// This many bytes from the bad record's beginning.
+    /// This many bytes after the bad record's beginning.
     After(u64),
-    /// Behind the next terminator that is this many bytes or more from the bad record's beginning.
+    /// After the next terminator that is at least this many bytes after the bad record's beginning.
     BehindTerminator(usize),
     /// Unknown: the rest of the input is lost.
     Never,
 }
 
 impl Parser {
-    /// Finds where the first record of `input` ends. `is_end` says that the input has no more bytes; a record takes no
-    /// more than [`longest`](Self::longest) bytes of `limit`.
+    /// Finds the end of the first record in `input`. `is_end` says that the input has no more bytes. A record takes at
+    /// most [`longest`](Self::longest) bytes of `limit`.
     #[must_use]
     pub fn extent(&self, input: &[u8], is_end: bool, limit: usize) -> Extent {
         let longest = self.longest(limit);
-        // However much is buffered, one byte above the limit decides: the size of reads must not matter.
+        // The first byte above the limit decides, so that the read size does not matter.
         let clipped = input.get(..longest.saturating_add(1)).unwrap_or(input);
         let is_end = is_end && clipped.len() == input.len();
         let extent = match self {
@@ -191,7 +191,7 @@ impl Parser {
         Extent::Bad(Flaw::too_long(longest), resume)
     }
 
-    /// Reads a record, given the bytes that [`extent`](Self::extent) found.
+    /// Reads a record from the bytes that [`extent`](Self::extent) found.
     ///
     /// # Errors
     /// When the bytes are not a record of this format, or a header's name is not UTF-8.
@@ -208,18 +208,19 @@ impl Parser {
         }
     }
 
-    /// Returns how many bytes a record may take in this format, when its key, value and headers may take `limit`.
+    /// Returns the maximum record size in this format, if key, value and headers may take `limit` bytes.
     #[must_use]
     pub fn longest(&self, limit: usize) -> usize {
-        /// For numbers, names of fields and the like.
+        /// Allowance for numbers and field names.
         const BESIDES: usize = 4096;
         match self {
             Self::Lines(_) => limit,
             // Key and value each have their own length, and each may reach the limit.
             Self::Template(template) => limit.saturating_mul(2).saturating_add(template.literal_bytes() + BESIDES),
-            // A control character takes six (\u0001), a header without name and value ten where a record has two.
+            // A control character takes six bytes (\u0001). A header with an empty name and value takes ten bytes, but
+            // two in a record.
             Self::Json => limit.saturating_mul(6).saturating_add(BESIDES),
-            // A header without name and value takes eight bytes, a record's two.
+            // A header with an empty name and value takes eight bytes, but two in a record.
             Self::Frames => limit.saturating_mul(4).saturating_add(BESIDES),
         }
     }
@@ -234,7 +235,7 @@ impl Parser {
         }
     }
 
-    /// Returns whether each record is a line.
+    /// Returns whether each record is one line.
     #[must_use]
     pub fn is_by_line(&self) -> bool {
         matches!(self, Self::Lines(_) | Self::Json)
@@ -251,7 +252,7 @@ impl Flaw {
     }
 }
 
-/// Quotes the first bytes of some input for an error.
+/// Quotes the first bytes of some input in an error.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     const SHOWN_BYTES: usize = 20;
     match bytes.get(..SHOWN_BYTES) {
@@ -301,7 +302,7 @@ mod tests {
         format.parse::<Format>().unwrap().parser(false).unwrap()
     }
 
-    /// A record on one line: key|value, and partition, timestamp and headers if there are any.
+    /// Prints a record on one line: key|value, then partition, timestamp and headers if present.
     fn line(entry: &Entry<'_>) -> String {
         let bytes =
             |bytes: Option<&[u8]>| bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.escape_ascii().to_string());

@@ -1,6 +1,6 @@
 //! Feeds a [`Parser`] from a file or pipe.
 //!
-//! A stream holds one record at a time, and stops buffering it at the format's limit.
+//! A stream holds one record at a time, and stops buffering at the format's limit.
 
 use std::io::{self, Read};
 
@@ -15,10 +15,10 @@ const READ_BYTES: usize = 64 * 1024;
 pub struct Stream {
     from: Box<dyn Read + Send>,
     buffer: Vec<u8>,
-    /// Bounds of the buffered input that no record has used yet.
+    /// Range of the buffered input that belongs to no record yet.
     at: usize,
     end: usize,
-    /// Whether `from` has no more.
+    /// Whether `from` is exhausted.
     is_end: bool,
     /// Offset of `at` in the input.
     offset: u64,
@@ -68,14 +68,14 @@ impl Stream {
         }
     }
 
-    /// Goes on to the next record; it takes no more bytes than `parser` allows for `limit`.
+    /// Advances to the next record, which takes at most the bytes that `parser` allows for `limit`.
     ///
     /// # Errors
-    /// When the input cannot be read any more.
+    /// When the input cannot be read.
     pub fn advance(&mut self, parser: &Parser, limit: usize) -> io::Result<Next> {
         self.record_bytes = 0;
         self.pass_over(parser)?;
-        // One byte more than a record may have shows that it has too many.
+        // One extra byte shows that a record is too long.
         let longest = parser.longest(limit).saturating_add(1);
         loop {
             let input = self.buffer.get(self.at..self.end).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Stream {
         self.buffer.get(self.at - self.record_bytes..self.at).unwrap_or_default()
     }
 
-    /// Returns the offset of that record in the input.
+    /// Returns the offset of the current record in the input.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset - self.record_bytes as u64
@@ -141,7 +141,7 @@ impl Stream {
                             self.take(from + at + terminator.len());
                             self.skip = Skip::Bytes(0);
                         }
-                        // The terminator may have begun.
+                        // The buffer may end inside a terminator.
                         None => self.take(from + rest.len().saturating_sub(terminator.len() - 1)),
                     }
                 }
@@ -167,7 +167,7 @@ impl Stream {
         self.offset += bytes as u64;
     }
 
-    /// Reads until the wanted input is there, or `longest` bytes are buffered.
+    /// Reads until the needed input is buffered, or `longest` bytes are.
     fn read_more(&mut self, more: More, longest: usize) -> io::Result<()> {
         loop {
             let before = self.end - self.at;
@@ -183,7 +183,7 @@ impl Stream {
         }
     }
 
-    /// Reads once. The buffer grows up to `longest` and [`READ_BYTES`].
+    /// Reads once. The buffer grows up to `longest` plus [`READ_BYTES`].
     fn read(&mut self, longest: usize) -> io::Result<()> {
         if self.at == self.end {
             (self.at, self.end) = (0, 0);

@@ -1,13 +1,14 @@
 //! kcat's format strings (`kcat -f`): text with a placeholder for each part of a record.
 //!
-//! Output is kcat's, byte for byte, except where kcat loses data: kcat ends a header's value and a literal at a NUL, takes
-//! every hexadecimal digit behind `\x` (here: two at most), and prints `\xff`, whose first digit is a letter, as `ff`.
+//! Output equals kcat's, byte for byte, except where kcat loses data: kcat ends a header's value and a literal at a
+//! NUL, takes every hexadecimal digit after `\x` (here: two at most), and prints `\xff`, whose first digit is a letter,
+//! as `ff`.
 //!
-//! Input is split by the same template. A key or value takes as many bytes as a `%K`, `%S` or `%R` before it says, or ends
-//! where the literal behind it first appears. In a template without lengths, no part may contain the literal at its end:
-//! `a\nb` in a key of `%k\t%s\n` is an error, and the next record begins behind the `\n`. With lengths no byte needs care,
-//! but a bad record ends the input, because the next record's beginning is unknown. The literal at the template's end may be
-//! missing at the end of the input.
+//! The same template splits the input. A key or value ends after the bytes that a preceding `%K`, `%S` or `%R` counts,
+//! or else where the literal after it first appears. In a template without lengths, no part may contain the template's
+//! last literal: `a\nb` as a key in `%k\t%s\n` is an error, and the next record begins after the `\n`. In a template
+//! with lengths, parts may contain any bytes, but a bad record ends the input, because the next record's beginning is
+//! unknown. The template's last literal may be missing at the end of the input.
 //!
 //! `%h` is `name=value,name=value`, so a name must not contain `=`, a value no `,`, and the value `NULL` is null. `%t` and
 //! `%o` are checked and ignored; a `%p` or `%T` of -1 means none.
@@ -21,7 +22,7 @@ use memchr::memmem;
 use super::{Entry, Extent, Flaw, Header, More, Resume, partition, shown, timestamp};
 use crate::escapes::escaped;
 
-/// A format string, taken apart. Two literals never stand side by side.
+/// A parsed format string. Two literals are never adjacent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
@@ -45,7 +46,7 @@ enum Token {
     Headers,
 }
 
-/// The placeholders, by the letter behind the percent sign.
+/// The placeholders, by the letter after the percent sign.
 const TOKENS: [(char, Token); 10] = [
     ('s', Token::Value),
     ('S', Token::ValueLength),
@@ -60,13 +61,13 @@ const TOKENS: [(char, Token); 10] = [
 ];
 
 impl Token {
-    /// The placeholder, such as `%s`.
+    /// Returns the placeholder, such as `%s`.
     fn name(self) -> String {
         let letter = TOKENS.iter().find(|(_, token)| *token == self).map_or('%', |(letter, _)| *letter);
         format!("%{letter}")
     }
 
-    /// Whether the placeholder is a decimal number.
+    /// Returns whether the placeholder is a decimal number.
     fn is_number(self) -> bool {
         matches!(self, Self::ValueLength | Self::KeyLength | Self::Partition | Self::Offset | Self::Timestamp)
     }
@@ -126,7 +127,7 @@ impl Template {
     }
 }
 
-/// -1 is null. The wire has no longer ones.
+/// Returns the length; -1 is null. Kafka's lengths have 32 bits.
 fn length(bytes: Option<&[u8]>) -> i32 {
     bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
 }
@@ -146,7 +147,7 @@ fn write_headers(headers: &[Header<'_>], out: &mut impl Write) -> io::Result<()>
 pub struct TemplateParser {
     pieces: Vec<Piece>,
     empty_is_null: bool,
-    /// Whether a literal that stands nowhere else ends each record, and no part has its length in front.
+    /// Whether a literal that appears nowhere else ends each record, and no part has a length before it.
     is_delimited: bool,
 }
 
@@ -173,7 +174,7 @@ impl TemplateParser {
             if place(&[token]) != Some(index) {
                 return Err(format!("{name} stands in it twice: leave out one"));
             }
-            // The next record follows the last number.
+            // After the last number comes the next record.
             let (next, wrapped) = (pieces.get(index + 1), pieces.get(index + 1).or_else(|| pieces.first()));
             let first = match wrapped {
                 Some(Piece::Literal(literal)) => literal.first().copied(),
@@ -270,7 +271,7 @@ struct Walk<'a> {
     timestamp: Option<(usize, i64)>,
 }
 
-/// A key or value, and its length if that stands before or behind it.
+/// A key or value, and its length if the template has it.
 #[derive(Default)]
 struct Part<'a> {
     bytes: &'a [u8],
@@ -281,7 +282,7 @@ struct Part<'a> {
 enum Stop {
     More(More),
     Flaw(Flaw),
-    /// The flawed record takes this many bytes.
+    /// A bad record that takes this many bytes.
     Skip(Flaw, u64),
 }
 
@@ -305,7 +306,7 @@ impl<'a> Walk<'a> {
         self.input.get(self.at..).unwrap_or_default()
     }
 
-    /// The error that something else was expected here.
+    /// Returns the error for unexpected input at this position.
     fn unexpected(&self, what: &str) -> Stop {
         Stop::Flaw(Flaw::new(self.at, format!("expected {what}, found {}", shown(self.rest()))))
     }
@@ -386,7 +387,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A part whose length is known, or which ends at the literal behind it.
+    /// Reads a part that has a known length or ends at the literal after it.
     fn bytes(&mut self, token: Token, length: Option<i64>, index: usize) -> Result<&'a [u8], Stop> {
         let bytes = match (length, self.parser.pieces.get(index + 1)) {
             (Some(length), _) => self.counted(token, length, index)?,
@@ -502,7 +503,7 @@ fn parse_headers(at: usize, headers: &[u8]) -> Result<Vec<Header<'_>>, Flaw> {
         .collect()
 }
 
-/// Whether a topic's name may contain this byte.
+/// Returns whether a topic's name may contain this byte.
 fn is_of_topic(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
@@ -555,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_format_is_refused() {
+    fn invalid_template_is_refused() {
         for (text, says) in [("%q", "%q is not known: there are %s, %S"), ("a%", "write %%"), (r"%s\z", r"\z is not")] {
             let error = text.parse::<Template>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");

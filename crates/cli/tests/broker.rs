@@ -1,4 +1,4 @@
-//! `kurier broker`, as a user runs it: as which Kafka it behaves, what its settings do, and what it says of others.
+//! Tests of `kurier broker` from the command line: versions, settings, advertised listeners and refused arguments.
 
 mod command;
 
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// The command while it runs. It ends with its test.
+/// A running command, which ends with its test.
 struct Running {
     child: Child,
     servers: String,
@@ -41,7 +41,7 @@ fn start(arguments: &[&str]) -> Running {
 }
 
 impl Running {
-    /// Asks the first node.
+    /// Sends a request to the first node.
     fn ask<R: Request>(&self, request: &R, version: i16) -> R::Response {
         let mut wire = Vec::new();
         write_request(request, version, 1, Some("test"), &mut wire).unwrap();
@@ -50,13 +50,13 @@ impl Running {
         read_response::<R>(&read_frame(&mut socket), version).unwrap().1
     }
 
-    /// The highest version of an API that it offers.
+    /// Returns the highest version of an API that the broker supports.
     fn highest<M: Message>(&self) -> i16 {
         let offered = self.ask(&ApiVersionsRequest::default(), 0).api_keys;
         offered.iter().find(|offered| offered.api_key == M::KEY).unwrap().max_version
     }
 
-    /// Sends a record whose time is so far ahead.
+    /// Sends a record whose timestamp is this far in the future.
     fn deliver(&self, ahead_ms: i64) -> Result<RecordMetadata, Error> {
         Runtime::new().unwrap().block_on(async {
             let producer = Producer::builder().bootstrap_servers(self.servers.split(',')).build().await?;
@@ -72,7 +72,7 @@ fn now_ms() -> i64 {
 }
 
 #[test]
-fn it_offers_what_the_version_does() {
+fn api_versions_match_the_kafka_version() {
     for (arguments, produce, metadata) in [
         (&["--as-version", "3.7"][..], 10, 12),
         (&["--as-version", "3.9"], 11, 12),
@@ -86,8 +86,8 @@ fn it_offers_what_the_version_does() {
 }
 
 #[test]
-fn a_records_time_may_be_as_far_ahead_as_version_and_setting_say() {
-    // As Kafka 4.3.1 and 3.7.2 answer.
+fn future_timestamp_limit_follows_version_and_setting() {
+    // These are the responses of Kafka 4.3.1 and 3.7.2.
     let setting = |value: &str| format!("log.message.timestamp.after.max.ms={value}");
     let (second, none, forever) = (setting("1000"), setting("0"), setting("9223372036854775807"));
     for (arguments, ahead_ms, is_taken) in [
@@ -98,7 +98,7 @@ fn a_records_time_may_be_as_far_ahead_as_version_and_setting_say() {
         (&["-X", &second], 60_000, false),
         (&["-X", &none], 60_000, false),
         (&["-X", &forever], i64::MAX, true),
-        // Whichever comes first on the command line.
+        // The order on the command line does not matter.
         (&["--as-version", "3.7", "-X", &second], 60_000, false),
         (&["-X", &second, "--as-version", "3.7"], 60_000, false),
     ] {
@@ -109,7 +109,7 @@ fn a_records_time_may_be_as_far_ahead_as_version_and_setting_say() {
 }
 
 #[test]
-fn topics_are_as_the_settings_say() {
+fn new_topics_follow_settings() {
     let running = start(&["--nodes", "3", "-X", "num.partitions=4", "-X", "default.replication.factor=2"]);
     assert_eq!(running.servers.split(',').count(), 3);
     running.deliver(0).unwrap();
@@ -119,7 +119,7 @@ fn topics_are_as_the_settings_say() {
 
     let settings = ["-X", "auto.create.topics.enable=FALSE", "-X", "log.message.timestamp.type=LogAppendTime"];
     let running = start(&[&["-t", "t:1"], &settings[..]].concat());
-    // Were it the record's own time, it would be refused.
+    // Were this the record's own time, the broker would refuse it.
     let time = running.deliver(2 * HOUR_MS).unwrap().timestamp();
     assert!(time <= now_ms(), "{time}");
 
@@ -128,7 +128,7 @@ fn topics_are_as_the_settings_say() {
 }
 
 #[test]
-fn clients_are_told_the_advertised_listeners() {
+fn metadata_returns_advertised_listeners() {
     let plain = "advertised.listeners=PLAINTEXT://one.example:1, plaintext://[fd00::2]:2";
     for (arguments, expected) in [
         (&["--advertised-listeners", "one.example:1"][..], "one.example:1,one.example:2,one.example:3"),
@@ -142,7 +142,7 @@ fn clients_are_told_the_advertised_listeners() {
 }
 
 #[test]
-fn a_broker_that_listens_everywhere_is_reached_under_the_address_that_it_gives_out() {
+fn wildcard_listener_advertises_reachable_address() {
     let mut running = start(&["--listen", "0.0.0.0:0", "-t", "t:1"]);
     let port = running.servers.rsplit_once(':').unwrap().1.to_owned();
     assert_eq!(running.servers, format!("localhost:{port}"));
@@ -153,7 +153,7 @@ fn a_broker_that_listens_everywhere_is_reached_under_the_address_that_it_gives_o
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_what_would() {
+fn invalid_arguments_are_refused_with_allowed_values() {
     for (arguments, says) in [
         (["--as-version", "2.8"], "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3"),
         (["-t", "t"], "a name, a colon and a number of partitions"),

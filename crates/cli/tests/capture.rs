@@ -1,5 +1,5 @@
-//! `kurier capture`, `decode` and `replay`, as a user runs them: what clients say to a cluster goes through, is in the file,
-//! and is produced again from it.
+//! Tests of `kurier capture`, `decode` and `replay` from the command line: traffic is forwarded, recorded and produced
+//! again.
 
 mod command;
 
@@ -42,7 +42,7 @@ impl Capturing {
         Self { relay, bootstrap_server: line.trim().to_owned(), folder }
     }
 
-    /// The folder with captured.pcap, and what the relay said in the end.
+    /// Ends the relay. Returns the folder with captured.pcap and the relay's last message.
     fn end(mut self) -> (TempDir, String) {
         kill(&self.relay, Signal::SIGINT);
         let mut said = String::new();
@@ -53,7 +53,7 @@ impl Capturing {
 }
 
 #[test]
-fn what_goes_through_is_captured_decoded_and_produced_again() {
+fn relayed_traffic_is_recorded_decoded_and_replayed() {
     let cluster = start(Broker::builder().nodes(3).auto_create_topics(true, 6));
     let upstream = cluster.broker.bootstrap_servers();
     let capturing = Capturing::start(upstream.split(',').next().unwrap());
@@ -84,16 +84,16 @@ fn what_goes_through_is_captured_decoded_and_produced_again() {
     assert_eq!(again.printed.lines().count(), 20_000);
 }
 
-/// Lines that begin with a partition's number, those of each partition in their order.
+/// Returns lines that begin with a partition's number, sorted by partition; lines of one partition keep their order.
 fn by_partition(lines: &str) -> Vec<&str> {
     let mut lines: Vec<_> = lines.lines().collect();
     lines.sort_by_key(|line| line.split(' ').next());
     lines
 }
 
-/// Captures of Java, librdkafka and franz-go: by topic id, by name, with acks=0, with retries.
+/// Captures of Java, librdkafka and franz-go, with topic ids, topic names, acks=0 and retries.
 #[test]
-fn what_others_sent_is_produced_again() {
+fn captures_of_other_clients_are_replayed() {
     let cluster = start(Broker::builder().auto_create_topics(true, 6));
     let servers = cluster.broker.bootstrap_servers();
     for name in [
@@ -120,9 +120,9 @@ fn what_others_sent_is_produced_again() {
     }
 }
 
-/// With acks=0 nobody has looked at a batch.
+/// With acks=0 no broker has checked the batch.
 #[test]
-fn a_damaged_batch_costs_itself_alone() {
+fn damaged_batch_does_not_stop_the_replay() {
     let cluster = start(Broker::builder().topic("events", 1));
     let batch = |value: &[u8]| {
         let mut builder = RecordBatchBuilder::new();
@@ -152,9 +152,9 @@ fn a_damaged_batch_costs_itself_alone() {
     kurier(&["consume", "-b", &servers, "-t", "events", "-e"]).prints("one\nthree\n");
 }
 
-/// Half an answer, an answer and what is none, and what is none from its beginning.
+/// The broker sends an incomplete response, a response followed by HTTP, or only HTTP.
 #[test]
-fn what_cannot_be_read_goes_through_as_it_is() {
+fn unreadable_traffic_is_forwarded_unchanged() {
     for said in [&b"\0\0\0\x05ab"[..], b"\0\0\0\x04abcdHTTP/1.1 400", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let upstream = server(move |mut socket| {
             socket.read_exact(&mut [0]).unwrap();
@@ -173,7 +173,7 @@ fn what_cannot_be_read_goes_through_as_it_is() {
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_named_and_a_file_that_cannot_be_written() {
+fn unreachable_cluster_and_unwritable_file_are_named() {
     let nobody = nobody();
     let capturing = Capturing::start(&nobody);
     kurier(&["consume", "-b", &capturing.bootstrap_server, "-t", "events", "-e"]).fails(1);

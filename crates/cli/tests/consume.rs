@@ -1,5 +1,4 @@
-//! `kurier consume`, as a user runs it, against a cluster in memory: what it prints, where it begins and stops, what it
-//! outlives, and what it says when it cannot go on.
+//! Tests of `kurier consume` from the command line against an in-memory cluster: output, start and end, failures.
 
 mod command;
 
@@ -19,13 +18,13 @@ use nix::sys::signal::Signal;
 
 const NOW: i64 = 1_700_000_000_000;
 
-/// Three nodes and a topic of six partitions.
+/// Starts three nodes and a topic of six partitions.
 fn three_nodes() -> Running {
     start(Broker::builder().nodes(3).topic("events", 6))
 }
 
 impl Running {
-    /// Appends a batch to a partition of "events", by way of its leader.
+    /// Appends a batch to a partition of "events", on its leader.
     fn append(&self, partition: i32, kind: CompressionType, records: &[NewRecord<'_>]) {
         let mut builder = RecordBatchBuilder::new();
         for record in records {
@@ -61,12 +60,12 @@ impl Running {
 }
 
 fn consume(arguments: &[&str]) -> Ran {
-    // Failures that pass cost no time here.
+    // Retries need no backoff here.
     kurier(&[&["consume", "-X", "retry.backoff.ms=0"], arguments].concat())
 }
 
 #[test]
-fn batches_of_every_codec_are_read_and_each_partition_in_order() {
+fn every_codec_is_read_in_partition_order() {
     let cluster = three_nodes();
     let mut expected = Vec::new();
     for (round, kind) in CompressionType::ALL.iter().cycle().take(20).enumerate() {
@@ -82,7 +81,7 @@ fn batches_of_every_codec_are_read_and_each_partition_in_order() {
     }
     let ran = cluster.consume(&["--exit-at-end"]);
     assert_eq!((ran.said.as_str(), ran.status), ("", 0));
-    // The sort is stable: what is left to it is the order within each partition.
+    // The sort is stable, so the order within each partition remains.
     let by_partition = |mut lines: Vec<String>| {
         lines.sort_by(|one, other| one[..1].cmp(&other[..1]));
         lines
@@ -101,7 +100,7 @@ fn a_batch_that_gives_more_than_64_mib_is_refused() {
 }
 
 #[test]
-fn records_are_printed_by_the_format() {
+fn format_controls_the_output() {
     let cluster = start(Broker::builder().topic("events", 1));
     let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"none", value: None }];
     cluster.append(
@@ -121,7 +120,7 @@ fn records_are_printed_by_the_format() {
 }
 
 #[test]
-fn reading_begins_and_stops_where_it_is_told() {
+fn start_and_end_options_are_followed() {
     let cluster = start(Broker::builder().topic("events", 2));
     cluster.append_values(0, &["a", "b", "c"]);
     cluster.append_values(0, &["d"]);
@@ -135,13 +134,13 @@ fn reading_begins_and_stops_where_it_is_told() {
     of_0(&["-o", "4"]).prints("");
     of_0(&["-c", "0"]).prints("");
     of_0(&["-o", "9"]).prints("").says(&["events-0 has the offsets from 0 to 4, not 9"]);
-    // Without --exit-at-end, it is the count alone that ends it.
+    // Without --exit-at-end, only the count ends the command.
     cluster.consume(&["-p", "1", "-c", "1"]).prints("x\n");
     cluster.consume(&["-p", "2", "-e"]).fails(1).says(&["topic \"events\" has no partition 2: it has 0, 1"]);
 }
 
 #[test]
-fn failures_that_pass_are_outlived() {
+fn temporary_failures_are_retried() {
     let faults = [
         ("Fetch", FaultKind::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER), "says NOT_LEADER_OR_FOLLOWER (6)"),
         ("Fetch", FaultKind::Error(ErrorCode::KAFKA_STORAGE_ERROR), "says KAFKA_STORAGE_ERROR (56)"),
@@ -150,7 +149,7 @@ fn failures_that_pass_are_outlived() {
         ("Fetch", FaultKind::Cut(30), "closed the connection instead of answering Fetch"),
         ("ListOffsets", FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE), "says LEADER_NOT_AVAILABLE (5)"),
         ("ListOffsets", FaultKind::CloseAfter, "closed the connection instead of answering ListOffsets"),
-        // At the start the next bootstrap server is asked, without a word.
+        // At the start, the command tries the next bootstrap server without a message.
         ("Metadata", FaultKind::Close, ""),
         ("ApiVersions", FaultKind::Cut(3), ""),
     ];
@@ -170,7 +169,7 @@ fn failures_that_pass_are_outlived() {
 }
 
 #[test]
-fn failures_that_do_not_pass_end_it() {
+fn permanent_failures_end_the_command() {
     let forever = |kind| Fault::new("Fetch", kind).times(usize::MAX);
     let cluster = three_nodes();
     cluster.append_values(3, &["one"]);
@@ -184,7 +183,7 @@ fn failures_that_do_not_pass_end_it() {
 }
 
 #[test]
-fn a_broker_that_does_not_answer_is_given_up() {
+fn silent_broker_times_out() {
     let cluster = three_nodes();
     cluster.append_values(3, &["one"]);
     cluster.broker.add_fault(Fault::new("Fetch", FaultKind::Silence));
@@ -192,7 +191,7 @@ fn a_broker_that_does_not_answer_is_given_up() {
     ran.says(&["no answer to Fetch within 300 ms (request.timeout.ms)"]);
 }
 
-/// The command while it runs, and its lines as they come.
+/// A running command and its lines as they arrive.
 struct Tail {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -215,7 +214,7 @@ impl Tail {
         self.lines.next().unwrap().unwrap()
     }
 
-    /// Ends it by a signal; what it said by then, and its status.
+    /// Ends the command by a signal. Returns its messages and its status.
     fn ended_by(mut self, signal: Signal) -> (String, Option<i32>) {
         kill(&self.child, signal);
         let mut said = String::new();
@@ -225,12 +224,12 @@ impl Tail {
 }
 
 #[test]
-fn a_reader_follows_the_leader_and_a_signal_ends_it() {
+fn reader_follows_the_leader_until_a_signal() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
     let mut tail = tail(&cluster, &["-p", "0", "-f", r"%o %s\n"]);
     assert_eq!(tail.line(), "0 one");
-    // The leadership moves, then the leader goes, then it comes back and the other one goes.
+    // The leadership moves, then the leader stops, then it returns and the other node stops.
     cluster.broker.with_cluster(|cluster| cluster.move_leader("events", 0, 2).unwrap());
     cluster.append_values(0, &["two"]);
     assert_eq!(tail.line(), "1 two");
@@ -248,7 +247,7 @@ fn a_reader_follows_the_leader_and_a_signal_ends_it() {
 }
 
 #[test]
-fn a_signal_cuts_no_line_and_ends_a_reader_that_waits_for_a_broker() {
+fn signal_cuts_no_line_and_interrupts_a_waiting_reader() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
     let mut quiet = tail(&cluster, &["-X", "request.timeout.ms=600000"]);
@@ -258,9 +257,9 @@ fn a_signal_cuts_no_line_and_ends_a_reader_that_waits_for_a_broker() {
 }
 
 #[test]
-fn a_reader_whose_reader_has_had_enough_ends() {
+fn closed_pipe_ends_the_reader() {
     let cluster = start(Broker::builder().topic("events", 1));
-    // More than a pipe holds.
+    // The output is larger than a pipe's buffer.
     let value = "x".repeat(1000);
     for _ in 0..20 {
         cluster.append_values(0, &[value.as_str(); 10]);
@@ -275,7 +274,7 @@ fn a_reader_whose_reader_has_had_enough_ends() {
 }
 
 #[test]
-fn each_server_that_cannot_be_used_is_named_with_its_cause() {
+fn unusable_servers_are_named_with_their_causes() {
     let closing = server(|mut socket| {
         let _ = socket.read(&mut [0; 1000]);
     });
@@ -308,7 +307,7 @@ fn each_server_that_cannot_be_used_is_named_with_its_cause() {
 }
 
 #[test]
-fn the_first_server_that_can_be_used_is() {
+fn first_usable_server_is_used() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
     let good = cluster.broker.bootstrap_servers();
@@ -316,7 +315,7 @@ fn the_first_server_that_can_be_used_is() {
     consume(&["-b", &list, "-t", "events", "-e"]).prints("one\n");
 }
 
-/// A broker that offers these versions, asked in version 0 after it has refused another.
+/// Starts a broker that supports these versions and refuses ApiVersions above version 0.
 fn offering(versions: Vec<ApiVersion>) -> String {
     server(move |mut socket| {
         let mut answer = |expected: i16, response: ApiVersionsResponse| {
@@ -341,7 +340,7 @@ fn server_that_closes_after_api_versions_may_want_sasl() {
 }
 
 #[test]
-fn versions_are_agreed_upon_with_brokers_of_any_age() {
+fn versions_are_negotiated_with_old_and_new_brokers() {
     let metadata = |min_version, max_version| ApiVersion { api_key: 3, min_version, max_version };
     let cases = [
         (vec![metadata(90, 99)], "speaks Metadata 90 to 99, and Kurier 0 to 13"),
@@ -356,7 +355,7 @@ fn versions_are_agreed_upon_with_brokers_of_any_age() {
 }
 
 #[test]
-fn what_a_node_that_cannot_be_leads_has_no_leader() {
+fn partition_of_an_invalid_node_has_no_leader() {
     let cluster = three_nodes();
     for partition in 0..6 {
         cluster.append_values(partition, &["one"]);
@@ -369,7 +368,7 @@ fn what_a_node_that_cannot_be_leads_has_no_leader() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_not_created() {
+fn missing_topic_is_not_created() {
     let cluster = three_nodes();
     let arguments = ["-b", &cluster.broker.bootstrap_servers(), "-t", "evnts", "-e"];
     consume(&arguments).fails(1).says(&[
@@ -381,7 +380,7 @@ fn a_topic_that_is_not_there_is_not_created() {
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_explained() {
+fn invalid_command_line_is_explained() {
     let file = format!("{}/tests/consume.properties", env!("CARGO_MANIFEST_DIR"));
     let cases: [(&[&str], &[&str]); 12] = [
         (&[], &["-b HOST:PORT"]),
@@ -407,7 +406,7 @@ fn a_command_line_that_makes_no_sense_is_explained() {
 }
 
 #[test]
-fn settings_for_others_are_passed_over_with_a_word() {
+fn settings_without_effect_are_ignored_with_a_notice() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
     cluster.consume(&["-e", "-X", "linger.ms=5"]).prints("one\n").says(&["linger.ms means nothing to consume"]);

@@ -1,4 +1,4 @@
-//! The command, as a user runs it: every golden body through it, what it says when it cannot, and its exit status.
+//! Tests of `kurier decode` and `kurier partition` from the command line: every golden body, errors and exit status.
 
 mod command;
 
@@ -17,7 +17,7 @@ use kurier_protocol::{Api, write_request};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-/// What `kurier decode` prints.
+/// Returns the output of `kurier decode`.
 #[track_caller]
 fn decoded(message: impl Into<Vec<u8>>, arguments: &[&str]) -> Value {
     kurier_reading(message, &[&["decode"], arguments].concat()).ends(0).printed.parse().unwrap()
@@ -27,7 +27,7 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden")
 }
 
-/// The golden folders, each with its API.
+/// Returns the golden folders, each with its API.
 fn folders() -> Vec<(String, &'static Api)> {
     let versions = fs::read_to_string(golden().join("versions.tsv")).unwrap();
     let folder = |line: &str| {
@@ -46,7 +46,7 @@ fn every_golden_body_is_printed_as_java_prints_it() {
             for side in ["request", "response"] {
                 for case in ["default", "full", "nulls"] {
                     let file = golden().join(&folder).join(format!("{side}-v{version}-{case}.bin"));
-                    // ApiVersions 5 came with Kafka 4.4, and not every case exists.
+                    // ApiVersions 5 came with Kafka 4.4, and some cases do not exist.
                     let Ok(expected) = fs::read(file.with_extension("json")) else { continue };
                     let version = version.to_string();
                     let (side, path) = (format!("--{side}"), file.to_str().unwrap());
@@ -60,7 +60,7 @@ fn every_golden_body_is_printed_as_java_prints_it() {
     assert!(count >= 563, "{count} golden bodies");
 }
 
-/// A request to Produce, header and body, with one batch of two records.
+/// Encodes a Produce request, header and body, with one batch of two records.
 fn produce_request(kind: CompressionType) -> Vec<u8> {
     let mut builder = RecordBatchBuilder::new();
     let headers = [Header { key: b"trace", value: Some(b"ab12") }, Header { key: b"trace", value: None }];
@@ -114,7 +114,7 @@ fn header_and_records_are_printed_for_every_codec() {
 }
 
 #[test]
-fn a_damaged_batch_is_shown_with_its_reason() {
+fn damaged_batch_is_printed_with_the_reason() {
     let mut request = produce_request(CompressionType::None);
     let last = request.len() - 6;
     request[last] ^= 1;
@@ -125,14 +125,14 @@ fn a_damaged_batch_is_shown_with_its_reason() {
 
 #[test]
 fn an_answer_of_version_0_to_a_version_too_new_is_read() {
-    // From Kafka 4.3.1, asked for version 5.
+    // A Kafka 4.3.1 broker's response to ApiVersions 5.
     let body = [0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4];
     let printed = decoded(body, &["--api", "ApiVersions", "--version", "5", "--response", "-"]);
     assert_eq!(printed, json!({ "errorCode": 35, "apiKeys": [{ "apiKey": 18, "minVersion": 0, "maxVersion": 4 }] }));
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn closed_pipe_is_no_failure() {
     let mut child = Command::new(KURIER)
         .args(["decode", "--api", "SaslHandshake", "--version", "0", "--response", "-"])
         .stdin(Stdio::piped())
@@ -140,7 +140,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // More mechanisms than a pipe holds, of which nobody reads the last.
+    // The output is larger than a pipe's buffer, and its last part is never read.
     let many = [&[0, 0, 0, 0, 0x4e, 0x20][..], &b"\0\x04abcd".repeat(20_000)].concat();
     child.stdin.take().unwrap().write_all(&many).unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -151,7 +151,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_with_its_reason_and_a_way_out() {
+fn errors_name_reason_and_remedy() {
     let file = golden().join("metadata/response-v9-full.bin");
     let file = file.to_str().unwrap();
     let decode = |api: &str, version: &str, file: &str| {
@@ -171,7 +171,7 @@ fn what_cannot_be_done_is_said_with_its_reason_and_a_way_out() {
 }
 
 #[test]
-fn api_is_named_in_any_spelling_or_by_number() {
+fn api_option_accepts_any_spelling_or_the_key() {
     let file = golden().join("api_versions/response-v3-full.bin");
     let file = file.to_str().unwrap();
     let decode = |api: &str| kurier(&["decode", "--api", api, "--version", "3", "--response", file]);
@@ -185,14 +185,14 @@ fn api_is_named_in_any_spelling_or_by_number() {
 }
 
 #[test]
-fn a_header_of_another_api_is_named() {
+fn header_of_another_api_is_refused() {
     let arguments = ["decode", "--api", "Metadata", "--version", "9", "--request", "--header", "-"];
     let ran = kurier_reading(produce_request(CompressionType::None), &arguments);
     ran.fails(1).says(&["holds a request of Produce v9, not of Metadata v9"]);
 }
 
 #[test]
-fn keys_are_placed_by_each_rule() {
+fn every_partitioner_places_keys() {
     let placed = |partitions: &str, arguments: &[&str], lines: &str| {
         kurier(&[&["partition", "--partitions", partitions], arguments].concat()).prints(lines);
     };
@@ -204,7 +204,7 @@ fn keys_are_placed_by_each_rule() {
 }
 
 #[test]
-fn key_of_partition_can_be_a_file_of_any_bytes() {
+fn key_file_may_contain_any_bytes() {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(b"abc").unwrap();
     let path = file.path().to_str().unwrap();
@@ -212,7 +212,7 @@ fn key_of_partition_can_be_a_file_of_any_bytes() {
     let run = |input: &[u8], more: &[&str]| kurier_reading(input, &[&partition, more].concat());
     run(b"", &[path]).prints(&format!("{path}\t7\n"));
     run("한국어".as_bytes(), &["-", "--key-file", path, "abc"]).prints(&format!("abc\t7\n-\t4\n{path}\t7\n"));
-    // The bytes of a file's end belong to the key, as do those that are not text.
+    // A newline at the file's end belongs to the key, as do bytes that are not UTF-8.
     let binary = |key: &[u8]| format!("-\t{}\n", (murmur2(key) & 0x7fff_ffff) % 10);
     for key in [&b"abc\n"[..], b"\xff\0\xfe", b"", b"\n\n"] {
         run(key, &["-"]).prints(&binary(key));
@@ -226,7 +226,7 @@ fn captured(name: &str) -> String {
     captures.join(format!("{name}.pcap")).to_str().unwrap().to_owned()
 }
 
-/// What `kurier decode` prints of a capture, and what it says beside.
+/// Returns the output of `kurier decode` for a capture, and its messages.
 fn capture(arguments: &[&str]) -> (Vec<Value>, String) {
     let ran = kurier(&[&["decode"], arguments].concat()).ends(0);
     (ran.printed.lines().map(|line| line.parse().unwrap()).collect(), ran.said)
@@ -250,7 +250,7 @@ fn a_capture_is_printed_frame_by_frame() {
 }
 
 #[test]
-fn what_brokers_say_to_each_other_is_shown_as_its_bytes_and_left_out_by_port() {
+fn inter_broker_traffic_is_printed_as_bytes_and_filtered_by_port() {
     let path = captured("franz-go-1.22.2_kafka-4.3.1_leader-moves");
     let (frames, said) = capture(&[&path]);
     assert!(frames.iter().any(|frame| frame["apiKey"] == 1 && frame["raw"].is_string() && frame["unread"].is_string()));
@@ -261,7 +261,7 @@ fn what_brokers_say_to_each_other_is_shown_as_its_bytes_and_left_out_by_port() {
 }
 
 #[test]
-fn tokens_of_sasl_are_masked_unless_secrets_are_asked_for() {
+fn sasl_tokens_are_masked_without_secrets_option() {
     let path = captured("kcat-librdkafka-2.0.2_kafka-4.3.1_sasl-plain");
     let token = |arguments: &[&str]| {
         let (frames, _) = capture(arguments);
@@ -273,6 +273,6 @@ fn tokens_of_sasl_are_masked_unless_secrets_are_asked_for() {
 }
 
 #[test]
-fn a_file_that_is_no_capture_is_named_with_what_would_be_one() {
+fn file_that_is_no_capture_is_refused() {
     kurier(&["decode", "Cargo.toml"]).fails(1).says(&["Cargo.toml", "this is no capture", "tcpdump -w"]);
 }

@@ -1,6 +1,6 @@
-//! testdata/events.txt: 20,000 events of an imaginary shop, `user<TAB>json`, and the generator that it came from.
+//! Generator of testdata/events.txt: 20,000 events of an imaginary shop, `user<TAB>json`.
 //!
-//! To change the file, change the generator, run this test, and take over what it wrote, as its message says.
+//! To change the file, change the generator, run this test, and copy its output as its message says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ const EVENTS: usize = 20_000;
 /// The first event's time, in milliseconds since 1970: a Sunday in November 2026.
 const FIRST_MS: u64 = 1_795_305_600_000;
 
-/// A place with its people: currency, given names, family names, cities, what they look for.
+/// A country with its currency, given names, family names, cities and searches.
 struct Country {
     currency: &'static str,
     given: [&'static str; 6],
@@ -23,8 +23,8 @@ struct Country {
     wanted: [&'static str; 4],
 }
 
-/// One a script: Latin with and without marks (precomposed in German, combining in Vietnamese), Hangul, Japanese with
-/// a character beyond 16 bits, Chinese, Cyrillic, Greek, Arabic and Hebrew (right to left), Devanagari.
+/// One country per script: Latin with and without diacritics (precomposed in German, combining in Vietnamese), Hangul,
+/// Japanese with a character beyond 16 bits, Chinese, Cyrillic, Greek, Arabic and Hebrew (right to left), Devanagari.
 const COUNTRIES: [Country; 11] = [
     Country {
         currency: "USD",
@@ -112,7 +112,7 @@ const COUNTRIES: [Country; 11] = [
     },
 ];
 
-/// What people write about their orders: quotes, backslashes, line breaks and tabs that JSON must escape, emoji.
+/// Reviews with quotes, backslashes, line breaks and tabs, which JSON must escape, and with emoji.
 const REVIEWS: [&str; 8] = [
     "Just what I wanted 👍",
     "She said \"never again\", and I agree.",
@@ -124,7 +124,7 @@ const REVIEWS: [&str; 8] = [
     "path C:\\temp\\new on the label?!",
 ];
 
-/// SplitMix64 (Steele, Lea, Flood 2014): a few lines that no release of a library can change.
+/// SplitMix64 (Steele, Lea, Flood 2014), implemented here so that a library release cannot change it.
 struct Random(u64);
 
 impl Random {
@@ -136,7 +136,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// From 0 to `end`, without it.
+    /// Returns a number from 0 up to but excluding `end`.
     fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
@@ -146,12 +146,12 @@ impl Random {
     }
 }
 
-/// Every given name with every family name: 36 users a country.
+/// Returns every given name with every family name: 36 users per country.
 fn users() -> Vec<(String, &'static Country)> {
     let mut users = Vec::new();
     for given in 0..6 {
         for family in 0..6 {
-            // One country after the other, so that the busiest users are of all of them.
+            // Interleave the countries, so that the busiest users come from all of them.
             let named = |country: &'static Country| {
                 (format!("{} {}", country.given[given], country.family[(family + given) % 6]), country)
             };
@@ -164,7 +164,7 @@ fn users() -> Vec<(String, &'static Country)> {
 fn events() -> String {
     let mut random = Random(SEED);
     let users = users();
-    // By Zipf's law, in whole numbers: the user of rank r comes 1/r as often as the first.
+    // Zipf's law in integers: the user of rank r occurs 1/r as often as the first.
     let mut ends = Vec::new();
     let mut total = 0;
     for rank in 1..=users.len() {
@@ -229,10 +229,10 @@ fn item(random: &mut Random, country: &Country) -> Value {
 }
 
 #[test]
-fn the_committed_file_is_what_the_generator_writes() {
+fn committed_file_matches_the_generator() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/events.txt");
     let events = events();
-    // Not assert_eq: nobody wants to read both.
+    // Not assert_eq: its message would print both files.
     if fs::read(&committed).unwrap_or_default() != events.as_bytes() {
         let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("events.txt");
         fs::write(&fresh, events).unwrap();
@@ -245,7 +245,7 @@ fn the_committed_file_is_what_the_generator_writes() {
 }
 
 #[test]
-fn the_events_are_such_as_a_test_of_the_whole_path_needs() {
+fn events_cover_the_cases_of_an_end_to_end_test() {
     let text = events();
     assert!(text.len() < 4_000_000 && text.ends_with('\n') && !text.contains('\r'), "{} bytes", text.len());
     let lines: Vec<&str> = text.lines().collect();

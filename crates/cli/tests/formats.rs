@@ -1,6 +1,7 @@
-//! `kurier consume --format X | kurier produce --format X` against a cluster in memory, and bad input in each format.
+//! Tests of record formats: `kurier consume --format X | kurier produce --format X` on an in-memory cluster, and bad
+//! input.
 //!
-//! `SEED=n` sets the seed of the records that go around.
+//! `SEED=n` sets the seed of the generated records.
 
 mod command;
 
@@ -24,7 +25,7 @@ const NOW: i64 = 1_700_000_000_000;
 const RECORDS: usize = 20_000;
 const PARTITIONS: i32 = 3;
 
-/// A record that owns its parts.
+/// A record that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Owned {
     timestamp: i64,
@@ -33,7 +34,7 @@ struct Owned {
     headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// A generator of numbers: splitmix64.
+/// Random number generator: splitmix64.
 struct Random(u64);
 
 impl Random {
@@ -45,7 +46,7 @@ impl Random {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    /// Up to `longest` bytes, often empty, often text.
+    /// Returns up to `longest` bytes, often none, often text.
     fn bytes(&mut self, longest: u64, allowed: impl Fn(u8) -> bool) -> Vec<u8> {
         let len = self.below(longest + 1);
         let is_text = self.below(2) == 0;
@@ -62,12 +63,12 @@ impl Random {
     }
 }
 
-/// A format, and the bytes that it can carry.
+/// A format and the bytes that it can carry.
 struct Carries {
     format: &'static str,
-    /// Bytes of keys and values.
+    /// Bytes allowed in keys and values.
     data: fn(u8) -> bool,
-    /// Bytes of headers' values.
+    /// Bytes allowed in header values.
     header: fn(u8) -> bool,
 }
 
@@ -78,10 +79,10 @@ const fn any(_: u8) -> bool {
 const FORMATS: [Carries; 5] = [
     Carries { format: "json", data: any, header: any },
     Carries { format: "frames", data: any, header: any },
-    // With lengths in front, any bytes but a header's.
+    // Lengths before the parts: only header values have forbidden bytes.
     Carries { format: r"%T %p %h\n%K %k%S %s\n", data: any, header: |byte| byte != b',' && byte != b'\n' },
     Carries { format: r"%R%s%K;%k%t@%o %p %T|%h\x00", data: any, header: |byte| byte != b',' && byte != 0 },
-    // By delimiters alone; the lengths behind tell null from empty.
+    // Delimiters only; the lengths after the parts distinguish null from empty.
     Carries {
         format: r"%p\x1f%T\x1f%k\x1f%K\x1f%s\x1f%S\x1f%h\x1e",
         data: |byte| byte != 0x1e && byte != 0x1f,
@@ -90,7 +91,7 @@ const FORMATS: [Carries; 5] = [
 ];
 
 impl Carries {
-    /// Records of every shape, by partition.
+    /// Generates records of every shape, by partition.
     fn records(&self, random: &mut Random) -> Vec<Vec<Owned>> {
         let mut partitions = vec![Vec::new(); usize::try_from(PARTITIONS).unwrap()];
         for _ in 0..RECORDS {
@@ -98,7 +99,7 @@ impl Carries {
             let headers = (0..random.below(4)).map(|_| {
                 let name = [&b""[..], b"trace", "é".as_bytes()][usize::try_from(random.below(3)).unwrap()].to_vec();
                 let value = random.bytes(8, self.header);
-                // In templates this is null.
+                // Templates read this value as null.
                 let value = if value == b"NULL" { Vec::new() } else { value };
                 (name, random.unless_null(value))
             });
@@ -117,7 +118,7 @@ impl Carries {
 }
 
 impl Running {
-    /// Appends records to a partition, by way of its leader.
+    /// Appends records to a partition, on its leader.
     fn append(&self, topic: &str, partition: i32, records: &[Owned]) {
         let mut builder = RecordBatchBuilder::new();
         for record in records {
@@ -143,7 +144,7 @@ impl Running {
         assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
     }
 
-    /// The records of a partition, in order.
+    /// Returns the records of a partition, in order.
     fn records(&self, topic: &str, partition: i32) -> Vec<Owned> {
         let log = self.broker.with_cluster(|cluster| cluster.log(topic, partition)).unwrap().concat();
         let mut records = Vec::new();
@@ -164,7 +165,7 @@ impl Running {
 }
 
 #[test]
-fn output_of_each_format_goes_back_in_unchanged() {
+fn every_format_round_trips() {
     let seed = env::var("SEED").map_or(20_261_129, |seed| seed.parse().unwrap());
     println!("SEED={seed}");
     for carries in FORMATS {
@@ -202,11 +203,11 @@ fn output_of_each_format_goes_back_in_unchanged() {
     }
 }
 
-/// Runs `kurier produce -t t` on the input. Returns its standard error, status and delivery report, sorted by line.
+/// Runs `kurier produce -t t` with this input. Returns its standard error, status and delivery report, sorted by line.
 fn produce(running: &Running, arguments: &[&str], input: &[u8]) -> (String, i32, Vec<Value>) {
     let servers = running.broker.bootstrap_servers();
     let mut command = Ended::new(KURIER);
-    // On standard output.
+    // Write the report to standard output.
     command.args(["produce", "-X", "max.block.ms=1000", "-b", &servers, "-t", "t", "--delivery-report", "-"]);
     let output = command.args(arguments).write_stdin(input).output().unwrap();
     let mut report: Vec<Value> =
@@ -216,12 +217,12 @@ fn produce(running: &Running, arguments: &[&str], input: &[u8]) -> (String, i32,
 }
 
 #[test]
-fn bad_record_is_named_and_the_others_arrive_and_the_report_has_all() {
+fn bad_record_is_reported_and_others_arrive() {
     let frame = b"\0\0\0\x1a\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\x01a\0\0\0\0";
     let bad_frame = b"\0\0\0\x03\x01ab";
     let frames = [&frame[..], bad_frame, frame].concat();
     let cut_frames = [&frame[..], &frame[..9]].concat();
-    /// Format, input, error, values in the log, and for each record whether it was written.
+    /// Format, input, error, values in the log, and whether each record was written.
     type Case<'a> = (&'a str, &'a [u8], &'a str, &'a str, &'a [bool]);
     let cases: [Case<'_>; 7] = [
         (
@@ -294,7 +295,7 @@ fn bad_record_is_named_and_the_others_arrive_and_the_report_has_all() {
 }
 
 #[test]
-fn partition_and_headers_of_the_command_line_go_with_the_input() {
+fn command_line_partition_and_headers_apply_to_the_input() {
     let running = start(Broker::builder().topic("t", 3));
     let input = b"{\"key\":\"k\",\"value\":\"v\",\"partition\":1,\"timestamp\":5,\"headers\":[[\"a\",null]]}\n";
     let placed = || (0..3).map(|partition| running.records("t", partition).len()).collect::<Vec<_>>();
@@ -306,14 +307,14 @@ fn partition_and_headers_of_the_command_line_go_with_the_input() {
     assert_eq!(running.records("t", 1), [expected]);
     produce(&running, &["--format", "json", "-p", "2"], input);
     assert_eq!(placed(), [0, 1, 1]);
-    // As the partitioner has it: "k" goes to partition 2 of 3, whatever the input says.
+    // The partitioner chooses partition 2 of 3 for "k", whatever the input says.
     produce(&running, &["--format", "json", "--any-partition"], input);
     assert_eq!(placed().iter().sum::<usize>(), 3);
     assert_eq!(placed()[1], 1, "{:?}", placed());
 }
 
 #[test]
-fn format_that_cannot_be_read_is_refused_before_anything_is_sent() {
+fn unreadable_format_is_refused_before_sending() {
     let running = start(Broker::builder().topic("t", 1));
     for (arguments, says) in [
         (&["--format", "%k%s\\n"][..], "nothing says where %k ends: put %K before it"),

@@ -1,4 +1,4 @@
-//! Signals and unwritable output, as a user meets them: each record still gets its outcome.
+//! Tests of signals and unwritable output from the command line: each record still gets its outcome.
 
 mod command;
 
@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 const INTERRUPTED: i32 = 130;
 
-/// A cluster of one node whose metadata can be read and whose partition takes no records, with its bootstrap server.
+/// Starts a cluster of one node that answers Metadata but accepts no records. Returns it with its bootstrap server.
 fn stuck(is_silent: bool) -> (Running, String) {
     let running = start(Broker::builder().topic("t", 1).auto_create_topics(true, 6));
     match is_silent {
@@ -30,7 +30,7 @@ fn stuck(is_silent: bool) -> (Running, String) {
     (running, server)
 }
 
-/// A command that runs, with its notices.
+/// A running command and its messages.
 struct Talking {
     child: Child,
     notices: BufReader<ChildStderr>,
@@ -45,7 +45,7 @@ impl Talking {
         Self { child, notices, said: String::new() }
     }
 
-    /// Waits until the command says this.
+    /// Waits for a message that contains this.
     #[track_caller]
     fn wait_for(&mut self, part: &str) {
         loop {
@@ -58,7 +58,7 @@ impl Talking {
         }
     }
 
-    /// Waits until the command ends. Returns its status, and what it said.
+    /// Waits until the command ends. Returns its status and its messages.
     fn end(mut self) -> (i32, String) {
         self.notices.read_to_string(&mut self.said).unwrap();
         (self.child.wait().unwrap().code().unwrap(), self.said)
@@ -117,7 +117,7 @@ fn first_signal_changes_nothing_once_all_input_is_read() {
 }
 
 #[test]
-fn line_that_waits_for_memory_has_its_outcome_too() {
+fn line_blocked_on_memory_has_its_outcome() {
     let (_running, server) = stuck(true);
     let report = NamedTempFile::new().unwrap();
     let report = report.path().to_str().unwrap();
@@ -136,7 +136,7 @@ fn line_that_waits_for_memory_has_its_outcome_too() {
     ]);
     let mut input = producing.child.stdin.take().unwrap();
     let feeding = std::thread::spawn(move || {
-        // The command stops reading: the pipe breaks.
+        // The command stops reading, which breaks the pipe.
         let line = format!("{}\n", "x".repeat(4_000));
         while input.write_all(line.as_bytes()).is_ok() {}
     });
@@ -173,7 +173,7 @@ fn replay_is_given_up_by_the_second_signal() {
 fn ignored_hangup_stays_ignored() {
     let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
-    // As nohup does; and a script that starts it in the background has it ignore SIGINT.
+    // nohup ignores SIGHUP, and a script's background command ignores SIGINT.
     let script = format!("trap '' HUP INT; exec {KURIER} produce -b {servers} -t t");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -192,21 +192,21 @@ fn ignored_hangup_stays_ignored() {
     drop(input);
 }
 
-/// Runs the command with a standard error that takes nothing. Returns its status.
+/// Runs the command with a standard error that cannot be written. Returns its status.
 fn unheard(arguments: &[&str], input: &str) -> i32 {
     let mut command = Command::new(KURIER);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(File::create("/dev/full").unwrap());
     let mut child = command.spawn().unwrap();
-    // It may have ended without reading.
+    // The command may have ended without reading.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait().unwrap().code().unwrap()
 }
 
 #[test]
-fn unwritable_standard_error_changes_nothing() {
+fn unwritable_standard_error_does_not_affect_records() {
     let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
-    // The command says after two seconds that no server has answered.
+    // After two seconds the command prints that no server has answered.
     let slow = Duration::from_millis(2_300);
     running.broker.add_fault(Fault::new("ApiVersions", FaultKind::Delay(slow)));
     let server = &servers[..];
@@ -228,7 +228,7 @@ fn unwritable_standard_error_changes_nothing() {
 }
 
 #[test]
-fn report_that_cannot_be_written_changes_nothing_for_records() {
+fn unwritable_report_does_not_affect_records() {
     let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
     let arguments = ["produce", "-b", &servers, "-t", "t", "--delivery-report", "/dev/full"];

@@ -1,5 +1,5 @@
-//! `kurier produce`, as a user runs it, against a cluster in memory: what arrives, what the delivery report says, and what it
-//! says, with which status and how soon, when something is wrong.
+//! Tests of `kurier produce` from the command line against an in-memory cluster: records, delivery report, errors, exit
+//! status and timing.
 
 mod command;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 impl Running {
-    /// Runs `kurier produce`; beside what it said stands the delivery report, by line.
+    /// Runs `kurier produce`. Returns its output and the delivery report, sorted by line.
     fn produce(&self, arguments: &[&str], input: &str) -> (Ran, Vec<Value>) {
         let servers = self.broker.bootstrap_servers();
         let report = NamedTempFile::new().unwrap();
@@ -26,7 +26,7 @@ impl Running {
         (ran, report)
     }
 
-    /// All values of a topic, each partition's in order.
+    /// Returns all values of a topic, in order within each partition.
     fn values(&self, topic: &str, format: &str) -> String {
         let servers = self.broker.bootstrap_servers();
         kurier(&["consume", "-b", &servers, "-t", topic, "-e", "-f", format]).ends(0).printed
@@ -34,12 +34,12 @@ impl Running {
 }
 
 fn produce(arguments: &[&str], input: &str) -> Ran {
-    // What cannot succeed shall fail soon; nothing here needs longer.
+    // Cases that cannot succeed should fail soon; no test here needs longer.
     kurier_reading(input, &[&["produce", "-X", "max.block.ms=1000"], arguments].concat())
 }
 
 #[test]
-fn lines_become_records_and_the_report_says_where_each_is() {
+fn lines_become_records_and_the_report_has_their_offsets() {
     let running = start(Broker::builder().topic("t", 1));
     let arguments = ["-t", "t", "-K", ":", "-Z", "-H", "a=1", "-H", "b"];
     let (ran, report) = running.produce(&arguments, "k:v\n:no key\nk:\nno delimiter");
@@ -66,7 +66,7 @@ fn a_record_can_be_sent_to_a_partition_and_with_acks_0_nobody_says_its_offset() 
 }
 
 #[test]
-fn what_is_too_large_is_told_and_the_others_arrive() {
+fn too_large_record_is_reported_and_others_arrive() {
     let running = start(Broker::builder().topic("t", 1));
     let (longer, long) = ("x".repeat(3000), "x".repeat(1990));
     let input = format!("one\n{longer}\ntwo\n{long}\nthree\n");
@@ -85,7 +85,7 @@ fn what_is_too_large_is_told_and_the_others_arrive() {
 }
 
 #[test]
-fn too_few_replicas_in_sync_end_in_their_code_and_nothing_is_written() {
+fn too_few_in_sync_replicas_fail_with_the_error_code() {
     for (min_insync_replicas, status, written) in [(1, 0, 2), (2, 0, 2), (3, 1, 0)] {
         let topic = TopicSettings { replication_factor: 3, min_insync_replicas, ..Default::default() };
         let builder = Broker::builder().nodes(3).topics_by_default(topic).topic("t", 1);
@@ -102,7 +102,7 @@ fn too_few_replicas_in_sync_end_in_their_code_and_nothing_is_written() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_named_with_what_to_do() {
+fn missing_topic_is_named_with_a_remedy() {
     let running = start(Broker::builder().auto_create_topics(false, 1));
     let (ran, _) = running.produce(&["-t", "nobodys"], "a\n");
     ran.ends(1).says(&[
@@ -113,13 +113,13 @@ fn a_topic_that_is_not_there_is_named_with_what_to_do() {
 }
 
 #[test]
-fn ctrl_c_ends_the_reading_and_what_was_read_is_delivered() {
+fn ctrl_c_stops_reading_and_delivers_read_records() {
     let running = start(Broker::builder().topic("t", 1));
     let servers = running.broker.bootstrap_servers();
     let mut command = Command::new(KURIER);
     command.args(["produce", "-b", &servers, "-t", "t"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut producing = command.spawn().unwrap();
-    // It stays open: there might be more to come.
+    // Keep the input open, so that the command waits for more.
     let mut input = producing.stdin.take().unwrap();
     input.write_all(b"a\nb\n").unwrap();
     while running.values("t", "%s ") != "a b " {}
@@ -131,7 +131,7 @@ fn ctrl_c_ends_the_reading_and_what_was_read_is_delivered() {
 }
 
 #[test]
-fn servers_that_are_none_are_told_one_by_one() {
+fn unusable_servers_are_reported_one_by_one() {
     let closed = nobody();
     let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     let tls = answering(&[0x15, 3, 3, 0, 2, 2, 70]);
@@ -153,7 +153,7 @@ fn node_that_advertises_a_useless_address_is_named_with_advertised_listeners() {
     let closed: u16 = nobody().rsplit_once(':').unwrap().1.parse().unwrap();
     for (host, port, why) in [
         ("127.0.0.1", closed, ", and no connection to it can be made: Connection refused"),
-        // No resolver is asked for a name that none can have.
+        // The resolver is not asked about an invalid name.
         ("no..such", 9092, ", and no connection to it can be made: its address was not found: "),
         ("my host", 9092, ", which is no address of a broker"),
     ] {
@@ -177,8 +177,8 @@ fn topic_name_that_kafka_does_not_allow_is_refused() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_is_sent() {
-    // Where java-properties 2.0.0 panics, if it is let.
+fn invalid_arguments_are_refused_before_sending() {
+    // java-properties 2.0.0 panics on this file; the command must not.
     let mut damaged = NamedTempFile::new().unwrap();
     damaged.write_all(b"\xff\xfea").unwrap();
     let damaged = damaged.path().to_str().unwrap();

@@ -1,4 +1,4 @@
-//! `kurier produce --delivery-report`: when outcomes are in the file, and which files it may go to.
+//! Tests of `kurier produce --delivery-report`: when outcomes are written, and which files are refused.
 
 mod command;
 
@@ -31,7 +31,7 @@ fn outcomes_are_in_the_file_while_the_input_is_open() {
     assert_eq!(producing.wait().unwrap().code(), Some(0));
 }
 
-/// A folder with an input, data of others and an older report.
+/// Creates a folder with an input, a file of other data and an older report.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, text) in [("input", "a\nb\n"), ("data", "{\"topic\":\"t\"}\n"), ("old", OLD), ("empty", "")] {
@@ -66,7 +66,7 @@ fn report_over_other_data_is_refused() {
         assert_eq!(output.status.code(), Some(2), "{report} {inputs:?}: {said}");
         assert!(said.contains(part), "{report} {inputs:?}: {said}");
     }
-    // The shell opens these.
+    // The shell opens these files before the command starts.
     let file = |name: &str| File::open(folder.path().join(name)).unwrap();
     let appending = OpenOptions::new().append(true).open(folder.path().join("input")).unwrap();
     let path = folder.path().join("input");

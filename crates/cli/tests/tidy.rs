@@ -1,9 +1,9 @@
-//! House rules that a script can check, over all crates of the library.
+//! House rules for the library crates that a script can check.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every source file of a crate.
+/// Returns every source file of a crate.
 fn sources(krate: &str) -> Vec<PathBuf> {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(krate).join("src")];
     let mut files = Vec::new();
@@ -22,7 +22,7 @@ fn sources(krate: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_public_type_has_an_example_or_says_where_one_is() {
+fn every_public_type_has_or_references_an_example() {
     let mut missing = Vec::new();
     let mut count = 0;
     for krate in ["protocol", "compression", "partitioner", "broker", "client"] {
@@ -54,7 +54,7 @@ fn every_public_type_has_an_example_or_says_where_one_is() {
 }
 
 #[test]
-fn every_module_says_what_it_is_for() {
+fn every_module_has_a_doc() {
     for krate in ["protocol", "compression", "partitioner", "broker", "client", "cli", "e2e"] {
         for file in sources(krate) {
             let text = fs::read_to_string(&file).unwrap();
@@ -64,7 +64,7 @@ fn every_module_says_what_it_is_for() {
 }
 
 #[test]
-fn what_decides_and_what_gathers_knows_no_sockets_tasks_or_threads() {
+fn core_and_accumulator_use_no_sockets_tasks_or_threads() {
     let is_pure = |file: &Path| {
         ["core", "accumulator"].iter().any(|folder| file.components().any(|part| part.as_os_str() == *folder))
     };

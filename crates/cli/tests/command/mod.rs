@@ -1,4 +1,4 @@
-//! What the tests of the command share: the command and what it said, a cluster in memory, and servers that are none.
+//! Test helpers: runs the command, an in-memory cluster and broken servers.
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 pub(crate) const KURIER: &str = env!("CARGO_BIN_EXE_kurier");
 
-/// What a command printed, said and returned.
+/// Output and exit status of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) printed: String,
@@ -24,12 +24,12 @@ pub(crate) struct Ran {
     pub(crate) status: i32,
 }
 
-/// Runs the command to its end, with nothing to read.
+/// Runs the command to its end, with empty standard input.
 pub(crate) fn kurier(arguments: &[&str]) -> Ran {
     kurier_reading("", arguments)
 }
 
-/// Runs the command to its end, with this as its standard input.
+/// Runs the command to its end, with this standard input.
 pub(crate) fn kurier_reading(input: impl Into<Vec<u8>>, arguments: &[&str]) -> Ran {
     let output = Command::new(KURIER).args(arguments).write_stdin(input).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -37,14 +37,14 @@ pub(crate) fn kurier_reading(input: impl Into<Vec<u8>>, arguments: &[&str]) -> R
 }
 
 impl Ran {
-    /// It printed this, and all went well.
+    /// Asserts that the command printed this and succeeded.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
         assert_eq!(self.printed, text, "{}", self.said);
         self.ends(0)
     }
 
-    /// It printed nothing, and ended so.
+    /// Asserts that the command printed nothing and exited with this status.
     #[track_caller]
     pub(crate) fn fails(self, status: i32) -> Self {
         assert_eq!(self.printed, "", "{}", self.said);
@@ -66,12 +66,12 @@ impl Ran {
     }
 }
 
-/// Sends a signal to a command that runs.
+/// Sends a signal to a running command.
 pub(crate) fn kill(child: &Child, signal: Signal) {
     signal::kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
 }
 
-/// A running cluster, and the runtime that it runs on.
+/// A running cluster and its runtime.
 pub(crate) struct Running {
     pub(crate) broker: Broker,
     pub(crate) runtime: Runtime,
@@ -83,7 +83,7 @@ pub(crate) fn start(builder: BrokerBuilder) -> Running {
     Running { broker, runtime }
 }
 
-/// A server that does this with each connection. Gives its address.
+/// Starts a server that handles each connection with `serve`. Returns its address.
 pub(crate) fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -96,7 +96,7 @@ pub(crate) fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Stri
     address
 }
 
-/// A server that answers this to whatever it is sent, until the client goes.
+/// Starts a server that answers any input with these bytes, until the client disconnects.
 pub(crate) fn answering(bytes: &'static [u8]) -> String {
     server(move |mut socket| {
         let mut heard = [0; 1000];
@@ -104,12 +104,12 @@ pub(crate) fn answering(bytes: &'static [u8]) -> String {
     })
 }
 
-/// An address where nobody listens: it was free a moment ago.
+/// Returns an address where no server listens: its port was free a moment ago.
 pub(crate) fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// The next frame, without its length.
+/// Reads the next frame, without its length.
 pub(crate) fn read_frame(socket: &mut TcpStream) -> Bytes {
     let mut length = [0; 4];
     socket.read_exact(&mut length).unwrap();

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_a_frame_may_hold_is_read_and_must_be_whole() {
+    fn every_valid_frame_is_read_and_truncation_is_refused() {
         for bits in 0..8 {
             let (checksums, checksum, size) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
             let frame = frame(
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kafka_does_not_allow_is_named() {
+    fn invalid_frames_are_named() {
         let linked = frame(FrameInfo::new().block_mode(BlockMode::Linked));
         let mut with_dictionary = frame(FrameInfo::new().block_mode(BlockMode::Independent));
         with_dictionary[4] |= 1;

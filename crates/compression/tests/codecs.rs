@@ -59,7 +59,7 @@ proptest! {
     })]
 
     #[test]
-    fn however_the_input_is_cut_it_comes_out_whole(
+    fn input_in_any_pieces_round_trips(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>().prop_map(|byte| byte & 7), 0..70_000), 0..6),
     ) {
         let whole = chunks.concat();
@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn a_codec_used_before_writes_what_a_fresh_one_writes() {
+fn reused_codec_writes_the_same_bytes_as_a_fresh_one() {
     let text = events(50_000);
     for (kind, mut used) in codecs() {
         compress(&mut *used, &[&text[..20_000]]);
@@ -84,7 +84,7 @@ fn a_codec_used_before_writes_what_a_fresh_one_writes() {
 }
 
 #[test]
-fn both_appends_leave_what_was_there() {
+fn compress_and_decompress_append_to_output() {
     for (kind, mut codec) in codecs() {
         let mut output = b"head".to_vec();
         codec.compress(&[b"abcabcabc"], &mut output).unwrap();
@@ -97,7 +97,7 @@ fn both_appends_leave_what_was_there() {
 }
 
 #[test]
-fn a_larger_level_is_not_larger() {
+fn higher_level_output_is_not_larger() {
     let text = events(200_000);
     let size = |kind, level| {
         let mut codec = Compression::new(kind).with_level(level).unwrap().codec().unwrap();
@@ -116,7 +116,7 @@ fn a_larger_level_is_not_larger() {
 }
 
 #[test]
-fn a_codec_says_which_it_is() {
+fn codec_returns_its_kind() {
     for (kind, codec) in codecs() {
         assert_eq!(codec.kind(), kind);
         assert_eq!(Compression::from(kind), Compression::new(kind));
@@ -126,7 +126,7 @@ fn a_codec_says_which_it_is() {
 }
 
 #[test]
-fn levels_are_those_of_the_codec() {
+fn levels_outside_the_codecs_range_are_refused() {
     let with = |kind, level| Compression::new(kind).with_level(level).map(Compression::level);
     for (kind, good, bad) in [
         (CompressionType::Gzip, &[-1, 1, 9][..], &[-2, 0, 10][..]),
@@ -146,7 +146,7 @@ fn levels_are_those_of_the_codec() {
 }
 
 #[test]
-fn every_level_writes_what_a_reader_accepts() {
+fn every_level_writes_readable_frames() {
     // Above 8 MiB, where the highest levels of zstd would take a window that readers refuse.
     let text = events(9 << 20);
     for (kind, level) in [(CompressionType::Gzip, 1), (CompressionType::Zstd, 1), (CompressionType::Zstd, 22)] {
@@ -159,7 +159,7 @@ fn every_level_writes_what_a_reader_accepts() {
 }
 
 #[test]
-fn a_batch_goes_through_every_codec() {
+fn batch_round_trips_through_every_codec() {
     for (kind, mut codec) in codecs() {
         let mut builder = RecordBatchBuilder::new();
         for value in events(20_000).chunks(100) {
@@ -180,7 +180,7 @@ fn a_batch_goes_through_every_codec() {
 }
 
 #[test]
-fn a_codec_that_nobody_has_is_named() {
+fn unknown_codec_is_named() {
     let mut builder = RecordBatchBuilder::new();
     builder.append(&NewRecord::default()).unwrap();
     let bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
@@ -237,7 +237,7 @@ fn snappy_is_framed_as_by_xerial() {
 
 #[test]
 #[cfg(feature = "snappy")]
-fn snappy_is_read_bare_too() {
+fn bare_snappy_block_is_read() {
     let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
     let text = events(100_000);
     let bare = snap::raw::Encoder::new().compress_vec(&text).unwrap();
@@ -276,7 +276,7 @@ fn the_limit_holds_to_the_byte() {
 }
 
 #[test]
-fn every_beginning_of_a_frame_is_damaged() {
+fn truncated_frames_are_refused() {
     let text = events(2000);
     for (kind, mut codec) in codecs().into_iter().skip(1) {
         let frame = compress(&mut *codec, &[&text]);

@@ -39,7 +39,7 @@ fn check_bomb(kind: CompressionType, bomb: &[u8], len: usize) {
 }
 
 #[test]
-fn record_batch_codecs_that_there_are_not_are_named() {
+fn record_batch_unknown_codecs_are_named() {
     let mut builder = RecordBatchBuilder::new();
     builder.append(&NewRecord::default()).unwrap();
     let bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
@@ -79,7 +79,7 @@ mod gzip {
     }
 
     #[test]
-    fn gzip_heads_and_tails_that_lie_are_refused() {
+    fn gzip_false_headers_and_trailers_are_refused() {
         let sound = member(b"sound");
         let (tail, cut) = (sound.len() - 8, sound.len() - 1);
         let put = |at: usize, mask: u8| {
@@ -141,7 +141,7 @@ mod snappy {
     /// A block may claim 22 times its size, which no block can be. influxdata/rskafka #92 and #141: as much was allocated
     /// as the first bytes of a block said.
     #[test]
-    fn snappy_raw_lengths_that_no_block_can_have_are_refused() {
+    fn snappy_raw_impossible_lengths_are_refused() {
         check(
             CompressionType::Snappy,
             &[
@@ -168,7 +168,7 @@ mod snappy {
 
     /// CVE-2023-34455 and CVE-2023-43642 of snappy-java: a chunk's length became the size of an array, also below 0.
     #[test]
-    fn snappy_xerial_chunks_are_no_longer_than_the_data_and_together_no_longer_than_the_limit() {
+    fn snappy_xerial_chunks_stay_within_data_and_limit() {
         let framed = |chunk: &[u8]| [XERIAL, chunk].concat();
         check(
             CompressionType::Snappy,
@@ -226,7 +226,7 @@ mod lz4 {
     }
 
     #[test]
-    fn lz4_frames_that_are_no_single_one_of_independent_blocks_are_refused() {
+    fn lz4_only_single_frames_of_independent_blocks_are_read() {
         check(
             CompressionType::Lz4,
             &[
@@ -304,7 +304,7 @@ mod lz4 {
     }
 
     #[test]
-    fn lz4_sizes_and_checksums_that_lie_are_refused() {
+    fn lz4_false_sizes_and_checksums_are_refused() {
         let sized = encoded(FrameInfo::new().content_size(Some(5)), b"abcde");
         let head = &sized[..15];
         assert_eq!(decompress(CompressionType::Lz4, &sized, LIMIT).unwrap(), b"abcde");
@@ -367,7 +367,7 @@ mod zstd {
     }
 
     #[test]
-    fn zstd_frames_that_do_not_say_their_size_give_no_more_than_the_limit() {
+    fn zstd_frames_without_size_stay_within_the_limit() {
         let bomb = blocks(0x68, 80);
         assert!(bomb.len() < 400);
         check_bomb(CompressionType::Zstd, &bomb, 80 * (128 << 10));
@@ -376,7 +376,7 @@ mod zstd {
     }
 
     #[test]
-    fn zstd_sizes_and_blocks_that_lie_are_refused() {
+    fn zstd_false_sizes_and_blocks_are_refused() {
         check(
             CompressionType::Zstd,
             &[

@@ -9,7 +9,7 @@ fn records() -> [RecordView<'static>; 2] {
 }
 
 #[test]
-fn round_robin_goes_through_what_is_available_topic_by_topic() {
+fn round_robin_cycles_through_available_partitions_per_topic() {
     let round_robin = RoundRobin::new();
     let topics = [("half", 4, &[1, 3][..]), ("none", 3, &[]), ("one", 2, &[1]), ("gone", 2, &[0, 1, 7])];
     // Written alternately, and with and without a key; a partition that the topic has no more is passed over.
@@ -23,7 +23,7 @@ fn round_robin_goes_through_what_is_available_topic_by_topic() {
 }
 
 #[test]
-fn the_unkeyed_leaves_every_record_to_the_producer() {
+fn unkeyed_returns_anywhere_for_every_record() {
     let topic = TopicView::new("orders", 3, &[0]).unwrap();
     for record in records() {
         assert_eq!(Unkeyed.partition(&record, &topic).unwrap(), Choice::Anywhere);
@@ -31,7 +31,7 @@ fn the_unkeyed_leaves_every_record_to_the_producer() {
 }
 
 #[test]
-fn the_explicit_refuses_every_record_and_says_why() {
+fn explicit_refuses_every_record_with_the_reason() {
     let topic = TopicView::new("orders", 3, &[0]).unwrap();
     for record in records() {
         let error = Explicit.partition(&record, &topic).unwrap_err();
@@ -43,7 +43,7 @@ fn the_explicit_refuses_every_record_and_says_why() {
 }
 
 #[test]
-fn a_view_shows_what_it_was_given() {
+fn views_return_their_values() {
     let record = RecordView::new(Some(b"k"), Some(b"value"));
     assert_eq!((record.key(), record.value()), (Some(&b"k"[..]), Some(&b"value"[..])));
     assert_eq!(records().map(|record| (record.key(), record.value())), [(None, None), (Some(&b"key"[..]), None)]);

@@ -61,7 +61,7 @@ fn keys_go_where_librdkafka_puts_them() {
 }
 
 #[test]
-fn only_null_is_keyless_but_for_consistent_random() {
+fn only_null_is_keyless_except_for_consistent_random() {
     let anywhere = |name, key| place(Keyed::named(name).unwrap(), key, 10) == Choice::Anywhere;
     for (name, null, empty) in [
         ("java", true, false),

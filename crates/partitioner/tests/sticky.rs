@@ -35,7 +35,7 @@ proptest! {
 }
 
 #[test]
-fn no_partition_is_no_choice() {
+fn no_partition_gives_no_choice() {
     assert_eq!(Weights::even([]).pick(3), None);
     assert_eq!(Weights::by_load([], 1).pick(3), None);
     assert_eq!(Weights::default().share(0), 0.0);
@@ -43,13 +43,13 @@ fn no_partition_is_no_choice() {
 }
 
 #[test]
-fn the_heaviest_load_is_no_overflow() {
+fn heaviest_load_does_not_overflow() {
     let weights = Weights::by_load([(0, 0), (1, u64::MAX)], u32::MAX);
     assert_eq!(weights.pick(0), Some(0));
 }
 
 #[test]
-fn bytes_for_a_partition_left_behind_count_for_nothing() {
+fn bytes_for_a_former_partition_do_not_count() {
     let sticky = Sticky::new();
     assert_eq!(sticky.current_or(|| Some(4)), Some(4));
     assert!(sticky.appended(4, 100, 100));
@@ -64,7 +64,7 @@ fn bytes_for_a_partition_left_behind_count_for_nothing() {
 }
 
 #[test]
-fn many_threads_switch_once_a_share() {
+fn many_threads_switch_once_per_share() {
     const THREADS: i32 = 4;
     const APPENDS: i32 = 10_000;
     let sticky = Sticky::new();
@@ -90,7 +90,7 @@ fn many_threads_switch_once_a_share() {
 }
 
 #[test]
-fn a_load_that_rises_while_it_is_weighed_weighs_as_the_heaviest() {
+fn load_that_rises_between_reads_counts_as_heaviest() {
     let load = std::cell::Cell::new(0);
     let rising = (0..2).map(|partition| {
         load.set(load.get() + 10);

@@ -488,7 +488,7 @@ mod tests {
     const FLEXIBLE: Version = Version { number: 1, flexible: true };
 
     #[test]
-    fn lengths_are_those_that_their_prefix_can_say() {
+    fn lengths_fit_their_prefix() {
         const SHORT: usize = 0x7fff;
         const LONG: usize = 0x7fff_ffff;
         for (prefix, version, length, bytes) in [
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_shorter_than_is_said() {
+    fn no_value_is_shorter_than_its_min_len() {
         fn check<T: Wire>(plain: usize, flexible: usize) {
             for (version, bytes) in [(PLAIN, plain), (FLEXIBLE, flexible)] {
                 assert_eq!((T::min_len(version), encoded_len(&T::initial(), version).unwrap()), (bytes, bytes));
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_has_at_most_32767_bytes() {
+    fn string_has_at_most_32767_bytes() {
         let read = |len: usize| {
             let mut body = Vec::new();
             put_length(Some(len), Prefix::I32, FLEXIBLE, &mut body).unwrap();
@@ -553,7 +553,7 @@ mod tests {
 
     #[cfg(feature = "json")]
     #[test]
-    fn what_may_be_null_has_the_json_of_its_value() {
+    fn nullable_value_has_the_json_of_its_value() {
         let view = crate::json::View { version: PLAIN, records: &|_| None };
         let name = Some("a".to_owned());
         assert_eq!(name.to_json(view), serde_json::json!("a"));

@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(FileFailurePersistence::WithSource("regressions")))]
 
     #[test]
-    fn frames_are_found_however_their_bytes_come(
+    fn frames_are_found_in_any_chunks(
         frames in vec(vec(any::<u8>(), 4..300), 0..8), cuts in vec(1usize..100, 1..40), limit in 300usize..400,
     ) {
         let mut wire = Vec::new();
@@ -110,7 +110,7 @@ fn every_header_is_read_as_it_was_written() {
 }
 
 #[test]
-fn the_answer_to_api_versions_has_the_old_header_always() {
+fn api_versions_response_always_has_header_v0() {
     let mut frame = Vec::new();
     write_response(&ApiVersionsResponse::default(), 4, 9, &mut frame).unwrap();
     assert_eq!(frame[..8], [0, 0, 0, 12, 0, 0, 0, 9]);
@@ -129,14 +129,14 @@ fn tagged_fields_of_a_header_are_skipped() {
 }
 
 #[test]
-fn an_unknown_api_is_named() {
+fn unknown_api_is_named() {
     let error = RequestHeader::read(&Bytes::from_static(b"\0\x63\0\0\0\0\0\0\0\0")).unwrap_err();
     assert_eq!(error.kind(), &ParseErrorKind::UnknownApi(99));
     assert_eq!(error.to_string(), "RequestHeader v1: no API with key 99 is known, at byte 0");
 }
 
 #[test]
-fn a_request_is_its_length_its_header_and_its_body() {
+fn request_frame_has_length_header_and_body() {
     let request = MetadataRequest { topics: None, ..Default::default() };
     let mut frame = Vec::new();
     write_request(&request, 9, 3, Some("k"), &mut frame).unwrap();
@@ -148,7 +148,7 @@ fn a_request_is_its_length_its_header_and_its_body() {
 }
 
 #[test]
-fn record_data_is_shared_on_its_way_out_and_on_its_way_in() {
+fn record_data_is_shared_when_written_and_read() {
     let data = Bytes::from(vec![0x55; 20_000]);
     let mut request = ProduceRequest { acks: -1, ..Default::default() };
     let records: Records = vec![Bytes::from_static(b"head"), data.clone()].into();
@@ -183,7 +183,7 @@ fn record_data_is_shared_on_its_way_out_and_on_its_way_in() {
 }
 
 #[test]
-fn the_table_of_apis_is_whole() {
+fn table_of_apis_is_complete() {
     assert_eq!(APIS.len(), 14);
     assert!(APIS.is_sorted_by_key(Api::key));
     assert_eq!(Api::named("metadata").unwrap().key(), 3);

@@ -69,7 +69,7 @@ fn frame_length_is_at_least_4_and_at_most_the_limit() {
 
 /// dpkp/kafka-python #3014 and thomhurst/Dekaf #893: as much was allocated as the first four bytes said.
 #[test]
-fn frame_length_claims_do_not_grow_the_buffer_but_what_comes_does() {
+fn frame_length_claims_do_not_grow_the_buffer() {
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
     buffer.extend(&(100u32 << 20).to_be_bytes());
     for _ in 0..64 {
@@ -83,7 +83,7 @@ fn frame_length_claims_do_not_grow_the_buffer_but_what_comes_does() {
 }
 
 #[test]
-fn header_of_an_answer_is_flexible_where_its_version_is_and_that_of_api_versions_never() {
+fn header_of_response_is_flexible_except_for_api_versions() {
     for api in APIS {
         for version in api.versions() {
             let read = |frame: &[u8]| ResponseHeader::read(&Bytes::copy_from_slice(frame), api, version);
@@ -194,7 +194,7 @@ fn arrays_of_minus_one_element_are_refused_where_null_is_not_allowed() {
 
 /// segmentio/kafka-go #1439: what another service said was read as an answer, and its letters as counts.
 #[test]
-fn arrays_in_what_another_service_says_are_refused() {
+fn arrays_in_responses_of_other_services_are_refused() {
     for said in [&b"220 mail.example.org ESMTP\r\n"[..], b"SSH-2.0-OpenSSH_9.6\r\n", b"\xff\xfb\x01\xff\xfb\x03login: "]
     {
         for api in APIS {
@@ -207,7 +207,7 @@ fn arrays_in_what_another_service_says_are_refused() {
 }
 
 #[test]
-fn nesting_is_that_of_the_schema_and_never_that_of_the_input() {
+fn nesting_depth_comes_from_the_schema_only() {
     fn depth(of: &Struct, above: usize) -> usize {
         assert!(above < 10, "{} may be within itself", of.name);
         let within = |ty: &Type| {
@@ -230,7 +230,7 @@ fn nesting_is_that_of_the_schema_and_never_that_of_the_input() {
 }
 
 #[test]
-fn strings_are_utf_8_of_at_most_32767_bytes_that_are_there() {
+fn strings_are_utf_8_of_at_most_32767_bytes() {
     check::<SaslHandshakeRequest>(0, b"\xff\xff", Kind::UnexpectedNull, 0, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\xff\xfe", Kind::NegativeLength(-2), 0, "mechanism");
     check::<SaslHandshakeRequest>(0, b"\x80\0", Kind::NegativeLength(-32_768), 0, "mechanism");
@@ -325,7 +325,7 @@ fn nulls_in_the_wrong_version() {
 }
 
 #[test]
-fn tagged_fields_ascend_and_have_the_size_they_say() {
+fn tagged_fields_ascend_and_have_their_declared_size() {
     // Error, no keys, throttle; then tags from byte 7 on. Tag 1 is an int64, tag 3 a bool.
     let head = |tags: &[u8]| [&[0, 0, 1, 0, 0, 0, 0], tags].concat();
     let read = |tags: &[u8]| ApiVersionsResponse::read(&head(tags).into(), 3);
@@ -367,7 +367,7 @@ fn tagged_fields_ascend_and_have_the_size_they_say() {
 
 /// librdkafka 2.2.0 skipped the wrong number of bytes, and misread what came after them.
 #[test]
-fn tagged_fields_that_nobody_knows_are_skipped_to_the_byte() {
+fn tagged_fields_that_are_unknown_are_skipped_exactly() {
     // Two APIs, with tags in each, the throttle time, and tags again.
     let body = b"\0\0\x03\0\x03\0\0\0\x0d\x02\x00\x03abc\x63\0\0\x12\0\x01\0\x04\x01\x7f\x01\x02\0\0\0\x05\x01\x7f\x02\xff\xff";
     let read = ApiVersionsResponse::read(&Bytes::from_static(body), 3).unwrap();
@@ -422,7 +422,7 @@ fn payload_is_shown_by_its_size() {
 }
 
 #[test]
-fn what_a_version_cannot_carry_is_not_dropped_in_silence() {
+fn our_own_encoder_refuses_fields_that_the_version_lacks() {
     let write = |request: &FindCoordinatorRequest, version| {
         request.write(version, &mut Vec::new()).map_err(|error| (error.kind().clone(), error.field()))
     };
@@ -437,7 +437,7 @@ fn what_a_version_cannot_carry_is_not_dropped_in_silence() {
 }
 
 #[test]
-fn our_own_encoder_names_a_string_that_its_prefix_cannot_say() {
+fn our_own_encoder_names_a_too_long_string() {
     for version in [3, 9] {
         let mut request = ProduceRequest::default();
         request.topic_data.push(TopicProduceData { name: "x".repeat(32_768), ..Default::default() });
@@ -545,7 +545,7 @@ fn first_error(bytes: &[u8]) -> Option<ParseError> {
 }
 
 #[test]
-fn record_batch_headers_that_lie() {
+fn record_batch_headers_with_false_values_are_refused() {
     let kind = |damage: &dyn Fn(&mut Vec<u8>)| first_error(&batch(damage)).map(|error| error.kind().clone());
     let put =
         |at: usize, bytes: &'static [u8]| move |batch: &mut Vec<u8>| batch[at..at + bytes.len()].copy_from_slice(bytes);
@@ -598,7 +598,7 @@ fn record_batch_bytes_that_are_flipped_or_missing_are_found_by_the_checksum() {
 }
 
 #[test]
-fn record_batch_records_that_lie() {
+fn record_batch_records_with_false_values_are_refused() {
     let of = |record: &[u8]| {
         let error = first_error(&batch_of(1, record));
         error.map(|error| (error.kind().clone(), error.field().to_owned()))
@@ -629,7 +629,7 @@ fn record_batch_records_that_lie() {
 }
 
 #[test]
-fn an_error_in_a_record_says_where_in_the_body() {
+fn error_in_a_record_has_its_offset_in_the_body() {
     let bytes = batch(|bytes| {
         bytes.truncate(BATCH_HEADER_BYTES);
         bytes.extend_from_slice(b"\x0c\0\0\0\x40\x01\0");
@@ -662,7 +662,7 @@ fn offsets_ascend() {
 }
 
 #[test]
-fn timestamps_forty_days_and_all_of_time_apart() {
+fn timestamps_may_be_far_apart() {
     let days = 40 * 24 * 3600 * 1000;
     let mut builder = RecordBatchBuilder::new();
     for timestamp in [1_700_000_000_000, 1_700_000_000_000 - days, 1_700_000_000_000 + days, 0] {

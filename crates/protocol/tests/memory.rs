@@ -16,7 +16,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const ALLOWANCE: usize = 128 * 1024;
 
 #[test]
-fn inputs_allocate_no_more_than_is_promised() {
+fn inputs_allocate_no_more_than_documented() {
     for (allocated, by) in highest_for_small_inputs() {
         println!("inputs of under 64 bytes: at most {allocated} bytes allocated, {by}");
         assert!(allocated <= ALLOWANCE, "{allocated} bytes were allocated by {by}");

@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn batches_stand_one_after_the_other(sets in vec(records(), 1..4), cut in 0usize..200) {
+    fn consecutive_batches_are_read_until_an_error(sets in vec(records(), 1..4), cut in 0usize..200) {
         let mut wire = Vec::new();
         for records in &sets {
             let mut builder = RecordBatchBuilder::new();

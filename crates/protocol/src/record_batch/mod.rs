@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_knows_its_sizes_and_times() {
+    fn batch_reports_sizes_and_timestamps() {
         let empty = RecordBatchBuilder::new();
         assert!(empty.is_empty());
         assert!(empty.seal().is_none());
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_shown_with_sizes_instead_of_payload() {
+    fn debug_output_has_sizes_instead_of_payload() {
         let headers = "[Header { key: 5 bytes, value: null }, Header { key: 0 bytes, value: 4 bytes }]";
         let shown = format!("NewRecord {{ timestamp: 1700000000007, key: 3 bytes, value: null, headers: {headers} }}");
         assert_eq!(format!("{FIRST:?}"), shown);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn iterators_say_how_much_is_left() {
+    fn iterators_have_size_hints() {
         let bytes = builder().seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
         let mut records = RecordBatch::parse(&bytes).unwrap().0.records().unwrap();
         // Perhaps an error after all of them.
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_where_among_batches_it_is() {
+    fn error_has_its_position_among_batches() {
         let whole = builder().seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
         let batch_bytes = BATCH_HEADER_BYTES + 43;
         assert_eq!(whole.len(), batch_bytes);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_no_more_than_its_length_can_say() {
+    fn batch_stays_within_32_bit_length() {
         // Memory that nobody touches is not taken.
         let zeros = vec![0; 1 << 31];
         let (too_long, most) = (1 << 31, (1 << 31) - 1);
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_believed_only_as_far_as_there_are_bytes() {
+    fn counts_are_limited_by_the_available_bytes() {
         let sealed = builder().seal().unwrap();
         let records = sealed.stamp(&Stamp::NONE).unwrap().to_bytes();
         let mut header = *RecordBatch::parse(&records).unwrap().0.header();
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_must_have_the_room_that_was_asked_for() {
+    fn segment_with_too_little_capacity_panics() {
         let fill = |spare: usize| {
             let mut builder = RecordBatchBuilder::new();
             builder.slot(&FIRST).unwrap().fill(|size| Vec::with_capacity(size - spare));
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn each_attribute_is_a_bit_of_its_own() {
+    fn each_attribute_has_its_own_bit() {
         for kind in CompressionType::ALL {
             for bits in 0..8i16 {
                 let is_set = |bit: i16| bits & bit != 0;
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_holds_what_it_was_given() {
+    fn stamp_returns_its_values() {
         let of = |stamp: Stamp| {
             (stamp.producer_id().0, stamp.producer_epoch().0, stamp.base_sequence().0, stamp.is_transactional())
         };
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_says_what_became_of_its_transaction() {
+    fn control_record_names_commit_or_abort() {
         let no_headers = builder().seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
         let record = RecordBatch::parse(&no_headers).unwrap().0.records().unwrap().next().unwrap().unwrap();
         for (key, kind) in [

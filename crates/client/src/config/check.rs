@@ -8,15 +8,15 @@ use super::values::Value;
 use super::{Acks, Config, refused};
 use crate::error::Error;
 
-/// Cap of every time, 100 years, to avoid `Instant` overflow.
+/// Cap of every duration, 100 years, to avoid `Instant` overflow.
 pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// The longest string that a request's header can hold, in bytes.
+/// The longest string that a request header can hold, in bytes.
 const WIRE_STRING_MAX: usize = 32_767;
 
 impl Config {
-    /// Holds the settings against each other, as Java does. What was not asked for gives way, and
-    /// [`explain`](Self::explain) says so; what was, is an error.
+    /// Validates the settings against each other, as Java does. If two settings conflict, a default is adjusted, and
+    /// [`explain`](Self::explain) reports it. A conflict between two settings that were made is an error.
     pub(crate) fn check(mut self) -> Result<Self, Error> {
         if self.bootstrap_servers.is_empty() {
             return Err(refused("bootstrap.servers is missing: name at least one broker as host:port".to_owned()));
@@ -32,7 +32,7 @@ impl Config {
         self.limit_times();
         self.check_delivery_timeout()?;
         self.compression()?;
-        // As in Java, whoever sets the first wait alone wants no other.
+        // As in Java, a first wait that is set without a longest wait is also the longest.
         if self.is_made("reconnect.backoff.ms") && !self.is_made("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
             let why = format!("{}, as reconnect.backoff.ms", self.reconnect_backoff.as_millis());
@@ -53,15 +53,15 @@ impl Config {
         Ok(self)
     }
 
-    /// Refuses values that a setting's type allows, and no producer can work with.
+    /// Rejects values that fit the setting's type but that no producer can work with.
     fn check_limits(&self) -> Result<(), Error> {
         /// Java's `int`.
         const INT_MAX: i128 = i32::MAX as i128;
-        /// Room for what stands around the records of a request, whose length is a Java `int`; librdkafka's limit too.
+        /// Leaves room for a request's other fields, because its length is a Java `int`. librdkafka has the same limit.
         const REQUEST_MAX: i128 = 1_000_000_000;
-        /// librdkafka's limit.
+        /// Limit in librdkafka.
         const IN_FLIGHT_MAX: i128 = 1_000_000;
-        /// Twice as much can still be counted.
+        /// Twice this value still fits a `usize`.
         const MEMORY_MAX: i128 = isize::MAX as i128;
         let count = |count: usize| i128::try_from(count).unwrap_or(i128::MAX);
         let ms = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
@@ -74,7 +74,7 @@ impl Config {
             ("send.buffer.bytes", self.send_buffer_bytes.into(), -1, INT_MAX),
             ("receive.buffer.bytes", self.receive_buffer_bytes.into(), -1, INT_MAX),
             ("delivery.timeout.ms", ms(self.delivery_timeout), 1, i128::MAX),
-            // Nothing would ever be answered, or connected to, in time.
+            // With 0, every request and every connection would time out.
             ("request.timeout.ms", ms(self.request_timeout), 1, i128::MAX),
             ("socket.connection.setup.timeout.ms", ms(self.connection_setup_timeout), 1, i128::MAX),
             ("socket.connection.setup.timeout.max.ms", ms(self.connection_setup_timeout_max), 1, i128::MAX),
@@ -90,7 +90,7 @@ impl Config {
         Ok(())
     }
 
-    /// Makes times so short that they can be added to any moment.
+    /// Caps durations, so that they can be added to any `Instant`.
     fn limit_times(&mut self) {
         for time in [
             &mut self.bootstrap_resolve_timeout,
@@ -115,7 +115,7 @@ impl Config {
     }
 
     fn check_idempotence(&mut self) -> Result<(), Error> {
-        /// Brokers remember as many batches of a producer.
+        /// Brokers remember this many batches per producer and partition.
         const IN_FLIGHT_MAX: usize = 5;
         if !self.enable_idempotence {
             return Ok(());
@@ -143,8 +143,8 @@ impl Config {
         Ok(())
     }
 
-    /// Makes `delivery.timeout.ms` at least `linger.ms` + `request.timeout.ms`, as Java demands. Defaults give way: the
-    /// delivery timeout rises, or else the request timeout falls, or else the linger does.
+    /// Ensures that `delivery.timeout.ms` is at least `linger.ms` + `request.timeout.ms`, as Java requires. Adjusts
+    /// defaults in this order: raises the delivery timeout, lowers the request timeout, lowers the linger.
     fn check_delivery_timeout(&mut self) -> Result<(), Error> {
         let least = self.linger.saturating_add(self.request_timeout);
         if self.delivery_timeout >= least {
@@ -184,7 +184,7 @@ impl Config {
                 millis(self.linger)
             ))),
             (is_linger_made, false) => {
-                // Where a request would have no time left, the default linger gives way too.
+                // If a request would have no time left, the default linger is lowered too.
                 if !is_linger_made && timeout <= self.linger {
                     self.linger = Duration::ZERO;
                     let why = format!("0, because {delivery} is {}", millis(timeout));
@@ -198,7 +198,7 @@ impl Config {
         }
     }
 
-    /// The codec with its level.
+    /// Returns the codec with its level.
     pub(crate) fn compression(&self) -> Result<Compression, Error> {
         let (key, level) = match self.compression_type {
             CompressionType::None | CompressionType::Snappy => ("", None),
@@ -220,7 +220,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    /// Written settings; then delivery.timeout.ms, linger.ms and request.timeout.ms as they are in force, or the error.
+    /// Settings that were made, and the resulting delivery.timeout.ms, linger.ms and request.timeout.ms, or the error.
     type Case = (&'static [(&'static str, &'static str)], Result<[u64; 3], &'static str>);
 
     #[test]

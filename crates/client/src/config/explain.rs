@@ -1,11 +1,12 @@
-//! Says which settings are in force, and why.
+//! Report of the settings in force, and the reason for each.
 
 use std::fmt;
 
 use super::Config;
 
 impl Config {
-    /// Every setting with its value; what was changed so that they agree, and why; what was given and means nothing.
+    /// Lists every setting with its value, the settings that were adjusted and why, and the keys that were given but
+    /// have no effect.
     #[must_use]
     pub fn explain(&self) -> Vec<Explained> {
         let setting = |(key, value, default): (&'static str, String, String)| {
@@ -36,9 +37,9 @@ impl Config {
 pub struct Explained {
     /// The key, in Java's name.
     pub key: String,
-    /// The value in force; `None` if the key means nothing here.
+    /// The value in force; `None` if the key has no effect here.
     pub value: Option<String>,
-    /// Whether it is the default, was set, was adjusted, or is ignored, and why.
+    /// Whether the value is the default, was set, was adjusted, or is ignored, and why.
     pub why: String,
 }
 

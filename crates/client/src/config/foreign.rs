@@ -1,21 +1,20 @@
-//! Keys of other clients, so that a producer can share their files of properties: consumers, admin tools, and the workers
-//! of Kafka Connect.
+//! Keys of consumers, admin tools and Kafka Connect workers, so that a producer can share their properties files.
 
-/// Returns whether a key belongs to another client and to no producer. `is_producers` tells a producer's keys, which
-/// Connect's workers write with a prefix.
+/// Returns whether a key belongs to other clients only. `is_producers` recognises a producer's keys, which Connect
+/// workers write with a prefix.
 pub(super) fn is_foreign(key: &str, is_producers: impl Fn(&str) -> bool) -> bool {
     let is_known = |key: &str| KEYS.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix));
     let overridden = OVERRIDES.iter().find_map(|prefix| key.strip_prefix(prefix));
     is_known(key) || overridden.is_some_and(|key| is_known(key) || is_producers(key))
 }
 
-/// Returns every key that is not made up of a prefix and another key.
+/// Returns every key that is not built from a prefix and another key.
 pub(super) fn keys() -> impl Iterator<Item = &'static str> {
     KEYS.iter().copied()
 }
 
-/// The keys of Java's `ConsumerConfig`, `AdminClientConfig`, `DistributedConfig` and `StandaloneConfig`, and of librdkafka's
-/// consumer, without those of a producer. The test below compares them with the lists of these clients.
+/// The keys of Java's `ConsumerConfig`, `AdminClientConfig`, `DistributedConfig` and `StandaloneConfig`, and of
+/// librdkafka's consumer, without those of a producer. The test below compares them with the lists of these clients.
 const KEYS: &[&str] = &[
     "access.control.allow.methods",
     "access.control.allow.origin",
@@ -109,7 +108,7 @@ const KEYS: &[&str] = &[
     "worker.unsync.backoff.ms",
 ];
 
-/// Prefixes under which a Connect worker hands settings to its converters, stores, listeners and plug-ins.
+/// Prefixes of the settings that a Connect worker passes to its converters, stores, listeners and plug-ins.
 const PREFIXES: &[&str] = &[
     "admin.listeners.https.",
     "config.providers.",
@@ -123,7 +122,7 @@ const PREFIXES: &[&str] = &[
     "value.converter.",
 ];
 
-/// Prefixes under which a Connect worker configures the clients of its connectors.
+/// Prefixes of the settings that a Connect worker passes to its connectors' clients.
 const OVERRIDES: &[&str] = &["producer.", "consumer.", "admin."];
 
 #[cfg(test)]
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// Clients and their keys; ORIGIN.md beside it names the versions.
+    /// Clients and their keys; ORIGIN.md in the same folder names the versions.
     const CLIENTS: &str = include_str!("../../../../testdata/settings.tsv");
 
     fn keys_of(is_producer: bool) -> BTreeSet<&'static str> {

@@ -1,4 +1,4 @@
-//! Hosts with their ports, as settings and brokers name them.
+//! Host and port, as settings and brokers write them.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -22,8 +22,8 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Where a broker says that a node is; `None` where none can be: the host has 1 to 255 characters, which are printed
-    /// in ASCII, and the port is 1 to 65535.
+    /// Converts a node's address in a broker's response. Returns `None` unless the host has 1 to 255 printable ASCII
+    /// characters and the port is 1 to 65535.
     #[must_use]
     pub fn of_node(host: &str, port: i32) -> Option<Self> {
         let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
@@ -31,7 +31,7 @@ impl HostPort {
         is_possible.then(|| Self { host: host.to_owned(), port })
     }
 
-    /// Reads a list of servers, separated by commas. Empty entries count for nothing, as in Java.
+    /// Parses a comma-separated list of servers. Ignores empty entries, as Java does.
     ///
     /// ```
     /// let servers = kurier::HostPort::list("kafka-1:9092, PLAINTEXT://kafka-2:9092")?;
@@ -40,14 +40,14 @@ impl HostPort {
     /// ```
     ///
     /// # Errors
-    /// Quotes the first entry that is wrong, and says what the right form is.
+    /// Quotes the first wrong entry, and shows the right form.
     pub fn list(text: &str) -> Result<Vec<Self>, String> {
         text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(Self::from_str).collect()
     }
 }
 
 impl fmt::Display for HostPort {
-    /// Escapes control characters, because brokers name hosts too.
+    /// Escapes control characters, because hosts also come from brokers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = printable(&self.host);
         if self.host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
@@ -57,10 +57,10 @@ impl fmt::Display for HostPort {
 impl FromStr for HostPort {
     type Err = String;
 
-    /// Reads `host:port`, with brackets around an IPv6 address. `PLAINTEXT://` may stand before it, for listeners are often
-    /// copied with their protocol.
+    /// Parses `host:port`, with brackets around an IPv6 address. Accepts the prefix `PLAINTEXT://`, because listeners
+    /// are often copied with their protocol.
     fn from_str(text: &str) -> Result<Self, String> {
-        // A user's name and password are not repeated.
+        // Never repeat a user name or password.
         let shown = text.rfind('@').and_then(|at| text.get(at..)).unwrap_or(text);
         let shown = printable(shown);
         let address = match text.rsplit_once("://") {
@@ -77,7 +77,7 @@ impl FromStr for HostPort {
     }
 }
 
-/// Reads `host:port`. An error says what is wrong and how to write it.
+/// Parses `host:port`. An error says what is wrong and shows the right form.
 fn parse(text: &str) -> Result<HostPort, String> {
     let is_quote = |letter| matches!(letter, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’');
     let wrong = |why: &str| Err(why.to_owned());
@@ -117,7 +117,7 @@ fn parse(text: &str) -> Result<HostPort, String> {
         let shown = HostPort { host: host.to_owned(), port: 9092 };
         return Err(format!("the port is missing: write {shown}"));
     }
-    // Rust's numbers may begin with a plus sign.
+    // Rust's parser accepts a leading plus sign.
     let is_number = port.bytes().all(|digit| digit.is_ascii_digit());
     match port.parse() {
         Ok(port) if is_number && port > 0 => Ok(HostPort { host: host.to_owned(), port }),
@@ -127,20 +127,20 @@ fn parse(text: &str) -> Result<HostPort, String> {
 
 const BRACKETS: &str = "brackets stand only around an IPv6 address, as [::1]:9092";
 
-/// Returns this port for an example, or Kafka's usual one.
+/// Returns this port for an example, or Kafka's default port.
 fn suggested(port: &str) -> u16 {
     port.parse().unwrap_or(9092)
 }
 
-/// Checks an IPv6 address, which may name its zone, as `fe80::1%eth0`.
+/// Checks an IPv6 address, which may have a zone, as in `fe80::1%eth0`.
 fn check_ipv6(address: &str) -> Result<(), String> {
     let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
     let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if is_zone && address.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { Err(BRACKETS.to_owned()) }
 }
 
-/// Checks that a host can be a DNS name or an IPv4 address. Underscores, which host names should not have, are in use in
-/// networks of containers.
+/// Checks that a host is a DNS name or an IPv4 address. Allows underscores: host names should not have them, but
+/// container networks use them.
 fn check_host(host: &str) -> Result<(), String> {
     /// RFC 1035, without the final dot.
     const NAME_MAX: usize = 253;

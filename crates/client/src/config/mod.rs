@@ -1,8 +1,8 @@
-//! The settings of a producer. One declaration per setting gives its field, its default, its names in Java's and
-//! librdkafka's files, and its line in [`Config::explain`].
+//! Settings of a producer. One declaration per setting gives its field, its default, its keys in Java and librdkafka,
+//! and its line in [`Config::explain`].
 //!
-//! [`Config::set`] reads text, from a file or key by key; [`ProducerBuilder`](crate::ProducerBuilder) sets the same fields
-//! by type. Both end in [`Config::check`], which validates the settings against each other.
+//! [`Config::set`] parses text, from a file or key by key; [`ProducerBuilder`](crate::ProducerBuilder) sets the same
+//! fields by type. Both end in [`Config::check`], which validates the settings against each other.
 
 mod check;
 mod choices;
@@ -48,21 +48,21 @@ macro_rules! settings {
         /// # Ok::<(), kurier::Error>(())
         /// ```
         ///
-        /// Keys that only other clients have, such as `group.id`, are accepted and ignored, so that a producer can share a
-        /// file with consumers, admin tools and Connect's workers. [`explain`](Self::explain) lists them. A producer has
-        /// these settings, each with librdkafka's name where that is another:
+        /// Keys that belong only to other clients, such as `group.id`, are accepted and ignored, so that a producer can
+        /// share a file with consumers, admin tools and Connect workers. [`explain`](Self::explain) lists them. A
+        /// producer has these settings, each with librdkafka's name where it differs:
         ///
         $(#[doc = concat!("* `", $key, "`" $(, ", `", $alias, "`")*, ":" $(, $doc)*)])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[doc = $doc])* pub(crate) $field: $type,)*
-            /// The settings that were made, by Java's name; with each the name that was written.
+            /// The settings that were made: Java's name, and the name as it was written.
             made: BTreeMap<&'static str, &'static str>,
-            /// What was changed so that settings agree, by key.
+            /// Why a setting was adjusted, by key.
             adjusted: BTreeMap<&'static str, String>,
-            /// Keys that were given and mean nothing here, with the reason.
+            /// Keys that were given but have no effect, with the reason.
             ignored: BTreeMap<String, &'static str>,
-            /// Whether what cannot be done is an error, and not a warning.
+            /// Whether an unsupported or unknown key is an error, not a warning.
             strict: bool,
         }
 
@@ -88,7 +88,7 @@ macro_rules! settings {
                 Some((names.first()?, names.iter().find(|name| **name == key)?))
             }
 
-            /// Sets the setting with this name, or says why `key`, as it was written, cannot have this value.
+            /// Sets the setting `name`. The error says why `key`, as it was written, cannot have this value.
             fn assign(&mut self, name: &str, key: &str, text: &str) -> Result<(), String> {
                 match name {
                     $(
@@ -102,7 +102,7 @@ macro_rules! settings {
                 Ok(())
             }
 
-            /// Every setting with its key, its value and its default.
+            /// Returns every setting with its key, its value and its default.
             fn values(&self) -> Vec<(&'static str, String, String)> {
                 vec![$(($key, Value::shown(&self.$field), Value::shown(&{ let default: $type = $default; default })),)*]
             }
@@ -111,109 +111,113 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The first contacts, as `host:port`; the others are learnt from them.
+    /// The first brokers to contact, as `host:port`; they name the others.
     "bootstrap.servers" | "metadata.broker.list" => bootstrap_servers: Vec<HostPort> = Vec::new();
-    /// How long build keeps looking the bootstrap servers up when none of their names has an address (KIP-909). With 0 it
-    /// looks them up once, and fails if none has one, as Java does. Build waits no longer than `max.block.ms` in all, unless
-    /// that is 0. Names that have no address at build stay in the list, and are looked up again with each connection.
+    /// How long build retries the look-up of the bootstrap servers while none of their names has an address (KIP-909).
+    /// With 0 it looks them up once, and fails if none has one, as Java does. Build waits at most `max.block.ms` in
+    /// all, unless that is 0. Names without an address at build stay in the list, and each connection looks them up
+    /// again.
     "bootstrap.resolve.timeout.ms" => bootstrap_resolve_timeout: Duration = Duration::ZERO;
     /// How the bootstrap servers are looked up. `use_all_dns_ips`: a connection tries all addresses of a name.
     /// `resolve_canonical_bootstrap_servers_only`: at build, each address of each name is looked up in reverse, and the
-    /// canonical names take the list's place; an address without a name that leads back to it stays an address.
+    /// canonical names replace the list; an address whose name does not resolve back to it stays an address.
     "client.dns.lookup" => dns_lookup: DnsLookup = DnsLookup::AllAddresses;
-    /// Who must have a record before the broker answers.
+    /// Which replicas must have a record before the broker acknowledges it.
     "acks" | "request.required.acks" => acks: Acks = Acks::All;
-    /// How long an unfilled batch waits for more records (5 since Kafka 4.0, KIP-1030).
+    /// How long a batch that is not full waits for more records (5 since Kafka 4.0, KIP-1030).
     "linger.ms" | "queue.buffering.max.ms" => linger: Duration = ms(5);
-    /// How many bytes, compressed, make a batch ready to go. It is closed when it is taken, and may be larger by then.
-    /// 0 sends each record by itself.
+    /// The compressed size in bytes that makes a batch ready to send. A batch is closed only when it is taken, so it
+    /// may be larger. 0 sends each record by itself.
     "batch.size" => batch_size: usize = 16_384;
-    /// How many bytes of memory unsent and unacknowledged records may take. `queue.buffering.max.kbytes` counts in KiB.
+    /// Memory for unsent and unacknowledged records, in bytes. `queue.buffering.max.kbytes` counts in KiB.
     "buffer.memory" | "queue.buffering.max.kbytes" => buffer_memory: usize = 33_554_432;
-    /// How long a send may wait for metadata and for memory together.
+    /// How long a send may wait for metadata and memory together.
     "max.block.ms" => max_block: Duration = ms(60_000);
     /// The codec of batches.
     "compression.type" | "compression.codec" => compression_type: CompressionType = CompressionType::None;
     /// The level of gzip: 1 to 9, -1 for its default.
     "compression.gzip.level" => gzip_level: i32 = -1;
-    /// The level of lz4: 9, the fast one, is the only one.
+    /// The level of lz4: only 9, the fast one.
     "compression.lz4.level" => lz4_level: i32 = 9;
     /// The level of zstd: -131072 to 22.
     "compression.zstd.level" => zstd_level: i32 = 3;
-    /// How often a batch is sent again at most, within `delivery.timeout.ms`. With idempotence this limits only what is
-    /// surely not written; what may be is sent again, which cannot double it, until its outcome is known or time is up.
+    /// How often a batch may be retried within `delivery.timeout.ms`. With idempotence the limit holds only for batches
+    /// that are surely not written. A batch that may be written is retried, without a risk of duplicates, until its
+    /// outcome is known or the time is up.
     "retries" | "message.send.max.retries" => retries: u32 = 2_147_483_647;
     /// The largest request, and the largest record before compression, in bytes.
     "max.request.size" | "message.max.bytes" => max_request_size: usize = 1_048_576;
-    /// How many requests may be unanswered on a connection: 1 to 1,000,000 (librdkafka's limit), and to 5 with idempotence.
+    /// How many requests may be in flight per connection: 1 to 1,000,000 (librdkafka's limit), with idempotence 1 to 5.
     "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
-    /// Whether brokers are to notice repeated and reordered batches.
+    /// Whether brokers reject repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
-    /// How long a record may take from its batch's beginning to its outcome; 0 for ever, as in librdkafka. It is at least
-    /// `linger.ms` + `request.timeout.ms`; of these three, those that are not set give way.
+    /// How long a record may wait for its outcome, from the start of its batch; 0 for ever, as in librdkafka. At least
+    /// `linger.ms` + `request.timeout.ms`: those of the three that are not set are adjusted.
     "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000);
-    /// How long a request may take; also how long a leader may wait for the other replicas.
+    /// How long a request may take, and how long a leader may wait for the other replicas.
     "request.timeout.ms" | "socket.timeout.ms" => request_timeout: Duration = ms(30_000);
-    /// The name under which brokers log and limit this producer.
+    /// This producer's name in brokers' logs and quotas.
     "client.id" => client_id: String = "kurier".to_owned();
-    /// How old the view of the cluster may become; -1 for any age.
+    /// How old metadata may become before it is refreshed; -1 for any age.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
-    /// How long the producer asks for a topic after the last send to it. A topic with records under way stays in use.
+    /// How long the producer keeps requesting a topic after the last send to it. A topic with undelivered records stays
+    /// in use.
     "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
-    /// Whether the bootstrap servers are asked again when no known node can be reached: `rebootstrap`, or `none` (KIP-899).
+    /// Whether the producer asks the bootstrap servers again when it can reach no known node: `rebootstrap`, or `none`
+    /// (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;
-    /// Whether brokers from Kafka 4.4 on check that a connection reached the node and the cluster that the producer means
-    /// (KIP-1242). It needs `metadata.recovery.strategy` to be `rebootstrap`.
+    /// Whether brokers from Kafka 4.4 on check that a connection reached the intended node and cluster (KIP-1242).
+    /// Requires `metadata.recovery.strategy=rebootstrap`.
     "metadata.cluster.check.enable" => metadata_cluster_check: bool = true;
-    /// How long metadata may be asked for in vain before all connections are ended and the bootstrap servers asked again
-    /// (KIP-1102).
+    /// How long metadata requests may fail before the producer closes all connections and asks the bootstrap servers
+    /// again (KIP-1102).
     "metadata.recovery.rebootstrap.trigger.ms" => rebootstrap_trigger: Duration = ms(300_000);
-    /// The first wait before a batch, or a request for metadata, is sent again.
+    /// The first wait before a batch or a metadata request is retried.
     "retry.backoff.ms" => retry_backoff: Duration = ms(100);
-    /// The longest such wait; it doubles up to that (KIP-580).
+    /// The longest wait before a retry; the wait doubles up to this (KIP-580).
     "retry.backoff.max.ms" => retry_backoff_max: Duration = ms(1_000);
-    /// The first wait before a host is connected to again.
+    /// The first wait before another connection attempt to a host.
     "reconnect.backoff.ms" => reconnect_backoff: Duration = ms(50);
-    /// The longest such wait.
+    /// The longest wait before another connection attempt.
     "reconnect.backoff.max.ms" => reconnect_backoff_max: Duration = ms(1_000);
-    /// How long a connection may take to come up, the first time.
+    /// The first timeout of a connection attempt.
     "socket.connection.setup.timeout.ms" => connection_setup_timeout: Duration = ms(10_000);
-    /// The longest that it may take; it doubles with each failure (KIP-601).
+    /// The longest timeout of a connection attempt; it doubles with each failure (KIP-601).
     "socket.connection.setup.timeout.max.ms" => connection_setup_timeout_max: Duration = ms(30_000);
-    /// How long a connection may lie idle, which is to be less than the broker allows it; -1 or 0 for ever.
+    /// How long a connection may be idle; use less than the broker allows. -1 or 0 for ever.
     "connections.max.idle.ms" => connections_max_idle: Duration = ms(540_000);
     /// The size of a socket's send buffer; -1 or 0 leaves it to the system.
     "send.buffer.bytes" | "socket.send.buffer.bytes" => send_buffer_bytes: i32 = 131_072;
     /// The size of a socket's receive buffer; -1 or 0 leaves it to the system.
     "receive.buffer.bytes" | "socket.receive.buffer.bytes" => receive_buffer_bytes: i32 = 32_768;
-    /// How records find their partition.
+    /// How records without a partition get one.
     "partitioner.class" | "partitioner" => partitioner: PartitionerChoice = PartitionerChoice::Java;
-    /// Whether keys are to have no say in that.
+    /// Whether the partitioner ignores keys.
     "partitioner.ignore.keys" => partitioner_ignore_keys: bool = false;
-    /// Whether partitions for which much is waiting get fewer of the records without a key.
+    /// Whether partitions with long queues get fewer of the records without a key.
     "partitioner.adaptive.partitioning.enable" => adaptive_partitioning: bool = true;
-    /// How long a node may take nothing, though there is something for it, before records without a key leave its
-    /// partitions out (KIP-794); 0 for ever. It needs `partitioner.adaptive.partitioning.enable`.
+    /// How long a node may accept none of its pending batches before records without a key avoid its partitions
+    /// (KIP-794); 0 for ever. Requires `partitioner.adaptive.partitioning.enable`.
     "partitioner.availability.timeout.ms" => availability_timeout: Duration = Duration::ZERO;
-    /// Whether records without a key prefer partitions whose leader is in `client.rack` (KIP-1123). All partitions that
-    /// have a leader are used while no such leader is there.
+    /// Whether records without a key prefer partitions whose leader is in `client.rack` (KIP-1123). If there is no such
+    /// leader, all partitions with a leader are used.
     "partitioner.rack.aware" => rack_aware: bool = false;
-    /// The rack, or availability zone, in which this producer runs. Kafka compares it with the brokers' `broker.rack`.
+    /// The rack, or availability zone, that this producer runs in. Kafka compares it with the brokers' `broker.rack`.
     "client.rack" => client_rack: String = String::new();
 }
 
 impl Config {
-    /// Sets whether keys that are unknown, or not supported yet, are errors, as they are by default. Otherwise
-    /// [`explain`](Self::explain) lists them.
+    /// Sets whether unknown and unsupported keys are errors (the default). Otherwise [`explain`](Self::explain) lists
+    /// them.
     pub fn strict(&mut self, is_strict: bool) {
         self.strict = is_strict;
     }
 
-    /// Makes one setting.
+    /// Sets one setting.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration): when the key is unknown, with the one that was probably meant;
-    /// when the value is none of the key's, with those that are.
+    /// Of kind [`Configuration`](ErrorKind::Configuration): if the key is unknown, with the key that was probably
+    /// meant; if the key cannot have this value, with the allowed values.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let (key, value) = (key.trim(), value.trim());
         let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value) };
@@ -230,7 +234,7 @@ impl Config {
         Ok(())
     }
 
-    /// Notes that a setting was made otherwise than by text.
+    /// Records that a typed method made this setting.
     pub(crate) fn made(&mut self, name: &'static str) {
         self.made.insert(name, name);
     }
@@ -239,17 +243,17 @@ impl Config {
         self.made.contains_key(name)
     }
 
-    /// Returns the name of a setting as it was written, for errors.
+    /// Returns the setting's name as the user wrote it, for errors.
     fn written(&self, name: &'static str) -> &'static str {
         self.made.get(name).copied().unwrap_or(name)
     }
 
-    /// For how long a batch takes records after it was opened, so that late ones do not inherit an old batch's deadline.
+    /// How long an open batch accepts records, so that late records do not inherit an old batch's deadline.
     pub(crate) fn growing_time(&self) -> Duration {
         (self.linger + self.delivery_timeout / 16).max(ms(1))
     }
 
-    /// The same settings, with other bootstrap servers.
+    /// Returns these settings with other bootstrap servers.
     pub(crate) fn with_bootstrap_servers(&self, bootstrap_servers: Vec<HostPort>) -> Self {
         Self { bootstrap_servers, ..self.clone() }
     }

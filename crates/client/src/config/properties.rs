@@ -1,4 +1,4 @@
-//! Reads files in the form of Java's properties.
+//! Parser for Java properties files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,21 +9,22 @@ use java_properties::PropertiesIter;
 use super::{Config, refused};
 use crate::error::Error;
 
-/// Byte order marks, which would become part of the first key.
+/// Byte order marks, which would otherwise become part of the first key.
 const MARKS: [(&[u8], &str); 3] = [(b"\xef\xbb\xbf", "UTF-8"), (b"\xfe\xff", "UTF-16"), (b"\xff\xfe", "UTF-16")];
 
 impl Config {
-    /// Settings from a file in the form of Java's properties, as Java and librdkafka users have them.
+    /// Reads settings from a Java properties file, with keys of Java or librdkafka.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): when the file is no such file, or a key or value is wrong.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if the file is not a properties file, or a key or
+    /// value is wrong.
     pub fn from_properties(file: impl Read) -> Result<Self, Error> {
         let mut config = Self::default();
         config.set_properties(file)?;
         Ok(config)
     }
 
-    /// Adds the settings of such a file to these.
+    /// Adds the settings of a properties file to these.
     ///
     /// # Errors
     /// As [`from_properties`](Self::from_properties).
@@ -31,13 +32,13 @@ impl Config {
         Self::read_properties(file)?.into_iter().try_for_each(|(key, value)| self.set(&key, &value))
     }
 
-    /// The keys and values of such a file, by key, of which the last counts where one is there twice.
+    /// Returns the keys and values of a properties file, sorted by key. If a key is repeated, its last value counts.
     ///
-    /// As for Java the file is ISO 8859-1, and other characters are written `\uXXXX`.
+    /// As in Java the file is ISO 8859-1, with other characters written as `\uXXXX`.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): when the file cannot be read, has more than 1 MiB, begins
-    /// with a byte order mark, or has a wrong escape.
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if the file cannot be read, is larger than 1 MiB,
+    /// begins with a byte order mark, or has a wrong escape.
     pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
         const LIMIT_BYTES: usize = 1 << 20;
         let wrong = |why: &dyn fmt::Display| refused(format!("the file of properties cannot be read: {why}"));
@@ -51,8 +52,8 @@ impl Config {
                 "it begins with a byte order mark of {encoding}: save it as ASCII, without the mark"
             )));
         }
-        // java-properties would go by a mark of another encoding, panics where such a file ends in half a character, and
-        // drops a last line that ends in nothing but a backslash.
+        // java-properties would follow the byte order mark of another encoding, panics if such a file ends in half a
+        // character, and drops a last line that consists of a backslash only.
         let text: String = bytes.into_iter().chain(*b"\n").map(char::from).collect();
         let mut pairs = BTreeMap::new();
         PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8)

@@ -1,4 +1,4 @@
-//! Values that mean something special to Java or librdkafka, and librdkafka's other units.
+//! Values with a special meaning in Java or librdkafka, and units of librdkafka that differ.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +6,7 @@ use super::check::FOREVER;
 
 /// Numbers that switch a setting off.
 struct Off {
-    /// The setting, by Java's name.
+    /// The setting's name in Java.
     name: &'static str,
     numbers: RangeInclusive<i64>,
     instead: Instead,
@@ -18,8 +18,8 @@ enum Instead {
     SystemDefault,
 }
 
-/// Java's rules are those of `ProducerConfig` and `Selector`, librdkafka's those of its CONFIGURATION.md. Where Java gives
-/// such a number no use of its own, librdkafka's meaning counts for both names of the setting.
+/// Java's rules are those of `ProducerConfig` and `Selector`, librdkafka's those of its CONFIGURATION.md. If Java does
+/// not use such a number, librdkafka's meaning counts for both names of the setting.
 const OFF: &[Off] = &[
     Off {
         name: "connections.max.idle.ms",
@@ -45,15 +45,15 @@ const OFF: &[Off] = &[
 
 const SYSTEM: &str = "0 leaves it to the system in librdkafka";
 
-/// A value that another one stands for.
+/// Replacement for a special value.
 pub(super) struct Special {
-    /// The value in Kurier's words.
+    /// The value in Kurier's own form.
     pub(super) text: String,
-    /// Why it is another one than was written, if that should be explained.
+    /// Why the value was replaced, if that needs an explanation.
     pub(super) why: Option<&'static str>,
 }
 
-/// Returns what a value stands for if it is special. `name` is Java's name of the setting, `key` the name that was written.
+/// Returns the replacement for a special value. `name` is the setting's name in Java, `key` the name as it was written.
 pub(super) fn special(name: &str, key: &str, value: &str) -> Option<Special> {
     let number: i64 = value.parse().ok()?;
     if key == "queue.buffering.max.kbytes" {

@@ -1,10 +1,10 @@
-//! Keys that are no settings of this producer: some mean nothing here, others ask for what Kurier does not support yet.
+//! Keys that are not settings of this producer: some have no effect here, others ask for features that Kurier lacks.
 
 use super::foreign::{self, is_foreign};
 use super::{Config, refused};
 use crate::error::{Error, printable};
 
-/// Keys of Java's and librdkafka's producers that mean nothing here, by the reason.
+/// Keys of Java's and librdkafka's producers that have no effect here, by the reason.
 const MEANINGLESS: &[(&str, &[&str])] = &[
     ("serializers are given to the builder", &["key.serializer", "value.serializer"]),
     (
@@ -107,11 +107,11 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A key that asks for what Kurier does not support yet.
+/// A key that asks for a feature that Kurier lacks.
 struct NotYet {
-    /// The key, or, with a dot at its end, the beginning of keys.
+    /// The key or, if it ends in a dot, a prefix of keys.
     key: &'static str,
-    /// The values that ask for nothing, in any letter case. An empty value never does.
+    /// The values that ask for nothing, in any letter case. An empty value never asks for anything.
     harmless: &'static [&'static str],
     remedy: &'static str,
 }
@@ -147,7 +147,7 @@ impl NotYet {
         self.harmless.iter().any(|harmless| harmless.eq_ignore_ascii_case(value))
     }
 
-    /// Says that the value is refused. Values of TLS and SASL may be secrets.
+    /// Error for a refused value. Does not show values of TLS and SASL, which may be secrets.
     fn refusal(&self, key: &str, value: &str) -> Error {
         let shown = if self.key.ends_with('.') { String::new() } else { format!("={}", printable(value)) };
         refused(format!("{}{shown} is not supported yet: {}", printable(key), self.remedy))
@@ -155,7 +155,7 @@ impl NotYet {
 }
 
 impl Config {
-    /// Notes a key that is no setting, if nothing is lost by it.
+    /// Ignores a key that is not a setting, if that has no consequences.
     pub(super) fn set_aside(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let not_yet = NotYet::of(key);
         let why = if let Some(why) = meaningless(key) {
@@ -175,21 +175,21 @@ impl Config {
         Ok(())
     }
 
-    /// Returns whether a producer of Java's or librdkafka's has this key.
+    /// Returns whether Java's or librdkafka's producer has this key.
     pub(super) fn is_producers(key: &str) -> bool {
         Self::name_of(key).is_some() || meaningless(key).is_some() || NotYet::of(key).is_some()
     }
 }
 
-/// Returns why a key means nothing here.
+/// Returns why a key has no effect here.
 fn meaningless(key: &str) -> Option<&'static str> {
     MEANINGLESS.iter().find(|(_, keys)| keys.contains(&key)).map(|(why, _)| *why)
 }
 
 fn unknown(key: &str) -> Error {
-    /// More letters than this are no slip of the hand.
+    /// More different letters than this are not a typing error.
     const DISTANCE_MAX: usize = 2;
-    /// Longer than every key, and short enough to compare.
+    /// Longer than every key, and short enough to compare quickly.
     const CHARACTERS_MAX: usize = 64;
     let beginning: String = key.chars().take(CHARACTERS_MAX).collect();
     let settings = Config::KEYS.iter().flat_map(|names| names.iter()).copied();

@@ -1,4 +1,4 @@
-//! Text forms of a setting's value.
+//! Text forms of setting values.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(super) trait Value: Sized {
     fn read(text: &str) -> Result<Self, String>;
     fn shown(&self) -> String;
 
-    /// Says that a key cannot have this value.
+    /// Error text for a value that a key cannot have.
     fn refusal(key: &str, text: &str, why: &str) -> String {
         format!("{key} cannot be {text:?}: {why}")
     }
@@ -74,7 +74,7 @@ impl Value for Vec<HostPort> {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
-    /// The reason quotes the entry that is wrong, and a list can be long.
+    /// The reason quotes the wrong entry, because a list can be long.
     fn refusal(key: &str, _: &str, why: &str) -> String {
         format!("{key}: {why}")
     }

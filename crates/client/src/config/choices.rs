@@ -4,22 +4,22 @@ use kurier_compression::CompressionType;
 
 use super::values::Value;
 
-/// Who must have a record before the broker answers (`acks`).
+/// Which replicas must have a record before the broker acknowledges it (`acks`).
 ///
 /// See [`ProducerBuilder`](crate::ProducerBuilder) for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Acks {
-    /// Nobody: the broker does not answer, and a record counts as sent when its last byte was written.
+    /// None. The broker does not respond, and a record counts as sent when its last byte was written.
     None,
     /// The partition's leader.
     Leader,
-    /// All replicas in sync, of which there must be `min.insync.replicas`.
+    /// All in-sync replicas, at least `min.insync.replicas`.
     #[default]
     All,
 }
 
 impl Acks {
-    /// As the wire has it.
+    /// Returns the value in a Produce request.
     pub(crate) fn wire(self) -> i16 {
         match self {
             Self::None => 0,
@@ -49,7 +49,7 @@ impl Value for Acks {
     }
 }
 
-/// How records find their partition when they do not name one (`partitioner.class`, librdkafka's `partitioner`).
+/// How records without a partition get one (`partitioner.class`, librdkafka's `partitioner`).
 ///
 /// ```
 /// let mut config = kurier::Config::default();
@@ -59,14 +59,14 @@ impl Value for Acks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartitionerChoice {
-    /// As in Java: the key's murmur2, or the sticky choice.
+    /// As in Java: by the key's murmur2 hash, or the sticky partition for records without a key.
     #[default]
     Java,
     /// One partition after the other.
     RoundRobin,
     /// Every record must name its partition.
     Explicit,
-    /// By the rule of this name of librdkafka's; see [`kurier_partitioner::Keyed`].
+    /// A rule of librdkafka with this name; see [`kurier_partitioner::Keyed`].
     Keyed(&'static str),
 }
 
@@ -98,12 +98,12 @@ impl Value for PartitionerChoice {
     }
 }
 
-/// What is done when the cluster as it is known cannot be reached (`metadata.recovery.strategy`, KIP-899).
+/// What the producer does when it can reach no known node (`metadata.recovery.strategy`, KIP-899).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Recovery {
-    /// It is looked for among its known nodes alone.
+    /// Keep trying the known nodes.
     None,
-    /// The bootstrap servers are asked again.
+    /// Ask the bootstrap servers again.
     #[default]
     Rebootstrap,
 }
@@ -126,7 +126,7 @@ impl Value for Recovery {
     }
 }
 
-/// Which addresses and names of bootstrap servers are used (`client.dns.lookup`).
+/// Which addresses and names of the bootstrap servers are used (`client.dns.lookup`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DnsLookup {
     /// All addresses of each name.

@@ -1,4 +1,4 @@
-//! What brokers of other versions, or in other moods, answer than those of the model.
+//! Broker responses that differ from those of the model: other versions, duplicates, unclear outcomes and refusals.
 
 use bytes::Bytes;
 use kurier_protocol::messages::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse};
@@ -13,8 +13,8 @@ use super::wire::{Batch, Spot, Wire, answer_for};
 use super::world::World;
 
 impl World<'_> {
-    /// What a broker of another version, or in another mood, would have answered.
-    /// Beside the answer: how long it throttles, and the batches that were there before.
+    /// Rewrites a response as another broker version, or a broker in trouble, would send it. Returns the response, its
+    /// throttle time, and the batches reported as duplicates.
     pub(super) fn tamper(
         &mut self,
         header: &RequestHeader,
@@ -50,7 +50,7 @@ impl World<'_> {
         }
     }
 
-    /// A node that lags behind says what was the case when it fell behind.
+    /// A node that lags behind answers with the metadata it had when it fell behind.
     pub(super) fn lag(&mut self, version: i16, answer: Bytes) -> Bytes {
         if self.is_well || self.now() >= self.lags_until {
             self.old_metadata = Some((version, answer.clone()));
@@ -65,8 +65,7 @@ impl World<'_> {
         }
     }
 
-    /// Says of some batches that they are there already, and of others that nobody knows whether they are. Gives those
-    /// that were.
+    /// Reports some batches as duplicates, and others as unclear. Returns the duplicates.
     fn tamper_produce(&mut self, response: &mut ProduceResponse, asked: &[(i64, Batch)]) -> Vec<(Spot, u64)> {
         let mut duplicates = Vec::new();
         for (end, batch) in asked {
@@ -79,7 +78,7 @@ impl World<'_> {
             }
             let luck = self.random.u32(0..100);
             let code = match is_old {
-                // Some brokers know no more than that it is one.
+                // Some brokers know only that the batch is a duplicate, and not its offset.
                 true if luck < 33 => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
                 false if luck < 2 && !self.is_well => {
                     let codes = [
@@ -101,7 +100,7 @@ impl World<'_> {
         duplicates
     }
 
-    /// Takes out of a request what single partitions of it are refused, and says so in their answers.
+    /// Removes refused partitions from a request, and returns the responses that refuse them.
     pub(super) fn refuse_some(
         &mut self,
         header: &RequestHeader,
@@ -145,7 +144,7 @@ impl World<'_> {
 }
 
 impl SpotTrouble {
-    /// What is said of a batch that meets it.
+    /// Response for a batch that meets this trouble.
     fn answer(&self, batch: &Batch) -> PartitionProduceResponse {
         let blamed = (0..batch.count).filter(|place| self.blames && place % 3 == 0);
         let blame = |batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: None };

@@ -1,4 +1,4 @@
-//! What is looked at at every moment, and when all is over: I7, I8, I9, and the ledger's I1 to I4.
+//! Checks at every step and at the end of a run: I7, I8, I9, and the ledger's I1 to I4.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -12,38 +12,38 @@ use super::world::{World, ms};
 use crate::core::ConnectionId;
 use crate::error::{Error, ErrorKind, Stage, Written};
 
-/// How fast the producer may do again what did not help.
+/// Retry rate limits that the producer must keep.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Connections that have ended, by port: how many in a row that is, and when.
+    /// Ended connections by port: the number of failures in a row, and the time.
     ended: HashMap<u16, Vec<(u32, Instant)>>,
-    /// When the last question about the cluster was answered, or was lost.
+    /// When the last metadata request was answered or lost.
     pub(super) metadata_at: Option<Instant>,
-    /// When an id was last asked for, and refused.
+    /// When a producer id was last requested, and when the last request was refused.
     id_asked_at: Option<Instant>,
     pub(super) id_refused_at: Option<Instant>,
-    /// Questions about the cluster that are under way, in their order: on which connection, which one, since when.
+    /// Metadata requests in flight, in order: connection, correlation id, and the time of sending.
     questions: Vec<(ConnectionId, i32, Instant)>,
-    /// How many questions in a row came early.
+    /// How many metadata requests in a row came early.
     hasty: u32,
-    /// The topics that were last asked for.
+    /// The topics of the last metadata request.
     topics: HashSet<String>,
-    /// How many connections and requests there were.
+    /// The number of connections and requests so far.
     pub(super) outputs: u64,
 }
 
-/// When nobody has answered for so long, another is asked; and a third, about the cluster, after twice as long.
+/// How long a node may take to answer before another is asked. For metadata, a third node is asked after twice as long.
 const SLOW: Duration = Duration::from_millis(500);
 
 /// How long the producer remembers that a batch of a topic was too large.
 pub(super) const CAP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// The least that is waited after so many failures.
+/// The shortest allowed wait after this many failures.
 fn least(failures: u32, first: Duration, longest: Duration) -> Duration {
     if longest <= first {
         return longest;
     }
-    // The clock of the world ticks in nanoseconds, and the factor is not exact.
+    // The simulated clock ticks in nanoseconds, and the factor is not exact.
     (first * (1 << failures.saturating_sub(1).min(20)))
         .min(longest)
         .mul_f64(0.8)
@@ -51,13 +51,13 @@ fn least(failures: u32, first: Duration, longest: Duration) -> Duration {
 }
 
 impl World<'_> {
-    /// A connection has ended, the so many-th in a row.
+    /// Records that a connection ended; `failures` counts this one and those in a row before it.
     pub(super) fn pace_ended(&mut self, port: u16, failures: u32) {
         let now = self.now();
         self.pace.ended.entry(port).or_default().push((failures, now));
     }
 
-    /// The producer connects, after so many failures in a row.
+    /// Checks that the producer does not connect too early after this many failures in a row.
     pub(super) fn pace_connect(&mut self, port: u16, failures: u32) {
         self.pace.outputs += 1;
         if failures == 0 {
@@ -67,7 +67,7 @@ impl World<'_> {
         let (first, longest) = (config.reconnect_backoff, config.reconnect_backoff_max);
         let wait = least(failures, first, longest);
         let ended = self.pace.ended.entry(port).or_default();
-        // One that was ready counts from the beginning.
+        // A connection that was ready counts as the first failure.
         let is_over = |(count, at): &(u32, Instant)| *at + least(failures.min(*count), first, longest) <= now;
         match ended.iter().position(is_over) {
             Some(at) => drop(ended.remove(at)),
@@ -78,7 +78,7 @@ impl World<'_> {
         }
     }
 
-    /// The producer asks about topics.
+    /// Checks that a metadata request does not come too early.
     pub(super) fn pace_metadata(&mut self, connection: ConnectionId, correlation_id: i32, topics: HashSet<String>) {
         let config = &self.plan.config;
         let wait = least(1, config.retry_backoff, config.retry_backoff_max);
@@ -89,13 +89,13 @@ impl World<'_> {
             Some((_, _, at)) => (Some(now - *at), SLOW * (1 << (self.pace.questions.len() - 1).min(6))),
             None => (self.pace.metadata_at.filter(|_| !is_news).map(|at| now - at), wait),
         };
-        // The core asks for new topics at once when an answer has ended the other questions, and it may have taken that
-        // answer in without a step of the network's.
+        // After a response, the core requests new topics at once. With lumpy inputs it may have handled that response
+        // between two steps of the network.
         let is_free = is_news && self.plan.is_lumpy;
         let since = since.filter(|since| *since < wait && !is_free);
-        // A topic that is sent to again after long may be asked for once more at once.
+        // A topic that is used again after a long time may be requested once more at once.
         self.pace.hasty = if since.is_some() { self.pace.hasty + 1 } else { 0 };
-        // The core may have asked another node before it took the answer in.
+        // The core may have asked another node before it handled the response.
         let most = if self.plan.is_lumpy { 2 } else { 1 };
         if let Some(since) = since.filter(|_| self.pace.hasty > most) {
             let others = self.pace.questions.len();
@@ -106,17 +106,17 @@ impl World<'_> {
         self.pace.questions.push((connection, correlation_id, now));
     }
 
-    /// A sender asks for a topic, which the producer may ask about at once.
+    /// A sender needs a topic, so the producer may request it at once.
     pub(super) fn pace_want(&mut self, topic: &str) {
         self.pace.topics.remove(topic);
     }
 
-    /// A question about the cluster was answered, or will not be; says whether it still mattered.
+    /// Ends a metadata request, answered or lost. Returns whether it was still in flight.
     pub(super) fn pace_told(&mut self, connection: ConnectionId, correlation_id: i32, is_answered: bool) -> bool {
         let is_it = |(on, id, _): &(ConnectionId, i32, Instant)| (*on, *id) == (connection, correlation_id);
         let Some(at) = self.pace.questions.iter().position(is_it) else { return false };
         if is_answered {
-            // Other nodes were asked the same, and their answers are not needed any more.
+            // The other nodes got the same request; their responses are no longer needed.
             self.pace.questions.clear();
         } else {
             self.pace.questions.remove(at);
@@ -125,27 +125,27 @@ impl World<'_> {
         true
     }
 
-    /// The producer asks for an id.
+    /// Checks that a producer id is not requested too early.
     pub(super) fn pace_id(&mut self) {
         let config = &self.plan.config;
         let wait = least(1, config.retry_backoff, config.retry_backoff_max);
         let now = self.now();
         let was_slow = self.pace.id_asked_at.replace(now).is_some_and(|at| at + SLOW <= now);
         let since = self.pace.id_refused_at.map(|at| now - at).filter(|since| *since < wait);
-        // A refusal that comes in the moment in which another is asked, after a sleep, was not heard.
+        // After a sleep, the core may ask a second node before it handles the first node's refusal.
         if let Some(since) = since.filter(|since| !(was_slow && since.is_zero())) {
             self.fail(violation("I8", format!("an id is asked for {since:?} after it was refused, and not {wait:?}")));
         }
     }
 
-    /// Nothing is to be done, and little is done; connections that nobody needs end.
+    /// Checks that an idle producer does little, and that unneeded connections end.
     pub(super) fn prove_idle(&mut self) {
         let config = &self.plan.config;
         let (idle, max_age) = (config.connections_max_idle, config.metadata_max_age);
         let time = idle + ms(30_000);
         let (moments, outputs) = (self.report.moments, self.pace.outputs);
         self.pass(time);
-        // All that is ever asked is how the cluster is: by a connection, its versions, and the question.
+        // An idle producer only requests metadata: connect, ApiVersions, Metadata.
         let rounds = time.as_millis().div_ceil(max_age.as_millis().max(1));
         let most = 3 * u64::try_from(rounds).unwrap_or(u64::MAX / 256) + 9;
         let (moments, outputs) = (self.report.moments - moments, self.pace.outputs - outputs);
@@ -192,7 +192,7 @@ impl World<'_> {
         }
     }
 
-    /// What holds at every moment.
+    /// Checks the invariants of every step.
     pub(super) fn check_now(&mut self) {
         let config = &self.plan.config;
         let latest = config.delivery_timeout + ms(1);
@@ -201,7 +201,8 @@ impl World<'_> {
         if used != held {
             self.fail(violation("I7", format!("{used} bytes of memory are in use, and partitions hold {held}")));
         }
-        // Pieces of a batch do not wait for memory, which the batch has; but they are rounded up each by itself.
+        // Pieces of a split batch do not wait for memory, because the batch already has it. But each piece is rounded
+        // up.
         let most = self.plan.config.buffer_memory + self.grown_by_splits;
         if used > most {
             let what = format!("{used} bytes of memory are in use, of {most}");
@@ -210,7 +211,7 @@ impl World<'_> {
         if used <= self.plan.config.buffer_memory {
             self.grown_by_splits = 0;
         }
-        // What is being compressed expires afterwards; and the core may have more to do at once.
+        // A batch in compression expires later; and the core may still have work to do at this time.
         let is_due = self.hands.core.next_timeout(self.now()).is_some_and(|at| at <= self.now());
         if self.hands.held_takes.is_some() || is_due {
             return;
@@ -227,13 +228,13 @@ impl World<'_> {
     }
 }
 
-/// Outcomes that a record may not have.
+/// Checks of the outcomes that a record may have.
 impl World<'_> {
-    /// A record fails in time, and for its own sake.
+    /// Checks that a record fails in time, and for a valid reason.
     pub(super) fn check_failure(&self, number: u64, error: &Error) -> Result<(), Violation> {
         let config = &self.plan.config;
         let accepted_at = self.ledger.accepted_at(number).unwrap_or_default();
-        // A record may have the deadline of a batch that is older.
+        // A record may inherit the deadline of an older batch.
         let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
         let age = self.hands.clock.elapsed().saturating_sub(accepted_at);
         if error.kind() == ErrorKind::DeliveryTimeout && age + oldest < config.delivery_timeout {
@@ -254,7 +255,7 @@ impl World<'_> {
         }
     }
 
-    /// After a batch was split, batches of its topic stay below half its size for ten minutes.
+    /// After a split, batches of the topic must stay below half the size of the split batch for ten minutes.
     pub(super) fn check_caps(&mut self, batches: &[Batch]) -> Result<(), Violation> {
         if self.plan.config.compression_type != crate::CompressionType::None {
             return Ok(());

@@ -1,5 +1,4 @@
-//! What of the fault catalogue the producer comes to feel, row by row: not what goes wrong, but what it then meets, and how
-//! it goes on.
+//! Coverage of the fault catalogue, row by row: which faults the producer noticed and handled, not which were injected.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -17,27 +16,27 @@ use crate::core::ConnectionId;
 use crate::error::{Error, ErrorKind, Stage, Written};
 use crate::record::RecordMetadata;
 
-/// In place of a node: what was hinted at, and may not have been followed.
+/// Stands for the leader that a hint named, because the producer may not have followed the hint.
 const UNSURE: i32 = -1;
 
-/// What has happened that the producer may come to feel.
+/// State that shows whether the producer notices a fault.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Who leads a partition by what the producer was told, and in which epoch.
+    /// Each partition's leader and leader epoch, as the producer last learnt them.
     leaders: HashMap<(Uuid, i32), (i32, i32)>,
     /// The nodes that the producer knows.
     nodes: HashSet<i32>,
-    /// The partitions of a topic that the producer knows of, and its id.
+    /// Each topic's id and partition count, as the producer knows them.
     counts: HashMap<usize, (Uuid, usize)>,
-    /// A hint that has not been followed yet: to whom, and since when.
+    /// Leader hints not followed yet: the node, and the time.
     hints: HashMap<Spot, (i32, Instant)>,
-    /// Partitions whose topic was out of sight.
+    /// Partitions of topics that were missing from metadata.
     hidden: HashSet<Spot>,
-    /// Partitions that were added, and not yet written to.
+    /// Partitions that were added and have no records yet.
     pub(super) added: HashSet<Spot>,
-    /// Partitions whose batches were being taken, with what they then went by.
+    /// Partitions whose batches were held in compression, with their producer id and epoch at that time.
     pub(super) held: HashMap<Spot, Option<(i64, i16)>>,
-    /// Partitions where something expired in flight and then turned out to be written, with what they went by.
+    /// Partitions where a batch expired in flight and then proved to be written, with their producer id and epoch.
     settled_late: HashMap<Spot, (i64, i16)>,
     pub(super) id_failures: usize,
     pub(super) is_metadata_lost: bool,
@@ -46,17 +45,17 @@ pub(super) struct Watch {
     pub(super) has_clock_jumped: bool,
     pub(super) slept_at: Option<Duration>,
     pub(super) splits_since_flush: usize,
-    /// Ports of nodes that moved while nobody sent, and were not connected to since.
+    /// Ports of nodes that moved during a pause in sending, and have had no connection since.
     pub(super) moved_ports: HashSet<u16>,
-    /// Records that were sent into an open batch right after a sleep.
+    /// Records that joined an open batch right after a sleep.
     pub(super) after_sleep: HashSet<u64>,
-    /// Whether a broker said that a producer id or epoch is of no use.
+    /// Whether a broker rejected a producer id or epoch.
     pub(super) is_id_useless: bool,
-    /// The largest batch that a topic may have after a split, and since when.
+    /// The cap on a topic's batches after a split, and the time of the split.
     pub(super) caps: HashMap<usize, (usize, Duration)>,
-    /// Partitions with pieces of a split batch that were not sent yet.
+    /// Partitions with unsent pieces of a split batch.
     split: HashSet<Spot>,
-    /// The cluster id that the producer was told last.
+    /// The cluster id that the producer last learnt.
     cluster_id: Option<String>,
 }
 
@@ -94,7 +93,7 @@ impl World<'_> {
         self.check_leaders(node, batches);
     }
 
-    /// Batches go to whom the producer was told last that he leads.
+    /// Checks that batches go to the leader that the producer last learnt.
     fn check_leaders(&mut self, node: i32, batches: &[Batch]) {
         for batch in batches {
             let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) else { continue };
@@ -106,7 +105,7 @@ impl World<'_> {
         }
     }
 
-    /// An answer to Produce reaches the producer.
+    /// A Produce response reaches the producer.
     pub(super) fn meet_answer(&mut self, connection: ConnectionId, correlation_id: i32, response: &ProduceResponse) {
         let batches: Vec<Batch> = self.wire.asked(connection, correlation_id).cloned().collect();
         let now = self.now();
@@ -140,10 +139,10 @@ impl World<'_> {
                 let is_known = self.watch.nodes.contains(&leader);
                 let has_endpoint = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader);
                 let is_old = leader >= 0 && epoch < known;
-                // Of a batch that is over nobody looks at it.
+                // The producer ignores the hint for a batch that has its outcome.
                 let is_open = !self.ledger.is_told(batch.first);
                 if is_open && epoch > known && (is_known || has_endpoint) {
-                    // Whether it can be followed depends on more than what is known here.
+                    // This state alone does not show whether the producer can follow the hint.
                     self.watch.leaders.insert((*id, batch.spot.index), (epoch, UNSURE));
                     self.watch.nodes.insert(leader);
                     self.watch.hints.insert(batch.spot, (leader, now));
@@ -168,14 +167,14 @@ impl World<'_> {
         self.wire.is_busy_besides(batch)
     }
 
-    /// A question about the cluster goes out.
+    /// The producer sends a metadata request.
     pub(super) fn meet_question(&mut self) {
         if std::mem::take(&mut self.watch.is_stormy) {
             self.hit(38, "several partitions refused at once, and one question about it");
         }
     }
 
-    /// An answer about the cluster reaches the producer.
+    /// A metadata response reaches the producer.
     pub(super) fn meet_metadata(&mut self, response: &MetadataResponse) {
         if std::mem::take(&mut self.watch.is_metadata_lost) {
             self.hit(37, "one question about the cluster was lost, and the next is answered");
@@ -188,7 +187,7 @@ impl World<'_> {
                 self.hit(36, "another cluster, and pieces of a split batch wait");
             }
             self.watch.caps.clear();
-            // Metadata of the cluster before is void, so the producer asks again at once.
+            // Metadata of the previous cluster is void, so the producer requests it again at once.
             self.pace.metadata_at = None;
         }
         self.watch.cluster_id.clone_from(&response.cluster_id);
@@ -225,7 +224,7 @@ impl World<'_> {
         }
     }
 
-    /// A batch is too large.
+    /// A batch was refused as too large.
     fn meet_too_large(&mut self, batch: &Batch) {
         let limit = self.plan.topics.get(batch.spot.topic).map_or(usize::MAX, |topic| topic.max_message_bytes);
         if batch.bytes.len() > limit && batch.count > 1 {
@@ -252,7 +251,7 @@ impl World<'_> {
         self.watch.caps.insert(topic, (cap, now));
     }
 
-    /// A sender is told.
+    /// A sender gets a record's outcome.
     pub(super) fn meet_outcome(&mut self, number: u64, result: &Result<RecordMetadata, Error>) {
         if self.watch.after_sleep.remove(&number) {
             match result {
@@ -281,7 +280,7 @@ impl World<'_> {
         if std::mem::take(&mut self.watch.has_clock_jumped) {
             self.hit(60, "written after the clock on the wall was set");
         }
-        // The others of its batch fare as its first.
+        // The first record of a batch stands for all of them.
         let Some(history) = self.wire.history(spot, number).cloned() else { return };
         if history.is_duplicate {
             match metadata.offset() {
@@ -361,7 +360,7 @@ impl World<'_> {
     }
 }
 
-/// Whether the code says that another leads, or nothing at all.
+/// Whether the code means that another node leads, or does not say why.
 fn is_told_of_another(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::UNKNOWN_SERVER_ERROR)
 }

@@ -1,4 +1,4 @@
-//! Troubles of several steps. Most end in a lull, and the producer must recover in it.
+//! Faults of several steps. Most end in a lull, and the producer must recover in it.
 
 use kurier_broker::{Fault, FaultKind};
 use kurier_partitioner::Choice;
@@ -11,8 +11,8 @@ use super::world::{World, ms};
 use crate::core::ConnectionId;
 
 impl World<'_> {
-    /// Refuses a node's connections while batches wait to be sent to it again, then moves the node. Nobody sends meanwhile,
-    /// and the leaders stay the same.
+    /// Refuses a node's connections while batches wait to be retried there, then moves the node. No records are sent
+    /// meanwhile, and the leaders stay the same.
     pub(super) fn move_in_silence(&mut self, node: i32) {
         let transit = self.plan.latency * 4 + ms(2);
         self.paused.insert(node, self.now() + self.plan.config.linger + transit * 2);
@@ -31,7 +31,7 @@ impl World<'_> {
         self.lull(None);
     }
 
-    /// Delays the answer in which a former leader names its successor, until the producer knows better: the topic is
+    /// Delays a response of a former leader that names its successor, until the producer knows better: the topic is
     /// created again, or the leader moves once more.
     pub(super) fn hint_late(&mut self, spot: Spot) {
         let Some(old) = self.leader(spot).filter(|_| self.plan.nodes > 1) else { return };
@@ -53,7 +53,7 @@ impl World<'_> {
             let to = *self.random.choice(&others).unwrap_or(&old);
             let _ = self.cluster.move_leader(topic_name(spot.topic), spot.index, to);
         }
-        // A lost connection makes the producer ask about the cluster.
+        // A lost connection makes the producer request metadata.
         let is_other = |line: &super::network::Line| line.is_open && line.is_connected && line.node != old;
         if let Some(connection) = self.lines.iter().find(|(_, line)| is_other(line)).map(|(connection, _)| *connection)
         {
@@ -69,8 +69,8 @@ impl World<'_> {
         }
     }
 
-    /// The bootstrap servers lead to another cluster, of the same topics; the nodes of the old one are gone. At times
-    /// pieces of a split batch wait then, because their node throttles.
+    /// Makes the bootstrap servers lead to another cluster with the same topics, and stops the nodes of the old one. In
+    /// some runs, pieces of a split batch wait at that time because their node throttles.
     pub(super) fn switch_cluster(&mut self, spot: Spot) {
         if self.random.bool() {
             let throttle = ms(self.random.u64(100..1_000));
@@ -96,7 +96,7 @@ impl World<'_> {
         self.old_metadata = None;
     }
 
-    /// Ends all connections. The nodes execute now the requests that they received.
+    /// Ends all connections. The nodes first execute the requests that they have received.
     fn flush_network(&mut self, why: &str) {
         let open: Vec<ConnectionId> =
             self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection).collect();
@@ -113,8 +113,8 @@ impl World<'_> {
         }
     }
 
-    /// Refuses the connections of a partition's leader until its oldest batch has expired, while a younger one waits
-    /// behind it that nothing was said of when it was opened.
+    /// Keeps a partition's leader unreachable until its oldest batch has expired. A younger batch is queued behind it,
+    /// whose opening was not signalled to the core.
     pub(super) fn keep_leader_away(&mut self, spot: Spot) {
         let Some(leader) = self.leader(spot) else { return };
         let config = &self.plan.config;
@@ -132,7 +132,8 @@ impl World<'_> {
         let last = self.ledger.next();
         self.send(spot.topic, Choice::Partition(spot.index), 9, None);
         self.pass(idle.mul_f64(0.35));
-        // Of three nodes, two have enough replicas. Another leader can only be learnt by asking for the topic.
+        // Two of three nodes are enough replicas. The producer can learn of another leader only by requesting the
+        // topic.
         let dies = self.plan.nodes >= 3 && self.random.bool();
         self.lull(dies.then_some(leader));
         self.cluster.start_node(leader);
@@ -141,7 +142,7 @@ impl World<'_> {
         }
     }
 
-    /// The machine sleeps while a batch is open, and a record is sent before the core has looked at the time.
+    /// The machine sleeps while a batch is open, and a record is sent before the core has read the time.
     pub(super) fn suspend(&mut self, spot: Spot) {
         self.send(spot.topic, Choice::Partition(spot.index), 9, None);
         if self.random.bool() {
@@ -158,7 +159,7 @@ impl World<'_> {
         self.cluster.leader(topic_name(spot.topic), spot.index)
     }
 
-    /// Ends a node's connections and refuses new ones. The node stays up, and leads what it leads.
+    /// Ends a node's connections and refuses new ones. The node stays up and keeps its leaderships.
     fn cut_off(&mut self, node: i32) {
         self.unreachable.insert(node);
         let on_it = self.lines.iter().filter(|(_, line)| line.node == node && line.is_open);

@@ -1,7 +1,7 @@
-//! The core before brokers that say whatever they are told to say: what a fuzzer does with it.
+//! Fuzz target: the core against brokers whose responses a script of bytes decides.
 //!
-//! Answers are well formed, so that what they mean is tried and not how they are read; what they mean may be anything.
-//! However that goes, nothing panics, every record has its outcome in the end, and all memory is free again.
+//! Responses are well formed but may have any content, so the fuzzer tests their handling, not their parsing. In every
+//! run nothing panics, every record gets an outcome, and all memory is free in the end.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -30,15 +30,15 @@ use crate::config::Config;
 use crate::core::{Action, ConnectionId, Ending, Input};
 use crate::delivery::{Delivery, NoCallbacks};
 
-/// The topic that is sent to.
+/// The topic of all records.
 const TOPIC: &str = "t";
 
-/// More than this happens in no run, nor is said by one answer.
+/// Limits of a run, and of one response.
 const STEPS_MAX: usize = 200;
 const WAKE_UPS_MAX: usize = 1000;
 const LIST_MAX: u8 = 6;
 
-/// What is to be said, byte by byte; zeros when there is no more.
+/// Source of the run's choices, byte by byte; zeros after the end.
 struct Script<'a>(&'a [u8]);
 
 impl Script<'_> {
@@ -52,12 +52,12 @@ impl Script<'_> {
         self.byte() % limit.max(1)
     }
 
-    /// Mostly true.
+    /// Returns true for most bytes.
     fn mostly(&mut self) -> bool {
         self.byte() < 0xe0
     }
 
-    /// A small number, or one at the end of what there is.
+    /// Returns a small number, or one at the limits of its range.
     fn number(&mut self) -> i64 {
         match self.byte() {
             0xff => i64::MAX,
@@ -101,7 +101,7 @@ impl Script<'_> {
     }
 }
 
-/// A request that waits for its answer.
+/// A request that awaits its response.
 struct Asked {
     connection: ConnectionId,
     header: RequestHeader,
@@ -111,7 +111,7 @@ struct Asked {
 struct Feed<'a> {
     script: Script<'a>,
     hands: Hands,
-    /// Who waits for a connection.
+    /// Connections that are not open yet.
     opening: VecDeque<ConnectionId>,
     open: Vec<ConnectionId>,
     asked: VecDeque<Asked>,
@@ -119,10 +119,10 @@ struct Feed<'a> {
     wake_ups: usize,
 }
 
-/// Has the core meet brokers that say what `data` has them say.
+/// Runs the core against brokers that respond as `data` decides.
 ///
 /// # Panics
-/// When the core does, when a record has no outcome in the end, or when memory is not free again.
+/// If the core panics, a record has no outcome in the end, or memory is not free again.
 pub fn feed(data: &[u8]) {
     let mut script = Script(data);
     let mut config = Config::default();
@@ -185,7 +185,7 @@ impl Feed<'_> {
         }
     }
 
-    /// Time passes, in steps as the core wants to be woken, but not more than these.
+    /// Advances the time in the steps that the core wants, up to a limit of steps.
     fn pass(&mut self, time: Duration) {
         let end = self.hands.now() + time;
         while self.wake_ups < WAKE_UPS_MAX && self.hands.now() < end {
@@ -229,13 +229,13 @@ impl Feed<'_> {
         self.deliveries.extend(self.hands.accumulator.append(&topic, &placed, None, None).ok());
     }
 
-    /// Some connection's oldest request is answered, or something else is said there.
+    /// Responds to some connection's oldest request, or sends something else on it.
     fn answer(&mut self) {
         let Some(Asked { connection, header, body }) = self.asked.pop_front() else { return };
         let version = header.api_version;
         let mut frame = Vec::new();
         let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32() };
-        // What has no bytes in the version that was asked for is not said.
+        // A response that the requested version cannot encode is not sent.
         let _unsaid = match header.api_key {
             ApiVersionsRequest::KEY => {
                 let response = self.api_versions();
@@ -354,7 +354,7 @@ impl Feed<'_> {
         ProduceResponse { responses, throttle_time_ms, node_endpoints }
     }
 
-    /// All is given up, and then nothing is left.
+    /// Abandons everything, and checks that nothing is left.
     fn end(mut self) {
         self.turn();
         self.hands.handle(Input::Hurry);

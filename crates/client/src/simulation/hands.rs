@@ -1,4 +1,4 @@
-//! What the driver does for the core apart from sockets, on one thread and by a clock that is moved by hand.
+//! Single-threaded replacement for the driver, without sockets and with a manual clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,12 +12,12 @@ use crate::delivery::{Outcome, Runner};
 use crate::driver::Codecs;
 use crate::error::Error;
 
-/// A clock that stands still until it is moved.
+/// Manual clock.
 #[derive(Debug)]
 pub(crate) struct Ticks {
     start: Instant,
     now: Mutex<Instant>,
-    /// By how much the clock on the wall is off.
+    /// The offset of the wall clock.
     wall_off_ms: AtomicI64,
 }
 
@@ -32,12 +32,12 @@ impl Ticks {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Sets the clock on the wall.
+    /// Sets the offset of the wall clock.
     pub(crate) fn set_wall(&self, off_ms: i64) {
         self.wall_off_ms.store(off_ms, Ordering::Relaxed);
     }
 
-    /// How long ago it began.
+    /// Time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.now() - self.start
     }
@@ -54,22 +54,22 @@ impl Clock for Ticks {
     }
 }
 
-/// The core, what gathers for it, and what carries out whatever needs no network.
+/// The core and the accumulator, with every part of the driver that needs no network.
 #[derive(Debug)]
 pub(crate) struct Hands {
     pub(crate) core: Core,
     pub(crate) accumulator: Accumulator,
     codecs: Codecs,
     pub(crate) clock: Arc<Ticks>,
-    /// What was taken, while takes are held back as if it were being compressed.
+    /// Taken batches that are held back, as if they were being compressed.
     pub(crate) held_takes: Option<VecDeque<Input>>,
-    /// Topics that senders wait for, and how many partitions they need.
+    /// Topics that senders wait for, with the partition count they need.
     awaited: HashMap<Arc<str>, usize>,
 }
 
 impl Hands {
     /// # Errors
-    /// When the codec that is configured is not built.
+    /// If the configured codec is not compiled in.
     pub(crate) fn new(config: Arc<Config>, runner: Arc<dyn Runner>, seed: u64) -> Result<Self, Error> {
         let clock = Arc::new(Ticks::new());
         let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -92,7 +92,7 @@ impl Hands {
         self.core.handle(input, now);
     }
 
-    /// Tells the core what senders said, and that time has passed.
+    /// Passes signals and the time to the core.
     pub(crate) fn tell(&mut self) {
         for signal in self.accumulator.take_signals() {
             self.handle(Input::Signal(signal));
@@ -101,7 +101,7 @@ impl Hands {
         self.core.handle_timeout(now);
     }
 
-    /// Does what the core says, or hands it back if it needs a network.
+    /// Carries out an action of the core, or returns it if it needs a network.
     pub(crate) fn act(&mut self, action: Action) -> Option<Action> {
         match action {
             Action::Connect { .. } | Action::Disconnect(_) | Action::Transmit { .. } | Action::Refuse { .. } => {
@@ -162,7 +162,7 @@ impl Hands {
         Input::Taken { node, batches, left }
     }
 
-    /// Gives in what was held back, and holds nothing back any more.
+    /// Passes held batches to the core, and holds no more back.
     pub(crate) fn let_go(&mut self) {
         for taken in self.held_takes.take().into_iter().flatten() {
             self.handle(taken);

@@ -1,4 +1,4 @@
-//! What was accepted, what its senders were told, and what is in the logs: I1 to I4.
+//! Ledger of accepted records, their outcomes, and the logs; checks I1 to I4.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -13,14 +13,14 @@ use crate::config::Acks;
 use crate::error::{Error, ErrorKind, Written};
 use crate::record::RecordMetadata;
 
-/// A promise that was broken.
+/// A broken invariant.
 ///
 /// See `examples/simulate.rs` for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which one: `I1` to `I9`, or `panic`.
+    /// The invariant: `I1` to `I9`, or `panic`.
     pub invariant: &'static str,
-    /// What happened.
+    /// Description of the failure.
     pub what: String,
 }
 
@@ -34,44 +34,44 @@ pub(super) fn violation(invariant: &'static str, what: impl Into<String>) -> Vio
     Violation { invariant, what: what.into() }
 }
 
-/// An accepted record; its number is its place in the ledger.
+/// An accepted record; its number is its index in the ledger.
 #[derive(Debug)]
 struct Entry {
     topic: usize,
-    /// Where it was sent to, if its sender chose.
+    /// The partition, if the sender chose it.
     partition: Option<i32>,
     bytes: usize,
     accepted_at: Duration,
     outcome: Option<Told>,
 }
 
-/// What a sender was told.
+/// A record's outcome, as its sender got it.
 #[derive(Debug)]
 enum Told {
     Written { partition: i32, offset: Option<i64> },
     Failed { written: Written, kind: ErrorKind, why: String },
 }
 
-/// What was accepted, and what became of it.
+/// All accepted records with their outcomes.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     entries: Vec<Entry>,
     open: usize,
-    /// The oldest that may be open.
+    /// The oldest record that may be open.
     first_open: usize,
-    /// The newest of each partition whose sender was told.
+    /// The newest completed record of each partition.
     newest_told: HashMap<(String, i32), u64>,
-    /// Records that a new leader had not got.
+    /// Records that a new leader lacked.
     truncated: HashSet<u64>,
-    /// Partitions whose order nobody promises: their topic was made anew, and batches go by its name.
+    /// Partitions without a guaranteed order: their topic was created again, and batches name the topic by its name.
     unordered: HashSet<Spot>,
     is_closed: bool,
 }
 
-/// The records of a partition by number, as they stand in its log.
+/// The numbers of a partition's records, in the order of its log.
 pub(super) type Log = Vec<u64>;
 
-/// The value of a record: its number, and bytes that follow from it.
+/// A record's value: its number, and bytes derived from it.
 pub(super) fn value(number: u64, bytes: usize) -> Vec<u8> {
     let mut value = number.to_be_bytes().to_vec();
     let filler = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
@@ -80,7 +80,7 @@ pub(super) fn value(number: u64, bytes: usize) -> Vec<u8> {
 }
 
 impl Ledger {
-    /// The number that the next record will have.
+    /// The number of the next record.
     pub(super) fn next(&self) -> u64 {
         self.entries.len() as u64
     }
@@ -111,7 +111,7 @@ impl Ledger {
         }
     }
 
-    /// Returns whether a record's sender was told that `delivery.timeout.ms` is over.
+    /// Returns whether a record failed because `delivery.timeout.ms` was over.
     pub(super) fn has_expired(&self, number: u64) -> bool {
         self.failure(number) == Some(ErrorKind::DeliveryTimeout)
     }
@@ -127,7 +127,7 @@ impl Ledger {
         numbered.filter(|(entry, _)| entry.outcome.is_none() && is_met(entry.accepted_at)).map(|(_, at)| at).collect()
     }
 
-    /// What a record's sender was told, for people.
+    /// Returns a record's outcome as text for a person.
     pub(super) fn say(&self, number: u64) -> String {
         self.entry(number).map_or_else(String::new, |entry| format!("{:?}", entry.outcome))
     }
@@ -136,22 +136,22 @@ impl Ledger {
         self.entries.get(usize::try_from(number).ok()?)
     }
 
-    /// The topic that a record was sent to.
+    /// Returns the topic of a record.
     pub(super) fn topic_of(&self, number: u64) -> Option<usize> {
         self.entry(number).map(|entry| entry.topic)
     }
 
-    /// A new leader has not got these records.
+    /// Marks records that a new leader lacks.
     pub(super) fn truncate(&mut self, records: &[u64]) {
         self.truncated.extend(records);
     }
 
-    /// From now on nobody promises a partition's order.
+    /// Stops checking a partition's order.
     pub(super) fn forgo_order(&mut self, spot: Spot) {
         self.unordered.insert(spot);
     }
 
-    /// When the oldest open record was accepted.
+    /// Returns the oldest open record, and when it was accepted.
     pub(super) fn oldest_open(&mut self) -> Option<(u64, Duration)> {
         while self.entries.get(self.first_open).is_some_and(|entry| entry.outcome.is_some()) {
             self.first_open += 1;
@@ -159,7 +159,7 @@ impl Ledger {
         self.entries.get(self.first_open).map(|entry| (self.first_open as u64, entry.accepted_at))
     }
 
-    /// A sender is told.
+    /// Stores a record's outcome.
     pub(super) fn tell(&mut self, number: u64, result: Result<RecordMetadata, Error>) -> Result<(), Violation> {
         let entry = usize::try_from(number).ok().and_then(|at| self.entries.get_mut(at));
         let Some(entry) = entry else { return Err(violation("I4", format!("record {number} was never accepted"))) };
@@ -186,12 +186,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// The producer is closed: nobody is told of anything any more.
+    /// Marks the producer as closed: no outcome may follow.
     pub(super) fn close(&mut self) {
         self.is_closed = true;
     }
 
-    /// How many were written, not written, and may be.
+    /// Returns how many records were written, not written, and unknown.
     pub(super) fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for entry in &self.entries {
@@ -204,9 +204,9 @@ impl Ledger {
         counts
     }
 
-    /// Reads a partition's log, and compares each record with what was sent.
+    /// Reads a partition's log, and compares each record with the one that was sent.
     pub(super) fn read(&self, batches: &[Bytes]) -> Result<Log, Violation> {
-        /// More than any batch here has.
+        /// Larger than any batch in a simulation.
         const LIMIT: usize = 1 << 24;
         let mut log = Log::new();
         for batch in batches.iter().flat_map(|bytes| Batches::new(bytes)) {
@@ -227,7 +227,7 @@ impl Ledger {
         Ok(log)
     }
 
-    /// Holds what senders were told against the logs, by partition; of a topic that was made anew there are several.
+    /// Compares outcomes with the logs, by partition. A topic that was created again has several logs.
     pub(super) fn check(&self, logs: &BTreeMap<Spot, Vec<Log>>, plan: &Plan) -> Result<(), Violation> {
         let mut times: HashMap<u64, usize> = HashMap::new();
         for (spot, log) in logs.iter().flat_map(|(spot, logs)| logs.iter().map(move |log| (*spot, log))) {
@@ -248,12 +248,12 @@ impl Ledger {
             let found = times.get(&number).copied().unwrap_or_default();
             self.check_entry(entry, number, found, logs, plan)?;
         }
-        // One at a time, what was acknowledged later stands behind what was acknowledged before.
+        // With one batch in flight, offsets rise in the order of acknowledgement.
         let is_single = plan.config.max_in_flight == 1 && plan.config.acks != Acks::None;
         if is_single && self.truncated.is_empty() { self.check_offsets(logs) } else { Ok(()) }
     }
 
-    /// A record stands where it was sent to.
+    /// Checks that a record is in the partition that it was sent to.
     fn check_place(&self, number: u64, spot: Spot) -> Result<(), Violation> {
         let is_there = |entry: &Entry| {
             entry.topic == spot.topic && entry.partition.is_none_or(|partition| partition == spot.index)
@@ -267,7 +267,7 @@ impl Ledger {
         }
     }
 
-    /// Each record stands once, in the order in which they were accepted.
+    /// Checks that each record is in the log once, in the order of acceptance.
     fn check_log(&self, spot: Spot, log: &Log) -> Result<(), Violation> {
         let mut seen = HashSet::new();
         let again = log.iter().find(|number| !seen.insert(**number));
@@ -282,7 +282,7 @@ impl Ledger {
         }
     }
 
-    /// A partition's records were acknowledged at rising offsets.
+    /// Checks that a partition's records were acknowledged at rising offsets.
     fn check_offsets(&self, logs: &BTreeMap<Spot, Vec<Log>>) -> Result<(), Violation> {
         let mut highest: HashMap<Spot, (i64, u64)> = HashMap::new();
         for (entry, number) in self.entries.iter().zip(0..) {
@@ -301,7 +301,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was told of a record is so.
+    /// Checks that a record's outcome matches the logs.
     fn check_entry(
         &self,
         entry: &Entry,
@@ -312,7 +312,7 @@ impl Ledger {
     ) -> Result<(), Violation> {
         match &entry.outcome {
             None => Err(violation("I4", format!("record {number} has no outcome"))),
-            // With acks=1, what was acknowledged may go with its leader.
+            // With acks=1, an acknowledged record may be lost with its leader.
             Some(Told::Written { .. }) if self.truncated.contains(&number) => Ok(()),
             Some(Told::Written { partition, offset: Some(offset) }) => {
                 let stands = |log: &Log| usize::try_from(*offset).ok().and_then(|at| log.get(at)) == Some(&number);
@@ -337,7 +337,7 @@ impl Ledger {
     }
 }
 
-/// The number of the record with this value.
+/// Returns the number of the record with this value.
 pub(super) fn number_of(value: &[u8]) -> Option<u64> {
     value.first_chunk().map(|number| u64::from_be_bytes(*number))
 }

@@ -1,4 +1,4 @@
-//! Calm: nothing goes wrong, at the end of a world or for a while in its midst, and the producer must recover in time (I8).
+//! Lulls: times without faults, at the end of a run or within it. The producer must recover in time (I8).
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::core::ConnectionId;
 use crate::error::ErrorKind;
 
 impl World<'_> {
-    /// Returns how long any record may take to its outcome once all is well.
+    /// Returns how long any record may wait for its outcome once all faults have ended.
     pub(super) fn patience(&self) -> Duration {
         let config = &self.plan.config;
         config.delivery_timeout + config.request_timeout * 2 + config.connection_setup_timeout_max + ms(6_000)
     }
 
-    /// Returns how long the producer may take to deliver all open records once all is well.
+    /// Returns how long the producer may take to deliver all open records once all faults have ended.
     fn recovery(&self) -> Duration {
         let config = &self.plan.config;
         let answers = config.request_timeout * 2 + config.connection_setup_timeout_max * 3;
@@ -28,7 +28,7 @@ impl World<'_> {
         answers + waits + config.linger + ms(4_000) + self.plan.latency.saturating_mul(records.saturating_mul(4))
     }
 
-    /// Ends all trouble.
+    /// Ends all faults.
     fn calm(&mut self) {
         self.is_well = true;
         self.cluster.clear_faults();
@@ -46,8 +46,8 @@ impl World<'_> {
         self.hands.let_go();
     }
 
-    /// Ends all trouble for as long as the producer may need to recover, except that one node may be dead. Nobody sends
-    /// meanwhile.
+    /// Ends all faults for the time that the producer may need to recover, except that one node may stay dead. No
+    /// records are sent meanwhile.
     pub(super) fn lull(&mut self, dead: Option<i32>) {
         trace!(self, "-- a lull, without node {dead:?}");
         self.calm();
@@ -58,11 +58,11 @@ impl World<'_> {
         self.is_well = false;
     }
 
-    /// Checks that no open record expires that has time enough left.
+    /// Checks that no open record expires although it had enough time left.
     fn prove_recovery(&mut self) {
         let config = &self.plan.config;
         let (now, recovery) = (self.hands.clock.elapsed(), self.recovery());
-        // A record may have the deadline of a batch that is older.
+        // A record may inherit the deadline of an older batch.
         let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
         let is_due = |accepted_at: Duration| now + recovery + oldest < accepted_at + config.delivery_timeout;
         let waiting = self.ledger.open(is_due);
@@ -70,7 +70,7 @@ impl World<'_> {
         while self.now() < end && self.broken.is_none() && waiting.iter().any(|number| !self.ledger.is_told(*number)) {
             self.pass(ms(50));
         }
-        // After its last epoch, a partition may have to wait until nothing of the old id can arrive any more.
+        // After its last epoch, a partition may have to wait until no request with the old id can arrive.
         if self.plan.first_epoch > 0 || self.watch.is_id_useless || self.plan.lack.is_some() {
             return;
         }
@@ -83,7 +83,7 @@ impl World<'_> {
         }
     }
 
-    /// Ends all trouble for good, and waits for every outcome.
+    /// Ends all faults for good, and waits for every outcome.
     pub(super) fn heal(&mut self) {
         trace!(self, "all is well from here on");
         self.calm();
@@ -101,7 +101,7 @@ impl World<'_> {
         }
     }
 
-    /// Sends a record to every partition once all topics are known. Returns the number of the first.
+    /// Sends a record to every partition once all topics are known. Returns the number of the first record.
     fn send_to_all(&mut self) -> u64 {
         let topics = 0..self.plan.topics.len();
         let is_unknown = |this: &Self, topic: usize| this.hands.accumulator.topic(topic_name(topic)).is_none();
@@ -120,7 +120,7 @@ impl World<'_> {
         before
     }
 
-    /// Checks that a healed producer delivers.
+    /// Checks that a producer delivers records after all faults have ended.
     pub(super) fn prove_alive(&mut self) {
         let mut before = 0;
         // The first records may fail without a producer id, the second because their topic was created again.
@@ -136,7 +136,7 @@ impl World<'_> {
         }
     }
 
-    /// Checks that every record fails, and says why, before `delivery.timeout.ms` when no broker can ever take it.
+    /// Checks that every record fails with a reason before `delivery.timeout.ms` if no broker can ever accept it.
     pub(super) fn prove_refusal(&mut self, lack: Lack) {
         self.send_to_all();
         let before = self.send_to_all();

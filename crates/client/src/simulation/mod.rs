@@ -1,5 +1,5 @@
-//! A producer in a world of bad luck, on one thread: the real accumulator and the real core, a cluster in memory, and a
-//! network and a clock that a seed makes up as it goes.
+//! Deterministic simulation of the producer on one thread: the real accumulator and core, a cluster in memory, and a
+//! network and clock that a seed drives.
 //!
 //! ```text
 //!   senders ─▶ Accumulator ─▶ Core ─▶ network: delays, cuts, silence ─▶ kurier_broker::Cluster
@@ -7,11 +7,11 @@
 //!      └── outcomes ──▶ Ledger ◀─────────┴── Wire ◀───────────────────────────┘
 //! ```
 //!
-//! A seed draws settings and a mix of faults. First things go wrong; then all is well again, and everything must come to
-//! its end in time. `ledger` and `wire` know what a producer promises and nothing of how it keeps it.
-//! The same seed gives the same run, always.
+//! A seed draws settings and a mix of faults. After a time of faults, all faults end, and every record must get its
+//! outcome in time. `ledger` and `wire` know the guarantees of a producer, and nothing of its implementation. The same
+//! seed always gives the same run.
 
-/// Tells whoever reads along.
+/// Writes to the trace, if there is one.
 #[cfg(any(test, feature = "internal"))]
 macro_rules! trace {
     ($world:expr, $($text:tt)*) => {
@@ -59,8 +59,8 @@ pub use mutant::Mutant;
 #[cfg(feature = "internal")]
 pub use {feed::feed, ledger::Violation, report::ROWS, report::Report, world::play};
 
-/// Returns the first sequence of a partition that begins under this epoch: 0, except that in some simulations a new
-/// producer id is close to the end of sequences. Brokers take any first sequence of a producer id that they do not know.
+/// Returns the first sequence of a partition that starts under this epoch: 0, except that in some simulations a new
+/// producer id starts close to the end of sequences. Brokers accept any first sequence of an unknown producer id.
 pub(crate) fn first_sequence(epoch: ProducerEpoch) -> Sequence {
     #[cfg(any(test, feature = "internal"))]
     return if epoch == ProducerEpoch(world::FIRST_EPOCH.get()) {

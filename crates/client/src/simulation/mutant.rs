@@ -1,66 +1,66 @@
-//! Mistakes that a producer could make, to be made on purpose: a check that has caught none proves nothing.
+//! Deliberate mistakes of a producer, which the simulation must detect: checks that catch none prove nothing.
 
-/// A mistake. Each stands as one condition at the place where it would be made, which without the feature `internal` is
-/// the constant `false`.
+/// A deliberate mistake. Each is one condition at the place of the mistake; without the feature `internal` it is the
+/// constant `false`.
 ///
 /// See `examples/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A batch that is sent again gets the next sequences.
+    /// A retried batch gets the next sequences.
     NewSequenceOnRetry,
-    /// A partition whose leader is not known for a while begins at sequence 0 again, under the same epoch.
+    /// A partition whose leader is unknown for a while restarts at sequence 0 under the same epoch.
     ResetWhenLeaderless,
-    /// Whatever batch is answered OUT_OF_ORDER_SEQUENCE_NUMBER, the line of sequences counts as broken.
+    /// Any batch that fails with OUT_OF_ORDER_SEQUENCE_NUMBER marks the partition's sequences as broken.
     BreakOnAnyGap,
-    /// A batch that is to be sent again is put together anew.
+    /// A retried batch is encoded again.
     RebuildOnRetry,
-    /// What expires in flight is called not written.
+    /// A batch that expires in flight fails as not written.
     ExpiredIsUnwritten,
-    /// A new leader is sent to while the old one has not answered.
+    /// Batches go to a new leader while requests to the old one are unanswered.
     NoDrainOnMove,
-    /// Memory counts as free when its batch expires, though a socket may still read it.
+    /// Memory is freed when its batch expires, although a socket may still read it.
     FreeAtExpiry,
-    /// A batch that was split counts as complete with its first piece.
+    /// A split batch completes with its first piece.
     SplitCountsOnce,
-    /// After 2,147,483,647 comes -2,147,483,648.
+    /// The sequence after 2,147,483,647 is -2,147,483,648.
     SequenceOverflows,
-    /// Brokers that want to be left alone are not.
+    /// The producer ignores brokers' throttle times.
     IgnoreThrottle,
-    /// A partition that has acknowledged nothing yet gets five batches at once.
+    /// A partition without any acknowledgement gets five batches in flight at once.
     NoGate,
-    /// A duplicate whose offset is not known is said to be at 0.
+    /// A duplicate with an unknown offset is reported at offset 0.
     OffsetZero,
-    /// What may be written is sent again under the next epoch.
+    /// A batch that may be written is retried under the next epoch.
     RestampUnsettled,
-    /// Batches that wait for a node are not looked at when the node is found to have moved.
+    /// Batches that wait for a node stay queued when metadata shows that the node has moved.
     MoveWakesNobody,
-    /// A leader hint counts although a later leader epoch is known.
+    /// A leader hint is followed although a later leader epoch is known.
     OldHint,
-    /// A leader hint counts although its topic was deleted and created again since.
+    /// A leader hint is followed although its topic was deleted and created again since.
     ForeignHint,
-    /// Batches that were not written keep their producer id and sequence when the cluster is another.
+    /// Batches that were not written keep their producer id and sequence in another cluster.
     PiecesKeepStamp,
-    /// A batch with acks=0 that may have left is sent again.
+    /// A batch with acks=0 that may have been sent is sent again.
     ResendWithoutAnswers,
     /// A batch that is too large is not split if it was sent before.
     NoSplitAfterRefusal,
-    /// The cap that a batch above max.message.bytes set doubles with the next batch that reached it.
+    /// The cap that a batch above max.message.bytes set doubles with the next batch that reaches it.
     CapForgotten,
-    /// The producer stops asking for an idle topic whose records wait.
+    /// The producer stops requesting an idle topic that still has records.
     RetireBusy,
-    /// A record joins an open batch, however old that is.
+    /// A record joins an open batch of any age.
     LateRecordJoins,
-    /// A broker that lacks InitProducerId is asked for ever.
+    /// The producer keeps asking a broker that lacks InitProducerId.
     SilentWithoutApi,
-    /// A producer id is asked for although no batch waits for one.
+    /// A producer id is requested although no batch waits for one.
     AskIdForever,
-    /// A partition that was forgotten comes back under an epoch that it has had.
+    /// A forgotten partition returns under an epoch that it had before.
     EpochFloorIgnored,
 }
 
 #[cfg(any(test, feature = "internal"))]
 impl Mutant {
-    /// All of them.
+    /// All mistakes.
     #[cfg(feature = "internal")]
     pub const ALL: [Self; 25] = [
         Self::NewSequenceOnRetry,
@@ -90,12 +90,12 @@ impl Mutant {
         Self::EpochFloorIgnored,
     ];
 
-    /// Whether this mistake is to be made.
+    /// Whether this thread makes this mistake.
     pub(crate) fn is_on(self) -> bool {
         AT_WORK.get() == Some(self)
     }
 
-    /// Has this thread make a mistake from now on, or none.
+    /// Makes this thread use a mistake from now on, or none.
     pub(crate) fn put_to_work(mutant: Option<Self>) {
         AT_WORK.set(mutant);
     }
@@ -108,7 +108,7 @@ std::thread_local! {
 
 #[cfg(not(any(test, feature = "internal")))]
 impl Mutant {
-    /// Whether this mistake is to be made: no.
+    /// Without the feature `internal`, no mistake is ever made.
     #[expect(clippy::unused_self, reason = "with the feature it is looked at")]
     pub(crate) const fn is_on(self) -> bool {
         false

@@ -1,4 +1,4 @@
-//! The network: who is connected to whom, what is on its way, when it arrives, and what ends it.
+//! Simulated network: connections, frames in transit, their arrival, and the end of connections.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,41 +16,41 @@ use crate::accumulator::Clock;
 use crate::config::HostPort;
 use crate::core::{ConnectionId, Ending, Input};
 
-/// What will happen at some moment.
+/// A scheduled event.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
     Connected(ConnectionId),
     NotConnected(ConnectionId),
-    /// The kernel has all of the first frame that it had not.
+    /// The kernel has accepted all of the first unaccepted frame.
     Accepted(ConnectionId),
-    /// A node looks for a request.
+    /// A node reads the next request.
     Serve(ConnectionId),
-    /// An answer arrives.
+    /// A response arrives.
     Deliver(ConnectionId),
-    /// The other end closes.
+    /// The node closes the connection.
     Closed(ConnectionId),
-    /// What was compressed is done.
+    /// Held compression ends.
     LetGo,
 }
 
-/// A connection, also when the producer has no more of it: what it sent may be on its way.
+/// A connection. It may outlive the producer's use of it, while frames are in transit.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) node: i32,
     port: u16,
-    /// How many before it failed in a row.
+    /// The number of failures in a row before it.
     failures: u32,
-    /// Whether it has been said on it what the node speaks.
+    /// Whether its ApiVersions response has arrived.
     is_ready: bool,
     pub(super) used_at: Instant,
-    /// What was asked and is not answered: the number and the API.
+    /// Unanswered requests: the correlation id and the API.
     questions: Vec<(i32, i16)>,
     pub(super) is_connected: bool,
-    /// Whether the producer has it.
+    /// Whether the producer still uses it.
     pub(super) is_open: bool,
-    /// Since when it has not.
+    /// When the producer stopped using it.
     pub(super) left_at: Instant,
-    /// Whether nothing comes back any more.
+    /// Whether no response arrives any more.
     pub(super) is_deaf: bool,
     /// Whether the node has closed it.
     is_shut: bool,
@@ -64,7 +64,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) correlation_id: i32,
-    /// As the producer handed them over; they are its memory.
+    /// The producer's own memory.
     pub(super) chunks: Vec<Bytes>,
     pub(super) is_accepted: bool,
     pub(super) arrives_at: Instant,
@@ -77,7 +77,7 @@ pub(super) struct Answer {
     pub(super) correlation_id: i32,
     pub(super) key: i16,
     pub(super) version: i16,
-    /// Batches that the node found that it had.
+    /// Batches that the node recognised as duplicates.
     pub(super) duplicates: Vec<(Spot, u64)>,
     pub(super) throttle_time_ms: i32,
 }
@@ -119,7 +119,7 @@ impl World<'_> {
         let after = self.latency() + self.latency();
         let luck = if self.is_well { 99 } else { self.random.u32(0..100) };
         if luck < self.plan.connect_failure {
-            // Half of them never hear anything.
+            // Half of the failed attempts never get a response.
             if luck % 2 == 0 {
                 self.at(now + after, Event::NotConnected(connection));
             }
@@ -138,7 +138,7 @@ impl World<'_> {
     pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes>) {
         let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };
         let (node, now) = (line.node, self.now());
-        // What the core had said before it heard of it may yet go out.
+        // With lumpy inputs, the core may have sent this before it handled the throttle time.
         if !self.plan.is_lumpy {
             let on_time = self.wire.check_throttle(connection, self.hands.clock.elapsed());
             self.ensure(on_time);
@@ -155,7 +155,7 @@ impl World<'_> {
             }
             Err(error) => self.fail(violation("I5", format!("a request cannot be read: {error}"))),
         }
-        // Mostly the kernel has room.
+        // Usually the kernel has room.
         let wait = match self.random.u32(0..100) {
             _ if self.is_well => Duration::ZERO,
             0..85 => Duration::ZERO,
@@ -169,7 +169,7 @@ impl World<'_> {
         self.at(at, Event::Accepted(connection));
     }
 
-    /// Holds what goes out against the rules.
+    /// Checks an outgoing request.
     fn look_at(
         &mut self,
         connection: ConnectionId,
@@ -253,7 +253,7 @@ impl World<'_> {
         self.hands.handle(Input::Written { connection, correlation_id });
     }
 
-    /// A node takes the next request of a connection, if there is one.
+    /// A node reads the next request of a connection, if there is one.
     pub(super) fn serve(&mut self, connection: ConnectionId) {
         let now = self.now();
         let Some(line) = self.lines.get(&connection) else { return };
@@ -269,7 +269,7 @@ impl World<'_> {
         if let Some(until) = self.paused.get(&line.node).filter(|until| **until > now) {
             return self.at(*until, Event::Serve(connection));
         }
-        // That nothing arrives so late is what a new producer id relies on: it does not fence the old one.
+        // A new producer id relies on no request arriving this late, because it does not fence the old id.
         if !line.is_open && now >= line.left_at + self.plan.config.delivery_timeout {
             self.lines.remove(&connection);
             return;
@@ -284,7 +284,7 @@ impl World<'_> {
         self.at(now, Event::Serve(connection));
     }
 
-    /// A node does what it is asked, whether or not anybody waits for the answer.
+    /// A node executes a request, even if the producer no longer waits for the response.
     pub(super) fn execute(&mut self, connection: ConnectionId, frame: &Frame) {
         let Some(line) = self.lines.get(&connection) else { return };
         let (node, is_open) = (line.node, line.is_open);
@@ -318,7 +318,7 @@ impl World<'_> {
                 }
             }
             _ => {
-                // Who closes reads nothing more.
+                // A node that closes the connection reads nothing more.
                 if let Some(line) = self.lines.get_mut(&connection) {
                     line.is_shut = true;
                 }
@@ -393,14 +393,14 @@ impl World<'_> {
             _ => {}
         }
         if let Ok(throttle @ 1..) = u64::try_from(answer.throttle_time_ms) {
-            // By then all that waited has its outcome; nobody waits longer because he is asked to.
+            // After this time all pending records have their outcome; no wait is longer because of throttling.
             let pause = ms(throttle).min(self.plan.config.delivery_timeout);
             self.wire.throttle(connection, self.hands.clock.elapsed() + pause);
         }
         self.hands.handle(Input::Received { connection, frame: answer.frame });
     }
 
-    /// The producer ends a connection. What has arrived on it meanwhile still comes to its ears.
+    /// The producer closes a connection. Responses that have arrived meanwhile still reach the core.
     pub(super) fn end_line(&mut self, connection: ConnectionId) {
         let late: Vec<Bytes> = match self.lines.get_mut(&connection).filter(|line| line.is_open && !line.is_deaf) {
             Some(line) => line.down.drain(..).map(|answer| answer.frame).collect(),
@@ -414,7 +414,7 @@ impl World<'_> {
         }
     }
 
-    /// A connection ends by itself: the producer is told.
+    /// A connection breaks, and the producer gets the error.
     pub(super) fn cut(&mut self, connection: ConnectionId, why: &str) {
         if !self.lines.get(&connection).is_some_and(|line| line.is_open) {
             return;
@@ -424,8 +424,8 @@ impl World<'_> {
         self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed(why.to_owned()) });
     }
 
-    /// The producer has no more of a connection. What the kernel had may be executed yet, all of it or the first part;
-    /// of what it had not, that which was just being written, if it was the producer that ended it.
+    /// Ends the producer's use of a connection. Requests that the kernel has may still be executed, all or the first of
+    /// them. If the producer closed the connection, so may the one that was being written.
     pub(super) fn leave(&mut self, connection: ConnectionId, by_us: bool) {
         let now = self.now();
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open) else { return };
@@ -441,7 +441,7 @@ impl World<'_> {
         line.up.retain(may_get_through);
         let executed = self.random.usize(0..=line.up.len());
         line.up.truncate(if self.cluster.is_up(line.node) && !line.is_shut { executed } else { 0 });
-        // So long it takes until they are; a broker does not find them much later than their sender gives up.
+        // The delay until the node executes them. A broker does not find them much later than the sender gives up.
         let late = match self.random.u32(0..3) {
             0 => Duration::ZERO,
             1 => ms(self.random.u64(0..50)),
@@ -450,7 +450,7 @@ impl World<'_> {
         for frame in &mut line.up {
             frame.is_accepted = true;
             frame.arrives_at = frame.arrives_at.max(now + late);
-            // The kernel has its own memory.
+            // The kernel has its own copy.
             frame.chunks = vec![frame.chunks.concat().into()];
         }
         let is_over = line.up.is_empty();
@@ -473,7 +473,7 @@ impl World<'_> {
         }
     }
 
-    /// Whatever is on its way arrives.
+    /// Lets everything in transit arrive.
     pub(super) fn settle_network(&mut self) {
         self.is_well = true;
         self.paused.clear();

@@ -1,5 +1,5 @@
-//! What a seed draws: settings, and what goes wrong how often. Most kinds of trouble are absent from any one run, so that
-//! the others can show what they do (swarm testing).
+//! Plan of a run, drawn from its seed: settings, and the rate of each fault. Most kinds of faults are absent from any
+//! one run, so that the others have more effect (swarm testing).
 
 use std::time::Duration;
 
@@ -7,94 +7,95 @@ use kurier_broker::UnknownProducer;
 
 use crate::config::{Acks, Config};
 
-/// What may happen between two moments.
+/// Possible events of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     Send,
     Flush,
-    /// A connection is cut.
+    /// A connection breaks.
     Cut,
-    /// A connection goes silent in one direction: what is sent arrives, what is answered does not.
+    /// A connection goes silent in one direction: requests arrive, responses do not.
     Deafen,
-    /// A node dies, or comes back.
+    /// A node dies, or restarts.
     StopNode,
     StartNode,
-    /// A node stands still for a while, and then goes on as if nothing had been.
+    /// A node freezes for a while, then continues as if nothing had happened.
     Pause,
     MoveLeader,
     /// A node refuses the next request with batches.
     Refuse,
-    /// A node writes what comes, and says that it did not quite.
+    /// A node writes the next batches, but reports an unclear outcome.
     Unsure,
-    /// A node does something, or nothing, and closes the connection.
+    /// A node executes a request or not, and closes the connection.
     CloseOne,
     Throttle,
-    /// An id is not to be had.
+    /// A request for a producer id is refused.
     RefuseId,
-    /// A question about the cluster is not answered.
+    /// A metadata request gets no response.
     LoseMetadata,
-    /// The topic cannot be seen.
+    /// The topic is missing from metadata.
     HideTopic,
-    /// What is said about the cluster is old.
+    /// Metadata responses are outdated.
     Lag,
-    /// A node listens at another port.
+    /// A node moves to another port.
     MoveNode,
-    /// Compression takes its time.
+    /// Compression takes time.
     HoldTakes,
     /// The machine sleeps.
     Sleep,
-    /// Who waits for memory goes away.
+    /// Senders that wait for memory give up.
     GiveUp,
     AddPartition,
     Recreate,
-    /// One partition of a request is refused, others are not.
+    /// One partition of a request is refused, the others are not.
     RefuseSome,
-    /// Some records of a partition's batches are to blame for a refusal.
+    /// A broker blames single records for refusing a partition's batches.
     Blame,
-    /// A new leader has not got the end of the log.
+    /// A new leader lacks the end of the log.
     Truncate,
-    /// Brokers forget producers that were silent for long.
+    /// Brokers forget producers that were silent for a long time.
     Forget,
-    /// Nobody sends anything for more than ten minutes.
+    /// No record is sent for more than ten minutes.
     Silence,
-    /// The clock on the wall is set to another day.
+    /// The wall clock is set to another day.
     SetClock,
-    /// A node listens at another address after its connections were refused, while nobody sends.
+    /// A node moves to another address after its connections were refused, during a pause in sending.
     MoveInSilence,
-    /// A leader hint arrives late: its topic is deleted and created again meanwhile, or the leader has moved again.
+    /// A leader hint arrives late: its topic was deleted and created again meanwhile, or the leader has moved once
+    /// more.
     LateHint,
-    /// The bootstrap servers lead to another cluster, at times while pieces of a split batch wait.
+    /// The bootstrap servers lead to another cluster, sometimes while pieces of a split batch wait.
     SwitchCluster,
-    /// A node answers what nobody asked.
+    /// A node sends a response without a request.
     Babble,
     /// A topic's `max.message.bytes` is lowered or raised.
     Limit,
-    /// Many records at once.
+    /// Many records are sent at once.
     Burst,
-    /// A batch is refused for now, and then as too large.
+    /// A batch is refused with a retriable error, then as too large.
     RefuseThenTooLarge,
-    /// A leader cannot be reached for about `metadata.max.idle.ms`.
+    /// A leader is unreachable for about `metadata.max.idle.ms`.
     LeaderAway,
-    /// The machine sleeps while a batch is open, and the next record is sent before anything else happens.
+    /// The machine sleeps while a batch is open, and a record is sent before anything else happens.
     Suspend,
-    /// Topics are not used for longer than `metadata.max.idle.ms`.
+    /// Topics are unused for longer than `metadata.max.idle.ms`.
     Leave,
 }
 
-/// Something that every broker of a world lacks or refuses, from the first moment to the last.
+/// Something that all brokers of a run lack or refuse, from start to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lack {
-    /// They do not offer InitProducerId.
+    /// The brokers do not offer InitProducerId.
     ProducerIds,
-    /// They offer no version of Produce that has record batches.
+    /// The brokers offer no version of Produce that has record batches.
     Produce,
-    /// They refuse every InitProducerId with CLUSTER_AUTHORIZATION_FAILED.
+    /// The brokers refuse every InitProducerId with CLUSTER_AUTHORIZATION_FAILED.
     Authorization,
 }
 
 use Happening as H;
 
-/// Each kind with how much of all that happens it may be at most.
+/// Each kind of fault with its highest weight.
 const TROUBLES: [(Happening, u32); 36] = [
     (H::Cut, 6),
     (H::Deafen, 3),
@@ -134,7 +135,7 @@ const TROUBLES: [(Happening, u32); 36] = [
     (H::Leave, 2),
 ];
 
-/// What a topic is like.
+/// Plan of a topic.
 #[derive(Debug)]
 pub(super) struct TopicPlan {
     pub(super) partitions: i32,
@@ -143,16 +144,16 @@ pub(super) struct TopicPlan {
     pub(super) is_log_append_time: bool,
 }
 
-/// The largest number of topics in a world.
+/// The largest number of topics in a run.
 const TOPICS_MAX: usize = 12;
 
-/// The name of a topic, by its number.
+/// Returns a topic's name, by its number.
 pub(super) fn topic_name(topic: usize) -> &'static str {
     const NAMES: [&str; TOPICS_MAX] = ["t", "u", "v", "w", "x", "y", "z", "a", "b", "c", "d", "e"];
     NAMES.get(topic).copied().unwrap_or_default()
 }
 
-/// One run.
+/// Plan of a run.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) config: Config,
@@ -160,9 +161,9 @@ pub(super) struct Plan {
     pub(super) topics: Vec<TopicPlan>,
     pub(super) largest_record: usize,
     pub(super) steps: usize,
-    /// The highest latency of the network, one way.
+    /// The highest one-way latency of the network.
     pub(super) latency: Duration,
-    /// Of how many connections one cannot be made.
+    /// The percentage of connection attempts that fail.
     pub(super) connect_failure: u32,
     /// The highest version of Produce that the brokers offer.
     pub(super) produce_max: i16,
@@ -170,11 +171,11 @@ pub(super) struct Plan {
     pub(super) first_sequence: i32,
     pub(super) unknown_producer: UnknownProducer,
     pub(super) lack: Option<Lack>,
-    /// After which step all nodes are dead for ten minutes, while everybody sends.
+    /// After this step all nodes are dead for ten minutes, while senders go on.
     pub(super) outage: Option<usize>,
-    /// Whether everything that happens at one time is told to the core before it is asked what to do.
+    /// Whether the core gets all inputs of an instant before it is asked for actions.
     pub(super) is_lumpy: bool,
-    /// Whether the producer is closed with nothing healed.
+    /// Whether the producer is closed while faults last.
     pub(super) ends_badly: bool,
     weights: Vec<(Happening, u32)>,
 }
@@ -215,7 +216,7 @@ impl Plan {
         if random.u32(0..10) == 0 {
             config.retries = random.u32(1..8);
         }
-        // Half of all kinds of trouble, and of those most in moderation.
+        // Half of all kinds of faults, most of them at a low rate.
         let mut weights: Vec<(Happening, u32)> = Vec::new();
         for (happening, most) in TROUBLES {
             if random.bool() {
@@ -224,7 +225,7 @@ impl Plan {
         }
         weights.push((H::Send, random.u32(20..100)));
         weights.push((H::Flush, random.u32(0..4)));
-        // What stops nodes starts some, too.
+        // If nodes stop, some also start again.
         if weights.iter().any(|(happening, _)| *happening == H::StopNode) {
             weights.push((H::StartNode, 4));
         }
@@ -238,14 +239,14 @@ impl Plan {
             });
         }
         let first_sequence = if random.u32(0..6) == 0 { i32::MAX - random.i32(0..40) } else { 0 };
-        // Where sequences do not begin at 0, brokers that want that would be no help.
+        // Brokers that require sequences to start at 0 do not fit runs where they start elsewhere.
         let unknown_producer = match random.u32(0..4) {
             0 if first_sequence == 0 => UnknownProducer::OutOfOrder,
             1 if first_sequence == 0 => UnknownProducer::Refused,
             _ => UnknownProducer::Taken,
         };
         let steps = random.usize(50..500);
-        // Not drawn, so that seeds go on meaning what they meant.
+        // Derived, not drawn, so that older seeds keep their runs.
         if steps.is_multiple_of(3) {
             config.availability_timeout = config.request_timeout / 4;
         }
@@ -274,7 +275,7 @@ impl Plan {
         }
     }
 
-    /// Draws what takes long: delivery timeouts above all recovery, topics that are idle soon, and APIs that are missing.
+    /// Draws rare long-running settings: long delivery timeouts, topics that are soon idle, and missing APIs.
     fn draw_patience(config: &mut Config, random: &mut fastrand::Rng) -> Option<Lack> {
         if random.bool() {
             config.metadata_max_idle = ms(5_000);

@@ -1,25 +1,25 @@
-//! What a run was like, and what of the fault catalogue came up in it.
+//! Report of a run, with the rows of the fault catalogue that it covered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a run was like.
+/// Report of a run.
 ///
 /// See `examples/simulate.rs` for an example.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// How often the producer met what a row of the fault catalogue is about, and went on: by the row's number, and what
-    /// it was. Trouble that it did not come to feel is not counted.
+    /// How often the producer noticed a fault of the catalogue and went on, by the row's number and text. Faults that
+    /// the producer did not notice are not counted.
     pub met: BTreeMap<(u8, &'static str), u64>,
     /// Records written, not written, and maybe written.
     pub records: [usize; 3],
-    /// How many moments were lived through.
+    /// The number of steps.
     pub moments: u64,
-    /// How much time passed in the world.
+    /// The simulated time.
     pub time: Duration,
 }
 
-/// The rows of the fault catalogue that the simulation is to meet, and what each is about.
+/// The rows of the fault catalogue that the simulation must cover, with their descriptions.
 #[cfg(feature = "internal")]
 pub const ROWS: [(u8, &str); 50] = [
     (1, "written, and the answer lost"),

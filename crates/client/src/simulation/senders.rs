@@ -1,4 +1,4 @@
-//! Who sends: records, callbacks, flushes, and who waits for memory.
+//! Simulated senders: records, callbacks, flushes, and waits for memory.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) type Told = Arc<Mutex<Vec<(u64, Result<RecordMetadata, Error>)>>>;
 
-/// Somebody waits until what was accepted before is over.
+/// A flush that waits for all records accepted before it.
 #[derive(Debug)]
 pub(super) struct Flush {
     /// The newest batch that it waits for.
@@ -45,7 +45,7 @@ pub(super) struct Flush {
     /// The first record that it does not wait for.
     end: u64,
     pub(super) at: Duration,
-    /// How many splits there were before.
+    /// The number of splits before it.
     splits: usize,
 }
 
@@ -87,16 +87,16 @@ impl World<'_> {
         }
     }
 
-    /// Asks for a topic that the producer does not know, or has forgotten.
+    /// Requests a topic that the producer does not know, or has forgotten.
     pub(super) fn want(&mut self, topic: usize) {
-        // A topic that was forgotten has no limit of its own any more.
+        // A forgotten topic has lost its own size limit.
         self.watch.caps.remove(&topic);
         self.wire.forgot_topic(topic);
         self.pace_want(topic_name(topic));
         self.hands.accumulator.signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 });
     }
 
-    /// A record of so many bytes is sent; `true` when it was accepted or refused.
+    /// Sends a record of this size. Returns `true` if it was accepted or refused.
     pub(super) fn send(&mut self, topic: usize, choice: Choice, bytes: usize, permit: Option<Permit>) -> bool {
         let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else {
             self.want(topic);
@@ -123,7 +123,7 @@ impl World<'_> {
                 }
                 true
             }
-            // Nothing can retire the topic between the look-up and the append on one thread.
+            // On one thread, nothing can retire the topic between the look-up and the append.
             Err((AppendError::Retired, _)) => false,
             Err((AppendError::NoRoom(missing), _)) => {
                 let deadline = self.now() + self.plan.config.max_block;
@@ -134,7 +134,7 @@ impl World<'_> {
         }
     }
 
-    /// Whoever waited for memory and has some appends. Says whether anybody did.
+    /// Appends the records whose wait for memory is over. Returns whether there were any.
     pub(super) fn serve_patients(&mut self) -> bool {
         let mut is_news = false;
         for _ in 0..self.patients.len() {

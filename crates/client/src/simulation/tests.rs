@@ -1,4 +1,4 @@
-//! A few worlds with every test run: that no promise is broken in them, and that mistakes are found.
+//! A few simulations in every test run: no invariant breaks, and deliberate mistakes are detected.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn no_promise_is_broken_in_a_hundred_worlds() {
     assert!(rows.len() > 30, "of the fault catalogue only {rows:?} were met");
 }
 
-/// Seeds that once broke a promise, each with what was wrong then.
+/// Seeds that once broke an invariant, each with its cause.
 #[test]
 fn replayed_seeds_break_no_promise() {
     for (seed, fault) in [
@@ -44,7 +44,7 @@ fn a_seed_gives_the_same_run_always() {
     }
 }
 
-/// The others take more seeds: `make sim-mutants`.
+/// The other mistakes need more seeds: `make sim-mutants`.
 #[test]
 fn mistakes_are_found() {
     let mistakes = [

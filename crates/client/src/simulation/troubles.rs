@@ -1,4 +1,4 @@
-//! What happens between two moments: records are sent, and things go wrong.
+//! Steps of a run: senders send records, and faults strike.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use super::wire::Spot;
 use super::world::{BOOTSTRAP_PORT, World, ms};
 use crate::core::{ConnectionId, Input};
 
-/// What goes wrong with one partition of the next requests that have it.
+/// A fault that affects one partition of the next requests that contain it.
 #[derive(Debug)]
 pub(super) struct SpotTrouble {
     pub(super) spot: Spot,
     pub(super) code: ErrorCode,
-    /// Whether single records are to blame.
+    /// Whether single records are blamed.
     pub(super) blames: bool,
     pub(super) times: u32,
 }
@@ -65,7 +65,7 @@ impl World<'_> {
                 self.paused.insert(node, until);
             }
             Happening::MoveLeader => {
-                // What is idle learns of it sooner or later anyway.
+                // An idle partition learns of a move sooner or later anyway.
                 if self.wire.is_busy(spot) {
                     let _ = self.cluster.move_leader(topic_name(topic), index, node);
                 }
@@ -212,7 +212,7 @@ impl World<'_> {
         }
     }
 
-    /// Changes a topic's `max.message.bytes`: at times below what batches have, at times above.
+    /// Changes a topic's `max.message.bytes`, to below or above the size of its batches.
     fn limit(&mut self, topic: usize) {
         let bytes = match self.random.u32(0..3) {
             0 => 1_048_588,
@@ -224,7 +224,7 @@ impl World<'_> {
         let _ = self.cluster.set_max_message_bytes(topic_name(topic), bytes);
     }
 
-    /// A node answers what nobody asked, if possible while a request is being written.
+    /// A node sends a response without a request, if possible while a request is being written.
     fn babble(&mut self) {
         let is_writing = |line: &super::network::Line| line.is_open && line.up.iter().any(|frame| !frame.is_accepted);
         let writing = self.lines.iter().find(|(_, line)| is_writing(line)).map(|(connection, _)| *connection);
@@ -235,7 +235,7 @@ impl World<'_> {
         self.hands.handle(Input::Received { connection, frame });
     }
 
-    /// A new leader has not got the last batches, which its followers may lack unless acks=all.
+    /// A new leader lacks the last batches, as followers may unless acks=all.
     fn truncate(&mut self, spot: Spot) {
         if self.plan.config.acks == crate::Acks::All {
             return;
@@ -251,9 +251,9 @@ impl World<'_> {
         }
     }
 
-    /// Brokers forget producers that have long been silent; nothing of theirs is on its way any more.
+    /// Brokers forget producers that have been silent for a long time and have no requests in transit.
     fn forget(&mut self) {
-        // Where nobody is told that a producer was forgotten, ten minutes is the least that it takes.
+        // If brokers do not report a forgotten producer, they keep it for at least ten minutes.
         let least = match self.plan.unknown_producer {
             UnknownProducer::Taken => ms(600_000),
             UnknownProducer::OutOfOrder | UnknownProducer::Refused => Duration::ZERO,
@@ -269,7 +269,7 @@ impl World<'_> {
         }
     }
 
-    /// All nodes are dead for ten minutes, and everybody goes on sending as fast as memory allows.
+    /// All nodes are dead for ten minutes, while all senders send as fast as memory allows.
     pub(super) fn outage(&mut self) {
         trace!(self, "-- ten minutes without a node");
         for node in 1..=self.plan.nodes.into() {
@@ -303,7 +303,7 @@ impl World<'_> {
         (!open.is_empty()).then(|| open[self.random.usize(..open.len())])
     }
 
-    /// A node dies: what it has not read is lost.
+    /// A node dies and loses all requests it has not read.
     pub(super) fn stop_node(&mut self, node: i32) {
         self.cluster.stop_node(node);
         self.paused.remove(&node);
@@ -319,7 +319,7 @@ impl World<'_> {
         }
     }
 
-    /// A node listens at another port. The bootstrap servers stay where they are.
+    /// Moves a node to another port. The bootstrap servers keep their ports.
     pub(super) fn move_node(&mut self, node: i32) {
         let port = self.next_port;
         self.next_port += 1;
@@ -330,14 +330,15 @@ impl World<'_> {
 
     pub(super) fn recreate(&mut self, topic: usize) {
         for spot in self.replace_topic(topic) {
-            // By name, what is on its way may come into the new topic before what was lost with the old one.
+            // Below version 13, requests in transit name the topic by name and may reach the new topic, although
+            // earlier ones were lost with the old topic.
             if self.plan.produce_max < 13 {
                 self.ledger.forgo_order(spot);
             }
         }
     }
 
-    /// Deletes a topic and creates another of its name. Returns its partitions.
+    /// Deletes a topic and creates it again. Returns its partitions.
     pub(super) fn replace_topic(&mut self, topic: usize) -> Vec<Spot> {
         let spots: Vec<Spot> = self.spots().into_iter().filter(|spot| spot.topic == topic).collect();
         for spot in &spots {

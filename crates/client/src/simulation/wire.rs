@@ -1,5 +1,5 @@
-//! What goes over the wire, watched: sequences, bytes, windows, places and throttling, I5 and I6; and what became of each
-//! batch, for the table of what was met.
+//! Checks of all traffic: sequences, bytes, in-flight limits, targets and throttling (I5 and I6). Also keeps each
+//! batch's history for the coverage table.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -16,15 +16,15 @@ use super::plan::{Plan, topic_name};
 use crate::config::Acks;
 use crate::core::ConnectionId;
 
-/// A partition of a topic of this name, whichever topic that is at the time.
+/// A partition by topic name, whichever topic has this name at the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Spot {
-    /// The topic, by its number in the plan.
+    /// The topic's number in the plan.
     pub(super) topic: usize,
     pub(super) index: i32,
 }
 
-/// Whose sequences they are, and which comes first.
+/// A batch's producer id, epoch and first sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stamped {
     pub(super) id: i64,
@@ -50,21 +50,21 @@ impl Batch {
     }
 }
 
-/// A partition of one topic, which below version 13 of Produce has no id.
+/// A partition of one topic. Below Produce version 13 the topic has no id.
 type Place = (Uuid, Spot);
 
-/// What is known of an attempt to write a batch.
+/// State of one attempt to write a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempt {
     UnderWay,
     Answered(ErrorCode),
-    /// Its connection ended before the kernel had all of it.
+    /// Its connection ended before the kernel had all of the request.
     NeverSent,
     Unanswered,
 }
 
 impl Attempt {
-    /// Whether by this attempt nothing was written, and nothing will be.
+    /// Whether this attempt surely wrote nothing and never will.
     fn is_void(self) -> bool {
         const REFUSED: [ErrorCode; 10] = [
             ErrorCode::CORRUPT_MESSAGE,
@@ -90,7 +90,7 @@ impl Attempt {
     }
 }
 
-/// A batch as it was sent last, and what became of it before.
+/// A batch as last sent, and the history of its attempts.
 #[derive(Debug)]
 struct Sent {
     batch: Batch,
@@ -98,7 +98,7 @@ struct Sent {
     history: History,
 }
 
-/// What has become of a batch, under whatever sequences.
+/// History of a batch, under all sequences that it had.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     pub(super) stamped: Option<Stamped>,
@@ -107,7 +107,7 @@ pub(super) struct History {
     pub(super) codes: Vec<ErrorCode>,
     pub(super) unanswered: usize,
     pub(super) is_restamped: bool,
-    /// Whether a broker found that it had it already.
+    /// Whether a broker recognised it as a duplicate.
     pub(super) is_duplicate: bool,
 }
 
@@ -117,7 +117,7 @@ impl History {
     }
 }
 
-/// What a batch is that goes out.
+/// How an outgoing batch relates to earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     First,
@@ -126,7 +126,7 @@ pub(super) enum Known {
     Other,
 }
 
-/// A partition's line of sequences, as far as it was sent.
+/// A partition's sequences, up to the last batch sent.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     id: i64,
@@ -137,16 +137,17 @@ struct Line {
 /// Why only one batch may be in flight.
 pub(super) type Why = &'static str;
 
-/// Whether a partition has acknowledged a batch of an id, and not lately given a reason to think it forgot.
+/// Whether a partition may have several batches in flight: one was acknowledged under this producer id, and nothing
+/// since then suggests that the broker forgot it.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
     opened_at: Option<Duration>,
-    /// Acknowledgements of this epoch and those before say nothing of the next.
+    /// Acknowledgements up to this epoch say nothing about the next one.
     closed_in: Option<i16>,
     why: Why,
 }
 
-/// Limits, and what has gone over the wire.
+/// Limits, and all traffic so far.
 #[derive(Debug)]
 pub(super) struct Wire {
     max_in_flight: usize,
@@ -154,34 +155,34 @@ pub(super) struct Wire {
     first_sequence: i32,
     /// Partitions that the producer has forgotten, and not sent to since.
     forgotten: HashSet<Place>,
-    /// Whether the core may have ended a connection before it heard what came on it.
+    /// Whether the core may have closed a connection before it handled what arrived on it.
     is_lumpy: bool,
-    /// Whether brokers answer Produce.
+    /// Whether brokers respond to Produce.
     has_answers: bool,
-    /// The producer ids that the current cluster gave.
+    /// The producer ids that the current cluster issued.
     ids: HashSet<i64>,
     batches: HashMap<Spot, BTreeMap<u64, Sent>>,
     by_sequence: HashMap<(Place, Stamped), u64>,
     lines: HashMap<Place, Line>,
-    /// The ids that a partition has left behind.
+    /// Producer ids that a partition no longer uses.
     left_ids: HashSet<(Place, i64)>,
     gates: HashMap<(Place, i64), Gate>,
-    /// Requests with batches that wait for their answers, each batch with the number of the attempt.
+    /// Unanswered requests with batches, and each batch's attempt number.
     requests: BTreeMap<(ConnectionId, i32), Vec<(Batch, usize)>>,
-    /// Partitions that have a reason to go on under another epoch.
+    /// Partitions with a reason to start another epoch.
     may_bump: HashSet<Place>,
-    /// Partitions that have another: their topic was made anew. A core that hears late may learn of it only after it had
-    /// gone on under another epoch for the first one.
+    /// Partitions with a second reason: their topic was created again. A core that handles inputs late may learn of
+    /// that only after it started another epoch for the first reason.
     may_bump_late: HashSet<Place>,
-    /// Until when a connection is to be left alone.
+    /// The throttle time of each connection.
     throttled: HashMap<ConnectionId, Duration>,
-    /// To which node a partition's last batch went.
+    /// The node that a partition's last batch went to.
     sent_to: HashMap<Spot, i32>,
-    /// What came up with the request that was sent last.
+    /// Coverage rows that the last request met.
     pub(super) met: Vec<(u8, &'static str)>,
 }
 
-/// A partition that was silent for so long is taken for one that forgot us.
+/// After this silence, the producer assumes that the broker has forgotten its partition.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 impl Wire {
@@ -208,7 +209,7 @@ impl Wire {
         }
     }
 
-    /// The batches of a request.
+    /// Parses the batches of a request.
     pub(super) fn parse(body: &Bytes, version: i16, ledger: &Ledger) -> Result<Vec<Batch>, Violation> {
         let wrong = |what: String| violation("I5", format!("a request cannot be read: {what}"));
         let request = ProduceRequest::read(body, version).map_err(|error| wrong(error.to_string()))?;
@@ -248,12 +249,12 @@ impl Wire {
         self.batches.get(&spot)?.get(&first)
     }
 
-    /// What has become of the batch whose first record is this one.
+    /// Returns the history of the batch whose first record this is.
     pub(super) fn history(&self, spot: Spot, first: u64) -> Option<&History> {
         self.sent(spot, first).map(|sent| &sent.history)
     }
 
-    /// Whether a batch was sent before.
+    /// Returns whether and how a batch was sent before.
     pub(super) fn known(&self, batch: &Batch) -> Known {
         match self.sent(batch.spot, batch.first) {
             None => Known::First,
@@ -263,40 +264,40 @@ impl Wire {
         }
     }
 
-    /// The batches of a request that waits for its answer.
+    /// Returns the batches of an unanswered request.
     pub(super) fn asked(&self, connection: ConnectionId, correlation_id: i32) -> impl Iterator<Item = &Batch> {
         self.requests.get(&(connection, correlation_id)).into_iter().flatten().map(|(batch, _)| batch)
     }
 
-    /// Whether a batch of a partition waits for its answer.
+    /// Whether a partition has an unanswered batch.
     pub(super) fn is_busy(&self, spot: Spot) -> bool {
         self.requests.values().flatten().any(|(batch, _)| batch.spot == spot)
     }
 
-    /// Whether a batch of the same partition as this one waits for its answer.
+    /// Whether the partition of this batch has another unanswered batch.
     pub(super) fn is_busy_besides(&self, batch: &Batch) -> bool {
         self.requests.values().flatten().any(|(other, _)| other.spot == batch.spot && other.first != batch.first)
     }
 
-    /// Whether the batch of this record went to a topic that was made anew, and is the newest of its name.
+    /// Whether this record's batch went to a topic that replaced an older one of the same name.
     pub(super) fn is_of_newer_topic(&self, spot: Spot, first: u64) -> bool {
         let Some(sent) = self.sent(spot, first) else { return false };
         let id = sent.batch.topic_id;
         self.lines.keys().any(|(other, at)| *at == spot && *other < id)
     }
 
-    /// Whether any batch waits for its answer.
+    /// Whether no batch is unanswered.
     pub(super) fn is_quiet(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// Under which id and epoch a partition was sent to last.
+    /// Returns the producer id and epoch that a partition used last.
     pub(super) fn identity(&self, spot: Spot) -> Option<(i64, i16)> {
         let of_spot = self.lines.iter().filter(|((_, other), _)| *other == spot);
         of_spot.map(|(_, line)| (line.id, line.epoch)).max()
     }
 
-    /// Any request goes out.
+    /// Checks any outgoing request against the throttle time.
     pub(super) fn check_throttle(&mut self, connection: ConnectionId, now: Duration) -> Result<(), Violation> {
         match self.throttled.get(&connection) {
             Some(until) if now < *until => {
@@ -316,7 +317,7 @@ impl Wire {
         *known = until.max(*known);
     }
 
-    /// A request with batches goes out.
+    /// Checks an outgoing request with batches.
     pub(super) fn send(
         &mut self,
         (connection, node): (ConnectionId, i32),
@@ -372,7 +373,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Nothing goes to a new leader while the old one has not answered.
+    /// Checks that no batch goes to a new leader while the old one has not answered.
     fn check_place(&self, connection: ConnectionId, batch: &Batch) -> Result<(), Violation> {
         let is_elsewhere = |((on, _), batches): (&(ConnectionId, i32), &Vec<(Batch, usize)>)| {
             *on != connection && batches.iter().any(|(other, _)| other.spot == batch.spot)
@@ -383,7 +384,7 @@ impl Wire {
         }
     }
 
-    /// Without answers, only a batch that certainly never left may be sent again.
+    /// Checks that, without responses, only a batch that surely never left is sent again.
     fn check_certain(&self, batch: &Batch) -> Result<(), Violation> {
         let before = self.sent(batch.spot, batch.first).filter(|_| !self.has_answers);
         match before.is_some_and(|before| before.attempts.iter().any(|attempt| *attempt != Attempt::NeverSent)) {
@@ -392,7 +393,7 @@ impl Wire {
         }
     }
 
-    /// The current cluster gave this producer id.
+    /// Checks that the current cluster issued this producer id.
     fn check_id(&self, batch: &Batch) -> Result<(), Violation> {
         match self.ids.contains(&batch.stamped.id) {
             true => Ok(()),
@@ -400,23 +401,23 @@ impl Wire {
         }
     }
 
-    /// The producer was given an id.
+    /// The producer got a producer id.
     pub(super) fn took_id(&mut self, id: i64) {
         self.ids.insert(id);
     }
 
-    /// The bootstrap servers lead to another cluster: ids of the one before are void.
+    /// The bootstrap servers lead to another cluster, so previous producer ids are void.
     pub(super) fn left_cluster(&mut self) {
         self.ids.clear();
     }
 
-    /// Returns the record count of the batch that a record was last sent in.
+    /// Returns the record count of the batch that last carried this record.
     pub(super) fn batch_size_of(&self, spot: Spot, number: u64) -> Option<i32> {
         let (_, sent) = self.batches.get(&spot)?.range(..=number).next_back()?;
         Some(sent.batch.count)
     }
 
-    /// Nothing new goes out while a batch whose sender was told that it may be written has its answer to come.
+    /// Checks that no new batch goes out while a batch that failed as unknown is unanswered.
     fn check_unresolved(&self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
         let is_unresolved = |other: &&(Batch, usize)| other.0.spot == batch.spot && ledger.is_told(other.0.first);
         match self.requests.values().flatten().find(is_unresolved) {
@@ -455,7 +456,7 @@ impl Wire {
         }
     }
 
-    /// No sequence is ever used for other bytes, and no batch that may be written gets other sequences.
+    /// Checks that no sequence is reused for other bytes, and that no batch that may be written gets other sequences.
     fn check_bytes(&mut self, batch: &Batch) -> Result<(), Violation> {
         let stamped = batch.stamped;
         let before = self.by_sequence.get(&(batch.place(), stamped)).and_then(|first| self.sent(batch.spot, *first));
@@ -463,7 +464,7 @@ impl Wire {
             before.filter(|before| before.batch.stamped == stamped && before.batch.bytes != batch.bytes)
         {
             let was_too_large = |attempt: &Attempt| *attempt == Attempt::Answered(ErrorCode::MESSAGE_TOO_LARGE);
-            // A batch that is surely not in the log, and too large, lends its sequences to its pieces.
+            // A batch that is too large and surely not in the log passes its sequences on to its pieces.
             let may_be_split =
                 before.attempts.iter().all(|attempt| attempt.is_void()) && before.attempts.iter().any(was_too_large);
             if !may_be_split || batch.count >= before.batch.count {
@@ -480,7 +481,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Sequences are without gaps from 0 on in each epoch, epochs rise, and an id that was left does not come back.
+    /// Checks that sequences have no gaps from 0 on in each epoch, that epochs rise, and that an abandoned producer id
+    /// does not return.
     fn check_line(&mut self, batch: &Batch, ledger: &Ledger) -> Result<(), Violation> {
         let Stamped { id, epoch, sequence } = batch.stamped;
         let place = batch.place();
@@ -527,8 +529,8 @@ impl Wire {
                 self.met.push((15, "another id after the last epoch"));
             }
         }
-        // What went before and may be written is over before the new epoch begins. (What came after has failed, which is
-        // told after this one's outcome.)
+        // Earlier batches that may be written must have their outcome before the new epoch starts. Later ones have
+        // failed, but their failure is reported after this batch's outcome.
         let older = self.batches.get(&batch.spot).into_iter().flat_map(|all| all.range(..batch.first));
         let is_open = |(first, known): (&u64, &Sent)| {
             let is_older = (known.batch.stamped.id, known.batch.stamped.epoch) != (id, epoch);
@@ -556,14 +558,14 @@ impl Wire {
         }
     }
 
-    /// A broker has found that it had a batch already.
+    /// A broker recognised a batch as a duplicate.
     pub(super) fn found_duplicate(&mut self, spot: Spot, first: u64) {
         if let Some(known) = self.batches.get_mut(&spot).and_then(|all| all.get_mut(&first)) {
             known.history.is_duplicate = true;
         }
     }
 
-    /// An answer to Produce arrives.
+    /// A Produce response arrives.
     pub(super) fn answered(
         &mut self,
         connection: ConnectionId,
@@ -599,8 +601,8 @@ impl Wire {
         }
     }
 
-    /// Whether this answer says that the line of sequences is broken. A gap before a batch is none while one before it
-    /// is not answered for good.
+    /// Whether this response shows that the partition's sequences are broken. OUT_OF_ORDER_SEQUENCE_NUMBER does not,
+    /// while an earlier batch has no final answer.
     fn breaks_line(&self, attempt: Attempt, batch: &Batch, ledger: &Ledger) -> bool {
         let is_open_before = |(first, known): (&u64, &Sent)| {
             known.batch.topic_id == batch.topic_id
@@ -619,13 +621,13 @@ impl Wire {
         }
     }
 
-    /// A record of a partition failed that had been sent: its sequences are used or missing.
+    /// A record that was sent has failed, so its sequences are used or missing.
     pub(super) fn failed(&mut self, spot: Spot) {
         let places = self.lines.keys().filter(|(_, other)| *other == spot).copied();
         self.may_bump.extend(places);
     }
 
-    /// The producer learns that a topic was made anew.
+    /// The producer learns that a topic was created again.
     pub(super) fn made_anew(&mut self, topic: usize) {
         let places = self.lines.iter().filter(|((_, other), _)| other.topic == topic);
         for (place, line) in places {
@@ -639,7 +641,7 @@ impl Wire {
         }
     }
 
-    /// The producer has forgotten a topic that was idle: its partitions come back under another epoch.
+    /// The producer forgot an idle topic; its partitions return under another epoch.
     pub(super) fn forgot_topic(&mut self, topic: usize) {
         for (place, line) in self.lines.iter().filter(|((_, spot), _)| spot.topic == topic) {
             self.forgotten.insert(*place);
@@ -648,12 +650,12 @@ impl Wire {
         }
     }
 
-    /// A request that gets no answer is written.
+    /// A request without a response is written.
     pub(super) fn forget(&mut self, connection: ConnectionId, correlation_id: i32) {
         self.requests.remove(&(connection, correlation_id));
     }
 
-    /// A connection has ended; of these requests the kernel had not all.
+    /// A connection has ended. The kernel did not have all of the `never_sent` requests.
     pub(super) fn ended(&mut self, connection: ConnectionId, never_sent: &[i32]) {
         self.throttled.remove(&connection);
         let ended: Vec<i32> = self.requests.keys().filter(|(on, _)| *on == connection).map(|(_, id)| *id).collect();
@@ -666,12 +668,12 @@ impl Wire {
     }
 }
 
-/// What an answer says of a batch.
+/// Returns a response's error code for a batch.
 pub(super) fn code_for(batch: &Batch, response: &ProduceResponse) -> Option<ErrorCode> {
     answer_for(batch, response).map(|answer| answer.error_code)
 }
 
-/// A batch's part of an answer.
+/// Returns a batch's part of a response.
 pub(super) fn answer_for<'a>(batch: &Batch, response: &'a ProduceResponse) -> Option<&'a PartitionProduceResponse> {
     let name = topic_name(batch.spot.topic);
     let is_it = |topic: &&TopicProduceResponse| match batch.topic_id {
@@ -682,7 +684,7 @@ pub(super) fn answer_for<'a>(batch: &Batch, response: &'a ProduceResponse) -> Op
     topics.find_map(|topic| topic.partition_responses.iter().find(|answer| answer.index == batch.spot.index))
 }
 
-/// A batch for people.
+/// Formats a batch for a person.
 pub(super) fn show(batch: &Batch) -> String {
     let Batch { spot, stamped: Stamped { id, epoch, sequence }, count, first, .. } = batch;
     let last = Sequence(*sequence).after(count - 1).0;
@@ -691,7 +693,7 @@ pub(super) fn show(batch: &Batch) -> String {
     format!("{topic}-{index}: records {first}+{count} (id {id}, epoch {epoch}, sequence {sequence}..={last})")
 }
 
-/// Several batches for people.
+/// Formats several batches for a person.
 pub(super) fn show_all(batches: &[Batch]) -> String {
     let mut text = String::new();
     for batch in batches {

@@ -1,4 +1,4 @@
-//! The world of one run: its time, from trouble to healing or an end.
+//! State of one run, and its course from faults to recovery or close.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -30,14 +30,14 @@ use crate::delivery::Runner;
 use crate::error::{Error, ErrorKind};
 
 std::thread_local! {
-    /// Where the sequences of a new id begin in this thread's world.
+    /// The first sequence of a new producer id on this thread.
     pub(super) static FIRST_SEQUENCE: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
-    /// The epoch with which a new id begins in this thread's world.
+    /// The first epoch of a new producer id on this thread.
     pub(super) static FIRST_EPOCH: std::cell::Cell<i16> = const { std::cell::Cell::new(0) };
 }
 
-/// Plays the run of a seed, with a mistake made on purpose or none. What happens is told to `trace`; beside what the run
-/// was like stands the first promise that was broken, if one was.
+/// Runs the simulation of a seed, with one deliberate mistake or none. Writes events to `trace`. Returns a report and
+/// the first broken invariant, if any.
 pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str)>) -> (Report, Result<(), Violation>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
@@ -60,11 +60,11 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
     })
 }
 
-/// The ports of bootstrap servers come after this one, those of nodes after the other.
+/// The ports of bootstrap servers follow this one; those of nodes follow the next.
 pub(super) const BOOTSTRAP_PORT: u16 = 9_000;
 const FIRST_PORT: u16 = 9_100;
 
-/// So many milliseconds.
+/// Returns a duration of this many milliseconds.
 pub(super) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -74,7 +74,7 @@ pub(super) struct World<'t> {
     pub(super) random: fastrand::Rng,
     pub(super) hands: Hands,
     pub(super) cluster: Cluster,
-    /// How many partitions each topic has.
+    /// The partition count of each topic.
     pub(super) partitions: Vec<i32>,
     pub(super) ledger: Ledger,
     pub(super) wire: Wire,
@@ -87,24 +87,24 @@ pub(super) struct World<'t> {
     pub(super) events: BTreeMap<(Instant, u64), Event>,
     pub(super) next_event: u64,
     pub(super) paused: BTreeMap<i32, Instant>,
-    /// The node behind each port, also behind those of the bootstrap servers; a connection to another port is refused.
+    /// The node behind each port, including the bootstrap servers' ports. Other ports refuse connections.
     pub(super) ports: BTreeMap<u16, i32>,
     pub(super) next_port: u16,
-    /// Nodes that are up, but that no connection reaches.
+    /// Nodes that are up but unreachable.
     pub(super) unreachable: BTreeSet<i32>,
-    /// Nodes whose answers arrive at this time, or later.
+    /// Nodes whose responses arrive no earlier than this time.
     pub(super) late: BTreeMap<i32, Instant>,
-    /// How many clusters the bootstrap servers have led to before this one.
+    /// The number of clusters that the bootstrap servers led to before this one.
     pub(super) era: u32,
-    /// Logs of topics that are gone.
+    /// Logs of deleted topics.
     pub(super) old_logs: BTreeMap<Spot, Vec<Vec<Bytes>>>,
-    /// What a node that lags behind says of the cluster, and until when.
+    /// The outdated metadata that a node returns while it lags behind, and its version.
     pub(super) old_metadata: Option<(i16, Bytes)>,
     pub(super) lags_until: Instant,
     pub(super) is_well: bool,
-    /// What goes wrong with single partitions of requests.
+    /// Faults that affect single partitions of requests.
     pub(super) spot_troubles: Vec<SpotTrouble>,
-    /// By how much splits have taken more memory than the whole batches had, since memory was last within its limit.
+    /// Memory that splits took beyond their whole batches, since memory was last within its limit.
     pub(super) grown_by_splits: usize,
     pub(super) pace: Pace,
     pub(super) watch: Watch,
@@ -173,7 +173,7 @@ impl<'t> World<'t> {
         Ok(world)
     }
 
-    /// Takes from all nodes what their version of Kafka, or the plan, does not have.
+    /// Removes from all nodes the APIs that their Kafka version, or the plan, lacks.
     fn limit_offers(&mut self) {
         for node in 1..=self.plan.nodes.into() {
             self.cluster.set_offer(node, "Produce", Offer::UpTo(self.plan.produce_max));
@@ -196,7 +196,7 @@ impl<'t> World<'t> {
         let _ = self.cluster.create_topic(topic_name(topic), *partitions, settings);
     }
 
-    /// All partitions there are.
+    /// Returns all partitions.
     pub(super) fn spots(&self) -> Vec<Spot> {
         let of_topic = |(topic, partitions): (usize, &i32)| (0..*partitions).map(move |index| Spot { topic, index });
         self.partitions.iter().enumerate().flat_map(of_topic).collect()
@@ -232,8 +232,6 @@ impl<'t> World<'t> {
     pub(super) fn now(&self) -> Instant {
         self.hands.now()
     }
-
-    // ---- the run ----
 
     pub(super) fn run(&mut self) -> Result<(), Violation> {
         if self.trace.is_some() {
@@ -286,21 +284,21 @@ impl<'t> World<'t> {
         self.broken.take().map_or(Ok(()), Err)
     }
 
-    /// Splits a batch, and looks at what memory that takes.
+    /// Splits a batch, and checks the memory that this takes.
     fn split(&mut self, action: Action, whole: usize) {
-        /// What a piece has at least, and what is left of its last segment.
+        /// The minimum size of a piece, and the unused part of its last segment.
         const ROUNDING: usize = 2 * 1_024;
         let before = self.hands.accumulator.memory.used();
         self.hands.act(action);
         let growth = self.hands.accumulator.memory.used().saturating_sub(before);
-        // The records of a compressed batch have more room in its pieces than they had in it.
+        // The records of a compressed batch take more room uncompressed in its pieces.
         if growth > whole + ROUNDING {
             self.fail(violation("I7", format!("a batch of {whole} bytes takes {growth} more when it is split")));
         }
         self.grown_by_splits += growth;
     }
 
-    /// The producer is closed, and time is up.
+    /// Closes the producer with no time left.
     pub(super) fn end(&mut self) {
         trace!(self, "the producer ends here");
         let closed = || Error::new(ErrorKind::Closed, "closed");
@@ -312,7 +310,7 @@ impl<'t> World<'t> {
             true => self.hit(56, "a record after close, refused"),
             false => self.fail(violation("I4", "a record is accepted after close")),
         }
-        // Closing twice is closing once.
+        // A second close has no effect.
         self.hands.accumulator.close(closed());
         self.hands.handle(Input::Hurry);
         let time = ms(self.random.u64(0..500));
@@ -325,7 +323,7 @@ impl<'t> World<'t> {
             self.fail(violation("I4", format!("record {number} has no outcome when the producer is closed")));
         }
         self.ledger.close();
-        // What is on its way still arrives.
+        // Frames in transit still arrive.
         self.pass(self.plan.config.request_timeout);
     }
 
@@ -334,9 +332,9 @@ impl<'t> World<'t> {
         self.next_event += 1;
     }
 
-    /// Time passes, from one moment to the next at which something is to be done.
+    /// Advances the time from one scheduled event to the next.
     pub(super) fn pass(&mut self, time: Duration) {
-        /// More than ever happens at one time.
+        /// More than the steps at any one instant.
         const RESTLESS: usize = 20_000;
         let end = self.now() + time;
         let mut at_this_time = 0;
@@ -371,14 +369,14 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Does all that the core says.
+    /// Carries out all actions of the core.
     pub(super) fn drain(&mut self) {
         while let Some(action) = self.hands.core.poll_action() {
             self.act(action);
         }
     }
 
-    /// All that can happen now happens.
+    /// Does everything that is due now.
     pub(super) fn turn(&mut self) {
         loop {
             self.hands.tell();
@@ -417,7 +415,7 @@ impl<'t> World<'t> {
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 self.transmit(connection, correlation_id, chunks);
             }
-            // What is told is told before anything else is sent.
+            // Report outcomes before anything else is sent.
             _ => self.run_callbacks(),
         }
     }

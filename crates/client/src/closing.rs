@@ -1,4 +1,4 @@
-//! How a producer ends: what became of its records, and those that were not delivered, to be kept.
+//! The end of a producer: counts of outcomes, and the records that were not delivered.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use kurier_protocol::record_batch;
 use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 
-/// What became of a producer's records since it was built.
+/// The number of a producer's records with each outcome, since it was built.
 ///
 /// ```
 /// let counts = kurier::Summary::default();
@@ -19,16 +19,16 @@ use crate::record::RecordMetadata;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// They are in their logs, as far as `acks` promises.
+    /// Records in their logs, as far as `acks` promises.
     pub written: u64,
-    /// They are not, and will not be.
+    /// Records that are not in their logs and never will be.
     pub not_written: u64,
-    /// They may be.
+    /// Records that may be in their logs.
     pub unknown: u64,
 }
 
 impl Summary {
-    /// How many failed, with whatever certainty.
+    /// Returns the number of records that failed, surely or possibly.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.not_written.saturating_add(self.unknown)
@@ -43,7 +43,7 @@ impl fmt::Display for Summary {
 
 /// Records and callbacks that were left when a producer ended.
 ///
-/// Iterate it for the records, with the certainty of each. [`uncalled`](Self::uncalled) has the callbacks.
+/// Iterate it for the records, each with its certainty. [`uncalled`](Self::uncalled) returns the callbacks.
 ///
 /// ```
 /// async fn end(producer: kurier::Producer) {
@@ -73,28 +73,28 @@ impl Unfinished {
         Self { counts, records, uncalled, cause }
     }
 
-    /// What became of all records.
+    /// Returns the number of records with each outcome.
     #[must_use]
     pub fn counts(&self) -> Summary {
         self.counts
     }
 
-    /// The records that were left when the producer ended, each partition's in their order.
+    /// Returns the records that were left when the producer ended, in the order of each partition.
     #[must_use]
     pub fn records(&self) -> &[Undelivered] {
         &self.records
     }
 
-    /// The callbacks that had not returned when time was up, in their order; the first of them may be running.
+    /// Returns the callbacks that had not returned at the timeout, in order. The first of them may be running.
     ///
-    /// They are still called, each once, as long as the process lives. Their records have their outcome: see
+    /// Each is still called once, if the process lives long enough. Their records have an outcome: see
     /// [`Uncalled::result`]. Calling [`close`](crate::Producer::close) again waits for them again.
     #[must_use]
     pub fn uncalled(&self) -> &[Uncalled] {
         &self.uncalled
     }
 
-    /// Why the producer ended, if it did not end through [`close`](crate::Producer::close): its runtime was shut down
+    /// Returns why the producer ended, unless [`close`](crate::Producer::close) ended it: its runtime was shut down
     /// ([`Closed`](crate::ErrorKind::Closed)), or it met a bug of its own ([`Bug`](crate::ErrorKind::Bug)).
     #[must_use]
     pub fn cause(&self) -> Option<&Error> {
@@ -147,9 +147,9 @@ impl std::error::Error for Unfinished {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Uncalled {
-    /// Milliseconds since 1970, as the record has it.
+    /// The record's timestamp, in milliseconds since 1970.
     pub timestamp: i64,
-    /// The result that the callback is called with: where the record was written, or why not, with
+    /// The result that the callback gets: where the record was written, or why it failed, with
     /// [`written`](crate::Error::written).
     pub result: Result<RecordMetadata, Error>,
 }
@@ -162,17 +162,17 @@ pub struct Uncalled {
 pub struct Undelivered {
     /// The topic's name.
     pub topic: Arc<str>,
-    /// The partition that was chosen.
+    /// The index of its partition.
     pub partition: i32,
-    /// The key, as it was serialised; `None` is null.
+    /// The serialized key; `None` is null.
     pub key: Option<Bytes>,
-    /// The value, as it was serialised; `None` is null.
+    /// The serialized value; `None` is null.
     pub value: Option<Bytes>,
-    /// The headers, in their order.
+    /// The headers, in order.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
-    /// Milliseconds since 1970.
+    /// The record's timestamp, in milliseconds since 1970.
     pub timestamp: i64,
-    /// Whether it may be in the log all the same.
+    /// Whether the record may be in the log all the same.
     pub written: Written,
 }
 
@@ -192,7 +192,7 @@ impl Undelivered {
 }
 
 impl fmt::Debug for Undelivered {
-    /// Without its bytes: payload has no place in logs.
+    /// Leaves out the payload, which must not appear in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Undelivered")
             .field("topic", &self.topic)

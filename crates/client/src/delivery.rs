@@ -1,8 +1,8 @@
-//! How a record's outcome reaches who sent it: one cell a batch, and a [`Delivery`] that points into it.
+//! Delivery of outcomes to senders: one cell per batch, and a [`Delivery`] per record that points into the cell.
 //!
-//! The cell never holds payload. It is resolved by ranges of records, for a batch that was too large goes out in pieces;
-//! each record is resolved once. Wakers are cloned, woken and dropped outside the lock, for their code is the user's;
-//! callbacks are handed to a [`Runner`], and run neither where a batch is resolved nor where they are registered.
+//! A cell never holds payload. It is resolved by ranges of records, because a batch that is too large is sent in
+//! pieces; each record is resolved once. Wakers run user code, so they are cloned, woken and dropped outside the lock.
+//! Callbacks are handed to a [`Runner`]: they run neither where a batch is resolved nor where they are registered.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,15 +17,15 @@ use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 use crate::sync::{Mutex, MutexGuard};
 
-/// What a record's sender wants to be called with.
+/// A function that a sender registers for a record's outcome.
 pub(crate) type Callback = Box<dyn FnOnce(Result<RecordMetadata, Error>) + Send>;
 
-/// Runs callbacks, in the order in which they are handed over, somewhere else.
+/// Runs callbacks elsewhere, in the order of the `run` calls.
 pub(crate) trait Runner: Send + Sync {
     fn run(&self, calls: Calls);
 }
 
-/// For tests without callbacks.
+/// A runner for tests without callbacks.
 #[cfg(any(test, feature = "internal"))]
 pub(crate) struct NoCallbacks;
 
@@ -34,7 +34,7 @@ impl Runner for NoCallbacks {
     fn run(&self, _: Calls) {}
 }
 
-/// Callbacks of one batch whose records have their outcomes.
+/// The callbacks of a batch's records whose outcome is known.
 pub(crate) struct Calls {
     cell: Arc<Cell>,
     range: Range<u32>,
@@ -45,7 +45,7 @@ pub(crate) struct Calls {
 /// Callbacks that have not returned.
 struct Uncalled {
     due: std::vec::IntoIter<Waiting>,
-    /// The record whose callback runs, by its index and timestamp.
+    /// The record whose callback is running, by its index and timestamp.
     running: Option<(u32, i64)>,
 }
 
@@ -59,7 +59,7 @@ impl Calls {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls the next callback with its record's outcome, by way of `call`. Returns `false` if there is none.
+    /// Runs the next callback with its record's outcome, through `call`. Returns `false` if there is none.
     pub(crate) fn call_next(&self, call: impl FnOnce(Callback, Result<RecordMetadata, Error>)) -> bool {
         let mut left = self.left();
         let Some(Waiting { index, timestamp, callback }) = left.due.next() else {
@@ -72,13 +72,13 @@ impl Calls {
         true
     }
 
-    /// Calls each with its record's outcome, by way of `call`.
+    /// Runs each callback with its record's outcome, through `call`.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn call_each(self, mut call: impl FnMut(Callback, Result<RecordMetadata, Error>)) {
         while self.call_next(&mut call) {}
     }
 
-    /// Returns what the callbacks that have not returned are called with, in their order.
+    /// Returns the results for the callbacks that have not returned, in order.
     #[expect(clippy::needless_collect, reason = "results are made when the lock is free again")]
     pub(crate) fn uncalled(&self) -> Vec<crate::closing::Uncalled> {
         let left = self.left();
@@ -93,34 +93,34 @@ impl Calls {
     }
 }
 
-/// What became of a range of a batch's records.
+/// The outcome of a range of a batch's records.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// They are in the log, as far as acks promises.
+    /// The records are in the log, as far as acks promises.
     Written {
         /// The offset of the range's first record, if it is known.
         base_offset: Option<i64>,
-        /// The broker's time, on a topic of LogAppendTime.
+        /// The broker's time, for a topic with LogAppendTime.
         log_append_time: Option<i64>,
-        /// Whether a broker said so.
+        /// Whether a broker acknowledged the records.
         is_acknowledged: bool,
     },
-    /// They failed, all for one reason.
+    /// All records failed for the same reason.
     Failed(Error),
-    /// Some are to blame; the others failed with them (KIP-467).
+    /// Some records caused the failure, and the others failed with them (KIP-467).
     Rejected { culprits: Culprits, others: Error },
 }
 
-/// The records of a batch that a broker refused, each with its error. Records that are refused with the same text share one.
+/// The records of a batch that a broker refused, each with its error. Records with the same error text share one error.
 #[derive(Clone, Debug)]
 pub(crate) struct Culprits {
-    /// The place in the range of each, in order, beside the place of its error.
+    /// The position of each record in the range, in order, and the index of its error.
     records: Arc<[(u32, usize)]>,
     errors: Arc<[Error]>,
 }
 
 impl Culprits {
-    /// `said` is the text of each record, by its place in the range; `error` makes an error of a text.
+    /// `said` holds the text for each record, by its position in the range; `error` makes an error of a text.
     pub(crate) fn new<T: Hash + Eq + Copy>(said: BTreeMap<u32, T>, error: impl Fn(T) -> Error) -> Self {
         let mut errors = Vec::new();
         let mut places = HashMap::new();
@@ -138,13 +138,13 @@ impl Culprits {
         self.records.is_empty()
     }
 
-    /// The error of a record, if it is to blame.
+    /// Returns the error of a record, if the record caused the failure.
     fn find(&self, record: u32) -> Option<&Error> {
         let at = self.records.binary_search_by_key(&record, |(record, _)| *record).ok()?;
         self.records.get(at).and_then(|(_, error)| self.errors.get(*error))
     }
 
-    /// The records that are to blame.
+    /// Returns the records that caused the failure.
     #[cfg(test)]
     pub(crate) fn records(&self) -> Vec<u32> {
         self.records.iter().map(|(record, _)| *record).collect()
@@ -152,7 +152,7 @@ impl Culprits {
 }
 
 impl Outcome {
-    /// Changes each of its errors; records that share one go on sharing it.
+    /// Maps each error; records that shared an error still share one.
     pub(crate) fn map_errors(self, change: impl Fn(Error) -> Error) -> Self {
         match self {
             Self::Written { .. } => self,
@@ -164,7 +164,7 @@ impl Outcome {
         }
     }
 
-    /// Whether records may be written that failed; `None` if they did not.
+    /// Returns whether failed records may be written; `None` if they did not fail.
     pub(crate) fn certainty(&self) -> Option<Written> {
         match self {
             Self::Written { .. } => None,
@@ -174,7 +174,7 @@ impl Outcome {
     }
 }
 
-/// The outcomes of one batch's records, and who waits for them.
+/// The outcomes of a batch's records, with the wakers and callbacks that wait for them.
 pub(crate) struct Cell {
     topic: Arc<str>,
     partition: i32,
@@ -184,9 +184,9 @@ pub(crate) struct Cell {
 
 #[derive(Default)]
 struct State {
-    /// In order of their ranges, which do not overlap.
+    /// Outcomes in the order of their ranges, which do not overlap.
     resolved: Vec<(Range<u32>, Outcome)>,
-    /// By a record's index in the batch.
+    /// Wakers by a record's index in the batch.
     wakers: Vec<Option<Waker>>,
     callbacks: Vec<Waiting>,
 }
@@ -204,7 +204,7 @@ impl State {
         self.resolved.get(at).filter(|(range, _)| range.contains(&index)).map(|(range, outcome)| (range, outcome))
     }
 
-    /// The place for the waker of a record.
+    /// Returns the slot for a record's waker.
     fn waker(&mut self, index: u32) -> &mut Option<Waker> {
         let at = index as usize;
         if self.wakers.len() <= at {
@@ -223,19 +223,19 @@ impl Cell {
         &self.topic
     }
 
-    /// The records' topic and partition.
+    /// Returns the records' topic and partition.
     pub(crate) fn place(&self) -> (&Arc<str>, i32) {
         (&self.topic, self.partition)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock panics halfway.
+        // No code under this lock can panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves records that have no outcome yet.
+    /// Sets the outcome of records that have none yet.
     pub(crate) fn resolve(self: &Arc<Self>, range: Range<u32>, outcome: Outcome) {
-        // Before any record asks for it, so that all of them share one error.
+        // Do this once, so that all records share one error.
         let outcome = outcome.map_errors(|error| error.at(&self.topic, self.partition));
         let mut state = self.state();
         debug_assert!(range.clone().all(|index| state.outcome(index).is_none()), "a record is resolved twice");
@@ -243,7 +243,7 @@ impl Cell {
         state.resolved.insert(at, (range.clone(), outcome.clone()));
         let indexes = usize_range(&range, state.wakers.len());
         let wakers: Vec<Waker> = state.wakers.get_mut(indexes).into_iter().flatten().filter_map(Option::take).collect();
-        // They stand in the order of their records.
+        // Callbacks are sorted by record.
         let first = state.callbacks.partition_point(|one| one.index < range.start);
         let end = state.callbacks.partition_point(|one| one.index < range.end);
         let due: Vec<Waiting> = match first == 0 && end == state.callbacks.len() {
@@ -275,7 +275,7 @@ impl Cell {
         unresolved
     }
 
-    /// Registers a callback for a record; it is called after those of the records before it, if they have any.
+    /// Registers a callback for a record. It runs after the callbacks of earlier records.
     pub(crate) fn add_callback(self: &Arc<Self>, index: u32, timestamp: i64, callback: Callback) {
         let mut state = self.state();
         let waiting = Waiting { index, timestamp, callback };
@@ -285,7 +285,7 @@ impl Cell {
             self.runner.run(Calls::new(self, range, outcome, vec![waiting]));
             return;
         }
-        // Mostly it is the newest.
+        // Usually the newest record's callback comes last.
         if state.callbacks.last().is_none_or(|last| last.index <= index) {
             state.callbacks.push(waiting);
         } else {
@@ -318,7 +318,7 @@ impl Cell {
         }
     }
 
-    /// The result of a record of a range that begins with the record `start`.
+    /// Returns a record's result. The outcome's range begins with record `start`.
     fn result(&self, start: u32, outcome: &Outcome, index: u32, timestamp: i64) -> Result<RecordMetadata, Error> {
         let place = index - start;
         match outcome {
@@ -335,7 +335,7 @@ impl Cell {
     }
 }
 
-/// A range of records as one of a list of this length.
+/// Converts a range of records to a range within a list of this length.
 fn usize_range(range: &Range<u32>, len: usize) -> Range<usize> {
     (range.start as usize).min(len)..(range.end as usize).min(len)
 }
@@ -346,10 +346,10 @@ impl fmt::Debug for Cell {
     }
 }
 
-/// The outcome to come of a record that the producer has accepted.
+/// The future outcome of a record that the producer has accepted.
 ///
-/// Await it for partition and offset; give it a callback; or forget it. Dropping it changes nothing about the record,
-/// which is delivered or fails all the same.
+/// Await it for partition and offset, give it a callback, or forget it. Dropping it does not affect the record, which
+/// is delivered or fails all the same.
 ///
 /// See [`Producer`](crate::Producer) for an example of each.
 #[must_use = "the record is on its way, but nobody will learn what became of it: await this, or call on_complete or forget"]
@@ -364,20 +364,20 @@ impl Delivery {
         Self { cell, index, timestamp }
     }
 
-    /// Does without the outcome.
+    /// Ignores the outcome.
     pub fn forget(self) {}
 
-    /// Has `callback` called with the outcome, once there is one, on the thread that runs all of a producer's callbacks.
+    /// Calls `callback` with the outcome once it is known, on the thread that runs all of a producer's callbacks.
     ///
-    /// If a record's outcome is there already, the callback is queued behind those before it. A callback that panics
-    /// ends itself alone. [`Producer::close`](crate::Producer::close) waits for callbacks as long as its patience lasts.
-    /// Callbacks of one partition are called in the order of its records where they are registered
-    /// with the send, by [`send_with`](crate::Producer::send_with).
+    /// If the outcome is known already, the callback is queued behind earlier ones. A panic in a callback ends only
+    /// that callback. [`Producer::close`](crate::Producer::close) waits for callbacks until its timeout. The callbacks
+    /// of one partition run in the order of its records if they are registered with the send, by
+    /// [`send_with`](crate::Producer::send_with).
     pub fn on_complete(self, callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static) {
         self.call_back(Box::new(callback));
     }
 
-    /// The same delivery, for a test that looks more than once.
+    /// Returns a second handle, for tests that poll more than once.
     #[cfg(test)]
     pub(crate) fn again(&self) -> Self {
         Self::new(Arc::clone(&self.cell), self.index, self.timestamp)
@@ -407,7 +407,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// Runs nothing, and remembers what it should have run.
+    /// A runner that stores callbacks for later.
     #[derive(Default)]
     struct Later(Mutex<Vec<Calls>>);
 
@@ -482,7 +482,7 @@ mod tests {
         }
     }
 
-    /// With a search through all culprits for each record, this takes minutes.
+    /// This would take minutes if each record searched all culprits.
     #[test]
     fn culprits_of_a_large_batch_are_found_quickly() {
         const COUNT: u32 = 200_000;
@@ -497,7 +497,7 @@ mod tests {
         }
     }
 
-    /// Looks at the cell's lock when it is woken and when it is dropped.
+    /// Checks that the cell's lock is not held when it is woken or dropped.
     struct Looks(Arc<Cell>);
 
     impl Looks {

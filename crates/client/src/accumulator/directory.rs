@@ -34,7 +34,7 @@ enum Node {
 const BITS: u32 = 4;
 const WIDTH: usize = 1 << BITS;
 
-/// The depth at which the hash has no bits left. Topics that collide up to there share a leaf.
+/// The depth without any hash bits left. Topics that collide up to there share a leaf.
 const DEPTH_MAX: u32 = u64::BITS / BITS;
 
 /// The number of topics above which a leaf is split.

@@ -151,7 +151,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Frees the memory of an empty queue, which is most of what an idle partition uses.
+    /// Frees the memory of an empty queue, which is most of an idle partition's memory.
     fn release(&mut self) {
         if self.batches.is_empty() {
             self.batches = VecDeque::new();

@@ -1,4 +1,4 @@
-//! Stories of batches: when they go, how they are split, and how they end.
+//! Tests of batches: when they are sent, how they are split, and how they end.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn two_batches_that_are_too_large_are_split_together() {
         rig.pass(ms(6));
     }
     let whole: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
-    // What all three answers say is heard before anything is done about it.
+    // The core gets all three responses before it acts on any of them.
     let too_large = ErrorCode::MESSAGE_TOO_LARGE;
     for (request, code) in whole.iter().zip([too_large, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, too_large]) {
         rig.answer_with(request, |answer| PartitionProduceResponse { error_code: code, ..answer });
@@ -48,7 +48,7 @@ fn two_batches_that_are_too_large_are_split_together() {
     assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6].map(Fate::At));
 }
 
-/// Four records of 300 bytes make a batch ready, twelve fill it; nothing goes for its age alone.
+/// A rig where four records of 300 bytes make a batch ready and twelve fill it, and no batch is sent for its age.
 fn patient() -> Rig {
     Rig::new(|config| (config.batch_size, config.linger) = (1_000, ms(10_000)))
 }
@@ -93,7 +93,7 @@ fn a_batch_is_ready_in_whatever_order_its_signals_come() {
 #[test]
 fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
     let mut rig = patient();
-    // One batch is told of, and one behind it is opened after time was up.
+    // The core knows of one batch. The batch behind it is opened after the time of `Abandon`.
     let time_is_up = rig.now();
     let mut deliveries: Vec<Delivery> = (0..12).map(|_| rig.send(0, 300)).collect();
     rig.down = [1].into();
@@ -142,7 +142,7 @@ fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_ano
         deliveries.push(rig.send(0, 10));
         rig.pass(ms(5_000));
     }
-    // Of the 120 s of delivery.timeout.ms, what was sent 100 s ago has used no more than 15 s more.
+    // Of the 120 s of delivery.timeout.ms, a record that was sent 100 s ago has used no more than 15 s more.
     for delivery in deliveries.iter().rev().take(20) {
         assert_eq!(fate(delivery), Fate::Open);
     }
@@ -210,13 +210,13 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
 
 #[test]
 fn record_sent_after_a_pause_has_its_own_delivery_timeout() {
-    // How long the process was stopped, and whether the wall clock went on meanwhile.
+    // How long the process was stopped, and how far the wall clock is off afterwards.
     for (pause, wall_off_ms) in [(ms(8_000), 0), (ms(826), 0), (ms(8_000), -9_000_000)] {
         let mut rig = Rig::new(|config| {
             (config.linger, config.delivery_timeout, config.request_timeout) = (ms(700), ms(2_000), ms(1_000));
         });
         let before = rig.send(0, 10);
-        // The driver sees nothing of this, so the first batch is still open.
+        // The driver does not notice the pause, so the first batch is still open.
         rig.hands.clock.set(rig.now() + pause);
         rig.hands.clock.set_wall(wall_off_ms);
         let after = rig.send(0, 10);
@@ -231,7 +231,7 @@ fn record_sent_after_a_pause_has_its_own_delivery_timeout() {
     }
 }
 
-/// A hurry takes the partitions that linger off their list, and so looks at each of them once.
+/// A hurry removes lingering partitions from their list, so it reviews each of them once.
 #[test]
 fn memory_pressure_looks_only_at_partitions_that_linger() {
     const COUNT: i32 = 200;
@@ -248,7 +248,7 @@ fn memory_pressure_looks_only_at_partitions_that_linger() {
     rig.hands.clock.set(rig.now() + ms(1));
     rig.handle(Input::Signal(Signal::Pressure));
     rig.hands.clock.set(rig.now() + ms(1));
-    // One that is opened later lingers until the next hurry.
+    // A batch that is opened later lingers until the next hurry.
     rig.leaders.push((1, 0));
     rig.handle(Input::Wanted { topic: "t".into(), partitions: 201 });
     rig.pass(ms(200));
@@ -304,7 +304,7 @@ fn refusals_under_load(rig: &mut Rig, partitions: i32, limit: usize, rounds: u64
         while rig.now() < until {
             rig.pass(ms(300).min(until - rig.now()));
             while let Some(request) = rig.requests.pop_front() {
-                // A batch that is not the first of its partition is refused for its size first, as in Kafka.
+                // As in Kafka, a batch that is too large is refused for its size even if an earlier one is missing.
                 let bytes = request.batches.iter().map(|batch| batch.bytes.len()).max().unwrap_or_default();
                 let at = rig.now() - start;
                 refused.extend(request.batches.iter().filter(|b| b.bytes.len() > limit).map(|b| (at, b.bytes.len())));
@@ -323,14 +323,14 @@ fn cap_of_a_topic_is_remembered_for_ten_minutes() {
     let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (2, 0)]);
     rig.open_gate(0);
     rig.open_gate(1);
-    // The first partition learns it for both.
+    // The refusals of the first partition lower the cap of both.
     let mut refused = refusals_under_load(&mut rig, 1, 100_000, 10);
     assert!(!refused.is_empty() && refused.iter().all(|(at, _)| *at < ms(30_000)), "{refused:?}");
     for _ in 0..8 {
         refused = refusals_under_load(&mut rig, 2, 100_000, 4);
         assert!(refused.is_empty(), "{refused:?}");
     }
-    // Then it is tried whether the broker takes more meanwhile.
+    // Afterwards the core tries whether the broker accepts larger batches by now.
     let mut sizes = Vec::new();
     for _ in 0..4 {
         sizes.extend(refusals_under_load(&mut rig, 2, 100_000, 4));

@@ -1,5 +1,5 @@
-//! What real brokers answered others, told to the core: it offers to send what they sent, is answered as they were, and
-//! comes to the outcomes that the capture shows.
+//! Replays of captures of real clients and brokers: the core sends the same records, gets the broker's original
+//! responses, and must reach the outcomes that the capture shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use kurier_protocol::{Api, ResponseHeader};
 
 use super::*;
 
-/// A producer's question and its answer.
+/// A client's request and its response.
 #[derive(Clone, Copy)]
 struct Exchange<'a> {
     request: &'a Frame,
@@ -35,7 +35,7 @@ impl Exchange<'_> {
     }
 }
 
-/// All answers to one API, in their order.
+/// Returns all exchanges of one API, in order.
 fn exchanges(frames: &[Frame], api_key: i16) -> Vec<Exchange<'_>> {
     let answers: BTreeMap<u64, &Frame> = frames.iter().filter_map(|frame| Some((frame.answers?, frame))).collect();
     let of_api = |frame: &&Frame| {
@@ -45,20 +45,20 @@ fn exchanges(frames: &[Frame], api_key: i16) -> Vec<Exchange<'_>> {
     asked.filter_map(|request| Some(Exchange { request, response: answers.get(&request.number)? })).collect()
 }
 
-/// One answer to Produce, with what was known when it was asked for.
+/// A Produce exchange, with the state that was known when the client sent the request.
 struct Scene<'a> {
     topic: String,
-    /// The last answer that told of the topic before.
+    /// The last metadata exchange for the topic before that.
     metadata: Exchange<'a>,
-    /// Of an idempotent producer whose batches were all written; what fails is to fail at once.
+    /// The producer id, for an idempotent producer whose batches were all written. Without one, failures are final.
     producer_id: Option<Exchange<'a>>,
     produce: Exchange<'a>,
     versions: ApiVersionsResponse,
-    /// Who was named as a new leader before, in answers to Produce (KIP-951); the last metadata may not know.
+    /// New leaders that earlier Produce responses named (KIP-951). The metadata may be older.
     hints: BTreeSet<String>,
 }
 
-/// What was offered, and of what the client used no more than it used.
+/// Returns the offered API versions, limited to the versions that the client used.
 fn capped(frames: &[Frame], used: &[Option<Exchange<'_>>]) -> ApiVersionsResponse {
     let offers = exchanges(frames, ApiVersionsRequest::KEY);
     let offers = offers.into_iter().map(Exchange::answered::<ApiVersionsResponse>);
@@ -135,7 +135,7 @@ impl<'a> Play<'a> {
         Self { scene, hands, hosts: BTreeMap::new(), said: Vec::new() }
     }
 
-    /// Half a second passes.
+    /// Lets half a second pass.
     fn pass(&mut self) {
         let end = self.hands.now() + ms(500);
         while self.hands.now() < end {
@@ -159,7 +159,7 @@ impl<'a> Play<'a> {
                 let frame: Bytes = chunks.concat().into();
                 self.hands.handle(Input::Written { connection, correlation_id });
                 let answer = self.answer(connection, &frame.slice(4..));
-                // The number is ours, the rest theirs.
+                // Replace the client's correlation id with the core's.
                 let frame = [&correlation_id.to_be_bytes(), &answer[4..]].concat().into();
                 self.hands.handle(Input::Received { connection, frame });
             }
@@ -168,14 +168,14 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// What a real broker said.
+    /// Returns the real broker's response.
     fn answer(&mut self, connection: ConnectionId, frame: &Bytes) -> Bytes {
         let Scene { topic, metadata, producer_id, produce, versions, hints } = self.scene;
         let (header, body) = RequestHeader::read(frame).unwrap();
         let offered =
             versions.api_keys.iter().find(|api| api.api_key == header.api_key).expect("an API that is offered");
         let is_offered = (offered.min_version..=offered.max_version).contains(&header.api_version);
-        // Of this API alone it asks before it knows, and is told in version 0 (KIP-511).
+        // ApiVersions is sent before versions are known; the response is in version 0 (KIP-511).
         assert!(is_offered || header.api_key == ApiVersionsRequest::KEY, "{header:?}");
         self.said.push(header.api_key);
         let theirs = match header.api_key {
@@ -213,7 +213,7 @@ impl<'a> Play<'a> {
     }
 }
 
-/// Topics, as they are named in this version, and partitions of a request.
+/// Returns the topics of a request, named or identified as in its version, and their partitions.
 fn places(request: &ProduceRequest) -> BTreeSet<(String, Uuid, i32)> {
     let of_topic = request
         .topic_data
@@ -222,7 +222,7 @@ fn places(request: &ProduceRequest) -> BTreeSet<(String, Uuid, i32)> {
     of_topic.collect()
 }
 
-/// What the core makes of an answer: how many batches it took for written, and how many as failed.
+/// Plays a scene. Returns how many batches the core considers written, and how many failed.
 fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
     let mut play = Play::new(scene);
     play.hands.handle(Input::Signal(Signal::Wanted { topic: scene.topic.as_str().into(), partitions: 0 }));

@@ -1,5 +1,6 @@
-//! Batches whose fate decides what may be done with them: a batch that may be in a log is never sent to another cluster,
-//! split, or sent again without a sequence. A batch that surely is not may be, and an error never calls it unsent.
+//! Tests of the certainty whether a batch was written. A batch that may be in a log is never sent to another cluster,
+//! split, or sent again without a sequence number. A batch that surely is not in a log may be. An error never claims
+//! that a batch was not sent if it was.
 
 use super::*;
 use crate::error::Stage;
@@ -15,7 +16,7 @@ fn fates(deliveries: &[Delivery]) -> Vec<Fate> {
     deliveries.iter().map(fate).collect()
 }
 
-/// Four records in one batch, behind one that opened the gate: the batch has the sequences 1 to 4.
+/// Sends four records in one batch, after one that opened the gate. The batch has the sequence numbers 1 to 4.
 fn four_in_a_batch(rig: &mut Rig) -> (Vec<Delivery>, Produce) {
     rig.open_gate(0);
     let deliveries = (0..4).map(|_| rig.send(0, 100)).collect();
@@ -23,7 +24,7 @@ fn four_in_a_batch(rig: &mut Rig) -> (Vec<Delivery>, Produce) {
     (deliveries, rig.request())
 }
 
-/// The bootstrap servers lead to another cluster, where node 2 is the leader.
+/// Makes the bootstrap servers lead to another cluster, where node 2 is the leader.
 fn change_cluster(rig: &mut Rig) {
     rig.lose_nodes();
     (rig.cluster_id, rig.topic_id, rig.leaders) = ("d", Uuid([8; 16]), vec![(2, 0)]);
@@ -32,7 +33,8 @@ fn change_cluster(rig: &mut Rig) {
     rig.pass(ms(6_000));
 }
 
-/// The next requests belong to the new cluster: other id, sequences from 0 on. All are acknowledged.
+/// Checks that the next requests belong to the new cluster, with another id and sequence numbers from 0 on.
+/// Acknowledges all of them.
 fn settle_in_new_cluster(rig: &mut Rig, old_id: i64, counts: &[i32]) {
     let mut sequence = 0;
     for count in counts {
@@ -50,7 +52,7 @@ fn settle_in_new_cluster(rig: &mut Rig, old_id: i64, counts: &[i32]) {
 fn pieces_of_a_split_go_to_another_cluster_without_their_old_sequences() {
     let mut rig = Rig::new(|_| {});
     let (deliveries, whole) = four_in_a_batch(&mut rig);
-    // The pieces wait, for the broker throttles, when its cluster disappears.
+    // The broker throttles, so the pieces still wait when its cluster disappears.
     let refused = PartitionProduceResponse { error_code: ErrorCode::MESSAGE_TOO_LARGE, ..Default::default() };
     let topic =
         TopicProduceResponse { name: "t".to_owned(), topic_id: whole.topic_id, partition_responses: vec![refused] };
@@ -103,7 +105,7 @@ fn batch_that_is_being_taken_goes_to_the_new_cluster() {
     assert_eq!(fate(&delivery), Fate::At(0));
 }
 
-/// What happens to a connection whose frame the driver was given and has not called written.
+/// An end of a connection while the driver has a frame and has not reported it as written.
 type End = fn(&mut Rig, &Produce);
 
 #[test]
@@ -131,7 +133,7 @@ fn acks_0_frame_that_may_be_out_is_unknown_and_not_sent_again() {
         let delivery = rig.send_and_linger(0);
         let sent = rig.request();
         end(&mut rig, &sent);
-        // The driver had written it all the same, and says so too late.
+        // The driver wrote the frame after all, and reports it too late.
         for written in rig.held_writes.take().into_iter().flatten() {
             rig.handle(written);
         }
@@ -159,7 +161,7 @@ fn acks_0_frame_is_complete_once_written_and_sent_again_if_it_surely_did_not_lea
         let delivery = rig.send_and_linger(0);
         rig.request();
         let held = rig.held_writes.take().unwrap();
-        // The driver says first what it has written, and then that the connection has ended.
+        // The driver first reports the write, and then the end of the connection.
         if is_written {
             held.into_iter().for_each(|written| rig.handle(written));
         }
@@ -234,7 +236,7 @@ fn possibly_written_batch_that_is_too_large_is_unknown_and_its_records_are_not_t
     assert_eq!(fate(&next), Fate::At(5));
 }
 
-/// The stage, attempts and text of a batch that was sent, and fails before it is sent again.
+/// Checks the stage, attempts and text of a batch that was sent and fails before its retry.
 #[track_caller]
 fn assert_sent_once(delivery: &Delivery, written: Written) {
     let error = error(delivery);
@@ -244,7 +246,7 @@ fn assert_sent_once(delivery: &Delivery, written: Written) {
 
 #[test]
 fn stage_of_a_batch_that_was_sent_is_never_queued() {
-    // A topic made anew is noticed when the batch is about to be sent again.
+    // The core notices the re-created topic when it is about to retry the batch.
     for is_idempotent in ["true", "false"] {
         let mut rig = Rig::new(|config| config.set("enable.idempotence", is_idempotent).unwrap());
         let delivery = rig.send_and_linger(0);
@@ -254,7 +256,7 @@ fn stage_of_a_batch_that_was_sent_is_never_queued() {
         rig.pass(ms(2_000));
         assert_sent_once(&delivery, Written::Unknown);
     }
-    // No broker that takes the batch is left.
+    // No broker that accepts the batch is left.
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
@@ -285,7 +287,7 @@ fn records_of_a_piece_were_sent_with_the_whole_batch() {
     for delivery in &deliveries {
         assert_sent_once(delivery, Written::No);
     }
-    // Attempts of the whole are not charged to its pieces.
+    // The attempts of the whole batch do not count for its pieces.
     let mut rig = Rig::new(|config| config.set("retries", "1").unwrap());
     let (deliveries, whole) = four_in_a_batch(&mut rig);
     rig.settle(&whole, ErrorCode::NOT_ENOUGH_REPLICAS, -1);

@@ -1,4 +1,4 @@
-//! Stories of nodes and what they tell: connections, leaders, topics, and where the cluster is.
+//! Tests of nodes and metadata: connections, leaders, topics, and finding the cluster.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn a_throttled_node_is_left_alone_but_not_for_ever() {
         (i32::MAX, 13, ms(120_000)),
         (-1_000, 13, ms(0)),
         (i32::MIN, 13, ms(0)),
-        // It has taken the time before it answered.
+        // In this version the broker waits before it answers.
         (1_000, 5, ms(0)),
     ] {
         let mut rig = Rig::with(
@@ -48,7 +48,7 @@ fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
     let asked = rig.request();
     rig.down = [1].into();
     rig.cut(1);
-    // It waits for the node that is gone, and nobody knows better.
+    // The batch waits for the dead node, because metadata still names it as the leader.
     rig.pass(ms(5_000));
     assert!(rig.requests.is_empty());
     rig.leaders = vec![(2, 1)];
@@ -62,7 +62,7 @@ fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
 #[test]
 fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
     let mut rig = Rig::new(|_| {});
-    // The last that is heard of the partition is older than what was known; the cluster has lost node 1 since.
+    // The last metadata for the partition is older than the known one, and the cluster has lost node 1 since.
     for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
         (rig.leaders, rig.nodes) = (vec![(1, leader_epoch)], nodes.into_iter().collect());
         rig.hands.core.world.metadata.doubt();
@@ -87,7 +87,7 @@ fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
     let deliveries = [rig.send_and_linger(0), rig.send_and_linger(1)];
     let (to_1, to_2) = (rig.request(), rig.request());
     assert_eq!((to_1.node, to_2.node), (1, 2));
-    // The cluster no longer names node 2, which is connected to all the same.
+    // The cluster no longer names node 2, but the connection to it stays.
     (rig.nodes, rig.leaders) = ([1, 3].into(), vec![(1, 1), (2, 0)]);
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_000));
@@ -132,7 +132,7 @@ fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
 fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
-    // The only connection that stands is to node 1, which wants to be left alone.
+    // The only connection is to node 1, which throttles.
     rig.down = [SEED].into();
     rig.cut(SEED);
     rig.pass(ms(1_000));
@@ -171,7 +171,7 @@ fn for_a_new_topic_node_after_node_is_tried_until_one_answers() {
     assert_eq!(rig.connections.len(), 0);
     rig.silent = [SEED, 1, 2, 3].into();
     rig.handle(Input::Signal(Signal::Wanted { topic: "new".into(), partitions: 0 }));
-    // Sooner than any connection is given up.
+    // This is sooner than any connection attempt times out.
     rig.pass(ms(4_000));
     let tried: BTreeSet<i32> = rig.connections.values().copied().collect();
     assert_eq!(tried, rig.silent);
@@ -191,7 +191,7 @@ fn an_answer_to_what_was_to_have_none_is_passed_over_once() {
     }
     let _third = rig.send_and_linger(0);
     assert_eq!(rig.request().connection, first.connection);
-    // Nobody answers twice.
+    // A second response to the same request is an error.
     rig.settle(&second, ErrorCode::NONE, 0);
     assert!(!rig.connections.contains_key(&first.connection));
 }
@@ -236,7 +236,7 @@ fn what_was_sent_to_another_cluster_fails_and_what_was_not_begins_anew_in_this_o
     let before = rig.request();
     let gathered = rig.send(0, 10);
     rig.lose_nodes();
-    // At the same addresses, as when a cluster was made anew.
+    // The cluster was re-created at the same addresses.
     (rig.cluster_id, rig.topic_id, rig.leaders) = ("d", Uuid([8; 16]), vec![(2, 0)]);
     rig.pass(ms(100));
     rig.down = [1].into();
@@ -294,7 +294,7 @@ fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
     rig.down = [SEED].into();
     rig.cut(SEED);
     rig.pass(ms(1_000));
-    // All but one, of whom somebody is asked first.
+    // All nodes but one are mute, and the core asks one of those first.
     rig.mute = [1, 2].into();
     rig.leaders = vec![(3, 1)];
     let before = rig.metadata_asked;
@@ -306,7 +306,7 @@ fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
     assert_eq!(request.node, 3);
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!(fate(&delivery), Fate::At(1));
-    // What nobody answers is asked once of each.
+    // If no node answers, the core asks each of them once.
     rig.mute.insert(3);
     let before = rig.metadata_asked;
     rig.hands.core.world.metadata.doubt();
@@ -326,7 +326,7 @@ fn leaders_in_the_rack_are_published_while_racks_count() {
         );
         let in_rack = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().in_rack();
         assert_eq!(in_rack(&rig), before, "{is_aware}");
-        // The nodes come back with their racks exchanged.
+        // The nodes come back with their racks swapped.
         rig.racks = [(1, "b"), (2, "a")].into();
         rig.hands.core.world.metadata.doubt();
         rig.pass(ms(300));
@@ -348,7 +348,7 @@ fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata()
     assert!(!is_led(&rig));
     rig.leaders = vec![(2, 2)];
     let mut asked = request;
-    // One that is not newer is none, and neither is one to nobody.
+    // A hint that is not newer has no effect, and neither has one that names no node.
     for (leader_id, leader_epoch) in [(2, 2), (3, 2), (-1, 9)] {
         rig.settle_with(&asked, |answer| PartitionProduceResponse {
             error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -369,7 +369,7 @@ fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata()
 fn a_topic_that_is_not_there_is_asked_for_at_the_pace_of_its_backoff_however_often_it_is_sent_to() {
     let mut rig = Rig::new(|_| {});
     let before = rig.metadata_asked;
-    // As `try_send` does each time.
+    // `try_send` does the same on each call.
     for _ in 0..1_000 {
         rig.handle(Input::Signal(Signal::Wanted { topic: "gone".into(), partitions: 0 }));
         rig.pass(ms(1));
@@ -422,7 +422,7 @@ fn a_topic_without_partitions_and_without_error_is_one_that_is_not_there_yet() {
     rig.pass(ms(1_000));
     assert_eq!(rig.hands.core.topic_error("t"), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert_eq!(partitions(&rig), 1);
-    // None of them has a leader, and that is no reason to give up either.
+    // Partitions without a leader are no reason to give up either.
     rig.leaders = vec![(-1, 1), (-1, 1)];
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_000));
@@ -455,7 +455,7 @@ fn many_partitions_that_fail_at_once_ask_once_and_then_ever_more_seldom() {
         }
         rig.pass(ms(10));
     }
-    // About 0.1, 0.2, 0.4, 0.8 and then 1 second apart, give or take a fifth.
+    // The intervals are about 0.1, 0.2, 0.4, 0.8 and then 1 second, with 20 % jitter.
     let asked = rig.metadata_asked - before;
     assert!((8..=16).contains(&asked), "{asked}");
     let each = produced as f64 / f64::from(COUNT);
@@ -473,11 +473,11 @@ fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
         Some((version, offer(&[(0, 9), (3, 9), (18, 2), (22, 3)])))
     }
     for (versions, expected) in [
-        // It says what it knows, or nothing, or what is no help.
+        // The broker names its highest version, or none, or a useless one.
         ((|version| if version > 2 { refuse(Some(2)) } else { accept(version) }) as fn(i16) -> _, &[5, 2][..]),
         (|version| if version > 0 { refuse(None) } else { accept(version) }, &[5, 0]),
         (|version| if version > 1 { refuse(Some(99)) } else { accept(version) }, &[5, 4, 3, 2, 1]),
-        // It hangs up.
+        // The broker closes the connection.
         (|version| if version > 0 { None } else { accept(version) }, &[5, 5, 0]),
     ] {
         let rig = Rig::with(|_| {}, |rig| rig.versions = versions);
@@ -493,7 +493,7 @@ fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
     assert!(rig.versions_asked.len() < 100, "{}", rig.versions_asked.len());
 }
 
-/// How long after the one before each connection to a host was begun.
+/// Returns the intervals between connection attempts to a host.
 fn gaps(rig: &Rig, host: &str) -> Vec<u128> {
     let times: Vec<Instant> = rig.connects.iter().filter(|(other, _)| other == host).map(|(_, begun)| *begun).collect();
     times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
@@ -503,7 +503,7 @@ fn gaps(rig: &Rig, host: &str) -> Vec<u128> {
 fn a_host_that_fails_is_tried_ever_more_seldom() {
     for (is_silent, expected) in [
         (false, &[100, 200, 400, 800, 1_000, 1_000][..]),
-        // It may take longer each time, and then is left alone a little.
+        // Each attempt may take longer than the one before, and is followed by a short backoff.
         (true, &[10_000 + 100, 20_000 + 200, 30_000 + 400, 30_000 + 800]),
     ] {
         let mut rig = Rig::new(|config| config.set("delivery.timeout.ms", "3600000").unwrap());
@@ -536,7 +536,7 @@ fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
         assert!(rig.requests.is_empty());
         rig.pass(ms(150));
         let again = rig.request();
-        // Its second attempt would wait for 200 ms, and metadata is asked for at once.
+        // The second retry would wait for 200 ms, but the core asks for metadata at once.
         rig.leaders = vec![(leader, epoch)];
         rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
         rig.pass(ms(10));
@@ -555,7 +555,7 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
         rig.metadata_asked - before
     };
     assert!((8..=16).contains(&wait(&mut rig)));
-    // Nobody does, or it was refused, of which everybody was told.
+    // No sender waits, or the topic was refused, which failed all waiting senders.
     rig.handle(Input::Unwanted("t".into()));
     let before = rig.metadata_asked;
     rig.pass(ms(10_000));
@@ -563,7 +563,7 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
     rig.topic_refusal = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     assert_eq!(wait(&mut rig), 0);
     rig.topic_refusal = ErrorCode::NONE;
-    // However often that is said meanwhile.
+    // Repeated signals make no difference.
     let before = rig.metadata_asked;
     for _ in 0..1_000 {
         rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 2 }));
@@ -575,8 +575,8 @@ fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
     assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
 }
 
-/// Nodes 1 and 2 with two partitions each, 0 and 1, 2 and 3, of which a node may take nothing for a second; it takes five
-/// requests at once, and of partition 0 as many batches.
+/// A rig where node 1 leads partitions 0 and 1, and node 2 leads partitions 2 and 3. A node stalls after one second. It
+/// accepts five requests at once, which may all be for partition 0.
 fn stalling(change: impl FnOnce(&mut Config)) -> Rig {
     let change = |config: &mut Config| {
         config.availability_timeout = ms(1_000);
@@ -588,7 +588,7 @@ fn stalling(change: impl FnOnce(&mut Config)) -> Rig {
     rig
 }
 
-/// Partitions that records without a key leave out.
+/// Returns the partitions that records without a key avoid.
 fn left_out(rig: &Rig) -> Vec<i32> {
     rig.hands.accumulator.left_out("t")
 }
@@ -600,7 +600,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
         let _five: Vec<_> = (0..5).map(|_| rig.send_and_linger(0)).collect();
         rig.send(1, 10).forget();
     };
-    // Of partition 1 one batch goes until it is answered.
+    // Partition 1 may have only one unacknowledged batch.
     let at_the_gate: Story = |rig| {
         rig.send_and_linger(1).forget();
         rig.send(1, 10).forget();
@@ -612,7 +612,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
     };
     for (name, story) in [("busy", busy), ("at the gate", at_the_gate), ("down", down)] {
         let mut rig = stalling(|_| {});
-        // Nothing to take is no reason.
+        // A node without work does not stall.
         rig.pass(ms(5_000));
         story(&mut rig);
         rig.turn();
@@ -622,7 +622,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
         assert_eq!(left_out(&rig), [0, 1], "{name}");
         rig.pass(ms(5_000));
         assert_eq!(left_out(&rig), [0, 1], "{name}: still");
-        // It answers what it has got, or can be connected to.
+        // The node answers all requests, or accepts connections again.
         rig.down.clear();
         for request in std::mem::take(&mut rig.requests) {
             rig.settle(&request, ErrorCode::NONE, 1);
@@ -681,7 +681,7 @@ fn a_partition_is_left_out_by_who_leads_it_now() {
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_500));
     assert_eq!(left_out(&rig), [1, 2]);
-    // A partition that the node gets to lead with the topic's growth.
+    // The topic grows, and the node leads the new partition.
     rig.leaders.push((1, 0));
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_500));
@@ -716,7 +716,7 @@ fn who_answers_what_was_not_asked_or_nothing_at_all_is_asked_the_same_on_another
         rig.turn();
         assert!(!rig.connections.contains_key(&request.connection), "{is_silent}");
         assert_eq!(fate(&delivery), Fate::Open);
-        // What it says now is nobody's answer any more.
+        // A later response on the old connection has no effect.
         rig.settle(&request, ErrorCode::NONE, 7);
         assert_eq!(fate(&delivery), Fate::Open);
         rig.pass(ms(500));

@@ -1,8 +1,9 @@
-//! Stories of brokers that lie: what they say can be read, and cannot be. Nothing they say makes the core believe what is
-//! not, write a record where it does not belong, call written what may not be, or ask without end.
+//! Tests against hostile brokers, with responses that can be decoded or not. They must never make the core believe the
+//! impossible, write a record to the wrong place, report a batch as written that may not be, or send requests
+//! endlessly.
 //!
-//! Tests are named by what is attacked: `correlation_id`, `api_versions`, `metadata`, `produce_reply`, `init_producer_id`;
-//! what cannot even be read is in crates/protocol/tests/hostile.rs.
+//! The prefix of a test's name says what is attacked: `correlation_id`, `api_versions`, `metadata`, `produce_reply`,
+//! `init_producer_id`. Tests of the decoder are in crates/protocol/tests/hostile.rs.
 
 use std::fmt::{self, Write};
 use std::sync::Mutex;
@@ -14,7 +15,7 @@ use super::*;
 /// All nodes and the bootstrap server.
 const ALL: [i32; 4] = [SEED, 1, 2, 3];
 
-/// Brings a batch to its end: it comes again with the same bytes, and is written.
+/// Checks that a batch is sent again with the same bytes, and acknowledges it.
 #[track_caller]
 fn check_sent_again(rig: &mut Rig, before: &Produce, about: &str) {
     rig.pass(ms(3_000));
@@ -51,7 +52,7 @@ fn correlation_id_is_that_of_the_first_in_line_or_the_connection_ends() {
         lie(&mut rig, &first, &second);
         rig.turn();
         assert!(!rig.connections.contains_key(&first.connection), "{name}");
-        // What it says now is nobody's answer any more.
+        // A later response on the old connection has no effect.
         rig.settle(&first, ErrorCode::NONE, 77);
         rig.settle(&second, ErrorCode::MESSAGE_TOO_LARGE, -1);
         assert_eq!(deliveries.each_ref().map(fate), [Fate::Open, Fate::Open], "{name}");
@@ -159,13 +160,13 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
         let mut delivery = rig.send_and_linger(0);
         rig.pass(ms(10_000));
         assert!(rig.requests.is_empty(), "{name}");
-        // Each connection asks four times at most, and each of four peers has a second between two, in the end.
+        // Each connection asks four times at most. In the end, each of the four peers reconnects once per second.
         assert!((4..=200).contains(&rig.versions_asked.len()), "{name}: {}", rig.versions_asked.len());
         let obstacles = rig.hands.core.obstacles().unwrap_or_default();
         assert!(obstacles.contains(said), "{name}: {said} is not in {obstacles}");
         rig.versions = truth;
         rig.pass(ms(5_000));
-        // Where no version of Produce is spoken, there is nothing to wait for.
+        // If no broker offers a known version of Produce, the batch fails at once.
         if fate(&delivery) != Fate::Open {
             assert!(["nothing", "versions that are to come"].contains(&name), "{name}: {}", shown(&delivery));
             assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Unsupported, Written::No), "{name}");
@@ -198,7 +199,7 @@ fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_writte
         assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Unsupported, Written::No));
         assert!(shown(&delivery).contains(said), "{}", shown(&delivery));
         assert!(rig.requests.is_empty());
-        // Nothing is wrong with who comes after it.
+        // The failure does not affect later batches.
         rig.versions = truth;
         rig.cut(1);
         rig.pass(ms(1_000));
@@ -211,7 +212,7 @@ fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_writte
     }
 }
 
-/// What its sender is told.
+/// Returns the error that the sender gets.
 fn shown(delivery: &Delivery) -> String {
     match outcome(delivery) {
         Poll::Ready(Err(error)) => format!("{error} {error:?}"),
@@ -219,7 +220,7 @@ fn shown(delivery: &Delivery) -> String {
     }
 }
 
-/// Has the cluster described anew.
+/// Makes the core ask for metadata again.
 fn doubt(rig: &mut Rig) {
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(1_500));
@@ -265,7 +266,7 @@ fn metadata_of_nodes_that_cannot_be_leaves_what_they_lead_without_a_leader() {
     }
 }
 
-/// Whether nobody was connected to but the bootstrap server and the three nodes.
+/// Returns whether the core has connected only to the bootstrap server and the three nodes.
 fn is_known(rig: &Rig) -> bool {
     rig.connects.iter().all(|(host, _)| ["seed", "n1", "n2", "n3"].contains(&&**host))
 }
@@ -314,7 +315,8 @@ fn metadata_without_a_possible_node_or_with_more_than_10000_is_of_no_use() {
         let obstacles = rig.hands.core.obstacles().unwrap();
         assert!(obstacles.contains(said), "{said} is not in {obstacles}");
         assert!(rig.metadata_asked - before < 20, "{}", rig.metadata_asked - before);
-        // What was known still is. (Whoever is asked answers before what he was asked before, and is asked again.)
+        // Earlier metadata stays valid. The rig answers metadata before earlier Produce requests, which closes the
+        // connection, so the core must retry.
         let delivery = rig.send_and_linger(0);
         for _ in 0..20 {
             for request in std::mem::take(&mut rig.requests) {
@@ -357,7 +359,7 @@ fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
     fn partition(partition_index: i32, leader_id: i32, leader_epoch: i32) -> MetadataResponsePartition {
         MetadataResponsePartition { partition_index, leader_id, leader_epoch, ..Default::default() }
     }
-    // How many partitions there are then, and who leads the first.
+    // Each lie, with the resulting number of partitions and the leader of the first one.
     let lies: [(&str, Lie, usize, Option<i32>); 15] = [
         ("none", |topic| topic.partitions.clear(), 2, Some(1)),
         ("number -1 beside them", |topic| topic.partitions.push(partition(-1, 3, 9)), 2, Some(1)),
@@ -368,7 +370,7 @@ fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
             2,
             Some(1),
         ),
-        // That there are three is believed; which the third is nobody says.
+        // The core believes that there are three partitions, but does not know the third one.
         ("the highest number", |topic| topic.partitions.push(partition(i32::MAX, 3, 9)), 3, Some(1)),
         ("only the second", |topic| drop(topic.partitions.remove(0)), 2, Some(1)),
         ("an older leader", |topic| topic.partitions[0] = partition(0, 3, 4), 2, Some(1)),
@@ -412,7 +414,7 @@ fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
 
 #[test]
 fn metadata_of_more_than_200000_partitions_is_that_of_a_topic_that_is_not_there() {
-    // One more stands for a million, which take long to be written here.
+    // 200,001 stands for a million, which would take long to build here.
     for (count, is_believed) in [(200_000, true), (200_001, false)] {
         let mut rig = Rig::new(|_| {});
         rig.open_gate(0);
@@ -429,7 +431,7 @@ fn metadata_of_more_than_200000_partitions_is_that_of_a_topic_that_is_not_there(
     }
 }
 
-/// Whatever is logged.
+/// A subscriber that records all logs.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -458,12 +460,11 @@ impl tracing::Subscriber for Log {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Escape sequences of a peer, in a log, are commands to the terminal of whoever reads it (RUSTSEC-2025-0055); and what
-/// is sent is nobody's business there.
+/// A terminal would execute escape sequences in a log (RUSTSEC-2025-0055), and payload must not appear there.
 #[test]
 fn metadata_and_answers_are_logged_without_what_a_terminal_would_obey_and_without_what_was_sent() {
     let log = Log::default();
-    // Of a single subscriber, what other threads log first is hidden for good.
+    // With a single subscriber, a callsite that another thread logs first would stay disabled.
     let _other = tracing::Dispatch::new(Log::default());
     tracing::subscriber::with_default(log.clone(), || {
         let mut rig = Rig::new(|_| {});
@@ -482,7 +483,7 @@ fn metadata_and_answers_are_logged_without_what_a_terminal_would_obey_and_withou
     });
     let log = log.0.lock().unwrap();
     assert!(log.contains("connection lost") && log.contains("\\u{1b}[2J"), "{log}");
-    // The value is all sevens.
+    // The record's value is all sevens.
     assert!(!log.contains(char::is_control) && !log.contains("7, 7, 7"), "{log}");
 }
 
@@ -499,7 +500,7 @@ fn metadata_and_answers_are_shown_without_what_a_terminal_would_obey() {
         ..answer
     });
     assert!(is_harmless(&shown(&delivery)), "{:?}", shown(&delivery));
-    // Why a node is not believed is told to who waits for what it was sent, too.
+    // The reason to distrust a node also reaches senders with batches for this node.
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     (rig.down, rig.mute) = ([SEED, 2, 3].into(), [1].into());
@@ -531,7 +532,7 @@ fn produce_reply_that_says_what_was_not_asked_says_nothing() {
             response.responses[0].partition_responses.insert(0, other);
         }
     };
-    // The first counts.
+    // The first entry of a partition counts.
     let twice = |response: &mut ProduceResponse| {
         let other =
             PartitionProduceResponse { error_code: ErrorCode::INVALID_RECORD, base_offset: 99, ..Default::default() };
@@ -564,7 +565,7 @@ fn produce_reply_that_says_what_was_not_asked_says_nothing() {
 #[test]
 fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
     let lies: [(&str, &[u8]); 6] = [
-        // Behind the number, no tags.
+        // The bytes after the correlation id have no tags.
         ("of nothing", b"\0\x01\0\0\0\0\0"),
         (
             "of a topic without partitions",
@@ -587,7 +588,7 @@ fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
         check_sent_again(&mut rig, &request, name);
         assert_eq!(fate(&delivery), Fate::At(1), "{name}");
     }
-    // Nor does what it says of another batch.
+    // A response for another batch does not decide this one either.
     let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (1, 0)]);
     let deliveries = [rig.send(0, 10), rig.send(1, 10)];
     rig.pass(ms(6));
@@ -600,7 +601,7 @@ fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
     assert_eq!(deliveries.each_ref().map(fate), [Fate::At(7), Fate::Open]);
     check_sent_again(&mut rig, &Produce { batches: passed_over.to_vec(), ..request.clone() }, "passed over");
     assert_eq!(deliveries.each_ref().map(fate), [Fate::At(7), Fate::At(1)]);
-    // Where it comes to nothing, nobody can know.
+    // If no retry succeeds, the outcome is unknown.
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
@@ -723,7 +724,7 @@ fn init_producer_id_below_0_is_none_and_another_is_asked_for_at_the_pace_of_its_
         let delivery = rig.send_and_linger(0);
         rig.pass(ms(10_000));
         assert_eq!((rig.requests.len(), fate(&delivery)), (0, Fate::Open), "{name}");
-        // About 0.1, 0.2, 0.4, 0.8 and then 1 second apart.
+        // The intervals are about 0.1, 0.2, 0.4, 0.8 and then 1 second.
         assert!((8..=20).contains(&rig.producer_ids_asked), "{name}: {}", rig.producer_ids_asked);
         rig.change_producer_id = |response| response.producer_epoch = 3;
         rig.pass(ms(2_000));
@@ -732,7 +733,7 @@ fn init_producer_id_below_0_is_none_and_another_is_asked_for_at_the_pace_of_its_
         rig.settle(&request, ErrorCode::NONE, 0);
         assert_eq!(fate(&delivery), Fate::At(0), "{name}");
     }
-    // Whoever is given none for as long as he waits is told that nothing was written.
+    // A batch that never gets a producer id fails as not written.
     let mut rig = Rig::with(|_| {}, |rig| rig.change_producer_id = |response| response.producer_id = -1);
     let delivery = rig.send_and_linger(0);
     rig.pass(ms(130_000));

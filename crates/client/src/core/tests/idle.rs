@@ -1,9 +1,9 @@
-//! Topics that are not used for `metadata.max.idle.ms`: they are forgotten everywhere, and come back.
+//! Tests of topics that are not used for `metadata.max.idle.ms`: every part forgets them, and they can come back.
 
 use super::*;
 use crate::accumulator::PartitionId;
 
-/// A rig that forgets idle topics after five to ten seconds.
+/// Returns a rig that forgets idle topics after five to ten seconds.
 fn rig() -> Rig {
     Rig::new(|config| {
         config.set("metadata.max.age.ms", "2000").unwrap();
@@ -13,7 +13,7 @@ fn rig() -> Rig {
     })
 }
 
-/// Whether anything is kept of the topic or of a partition: in the accumulator, the metadata, the sender.
+/// Returns whether the accumulator, the metadata and the sender know the topic or a partition of it.
 fn kept(rig: &Rig) -> [bool; 3] {
     let Hands { accumulator, core, .. } = &rig.hands;
     [
@@ -24,7 +24,7 @@ fn kept(rig: &Rig) -> [bool; 3] {
 }
 
 impl Rig {
-    /// A sender waits for the topic, which is found.
+    /// Lets a sender wait for the topic until it is found.
     fn learn(&mut self) {
         self.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
         self.turn();
@@ -36,7 +36,7 @@ impl Rig {
 fn unused_topic_is_forgotten_and_not_asked_for() {
     let mut rig = rig();
     rig.open_gate(0);
-    // Each use counts.
+    // Each use restarts the idle time.
     rig.pass(ms(4_000));
     rig.send_and_linger(0).forget();
     let request = rig.request();
@@ -111,7 +111,7 @@ fn topic_with_data_is_in_use() {
         assert_eq!((kept(&rig), fate(&delivery)), ([true; 3], Fate::Open), "{what}");
         let is_asked_for = rig.topics_asked.last().unwrap().iter().any(|topic| topic == "t");
         assert!(is_asked_for, "{what}");
-        // The topic goes only when nothing of it may arrive any more.
+        // The topic is forgotten only when none of its batches can arrive any more.
         rig.pass(ms(25_000));
         assert!(!matches!(fate(&delivery), Fate::Open), "{what}");
         rig.down.clear();
@@ -126,7 +126,7 @@ fn topic_is_kept_while_a_failed_batch_may_arrive() {
     rig.open_gate(0);
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
-    // The broker answers something that leaves the batch open, and which is final.
+    // The broker's error is final, but leaves open whether the batch was written.
     rig.pass(ms(9_000));
     rig.down = rig.nodes.clone();
     rig.cut(request.node);
@@ -195,7 +195,7 @@ fn late_signals_of_a_forgotten_partition_change_nothing() {
     rig.handle(Input::Signal(Signal::Opened { partition, since, is_full: true }));
     rig.pass(ms(1_000));
     assert_eq!(kept(&rig), [false; 3]);
-    // The topic comes back under other numbers.
+    // The topic comes back with new partition ids.
     rig.learn();
     assert_eq!(rig.hands.accumulator.partition_ids(), [PartitionId(1)]);
 }

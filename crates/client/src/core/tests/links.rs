@@ -1,4 +1,4 @@
-//! Links to nodes: nodes that move, leave the cluster, or turn out to be others.
+//! Tests of links to nodes that move, leave the cluster, or turn out to be other nodes.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn node_that_moved_is_connected_to_at_once() {
             let delivery = delivery.unwrap_or_else(|| rig.send_and_linger(0));
             rig.pass(ms(3_000));
             assert!(rig.requests.is_empty());
-            // It listens at another address; the leader is the same, and nothing more is sent.
+            // The node has a new address and stays the leader; no batch is sent to the old address.
             rig.hosts = [(1, "x9".to_owned())].into();
             (rig.down, rig.silent) = Default::default();
             let (before, moved_at) = (rig.connects.len(), rig.now());
@@ -71,7 +71,7 @@ fn version_5_names_the_node_and_the_cluster_that_is_meant() {
         let mut rig = Rig::new(|config| config.set(key, value).unwrap());
         rig.open_gate(0);
         let expected = if is_checked { (1, Some("c".to_owned()), 1) } else { (1, None, -1) };
-        // A bootstrap server is asked before anything is known.
+        // The core asks a bootstrap server before it knows the cluster.
         assert_eq!(rig.identities, [(SEED, None, -1), expected], "{key}={value}");
         assert!(rig.versions_asked.iter().all(|version| *version == 5));
     }
@@ -107,7 +107,7 @@ fn first_version_asked_after_an_outage_depends_on_the_refusal_before() {
         Some((version.min(4) * i16::from(version <= 4), ApiVersionsResponse { error_code, ..offer(OFFER) }))
     };
     let hangs_up: Versions = |version| (version == 0).then(|| (0, offer(OFFER)));
-    // A broker may come back upgraded; to one that hangs up each try costs a connection.
+    // A broker may come back upgraded. If a broker closes connections instead, each try costs a connection.
     for (versions, expected) in [(names_its_highest, 5), (hangs_up, 0)] {
         let mut rig = Rig::with(|_| {}, |rig| rig.versions = versions);
         let first = rig.send_and_linger(0);
@@ -131,8 +131,7 @@ fn first_version_asked_after_an_outage_depends_on_the_refusal_before() {
     }
 }
 
-/// The cluster has moved as a whole. `replayed_seeds_break_no_promise` has the worlds where refusals take longer than the
-/// backoff.
+/// The whole cluster has moved. `replayed_seeds_break_no_promise` covers refusals that take longer than the backoff.
 #[test]
 fn bootstrap_servers_are_asked_when_no_node_can_be_reached_whatever_the_backoff() {
     for backoff in [ms(1), ms(20), ms(1_000)] {

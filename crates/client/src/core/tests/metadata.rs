@@ -1,4 +1,4 @@
-//! Metadata: which topics the core asks for and when, and whom it believes about leaders.
+//! Tests of metadata: which topics the core asks for and when, and which leaders it believes.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn want(rig: &mut Rig, topic: &str) {
     rig.handle(Input::Signal(Signal::Wanted { topic: topic.into(), partitions: 0 }));
 }
 
-/// A broker answers that it does not lead the partition, and names the leader.
+/// Answers that the broker does not lead the partition, with a hint that names the leader.
 fn hint(rig: &mut Rig, asked: &Produce, leader_id: i32, leader_epoch: i32) {
     rig.settle_with(asked, |answer| PartitionProduceResponse {
         error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -26,14 +26,14 @@ fn overlong_topic_name_is_refused_and_closes_no_connection() {
     fn old(version: i16) -> Option<(i16, ApiVersionsResponse)> {
         Some((version, offer(&[(0, 8), (3, 8), (18, 2), (22, 1)])))
     }
-    // Alone in its request, and among others.
+    // The long name is alone in its request, or among others.
     for others in [0, 3] {
         let mut rig = Rig::with(|_| {}, |rig| (rig.versions, rig.has_others) = (old, true));
         rig.open_gate(0);
         let delivery = rig.send_and_linger(0);
         let request = rig.request();
         let connects = rig.connects.len();
-        // The first goes out by itself, and the rest wait for its answer.
+        // The core asks for the first topic at once. The others wait for the response.
         want(&mut rig, "first");
         want(&mut rig, &overlong());
         let names: Vec<String> = (0..others).map(|other| format!("other-{other}")).collect();
@@ -52,7 +52,7 @@ fn overlong_topic_name_is_refused_and_closes_no_connection() {
     }
 }
 
-/// Names of the topics that metadata asks for now; all of them are found, with one partition each.
+/// Answers the current metadata request with one partition per topic, and returns the topics' names.
 fn answer_all(metadata: &mut Metadata, now: Instant) -> Vec<String> {
     let request = metadata.request(now);
     let question = metadata.next_question();
@@ -72,7 +72,7 @@ fn hundred_thousand_topics_are_asked_for_in_parts() {
     let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks), 1).unwrap().now();
     let mut metadata = Metadata::new(&Config::default(), 1, now);
     (0..COUNT).for_each(|number| metadata.want(&name(number), 0, now));
-    // The second time is a refresh, in which a new topic does not wait for the others.
+    // The second round is a refresh. A new topic does not wait for its end.
     for round in 0..2 {
         let now = now + Duration::from_secs(10 * round);
         let mut asked = Vec::new();
@@ -106,7 +106,7 @@ fn refresh_in_parts_resumes_after_a_lost_answer() {
     rig.mute.insert(SEED);
     rig.hands.core.world.metadata.doubt();
     rig.turn();
-    // The first part reaches nobody, and its connection ends.
+    // The first part is lost, and its connection ends.
     for node in rig.nodes.clone().into_iter().chain([SEED]) {
         rig.cut(node);
     }
@@ -173,7 +173,7 @@ fn leader_hint_for_another_topic_of_the_name_is_ignored() {
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(2, 0)]);
     rig.hands.core.world.metadata.doubt();
     rig.pass(ms(300));
-    // The answer concerns the topic that was deleted.
+    // The hint is about the topic that was deleted.
     hint(&mut rig, &asked, 3, 9);
     rig.pass(ms(2_000));
     assert!(matches!(fate(&old), Fate::Failed(ErrorKind::TopicRecreated, _)), "{:?}", fate(&old));
@@ -210,7 +210,7 @@ fn leader_hint_to_a_node_that_does_not_answer_counts_for_a_while() {
     rig.down = [3].into();
     rig.cut(3);
     hint(&mut rig, &asked, 3, 9);
-    // Brokers that lag behind still name an older leader.
+    // Slow brokers still name an older leader.
     rig.pass(ms(5_000));
     assert!(rig.requests.is_empty());
     rig.pass(ms(15_000));
@@ -261,7 +261,7 @@ fn topic_with_records_under_way_stays_in_use() {
         let request = in_flight.unwrap_or_else(|| rig.request());
         rig.settle(&request, ErrorCode::NONE, 1);
         assert_eq!(fate(&delivery), Fate::At(1), "{name}");
-        // Nothing is under way any more, and the setting means what it says.
+        // No record is in flight any more, so the setting applies.
         rig.pass(ms(10_000));
         assert_eq!(rig.topics_asked.last(), Some(&Vec::new()), "{name}");
     }
@@ -313,7 +313,7 @@ fn metadata_backoff_after_quiet_hours_begins_with_its_first_step() {
                 rig.settle(&request, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
             }
         }
-        // The first went out at once; the next waits the first step of the backoff.
+        // The core sends the first request at once. The next one waits for the first step of the backoff.
         assert!(asked.first().is_some_and(|at| (70..=140).contains(at)), "{minutes} minutes: {asked:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! The core by hand: each test is a story of what happens in the world and what the core says to it. The cluster answers
-//! by itself what is asked about it; what becomes of batches the story says.
+//! Tests that drive the core by hand. The rig's cluster answers ApiVersions, Metadata and InitProducerId by itself;
+//! each test decides the responses to Produce.
 
 mod batches;
 mod captured;
@@ -50,7 +50,7 @@ struct Asked {
     bytes: Bytes,
 }
 
-/// A request of batches that waits for its answer.
+/// A Produce request that waits for its response.
 #[derive(Clone, Debug)]
 struct Produce {
     connection: ConnectionId,
@@ -62,59 +62,59 @@ struct Produce {
 }
 
 impl Produce {
-    /// Epoch, first sequence and count of its only batch.
+    /// Returns the epoch, first sequence number and record count of the request's only batch.
     fn only(&self) -> (i16, i32, i32) {
         let [Asked { epoch, sequence, count, .. }] = &self.batches[..] else { panic!("{self:?}") };
         (*epoch, *sequence, *count)
     }
 }
 
-/// What a node answers to ApiVersions of a version, and in which version.
+/// A node's response to ApiVersions of the given version, with the version of the response.
 type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
 
-/// The core with its hands, and a cluster with one topic, `t`.
+/// The core with its driver, and a cluster with one topic, `t`.
 struct Rig {
     hands: Hands,
-    /// The leader and its epoch of each partition.
+    /// The leader and leader epoch of each partition.
     leaders: Vec<(i32, i32)>,
     topic_id: Uuid,
     nodes: BTreeSet<i32>,
-    /// Nodes that cannot be connected to.
+    /// Nodes that refuse connections.
     down: BTreeSet<i32>,
-    /// Nodes that never answer what the cluster is, nor with a producer id.
+    /// Nodes that never answer Metadata or InitProducerId.
     mute: BTreeSet<i32>,
-    /// Nodes that are connected to and never say so.
+    /// Nodes whose connections never complete.
     silent: BTreeSet<i32>,
-    /// Who is at the other end.
+    /// The node at the other end of each connection.
     connections: BTreeMap<ConnectionId, i32>,
     requests: VecDeque<Produce>,
     next_producer_id: i64,
     metadata_asked: usize,
-    /// The topics of each question.
+    /// The topics of each metadata request.
     topics_asked: Vec<Vec<String>>,
-    /// To which host a connection was begun when.
+    /// The host and time of each connection attempt.
     connects: Vec<(String, Instant)>,
-    /// Where nodes listen that have moved.
+    /// The new addresses of nodes that have moved.
     hosts: BTreeMap<i32, String>,
-    /// What is said, and in which version, to who asks in this version what is spoken; no answer ends the connection.
+    /// The response to ApiVersions of each version. `None` closes the connection.
     versions: Offer,
-    /// As `versions`, of nodes that differ from the others.
+    /// Like `versions`, for nodes that differ from the others.
     versions_by_node: BTreeMap<i32, Offer>,
     versions_asked: Vec<i16>,
-    /// Who was asked for versions, and as which node of which cluster.
+    /// Each ApiVersions request: the node, and the cluster and node id that it names.
     identities: Vec<(i32, Option<String>, i32)>,
-    /// Nodes at whose address another broker answers, one that checks who is meant.
+    /// Nodes at whose address another broker answers, which checks the node id that it is asked for.
     misrouted: BTreeSet<i32>,
-    /// The rack of each node that has one.
+    /// The racks of nodes.
     racks: BTreeMap<i32, &'static str>,
-    /// Which cluster it is, and that of nodes which are of another.
+    /// The cluster id, and the ids of nodes that belong to another cluster.
     cluster_id: &'static str,
     astray: BTreeMap<i32, &'static str>,
-    /// What is said of the topic, if not success.
+    /// The error for the topic in metadata.
     topic_refusal: ErrorCode,
-    /// What is said instead of what the cluster is.
+    /// The error that replaces metadata.
     metadata_refusal: ErrorCode,
-    /// What becomes of answers before they are sent.
+    /// Changes to responses before they are sent.
     change_metadata: Box<dyn Fn(&mut MetadataResponse)>,
     change_producer_id: fn(&mut InitProducerIdResponse),
     producer_ids_asked: usize,
@@ -122,14 +122,14 @@ struct Rig {
     has_others: bool,
     /// Topics that the core refused.
     refused: Vec<(Arc<str>, Error)>,
-    /// How long a connection takes to come up, and which come up when.
+    /// How long a connection takes, and when each pending one completes.
     connects_in: Duration,
     connecting: VecDeque<(Instant, ConnectionId)>,
-    /// The reports of written frames, if the driver holds them back.
+    /// Reports of written frames that the driver holds back.
     held_writes: Option<Vec<Input>>,
 }
 
-/// What is spoken: of each API up to a version.
+/// Returns an offer of each API from version 0 up to a version.
 fn offer(highest: &[(i16, i16)]) -> ApiVersionsResponse {
     let api = |(api_key, max_version): &(i16, i16)| ApiVersion {
         api_key: *api_key,
@@ -139,13 +139,13 @@ fn offer(highest: &[(i16, i16)]) -> ApiVersionsResponse {
     ApiVersionsResponse { api_keys: highest.iter().map(api).collect(), ..Default::default() }
 }
 
-/// A topic with one partition, which node 1 leads.
+/// Returns a topic with one partition, which node 1 leads.
 fn other_topic(name: String) -> MetadataResponseTopic {
     let partition = MetadataResponsePartition { leader_id: 1, ..Default::default() };
     MetadataResponseTopic { name: Some(name), partitions: vec![partition], ..Default::default() }
 }
 
-/// The number of the bootstrap server.
+/// The node number of the bootstrap server.
 const SEED: i32 = -1;
 
 impl Rig {
@@ -153,7 +153,7 @@ impl Rig {
         Self::with(change, |_| {})
     }
 
-    /// With other settings, in another world.
+    /// Creates a rig with other settings and a different cluster.
     fn with(change: impl FnOnce(&mut Config), arrange: impl FnOnce(&mut Self)) -> Self {
         let mut config = Config::default();
         config.set("bootstrap.servers", "seed:9092").unwrap();
@@ -210,7 +210,7 @@ impl Rig {
         self.hands.handle(input);
     }
 
-    /// Time passes, in steps as the core wants to be woken.
+    /// Lets time pass, and wakes the core when it asks for that.
     fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         for _ in 0..100_000 {
@@ -227,7 +227,7 @@ impl Rig {
         panic!("the core is never content");
     }
 
-    /// All that can happen now happens.
+    /// Performs all actions that are possible now.
     fn turn(&mut self) {
         while let Some((_, connection)) = self.connecting.pop_front_if(|(at, _)| *at <= self.hands.now()) {
             self.handle(Input::Connected(connection));
@@ -267,7 +267,7 @@ impl Rig {
         }
     }
 
-    /// A server reads a request, and answers what is asked of the cluster.
+    /// Lets a server read a request, and answer it unless it is Produce.
     fn read(&mut self, connection: ConnectionId, correlation_id: i32, frame: &Bytes) {
         let (header, body) = RequestHeader::read(frame).unwrap();
         let version = header.api_version;
@@ -376,12 +376,12 @@ impl Rig {
         self.handle(Input::Received { connection, frame: Bytes::from(frame).slice(4..) });
     }
 
-    /// The request that came first.
+    /// Returns the oldest Produce request.
     fn request(&mut self) -> Produce {
         self.requests.pop_front().expect("a request was sent")
     }
 
-    /// A broker answers all of a request's batches with this code, and success with this offset.
+    /// Answers all batches of a request with this code; success comes with this offset.
     fn settle(&mut self, request: &Produce, code: ErrorCode, offset: i64) {
         self.settle_with(request, |answer| PartitionProduceResponse {
             error_code: code,
@@ -399,7 +399,7 @@ impl Rig {
         self.turn();
     }
 
-    /// As [`settle_with`](Self::settle_with), and nothing is done about it yet.
+    /// Like [`settle_with`](Self::settle_with), but the core does not act on the response yet.
     fn answer_with(
         &mut self,
         request: &Produce,
@@ -422,7 +422,7 @@ impl Rig {
         self.turn();
     }
 
-    /// A node's connections end.
+    /// Ends a node's connections.
     fn cut(&mut self, node: i32) {
         let cut: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, other)| **other == node).map(|(connection, _)| *connection).collect();
@@ -431,7 +431,7 @@ impl Rig {
         }
     }
 
-    /// All connections end, and none but to the bootstrap server can be made.
+    /// Ends all connections, and refuses new ones except to the bootstrap server.
     fn lose_nodes(&mut self) {
         self.down = self.nodes.clone();
         for node in self.nodes.clone().into_iter().chain([SEED]) {
@@ -439,7 +439,7 @@ impl Rig {
         }
     }
 
-    /// A record of so many bytes to a partition.
+    /// Sends a record of `bytes` bytes to a partition.
     fn send(&self, partition: i32, bytes: usize) -> Delivery {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
@@ -452,14 +452,14 @@ impl Rig {
         }
     }
 
-    /// A record is sent, lingers, and goes.
+    /// Sends a record, and waits until it no longer lingers.
     fn send_and_linger(&mut self, partition: i32) -> Delivery {
         let delivery = self.send(partition, 10);
         self.pass(ms(6));
         delivery
     }
 
-    /// The first batch of a partition, acknowledged, so that five may follow.
+    /// Sends a partition's first batch and acknowledges it, so that five may follow.
     fn open_gate(&mut self, partition: i32) {
         let first = self.send_and_linger(partition);
         let request = self.request();
@@ -475,7 +475,7 @@ enum Fate {
     Failed(ErrorKind, Written),
 }
 
-/// What a delivery tells now.
+/// Returns the current outcome of a delivery.
 fn outcome(delivery: &Delivery) -> Poll<Result<RecordMetadata, Error>> {
     Pin::new(&mut delivery.again()).poll(&mut Context::from_waker(Waker::noop()))
 }

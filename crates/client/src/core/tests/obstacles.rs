@@ -1,4 +1,4 @@
-//! What the core says holds up the oldest batch without an outcome.
+//! Tests of the explanations why the oldest batch has no outcome.
 
 use super::*;
 
@@ -166,7 +166,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
 fn no_more_than_32_servers_are_named() {
     let mut rig = Rig::with(|_| {}, |rig| rig.nodes = (1..=100).collect());
     rig.lose_nodes();
-    // Each is tried.
+    // The core tries each server meanwhile.
     rig.pass(ms(60_000));
     let said = rig.hands.core.obstacles().unwrap();
     assert_eq!(said.split("; ").count(), 33, "{said}");

@@ -1,4 +1,4 @@
-//! When the core asks for a producer id, and what becomes of batches when there is none, or no API for them.
+//! Tests of producer ids: when the core asks for one, and how batches fail without an id or without the API for it.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn shown(delivery: &Delivery) -> String {
 
 const REFUSED: Fate = Fate::Failed(ErrorKind::Refused, Written::No);
 
-/// A rig whose topic is not forgotten in the ten minutes in which nothing happens.
+/// Returns a rig that does not forget its topic during ten idle minutes.
 fn patient(arrange: impl FnOnce(&mut Rig)) -> Rig {
     Rig::with(|config| config.metadata_max_idle = Duration::from_secs(3_600), arrange)
 }
@@ -28,7 +28,7 @@ fn refused_producer_id_is_not_asked_for_while_nothing_waits() {
     assert_eq!((fate(&delivery), rig.producer_ids_asked), (REFUSED, 1));
     rig.pass(Duration::from_secs(600));
     assert_eq!(rig.producer_ids_asked, 1);
-    // The next record asks again, and somebody has granted it meanwhile.
+    // The next record causes another request, which is granted meanwhile.
     rig.change_producer_id = |_| {};
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
@@ -46,7 +46,7 @@ fn refused_producer_id_is_asked_for_at_growing_intervals_under_load() {
     }
     rig.pass(ms(1_500));
     assert!(deliveries.iter().all(|delivery| fate(delivery) == REFUSED));
-    // 0.1, 0.2, 0.4, 0.8 and then one second apart, give or take a fifth.
+    // The intervals are 0.1, 0.2, 0.4, 0.8 and then one second, with 20 % jitter.
     assert!((50..=85).contains(&rig.producer_ids_asked), "{}", rig.producer_ids_asked);
 }
 
@@ -149,7 +149,7 @@ fn sends_fail_at_once_when_no_broker_offers_what_the_configuration_needs() {
             }
         }
         assert!(rig.requests.is_empty() && rig.connects.len() - before <= 3, "{:?}", rig.connects);
-        // Nothing is terminal: the brokers are upgraded.
+        // The failure is not final: upgraded brokers accept batches.
         rig.versions = all;
         for node in [1, 2, 3, SEED] {
             rig.cut(node);
@@ -166,7 +166,7 @@ fn sends_fail_at_once_when_no_broker_offers_what_the_configuration_needs() {
 
 #[test]
 fn producer_id_comes_from_the_broker_that_offers_it() {
-    // Node 1 and the bootstrap server are old, and not asked.
+    // Node 1 and the bootstrap server are too old, so the core does not ask them.
     let mut rig = Rig::with(
         |_| {},
         |rig| rig.versions_by_node = [(SEED, no_producer_ids as Offered), (1, no_producer_ids)].into(),

@@ -1,8 +1,8 @@
-//! Stories of retries and sequences: what order and uniqueness rest on.
+//! Tests of retries and sequence numbers, which keep records in order and free of duplicates.
 
 use super::*;
 
-/// A rig in which a batch was lost and has just been sent again. It expires a second after it was begun.
+/// Returns a rig in which a batch was lost and has just been sent again. It expires one second after it was opened.
 fn lost_and_sent_again() -> (Rig, Delivery, Produce) {
     let mut rig = Rig::new(|config| {
         config.set("delivery.timeout.ms", "1000").unwrap();
@@ -17,7 +17,7 @@ fn lost_and_sent_again() -> (Rig, Delivery, Produce) {
     (rig, delivery, again)
 }
 
-/// That batch has expired in flight, when another was in flight behind it.
+/// The lost batch has expired in flight, while another one was in flight behind it.
 struct Expired {
     rig: Rig,
     lost: Delivery,
@@ -56,7 +56,7 @@ fn what_may_be_written_is_sent_more_often_than_retries_allows_if_it_bears_a_sequ
     let unsure = [E::REQUEST_TIMED_OUT, E::NOT_ENOUGH_REPLICAS_AFTER_APPEND];
     for (codes, is_idempotent, expected) in [
         (unsure, true, None),
-        // One that is settled takes nothing back of the one before it.
+        // A certain failure does not make the uncertain attempt before it certain.
         ([E::REQUEST_TIMED_OUT, E::NOT_ENOUGH_REPLICAS], true, None),
         (unsure, false, Some(Written::Unknown)),
         ([E::NOT_ENOUGH_REPLICAS; 2], true, Some(Written::No)),
@@ -122,7 +122,7 @@ fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
     rig.pass(ms(500));
     let again = rig.request();
     assert_eq!((again.node, &again.batches), (2, &asked.batches));
-    // What was sent before goes first.
+    // The old batch is sent first.
     let next = rig.request();
     rig.settle(&again, ErrorCode::NONE, 1);
     assert_eq!((next.node, next.only()), (2, (0, 2, 1)));
@@ -198,7 +198,7 @@ fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_fir
     rig.open_gate(0);
     let deliveries: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
     let requests: Vec<Produce> = (0..3).map(|_| rig.request()).collect();
-    // It may be written, so it is to have its chance under the sequence that it has.
+    // The batch may be written, so it is retried under its own sequence numbers.
     rig.settle(&requests[0], ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
     rig.settle(&requests[1], ErrorCode::INVALID_RECORD, -1);
     rig.settle(&requests[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
@@ -312,7 +312,7 @@ fn partitions_that_come_back_with_another_topic_of_the_name_have_their_old_numbe
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
     rig.settle(&asked, ErrorCode::UNKNOWN_TOPIC_ID, -1);
     rig.pass(ms(3_000));
-    // It grows, and is still the same topic.
+    // The topic grows, and is still the same topic.
     rig.leaders = vec![(1, 0); 4];
     rig.pass(ms(3_000));
     let asked = rig.request();

@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_culprit_and_its_batch_mates_are_told_apart() {
+    fn culprit_and_its_batch_mates_get_different_errors() {
         let (cell, _) = cell();
         let error = |text: &str| Error::new(ErrorKind::Refused, text);
         let culprits = Culprits::new(BTreeMap::from([(1, "this one")]), error);
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn callbacks_come_in_order_of_their_records_and_never_at_once() {
+    fn callbacks_run_in_record_order_and_never_inline() {
         let (cell, later) = cell();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let callback = |name: u32| -> Callback {

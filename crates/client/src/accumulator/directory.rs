@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_one_hash_share_a_leaf() {
+    fn names_with_equal_hash_share_a_leaf() {
         let mut node = Node::default();
         let names = ["a", "b", "c", "d", "e", "f"];
         for name in names {

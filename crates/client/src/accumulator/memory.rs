@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn many_partitions_that_are_stuck_leave_room_for_the_others() {
+    fn many_stuck_partitions_leave_room_for_others() {
         // The 1 % below the formula is the size of a segment: partitions stop that much short of their shares.
         for (stuck, left_percent) in [(1, 50), (4, 29), (12, 18), (32, 11), (96, 6), (333, 3)] {
             let memory = Memory::new(32 << 20);
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_told_of_any_memory() {
+    fn share_is_computed_for_any_total() {
         for total in [0, 1, 100, 1 << 40, usize::MAX] {
             let memory = Memory::new(total);
             assert_eq!((memory.share(0), memory.share(total)), (0, total.saturating_mul(2)));
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_the_share_of_a_partition_is_served_when_its_memory_is_passed_to_another() {
+    fn waiter_for_share_is_served_when_memory_moves_to_another_partition() {
         let memory = Memory::new(900);
         let (greedy, other) = (load(), load());
         let mut held: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&greedy, 100)).collect();
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn any_record_fits_into_memory_that_nobody_uses() {
+    fn any_record_fits_into_unused_memory() {
         let memory = Memory::new(1000);
         let partition = load();
         let permit = memory.try_acquire(&partition, 1024).expect("rounding is no reason");
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_served_in_turn() {
+    fn waiters_are_served_in_turn() {
         let memory = Memory::new(100);
         let (a, b) = (load(), load());
         let all = memory.try_acquire(&load(), 100).unwrap();
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_its_own_partition_alone_keeps_nobody_from_what_is_free() {
+    fn waiter_for_own_share_does_not_block_other_partitions() {
         let memory = Memory::new(900);
         let (greedy, other) = (load(), load());
         let mut held = Vec::new();
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_overtakes_who_waits_for_the_share_of_the_same_partition() {
+    fn no_sender_overtakes_a_waiter_of_the_same_partition() {
         let memory = Memory::new(900);
         let partition = load();
         let mut held: Vec<Permit> = (0..4).map(|_| memory.try_acquire(&partition, 100).unwrap()).collect();
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_for_one_who_has_gone_is_passed_on() {
+    fn permit_of_dropped_waiter_is_passed_on() {
         let memory = Memory::new(100);
         let all = memory.try_acquire(&load(), 100).unwrap();
         let gone = memory.acquire(1, &load(), 100, far());
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_leaves_the_line_wherever_it_stands() {
+    fn dropped_waiter_leaves_queue_at_any_position() {
         let memory = Memory::new(100);
         let all = memory.try_acquire(&load(), 100).unwrap();
         let soon = near();
@@ -609,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_waited_long_enough_is_turned_away() {
+    fn waiter_past_its_deadline_is_turned_away() {
         let memory = Memory::new(100);
         let all = memory.try_acquire(&load(), 100).unwrap();
         let soon = near();

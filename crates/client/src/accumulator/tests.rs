@@ -36,7 +36,7 @@ fn loads(topic: &Topic) -> Vec<usize> {
 }
 
 #[test]
-fn memory_that_was_waited_for_counts_for_the_partition_that_gets_the_record() {
+fn awaited_memory_is_charged_to_partition_of_the_record() {
     for (waited_for, value_bytes) in [(1024, 10), (4096, 10), (1024, 2_000)] {
         let accumulator = accumulator(|_| {});
         let topic = publish(&accumulator, 0..2);
@@ -51,7 +51,7 @@ fn memory_that_was_waited_for_counts_for_the_partition_that_gets_the_record() {
 }
 
 #[test]
-fn records_without_a_key_find_a_partition_after_a_topic_was_made_anew_with_fewer() {
+fn records_without_a_key_use_partitions_of_smaller_recreated_topic() {
     let accumulator = accumulator(|_| {});
     let topic = publish(&accumulator, 0..8);
     let sticky = topic.sticky(stripe());
@@ -90,7 +90,7 @@ fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
 }
 
 #[test]
-fn topic_is_retired_when_its_partitions_hold_and_await_nothing() {
+fn topic_is_retired_when_its_partitions_are_unused() {
     let accumulator = accumulator(|config| config.buffer_memory = 4_096);
     let topic = publish(&accumulator, 0..2);
     let retire = || accumulator.retire("t", &[PartitionId(0), PartitionId(1)]);
@@ -140,7 +140,7 @@ fn records_without_a_key_prefer_leaders_in_the_rack() {
 }
 
 #[test]
-fn a_batch_is_never_larger_than_max_request_size() {
+fn batch_is_never_larger_than_max_request_size() {
     for value_bytes in 90..130 {
         let accumulator = accumulator(|config| (config.max_request_size, config.batch_size) = (4_000, 4_000));
         let topic = publish(&accumulator, 0..1);
@@ -154,7 +154,7 @@ fn a_batch_is_never_larger_than_max_request_size() {
 }
 
 #[test]
-fn pressure_is_signalled_once_however_many_senders_wait() {
+fn memory_pressure_is_signalled_once_for_all_waiting_senders() {
     let accumulator = accumulator(|_| {});
     let topic = publish(&accumulator, 0..1);
     for _ in 0..1_000 {
@@ -167,7 +167,7 @@ fn pressure_is_signalled_once_however_many_senders_wait() {
 }
 
 #[test]
-fn wanted_topic_is_signalled_once_however_often_it_is_tried() {
+fn wanted_topic_is_signalled_once_for_many_tries() {
     let accumulator = accumulator(|_| {});
     let want = |topic: &str, partitions| accumulator.signal(Signal::Wanted { topic: topic.into(), partitions });
     for partitions in [0, 3, 2, 0] {
@@ -195,7 +195,7 @@ fn timestamp_delta_that_does_not_fit_opens_another_batch() {
 }
 
 #[test]
-fn nobody_is_woken_under_a_lock() {
+fn no_task_is_woken_under_a_lock() {
     struct Looks(Arc<Topic>, AtomicBool);
     impl std::task::Wake for Looks {
         fn wake(self: Arc<Self>) {

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_below_the_first_wait_is_the_wait() {
+    fn limit_below_first_wait_is_the_wait() {
         let backoff = Backoff { first: ms(100), longest: ms(50) };
         assert_eq!(backoff.after(3, &mut fastrand::Rng::with_seed(1)), ms(50));
     }

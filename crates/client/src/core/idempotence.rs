@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_run_on_and_begin_anew_under_the_next_epoch() {
+    fn sequences_restart_under_next_epoch() {
         let mut line = Line::default();
         assert_eq!(line.stamp(3), None);
         line.begin(identity(7, 0));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_whose_epochs_are_used_up_is_left_but_not_while_something_of_it_may_arrive() {
+    fn used_up_id_is_replaced_once_no_batch_of_it_can_arrive() {
         let (start, patience) = (now(), Duration::from_secs(120));
         for (is_unsettled, not_before) in [(false, None), (true, Some(start + patience))] {
             let mut line = Line::default();
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_arrive_of_an_epoch_is_kept_out_by_the_next_once_that_is_acknowledged() {
+    fn acknowledged_batch_fences_earlier_epoch() {
         let (start, patience) = (now(), Duration::from_secs(120));
         for (is_acknowledged, not_before) in [(true, None), (false, Some(start + patience))] {
             let mut line = Line::default();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_begins_above_the_epochs_of_those_that_were_forgotten() {
+    fn new_partition_starts_above_forgotten_epochs() {
         let mut ids = ProducerIds::new(&Config::default(), now());
         for (current, forgotten, expected) in [
             (identity(7, 0), identity(7, 0), Some(identity(7, 1))),

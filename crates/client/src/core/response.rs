@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_has_no_offset_and_neither_has_an_impossible_one() {
+    fn duplicates_and_impossible_offsets_have_no_offset() {
         for (code, base_offset, expected) in [
             (ErrorCode::NONE, 7, Some(7)),
             (ErrorCode::NONE, -1, None),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_duplicate_is_the_batch_s_own_and_says_nothing() {
+    fn timestamp_of_duplicate_is_ignored() {
         for (log_append_time_ms, expected) in [(-1, None), (77, None), (78, Some(78))] {
             let answer = PartitionProduceResponse { log_append_time_ms, ..answer(ErrorCode::NONE) };
             let Verdict::Written(Outcome::Written { log_append_time, .. }) = verdict(&answer, HEAD) else {

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn things_come_in_order_of_their_last_deadlines() {
+    fn keys_come_in_order_of_their_last_deadlines() {
         let start = Instant::now();
         let at = |seconds| Some(start + Duration::from_secs(seconds));
         let mut timers = Timers::default();

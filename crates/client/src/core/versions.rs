@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_common_version_is_taken() {
+    fn highest_common_version_is_chosen() {
         let versions = Versions::of(&offer(&[(0, 0, 8), (3, 5, 99)])).unwrap();
         assert_eq!(versions.highest::<ProduceRequest>(), Some(8));
         assert_eq!(versions.highest_below::<ProduceRequest>(7), Some(7));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_that_make_no_sense_are_refused() {
+    fn invalid_offers_are_refused() {
         for offered in [&[(0, 3, 2)][..], &[(0, -1, 2)], &[(3, 0, 1), (3, 0, 1)]] {
             assert!(Versions::of(&offer(offered)).is_err());
         }

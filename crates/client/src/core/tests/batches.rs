@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
+fn pieces_of_too_large_batch_keep_its_sequences() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let deliveries: Vec<Delivery> = (0..4).map(|_| rig.send(0, 100)).collect();
@@ -24,7 +24,7 @@ fn pieces_of_a_batch_that_is_too_large_have_its_sequences() {
 }
 
 #[test]
-fn two_batches_that_are_too_large_are_split_together() {
+fn two_too_large_batches_are_split_together() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let mut deliveries: Vec<Delivery> = Vec::new();
@@ -54,7 +54,7 @@ fn patient() -> Rig {
 }
 
 #[test]
-fn a_batch_that_is_ready_while_the_one_before_is_taken_does_not_linger() {
+fn batch_ready_during_take_of_earlier_one_does_not_linger() {
     let mut rig = patient();
     rig.hands.held_takes = Some(VecDeque::new());
     let _first: Vec<Delivery> = (0..14).map(|_| rig.send(0, 300)).collect();
@@ -73,7 +73,7 @@ fn a_batch_that_is_ready_while_the_one_before_is_taken_does_not_linger() {
 }
 
 #[test]
-fn a_batch_is_ready_in_whatever_order_its_signals_come() {
+fn signals_in_any_order_make_batch_ready() {
     let mut rig = patient();
     rig.down = [1].into();
     let delivery = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
@@ -91,7 +91,7 @@ fn a_batch_is_ready_in_whatever_order_its_signals_come() {
 }
 
 #[test]
-fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
+fn record_sent_during_abandon_fails_as_closed() {
     let mut rig = patient();
     // The core knows of one batch. The batch behind it is opened after the time of `Abandon`.
     let time_is_up = rig.now();
@@ -109,7 +109,7 @@ fn whoever_sends_in_the_moment_of_the_end_is_told_of_it() {
 }
 
 #[test]
-fn the_end_comes_also_to_what_the_core_was_not_told_of() {
+fn abandon_fails_batch_without_signal() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send(0, 10);
     drop(rig.hands.accumulator.take_signals());
@@ -119,7 +119,7 @@ fn the_end_comes_also_to_what_the_core_was_not_told_of() {
 }
 
 #[test]
-fn the_end_comes_also_to_what_is_being_taken() {
+fn abandon_fails_batch_that_is_being_taken() {
     let mut rig = Rig::new(|_| {});
     rig.hands.held_takes = Some(VecDeque::new());
     let delivery = rig.send_and_linger(0);
@@ -134,7 +134,7 @@ fn the_end_comes_also_to_what_is_being_taken() {
 }
 
 #[test]
-fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_another() {
+fn late_record_does_not_inherit_deadline_of_queued_batch() {
     let mut rig = Rig::new(|_| {});
     rig.down = [1].into();
     let mut deliveries = Vec::new();
@@ -150,7 +150,7 @@ fn a_late_record_does_not_inherit_the_deadline_of_a_batch_that_queues_behind_ano
 }
 
 #[test]
-fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
+fn too_large_record_is_split_off_at_any_position() {
     for sizes in [[10, 10, 3_000], [10, 3_000, 10], [3_000, 10, 10]] {
         let mut rig = Rig::new(|_| {});
         rig.open_gate(0);
@@ -178,7 +178,7 @@ fn the_record_that_is_too_large_is_split_off_wherever_it_stands() {
 }
 
 #[test]
-fn nothing_lingers_while_somebody_waits_for_memory() {
+fn no_batch_lingers_while_a_sender_waits_for_memory() {
     let mut rig = Rig::new(|config| (config.linger, config.buffer_memory) = (ms(10_000), 2_048));
     let topic = rig.hands.accumulator.topic("t").unwrap();
     let value = [7; 900];
@@ -233,7 +233,7 @@ fn record_sent_after_a_pause_has_its_own_delivery_timeout() {
 
 /// A hurry removes lingering partitions from their list, so it reviews each of them once.
 #[test]
-fn memory_pressure_looks_only_at_partitions_that_linger() {
+fn memory_pressure_reviews_only_lingering_partitions() {
     const COUNT: i32 = 200;
     let mut rig =
         Rig::with(|config| config.linger = ms(60_000), |rig| rig.leaders = (0..COUNT).map(|_| (1, 0)).collect());
@@ -266,7 +266,7 @@ fn memory_pressure_looks_only_at_partitions_that_linger() {
 }
 
 #[test]
-fn times_without_end_are_only_long() {
+fn maximal_durations_do_not_overflow() {
     let mut rig = Rig::new(|config| {
         for time in [
             &mut config.linger,

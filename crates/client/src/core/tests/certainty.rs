@@ -151,7 +151,7 @@ fn acks_0_frame_that_may_be_out_is_unknown_and_not_sent_again() {
 }
 
 #[test]
-fn acks_0_frame_is_complete_once_written_and_sent_again_if_it_surely_did_not_leave() {
+fn acks_0_frame_completes_once_written_and_is_retried_if_surely_unsent() {
     for is_written in [true, false] {
         let mut rig = Rig::new(|config| config.set("acks", "0").unwrap());
         rig.send(0, 10).forget();
@@ -172,7 +172,7 @@ fn acks_0_frame_is_complete_once_written_and_sent_again_if_it_surely_did_not_lea
 }
 
 #[test]
-fn batch_is_split_after_attempts_that_surely_wrote_nothing() {
+fn batch_is_split_after_surely_unwritten_attempts() {
     use ErrorCode as E;
     let unwritten = [E::NOT_ENOUGH_REPLICAS, E::CORRUPT_MESSAGE, E::UNKNOWN_TOPIC_ID, E::INCONSISTENT_TOPIC_ID];
     for is_idempotent in [true, false] {
@@ -218,7 +218,7 @@ fn batch_is_split_after_an_attempt_whose_frame_did_not_leave() {
 }
 
 #[test]
-fn possibly_written_batch_that_is_too_large_is_unknown_and_its_records_are_not_to_blame() {
+fn possibly_written_too_large_batch_fails_as_unknown() {
     let mut rig = Rig::new(|_| {});
     let (deliveries, first) = four_in_a_batch(&mut rig);
     rig.settle(&first, ErrorCode::REQUEST_TIMED_OUT, -1);

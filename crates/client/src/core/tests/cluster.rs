@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_throttled_node_is_left_alone_but_not_for_ever() {
+fn throttled_node_is_muted_for_limited_time() {
     for (throttle_time_ms, version, pause) in [
         (1_000, 13, ms(1_000)),
         (i32::MAX, 13, ms(120_000)),
@@ -41,7 +41,7 @@ fn a_throttled_node_is_left_alone_but_not_for_ever() {
 }
 
 #[test]
-fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
+fn partition_with_moved_leader_leaves_queue_of_dead_node() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let delivery = rig.send_and_linger(0);
@@ -60,7 +60,7 @@ fn a_partition_whose_leader_moves_leaves_the_queue_of_the_dead_node() {
 }
 
 #[test]
-fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
+fn open_batch_of_removed_leader_waits_for_next_leader() {
     let mut rig = Rig::new(|_| {});
     // The last metadata for the partition is older than the known one, and the cluster has lost node 1 since.
     for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
@@ -79,7 +79,7 @@ fn what_gathers_for_a_leader_that_is_no_longer_named_waits_for_the_next() {
 }
 
 #[test]
-fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
+fn hint_that_moves_a_node_keeps_batches_in_flight_to_it() {
     let mut rig = Rig::new(|_| {});
     rig.leaders = vec![(1, 1), (2, 1)];
     rig.hands.core.world.metadata.doubt();
@@ -109,7 +109,7 @@ fn a_hint_that_moves_a_node_loses_nothing_that_was_in_flight_to_it() {
 }
 
 #[test]
-fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
+fn hint_to_unknown_node_is_followed_at_once() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
@@ -129,7 +129,7 @@ fn a_hint_is_followed_at_once_to_a_node_that_was_not_known() {
 }
 
 #[test]
-fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
+fn busy_node_does_not_prevent_asking_another() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     // The only connection is to node 1, which throttles.
@@ -152,7 +152,7 @@ fn a_node_that_cannot_be_asked_keeps_nobody_from_asking_another() {
 }
 
 #[test]
-fn connections_that_nobody_needs_are_ended_and_not_asked_why() {
+fn idle_connections_are_closed_without_metadata_refresh() {
     let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
     rig.open_gate(0);
     let before = rig.metadata_asked;
@@ -165,7 +165,7 @@ fn connections_that_nobody_needs_are_ended_and_not_asked_why() {
 }
 
 #[test]
-fn for_a_new_topic_node_after_node_is_tried_until_one_answers() {
+fn new_topic_is_asked_of_each_node_until_one_answers() {
     let mut rig = Rig::new(|config| config.connections_max_idle = ms(5_000));
     rig.pass(ms(20_000));
     assert_eq!(rig.connections.len(), 0);
@@ -178,7 +178,7 @@ fn for_a_new_topic_node_after_node_is_tried_until_one_answers() {
 }
 
 #[test]
-fn an_answer_to_what_was_to_have_none_is_passed_over_once() {
+fn response_to_acks_0_request_is_ignored_once() {
     let mut rig = Rig::new(|config| {
         config.set("acks", "0").unwrap();
         config.set("enable.idempotence", "false").unwrap();
@@ -197,7 +197,7 @@ fn an_answer_to_what_was_to_have_none_is_passed_over_once() {
 }
 
 #[test]
-fn a_cluster_that_has_moved_altogether_is_found_by_the_bootstrap_servers_and_nothing_is_sent_twice() {
+fn bootstrap_servers_find_moved_cluster_without_duplicates() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let delivery = rig.send_and_linger(0);
@@ -212,7 +212,7 @@ fn a_cluster_that_has_moved_altogether_is_found_by_the_bootstrap_servers_and_not
 }
 
 #[test]
-fn who_wants_no_recovery_has_the_bootstrap_servers_left_alone() {
+fn bootstrap_servers_are_not_asked_without_recovery() {
     let mut rig = Rig::new(|config| config.set("metadata.recovery.strategy", "none").unwrap());
     rig.open_gate(0);
     let _delivery = rig.send_and_linger(0);
@@ -229,7 +229,7 @@ fn who_wants_no_recovery_has_the_bootstrap_servers_left_alone() {
 }
 
 #[test]
-fn what_was_sent_to_another_cluster_fails_and_what_was_not_begins_anew_in_this_one() {
+fn sent_batches_fail_and_unsent_ones_continue_in_new_cluster() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let sent = rig.send_and_linger(0);
@@ -250,7 +250,7 @@ fn what_was_sent_to_another_cluster_fails_and_what_was_not_begins_anew_in_this_o
 }
 
 #[test]
-fn a_node_that_turns_out_to_be_of_another_cluster_is_not_believed() {
+fn metadata_from_node_of_another_cluster_is_ignored() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     rig.cut(SEED);
@@ -270,7 +270,7 @@ fn a_node_that_turns_out_to_be_of_another_cluster_is_not_believed() {
 }
 
 #[test]
-fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_servers() {
+fn failing_metadata_leads_back_to_bootstrap_servers() {
     for (refusal, patience) in
         [(ErrorCode::UNKNOWN_SERVER_ERROR, ms(20_000)), (ErrorCode::REBOOTSTRAP_REQUIRED, ms(10))]
     {
@@ -288,7 +288,7 @@ fn nodes_that_cannot_tell_of_the_cluster_for_long_are_left_for_the_bootstrap_ser
 }
 
 #[test]
-fn what_one_node_does_not_tell_of_the_cluster_another_is_asked_soon() {
+fn slow_metadata_answer_makes_core_ask_another_node() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     rig.down = [SEED].into();
@@ -335,7 +335,7 @@ fn leaders_in_the_rack_are_published_while_racks_count() {
 }
 
 #[test]
-fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata() {
+fn leader_from_hint_is_published_with_next_metadata() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
@@ -366,7 +366,7 @@ fn a_leader_that_is_known_by_a_hint_is_shown_to_senders_with_the_next_metadata()
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_asked_for_at_the_pace_of_its_backoff_however_often_it_is_sent_to() {
+fn missing_topic_is_asked_for_only_after_backoff() {
     let mut rig = Rig::new(|_| {});
     let before = rig.metadata_asked;
     // `try_send` does the same on each call.
@@ -379,7 +379,7 @@ fn a_topic_that_is_not_there_is_asked_for_at_the_pace_of_its_backoff_however_oft
 }
 
 #[test]
-fn a_node_that_has_moved_is_sent_the_same_bytes_where_it_is_now() {
+fn moved_node_gets_same_bytes_at_new_address() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let before = rig.request();
@@ -395,7 +395,7 @@ fn a_node_that_has_moved_is_sent_the_same_bytes_where_it_is_now() {
 }
 
 #[test]
-fn two_nodes_at_one_address_are_two() {
+fn two_nodes_at_one_address_stay_distinct() {
     let mut rig = Rig::with(
         |_| {},
         |rig| {
@@ -413,7 +413,7 @@ fn two_nodes_at_one_address_are_two() {
 }
 
 #[test]
-fn a_topic_without_partitions_and_without_error_is_one_that_is_not_there_yet() {
+fn topic_without_partitions_or_error_counts_as_missing() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let partitions = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().partition_count();
@@ -438,7 +438,7 @@ fn a_topic_without_partitions_and_without_error_is_one_that_is_not_there_yet() {
 }
 
 #[test]
-fn many_partitions_that_fail_at_once_ask_once_and_then_ever_more_seldom() {
+fn many_failed_partitions_share_one_refresh_with_backoff() {
     const COUNT: i32 = 200;
     let mut rig = Rig::with(|_| {}, |rig| rig.leaders = (0..COUNT).map(|_| (1, 0)).collect());
     let deliveries: Vec<Delivery> = (0..COUNT).map(|partition| rig.send(partition, 10)).collect();
@@ -464,7 +464,7 @@ fn many_partitions_that_fail_at_once_ask_once_and_then_ever_more_seldom() {
 }
 
 #[test]
-fn versions_are_asked_for_lower_and_lower_and_not_for_ever() {
+fn api_versions_falls_back_to_lower_versions() {
     fn refuse(highest: Option<i16>) -> Option<(i16, ApiVersionsResponse)> {
         let offered: Vec<(i16, i16)> = highest.map(|highest| (18, highest)).into_iter().collect();
         Some((0, ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..offer(&offered) }))
@@ -500,7 +500,7 @@ fn gaps(rig: &Rig, host: &str) -> Vec<u128> {
 }
 
 #[test]
-fn a_host_that_fails_is_tried_ever_more_seldom() {
+fn failing_host_is_retried_with_backoff() {
     for (is_silent, expected) in [
         (false, &[100, 200, 400, 800, 1_000, 1_000][..]),
         // Each attempt may take longer than the one before, and is followed by a short backoff.
@@ -526,7 +526,7 @@ fn a_host_that_fails_is_tried_ever_more_seldom() {
 }
 
 #[test]
-fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
+fn election_in_metadata_ends_retry_backoff() {
     for (leader, epoch, is_prompt) in [(2, 1, true), (1, 1, true), (1, 0, false)] {
         let mut rig = Rig::new(|config| config.set("retry.backoff.max.ms", "60000").unwrap());
         let _delivery = rig.send_and_linger(0);
@@ -545,7 +545,7 @@ fn a_retry_does_not_wait_once_metadata_tells_of_an_election() {
 }
 
 #[test]
-fn more_partitions_are_asked_for_as_long_as_somebody_waits_for_them() {
+fn missing_partitions_are_asked_for_while_a_sender_waits() {
     let mut rig = Rig::new(|_| {});
     let wait = |rig: &mut Rig| {
         rig.handle(Input::Wanted { topic: "t".into(), partitions: 2 });
@@ -594,7 +594,7 @@ fn left_out(rig: &Rig) -> Vec<i32> {
 }
 
 #[test]
-fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it_does() {
+fn records_without_a_key_avoid_stalled_node_until_it_recovers() {
     type Story = fn(&mut Rig);
     let busy: Story = |rig| {
         let _five: Vec<_> = (0..5).map(|_| rig.send_and_linger(0)).collect();
@@ -633,7 +633,7 @@ fn records_without_a_key_leave_out_what_a_node_leads_that_takes_nothing_until_it
 }
 
 #[test]
-fn a_node_that_takes_something_now_and_then_is_not_left_out() {
+fn slow_node_that_accepts_requests_is_not_stalled() {
     let mut rig = stalling(|_| {});
     for _ in 0..10 {
         rig.send_and_linger(0).forget();
@@ -647,7 +647,7 @@ fn a_node_that_takes_something_now_and_then_is_not_left_out() {
 }
 
 #[test]
-fn nothing_is_left_out_if_that_is_not_asked_for() {
+fn stalled_node_is_not_avoided_if_disabled() {
     for key in ["partitioner.availability.timeout.ms", "partitioner.adaptive.partitioning.enable"] {
         let mut rig = stalling(|config| config.set(key, if key.ends_with("ms") { "0" } else { "false" }).unwrap());
         rig.send_and_linger(1).forget();
@@ -658,7 +658,7 @@ fn nothing_is_left_out_if_that_is_not_asked_for() {
 }
 
 #[test]
-fn a_node_for_which_nothing_is_left_is_tried_again() {
+fn stalled_node_without_work_is_tried_again() {
     let mut rig = stalling(|config| (config.request_timeout, config.delivery_timeout) = (ms(30_000), ms(40_000)));
     rig.down = [1].into();
     rig.cut(1);
@@ -671,7 +671,7 @@ fn a_node_for_which_nothing_is_left_is_tried_again() {
 }
 
 #[test]
-fn a_partition_is_left_out_by_who_leads_it_now() {
+fn stall_follows_current_leader_of_partition() {
     let mut rig = stalling(|_| {});
     rig.send_and_linger(1).forget();
     rig.send(1, 10).forget();
@@ -689,7 +689,7 @@ fn a_partition_is_left_out_by_who_leads_it_now() {
 }
 
 #[test]
-fn a_producer_id_that_one_node_does_not_give_another_does() {
+fn slow_producer_id_is_asked_of_another_node() {
     let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(3, 0)]);
     rig.mute = [SEED, 1, 2].into();
     let delivery = rig.send_and_linger(0);
@@ -701,7 +701,7 @@ fn a_producer_id_that_one_node_does_not_give_another_does() {
 }
 
 #[test]
-fn who_answers_what_was_not_asked_or_nothing_at_all_is_asked_the_same_on_another_connection() {
+fn wrong_or_missing_response_causes_retry_on_another_connection() {
     for is_silent in [true, false] {
         let mut rig = Rig::new(|_| {});
         let delivery = rig.send_and_linger(0);

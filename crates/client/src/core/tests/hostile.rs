@@ -26,7 +26,7 @@ fn check_sent_again(rig: &mut Rig, before: &Produce, about: &str) {
 }
 
 #[test]
-fn correlation_id_is_that_of_the_first_in_line_or_the_connection_ends() {
+fn correlation_id_other_than_oldest_closes_connection() {
     type Lie = fn(&mut Rig, &Produce, &Produce);
     fn say(rig: &mut Rig, to: &Produce, correlation_id: i32) {
         rig.answer(to.connection, correlation_id, to.version, &ProduceResponse::default());
@@ -67,7 +67,7 @@ fn correlation_id_is_that_of_the_first_in_line_or_the_connection_ends() {
 }
 
 #[test]
-fn correlation_id_that_comes_twice_answers_once() {
+fn correlation_id_used_twice_answers_once() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let deliveries = [rig.send_and_linger(0), rig.send_and_linger(0)];
@@ -84,7 +84,7 @@ fn correlation_id_that_comes_twice_answers_once() {
 }
 
 #[test]
-fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() {
+fn api_versions_with_invalid_ranges_are_rejected_and_retried_with_backoff() {
     fn ranges(version: i16, ranges: &[(i16, i16, i16)]) -> Option<(i16, ApiVersionsResponse)> {
         let api = |(api_key, min_version, max_version): &(i16, i16, i16)| ApiVersion {
             api_key: *api_key,
@@ -180,7 +180,7 @@ fn api_versions_that_make_no_sense_are_not_followed_nor_asked_for_without_end() 
 }
 
 #[test]
-fn api_versions_without_a_produce_that_is_known_fail_a_batch_that_was_not_written() {
+fn api_versions_without_known_produce_fails_batch_as_not_written() {
     type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
     let lies: [(Offer, &str); 2] = [
         (|version| Some((version, offer(&[(3, 13), (18, 4), (22, 5)]))), "does not offer the API Produce"),
@@ -227,7 +227,7 @@ fn doubt(rig: &mut Rig) {
 }
 
 #[test]
-fn metadata_of_nodes_that_cannot_be_leaves_what_they_lead_without_a_leader() {
+fn metadata_with_impossible_nodes_leaves_their_partitions_leaderless() {
     type Lie = fn(&mut MetadataResponseBroker);
     let lies: [(&str, Lie); 15] = [
         ("id -1", |node| node.node_id = -1),
@@ -272,7 +272,7 @@ fn is_known(rig: &Rig) -> bool {
 }
 
 #[test]
-fn metadata_of_a_host_of_255_bytes_and_the_highest_port_is_believed() {
+fn metadata_with_longest_host_and_highest_port_is_accepted() {
     let mut rig = Rig::new(|_| {});
     rig.change_metadata = Box::new(|response| {
         (response.brokers[0].host, response.brokers[0].port) = (format!("n{:0>254}", 1), 65_535);
@@ -287,7 +287,7 @@ fn metadata_of_a_host_of_255_bytes_and_the_highest_port_is_believed() {
 }
 
 #[test]
-fn metadata_without_a_possible_node_or_with_more_than_10000_is_of_no_use() {
+fn metadata_without_valid_node_or_above_10000_nodes_is_rejected() {
     type Lie = fn(&mut MetadataResponse);
     let lies: [(Lie, &str); 4] = [
         (|response| response.brokers.clear(), "it names no nodes of the cluster"),
@@ -330,7 +330,7 @@ fn metadata_without_a_possible_node_or_with_more_than_10000_is_of_no_use() {
 }
 
 #[test]
-fn metadata_that_names_nodes_or_partitions_twice_names_them_once() {
+fn metadata_with_duplicate_nodes_or_partitions_counts_them_once() {
     let mut rig = Rig::new(|_| {});
     rig.change_metadata = Box::new(|response| {
         let nodes = response.brokers.clone();
@@ -354,7 +354,7 @@ fn metadata_that_names_nodes_or_partitions_twice_names_them_once() {
 }
 
 #[test]
-fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
+fn metadata_with_impossible_partitions_keeps_known_ones() {
     type Lie = fn(&mut MetadataResponseTopic);
     fn partition(partition_index: i32, leader_id: i32, leader_epoch: i32) -> MetadataResponsePartition {
         MetadataResponsePartition { partition_index, leader_id, leader_epoch, ..Default::default() }
@@ -413,7 +413,7 @@ fn metadata_of_partitions_that_cannot_be_changes_nothing_of_those_that_are() {
 }
 
 #[test]
-fn metadata_of_more_than_200000_partitions_is_that_of_a_topic_that_is_not_there() {
+fn metadata_above_200000_partitions_counts_topic_as_missing() {
     // 200,001 stands for a million, which would take long to build here.
     for (count, is_believed) in [(200_000, true), (200_001, false)] {
         let mut rig = Rig::new(|_| {});
@@ -462,7 +462,7 @@ impl tracing::Subscriber for Log {
 
 /// A terminal would execute escape sequences in a log (RUSTSEC-2025-0055), and payload must not appear there.
 #[test]
-fn metadata_and_answers_are_logged_without_what_a_terminal_would_obey_and_without_what_was_sent() {
+fn metadata_and_responses_are_logged_without_escapes_or_payload() {
     let log = Log::default();
     // With a single subscriber, a callsite that another thread logs first would stay disabled.
     let _other = tracing::Dispatch::new(Log::default());
@@ -488,7 +488,7 @@ fn metadata_and_answers_are_logged_without_what_a_terminal_would_obey_and_withou
 }
 
 #[test]
-fn metadata_and_answers_are_shown_without_what_a_terminal_would_obey() {
+fn metadata_and_responses_are_shown_without_escapes() {
     let is_harmless = |text: &str| !text.contains(|letter: char| letter.is_control()) && text.contains("\\u{1b}[2J");
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
@@ -519,7 +519,7 @@ fn metadata_and_answers_are_shown_without_what_a_terminal_would_obey() {
 }
 
 #[test]
-fn produce_reply_that_says_what_was_not_asked_says_nothing() {
+fn produce_reply_for_other_batches_is_ignored() {
     let other_topics = |response: &mut ProduceResponse| {
         let mut other = response.responses[0].clone();
         (other.name, other.topic_id) = ("u".to_owned(), Uuid([9; 16]));
@@ -563,7 +563,7 @@ fn produce_reply_that_says_what_was_not_asked_says_nothing() {
 }
 
 #[test]
-fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
+fn produce_reply_unreadable_or_incomplete_leaves_batch_open() {
     let lies: [(&str, &[u8]); 6] = [
         // The bytes after the correlation id have no tags.
         ("of nothing", b"\0\x01\0\0\0\0\0"),
@@ -613,7 +613,7 @@ fn produce_reply_that_passes_over_a_batch_or_cannot_be_read_leaves_it_open() {
 }
 
 #[test]
-fn produce_reply_with_an_offset_that_cannot_be_is_written_somewhere() {
+fn produce_reply_with_impossible_offset_counts_as_written() {
     for (base_offset, log_append_time_ms, expected) in [
         (-1, -1, [-1, -1]),
         (-2, i64::MIN, [-1, -1]),
@@ -635,7 +635,7 @@ fn produce_reply_with_an_offset_that_cannot_be_is_written_somewhere() {
 }
 
 #[test]
-fn produce_reply_with_a_code_that_nobody_knows_fails_and_may_be_written() {
+fn produce_reply_with_unknown_code_fails_as_unknown() {
     for code in [i16::MIN, -2, 999, 9_999, i16::MAX] {
         let mut rig = Rig::new(|_| {});
         let delivery = rig.send_and_linger(0);
@@ -649,7 +649,7 @@ fn produce_reply_with_a_code_that_nobody_knows_fails_and_may_be_written() {
 }
 
 #[test]
-fn produce_reply_with_a_hint_to_nowhere_is_not_followed() {
+fn produce_reply_with_hint_to_no_node_is_ignored() {
     let node = |node_id, host: &str, port| NodeEndpoint { node_id, host: host.to_owned(), port, rack: None };
     let lies: [(&str, i32, Vec<NodeEndpoint>); 9] = [
         ("to a node without an address", 9, vec![]),
@@ -689,7 +689,7 @@ fn produce_reply_with_a_hint_to_nowhere_is_not_followed() {
 }
 
 #[test]
-fn produce_reply_that_blames_records_that_are_not_there_blames_all() {
+fn produce_reply_blaming_missing_records_fails_all() {
     for indexes in [&[2][..], &[-1], &[i32::MIN, i32::MAX], &[7, 8, 9]] {
         let mut rig = Rig::new(|_| {});
         let deliveries = [rig.send(0, 10), rig.send(0, 10)];
@@ -711,7 +711,7 @@ fn produce_reply_that_blames_records_that_are_not_there_blames_all() {
 }
 
 #[test]
-fn init_producer_id_below_0_is_none_and_another_is_asked_for_at_the_pace_of_its_backoff() {
+fn init_producer_id_below_0_is_retried_with_backoff() {
     type Lie = fn(&mut InitProducerIdResponse);
     let lies: [(&str, Lie); 4] = [
         ("an id of -1", |response| response.producer_id = -1),

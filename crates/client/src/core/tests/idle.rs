@@ -68,7 +68,7 @@ fn forgotten_partition_comes_back_at_the_epoch_floor_with_the_gate_closed() {
 }
 
 #[test]
-fn topic_made_again_while_forgotten_gets_what_is_sent_next() {
+fn topic_recreated_while_forgotten_gets_next_records() {
     let mut rig = rig();
     rig.open_gate(0);
     rig.pass(ms(10_000));
@@ -140,7 +140,7 @@ fn topic_is_kept_while_a_failed_batch_may_arrive() {
 }
 
 #[test]
-fn topic_that_a_sender_waits_for_is_asked_for_until_it_waits_no_more() {
+fn topic_is_asked_for_while_a_sender_waits() {
     let mut rig = rig();
     rig.handle(Input::Signal(Signal::Wanted { topic: "gone".into(), partitions: 0 }));
     rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 9 }));

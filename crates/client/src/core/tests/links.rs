@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn node_that_moved_is_connected_to_at_once() {
+fn core_connects_to_moved_node_at_once() {
     type Story = fn(&mut Rig);
     let in_backoff: Story = |rig| {
         rig.down = [1].into();
@@ -62,7 +62,7 @@ fn node_that_left_the_cluster_leaves_nothing_behind() {
 }
 
 #[test]
-fn version_5_names_the_node_and_the_cluster_that_is_meant() {
+fn api_versions_5_names_expected_node_and_cluster() {
     for (key, value, is_checked) in [
         ("metadata.cluster.check.enable", "true", true),
         ("metadata.cluster.check.enable", "false", false),
@@ -78,7 +78,7 @@ fn version_5_names_the_node_and_the_cluster_that_is_meant() {
 }
 
 #[test]
-fn broker_that_is_another_than_meant_is_left_until_metadata_knows_better() {
+fn wrong_broker_is_avoided_until_new_metadata() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     rig.misrouted = [1].into();

@@ -202,7 +202,7 @@ fn leader_hint_that_the_named_node_denies_is_dropped() {
 }
 
 #[test]
-fn leader_hint_to_a_node_that_does_not_answer_counts_for_a_while() {
+fn leader_hint_to_silent_node_counts_for_a_while() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let asked = rig.request();
@@ -293,7 +293,7 @@ fn topic_with_a_batch_behind_a_full_one_stays_in_use() {
 }
 
 #[test]
-fn metadata_backoff_after_quiet_hours_begins_with_its_first_step() {
+fn metadata_backoff_restarts_after_quiet_hours() {
     for minutes in [0, 60] {
         let mut rig = Rig::new(|config| config.set("metadata.max.idle.ms", "7200000").unwrap());
         rig.open_gate(0);

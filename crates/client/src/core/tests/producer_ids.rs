@@ -63,7 +63,7 @@ fn producer_id_is_not_asked_for_after_its_batches_have_expired() {
 }
 
 #[test]
-fn refused_id_in_place_of_a_used_up_one_fails_the_batch_and_is_not_asked_for_again() {
+fn refused_replacement_id_fails_batch_without_another_request() {
     let mut rig = patient(|_| {});
     rig.open_gate(0);
     rig.change_producer_id = refuse;

@@ -37,7 +37,7 @@ fn expired_in_flight() -> Expired {
 }
 
 #[test]
-fn a_retry_after_a_lost_connection_has_the_same_bytes() {
+fn retry_after_lost_connection_has_same_bytes() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send_and_linger(0);
     let first = rig.request();
@@ -51,7 +51,7 @@ fn a_retry_after_a_lost_connection_has_the_same_bytes() {
 }
 
 #[test]
-fn what_may_be_written_is_sent_more_often_than_retries_allows_if_it_bears_a_sequence() {
+fn possibly_written_batch_with_sequence_ignores_retries_limit() {
     use ErrorCode as E;
     let unsure = [E::REQUEST_TIMED_OUT, E::NOT_ENOUGH_REPLICAS_AFTER_APPEND];
     for (codes, is_idempotent, expected) in [
@@ -108,7 +108,7 @@ fn one_batch_until_the_first_is_acknowledged_then_five() {
 }
 
 #[test]
-fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
+fn new_leader_gets_no_batch_before_old_one_answers() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let first = rig.send_and_linger(0);
@@ -131,7 +131,7 @@ fn nothing_goes_to_a_new_leader_before_the_old_one_has_answered() {
 }
 
 #[test]
-fn a_late_success_of_what_has_expired_in_flight_closes_the_gap() {
+fn late_success_of_expired_batch_closes_the_gap() {
     let Expired { mut rig, lost, again, next, after } = expired_in_flight();
     rig.settle(&again, ErrorCode::NONE, 1);
     rig.settle(&after, ErrorCode::NONE, 2);
@@ -144,7 +144,7 @@ fn a_late_success_of_what_has_expired_in_flight_closes_the_gap() {
 }
 
 #[test]
-fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
+fn lost_expired_batch_breaks_the_sequence() {
     let Expired { mut rig, lost: _lost, again, next, after } = expired_in_flight();
     rig.settle(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
     rig.settle(&after, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
@@ -156,7 +156,7 @@ fn what_has_expired_in_flight_and_is_lost_breaks_the_line() {
 }
 
 #[test]
-fn what_follows_a_batch_that_expired_in_flight_is_not_sent_while_its_place_is_open() {
+fn batches_after_expired_one_wait_for_its_outcome() {
     for is_lost in [false, true] {
         let (mut rig, expired, again) = lost_and_sent_again();
         rig.pass(ms(496));
@@ -176,7 +176,7 @@ fn what_follows_a_batch_that_expired_in_flight_is_not_sent_while_its_place_is_op
 }
 
 #[test]
-fn a_broker_that_has_forgotten_us_closes_the_gate_also_by_what_it_says_of_an_expired_batch() {
+fn refusal_of_expired_batch_closes_the_gate() {
     for code in [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID] {
         let (mut rig, _expired, again) = lost_and_sent_again();
         rig.pass(ms(496));
@@ -193,7 +193,7 @@ fn a_broker_that_has_forgotten_us_closes_the_gate_also_by_what_it_says_of_an_exp
 }
 
 #[test]
-fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_first() {
+fn batch_before_refused_one_keeps_its_sequence_and_completes_first() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let deliveries: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
@@ -220,7 +220,7 @@ fn what_went_before_a_refused_batch_goes_on_as_it_is_and_its_outcome_is_told_fir
 }
 
 #[test]
-fn out_of_order_at_the_head_drains_and_goes_on_under_the_next_epoch() {
+fn out_of_order_at_the_head_continues_under_next_epoch() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let deliveries: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
@@ -242,7 +242,7 @@ fn out_of_order_at_the_head_drains_and_goes_on_under_the_next_epoch() {
 }
 
 #[test]
-fn what_may_be_written_is_never_sent_under_another_epoch() {
+fn possibly_written_batch_is_never_sent_under_another_epoch() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let (first, second) = (rig.send_and_linger(0), rig.send_and_linger(0));
@@ -261,7 +261,7 @@ fn what_may_be_written_is_never_sent_under_another_epoch() {
 }
 
 #[test]
-fn the_gate_to_a_recreated_topic_is_not_opened_by_answers_of_the_old_one() {
+fn responses_of_old_topic_do_not_open_gate_to_recreated_one() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let old = rig.send_and_linger(0);
@@ -283,7 +283,7 @@ fn the_gate_to_a_recreated_topic_is_not_opened_by_answers_of_the_old_one() {
 }
 
 #[test]
-fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
+fn batches_sent_before_topic_recreation_fail() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let (sent, lost) = (rig.send_and_linger(0), rig.send_and_linger(0));
@@ -299,7 +299,7 @@ fn what_was_sent_to_a_topic_that_was_made_anew_fails() {
 }
 
 #[test]
-fn partitions_that_come_back_with_another_topic_of_the_name_have_their_old_numbers() {
+fn partitions_of_recreated_topic_reuse_old_ids() {
     let mut rig = Rig::new(|config| config.metadata_max_age = ms(1_000));
     let ids = |rig: &Rig| rig.hands.accumulator.partition_ids().len();
     for round in 0..20u8 {

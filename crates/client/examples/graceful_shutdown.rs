@@ -1,4 +1,4 @@
-//! A service that sends until Ctrl-C, and then loses nothing: what cannot be delivered in time comes back to be kept.
+//! Service that sends until Ctrl-C and loses no record: records that cannot be delivered in time are returned.
 //!
 //! `cargo run -p kurier --example graceful_shutdown -- HOST:PORT TOPIC`; without arguments, against a broker in memory.
 
@@ -13,7 +13,7 @@ use kurier_broker::Broker;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    // Kept until the end: dropped, the broker stops.
+    // Kept until the end, because dropping it stops the broker.
     let broker;
     let servers = match arguments.next() {
         Some(servers) => servers,
@@ -45,14 +45,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // No more is accepted; what was, has ten seconds.
+    // Accepts no more records. Those accepted have ten seconds.
     match producer.close(Duration::from_secs(10)).await {
         Ok(summary) => eprintln!("{summary}"),
         Err(unfinished) => {
             eprintln!("{unfinished}");
             for record in unfinished {
-                // To a file, or to standard output, to be sent again: at once what was not written, and what may have been
-                // only where twice is better than never.
+                // Write them to a file or standard output, to send them again. Resend records that were not written at
+                // once; resend those that may be written only if duplicates are better than losses.
                 let value = record.value.unwrap_or_default();
                 let fate = if record.written == Written::No { "not written" } else { "unknown" };
                 println!("{fate}\t{}\t{}", record.partition, String::from_utf8_lossy(&value));

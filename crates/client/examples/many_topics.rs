@@ -1,8 +1,8 @@
 //! Sends one record to each of many topics, and shows that the producer's memory does not grow with their number.
 //!
-//! The broker keeps all topics in memory, so it runs in a process of its own: this program again, with `broker` as its
-//! argument. Topics are forgotten after `metadata.max.idle.ms`, here its minimum. The program fails if the peak of the
-//! producer's process, which is more than the producer, is above `buffer.memory` and 32 MB.
+//! The broker keeps all topics in memory, so it runs in a process of its own: this program again, with the argument
+//! `broker`. Topics are forgotten after `metadata.max.idle.ms`, here its minimum. The program fails if the peak memory
+//! of the producer's process, which is more than the producer, exceeds `buffer.memory` plus 32 MB.
 //!
 //! ```text
 //! cargo run -p kurier --features internal --example many_topics -- 100000
@@ -22,10 +22,10 @@ const BUFFER_MEMORY: usize = 32 * 1024 * 1024;
 const ALLOWANCE: usize = 32 * 1024 * 1024;
 const MAX_IDLE: Duration = Duration::from_secs(5);
 
-/// Records that are under way at a time.
+/// Records in flight at a time.
 const AT_ONCE: usize = 100;
 
-/// Topics between two lines of figures.
+/// Number of topics between two progress lines.
 const REPORT_EVERY: usize = 5_000;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -94,7 +94,7 @@ async fn send_to_each(topics: usize, servers: &str) -> Result<()> {
             println!("{seconds:>8.1} {done:>10} {known:>12} {:>9} {:>9}", mb(rss), mb(peak));
         }
     }
-    // The first topic comes back.
+    // Use the first topic again.
     producer.deliver(Record::to("events-of-customer-0").value("another record")).await?;
     let summary = producer.close(Duration::from_secs(60)).await?;
     let peak = memory("VmHWM:")?;
@@ -118,7 +118,7 @@ fn mb(bytes: usize) -> usize {
     bytes / (1024 * 1024)
 }
 
-/// A figure of this process in bytes, as Linux tells it.
+/// Returns a memory figure of this process in bytes, from Linux.
 fn memory(name: &str) -> Result<usize> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let figure = status.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! Plays runs of the simulation: `make sim`.
+//! Command that runs the simulation: `make sim`.
 //!
 //! ```text
 //! simulate --seeds 10000 [--from n]     plays so many, with a table of what came up
@@ -20,7 +20,7 @@ use kurier::simulation::{Mutant, ROWS, Report, Violation, play};
 
 type Error = Box<dyn std::error::Error>;
 
-/// What is asked for.
+/// Command-line options.
 #[derive(Default)]
 struct Asked {
     from: u64,
@@ -38,7 +38,7 @@ fn main() -> Result<ExitCode, Error> {
     if let Some(seed) = asked.seed {
         return replay(seed, asked.mutant);
     }
-    // A run that panics is told by its seed.
+    // The report names a run that panics by its seed.
     std::panic::set_hook(Box::new(|_| {}));
     match asked.is_mutants {
         true => mutants(asked.from, asked.seeds.unwrap_or(20_000)),
@@ -88,13 +88,13 @@ fn replay(seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, Error> {
     }
 }
 
-/// The first seed that breaks a promise, and what all those before it added up to.
+/// The first seed that breaks an invariant, and the sum of all reports before it.
 struct Found {
     broken: Vec<(u64, Violation)>,
     total: Report,
 }
 
-/// Plays seeds on all cores until one breaks a promise, or to the end.
+/// Runs seeds on all cores, until one breaks an invariant or all are done.
 fn search(from: u64, count: u64, mutant: Option<Mutant>) -> Found {
     let next = AtomicU64::new(from);
     let end = AtomicU64::new(from.saturating_add(count));
@@ -168,7 +168,7 @@ fn seeds(asked: &Asked) -> Result<ExitCode, Error> {
         total.moments,
         total.time.as_secs_f64() / 3600.0,
     )?;
-    // Where a row is hardly met, that nothing was broken says little.
+    // If a row was hardly covered, a clean result says little.
     let is_proof = rare.is_empty() || count < ENOUGH_SEEDS;
     if !is_proof {
         writeln!(out, "sim: met fewer than {ENOUGH_TIMES} times: rows {rare:?}")?;
@@ -176,11 +176,11 @@ fn seeds(asked: &Asked) -> Result<ExitCode, Error> {
     Ok(if broken.is_empty() && is_proof { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// So many seeds are to meet each row of the fault catalogue so many times.
+/// With this many seeds, each row of the fault catalogue must be covered this many times.
 const ENOUGH_SEEDS: u64 = 10_000;
 const ENOUGH_TIMES: u64 = 100;
 
-/// What was met of the fault catalogue; gives the rows that hardly were.
+/// Writes the coverage of the fault catalogue. Returns the rows that were hardly covered.
 fn table(total: &Report, out: &mut impl Write) -> Result<Vec<u8>, Error> {
     let mut rare = Vec::new();
     writeln!(out, "row of the fault catalogue, and how often the producer met what")?;

@@ -1,4 +1,4 @@
-//! Three ways to send: forget it, wait for its partition and offset, take a callback.
+//! Three ways to send a record: forget it, wait for its partition and offset, or take a callback.
 //!
 //! `cargo run -p kurier --example three_ways -- HOST:PORT TOPIC`; without arguments, against a broker in memory.
 
@@ -13,7 +13,7 @@ use kurier_broker::Broker;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    // Kept until the end: dropped, the broker stops.
+    // Kept until the end, because dropping it stops the broker.
     let broker;
     let servers = match arguments.next() {
         Some(servers) => servers,
@@ -27,14 +27,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let producer = Producer::builder().bootstrap_servers(servers.split(',')).build().await?;
     let record = |value| Record::to(&topic).key("customer-7").value(value);
 
-    // Accepted is enough: the producer delivers it, and nobody asks.
+    // Once it is accepted the producer delivers it; this sender ignores the outcome.
     producer.send(record("forgotten")).await?.forget();
 
-    // The first await is for room, the second for the outcome.
+    // The first await waits for room, the second for the outcome.
     let metadata = producer.send(record("awaited")).await?.await?;
     println!("awaited: partition {}, offset {:?}", metadata.partition(), metadata.offset());
 
-    // Called in the order of the records, on a thread that does nothing else.
+    // Callbacks run in the order of the records, on a thread that does nothing else.
     let callback = |result: Result<kurier::RecordMetadata, kurier::Error>| match result {
         Ok(metadata) => println!("callback: partition {}, offset {:?}", metadata.partition(), metadata.offset()),
         Err(error) => println!("callback: {error}"),

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! The sending thread serialises a record, chooses its partition, and encodes it into the partition's open batch
-//! (`accumulator`). A single-threaded state machine without I/O (`core`) decides when each batch goes to which broker,
-//! and what a response means; it sees batches, never records. Only `driver` touches sockets, clocks and tasks.
+//! (`accumulator`). A single-threaded state machine without I/O (`core`) schedules batches and interprets responses; it
+//! handles batches, never records. Only `driver` touches sockets, clocks and tasks.
 
 mod accumulator;
 mod builder;

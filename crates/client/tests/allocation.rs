@@ -1,6 +1,7 @@
-//! How often memory is taken from the allocator for a record: in the long run not at all, on whatever thread.
+//! Counts allocations per record: in the long run there are none on any thread.
 //!
-//! What is counted is the whole process: while nothing can be written, the senders' threads; else driver and broker, too.
+//! The count covers the whole process. While nothing can be written, that means the senders' threads; otherwise it
+//! includes driver and broker.
 
 mod cluster;
 
@@ -17,9 +18,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const RECORDS: u64 = 100_000;
-/// Two for every hundred records: their segments, of up to 64 KiB, and what stands around these.
+/// Two for every hundred records: their segments, of up to 64 KiB, and the structures around these.
 const SENDERS_LIMIT: u64 = RECORDS / 50;
-/// What a batch, of up to 1 MiB, may take on its way through driver, sockets, broker and log, and back.
+/// For a batch of up to 1 MiB on its way through driver, sockets, broker and log, and back.
 const EACH_BATCH_LIMIT: u64 = 250;
 const VALUE: [u8; 100] = [b'x'; 100];
 
@@ -60,16 +61,16 @@ fn batch_count(broker: &Broker) -> u64 {
     broker.with_cluster(|cluster| cluster.log("t", 1)).unwrap().len() as u64
 }
 
-/// One test, for the count is the process's.
+/// A single test, because the count covers the process.
 #[tokio::test]
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-async fn in_the_long_run_nothing_is_allocated_for_a_record() {
+async fn sending_allocates_nothing_in_the_long_run() {
     let broker = cluster_that_stalls().await;
     let builder = Producer::builder().bootstrap_servers([broker.bootstrap_servers()]);
     let producer = builder.buffer_memory(64 << 20).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     let called = Arc::new(AtomicU64::new(0));
-    // What is made once: connections, threads, tables that grow.
+    // One-off allocations: connections, threads, growing tables.
     for way in [Way::Send, Way::SendWith] {
         send_all(way, &producer, &topic, &called).await;
         producer.flush().await.unwrap();

@@ -1,15 +1,15 @@
-//! What a producer is told: keys and values, what does not agree, and what becomes of it.
+//! Tests of the settings: keys and values, conflicts, and adjusted defaults.
 
 use std::time::Duration;
 
 use kurier::{Acks, CompressionType, Config, Error, ErrorKind, Producer, ProducerBuilder};
 
-/// A builder that would be refused only for what is added to it.
+/// A valid builder; each test adds one error to it.
 fn builder() -> ProducerBuilder {
     Producer::builder().bootstrap_servers(["127.0.0.1:9"])
 }
 
-/// What a builder is refused for, before it reaches for any server.
+/// Returns the error of a build that fails before it contacts a server.
 async fn refusal(builder: ProducerBuilder) -> String {
     let error = builder.build().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::Configuration, false), "{error}");
@@ -50,7 +50,7 @@ fn unknown_key_is_refused_and_a_near_one_suggested() {
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_what_can() {
+fn error_for_a_wrong_value_lists_the_allowed_ones() {
     for (key, value, expected) in [
         ("linger.ms", "5ms", "milliseconds"),
         ("linger.ms", "-1", "milliseconds"),
@@ -179,7 +179,7 @@ fn wrong_bootstrap_server_is_named_with_the_right_form() {
         );
         assert!(text.contains(why), "{why} is not in {text}");
     }
-    // A password is not repeated.
+    // The error must not repeat a password.
     let error = Config::default().set("bootstrap.servers", "a:1,user:secret@h:1").unwrap_err().to_string();
     assert!(
         error.contains("@h:1") && error.contains("remove the name and the password") && !error.contains("secret"),
@@ -190,7 +190,7 @@ fn wrong_bootstrap_server_is_named_with_the_right_form() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_and_does_not_agree_is_refused() {
+async fn conflicting_settings_are_refused() {
     let second = Duration::from_secs(1);
     for (builder, expected) in [
         (Producer::builder(), "bootstrap.servers is missing"),
@@ -212,14 +212,14 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
         (builder().buffer_memory(0), "buffer.memory must be at least 1"),
         (builder().set("partitioner.rack.aware", "true"), "partitioner.rack.aware is true, but client.rack is empty"),
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
-        // The first error is the one that is reported.
+        // The first error is reported.
         (builder().set("linger.m", "1").set("batch", "1"), "did you mean linger.ms?"),
         (
             builder().set("security.protocol", "SSL"),
             "security.protocol=SSL is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of the brokers",
         ),
         (builder().set("security.protocol", "SASL_PLAINTEXT"), "use a PLAINTEXT listener"),
-        // Without the secret.
+        // The error must not show the secret.
         (
             builder().set("ssl.key.password", "secret"),
             "ssl.key.password is not supported yet: Kurier has neither TLS nor SASL",
@@ -238,7 +238,7 @@ async fn what_was_asked_for_and_does_not_agree_is_refused() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_for_gives_way() {
+async fn defaults_adjust_to_settings() {
     let broker = kurier_broker::Broker::builder().topic("t", 1).start().await.unwrap();
     let builder = || Producer::builder().bootstrap_servers([broker.bootstrap_servers()]);
     for builder in [
@@ -264,7 +264,7 @@ async fn what_was_not_asked_for_gives_way() {
 }
 
 #[test]
-fn librdkafkas_names_set_the_same() {
+fn librdkafka_keys_set_the_same_fields() {
     for (alias, name, value) in [
         ("metadata.broker.list", "bootstrap.servers", "a:1"),
         ("request.required.acks", "acks", "1"),
@@ -289,7 +289,7 @@ fn librdkafkas_names_set_the_same() {
 }
 
 #[test]
-fn everything_is_explained() {
+fn explain_lists_all_settings() {
     let mut config = Config::default();
     config.set(" linger.ms ", " 20 ").unwrap();
     config.set("partitioner.availability.timeout.ms", "250").unwrap();
@@ -356,10 +356,10 @@ key.serializer=org.apache.kafka.common.serialization.StringSerializer
     Ok(())
 }
 
-/// java-properties 2.0.0 panics when a file is over and its decoder still has something to say: after the first bytes of
-/// a mark of UTF-8 or UTF-16, or half a character of UTF-16. Found by fuzzing, with a file of the one byte 0xff.
+/// java-properties 2.0.0 panics if a file ends while its decoder still has output: after the first bytes of a UTF-8 or
+/// UTF-16 byte order mark, or half a UTF-16 character. Found by fuzzing, with a file of the one byte 0xff.
 #[test]
-fn a_file_may_begin_and_end_with_any_byte() {
+fn file_with_any_first_and_last_byte_is_read() {
     let marks: [&[u8]; 8] = [b"", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf", b"\xff", b"\xff\xfe", b"\xfe", b"\xfe\xff"];
     let ends: [&[u8]; 6] = [b"", b"a", b"\0a", b"a\0", b"\xd8\x00", b"\x00\xd8"];
     for byte in 0..=u8::MAX {
@@ -439,9 +439,9 @@ fn numbers_that_switch_a_setting_off_are_accepted() {
     }
 }
 
-/// java-properties 2.0.0 drops a last line that ends in a backslash and in nothing else.
+/// java-properties 2.0.0 drops a last line that consists of a backslash only.
 #[test]
-fn a_last_line_that_was_to_go_on_is_read() {
+fn last_line_with_a_trailing_backslash_is_read() {
     for file in
         ["acks=0\nlinger.ms=7\\", "acks=0\nlinger.ms=7\\\n", "acks=0\nlinger.ms=7\\\n\\", "linger.ms=\\\n7\\\r\n"]
     {
@@ -451,7 +451,7 @@ fn a_last_line_that_was_to_go_on_is_read() {
 }
 
 #[test]
-fn an_escape_that_means_nothing_is_an_error_in_its_line() {
+fn wrong_escape_is_an_error_with_its_line() {
     for escape in ["\\u", "\\u1", "\\u12", "\\u123", "\\u12g4", "\\u 123", "\\ud800", "\\udfff", "\\uD83Dx", "\\u00é9"]
     {
         for (file, line) in [
@@ -466,7 +466,7 @@ fn an_escape_that_means_nothing_is_an_error_in_its_line() {
             assert!(error.to_string().contains(&format!("line_number = {line})")), "{file:?}: {error}");
         }
     }
-    // What Java reads, be it odd.
+    // Odd files that Java reads.
     for (file, id) in [("client.id=a\\qb", "aqb"), ("client.id=\\u0041\\\\", "A\\"), ("client\\u002eid=\\:\\=", ":=")] {
         let config = Config::from_properties(file.as_bytes()).unwrap();
         assert_eq!(value_of(&config, "client.id").as_deref(), Some(id), "{file:?}");
@@ -474,7 +474,7 @@ fn an_escape_that_means_nothing_is_an_error_in_its_line() {
 }
 
 #[test]
-fn whatever_a_file_holds_is_read_or_refused_with_its_line() {
+fn any_file_is_read_or_refused_with_its_line() {
     const PARTS: [&[u8]; 18] = [
         b"\\", b"\\u", b"u", b"12", b"d83d", b"\\ud83d", b"=", b":", b" ", b"\t", b"\x0c", b"#", b"!", b"\n", b"\r",
         b"\xff", b"\0", b"acks",

@@ -1,4 +1,4 @@
-//! How a producer ends: close with callbacks that take long, a runtime that is shut down, settings at their extremes.
+//! Tests of a producer's end: close with slow callbacks, runtime shutdown, and extreme settings.
 
 mod cluster;
 
@@ -11,7 +11,7 @@ use kurier_broker::Broker;
 use tokio::runtime;
 use tokio::time::timeout;
 
-/// Sends records whose callbacks wait until they are let go; the receiver gets the offset of each that has run.
+/// Sends records with callbacks that block until they are released. The receiver gets the offset of each that has run.
 async fn send_with_blocked_callbacks(
     producer: &Producer,
     count: usize,
@@ -59,7 +59,7 @@ async fn close_waits_for_callbacks_no_longer_than_its_patience() {
 }
 
 #[tokio::test]
-async fn callbacks_of_records_that_close_gave_up_are_called_afterwards() {
+async fn close_runs_callbacks_of_unfinished_records_later() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).build().await.unwrap();
     stall(&broker);
@@ -79,7 +79,7 @@ async fn callbacks_of_records_that_close_gave_up_are_called_afterwards() {
 }
 
 #[tokio::test]
-async fn dropped_handles_leave_callbacks_to_run_and_flush_does_not_wait_for_them() {
+async fn callbacks_run_after_handles_are_dropped_and_do_not_delay_flush() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let (let_go, heard) = send_with_blocked_callbacks(&producer, 3).await;
@@ -109,7 +109,7 @@ async fn close_after_the_runtime_was_shut_down_is_an_error() {
             let error = timeout(LONG, delivery).await.unwrap().unwrap_err();
             assert_eq!((error.kind(), error.written()), (ErrorKind::Closed, Written::No));
         }
-        // The shutdown takes a moment; until then the driver still answers.
+        // The shutdown takes a moment; until then the driver still replies.
         let is_over = async { while producer.flush().await.is_ok() {} };
         timeout(LONG, is_over).await.unwrap();
         let unfinished = timeout(LONG, producer.close(LONG)).await.unwrap().unwrap_err();
@@ -126,7 +126,7 @@ async fn close_after_the_runtime_was_shut_down_is_an_error() {
 }
 
 #[tokio::test]
-async fn more_requests_in_flight_than_a_connection_holds_are_refused_at_build() {
+async fn too_large_max_in_flight_is_refused_at_build() {
     let broker = Broker::start().await.unwrap();
     let key = "max.in.flight.requests.per.connection";
     for count in [usize::MAX, 1_000_001] {
@@ -150,7 +150,7 @@ async fn runtime_without_timers_or_io_is_refused_at_build() {
     }
 }
 
-/// Every setting that takes a number, at the least and the most that its type and others' hold.
+/// Tests every numeric setting at the limits of its own type and of others.
 #[tokio::test]
 async fn settings_at_their_extremes_work_or_are_refused_by_name() {
     const EXTREMES: [&str; 9] = [
@@ -169,7 +169,7 @@ async fn settings_at_their_extremes_work_or_are_refused_by_name() {
     let (mut written, mut wrong) = (0, Vec::new());
     for key in &keys {
         for value in EXTREMES {
-            // Metadata has no time at all to come back: core::tests has that.
+            // Metadata would have no time to arrive; core::tests covers that.
             if key == "metadata.recovery.rebootstrap.trigger.ms" && value.len() == 1 {
                 continue;
             }
@@ -185,7 +185,7 @@ async fn settings_at_their_extremes_work_or_are_refused_by_name() {
     assert!(written > 100, "{written}");
 }
 
-/// Builds a producer with a setting, sends a record and closes; gives how many records were written.
+/// Builds a producer with a setting, sends a record and closes. Returns the number of written records.
 async fn try_setting(broker: &Broker, key: &str, value: &str, is_idempotent: bool) -> Result<u64, String> {
     let builder = producer(broker).set("enable.idempotence", &is_idempotent.to_string());
     let builder = builder.set("compression.type", "gzip").set("max.block.ms", "2000").set(key, value);

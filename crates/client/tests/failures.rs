@@ -1,5 +1,5 @@
-//! What becomes of records when brokers refuse, connections break, nodes stop and leaders move: each is in its log once
-//! and in its order, or its sender is told whether it may be.
+//! Tests of refusals, broken connections, stopped nodes and moved leaders. Each record must be in its log once and in
+//! order, or its sender must learn whether it may be written.
 
 mod cluster;
 
@@ -18,7 +18,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Sends these values in one go; they make one batch, or a few.
+/// Sends these values in one go, as one batch or a few.
 async fn send(topic: &TopicProducer, values: &[String]) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for value in values {
@@ -27,8 +27,8 @@ async fn send(topic: &TopicProducer, values: &[String]) -> Vec<Delivery> {
     deliveries
 }
 
-/// Partition 0 of `t` holds these values, under one producer id, whose epochs and sequences have no gap. Gives the epoch
-/// of the last batch.
+/// Checks that partition 0 of `t` holds these values, under one producer id and without gaps in epochs and sequences.
+/// Returns the epoch of the last batch.
 #[track_caller]
 fn check_log(broker: &Broker, expected: &[String], about: &str) -> i16 {
     assert_eq!(values(broker, "t", 0), expected, "{about}");
@@ -46,7 +46,7 @@ fn check_log(broker: &Broker, expected: &[String], about: &str) -> i16 {
 }
 
 #[tokio::test]
-async fn every_retriable_refusal_is_overcome_by_sending_the_same_again() {
+async fn retriable_refusal_resends_the_same_batch() {
     let codes: Vec<ErrorCode> = (-1..200).map(ErrorCode).filter(|code| code.is_retriable()).collect();
     assert!(codes.len() > 20);
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
@@ -54,7 +54,7 @@ async fn every_retriable_refusal_is_overcome_by_sending_the_same_again() {
     let topic = producer.topic("t").await.unwrap();
     let mut expected = Vec::new();
     for code in codes {
-        // Before it was written, and after.
+        // Refuse once before the write, and once after it.
         for kind in [FaultKind::Error(code), FaultKind::ErrorAfter(code)] {
             broker.add_fault(Fault::new("Produce", kind.clone()));
             let new: Vec<String> = (0..3).map(|number| format!("{kind:?} {number}")).collect();
@@ -69,7 +69,7 @@ async fn every_retriable_refusal_is_overcome_by_sending_the_same_again() {
 }
 
 #[tokio::test]
-async fn a_batch_whose_answer_is_lost_is_in_the_log_once_at_its_first_offset() {
+async fn batch_with_a_lost_response_is_in_the_log_once_at_its_first_offset() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).request_timeout(ms(100)).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -97,7 +97,7 @@ async fn a_batch_whose_answer_is_lost_is_in_the_log_once_at_its_first_offset() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_behind_a_batch_that_fails_stays_behind_it() {
+async fn in_flight_batches_keep_their_order_when_one_is_retried() {
     for kind in [
         FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS),
         FaultKind::ErrorAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
@@ -122,7 +122,7 @@ async fn what_is_in_flight_behind_a_batch_that_fails_stays_behind_it() {
     }
 }
 
-/// Stands before the only node of a cluster, and cuts a connection in the middle of a request when it is told to.
+/// Proxy for the only node of a cluster. On demand it cuts a connection in the middle of a request.
 struct Proxy {
     /// How many bytes of the next large request to let through.
     cut_after: Arc<Mutex<Option<usize>>>,
@@ -167,7 +167,7 @@ impl Proxy {
 }
 
 #[tokio::test]
-async fn a_request_that_is_cut_in_the_middle_is_sent_again() {
+async fn request_cut_in_the_middle_is_retried() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let proxy = Proxy::before(&broker).await;
     let producer = producer(&broker).build().await.unwrap();
@@ -186,7 +186,7 @@ async fn a_request_that_is_cut_in_the_middle_is_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_stop_and_start_under_load_and_each_record_arrives_once_and_in_order() {
+async fn restarting_nodes_keep_records_unique_and_in_order() {
     let broker = Broker::builder().nodes(3).topic("t", 6).start().await.unwrap();
     let producer = producer(&broker).buffer_memory(1 << 20).batch_size(4000).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -216,13 +216,13 @@ async fn nodes_stop_and_start_under_load_and_each_record_arrives_once_and_in_ord
 }
 
 #[tokio::test]
-async fn a_leader_that_has_moved_is_followed_by_its_hint_alone() {
+async fn leader_hint_alone_finds_a_moved_leader() {
     let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
     let builder = producer(&broker).set("retry.backoff.ms", "30000").set("retry.backoff.max.ms", "30000");
     let producer = builder.build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("before")).await.unwrap();
-    // Metadata tells nothing more.
+    // Metadata is of no more help.
     broker.add_fault(Fault::new("Metadata", FaultKind::Silence).times(usize::MAX));
     for (node, offset) in [(2, 1), (3, 2), (1, 3)] {
         broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
@@ -232,7 +232,7 @@ async fn a_leader_that_has_moved_is_followed_by_its_hint_alone() {
 }
 
 #[tokio::test]
-async fn a_leader_that_has_moved_is_found_by_metadata() {
+async fn metadata_finds_a_moved_leader() {
     let broker = Broker::builder().nodes(3).topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -240,7 +240,7 @@ async fn a_leader_that_has_moved_is_found_by_metadata() {
         let old = broker.with_cluster(|cluster| cluster.leader("t", 0)).unwrap();
         if node != old {
             broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
-            // It says that it does not lead, but not who does.
+            // The refusal says that the node does not lead, but does not name the leader.
             let refusal = FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE);
             broker.add_fault(Fault::new("Produce", refusal).on_node(old));
         }
@@ -250,19 +250,19 @@ async fn a_leader_that_has_moved_is_found_by_metadata() {
 }
 
 #[tokio::test]
-async fn a_partition_without_a_leader_waits_for_one() {
+async fn leaderless_partition_waits_for_a_leader() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     stall(&broker);
     let delivery = topic.send(topic.record().partition(1).value("v")).await.unwrap();
-    // The other is not kept from its own.
+    // The other partition is not blocked.
     topic.deliver(topic.record().partition(0).value("v")).await.unwrap();
     heal(&broker);
     assert_eq!(timeout(LONG, delivery).await.unwrap().unwrap().offset(), Some(0));
 }
 
-/// Addresses at which nobody answers: at the first, connections are refused; at the second, they are taken and left.
+/// Two dead addresses: the first refuses connections, the second accepts them and never responds.
 async fn dead_servers() -> (String, String, TcpListener) {
     let refusing = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -270,7 +270,7 @@ async fn dead_servers() -> (String, String, TcpListener) {
 }
 
 #[tokio::test]
-async fn servers_that_do_not_answer_are_passed_over_at_the_beginning() {
+async fn unresponsive_bootstrap_servers_are_skipped() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let (refusing, silent, _silent) = dead_servers().await;
     for _ in 0..5 {
@@ -282,7 +282,7 @@ async fn servers_that_do_not_answer_are_passed_over_at_the_beginning() {
 }
 
 #[tokio::test]
-async fn servers_of_which_none_answers_are_named_with_what_was_wrong() {
+async fn build_error_names_each_dead_server_with_its_error() {
     let (refusing, silent, _silent) = dead_servers().await;
     let builder = Producer::builder().bootstrap_servers([&refusing, &silent]).max_block(ms(300));
     let error = builder.set("socket.connection.setup.timeout.ms", "50").build().await.unwrap_err();
@@ -291,9 +291,9 @@ async fn servers_of_which_none_answers_are_named_with_what_was_wrong() {
     assert!(text.contains(&refusing) && text.contains(&silent) && text.contains("refused"), "{text}");
 }
 
-/// Who has not yet shown to be a broker may say no more than 1 MiB at once, and nothing that no broker says.
+/// Before its first valid response, a peer may send at most 1 MiB at once, and nothing that no broker sends.
 #[tokio::test]
-async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
+async fn first_response_has_4_bytes_to_1_mib() {
     let answers: [(&[u8], &str); 7] = [
         (b"\0\x10\0\x01", "a frame of 1048577 bytes is above the limit of 1048576"),
         (b"\x7f\xff\xff\xff", "a frame of 2147483647 bytes is above the limit of 1048576"),
@@ -311,7 +311,7 @@ async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
                 client.write_all(answer).await.unwrap();
-                // Until it is left: it has all that it is to have.
+                // Reads until the producer leaves; it has everything it will get.
                 while client.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
             }
         });
@@ -324,7 +324,7 @@ async fn frame_length_of_a_first_answer_is_between_4_bytes_and_1_mib() {
 }
 
 #[tokio::test]
-async fn refusal_of_a_size_or_a_codec_says_what_to_change() {
+async fn error_for_a_size_or_codec_says_what_to_change() {
     let refuse = |code| Some(FaultKind::Error(code));
     for (fault, parts) in [
         (
@@ -373,7 +373,7 @@ async fn refusal_of_a_size_or_a_codec_says_what_to_change() {
 }
 
 #[tokio::test]
-async fn listener_that_asks_for_tls_or_sasl_is_suspected() {
+async fn error_suspects_a_tls_or_sasl_listener() {
     for (api, said) in [
         (
             "ApiVersions",
@@ -389,14 +389,14 @@ async fn listener_that_asks_for_tls_or_sasl_is_suspected() {
         let broker = Broker::start().await.unwrap();
         broker.add_fault(Fault::new(api, FaultKind::Close).times(usize::MAX));
         let error = producer(&broker).max_block(ms(1_000)).build().await.unwrap_err().to_string();
-        // A socket that is closed with bytes unread resets its connection.
+        // A socket that is closed with unread bytes resets its connection.
         let server = broker.bootstrap_servers();
         let is_said = |verb| error.contains(&format!("{server}: it {verb} {said}"));
         assert!(is_said("closed") || is_said("reset"), "{said} is not in {error}");
     }
 }
 
-/// Sends two records to a cluster in which nothing can be delivered; gives the first one's error.
+/// Sends two records to a cluster that cannot take any. Returns the error of the first.
 async fn undelivered(broker: &Broker) -> kurier::Error {
     let builder = producer(broker).request_timeout(ms(60)).delivery_timeout(ms(200)).linger(Duration::ZERO);
     let producer = builder.build().await.unwrap();
@@ -416,7 +416,7 @@ async fn undelivered(broker: &Broker) -> kurier::Error {
 }
 
 #[tokio::test]
-async fn what_was_sent_and_never_answered_may_be_written() {
+async fn unanswered_record_is_unknown() {
     for kind in [FaultKind::Silence, FaultKind::Delay(LONG), FaultKind::CloseAfter] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
         broker.add_fault(Fault::new("Produce", kind.clone()).times(usize::MAX));
@@ -429,7 +429,7 @@ async fn what_was_sent_and_never_answered_may_be_written() {
 }
 
 #[tokio::test]
-async fn what_was_never_sent_is_not_written() {
+async fn unsent_record_is_not_written() {
     let (refusing, silent, _silent) = dead_servers().await;
     for (address, reason) in [(refusing, "refused"), (silent, "its leader")] {
         let broker = Broker::builder().nodes(2).topic("other", 1).start().await.unwrap();
@@ -452,12 +452,12 @@ async fn what_was_never_sent_is_not_written() {
 }
 
 #[tokio::test]
-async fn what_too_few_replicas_refused_is_not_written() {
+async fn not_enough_replicas_is_not_written() {
     let settings = TopicSettings { min_insync_replicas: 2, ..TopicSettings::default() };
     let broker = Broker::builder().nodes(2).topic_with("t", 1, settings).start().await.unwrap();
     broker.stop_node(2);
     let producer = producer(&broker).set("retries", "3").build().await.unwrap();
-    // It ends with an answer: what expires between a question and its answer is unknown.
+    // The record must end with a response: if it expires while a request is in flight, its outcome is unknown.
     let error = producer.deliver(Record::to("t").value("v")).await.unwrap_err();
     assert_eq!((error.written(), error.error_code()), (Written::No, Some(ErrorCode::NOT_ENOUGH_REPLICAS)), "{error}");
     assert!(error.attempts() == 4 && error.to_string().contains("NOT_ENOUGH_REPLICAS"), "{error}");
@@ -465,7 +465,7 @@ async fn what_too_few_replicas_refused_is_not_written() {
 }
 
 #[tokio::test]
-async fn what_too_few_replicas_took_may_be_written() {
+async fn not_enough_replicas_after_append_is_unknown() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let code = ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND;
     broker.add_fault(Fault::new("Produce", FaultKind::ErrorAfter(code)).times(usize::MAX));
@@ -474,12 +474,12 @@ async fn what_too_few_replicas_took_may_be_written() {
 }
 
 #[tokio::test]
-async fn a_batch_is_sent_no_more_often_than_retries_allows() {
+async fn retries_limits_attempts() {
     let code = ErrorCode::NOT_ENOUGH_REPLICAS;
     for (kind, is_idempotent, expected, written) in [
         (FaultKind::Error(code), true, (ErrorKind::Refused, Written::No, Some(code)), &["next"][..]),
         (FaultKind::Error(code), false, (ErrorKind::Refused, Written::No, Some(code)), &["next"]),
-        // Each time may write it once more: more often than asked for is worse than to give up.
+        // Without a sequence, each attempt may write it once more. Too many attempts are worse than giving up.
         (FaultKind::CloseAfter, false, (ErrorKind::Network, Written::Unknown, None), &["v", "v", "v", "next"]),
     ] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
@@ -489,14 +489,14 @@ async fn a_batch_is_sent_no_more_often_than_retries_allows() {
         let error = producer.deliver(Record::to("t").value("v")).await.unwrap_err();
         assert_eq!((error.kind(), error.written(), error.error_code()), expected, "{error}");
         assert_eq!(error.attempts(), 3);
-        // What follows is not held up by it.
+        // The next record is not blocked.
         producer.deliver(Record::to("t").value("next")).await.unwrap();
         assert_eq!(values(&broker, "t", 0), written);
     }
 }
 
 #[tokio::test]
-async fn what_may_be_written_and_bears_a_sequence_is_sent_until_its_outcome_is_known() {
+async fn idempotent_unknown_batch_is_retried_until_its_outcome_is_known() {
     for kind in [FaultKind::CloseAfter, FaultKind::ErrorAfter(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
         let producer = producer(&broker).set("retries", "1").build().await.unwrap();
@@ -508,7 +508,7 @@ async fn what_may_be_written_and_bears_a_sequence_is_sent_until_its_outcome_is_k
 }
 
 #[tokio::test]
-async fn what_arrives_after_it_was_given_up_changes_nothing_for_who_follows() {
+async fn late_arrival_of_an_expired_batch_keeps_later_records() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let builder = producer(&broker).linger(Duration::ZERO).request_timeout(LONG).delivery_timeout(LONG);
     let producer = builder.build().await.unwrap();
@@ -519,7 +519,7 @@ async fn what_arrives_after_it_was_given_up_changes_nothing_for_who_follows() {
     let producer = builder.build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("second")).await.unwrap();
-    // The answer comes when nobody waits for it any more, or when the request has timed out, whichever is first.
+    // The response comes after the record's deadline or after the request timeout, whichever is first.
     broker.add_fault(Fault::new("Produce", FaultKind::Delay(ms(310))));
     let error = topic.deliver(topic.record().value("third")).await.unwrap_err();
     assert_eq!((error.kind(), error.written()), (ErrorKind::DeliveryTimeout, Written::Unknown));
@@ -528,7 +528,7 @@ async fn what_arrives_after_it_was_given_up_changes_nothing_for_who_follows() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_refused_for_good_fails_alone() {
+async fn permanently_refused_batch_fails_alone() {
     for code in [
         ErrorCode::INVALID_RECORD,
         ErrorCode::TOPIC_AUTHORIZATION_FAILED,
@@ -547,13 +547,13 @@ async fn a_batch_that_is_refused_for_good_fails_alone() {
         assert_eq!((error.written(), error.is_retriable(), error.attempts()), (certainty, false, 1), "{error}");
         assert!(error.node().unwrap().contains("node 1 (127.0.0.1:"), "{error}");
         topic.deliver(topic.record().value("after")).await.unwrap();
-        // Its sequence is missing, so what follows goes out under the next epoch.
+        // Its sequence is missing, so the next records go out under the next epoch.
         assert_eq!(check_log(&broker, &["before".to_owned(), "after".to_owned()], &code.to_string()), 1);
     }
 }
 
 #[tokio::test]
-async fn of_a_batch_that_is_refused_the_culprits_are_told_from_the_others() {
+async fn refused_batch_names_its_invalid_records() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).linger(Duration::from_secs(50)).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -570,7 +570,7 @@ async fn of_a_batch_that_is_refused_the_culprits_are_told_from_the_others() {
     }
 }
 
-/// Values that compress badly, and differ in length.
+/// Values of different lengths that compress badly.
 fn noise(count: usize, longest: usize) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..count)
@@ -582,7 +582,7 @@ fn noise(count: usize, longest: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_too_large_goes_in_pieces() {
+async fn too_large_batch_is_split() {
     for compression in [CompressionType::None, CompressionType::Gzip, CompressionType::Lz4] {
         for max_message_bytes in [1500, 8000] {
             let settings = TopicSettings { max_message_bytes, ..TopicSettings::default() };
@@ -603,8 +603,8 @@ async fn a_batch_that_is_too_large_goes_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_large_for_its_topic_fails_alone() {
-    // Where it stands among the others decides how its batch comes apart.
+async fn too_large_record_fails_alone() {
+    // Its position among the others decides how its batch is split.
     for (count, place) in [(1, 0), (2, 0), (2, 1), (3, 1), (100, 0), (100, 50), (100, 99)] {
         let settings = TopicSettings { max_message_bytes: 2000, ..TopicSettings::default() };
         let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
@@ -626,7 +626,7 @@ async fn a_record_that_is_too_large_for_its_topic_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_partition_whose_sequence_is_lost_goes_on_under_the_next_epoch() {
+async fn lost_sequence_starts_the_next_epoch() {
     for code in [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
         let producer = producer(&broker).batch_size(200).build().await.unwrap();
@@ -643,7 +643,7 @@ async fn a_partition_whose_sequence_is_lost_goes_on_under_the_next_epoch() {
 }
 
 #[tokio::test]
-async fn a_partition_that_has_seen_a_newer_epoch_gets_another_id() {
+async fn newer_epoch_on_the_broker_requires_another_producer_id() {
     let broker = Broker::builder().topic("t", 2).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -661,14 +661,14 @@ async fn a_partition_that_has_seen_a_newer_epoch_gets_another_id() {
 }
 
 #[tokio::test]
-async fn a_sequence_that_is_lost_behind_a_lost_answer_leaves_it_unknown() {
+async fn lost_sequence_after_a_lost_response_leaves_the_record_unknown() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("a")).await.unwrap();
     broker.add_fault(Fault::new("Produce", FaultKind::CloseAfter));
     broker.add_fault(Fault::new("Produce", FaultKind::Error(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)));
-    // It is in the log; under another epoch it would be there twice.
+    // The record is in the log; under another epoch it would be duplicated.
     let error = timeout(LONG, topic.deliver(topic.record().value("b"))).await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.written()), (ErrorKind::Refused, Written::Unknown), "{error}");
     topic.deliver(topic.record().value("c")).await.unwrap();
@@ -676,7 +676,7 @@ async fn a_sequence_that_is_lost_behind_a_lost_answer_leaves_it_unknown() {
 }
 
 #[tokio::test]
-async fn a_producer_id_that_is_not_to_be_had_at_once_is_asked_for_again() {
+async fn failed_producer_id_request_is_retried() {
     for kind in [
         FaultKind::Error(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
         FaultKind::Error(ErrorCode::COORDINATOR_NOT_AVAILABLE),
@@ -696,7 +696,7 @@ async fn a_producer_id_that_is_not_to_be_had_at_once_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_producer_id_that_is_refused_fails_what_needs_it() {
+async fn refused_producer_id_fails_records() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
     broker.add_fault(Fault::new("InitProducerId", FaultKind::Error(code)));
@@ -705,12 +705,12 @@ async fn a_producer_id_that_is_refused_fails_what_needs_it() {
     assert_eq!((error.kind(), error.written()), (ErrorKind::Refused, Written::No), "{error}");
     assert_eq!(error.error_code(), Some(code), "{error}");
     assert!(error.to_string().contains("no producer id"), "{error}");
-    // Somebody may have granted it meanwhile.
+    // The permission may have been granted meanwhile.
     timeout(LONG, producer.deliver(Record::to("t").value("v"))).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_topic_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
+async fn missing_topic_fails_after_max_block() {
     let broker = Broker::builder().auto_create_topics(false, 1).start().await.unwrap();
     let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
     let error = producer.send(Record::to("missing").value("v")).await.unwrap_err();
@@ -723,7 +723,7 @@ async fn a_topic_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
 }
 
 #[tokio::test]
-async fn a_topic_that_appears_while_it_is_waited_for_is_sent_to() {
+async fn send_succeeds_when_its_topic_appears() {
     let broker = Broker::builder().auto_create_topics(false, 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let mut delivery = Box::pin(producer.deliver(Record::to("late").value("v")));
@@ -762,7 +762,7 @@ async fn negative_timestamp_is_refused_and_fails_no_other_record() {
         let text = error.to_string();
         assert!(text.contains("for t is -") && text.contains("milliseconds since 1970"), "{text}");
     };
-    // The topic is not known at first, and then it is.
+    // First the topic is unknown, then it is known.
     for timestamp in [i64::MIN, -1] {
         let record = || Record::to("t").value("v").timestamp(timestamp);
         check(producer.try_send(record()).unwrap_err().error);
@@ -781,7 +781,7 @@ async fn negative_timestamp_is_refused_and_fails_no_other_record() {
 }
 
 #[tokio::test]
-async fn a_topic_is_created_by_being_sent_to() {
+async fn first_send_creates_the_topic() {
     let broker = Broker::builder().nodes(2).auto_create_topics(true, 3).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let metadata = producer.deliver(Record::to("new").partition(2).value("v")).await.unwrap();
@@ -789,7 +789,7 @@ async fn a_topic_is_created_by_being_sent_to() {
 }
 
 #[tokio::test]
-async fn records_for_a_topic_that_is_made_anew_do_not_end_in_the_new_one_unasked() {
+async fn sent_records_do_not_end_in_a_recreated_topic() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -806,7 +806,7 @@ async fn records_for_a_topic_that_is_made_anew_do_not_end_in_the_new_one_unasked
 }
 
 #[tokio::test]
-async fn a_partition_that_does_not_exist_is_waited_for_no_longer_than_max_block() {
+async fn missing_partition_fails_after_max_block() {
     let broker = Broker::builder().topic("t", 2).start().await.unwrap();
     let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
     producer.topic("t").await.unwrap();
@@ -829,7 +829,7 @@ async fn new_partitions_are_found_and_the_old_ones_kept() {
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("a")).await.unwrap();
-    // One that is not there is waited for.
+    // The producer waits for a missing partition.
     let mut waits = pin!(topic.deliver(topic.record().partition(2).value("b")));
     assert!(is_pending(waits.as_mut()).await);
     broker.with_cluster(|cluster| cluster.add_partitions("t", 3)).unwrap();
@@ -839,7 +839,7 @@ async fn new_partitions_are_found_and_the_old_ones_kept() {
 }
 
 #[tokio::test]
-async fn new_partitions_are_found_also_by_who_does_not_wait() {
+async fn try_send_finds_new_partitions() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -850,7 +850,7 @@ async fn new_partitions_are_found_also_by_who_does_not_wait() {
                 Ok(delivery) => return delivery.await.unwrap(),
                 Err(refused) => {
                     assert_eq!(refused.error.kind(), ErrorKind::Partitioning);
-                    // Those that come to be meanwhile need not be asked for.
+                    // Partitions that appeared meanwhile need no request.
                     let text = refused.error.to_string();
                     let says = if is_grown {
                         "it has 1, counted from 0"
@@ -860,7 +860,7 @@ async fn new_partitions_are_found_also_by_who_does_not_wait() {
                     assert!(text.contains(says), "{text}");
                 }
             }
-            // What is refused before it is there is asked for until it is.
+            // After a refusal, the producer requests metadata until the partition exists.
             if !std::mem::replace(&mut is_grown, true) {
                 broker.with_cluster(|cluster| cluster.add_partitions("t", 3)).unwrap();
             }
@@ -874,7 +874,7 @@ async fn new_partitions_are_found_also_by_who_does_not_wait() {
 }
 
 #[tokio::test]
-async fn without_acknowledgements_a_broker_that_refuses_costs_no_more_than_a_connection() {
+async fn refusal_with_acks_0_costs_only_a_connection() {
     let broker = Broker::builder().nodes(2).topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).acks(kurier::Acks::None).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();

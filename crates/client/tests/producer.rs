@@ -1,4 +1,4 @@
-//! The producer as its users have it, against the cluster in memory.
+//! Tests of the public API against the in-memory cluster.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn many_records_arrive_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn records_for_a_node_that_is_gone_for_good_go_to_the_next_leader() {
+async fn records_for_a_dead_node_go_to_the_next_leader() {
     let topics = TopicSettings { replication_factor: 3, ..Default::default() };
     let broker = Broker::builder().nodes(3).topics_by_default(topics).topic("t", 12).start().await.unwrap();
     let producer = Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await.unwrap();

@@ -1,5 +1,5 @@
-//! Everything at once, by a seed: refusals, lost answers, nodes that stop, leaders that move, batches that are too large,
-//! sends that are cancelled. Whatever the producer says of a record must be so.
+//! Randomised test of all faults at once: refusals, lost responses, stopped nodes, moved leaders, oversized batches,
+//! cancelled sends. Every outcome that the producer reports must be true.
 
 mod cluster;
 
@@ -21,7 +21,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Something that goes wrong with the next requests.
+/// Returns a random fault for the next requests.
 fn fault(random: &mut fastrand::Rng) -> Fault {
     let codes = [
         ErrorCode::NOT_ENOUGH_REPLICAS,
@@ -33,7 +33,7 @@ fn fault(random: &mut fastrand::Rng) -> Fault {
         ErrorCode::KAFKA_STORAGE_ERROR,
     ];
     let code = codes[random.usize(..codes.len())];
-    // Whoever says that nothing was written must not have written it.
+    // A broker must not write a batch that it reports as unwritten.
     let is_honest_after = !code.is_unwritten();
     let kind = match random.u8(..12) {
         0..3 => FaultKind::Error(code),
@@ -77,13 +77,13 @@ async fn upset(broker: &Broker, random: &mut fastrand::Rng, down: &mut Option<i3
     }
 }
 
-/// What became of the records.
+/// Outcomes of the records.
 #[derive(Debug, Default)]
 struct Counts {
     written: usize,
     not_written: usize,
     unknown: usize,
-    /// Of the unknown, how many are in the log.
+    /// The number of unknown records that are in the log.
     arrived: usize,
     cancelled: usize,
 }
@@ -133,7 +133,7 @@ async fn storm(seed: u64) -> Counts {
     if let Some(node) = down {
         broker.start_node(node).await.unwrap();
     }
-    // In good weather every partition goes on, though what the storm has left may take the first few with it.
+    // Without faults every partition works again, although the first few records may still fail from earlier faults.
     broker.with_cluster(Cluster::clear_faults);
     let mut ended = Vec::new();
     for (value, partition, delivery) in accepted {
@@ -202,7 +202,7 @@ async fn storm(seed: u64) -> Counts {
     counts
 }
 
-/// Some seeds; or those from the first that KURIER_STORM_SEEDS names to the last, as in `100..200`.
+/// Returns a few seeds, or the range in KURIER_STORM_SEEDS, such as `100..200`.
 fn seeds() -> std::ops::Range<u64> {
     let Ok(range) = std::env::var("KURIER_STORM_SEEDS") else { return 0..8 };
     let (first, last) = range.split_once("..").unwrap();
@@ -210,7 +210,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_said_of_a_record_is_so() {
+async fn reported_outcomes_are_true() {
     for seed in seeds() {
         println!("seed {seed}");
         println!("{:?}", storm(seed).await);

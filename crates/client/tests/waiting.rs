@@ -1,4 +1,4 @@
-//! What waits for what: for memory, for outcomes, for the end; and that each record arrives as it was sent.
+//! Tests of waiting for memory, for outcomes and for the end, and of records that arrive as they were sent.
 
 mod cluster;
 
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 type Topic = TopicProducer;
 
-/// Sends to the partition that stalls until there is no room; gives what was accepted.
+/// Sends to the stalled partition until there is no room. Returns the accepted records' deliveries.
 fn fill(topic: &Topic, value: &str) -> Vec<Delivery> {
     let mut accepted = Vec::new();
     loop {
@@ -38,7 +38,7 @@ fn fill(topic: &Topic, value: &str) -> Vec<Delivery> {
 }
 
 #[tokio::test]
-async fn a_send_waits_for_room_and_gets_it() {
+async fn send_waits_for_room() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).buffer_memory(32 << 10).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -53,7 +53,7 @@ async fn a_send_waits_for_room_and_gets_it() {
 }
 
 #[tokio::test]
-async fn a_send_waits_no_longer_than_max_block() {
+async fn send_waits_at_most_max_block() {
     let broker = cluster_that_stalls().await;
     let patience = Duration::from_millis(50);
     let producer = producer(&broker).buffer_memory(32 << 10).max_block(patience).build().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_send_waits_no_longer_than_max_block() {
 }
 
 #[tokio::test]
-async fn a_send_waits_for_its_topic_and_for_room_no_longer_than_max_block_together() {
+async fn send_waits_for_topic_and_room_at_most_max_block_together() {
     let broker = cluster_that_stalls().await;
     let patience = Duration::from_millis(1_500);
     let producer = producer(&broker).buffer_memory(32 << 10).max_block(patience).build().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_send_waits_for_its_topic_and_for_room_no_longer_than_max_block_togeth
 }
 
 #[tokio::test]
-async fn a_stalled_partition_leaves_room_for_others() {
+async fn stalled_partition_leaves_room_for_others() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).buffer_memory(64 << 10).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -94,7 +94,7 @@ async fn a_stalled_partition_leaves_room_for_others() {
         let value = format!("{number} {}", "y".repeat(100));
         topic.send(topic.record().partition(0).value(value)).await.unwrap().forget();
     }
-    // As long as the others are stalled, a flush would wait for them.
+    // While the other partition is stalled, a flush would wait for it.
     let last = topic.deliver(topic.record().partition(0).value("last")).await.unwrap();
     assert_eq!(last.offset(), Some(500));
     heal(&broker);
@@ -104,7 +104,7 @@ async fn a_stalled_partition_leaves_room_for_others() {
 }
 
 #[tokio::test]
-async fn sends_that_are_cancelled_while_they_wait_leave_nothing_behind() {
+async fn cancelled_waiting_sends_leak_nothing() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).buffer_memory(32 << 10).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -117,27 +117,27 @@ async fn sends_that_are_cancelled_while_they_wait_leave_nothing_behind() {
         let mut cancelled = 0;
         while cancelled < 50 {
             let mut send = pin!(topic.send(topic.record().partition(1).value(&value)));
-            // A socket may let go of the last round's memory as late as now.
+            // A socket may free the last round's memory only now.
             if is_pending(send.as_mut()).await { cancelled += 1 } else { accepted += 1 }
         }
         rooms.push(accepted);
         heal(&broker);
-        // One that does not give up stands behind those that did.
+        // A send that does not give up is queued behind those that did.
         topic.send(topic.record().partition(1).value(&value)).await.unwrap().forget();
         sent += accepted + 1;
         producer.flush().await.unwrap();
     }
-    // How much room segments leave unused differs; what leaked would be missing more and more.
+    // The unused room in segments varies; a leak would grow from round to round.
     assert!(rooms.iter().all(|room| room + 8 >= rooms[0]), "{rooms:?}");
     assert_eq!(values(&broker, "t", 1), vec![value; sent]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_tasks_send_by_one_producer_and_each_finds_its_own_order() {
+async fn many_tasks_share_a_producer_and_each_keeps_its_order() {
     const TASKS: usize = 8;
     const EACH: usize = 3000;
     let broker = Broker::builder().nodes(3).topic("t", 3).start().await.unwrap();
-    // So little memory that most of them wait most of the time.
+    // So little memory that most tasks wait most of the time.
     let producer = producer(&broker).buffer_memory(48 << 10).build().await.unwrap();
     let send = async |producer: Producer, task: usize| {
         for number in 0..EACH {
@@ -165,7 +165,7 @@ async fn many_tasks_send_by_one_producer_and_each_finds_its_own_order() {
 }
 
 #[tokio::test]
-async fn try_send_says_what_is_missing_and_hands_the_record_back() {
+async fn try_send_returns_the_reason_and_the_record() {
     let broker = Broker::builder().nodes(2).topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let record = Record::to("t").key("k").value("v");
@@ -173,7 +173,7 @@ async fn try_send_says_what_is_missing_and_hands_the_record_back() {
     assert_eq!((refused.error.kind(), refused.error.is_retriable()), (ErrorKind::MetadataPending, true));
     let SendError { record, .. } = *refused;
     assert_eq!(record.topic(), "t");
-    // By now it is being asked for, so waiting for it is all that is left to do.
+    // The topic has been requested by now; only waiting for it remains.
     producer.topic("t").await.unwrap();
     let metadata = producer.try_send(record).unwrap().await.unwrap();
     assert_eq!(metadata.offset(), Some(0));
@@ -185,7 +185,7 @@ async fn try_send_says_what_is_missing_and_hands_the_record_back() {
 }
 
 #[tokio::test]
-async fn a_flush_waits_for_what_was_accepted_before_it_and_does_not_linger() {
+async fn flush_waits_for_earlier_records_without_lingering() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).linger(Duration::from_secs(50)).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -207,7 +207,7 @@ async fn a_flush_waits_for_what_was_accepted_before_it_and_does_not_linger() {
 }
 
 #[tokio::test]
-async fn a_flush_does_not_wait_for_what_comes_after_it() {
+async fn flush_does_not_wait_for_later_records() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -222,7 +222,7 @@ async fn a_flush_does_not_wait_for_what_comes_after_it() {
 }
 
 #[tokio::test]
-async fn what_close_leaves_is_handed_back_with_its_certainty() {
+async fn close_returns_unfinished_records_with_their_certainty() {
     for (stage, certainty) in
         [(Stage::Queued, Written::No), (Stage::Backoff, Written::No), (Stage::InFlight, Written::Unknown)]
     {
@@ -262,7 +262,7 @@ async fn what_close_leaves_is_handed_back_with_its_certainty() {
 }
 
 #[tokio::test]
-async fn a_close_turns_away_who_waits_for_room() {
+async fn close_fails_sends_that_wait_for_room() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).buffer_memory(32 << 10).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -276,7 +276,7 @@ async fn a_close_turns_away_who_waits_for_room() {
 }
 
 #[tokio::test]
-async fn after_close_everything_says_so_at_once() {
+async fn calls_after_close_fail_at_once() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -301,7 +301,7 @@ async fn after_close_everything_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn a_close_that_is_not_waited_for_goes_on() {
+async fn cancelled_close_continues() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -314,7 +314,7 @@ async fn a_close_that_is_not_waited_for_goes_on() {
 }
 
 #[tokio::test]
-async fn without_a_handle_what_was_accepted_is_still_delivered() {
+async fn accepted_records_are_delivered_after_the_last_handle_is_dropped() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).linger(Duration::from_secs(50)).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -333,7 +333,7 @@ async fn without_a_handle_what_was_accepted_is_still_delivered() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_is_dropped_changes_nothing() {
+async fn dropped_delivery_changes_nothing() {
     let broker = cluster_that_stalls().await;
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -348,7 +348,7 @@ async fn a_delivery_that_is_dropped_changes_nothing() {
 }
 
 #[tokio::test]
-async fn callbacks_come_in_order_whenever_they_are_registered_and_survive_one_that_panics() {
+async fn callbacks_run_in_order_and_survive_a_panic() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let (told, heard) = mpsc::channel();
@@ -391,7 +391,7 @@ fn other_runtime() -> Runtime {
 #[tokio::test]
 async fn a_producer_runs_on_its_users_runtime() {
     let broker = Broker::builder().topic("t", 4).start().await.unwrap();
-    // There it must not starve, though this task never waits of its own accord.
+    // The producer must not starve there, although this task never waits of its own accord.
     let producer = producer(&broker).runtime(runtime::Handle::current()).buffer_memory(64 << 10);
     let producer = producer.build().await.unwrap();
     for number in 0..5000 {
@@ -401,7 +401,7 @@ async fn a_producer_runs_on_its_users_runtime() {
 }
 
 #[tokio::test]
-async fn sends_that_are_always_ready_leave_others_their_turn() {
+async fn nonblocking_sends_let_other_tasks_run() {
     let elsewhere = other_runtime();
     for is_guest in [false, true] {
         let broker = Broker::builder().topic("t", 1).start().await.unwrap();
@@ -426,7 +426,7 @@ async fn sends_that_are_always_ready_leave_others_their_turn() {
 }
 
 #[test]
-fn outside_of_any_runtime_sends_are_always_ready() {
+fn sends_outside_of_a_runtime_never_yield() {
     let runtime = other_runtime();
     let broker = runtime.block_on(Broker::builder().topic("t", 1).start()).unwrap();
     let producer = runtime.block_on(producer(&broker).build()).unwrap();
@@ -442,7 +442,7 @@ fn outside_of_any_runtime_sends_are_always_ready() {
 }
 
 #[tokio::test]
-async fn when_its_runtime_is_shut_down_every_record_has_an_outcome() {
+async fn runtime_shutdown_leaves_every_record_with_an_outcome() {
     for compression in [CompressionType::None, CompressionType::Gzip] {
         for round in 0..20 {
             let broker = cluster_that_stalls().await;
@@ -451,7 +451,7 @@ async fn when_its_runtime_is_shut_down_every_record_has_an_outcome() {
             let producer = builder.batch_size(1000).build().await.unwrap();
             let topic = producer.topic("t").await.unwrap();
             let mut deliveries = Vec::new();
-            // Some are written, some on their way, some being compressed, and some not taken.
+            // Some records are written, some in flight, some in compression, and some not taken.
             for number in 0..100 * round {
                 deliveries.push(topic.send(topic.record().value(format!("{number:100}"))).await.unwrap());
             }
@@ -476,13 +476,13 @@ async fn without_acknowledgement_a_record_has_no_offset() {
     let producer = producer(&broker).acks(Acks::None).build().await.unwrap();
     let metadata = producer.deliver(Record::to("t").timestamp(7).value("v")).await.unwrap();
     assert_eq!((metadata.acknowledged(), metadata.offset(), metadata.timestamp()), (false, None, 7));
-    // Metadata is answered on the same connection after it.
+    // The metadata response follows on the same connection.
     producer.topic("other").await.unwrap();
     assert_eq!(values(&broker, "t", 0), ["v"]);
 }
 
 #[tokio::test]
-async fn the_brokers_time_is_told_where_it_counts() {
+async fn metadata_has_the_brokers_time_with_log_append_time() {
     let settings = TopicSettings { is_log_append_time: true, ..TopicSettings::default() };
     let broker = Broker::builder().topic_with("t", 1, settings).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
@@ -491,14 +491,14 @@ async fn the_brokers_time_is_told_where_it_counts() {
 }
 
 #[tokio::test]
-async fn without_batches_each_record_goes_by_itself() {
+async fn batch_size_zero_sends_each_record_by_itself() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let producer = producer(&broker).batch_size(0).linger(Duration::from_secs(50)).build().await.unwrap();
     let numbers: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     for number in &numbers {
         producer.send(Record::to("t").value(number)).await.unwrap().forget();
     }
-    // No record lingers: none could join it.
+    // The record does not linger, because no other record could join it.
     let last = producer.deliver(Record::to("t").value("last"));
     assert_eq!(timeout(LONG, last).await.unwrap().unwrap().offset(), Some(100));
     let sizes: Vec<usize> = batches(&broker, "t", 0).iter().map(|batch| batch.records.len()).collect();
@@ -547,7 +547,7 @@ async fn a_record_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn records_with_a_key_land_where_javas_would() {
+async fn keyed_records_choose_javas_partitions() {
     let broker = Broker::builder().topic("t", 7).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let keys: Vec<String> = (0..200).map(|number| format!("customer-{number}")).collect();
@@ -559,7 +559,7 @@ async fn records_with_a_key_land_where_javas_would() {
 }
 
 #[tokio::test]
-async fn records_without_a_key_are_spread() {
+async fn keyless_records_spread_over_partitions() {
     let broker = Broker::builder().topic("t", 3).start().await.unwrap();
     let producer = producer(&broker).batch_size(1000).build().await.unwrap();
     for _ in 0..3000 {
@@ -605,7 +605,7 @@ async fn one_request_at_a_time_keeps_order_without_idempotence() {
     assert!(batches(&broker, "t", 0).iter().all(|batch| batch.producer_id == -1));
 }
 
-/// An order, by its number; 13 is refused.
+/// An order, by its number. The serializer rejects 13.
 struct Order(u32);
 
 #[derive(Debug)]
@@ -613,7 +613,7 @@ struct AsText;
 
 impl Serializer<Order> for AsText {
     fn serialize(&self, topic: &str, order: &Order, out: &mut BytesMut) -> Result<(), BoxError> {
-        // What was written before it is refused must not get into the next one.
+        // Bytes written before the rejection must not leak into the next record.
         out.extend_from_slice(format!("{topic} {}", order.0).as_bytes());
         if order.0 == 13 { Err("13 brings bad luck".into()) } else { Ok(()) }
     }
@@ -638,7 +638,7 @@ async fn keys_and_values_go_through_their_serializers() {
 }
 
 #[tokio::test]
-async fn texts_alone_go_through_the_serializer_of_texts() {
+async fn string_serializer_takes_only_text() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();
     let builder = producer(&broker).key_serializer(StringSerializer).value_serializer(StringSerializer);
     let producer: Producer<_, _> = builder.build().await.unwrap();
@@ -646,7 +646,7 @@ async fn texts_alone_go_through_the_serializer_of_texts() {
     assert_eq!(values(&broker, "t", 0), ["v"]);
 }
 
-/// Remembers what it saw; sends by the value's first letter.
+/// Partitioner that chooses by the value's first letter and keeps the keys it saw.
 #[derive(Debug, Default)]
 struct ByLetter(Mutex<Vec<Option<Vec<u8>>>>);
 
@@ -661,7 +661,7 @@ impl Partitioner for ByLetter {
     }
 }
 
-/// To look into it afterwards.
+/// Wrapper that lets the test inspect the partitioner afterwards.
 #[derive(Debug)]
 struct Given(Arc<ByLetter>);
 
@@ -672,7 +672,7 @@ impl Partitioner for Given {
 }
 
 #[tokio::test]
-async fn a_partitioner_of_ones_own_is_asked_but_for_records_that_name_their_partition() {
+async fn custom_partitioner_is_skipped_if_the_record_names_a_partition() {
     let broker = Broker::builder().topic("t", 5).start().await.unwrap();
     let partitioner = Arc::new(ByLetter::default());
     let producer = producer(&broker).partitioner(Given(Arc::clone(&partitioner))).build().await.unwrap();
@@ -689,7 +689,7 @@ async fn a_partitioner_of_ones_own_is_asked_but_for_records_that_name_their_part
 }
 
 #[tokio::test]
-async fn a_topic_that_is_held_is_sent_to_without_a_look_at_the_records_topic() {
+async fn topic_producer_ignores_the_records_topic() {
     let broker = Broker::builder().topic("t", 1).topic("other", 1).start().await.unwrap();
     let producer = producer(&broker).build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
@@ -703,7 +703,7 @@ async fn a_topic_that_is_held_is_sent_to_without_a_look_at_the_records_topic() {
     assert_eq!((clone.name(), values(&broker, "t", 0)), ("t", ["a", "b", "c"].map(str::to_owned).to_vec()));
 }
 
-/// Asks until a part of the answer is `expected`.
+/// Waits until the obstacle contains `expected`.
 async fn says(producer: &Producer, expected: &str) {
     let mut said = None;
     let heard = async {
@@ -717,7 +717,7 @@ async fn says(producer: &Producer, expected: &str) {
 }
 
 #[tokio::test]
-async fn a_producer_says_what_holds_it_up() {
+async fn obstacle_describes_what_blocks_the_producer() {
     let nowhere = Producer::builder().bootstrap_servers(["127.0.0.1:1"]).start().unwrap();
     says(&nowhere, "127.0.0.1:1: Connection refused").await;
     let nameless = Producer::builder()

@@ -98,7 +98,7 @@ impl Value for PartitionerChoice {
     }
 }
 
-/// What the producer does when it can reach no known node (`metadata.recovery.strategy`, KIP-899).
+/// Recovery when the producer can reach no known node (`metadata.recovery.strategy`, KIP-899).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Recovery {
     /// Keep trying the known nodes.

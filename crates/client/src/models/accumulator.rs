@@ -1,4 +1,4 @@
-//! Models of open batches: records that are appended while batches are taken and completed.
+//! Models of open batches: senders append records while batches are taken and completed.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::sync::thread;
 
 const PARTITION: PartitionId = PartitionId(0);
 
-/// The accumulator, and what its signals wake.
+/// The accumulator and the task that its signals wake.
 #[derive(Clone)]
 struct Rig {
     accumulator: Arc<Accumulator>,
@@ -46,7 +46,7 @@ impl Rig {
             .map_err(|(error, _)| error)
     }
 
-    /// Appends these, and then waits for what becomes of them.
+    /// Appends these values, then waits for their outcomes.
     fn send(&self, values: [&'static [u8]; 2]) -> thread::JoinHandle<Vec<(&'static [u8], i64)>> {
         let rig = self.clone();
         thread::spawn(move || {
@@ -65,8 +65,8 @@ impl Rig {
         self.accumulator.complete(batch.id);
     }
 
-    /// Takes what is full, as far as it is told, until the log has so many records. Of signals it makes what the core
-    /// makes of them.
+    /// Takes ready batches, as the signals announce them, until the log has this many records. Handles signals as the
+    /// core does.
     fn take_until(&self, count: usize, mut take: impl FnMut(&Self) -> (Vec<Taken>, Option<Left>)) -> Vec<Vec<u8>> {
         let (mut open, mut log): (Option<Left>, _) = (None, Vec::new());
         while log.len() < count {
@@ -92,7 +92,7 @@ impl Rig {
     }
 }
 
-/// A topic of so many partitions.
+/// Layout of a topic with this many partitions.
 fn layout(partitions: u32) -> Layout {
     Layout {
         topic: "t".into(),
@@ -106,8 +106,8 @@ fn values_of(batch: &Taken) -> Vec<Vec<u8>> {
     parsed.records().unwrap().map(|record| record.unwrap().value.unwrap().to_vec()).collect()
 }
 
-/// Two senders end with a record that makes any batch full, so that none is left for the linger. Each record is in one
-/// batch, behind what its sender sent before, and its delivery names its place.
+/// Two senders end with a record that fills any batch, so that no batch waits for the linger. Each record must be in
+/// one batch, after its sender's earlier records, and its delivery must return its offset.
 fn check(take: fn(&Rig) -> (Vec<Taken>, Option<Left>)) {
     const LARGE: [&[u8]; 2] = [&[b'A'; 200], &[b'B'; 200]];
     let rig = Rig::new(200);
@@ -123,7 +123,7 @@ fn check(take: fn(&Rig) -> (Vec<Taken>, Option<Left>)) {
 }
 
 #[test]
-fn no_batch_is_full_with_nobody_told() {
+fn full_batch_is_always_signalled() {
     explore("two append while batches are taken one by one", 16_000, || {
         check(|rig| {
             let (taken, left) = rig.accumulator.take(PARTITION, usize::MAX, true);
@@ -133,14 +133,14 @@ fn no_batch_is_full_with_nobody_told() {
 }
 
 #[test]
-fn what_is_drained_has_its_place_too() {
+fn drained_records_keep_their_offsets() {
     explore("two append while the partition is drained", 16_000, || {
         check(|rig| rig.accumulator.drain(PARTITION, now()));
     });
 }
 
 #[test]
-fn nothing_comes_into_a_partition_after_it_is_gone() {
+fn removed_partition_takes_no_records() {
     explore("two append while one of two partitions goes", 16_000, || {
         let rig = Rig::new(1);
         rig.accumulator.publish(&layout(2));

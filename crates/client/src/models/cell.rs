@@ -1,4 +1,4 @@
-//! Models of a batch's cell: outcomes against who waits for them.
+//! Models of a batch's cell: outcomes race with waiting deliveries and callbacks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use super::explore;
 use crate::delivery::{Calls, Cell, Delivery, Outcome, Runner};
 use crate::sync::{Mutex, thread};
 
-/// Calls back at once, and keeps what was said.
+/// Runs callbacks at once, and keeps their results.
 #[derive(Default)]
 struct Now(Mutex<Vec<Option<i64>>>);
 
@@ -34,7 +34,7 @@ fn poll_once(delivery: &mut Delivery, waker: &Waker) -> Option<i64> {
     }
 }
 
-/// Counts how often it is woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Counting(AtomicUsize);
 
@@ -45,7 +45,7 @@ impl Wake for Counting {
 }
 
 #[test]
-fn a_delivery_is_woken_wherever_it_was_polled_last_and_a_callback_is_called_once() {
+fn delivery_wakes_its_last_waker_and_callback_runs_once() {
     explore(
         "a batch resolved in two pieces, while one record is awaited, one polled elsewhere, two called back",
         24_000,
@@ -57,7 +57,7 @@ fn a_delivery_is_woken_wherever_it_was_polled_last_and_a_callback_is_called_once
                 let cell = Arc::clone(&cell);
                 thread::spawn(move || cell.resolve(range, written(offset)))
             };
-            // The pieces of a batch that was split have their outcomes one by one.
+            // The pieces of a split batch get their outcomes one by one.
             let resolvers = [resolve(0..2, 10), resolve(2..4, 12)];
             let awaited = thread::spawn({
                 let delivery = delivery(0);

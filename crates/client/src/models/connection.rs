@@ -1,4 +1,4 @@
-//! A connection without sockets, in the place of the driver's own: a thread that hands each frame to a cluster in memory.
+//! Connection for models, in place of the driver's: a thread that passes frames to an in-memory cluster.
 
 use std::cell::RefCell;
 use std::future::{Future, ready};
@@ -14,20 +14,21 @@ use crate::core::{ConnectionId, Input};
 use crate::driver::Names;
 use crate::sync::{Mutex, thread};
 
-/// A frame to be written.
+/// A frame to write.
 pub(crate) struct Frame {
     pub(crate) correlation_id: i32,
     pub(crate) chunks: Vec<Bytes>,
 }
 
-/// Where a connection's thread stands between core and cluster.
+/// Channels between the core and one connection.
 pub(crate) struct Wires {
     pub(crate) connection: ConnectionId,
     pub(crate) frames: mpsc::Receiver<Frame>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
 
-/// What the connections of one execution lead to. All its threads are one to the system, so it has it by thread.
+/// Target of all connections of one execution. It is thread-local, because all threads of a model run on one system
+/// thread.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) cluster: Arc<Mutex<Cluster>>,
@@ -39,14 +40,14 @@ std::thread_local! {
 }
 
 impl Network {
-    /// A network that leads to this cluster, for this execution.
+    /// Creates this execution's network, which leads to this cluster.
     pub(crate) fn new(cluster: Cluster) -> Self {
         let network = Self { cluster: Arc::new(Mutex::new(cluster)), threads: Arc::default() };
         NETWORK.set(Some(network.clone()));
         network
     }
 
-    /// Waits until all connections have ended, and gives back the cluster.
+    /// Waits until all connections have ended, and returns the cluster.
     pub(crate) fn end(self) -> Cluster {
         NETWORK.set(None);
         let Self { cluster, threads } = self;
@@ -57,7 +58,7 @@ impl Network {
     }
 }
 
-/// Makes a connection; it is served by a thread of its own until the driver lets go of it.
+/// Connects, and serves the connection on a thread of its own until the driver drops it.
 pub(crate) fn run(
     _: Arc<Config>,
     _: Arc<dyn Names>,
@@ -72,7 +73,7 @@ pub(crate) fn run(
     ready(())
 }
 
-/// Nodes listen at their ids.
+/// Nodes listen at ports equal to their ids.
 async fn serve(cluster: &Mutex<Cluster>, node: i32, wires: Wires) {
     let Wires { connection, mut frames, inputs } = wires;
     if inputs.send(Input::Connected(connection)).await.is_err() {
@@ -80,7 +81,7 @@ async fn serve(cluster: &Mutex<Cluster>, node: i32, wires: Wires) {
     }
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
         let request = Bytes::from(chunks.concat()).slice(4..);
-        // The socket has let go of it.
+        // The socket has copied the chunks.
         drop(chunks);
         let _ = inputs.send(Input::Written { connection, correlation_id }).await;
         let reply = cluster.lock().unwrap().handle(node, &request, 0, false);

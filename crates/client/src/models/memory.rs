@@ -1,4 +1,4 @@
-//! Models of `buffer.memory`: permits that come back on one thread, and who waits for them on others.
+//! Models of `buffer.memory`: one thread returns permits while others wait for memory.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ fn load() -> Arc<Load> {
     Arc::default()
 }
 
-/// Has somebody wait for memory and give it back at once.
+/// Starts a thread that waits for memory and returns it at once.
 fn wait(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize) -> thread::JoinHandle<()> {
     let (memory, load) = (Arc::clone(memory), Arc::clone(load));
     thread::spawn(move || {
@@ -26,7 +26,7 @@ fn wait(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize) ->
     })
 }
 
-/// Has somebody wait for memory and give up after the first look.
+/// Starts a thread that waits for memory and gives up after the first poll.
 fn give_up(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize) -> thread::JoinHandle<()> {
     let (memory, load) = (Arc::clone(memory), Arc::clone(load));
     thread::spawn(move || {
@@ -35,19 +35,19 @@ fn give_up(memory: &Arc<Memory>, partition: u32, load: &Arc<Load>, bytes: usize)
     })
 }
 
-/// Has permits come back on a thread of its own.
+/// Starts a thread that returns permits.
 fn give_back(permits: Vec<Permit>) -> thread::JoinHandle<()> {
     thread::spawn(move || drop(permits))
 }
 
-/// Nobody holds anything or waits.
+/// Checks that no permit is held and no thread waits.
 fn assert_at_rest(memory: &Memory, loads: &[&Arc<Load>]) {
     assert_eq!((memory.used(), memory.is_contended(), memory.next_deadline()), (0, false, None));
     assert!(loads.iter().all(|load| load.bytes() == 0));
 }
 
 #[test]
-fn who_waits_is_woken_by_whoever_makes_room() {
+fn returned_memory_wakes_waiters() {
     explore("memory that comes back while one begins to wait", 40_000, || {
         let memory = Memory::new(100);
         let (holder, waiter) = (load(), load());
@@ -59,7 +59,7 @@ fn who_waits_is_woken_by_whoever_makes_room() {
 }
 
 #[test]
-fn what_was_meant_for_one_who_has_gone_is_passed_on() {
+fn memory_for_a_cancelled_waiter_is_passed_on() {
     explore("memory that comes back in two parts, three wait for it in two partitions, one goes", 24_000, || {
         let memory = Memory::new(100);
         let (holder, one, two) = (load(), load(), load());
@@ -78,7 +78,7 @@ fn what_was_meant_for_one_who_has_gone_is_passed_on() {
 }
 
 #[test]
-fn within_a_partition_who_came_first_is_served_first() {
+fn waiters_of_a_partition_are_served_in_order() {
     explore("a line of three for one partition, the first of whom goes", 16_000, || {
         let memory = Memory::new(100);
         let (holder, waiter) = (load(), load());
@@ -103,7 +103,7 @@ fn within_a_partition_who_came_first_is_served_first() {
 }
 
 #[test]
-fn who_goes_or_is_turned_away_makes_way_for_those_behind() {
+fn cancelled_or_expired_waiter_unblocks_the_next() {
     explore(
         "a line of three, of whom the first two want more than there is: one goes, one is turned away",
         16_000,
@@ -129,7 +129,7 @@ fn who_goes_or_is_turned_away_makes_way_for_those_behind() {
 }
 
 #[test]
-fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
+fn partition_stays_within_its_share() {
     explore("two ask for one partition and one waits for it, beside another partition", 16_000, || {
         let memory = Memory::new(900);
         let (greedy, other) = (load(), load());
@@ -137,7 +137,7 @@ fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
             let (memory, greedy) = (Arc::clone(&memory), Arc::clone(&greedy));
             thread::spawn(move || {
                 let permits: Vec<Permit> = std::iter::from_fn(|| memory.try_acquire(&greedy, 75)).take(7).collect();
-                // The two others may each have looked at the share before this one took its part, but no more.
+                // The two other threads may each have read the share before this one took its part, but no more.
                 assert!(greedy.bytes() <= 450 + 2 * 75, "{} of 900 bytes", greedy.bytes());
                 permits
             })
@@ -154,7 +154,7 @@ fn a_partition_keeps_to_its_share_whoever_asks_for_it() {
 }
 
 #[test]
-fn who_waits_for_a_share_is_woken_when_memory_is_passed_to_another_partition() {
+fn memory_passed_to_another_partition_wakes_waiters_for_the_share() {
     explore(
         "memory that is passed from one partition to another while one begins to wait for the first",
         16_000,
@@ -167,12 +167,12 @@ fn who_waits_for_a_share_is_woken_when_memory_is_passed_to_another_partition() {
                 let other = Arc::clone(&other);
                 thread::spawn(move || {
                     passed.pass_to(&other);
-                    // A batch takes all of it.
+                    // A batch takes all of the permit.
                     passed.split(75)
                 })
             };
             let waits = wait(&memory, 1, &greedy, 20);
-            // Neither partition gives anything back before.
+            // Neither partition returns memory before this.
             waits.join().unwrap();
             let of_other = passes.join().unwrap();
             assert_eq!((greedy.bytes(), other.bytes()), (375, 75));
@@ -183,7 +183,7 @@ fn who_waits_for_a_share_is_woken_when_memory_is_passed_to_another_partition() {
 }
 
 #[test]
-fn who_is_turned_away_and_who_is_served_are_told_apart() {
+fn each_waiter_gets_memory_or_an_error() {
     explore("memory that comes back while all who wait are turned away", 16_000, || {
         let memory = Memory::new(100);
         let (holder, waiter) = (load(), load());

@@ -1,15 +1,16 @@
-//! The real producer on threads that a checker interleaves: at every lock, atomic, wake-up and start or end of a thread,
-//! [shuttle](https://docs.rs/shuttle) decides who runs next, by a seed. What the simulation, on one thread, cannot see.
+//! Model tests of the real producer under a checker that interleaves its threads. At every lock, atomic, wake-up,
+//! thread start and thread end, a seed makes [shuttle](https://docs.rs/shuttle) choose the thread that runs next. This
+//! finds races that the single-threaded simulation cannot.
 //!
 //! ```text
 //!   senders' threads ─▶ Producer ─▶ Accumulator ◀─ Driver, Core ─ frames ─▶ connection ─▶ kurier_broker::Cluster
 //!                       (real)        (real)         (real)                 (a thread, no socket)
 //! ```
 //!
-//! No time passes in a model: nothing lingers, expires or is tried again later. So whatever is not told to whom it
-//! concerns stands still for ever, and the checker calls that a deadlock. What a model asserts besides is in the model.
+//! No time passes in a model: no batch lingers, expires or is retried later. A missed notification therefore blocks
+//! forever, and the checker reports a deadlock. Further assertions are in each model.
 //!
-//! Memory is sequentially consistent here: shuttle does not know of weaker orders. `make models` runs this.
+//! Memory is sequentially consistent here, because shuttle does not model weaker orders. `make models` runs this.
 
 mod accumulator;
 mod cell;
@@ -23,11 +24,11 @@ use std::time::{Duration, Instant};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
-/// Runs a model under so many schedules: half of them drawn at random at each step, half with few changes of who has
-/// priority (PCT), which finds what needs a certain order of few steps in a long run.
+/// Runs a model under this many schedules. Half are random at each step. The others change thread priorities rarely
+/// (PCT), which finds bugs that need a certain order of a few steps in a long run.
 ///
-/// `MODELS_SEED` is the seed, `MODELS_FACTOR` multiplies how many there are. A failure prints its schedule, and comes
-/// again by the same seed.
+/// `MODELS_SEED` sets the seed, `MODELS_FACTOR` multiplies the number of schedules. A failure prints its schedule; the
+/// same seed reproduces it.
 #[expect(clippy::print_stdout, reason = "a person reads it")]
 fn explore(name: &str, schedules: usize, model: fn()) {
     let number = |name: &str, default: u64| {
@@ -35,8 +36,8 @@ fn explore(name: &str, schedules: usize, model: fn()) {
     };
     let seed = number("MODELS_SEED", 0);
     let each = schedules * usize::try_from(number("MODELS_FACTOR", 1)).unwrap() / 2;
-    // Where the driver finds its timers, which never ring, for nobody runs this. A failure leaves some in it that must
-    // not be woken after all.
+    // The driver needs a runtime for its timers. The timers never fire, because nothing runs this runtime. It is not
+    // dropped: after a failure it may hold timers that must not be woken.
     let runtime = ManuallyDrop::new(tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
     let _entered = runtime.enter();
     let started = now();
@@ -50,7 +51,7 @@ fn explore(name: &str, schedules: usize, model: fn()) {
 fn run(scheduler: impl Scheduler + 'static, model: fn()) -> usize {
     let mut config = Config::new();
     config.stack_size = 256 * 1024;
-    // That orders weaker than SeqCst are taken for it is said above.
+    // Silences shuttle's warning that weaker orders count as SeqCst; see the module doc.
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(model)
 }
@@ -60,7 +61,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// When nobody waits any more.
+/// A deadline that no model reaches.
 fn far() -> Instant {
     now() + Duration::from_secs(24 * 3600)
 }

@@ -1,4 +1,4 @@
-//! Models of the whole producer, without sockets: senders, the driver's thread, the thread of callbacks, and a cluster.
+//! Models of the whole producer without sockets: senders, the driver's thread, the callback thread, and a cluster.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -23,16 +23,16 @@ use crate::sync::{Mutex, thread};
 use crate::{Delivery, Error, ErrorKind, Producer, Record, Summary, Unfinished, Written};
 
 const TOPIC: &str = "t";
-/// No time passes.
+/// Long enough, because no time passes.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// A producer that has sent its first record, so that nothing but the next ones is to come.
+/// A producer that has sent its first record, so that only the model's own records follow.
 struct Rig {
     producer: Producer,
     shared: Arc<Shared>,
     network: Network,
     driver: thread::JoinHandle<()>,
-    /// Takes the driver away, as a runtime does that is shut down.
+    /// Drops the driver, as a runtime does at shutdown.
     shut_down: oneshot::Sender<()>,
 }
 
@@ -43,7 +43,7 @@ impl Rig {
         let network = Network::new(cluster);
         let mut config = Config::default();
         config.set("bootstrap.servers", "node:1").unwrap();
-        // No time passes, so what lingers at all does so until something else has it sent.
+        // No time passes, so a lingering batch would wait until another event sends it.
         config.linger = Duration::ZERO;
         change(&mut config);
         let shared = Shared::new(Arc::new(config), 1);
@@ -60,7 +60,7 @@ impl Rig {
         Self { producer, shared, network, driver, shut_down }
     }
 
-    /// Has a thread do something with a handle of its own.
+    /// Starts a thread with its own handle.
     fn spawn<T: Send + 'static>(&self, act: impl FnOnce(Producer) -> T + Send + 'static) -> thread::JoinHandle<T> {
         let producer = self.producer.clone();
         thread::spawn(move || act(producer))
@@ -70,7 +70,7 @@ impl Rig {
         self.network.cluster.lock().unwrap().add_fault(fault);
     }
 
-    /// Closes the producer, waits for all threads, and gives what is in the log.
+    /// Closes the producer, waits for all threads, and returns the values in the log.
     fn end(self, patience: Duration) -> (Result<Summary, Unfinished>, Vec<Vec<u8>>) {
         let result = block_on(self.producer.close(patience));
         let refused = send(&self.producer, "late").unwrap_err();
@@ -78,7 +78,8 @@ impl Rig {
         (result, self.gone())
     }
 
-    /// Drops the last handle, waits for all threads, and gives what is in the log. Nothing is left of the producer.
+    /// Drops the last handle, waits for all threads, and returns the values in the log. Checks that nothing of the
+    /// producer is left.
     fn gone(self) -> Vec<Vec<u8>> {
         let Self { producer, shared, network, driver, .. } = self;
         drop(producer);
@@ -94,7 +95,7 @@ impl Rig {
     }
 }
 
-/// Runs the driver until it ends or is taken away.
+/// Runs the driver until it ends or is dropped.
 async fn run(driver: Driver, mut is_shut_down: oneshot::Receiver<()>) {
     let mut run = Box::pin(driver.run());
     poll_fn(|cx| match Pin::new(&mut is_shut_down).poll(cx) {
@@ -116,16 +117,17 @@ fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// What a sender knows of a record: that it was refused, or what became of it.
+/// A record's result at its sender: not accepted, or its outcome.
 type Told = (&'static str, Result<Result<i64, Error>, Error>);
 
-/// Sends a record and waits for what becomes of it.
+/// Sends a record and waits for its outcome.
 fn tell(producer: &Producer, value: &'static str) -> Told {
     let sent = send(producer, value);
     (value, sent.map(|delivery| block_on(delivery).map(|metadata| metadata.offset().unwrap())))
 }
 
-/// Each record is in the log where its sender was told, or was refused because the producer was closed and is not there.
+/// Checks that each record is in the log at the reported offset, or was refused by the closed producer and is not
+/// there.
 fn assert_told(told: &[Told], log: &[Vec<u8>]) {
     for (value, sent) in told {
         match sent {
@@ -139,7 +141,7 @@ fn assert_told(told: &[Told], log: &[Vec<u8>]) {
 }
 
 #[test]
-fn each_record_has_its_place_and_its_sender_is_told() {
+fn each_sender_learns_its_records_offset() {
     explore("two send, one waits for its outcomes, one has itself called back and forgets the last", 2_000, || {
         let rig = Rig::new(|_| {});
         let called = Arc::new(Mutex::new(Vec::new()));
@@ -173,7 +175,7 @@ fn each_record_has_its_place_and_its_sender_is_told() {
 }
 
 #[test]
-fn what_is_accepted_before_a_flush_does_not_linger() {
+fn records_accepted_before_a_flush_do_not_linger() {
     explore("two send what lingers for ever, one flushes between", 2_000, || {
         let rig = Rig::new(|config| config.linger = FOREVER);
         let other = rig.spawn(|producer| [send(&producer, "a1").unwrap(), send(&producer, "a2").unwrap()]);
@@ -195,7 +197,7 @@ fn what_is_accepted_before_a_flush_does_not_linger() {
 }
 
 #[test]
-fn who_sends_while_the_producer_is_closed_is_served_or_refused() {
+fn send_during_close_is_delivered_or_refused() {
     explore("two send what lingers for ever, while a third closes", 2_000, || {
         let rig = Rig::new(|config| config.linger = FOREVER);
         let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
@@ -213,7 +215,7 @@ fn who_sends_while_the_producer_is_closed_is_served_or_refused() {
 }
 
 #[test]
-fn what_is_left_at_the_end_of_patience_is_handed_back() {
+fn close_returns_unfinished_records() {
     explore("two send what no broker answers, while a third closes without patience", 2_000, || {
         let rig = Rig::new(|_| {});
         rig.fault(Fault::new("Produce", FaultKind::Silence));
@@ -241,7 +243,7 @@ fn what_is_left_at_the_end_of_patience_is_handed_back() {
 }
 
 #[test]
-fn who_drops_the_last_handle_leaves_nothing_behind() {
+fn dropping_the_last_handle_frees_everything() {
     explore("two send what lingers for ever and drop their handles, the last ones", 2_000, || {
         let rig = Rig::new(|config| config.linger = FOREVER);
         let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| (value, send(&producer, value).unwrap())));
@@ -255,7 +257,7 @@ fn who_drops_the_last_handle_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_sends_while_the_driver_goes_is_told() {
+fn send_during_shutdown_gets_an_outcome() {
     explore("two send, one flushes and one asks for a topic, while the runtime is shut down", 2_000, || {
         let mut rig = Rig::new(|_| {});
         let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
@@ -288,11 +290,11 @@ fn tight(config: &mut Config) {
 }
 
 #[test]
-fn who_waits_for_memory_has_it_when_a_batch_is_written() {
+fn written_batch_frees_memory_for_a_waiting_send() {
     explore("memory for one batch: three send what lingers for ever, one of them gives up", 2_000, || {
         let rig = Rig::new(|config| {
             tight(config);
-            // Each record has a batch of its own.
+            // Each record gets its own batch.
             (config.linger, config.batch_size) = (FOREVER, 0);
         });
         let senders = ["a1", "b1"].map(|value| rig.spawn(move |producer| tell(&producer, value)));
@@ -309,7 +311,7 @@ fn who_waits_for_memory_has_it_when_a_batch_is_written() {
 }
 
 #[test]
-fn who_waits_for_memory_is_told_that_the_producer_is_closed() {
+fn close_fails_a_send_that_waits_for_memory() {
     explore("memory for one batch, which no broker answers: one waits for it while another closes", 2_000, || {
         let rig = Rig::new(|config| {
             tight(config);
@@ -319,7 +321,7 @@ fn who_waits_for_memory_is_told_that_the_producer_is_closed() {
         send(&rig.producer, "first").unwrap().forget();
         let waits = rig.spawn(|producer| send(&producer, "second").unwrap_err().kind());
         let closes = rig.spawn(|producer| drop(block_on(producer.close(FOREVER))));
-        // Before anything of the first is given up.
+        // Its refusal comes before the first record is abandoned.
         assert_eq!(waits.join().unwrap(), ErrorKind::Closed);
         let (result, log) = rig.end(Duration::ZERO);
         closes.join().unwrap();

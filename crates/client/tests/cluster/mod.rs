@@ -1,4 +1,4 @@
-//! What tests ask of the cluster in memory: what stands in its logs, and that it holds records back for a while.
+//! Test helpers for the in-memory cluster: read its logs, and stall a partition.
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
@@ -16,7 +16,7 @@ use kurier_protocol::record_batch::RecordBatch;
 /// Longer than any test takes.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// A batch as it stands in a log.
+/// A batch in a log.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) base_offset: i64,
@@ -27,7 +27,7 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Stored>,
 }
 
-/// A record as it stands in a log.
+/// A record in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) key: Option<Vec<u8>>,
@@ -77,7 +77,7 @@ pub(crate) fn values(broker: &Broker, topic: &str, partition: i32) -> Vec<String
     records(broker, topic, partition).into_iter().map(text).collect()
 }
 
-/// A producer for this cluster that does not wait long before it tries again.
+/// A producer for this cluster with short waits before retries.
 pub(crate) fn producer(broker: &Broker) -> ProducerBuilder {
     Producer::builder()
         .bootstrap_servers([broker.bootstrap_servers()])
@@ -87,24 +87,24 @@ pub(crate) fn producer(broker: &Broker) -> ProducerBuilder {
         .set("reconnect.backoff.max.ms", "20")
 }
 
-/// A cluster whose topic `t` has two partitions, each on a node of its own: 0 on node 1, and 1, which [`stall`] takes
-/// out, on node 2.
+/// A cluster whose topic `t` has two partitions on separate nodes: 0 on node 1, and 1 on node 2. [`stall`] stops node
+/// 2.
 pub(crate) async fn cluster_that_stalls() -> Broker {
     let settings = TopicSettings { replication_factor: 1, ..TopicSettings::default() };
     Broker::builder().nodes(2).topic_with("t", 2, settings).start().await.unwrap()
 }
 
-/// Leaves partition 1 without a leader; nothing can be written to it.
+/// Leaves partition 1 without a leader, so that nothing can be written to it.
 pub(crate) fn stall(broker: &Broker) {
     broker.with_cluster(|cluster| cluster.stop_node(2));
 }
 
-/// Ends that.
+/// Undoes [`stall`].
 pub(crate) fn heal(broker: &Broker) {
     broker.with_cluster(|cluster| cluster.start_node(2));
 }
 
-/// Polls once, and says whether that was too early.
+/// Polls once, and returns whether the future is still pending.
 pub(crate) async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }

@@ -1,4 +1,4 @@
-//! The table of APIs: what a program needs that takes key and version from the wire or from its user.
+//! The table of APIs, for programs that take key and version from the wire or from a user.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -33,7 +33,7 @@ pub static APIS: &[Api] = &[
     Api::new::<SaslAuthenticateRequest>(),
 ];
 
-/// One API: its key, its versions, and how to read its two messages.
+/// One API: its key, its versions, and readers for its two messages.
 ///
 /// ```
 /// use kurier_protocol::Api;
@@ -73,27 +73,28 @@ impl Api {
         }
     }
 
-    /// The API with this key.
+    /// Returns the API with this key.
     #[must_use]
     pub fn of(key: i16) -> Option<&'static Self> {
         APIS.iter().find(|api| api.key == key)
     }
 
-    /// The API with this name, such as `ApiVersions`. Case, dashes and underscores do not matter: `API_VERSIONS` is the same.
+    /// Returns the API with this name, such as `ApiVersions`. Case, dashes and underscores do not matter:
+    /// `API_VERSIONS` is the same.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         let name: String = name.chars().filter(|letter| !matches!(letter, '-' | '_')).collect();
         APIS.iter().find(|api| api.name().eq_ignore_ascii_case(&name))
     }
 
-    /// Its name in Kafka, such as `Metadata`.
+    /// The API's name in Kafka, such as `Metadata`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         let name = self.request.schema.name;
         name.strip_suffix("Request").unwrap_or(name)
     }
 
-    /// Its key.
+    /// The API's key.
     #[must_use]
     pub fn key(&self) -> i16 {
         self.key
@@ -105,21 +106,21 @@ impl Api {
         self.lowest..=self.highest
     }
 
-    /// 2 for flexible versions, else 1.
+    /// The request header's version: 2 for flexible versions, else 1.
     #[must_use]
     pub fn request_header_version(&self, version: i16) -> i16 {
         if version >= self.flexible_since { 2 } else { 1 }
     }
 
-    /// 1 for flexible versions, else 0; for ApiVersions always 0.
+    /// The response header's version: 1 for flexible versions, else 0; always 0 for ApiVersions.
     #[must_use]
     pub fn response_header_version(&self, version: i16) -> i16 {
         const API_VERSIONS: i16 = ApiVersionsRequest::KEY;
         i16::from(version >= self.flexible_since && self.key != API_VERSIONS)
     }
 
-    /// In which version the body of a response to a request of version `asked` is written: in that one, but a broker
-    /// that refuses a version of ApiVersions does so in version 0, which every client can read (KIP-511).
+    /// Returns the version of a response's body: the request's version `asked`, with one exception. A broker refuses an
+    /// unknown version of ApiVersions in version 0, which every client can read (KIP-511).
     ///
     /// ```
     /// use kurier_protocol::Api;
@@ -136,20 +137,20 @@ impl Api {
         if self.key == ApiVersionsRequest::KEY && body.starts_with(&refused) { 0 } else { asked }
     }
 
-    /// Its request.
+    /// The request message.
     #[must_use]
     pub fn request(&self) -> &Direction {
         &self.request
     }
 
-    /// Its response.
+    /// The response message.
     #[must_use]
     pub fn response(&self) -> &Direction {
         &self.response
     }
 }
 
-/// One of an API's two messages.
+/// Request or response of an API.
 ///
 /// ```
 /// use kurier_protocol::Api;
@@ -178,13 +179,13 @@ impl Direction {
         }
     }
 
-    /// Its name and fields.
+    /// The message's name and fields.
     #[must_use]
     pub fn schema(&self) -> &'static Struct {
         self.schema
     }
 
-    /// Reads a body, all of it.
+    /// Reads a complete body.
     ///
     /// # Errors
     /// As [`Message::read`].
@@ -192,7 +193,7 @@ impl Direction {
         (self.read)(body, version)
     }
 
-    /// The message with every field at its default.
+    /// Returns the message with every field at its default.
     #[must_use]
     pub fn initial(&self) -> AnyMessage {
         (self.initial)()
@@ -228,7 +229,7 @@ impl AnyMessage {
     /// As [`Message::write`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Message::write`].
     pub fn write(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         self.0.write_body(version, out)
     }
@@ -252,7 +253,7 @@ impl AnyMessage {
     }
 }
 
-/// What [`AnyMessage`] can do with the message inside.
+/// Methods that [`AnyMessage`] forwards to its message.
 trait Body: fmt::Debug + Send + Sync {
     fn write_body(&self, version: i16, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 

@@ -1,4 +1,4 @@
-//! Which codecs Kafka has, and their ids in the attributes of a batch. What they do is another crate's.
+//! Kafka's codecs and their ids in batch attributes. Another crate implements them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CompressionType {
-    /// The records as they are.
+    /// No compression.
     #[default]
     None,
     /// RFC 1952.
@@ -29,7 +29,7 @@ pub enum CompressionType {
 }
 
 impl CompressionType {
-    /// All of them, by id.
+    /// All codecs, by id.
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// The id in the attributes of a record batch.
@@ -44,13 +44,13 @@ impl CompressionType {
         }
     }
 
-    /// The codec of an id; 5 to 7 are not in use.
+    /// Returns the codec of an id; ids 5 to 7 are unused.
     #[must_use]
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.id() == id)
     }
 
-    /// Its name in Kafka's configuration.
+    /// The codec's name in Kafka's configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl FromStr for CompressionType {
     }
 }
 
-/// A name that is no codec's.
+/// A name that is not a codec's.
 ///
 /// ```
 /// use kurier_protocol::CompressionType;

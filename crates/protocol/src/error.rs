@@ -1,13 +1,13 @@
-//! Why bytes could not be read, or a message not be written: which message, which version, where, and in which field.
+//! Errors of reading and writing messages, with message, version, position and field.
 //!
-//! Inside the crate a parser fails with a [`Fault`], which knows how much input was left and the way to the field.
-//! The public edge, which knows the message and the length of its body, turns that into a [`ParseError`].
+//! Inside the crate a parser fails with a [`Fault`], which has the number of bytes left and the path to the field. The
+//! public functions know the message and the length of its body, and turn the fault into a [`ParseError`].
 
 use std::fmt;
 
 use crate::schema::kafka_name;
 
-/// Bytes that are not what they were taken for.
+/// An error in the bytes of a message.
 ///
 /// The text names the message, its version, the byte and the field, in Kafka's own names:
 /// `MetadataResponse v9: the input ends inside this value, at byte 17, in topics[0].partitions[2].leaderId`.
@@ -33,7 +33,7 @@ struct ParseErrorInner {
     kind: ParseErrorKind,
 }
 
-/// What was wrong with the bytes. See [`ParseError`] for an example.
+/// The kind of a [`ParseError`]. See [`ParseError`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
@@ -53,11 +53,11 @@ pub enum ParseErrorKind {
     UnexpectedNull,
     /// A string that is not UTF-8.
     InvalidUtf8,
-    /// A variable-length integer of more bytes, or more bits, than its type has.
+    /// A variable-length integer with more bytes or bits than its type.
     VarintTooLong,
     /// An array that claims more elements than the bytes left can hold.
     CountExceedsInput(usize),
-    /// Arrays of so many small elements that they would take this many bytes more of memory than their message may.
+    /// Arrays of many small elements, which would take this many bytes more memory than their message may.
     MemoryExceedsInput(usize),
     /// More bytes than a field of its kind may have.
     BytesTooLong(usize),
@@ -74,7 +74,7 @@ pub enum ParseErrorKind {
         /// As computed from its bytes.
         computed: u32,
     },
-    /// A batch whose record count is negative or does not agree with its last offset delta or its records.
+    /// A batch whose record count is negative or contradicts its last offset delta or its records.
     RecordCount(i32),
     /// A record whose declared length does not match its content.
     RecordLength(i64),
@@ -117,23 +117,23 @@ impl fmt::Display for ParseErrorKind {
 }
 
 impl ParseError {
-    /// A failure that has no place within the fields.
+    /// Returns an error without a position within the fields.
     pub(crate) fn whole(what: &'static str, version: i16, kind: ParseErrorKind) -> Self {
         Self(Box::new(ParseErrorInner { what, version, offset: 0, field: String::new(), kind }))
     }
 
-    /// Gives a fault its place: `len` is the length of the input in which it happened.
+    /// Adds a position to a fault; `len` is the length of the input in which the fault occurred.
     pub(crate) fn locate(fault: nom::Err<Fault>, what: &'static str, version: i16, len: usize) -> Self {
         let fault = match fault {
             nom::Err::Error(fault) | nom::Err::Failure(fault) => *fault.0,
-            // No streaming parser runs inside a frame; were one to slip in, its hunger is truncation.
+            // Frames are parsed without streaming parsers. If one were used, incomplete input would mean truncation.
             nom::Err::Incomplete(_) => FaultInner { kind: ParseErrorKind::Truncated, left: 0, path: Vec::new() },
         };
         let offset = len.saturating_sub(fault.left);
         Self(Box::new(ParseErrorInner { what, version, offset, field: written(&fault.path), kind: fault.kind }))
     }
 
-    /// The same error, seen from input that began `bytes` before, in which it happened in the element of this index.
+    /// Returns the same error relative to input that begins `bytes` earlier, within the element of this index.
     pub(crate) fn within(mut self, bytes: usize, index: usize) -> Self {
         let inner = &mut self.0;
         inner.offset = inner.offset.saturating_add(bytes);
@@ -142,32 +142,32 @@ impl ParseError {
         self
     }
 
-    /// The message or structure that was read, in Kafka's name: `MetadataResponse`, `RecordBatch`.
+    /// The message or structure being read, by its Kafka name: `MetadataResponse`, `RecordBatch`.
     #[must_use]
     pub fn what(&self) -> &'static str {
         self.0.what
     }
 
-    /// The version in which it was read; of a record batch, its magic.
+    /// The version being read; the magic for a record batch.
     #[must_use]
     pub fn version(&self) -> i16 {
         self.0.version
     }
 
-    /// How many bytes stand before the failing value: in a message, in its body; in records, in the batch's body after
+    /// Number of bytes before the failing value: in a message's body, or for records in the batch's body after
     /// decompression.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.0.offset
     }
 
-    /// The way to the failing field, such as `topics[0].name`; empty when it lies in none.
+    /// Path to the failing field, such as `topics[0].name`; empty outside a field.
     #[must_use]
     pub fn field(&self) -> &str {
         &self.0.field
     }
 
-    /// What was wrong.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> &ParseErrorKind {
         &self.0.kind
@@ -187,7 +187,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// A message that cannot be written in the version asked for.
+/// A message that cannot be written in the requested version.
 ///
 /// ```
 /// use kurier_protocol::messages::FindCoordinatorRequest;
@@ -212,7 +212,7 @@ struct EncodeErrorInner {
     kind: EncodeErrorKind,
 }
 
-/// Why it cannot be written. See [`EncodeError`] for an example.
+/// The kind of an [`EncodeError`]. See [`EncodeError`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeErrorKind {
@@ -220,13 +220,13 @@ pub enum EncodeErrorKind {
     UnsupportedVersion,
     /// This crate does not know the API key.
     UnknownApi(i16),
-    /// The field is set, but the version has no room for it, and the receiver must not miss it.
+    /// The field is set but does not exist in the version, and the receiver needs it.
     NotInVersion,
     /// Null where this version allows none.
     UnexpectedNull,
-    /// Longer than the wire's length prefix can say: strings 32,767 bytes, all else 2,147,483,647.
+    /// Longer than the length prefix allows: 32,767 bytes for strings, 2,147,483,647 for all else.
     TooLong(usize),
-    /// A record's timestamp is further from the batch's first than 64 bits can say.
+    /// The difference between a record's timestamp and the batch's first exceeds 64 bits.
     Overflow,
 }
 
@@ -259,25 +259,25 @@ impl EncodeError {
         self
     }
 
-    /// The message that was written, in Kafka's name.
+    /// The message being written, by its Kafka name.
     #[must_use]
     pub fn what(&self) -> &'static str {
         self.0.what
     }
 
-    /// The version asked for.
+    /// The requested version.
     #[must_use]
     pub fn version(&self) -> i16 {
         self.0.version
     }
 
-    /// The way to the field, such as `topics[0].name`; empty when it lies in none.
+    /// Path to the field, such as `topics[0].name`; empty outside a field.
     #[must_use]
     pub fn field(&self) -> String {
         written(&self.0.path)
     }
 
-    /// Why.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> &EncodeErrorKind {
         &self.0.kind
@@ -297,21 +297,21 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// One step on the way from a message to a field.
+/// One step on the path from a message to a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Field(&'static str),
     Index(usize),
 }
 
-/// A parser's failure before the message and its length are known. Boxed, so that success stays small.
+/// A parser's failure before the message and its length are known. Boxed to keep the success value small.
 #[derive(Debug)]
 pub(crate) struct Fault(Box<FaultInner>);
 
 #[derive(Debug)]
 struct FaultInner {
     kind: ParseErrorKind,
-    /// Bytes not yet read where it happened.
+    /// Number of unread bytes at the failure.
     left: usize,
     /// Innermost step first.
     path: Vec<Step>,
@@ -327,7 +327,7 @@ impl Fault {
         self
     }
 
-    /// The same failure, seen from an input that goes on for `bytes` after the one in which it happened.
+    /// Returns the same fault relative to input that continues for `bytes` after the fault's own input.
     pub(crate) fn with_more(mut self, bytes: usize) -> Self {
         self.0.left = self.0.left.saturating_add(bytes);
         self
@@ -335,7 +335,7 @@ impl Fault {
 }
 
 impl nom::error::ParseError<&[u8]> for Fault {
-    /// The primitive parsers in use fail in one way: too few bytes.
+    /// nom's primitive parsers fail only on too few bytes.
     fn from_error_kind(input: &[u8], _: nom::error::ErrorKind) -> Self {
         Self::new(ParseErrorKind::Truncated, input)
     }
@@ -345,12 +345,12 @@ impl nom::error::ParseError<&[u8]> for Fault {
     }
 }
 
-/// Adds where it happened to a failure on its way out.
+/// Adds a step to the path of a fault.
 pub(crate) fn inside(error: nom::Err<Fault>, step: Step) -> nom::Err<Fault> {
     error.map(|fault| fault.inside(step))
 }
 
-/// `topics[0].partitions[2].leaderId`, from the steps innermost first.
+/// Formats a path such as `topics[0].partitions[2].leaderId`, from its steps, innermost first.
 fn written(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path.iter().rev() {

@@ -1,9 +1,9 @@
-//! The codes with which brokers refuse, one table: number, Kafka's name, what a client does about it, whether it proves
-//! that a batch was not written, and a sentence for people.
+//! The table of Kafka's error codes: number, Kafka's name, the client's reaction, whether a batch is certainly
+//! unwritten, and a sentence for people.
 //!
-//! The enum is open: a code that this crate does not know keeps its number. Whether a code is retriable, and whether it
-//! calls for new metadata, is as Java has it (`Errors`, `RetriableException`, `InvalidMetadataException`); the golden
-//! table written by the Java client proves it.
+//! The enum is open: an unknown code keeps its number. Whether a code is retriable and whether it requires new metadata
+//! match Java (`Errors`, `RetriableException`, `InvalidMetadataException`). A test compares them with the golden table
+//! that the Java client wrote.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::put::Put;
 use crate::schema::Type;
 use crate::wire::{Context, Parsed, Version, Wire};
 
-/// What a broker says of a request or of a part of it; 0 is success.
+/// A broker's error code for a request or for a part of it; 0 is success.
 ///
 /// ```
 /// use kurier_protocol::{ErrorCode, Reaction};
@@ -30,7 +30,7 @@ use crate::wire::{Context, Parsed, Version, Wire};
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ErrorCode(pub i16);
 
-/// What a client does about a code.
+/// A client's reaction to a code.
 ///
 /// ```
 /// use kurier_protocol::{ErrorCode, Reaction};
@@ -41,26 +41,26 @@ pub struct ErrorCode(pub i16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reaction {
-    /// Nothing went wrong, or what was asked is already done.
+    /// Continues: the request succeeded, or its effect already exists.
     Proceed,
-    /// Sends the same again after a backoff.
+    /// Sends the same request again after a backoff.
     Retry,
-    /// Fetches metadata, then sends the same again, perhaps to another broker.
+    /// Fetches metadata, then sends the same request again, perhaps to another broker.
     Refresh,
-    /// Looks for the coordinator again, then sends the same to it.
+    /// Finds the coordinator again, then sends the same request to it.
     FindCoordinator,
     /// Splits the batch.
     Split,
-    /// Settles the partition's sequence anew, if nothing of it may have been written unseen.
+    /// Determines the partition's sequence again, unless a batch may have been written without acknowledgement.
     Resequence,
     /// Starts again from its bootstrap servers.
     Rebootstrap,
-    /// Sends nothing more under this id and epoch: a newer one is known. A transactional producer has been replaced by
-    /// another.
+    /// Sends nothing more with this id and epoch, because a newer epoch exists. For a transactional producer, another
+    /// producer has taken its place.
     Fenced,
-    /// Aborts the transaction, and may begin another.
+    /// Aborts the transaction, and may begin another one.
     Abort,
-    /// Gives up what it asked for, and goes on with the rest.
+    /// Fails the request, and continues with others.
     Fail,
 }
 
@@ -83,11 +83,11 @@ macro_rules! error_codes {
                 }
             }
 
-            /// Whether a leader that answers so to Produce has certainly not written the batch, at this attempt. After
-            /// any other refusal it may have: a leader that loses its office while it waits for replicas says
-            /// NOT_LEADER_OR_FOLLOWER of what it has appended.
+            /// Whether a leader that returns this code for Produce has certainly not written the batch in this attempt.
+            /// With any other error it may have: a leader that loses its leadership while it waits for replicas returns
+            /// NOT_LEADER_OR_FOLLOWER for a batch that it has appended.
             ///
-            /// It says nothing of earlier attempts; OUT_OF_ORDER_SEQUENCE_NUMBER least of all.
+            /// The code proves nothing about earlier attempts, OUT_OF_ORDER_SEQUENCE_NUMBER least of all.
             #[must_use]
             pub fn is_unwritten(self) -> bool {
                 match self {
@@ -241,31 +241,31 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// Whether this is success.
+    /// Whether the code is success.
     #[must_use]
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
 
-    /// Kafka's name for it, if this crate knows the code.
+    /// Kafka's name for the code, if this crate knows it.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         self.known().map(|(name, ..)| name)
     }
 
-    /// What it means, as a sentence without capital and full stop.
+    /// The code's meaning, as a sentence without capital letter and full stop.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         self.known().map_or("a code that this version of Kurier does not know", |(_, _, text)| text)
     }
 
-    /// What a client does about it. Codes from the future fail what was asked.
+    /// A client's reaction to the code. An unknown code fails the request.
     #[must_use]
     pub fn reaction(self) -> Reaction {
         self.known().map_or(Reaction::Fail, |(_, reaction, _)| reaction)
     }
 
-    /// Whether sending the same again may succeed (Java's `RetriableException`).
+    /// Whether a retry may succeed (Java's `RetriableException`).
     #[must_use]
     pub fn is_retriable(self) -> bool {
         matches!(self.reaction(), Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator)

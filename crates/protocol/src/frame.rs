@@ -1,7 +1,7 @@
-//! Frames: what one side says is cut into pieces, each behind its length as a 32-bit integer.
+//! Frames: the units of a connection, each preceded by its length as a 32-bit integer.
 //!
-//! [`FrameBuffer`] finds frames in bytes as they come; [`write_request`] and [`write_response`] write them. The buffer is the
-//! one place where parsing follows nom's *streaming* rules: here, and only here, too few bytes mean "wait for more".
+//! [`FrameBuffer`] finds frames in incoming bytes; [`write_request`] and [`write_response`] write them. Only this
+//! buffer follows nom's *streaming* rules, where too few bytes mean "wait for more".
 
 use std::fmt;
 
@@ -14,10 +14,10 @@ use crate::header::{ResponseHeader, put_request_header};
 use crate::message::{Message, Request};
 use crate::put::{Count, Put};
 
-/// Turns a connection's bytes, in whatever chunks they come, into frames.
+/// Splits a connection's bytes into frames. The bytes may arrive in any chunks.
 ///
-/// A frame shares the buffer's memory. The buffer grows with the bytes that arrive, never by what a length claims, and
-/// refuses a frame above its limit as soon as the length is there.
+/// A frame shares the buffer's memory. The buffer grows with the bytes that arrive, never by a claimed length. It
+/// refuses a frame above its limit as soon as the length has arrived.
 ///
 /// ```
 /// use kurier_protocol::FrameBuffer;
@@ -36,22 +36,22 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// How much room [`room`](Self::room) makes at least.
+    /// Minimum room that [`room`](Self::room) provides.
     pub const ROOM_BYTES: usize = 64 * 1024;
 
-    /// A response's limit when nothing else is known: 100 MiB, as in librdkafka and franz-go.
+    /// Default limit of a response: 100 MiB, as in librdkafka and franz-go.
     pub const DEFAULT_LIMIT_BYTES: usize = 100 * 1024 * 1024;
 
-    /// The limit for a peer that has not authenticated itself: no answer before that is larger than 1 MiB.
+    /// Limit before authentication: 1 MiB, which exceeds every response before it.
     pub const UNAUTHENTICATED_LIMIT_BYTES: usize = 1024 * 1024;
 
-    /// An empty buffer that refuses frames of more than `limit` bytes.
+    /// Creates an empty buffer that refuses frames of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { buffer: BytesMut::new(), limit }
     }
 
-    /// Changes the limit, for frames not yet returned.
+    /// Changes the limit for frames that have not been returned yet.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -61,9 +61,10 @@ impl FrameBuffer {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The buffer with some room at its end, for a socket to read into.
+    /// Returns the buffer with room at its end, for a socket to read into.
     ///
-    /// It doubles with what has arrived, but not beyond the frame that is arriving and one room.
+    /// The room doubles with the bytes that have arrived, but ends at most one [`ROOM_BYTES`](Self::ROOM_BYTES) after
+    /// the incoming frame.
     pub fn room(&mut self) -> &mut BytesMut {
         let len = self.buffer.len();
         if self.buffer.capacity().saturating_sub(len) < Self::ROOM_BYTES / 2 {
@@ -78,42 +79,42 @@ impl FrameBuffer {
         &mut self.buffer
     }
 
-    /// How many bytes wait for the rest of their frame.
+    /// Number of bytes that belong to an incomplete frame.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next frame without its length, or `None` when it is not yet complete.
+    /// Returns the next frame without its length, or `None` if it is incomplete.
     ///
     /// # Errors
-    /// When the length is not possible; the connection is then beyond repair.
+    /// When the length is impossible. The connection is then unusable.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
         let Some(claimed) = self.claimed() else { return Ok(None) };
         let len = frame_len(claimed, self.limit)?;
         let Some(end) = len.checked_add(4).filter(|end| *end <= self.buffer.len()) else { return Ok(None) };
         let mut frame = self.buffer.split_to(end).freeze();
         if self.buffer.is_empty() {
-            // What is left belongs to the frame's memory, which lives as long as the frame does.
+            // The rest of the buffer shares the frame's memory and would keep it alive.
             self.buffer = BytesMut::new();
         }
         Ok(Some(frame.split_off(4)))
     }
 
-    /// What came behind the last frame, for whoever passes on also what cannot be read.
+    /// Returns the bytes after the last frame, for programs that also forward unreadable bytes.
     #[must_use]
     pub fn into_rest(self) -> Bytes {
         self.buffer.freeze()
     }
 
-    /// The length in front of the next frame, once it is there.
+    /// Returns the length before the next frame, if it has arrived.
     fn claimed(&self) -> Option<i32> {
         be_i32::<_, ()>(&self.buffer[..]).map(|(_, claimed)| claimed).ok()
     }
 }
 
 fn frame_len(claimed: i32, limit: usize) -> Result<usize, FrameError> {
-    /// Every frame has a correlation id at least.
+    /// Every frame has at least a correlation id.
     const SHORTEST: usize = 4;
     match usize::try_from(claimed) {
         Ok(len) if len < SHORTEST => Err(FrameError::TooShort { claimed }),
@@ -128,7 +129,7 @@ fn frame_len(claimed: i32, limit: usize) -> Result<usize, FrameError> {
     }
 }
 
-/// A length that no frame of Kafka's can have.
+/// An impossible length of a frame.
 ///
 /// ```
 /// use kurier_protocol::{FrameBuffer, FrameError};
@@ -142,12 +143,12 @@ fn frame_len(claimed: i32, limit: usize) -> Result<usize, FrameError> {
 pub enum FrameError {
     /// Negative, or too short for a header.
     TooShort {
-        /// The length as it came.
+        /// The received length.
         claimed: i32,
     },
     /// Above the limit.
     TooLong {
-        /// The length as it came.
+        /// The received length.
         claimed: usize,
         /// The limit.
         limit: usize,
@@ -231,9 +232,10 @@ pub fn write_response<M: Message>(
     response.write(version, out)
 }
 
-/// Reads the frame (without its length) that answers a request of this version: the number of the request, and the body.
+/// Reads the frame (without its length) of a response to a request of this version. Returns the correlation id and the
+/// body.
 ///
-/// A broker that refuses a version of ApiVersions does so in version 0; its answer is read, and its error code says so.
+/// A broker refuses an unknown version of ApiVersions in version 0; that response is read too, and has the error code.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -249,7 +251,7 @@ pub fn write_response<M: Message>(
 /// ```
 ///
 /// # Errors
-/// When the bytes are no such response.
+/// When the bytes are not such a response.
 pub fn read_response<R: Request>(frame: &Bytes, version: i16) -> Result<(i32, R::Response), ParseError> {
     let unknown = || ParseError::whole(R::Response::SCHEMA.name, version, ParseErrorKind::UnknownApi(R::KEY));
     let api = Api::of(R::KEY).ok_or_else(unknown)?;

@@ -1,8 +1,8 @@
-//! What stands in front of every body: request header v1 and v2, response header v0 and v1.
+//! Headers before every body: request headers v1 and v2, response headers v0 and v1.
 //!
-//! A flexible version of an API has the newer header of each, with one exception: the response to ApiVersions always
-//! has v0, for the client must be able to read it before it knows what the broker speaks (KIP-511). Request header v0
-//! belongs to ControlledShutdown v0 alone and is not supported.
+//! Flexible versions of an API use the newer headers, with one exception: the response to ApiVersions always has header
+//! v0, because the client must read it before it knows the broker's versions (KIP-511). Request header v0 belongs only
+//! to ControlledShutdown v0 and is not supported.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ use crate::schema::parse_tags;
 use crate::varint::put_uvarint;
 use crate::wire::{Context, Lengthed, Parsed, Version, Wire, fail, put_length};
 
-/// The head of a request.
+/// The header of a request.
 ///
 /// ```
 /// use kurier_protocol::RequestHeader;
@@ -29,11 +29,11 @@ use crate::wire::{Context, Lengthed, Parsed, Version, Wire, fail, put_length};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestHeader {
-    /// Which API.
+    /// The API's key.
     pub api_key: i16,
-    /// In which version the body, and the response, are written.
+    /// The version of the body and of the response.
     pub api_version: i16,
-    /// The number that the response will bear.
+    /// The number that the response will carry.
     pub correlation_id: i32,
     /// The client's name, for the broker's logs and quotas (`client.id`).
     pub client_id: Option<String>,
@@ -43,7 +43,7 @@ impl RequestHeader {
     /// Reads the header of a frame; the rest of the frame is the body.
     ///
     /// # Errors
-    /// When the bytes are no header, or name an API whose header this crate does not know.
+    /// When the bytes are not a header, or this crate does not know the API.
     pub fn read(frame: &Bytes) -> Result<(Self, Bytes), ParseError> {
         let mut version = 1;
         match Self::parse(Context { version: PLAIN, body: frame, allowance: &Cell::new(NO_ARRAYS) }, &mut version) {
@@ -60,16 +60,16 @@ impl RequestHeader {
         let (rest, api_version) = field("request_api_version", rest, context)?;
         *version = api.request_header_version(api_version);
         let (rest, correlation_id) = field("correlation_id", rest, context)?;
-        // Never compact, not even in v2.
+        // A plain string even in header v2.
         let (rest, client_id) = field("client_id", rest, context)?;
         let (rest, ()) = no_tags(rest, *version == 2)?;
         Ok((rest, Self { api_key, api_version, correlation_id, client_id }))
     }
 
-    /// Writes the header in the version that belongs to its API and API version.
+    /// Writes the header, in the header version for its API and API version.
     ///
     /// # Errors
-    /// When the API is not known, or the client id is longer than 32,767 bytes.
+    /// When the API is unknown, or the client id is longer than 32,767 bytes.
     pub fn write(&self, out: &mut impl Put) -> Result<(), EncodeError> {
         let unknown = || EncodeError::new(EncodeErrorKind::UnknownApi(self.api_key)).of("RequestHeader", 1);
         let api = Api::of(self.api_key).ok_or_else(unknown)?;
@@ -110,7 +110,7 @@ pub(crate) fn put_request_header(
     Ok(())
 }
 
-/// The head of a response.
+/// The header of a response.
 ///
 /// ```
 /// use kurier_protocol::{Api, ResponseHeader};
@@ -125,15 +125,15 @@ pub(crate) fn put_request_header(
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHeader {
-    /// The number that the request bore.
+    /// The number of the request.
     pub correlation_id: i32,
 }
 
 impl ResponseHeader {
-    /// Reads the header of a frame that answers a request of this API and version; the rest of the frame is the body.
+    /// Reads the header of a response to a request of this API and version. The rest of the frame is the body.
     ///
     /// # Errors
-    /// When the bytes are no such header.
+    /// When the bytes are not such a header.
     pub fn read(frame: &Bytes, api: &Api, api_version: i16) -> Result<(Self, Bytes), ParseError> {
         let version = api.response_header_version(api_version);
         let parse = |context| {
@@ -163,17 +163,17 @@ impl ResponseHeader {
     }
 }
 
-/// Fields of a header are in the plain encoding throughout.
+/// All header fields use the plain encoding.
 const PLAIN: Version = Version { number: 1, flexible: false };
 
-/// A header has no arrays, and they no allowance.
+/// A header has no arrays, so it needs no allowance for them.
 const NO_ARRAYS: usize = 0;
 
 fn field<'a, T: Wire>(name: &'static str, input: &'a [u8], context: Context<'a>) -> Parsed<'a, T> {
     T::parse(input, context).map_err(|fault| inside(fault, Step::Field(name)))
 }
 
-/// No tagged field of a header is known; all are skipped.
+/// No tagged fields of headers are known; all are skipped.
 fn no_tags(input: &[u8], flexible: bool) -> Parsed<'_, ()> {
     parse_tags(input, Version { number: 0, flexible }, |_, _| Ok(()))
 }

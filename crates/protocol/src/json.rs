@@ -1,5 +1,5 @@
-//! Messages as JSON, in the form in which Kafka's own tools print them: Kafka's field names, bytes in base64, ids in
-//! URL-safe base64, records by their size, tagged fields only when they differ from their defaults.
+//! JSON view of messages, in the form of Kafka's tools: Kafka's field names, bytes in base64, ids in URL-safe base64,
+//! records by their size, tagged fields only if they differ from their defaults.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,18 +8,18 @@ use serde_json::Value;
 use crate::records::Records;
 use crate::wire::Version;
 
-/// A JSON object that keeps the order of the wire.
+/// A JSON object that keeps the wire's field order.
 pub(crate) type Object = serde_json::Map<String, Value>;
 
-/// How to show a message.
+/// Options of the JSON view.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) version: Version,
-    /// What to show of records besides their size.
+    /// JSON to add for records, besides their size.
     pub(crate) records: &'a dyn Fn(&Records) -> Option<Value>,
 }
 
-/// Bytes as a JSON string of base64.
+/// Returns bytes as a JSON string in base64.
 pub(crate) fn base64(bytes: &[u8]) -> Value {
     STANDARD.encode(bytes).into()
 }

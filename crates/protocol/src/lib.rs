@@ -1,4 +1,4 @@
-//! Kafka's wire protocol, as much of it as a producer needs, without I/O: bytes in, messages out, and back.
+//! The part of Kafka's wire protocol that a producer needs, without I/O: reads and writes messages.
 //!
 //! # The wire on a page
 //!
@@ -10,16 +10,16 @@
 //! record data    [61 bytes of header][records] …                                    record_batch
 //! ```
 //!
-//! Requests may follow one another without waiting; the broker answers in their order. All integers are big-endian.
+//! A client may send requests without waiting; the broker answers in order. All integers are big-endian.
 //!
-//! **Versions.** A message has changed over the years; client and broker agree on a version of each API by
-//! [`ApiVersionsRequest`](messages::ApiVersionsRequest). One structure serves all versions: a field that the version in
-//! use does not have holds its default.
+//! **Versions.** Messages have changed over the years. Client and broker agree on a version of each API by
+//! [`ApiVersionsRequest`](messages::ApiVersionsRequest). One structure serves all versions: a field that the version
+//! does not have holds its default.
 //!
-//! **Flexible versions** (KIP-482) are the later ones of each API. Their lengths are compact (a varint of one more than
-//! the length, 0 being null), and each structure ends in **tagged fields**, which a reader that does not know them skips.
+//! **Flexible versions** (KIP-482) are the later versions of each API. Their lengths are compact (a varint of the
+//! length plus one; 0 is null). Each structure ends in **tagged fields**; a reader skips those that it does not know.
 //!
-//! **Null** is not empty: where a field may be null, its type is an `Option`, and nothing else is.
+//! **Null** is not empty: a field has an `Option` type if and only if it may be null.
 //!
 //! # In a program: reading and writing a message
 //!
@@ -51,17 +51,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A program that learns key and version only from the wire, or from its user, goes by the table [`APIS`].
+//! A program that takes key and version from the wire or from a user uses the table [`APIS`].
 //!
 //! # Batches
 //!
-//! [`record_batch`] builds them in place and reads them lazily. Compression is not this crate's: a sealed batch gives
-//! its body to a codec and takes the result (`kurier-compression` shows how).
+//! [`record_batch`] builds batches in place and reads them lazily. Another crate compresses: a sealed batch gives its
+//! body to a codec and takes the result (`kurier-compression` shows how).
 //!
 //! # Under a fuzzer
 //!
-//! A reader is a function of bytes and a version: no socket, no state, no clock. A target for your own program (a proxy,
-//! say) needs no more than this; `fuzz/` of this workspace has one for every reader.
+//! A reader is a function of bytes and a version, without socket, state or clock. A fuzz target for your own program
+//! (such as a proxy) needs only this; `fuzz/` of this workspace has a target for every reader.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -84,8 +84,8 @@
 //!
 //! # Against captured traffic
 //!
-//! What a client said once, a test can read for ever. The frames come from a file of tcpdump, Wireshark or
-//! `kurier capture`, by the crate `kurier-capture`, or stand in the test, as this one of franz-go 1.22.2 does.
+//! Tests can read captured traffic. The crate `kurier-capture` reads files of tcpdump, Wireshark and `kurier capture`;
+//! short frames can be in the test itself, like this one of franz-go 1.22.2.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -104,35 +104,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What comes from a wire is not trusted
+//! # Untrusted input
 //!
-//! Every reader returns an error, with message, version, byte and field, for any bytes that are not exactly one message:
-//! cut short, too long, counts and lengths that the input cannot hold, null or bad UTF-8 where it must not be, tags out
-//! of order. A claimed length allocates nothing before its bytes are there: no input of under 64 bytes makes a reader
-//! allocate more than 128 KiB, most of it the room of a [`FrameBuffer`]. A frame's limit is the caller's.
+//! Every reader returns an error, with message, version, byte and field, unless the bytes are exactly one message.
+//! Errors are truncated or trailing bytes, counts and lengths beyond the input, forbidden nulls, invalid UTF-8, and
+//! tags out of order. A claimed length allocates nothing before its bytes have arrived: for an input of under 64 bytes,
+//! a reader allocates at most 128 KiB, most of it the room of a [`FrameBuffer`]. The caller sets a frame's limit.
 //!
-//! The arrays of a message may take eight times its bytes of memory and 64 KiB, no more.
+//! The arrays of a message may take at most 64 KiB plus eight times the message's size in memory.
 //!
-//! What the values mean is not looked at here. Left to who acts on them: ApiVersions whose lowest version is above the
-//! highest, or that name a key twice; Metadata with negative ids, impossible ports, empty or unprintable hosts, leaders
-//! that are no brokers, more partitions than one would serve; offsets below -1; producer ids and epochs below 0;
-//! partitions in an answer that were not asked for, or are missing from it; control characters in a name that goes into a
-//! log.
+//! Readers do not check the meaning of values. Callers must check these:
 //!
-//! # How it is known to be right
+//! - ApiVersions with a lowest version above the highest, or with a repeated key
+//! - Metadata with negative ids, invalid ports, empty or unprintable hosts, unknown leaders, or too many partitions
+//! - offsets below -1; producer ids and epochs below 0
+//! - partitions in a response that are missing or were not requested
+//! - control characters in names, before they are logged
 //!
-//! * Bodies of every version that the Java client wrote are read, compared with the JSON that the Java client printed,
-//!   and written again: the same bytes (`make golden`). Cut anywhere they are errors; altered anywhere they never panic.
-//! * The tables of fields ([`schema`]), from which readers and writers come, equal the descriptors inside the
-//!   kafka-clients jar (`make schema`).
-//! * An implementation made by others, the kafka-protocol crate, agrees on arbitrary messages (`make oracle`).
-//! * Our batches are read by the Java client, and captured batches of seven clients by us (`make java`,
+//! # How it is tested
+//!
+//! * Bodies of every version that the Java client wrote are read, compared with the Java client's JSON, and written
+//!   again with the same bytes (`make golden`). Truncated bodies are errors; altered bodies never cause a panic.
+//! * The field tables ([`schema`]), which generate readers and writers, equal the descriptors in the kafka-clients jar
+//!   (`make schema`).
+//! * An independent implementation, the kafka-protocol crate, agrees on arbitrary messages (`make oracle`).
+//! * The Java client reads our batches, and this crate reads captured batches of seven clients (`make java`,
 //!   `make captures-read`).
-//! * Fuzzers feed every reader (`make fuzz`).
+//! * Fuzzers test every reader (`make fuzz`).
 //!
 //! # Features
 //!
-//! `json`: [`Message::json`] shows a message as Kafka's tools print it.
+//! `json`: [`Message::json`] prints a message as Kafka's tools do.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 

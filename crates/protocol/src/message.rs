@@ -1,4 +1,4 @@
-//! What every message can do: be read from a frame's body, be written, be shown.
+//! Traits of messages: read from a frame's body, write, print.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::put::Put;
 use crate::schema::Struct;
 use crate::wire::{Context, Version, Wire, allowance, encoded_len};
 
-/// A request's or response's body. One structure serves all versions of an API.
+/// The body of a request or response. One structure serves all versions of an API.
 ///
-/// A field that the version in use does not have holds its default after reading. Before writing, a field that is set
-/// although the version cannot carry it is an error, unless Kafka calls it ignorable.
+/// After reading, a field that the version does not have holds its default. Writing fails if such a field is set,
+/// unless Kafka calls it ignorable.
 ///
 /// ```
 /// use kurier_protocol::Message;
@@ -33,19 +33,19 @@ use crate::wire::{Context, Version, Wire, allowance, encoded_len};
 /// ```
 #[expect(private_bounds, reason = "sealed: how a message is encoded is this crate's own affair")]
 pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
-    /// Its name and fields.
+    /// The message's name and fields.
     const SCHEMA: &'static Struct;
-    /// Its API key.
+    /// The API's key.
     const KEY: i16;
     /// The versions that this crate speaks.
     const VERSIONS: RangeInclusive<i16>;
     /// The first flexible version (KIP-482: compact lengths, tagged fields); `i16::MAX` if there is none.
     const FLEXIBLE_SINCE: i16;
 
-    /// Reads a body, all of it. Fields of type bytes and records share `body` instead of copying.
+    /// Reads a complete body. Fields of type bytes and records share `body` instead of copying.
     ///
     /// # Errors
-    /// When the version is not among [`VERSIONS`](Self::VERSIONS), or the bytes are no such message.
+    /// When the version is not in [`VERSIONS`](Self::VERSIONS), or the bytes are not such a message.
     fn read(body: &Bytes, version: i16) -> Result<Self, ParseError> {
         let what = Self::SCHEMA.name;
         let Some(of) = version_of::<Self>(version) else {
@@ -65,8 +65,8 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
     /// Writes the body.
     ///
     /// # Errors
-    /// When the version is not among [`VERSIONS`](Self::VERSIONS), cannot carry a field that is set, or a length
-    /// does not fit its prefix. What was written by then is of no use.
+    /// When the version is not in [`VERSIONS`](Self::VERSIONS) or lacks a field that is set, or when a length does not
+    /// fit its prefix. The bytes written before an error are useless.
     fn write(&self, version: i16, out: &mut impl Put) -> Result<(), EncodeError> {
         let what = Self::SCHEMA.name;
         match version_of::<Self>(version) {
@@ -75,7 +75,7 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
         }
     }
 
-    /// How many bytes [`write`](Self::write) would write.
+    /// Returns the number of bytes that [`write`](Self::write) would write.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -87,13 +87,14 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
         }
     }
 
-    /// The fields of this version as a JSON object, as Kafka's tools print it; records by their size.
+    /// Returns the fields of this version as a JSON object, in the form of Kafka's tools. Records are printed by their
+    /// size.
     #[cfg(feature = "json")]
     fn json(&self, version: i16) -> serde_json::Value {
         self.json_with(version, &|_| None)
     }
 
-    /// As [`json`](Self::json), with what `records` makes of record data put beside their size.
+    /// Like [`json`](Self::json), and adds the result of `records` for record data.
     #[cfg(feature = "json")]
     fn json_with(
         &self,
@@ -105,7 +106,7 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
     }
 }
 
-/// A message that asks.
+/// A request message.
 ///
 /// ```
 /// use kurier_protocol::{Message, Request};
@@ -114,7 +115,7 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
 /// assert_eq!(<EndTxnRequest as Request>::Response::SCHEMA.name, "EndTxnResponse");
 /// ```
 pub trait Request: Message {
-    /// The message that answers.
+    /// The response message.
     type Response: Message;
 }
 

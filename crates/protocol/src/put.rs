@@ -1,7 +1,8 @@
-//! Where encoded bytes go: into one buffer, into a list of chunks that shares large pieces instead of copying them,
-//! or nowhere, to learn their length.
+//! Sinks for encoded bytes: one buffer, a list of chunks that shares large pieces instead of copying them, or a
+//! counter.
 //!
-//! `bytes::BufMut` is an unsafe trait, so a counter of it would need `unsafe`; hence a trait of our own.
+//! `bytes::BufMut` is an unsafe trait, so implementing it for a counter would need `unsafe`. This module has its own
+//! trait.
 
 use bytes::{Bytes, BytesMut};
 
@@ -29,7 +30,7 @@ pub trait Put {
     /// Appends a copy of `bytes`.
     fn put_slice(&mut self, bytes: &[u8]);
 
-    /// Appends `bytes`; a sink that can keep a reference instead of a copy does so.
+    /// Appends `bytes`; some sinks keep a reference instead of a copy.
     fn put_shared(&mut self, bytes: &Bytes) {
         self.put_slice(bytes);
     }
@@ -47,18 +48,18 @@ impl Put for BytesMut {
     }
 }
 
-/// Counts the bytes and keeps none.
+/// Counts the bytes and discards them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count(pub(crate) usize);
 
 impl Put for Count {
     fn put_slice(&mut self, bytes: &[u8]) {
-        // An encoder hands over slices that exist, so their sum is far below the limit of usize.
+        // The slices exist in memory, so their sum is far below the maximum of usize.
         self.0 = self.0.saturating_add(bytes.len());
     }
 }
 
-/// Gathers a message as chunks for a vectored write: small pieces are copied together, large ones are shared.
+/// Collects a message as chunks for a vectored write: small pieces are copied together, large ones are shared.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -81,16 +82,16 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// A piece below this many bytes is cheaper to copy than to give a slot of its own in a vectored write.
+    /// Size from which a piece is shared. Copying a smaller piece is cheaper than its own slot in a vectored write.
     pub const SHARE_FROM_BYTES: usize = 4096;
 
-    /// An empty list.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The chunks in order; none of them is empty.
+    /// Returns the chunks in order. No chunk is empty.
     #[must_use]
     pub fn finish(mut self) -> Vec<Bytes> {
         self.close_glue();

@@ -4,9 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-/// Encoded record batches, held as the chunks in which they were built or as the one in which they came.
+/// Encoded record batches, as the chunks in which they were built or as one received chunk.
 ///
-/// A clone shares the bytes, so a retry sends what was sent before. Two are equal when their bytes are, however cut.
+/// A clone shares the bytes, so a retry sends the same bytes. Two values are equal if their bytes are, whatever their
+/// chunks.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -30,19 +31,19 @@ impl Records {
         &self.chunks
     }
 
-    /// How many bytes.
+    /// Total size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All bytes in one piece; copies unless there is one chunk.
+    /// Returns all bytes in one piece; copies unless there is only one chunk.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         match self.chunks.as_slice() {
@@ -76,7 +77,7 @@ impl PartialEq for Records {
 impl Eq for Records {}
 
 impl fmt::Debug for Records {
-    /// By size: payload has no place in logs.
+    /// Prints only the size, to keep payload out of logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Records({} bytes)", self.len)
     }

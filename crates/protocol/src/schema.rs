@@ -1,5 +1,5 @@
-//! `messages!`: one declaration a message, from which come its structures, their defaults, parser, encoder, JSON view
-//! and the table that `crates/e2e` holds beside Kafka's own descriptors.
+//! `messages!`: declares a message and generates its structures, defaults, parser, encoder, JSON view and field table.
+//! `crates/e2e` compares the tables with Kafka's own descriptors.
 //!
 //! ```text
 //! messages! {
@@ -14,18 +14,18 @@
 //! }
 //! ```
 //!
-//! A line is: the versions that have the field, what is special about it, its name, its type, its default.
-//! In brackets stand `ignorable` (a version without the field may drop it in silence; without this mark that is an
-//! error, as in Kafka's descriptors), `null 1..` (the versions that allow null, when not all do) and `tag 0` (a tagged
-//! field, which is written only when it differs from its default). The Rust type picks the encoding; `Option` says that
-//! null may travel, and nothing else. A field outside the version in use holds its default.
+//! A line has the versions with the field, its options in brackets, its name, its type and its default. The options are
+//! `ignorable` (a version without the field may drop its value silently; otherwise that is an error, as in Kafka's
+//! descriptors), `null 1..` (the versions that allow null, if not all do) and `tag 0` (a tagged field, written only if
+//! it differs from its default). The Rust type selects the encoding; only `Option` allows null. A field outside the
+//! version in use holds its default.
 
 use crate::error::{EncodeError, EncodeErrorKind, ParseErrorKind, Step, inside};
 use crate::put::Put;
 use crate::varint::{put_uvarint, uvarint};
 use crate::wire::{Context, Parsed, Version, Wire, encoded_len, fail};
 
-/// A structure of a message: a row for each of its fields, in the order of the wire.
+/// A structure of a message, with its fields in wire order.
 ///
 /// ```
 /// use kurier_protocol::Message;
@@ -40,30 +40,30 @@ use crate::wire::{Context, Parsed, Version, Wire, encoded_len, fail};
 /// ```
 #[derive(Debug, PartialEq, Eq)]
 pub struct Struct {
-    /// In Kafka's name; a nested structure may bear a name of ours.
+    /// Kafka's name; a nested structure may have a name of this crate.
     pub name: &'static str,
-    /// In wire order; tagged fields stand wherever Kafka's descriptor has them.
+    /// The fields in wire order; tagged fields are where Kafka's descriptor has them.
     pub fields: &'static [Field],
 }
 
 /// One field of a structure. See [`Struct`] for an example.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Field {
-    /// In snake case; [`kafka_name`] gives Kafka's.
+    /// The name in snake case; [`kafka_name`] converts it to Kafka's.
     pub name: &'static str,
-    /// Its type.
+    /// The field's type.
     pub ty: Type,
-    /// The first version that has it.
+    /// The first version with the field.
     pub since: i16,
-    /// The last version that has it; `i16::MAX` where it stays.
+    /// The last version with the field; `i16::MAX` if it was never removed.
     pub until: i16,
-    /// The first version in which it may be null; `i16::MAX` where it never may.
+    /// The first version that allows null; `i16::MAX` if none does.
     pub null_since: i16,
-    /// Its tag, if it is a tagged field (KIP-482).
+    /// The tag of a tagged field (KIP-482).
     pub tag: Option<u32>,
-    /// Whether a version without the field may drop its value in silence.
+    /// Whether a version without the field may drop its value silently.
     pub ignorable: bool,
-    /// Its default as the declaration writes it; `None` where that is 0, false, empty or of defaults.
+    /// The default as declared; `None` for 0, false, empty, or a structure of defaults.
     pub default: Option<&'static str>,
 }
 
@@ -94,7 +94,7 @@ pub enum Type {
     Struct(&'static Struct),
 }
 
-/// `topic_authorized_operations` as Kafka writes it: `topicAuthorizedOperations`.
+/// Converts a name to Kafka's form: `topic_authorized_operations` becomes `topicAuthorizedOperations`.
 ///
 /// ```
 /// use kurier_protocol::schema::kafka_name;
@@ -115,7 +115,7 @@ pub fn kafka_name(snake: &str) -> String {
 }
 
 impl Field {
-    /// Whether this version has the field, tagged or not.
+    /// Whether this version has the field, tagged or untagged.
     #[must_use]
     pub fn is_in(&self, version: i16) -> bool {
         self.since <= version && version <= self.until
@@ -127,7 +127,7 @@ impl Field {
         self.null_since <= version
     }
 
-    /// Whether this version writes the field in its place, and not as a tagged one.
+    /// Whether this version writes the field in sequence, not as a tagged field.
     pub(crate) fn is_placed_in(&self, version: Version) -> bool {
         self.tag.is_none() && self.is_in(version.number)
     }
@@ -137,12 +137,12 @@ impl Field {
         self.tag == Some(tag) && self.is_in(version.number)
     }
 
-    /// The tag under which `value` travels in this version; defaults do not travel.
+    /// The tag of `value` in this version, if it is written: defaults are not.
     fn tag_for<T: Wire>(&self, value: &T, default: impl FnOnce() -> T, version: Version) -> Option<u32> {
         self.tag.filter(|_| self.is_in(version.number) && *value != default())
     }
 
-    /// Reads the field into `slot`, if this version has it in this place.
+    /// Reads the field into `slot`, if this version has it in sequence.
     pub(crate) fn parse<'a, T: Wire>(&self, input: &'a [u8], context: Context<'a>, slot: &mut T) -> Parsed<'a, ()> {
         if !self.is_placed_in(context.version) {
             return Ok((input, ()));
@@ -150,7 +150,7 @@ impl Field {
         self.parse_value(input, context, slot)
     }
 
-    /// Reads the field from `body`, which a tag announced and which it must fill.
+    /// Reads a tagged field from `body`, which it must fill exactly.
     pub(crate) fn parse_tagged<'a, T: Wire>(
         &self,
         tag: u32,
@@ -177,7 +177,7 @@ impl Field {
         Ok((rest, ()))
     }
 
-    /// Writes the field, if this version has it in this place.
+    /// Writes the field, if this version has it in sequence.
     pub(crate) fn encode<T: Wire>(
         &self,
         value: &T,
@@ -199,12 +199,12 @@ impl Field {
         value.encode(version, out).map_err(|error| error.inside(Step::Field(self.name)))
     }
 
-    /// One, if the field travels under a tag.
+    /// Returns 1 if the field is written with a tag, else 0.
     pub(crate) fn count_tagged<T: Wire>(&self, value: &T, default: impl FnOnce() -> T, version: Version) -> u32 {
         self.tag_for(value, default, version).map_or(0, |_| 1)
     }
 
-    /// Writes the field under its tag, if it travels so.
+    /// Writes the field with its tag, if this version and value require that.
     pub(crate) fn encode_tagged<T: Wire>(
         &self,
         value: &T,
@@ -221,7 +221,8 @@ impl Field {
         value.encode(version, out).map_err(within)
     }
 
-    /// Adds the field to its structure's JSON, if this version has it; as in Java, a tagged one only when it travels.
+    /// Adds the field to its structure's JSON, if this version has it. As in Java, a tagged field is added only if it
+    /// is written.
     #[cfg(feature = "json")]
     pub(crate) fn add_json<T: Wire>(
         &self,
@@ -240,7 +241,7 @@ impl Field {
     }
 }
 
-/// The first version in which a field of type `T` may be null: where its declaration says, or from its beginning on.
+/// Returns the first version that allows null for a type `T`: the declared one, or the field's first version.
 pub(crate) const fn null_since<T: Wire>(since: i16, declared: Option<i16>) -> i16 {
     match declared {
         _ if !T::NULLABLE => i16::MAX,
@@ -249,8 +250,8 @@ pub(crate) const fn null_since<T: Wire>(since: i16, declared: Option<i16>) -> i1
     }
 }
 
-/// Reads the tagged fields at the end of a structure and hands each to `known`, which says whether it knew the tag.
-/// Unknown ones are skipped by their size.
+/// Reads the tagged fields at the end of a structure and passes each to `known`, which returns whether it knows the
+/// tag. Unknown fields are skipped by their size.
 pub(crate) fn parse_tags<'a>(
     input: &'a [u8],
     version: Version,
@@ -277,7 +278,7 @@ pub(crate) fn parse_tags<'a>(
     Ok((rest, ()))
 }
 
-/// See the head of this module.
+/// Declares messages; see the module's documentation.
 macro_rules! messages {
     () => {};
 
@@ -306,7 +307,7 @@ macro_rules! messages {
         $crate::schema::messages! { $($rest)* }
     };
 
-    // The example of a message writes and reads it; that of a structure within begins with its defaults.
+    // The example of a message writes and reads it; the example of a nested structure starts from its defaults.
     (@body [$(#[$meta:meta])*] $name:ident { $($fields:tt)* }) => {
         $crate::schema::messages! { @struct [
             $(#[$meta])*
@@ -341,7 +342,7 @@ macro_rules! messages {
         }
     };
 
-    // Each field's row is an associated constant of the field's own name: every use below reads it there.
+    // Each field's row is an associated constant with the field's name, used by everything below.
     (@struct [$(#[$meta:meta])*] $name:ident {
         $(
             $(#[$field_meta:meta])*

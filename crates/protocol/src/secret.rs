@@ -1,4 +1,4 @@
-//! Bytes that must not be seen in a log.
+//! Bytes that must not appear in logs.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::put::Put;
 use crate::schema::Type;
 use crate::wire::{Context, Lengthed, Parsed, Prefix, Version, fail, shared_bytes};
 
-/// The token of a SASL exchange: on the wire bytes as others, but `Debug` shows their number alone.
+/// The token of a SASL exchange: ordinary bytes on the wire, but `Debug` prints only their number.
 ///
 /// ```
 /// use kurier_protocol::Secret;
@@ -22,10 +22,10 @@ use crate::wire::{Context, Lengthed, Parsed, Prefix, Version, fail, shared_bytes
 pub struct Secret(Bytes);
 
 impl Secret {
-    /// No token of any mechanism is longer.
+    /// Maximum size of a token; no mechanism needs more.
     pub const LIMIT_BYTES: usize = 64 * 1024;
 
-    /// The bytes themselves.
+    /// Returns the bytes.
     #[must_use]
     pub fn reveal(&self) -> &Bytes {
         &self.0

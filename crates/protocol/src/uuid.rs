@@ -1,4 +1,4 @@
-//! Kafka's 128-bit ids, of topics above all (KIP-516).
+//! Kafka's 128-bit ids, mainly of topics (KIP-516).
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,7 +45,7 @@ impl FromStr for Uuid {
     }
 }
 
-/// A text that is not a Kafka id: it takes 22 characters of URL-safe base64.
+/// A text that is not a Kafka id. An id has 22 characters of URL-safe base64.
 ///
 /// ```
 /// use kurier_protocol::{InvalidUuid, Uuid};

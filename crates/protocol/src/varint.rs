@@ -1,7 +1,7 @@
-//! Variable-length integers: seven bits a byte, the lowest first, the high bit set on all bytes but the last.
+//! Variable-length integers: seven bits per byte, lowest first; all bytes but the last have the high bit set.
 //!
-//! Signed ones are zig-zag coded. The limits are Kafka's (`ByteUtils`): five bytes for 32 bits, ten for 64; what does
-//! not fit is an error, while needless zeros within those bytes are read.
+//! Signed integers are zig-zag encoded. The limits are Kafka's (`ByteUtils`): five bytes for 32 bits, ten for 64.
+//! Larger values are an error; superfluous zeros within the limit are accepted.
 
 use crate::error::{Fault, ParseErrorKind};
 use crate::put::Put;
@@ -59,11 +59,11 @@ pub(crate) fn put_varlong(value: i64, out: &mut impl Put) {
     put_bits(zigzag(value), out);
 }
 
-/// How many bytes [`put_varlong`] writes.
+/// Returns the number of bytes that [`put_varlong`] writes.
 #[inline]
 pub(crate) fn varlong_len(value: i64) -> usize {
     let bits = 64 - (zigzag(value) | 1).leading_zeros();
-    // At most ten.
+    // At most ten, so the cast is safe.
     bits.div_ceil(7) as usize
 }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn both_ways() {
-        // From Kafka's ByteUtilsTest and by the definition.
+        // Values from Kafka's ByteUtilsTest and from the definition.
         check(0, &[0]);
         check(-1, &[1]);
         check(1, &[2]);

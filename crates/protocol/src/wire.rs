@@ -1,9 +1,9 @@
-//! Kafka's types on the wire, both ways: integers, bool, uuid, string, bytes, records, arrays and their nulls, in the
-//! plain and in the compact encoding of flexible versions (KIP-482).
+//! Readers and writers for Kafka's wire types: integers, bool, uuid, string, bytes, records, arrays and their nulls, in
+//! the plain encoding and the compact encoding of flexible versions (KIP-482).
 //!
 //! Parsers follow nom's *complete* rules: a frame's length is known before its body is read, so a short body is an
-//! error and never "need more". A claimed length is checked against the bytes that are there before anything is
-//! allocated for it.
+//! error and never "need more". A claimed length is compared with the available bytes before anything is allocated for
+//! it.
 
 use std::cell::Cell;
 
@@ -20,52 +20,52 @@ use crate::secret::Secret;
 use crate::uuid::Uuid;
 use crate::varint::{put_uvarint, uvarint};
 
-/// What a parser of this crate returns: the input left, and the value.
+/// A parser's result: the rest of the input, and the value.
 pub(crate) type Parsed<'a, T> = nom::IResult<&'a [u8], T, Fault>;
 
-/// The version of a message, and whether that version is a flexible one.
+/// The version of a message, and whether it is flexible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) number: i16,
-    /// Compact lengths and tagged fields.
+    /// Whether the version has compact lengths and tagged fields.
     pub(crate) flexible: bool,
 }
 
-/// What a parser knows besides its input.
+/// A parser's context besides its input.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) version: Version,
-    /// The whole body, of which every input is a part: `bytes` fields share it instead of copying.
+    /// The whole body, which contains every input. `bytes` fields share it instead of copying.
     pub(crate) body: &'a Bytes,
-    /// How much memory the arrays of the message may still take.
+    /// Memory that the message's arrays may still take.
     pub(crate) allowance: &'a Cell<usize>,
 }
 
-/// How much memory the arrays of a message may take. An element takes more in memory than on the wire: an honest one up
-/// to five times as much, an empty one up to thirty times, and a frame of nothing but empty ones must not cost thirty
-/// frames.
+/// Returns how much memory the arrays of a message may take. An element takes more in memory than on the wire: usually
+/// up to five times as much, an empty one up to thirty times. A frame with only empty elements must not take thirty
+/// times its size.
 pub(crate) fn allowance(body: &[u8]) -> usize {
     const PER_BYTE: usize = 8;
     const AT_LEAST: usize = 64 * 1024;
     body.len().saturating_mul(PER_BYTE).saturating_add(AT_LEAST)
 }
 
-/// A type that has a place on the wire.
+/// A type with an encoding on the wire.
 pub(crate) trait Wire: Clone + PartialEq {
-    /// The type in the vocabulary of Kafka's descriptors.
+    /// The type's name in Kafka's descriptors.
     const TYPE: Type;
 
-    /// Whether null is among its values.
+    /// Whether the type has a null value.
     const NULLABLE: bool = false;
 
-    /// The value that a field of this type has when its declaration names none. As in Kafka's descriptors, what may
-    /// be null is empty, not null, unless the declaration says so.
+    /// The default of a field without a declared one. As in Kafka's descriptors, the default of a nullable field is
+    /// empty, not null, unless declared.
     fn initial() -> Self;
 
-    /// The fewest bytes that a value can take: it bounds what a claimed count may allocate.
+    /// Minimum size of a value in bytes; limits the allocation for a claimed count.
     fn min_len(version: Version) -> usize;
 
-    /// Reads a value from the head of `input`.
+    /// Reads a value from the start of `input`.
     fn parse<'a>(input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self>;
 
     /// Writes the value.
@@ -76,25 +76,25 @@ pub(crate) trait Wire: Clone + PartialEq {
         false
     }
 
-    /// The value in the form in which Kafka's tools print it.
+    /// Returns the value as Kafka's tools print it.
     #[cfg(feature = "json")]
     fn to_json(&self, view: crate::json::View<'_>) -> serde_json::Value;
 
-    /// Puts the value into the object of its structure.
+    /// Adds the value to its structure's object.
     #[cfg(feature = "json")]
     fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
         object.insert(name, self.to_json(view));
     }
 }
 
-/// How many bytes `value` takes.
+/// Returns the size of `value` in bytes.
 pub(crate) fn encoded_len(value: &impl Wire, version: Version) -> Result<usize, EncodeError> {
     let mut count = Count::default();
     value.encode(version, &mut count)?;
     Ok(count.0)
 }
 
-/// Stops with what is wrong at the head of `input`.
+/// Fails with an error at the start of `input`.
 pub(crate) fn fail<T>(kind: ParseErrorKind, input: &[u8]) -> Parsed<'_, T> {
     Err(nom::Err::Failure(Fault::new(kind, input)))
 }
@@ -191,25 +191,25 @@ impl Wire for Uuid {
     }
 }
 
-/// The length prefix of a type before flexible versions.
+/// The length prefix of a type in non-flexible versions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Prefix {
     I16,
     I32,
 }
 
-/// A type that carries its length, and so can be null.
+/// A type with a length, which can therefore be null.
 pub(crate) trait Lengthed: Clone + Default + PartialEq {
     const TYPE: Type;
     const PREFIX: Prefix;
 
-    /// How many elements, or bytes.
+    /// Number of elements or bytes.
     fn length(&self) -> usize;
 
-    /// Reads `length` elements, or bytes.
+    /// Reads `length` elements or bytes.
     fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self>;
 
-    /// Writes all but the length.
+    /// Writes the value without its length.
     fn encode_content(&self, version: Version, out: &mut impl Put) -> Result<(), EncodeError>;
 
     #[cfg(feature = "json")]
@@ -221,7 +221,7 @@ pub(crate) trait Lengthed: Clone + Default + PartialEq {
     }
 }
 
-/// The length in front of a value; null is -1, and in the compact form, which says one more, 0.
+/// Reads a value's length. Null is -1; in the compact encoding, which adds one to lengths, null is 0.
 fn parse_length(prefix: Prefix, input: &[u8], version: Version) -> Parsed<'_, Option<usize>> {
     let (rest, length) = if version.flexible {
         uvarint.map(|length| i64::from(length) - 1).parse_complete(input)?
@@ -277,7 +277,7 @@ fn length_len(prefix: Prefix, version: Version) -> usize {
     }
 }
 
-/// The next `length` bytes, which stay in the body.
+/// Returns the next `length` bytes, shared with the body.
 pub(crate) fn shared_bytes<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Bytes> {
     let (rest, bytes) = take(length)(input)?;
     Ok((rest, context.body.slice_ref(bytes)))
@@ -381,7 +381,7 @@ impl Lengthed for String {
         self.len()
     }
 
-    /// Copied: a name that outlives its frame must not keep the frame alive.
+    /// Copies the string: a long-lived name must not keep its frame alive.
     fn parse_content<'a>(length: usize, input: &'a [u8], _: Context<'a>) -> Parsed<'a, Self> {
         if length > i16::MAX.cast_unsigned().into() {
             return fail(ParseErrorKind::StringTooLong(length), input);
@@ -429,7 +429,7 @@ impl Lengthed for Records {
         (view.records)(self).unwrap_or_default()
     }
 
-    /// As Java prints them: by their size, under a name of its own; beside it what the view makes of them.
+    /// Prints the size under a separate name, as Java does, and the view's JSON for the records beside it.
     #[cfg(feature = "json")]
     fn add_json(&self, name: String, view: crate::json::View<'_>, object: &mut crate::json::Object) {
         object.insert(format!("{name}SizeInBytes"), self.len().into());

@@ -4,11 +4,11 @@ use crate::error_code::ErrorCode;
 use crate::schema::messages;
 
 messages! {
-    /// Names the group.
+    /// Names the consumer group to add.
     request AddOffsetsToTxnRequest (key 25, versions 0..=4, flexible 3..) -> AddOffsetsToTxnResponse {
-        /// The transaction.
+        /// The transactional id.
         0.. transactional_id: String,
-        /// Its producer.
+        /// The producer's id.
         0.. producer_id: i64,
         /// The producer's epoch.
         0.. producer_epoch: i16,
@@ -16,11 +16,11 @@ messages! {
         0.. group_id: String,
     }
 
-    /// Whether it was added.
+    /// Result of adding the group.
     response AddOffsetsToTxnResponse {
         /// Milliseconds for which the broker throttles this connection; 0 if it does not.
         0.. throttle_time_ms: i32,
-        /// 0, or why not.
+        /// 0, or why the group was not added.
         0.. error_code: ErrorCode,
     }
 }

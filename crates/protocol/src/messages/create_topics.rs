@@ -1,31 +1,31 @@
-//! CreateTopics (key 19): makes topics.
+//! CreateTopics (key 19): creates topics.
 
 use crate::error_code::ErrorCode;
 use crate::schema::messages;
 use crate::uuid::Uuid;
 
 messages! {
-    /// The topics to make.
+    /// The topics to create.
     request CreateTopicsRequest (key 19, versions 2..=7, flexible 5..) -> CreateTopicsResponse {
-        /// One by one.
+        /// The topics.
         0.. topics: Vec<CreatableTopic>,
         /// Milliseconds that the broker may take.
         0.. timeout_ms: i32 = 60_000,
-        /// Whether to check only, and make none.
+        /// Whether to only check the request.
         1.. validate_only: bool,
     }
 
-    /// A topic to make.
+    /// A topic to create.
     struct CreatableTopic {
-        /// Its name.
+        /// The topic's name.
         0.. name: String,
-        /// How many partitions; -1 for the broker's default, or when `assignments` says it.
+        /// Number of partitions; -1 for the broker's default, or if `assignments` is set.
         0.. num_partitions: i32,
-        /// How many replicas each; -1 for the broker's default, or when `assignments` says it.
+        /// Number of replicas per partition; -1 for the broker's default, or if `assignments` is set.
         0.. replication_factor: i16,
-        /// Which brokers get which partition; empty lets the cluster choose.
+        /// The brokers of each partition; empty lets the cluster choose.
         0.. assignments: Vec<CreatableReplicaAssignment>,
-        /// Its configuration, where it differs from the broker's.
+        /// Settings that differ from the broker's.
         0.. configs: Vec<CreatableTopicConfig>,
     }
 
@@ -33,57 +33,57 @@ messages! {
     struct CreatableReplicaAssignment {
         /// The partition's number.
         0.. partition_index: i32,
-        /// The node ids; the first is to lead.
+        /// The replicas' node ids; the first is the preferred leader.
         0.. broker_ids: Vec<i32>,
     }
 
-    /// One configuration of a topic to make.
+    /// One setting of a topic to create.
     struct CreatableTopicConfig {
-        /// Such as `min.insync.replicas`.
+        /// The setting's name, such as `min.insync.replicas`.
         0.. name: String,
-        /// Its value; null asks for the default.
+        /// The setting's value; null is the default.
         0.. value: Option<String>,
     }
 
-    /// What became of each topic.
+    /// Result for each topic.
     response CreateTopicsResponse {
         /// Milliseconds for which the broker throttles this connection; 0 if it does not.
         2.. [ignorable] throttle_time_ms: i32,
-        /// One by one.
+        /// Results by topic.
         0.. topics: Vec<CreatableTopicResult>,
     }
 
-    /// What became of one topic.
+    /// Result for one topic.
     struct CreatableTopicResult {
-        /// Its name.
+        /// The topic's name.
         0.. name: String,
-        /// Its id.
+        /// The topic's id.
         7.. [ignorable] topic_id: Uuid,
-        /// 0, or why it was not made.
+        /// 0, or why the topic was not created.
         0.. error_code: ErrorCode,
-        /// The same in words.
+        /// The error in words.
         1.. [ignorable, null 0..] error_message: Option<String>,
-        /// 0, or why `configs` says nothing (KIP-525).
+        /// 0, or why `configs` is missing (KIP-525).
         5.. [ignorable, tag 0] topic_config_error_code: ErrorCode,
-        /// How many partitions it has, -1 if it was not made.
+        /// Number of partitions, -1 if the topic was not created.
         5.. [ignorable] num_partitions: i32 = -1,
-        /// How many replicas each has, -1 if it was not made.
+        /// Number of replicas per partition, -1 if the topic was not created.
         5.. [ignorable] replication_factor: i16 = -1,
-        /// Its whole configuration, if this client may see it.
+        /// All settings of the topic, if this client may see them.
         5.. [ignorable] configs: Option<Vec<CreatableTopicConfigs>>,
     }
 
-    /// One configuration of a topic made.
+    /// One setting of a created topic.
     struct CreatableTopicConfigs {
-        /// Such as `min.insync.replicas`.
+        /// The setting's name, such as `min.insync.replicas`.
         5.. name: String,
-        /// Its value, null if it is secret.
+        /// The setting's value, null if it is secret.
         5.. value: Option<String>,
-        /// Whether it cannot be changed.
+        /// Whether the setting is read-only.
         5.. read_only: bool,
-        /// Where the value comes from, -1 if unknown.
+        /// The source of the value, -1 if unknown.
         5.. [ignorable] config_source: i8 = -1,
-        /// Whether it is a secret.
+        /// Whether the setting is secret.
         5.. is_sensitive: bool,
     }
 }

@@ -1,6 +1,6 @@
-//! FindCoordinator (key 10): which broker keeps a transaction's, or a consumer group's, state.
+//! FindCoordinator (key 10): finds the broker that keeps the state of a transaction or a consumer group.
 //!
-//! Up to version 3 one key is asked for, from version 4 on (KIP-699) many.
+//! Requests have one key up to version 3, several from version 4 on (KIP-699).
 
 use crate::error_code::ErrorCode;
 use crate::schema::messages;
@@ -10,7 +10,7 @@ messages! {
     request FindCoordinatorRequest (key 10, versions 0..=6, flexible 3..) -> FindCoordinatorResponse {
         /// The group or transactional id.
         0..=3 key: String,
-        /// What the keys are: 0 groups, 1 transactional ids, 2 share partitions.
+        /// Type of the keys: 0 groups, 1 transactional ids, 2 share partitions.
         1.. key_type: i8,
         /// The groups or transactional ids.
         4.. coordinator_keys: Vec<String>,
@@ -22,7 +22,7 @@ messages! {
         1.. [ignorable] throttle_time_ms: i32,
         /// 0, or why there is no coordinator.
         0..=3 error_code: ErrorCode,
-        /// The same in words.
+        /// The error in words.
         1..=3 [ignorable] error_message: Option<String>,
         /// The coordinator's node id.
         0..=3 node_id: i32,
@@ -30,7 +30,7 @@ messages! {
         0..=3 host: String,
         /// The port to connect to.
         0..=3 port: i32,
-        /// One for each key asked.
+        /// One coordinator for each requested key.
         4.. coordinators: Vec<Coordinator>,
     }
 
@@ -46,7 +46,7 @@ messages! {
         4.. port: i32,
         /// 0, or why there is no coordinator.
         4.. error_code: ErrorCode,
-        /// The same in words.
+        /// The error in words.
         4.. [ignorable] error_message: Option<String>,
     }
 }

@@ -1,4 +1,4 @@
-//! One file an API: what it is for, its request, its response, and the structures within them, in Kafka's names.
+//! Kafka's messages, one file per API: request, response and the structures within them, with Kafka's names.
 
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;

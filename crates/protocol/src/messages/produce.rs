@@ -1,8 +1,8 @@
-//! Produce (key 0): record batches for partitions, and what became of them.
+//! Produce (key 0): sends record batches to partitions and returns their results.
 //!
-//! Version 3 brought record batches of magic 2, 7 zstd (KIP-110), 8 errors by record (KIP-467), 10 the new leader in
-//! the answer (KIP-951), 11 [`ErrorCode::TRANSACTION_ABORTABLE`], 12 implicit entry into a transaction (KIP-890), 13
-//! topic ids instead of names (KIP-516). With `acks` 0 there is no response at all.
+//! Version 3 added record batches of magic 2, 7 zstd (KIP-110), 8 errors per record (KIP-467), 10 the new leader in the
+//! response (KIP-951), 11 [`ErrorCode::TRANSACTION_ABORTABLE`], 12 adding partitions to a transaction implicitly
+//! (KIP-890), 13 topic ids instead of names (KIP-516). With `acks` 0 there is no response.
 
 use crate::error_code::ErrorCode;
 use crate::records::Records;
@@ -10,19 +10,20 @@ use crate::schema::messages;
 use crate::uuid::Uuid;
 
 messages! {
-    /// Hands record batches to the leaders of their partitions.
+    /// Sends record batches to the leaders of their partitions.
     request ProduceRequest (key 0, versions 3..=13, flexible 9..) -> ProduceResponse {
-        /// The transaction that the batches belong to, if any.
+        /// The transaction of the batches, if any.
         3.. transactional_id: Option<String> = None,
-        /// Who must have the batches before the answer: 0 nobody (and no answer), 1 the leader, -1 all replicas in sync.
+        /// Replicas that must have the batches before the response: 0 none (and no response), 1 the leader, -1 all
+        /// in-sync replicas.
         0.. acks: i16,
-        /// Milliseconds that the leader may wait for the other replicas.
+        /// Milliseconds that the leader may wait for other replicas.
         0.. timeout_ms: i32,
         /// The batches by topic.
         0.. topic_data: Vec<TopicProduceData>,
     }
 
-    /// What goes into one topic.
+    /// Batches for one topic.
     struct TopicProduceData {
         /// The topic's name.
         0..=12 [ignorable] name: String,
@@ -32,7 +33,7 @@ messages! {
         0.. partition_data: Vec<PartitionProduceData>,
     }
 
-    /// What goes into one partition.
+    /// The batch for one partition.
     struct PartitionProduceData {
         /// The partition's number in its topic.
         0.. index: i32,
@@ -40,27 +41,27 @@ messages! {
         0.. records: Option<Records> = None,
     }
 
-    /// What became of each partition's batch.
+    /// Result for each batch.
     response ProduceResponse {
-        /// By topic.
+        /// Results by topic.
         0.. responses: Vec<TopicProduceResponse>,
         /// Milliseconds for which the broker throttles this connection; 0 if it does not.
         1.. [ignorable] throttle_time_ms: i32,
-        /// Where the leaders named in `current_leader` listen.
+        /// Addresses of the leaders in `current_leader`.
         10.. [tag 0] node_endpoints: Vec<NodeEndpoint>,
     }
 
-    /// What became of one topic's batches.
+    /// Results for one topic.
     struct TopicProduceResponse {
         /// The topic's name.
         0..=12 [ignorable] name: String,
         /// The topic's id.
         13.. [ignorable] topic_id: Uuid,
-        /// By partition.
+        /// Results by partition.
         0.. partition_responses: Vec<PartitionProduceResponse>,
     }
 
-    /// What became of one partition's batch.
+    /// Result for one partition.
     struct PartitionProduceResponse {
         /// The partition's number in its topic.
         0.. index: i32,
@@ -68,27 +69,27 @@ messages! {
         0.. error_code: ErrorCode,
         /// The offset of the batch's first record.
         0.. base_offset: i64,
-        /// When the broker appended, in milliseconds since 1970, if the topic is of LogAppendTime; else -1.
+        /// The time of the append, in milliseconds since 1970, if the topic uses LogAppendTime; else -1.
         2.. [ignorable] log_append_time_ms: i64 = -1,
-        /// The first offset that the partition still has, -1 if unknown.
+        /// The partition's first offset, -1 if unknown.
         5.. [ignorable] log_start_offset: i64 = -1,
-        /// The records to blame (KIP-467).
+        /// The invalid records (KIP-467).
         8.. [ignorable] record_errors: Vec<BatchIndexAndErrorMessage>,
-        /// What the records to blame have in common.
+        /// The error that the invalid records have in common.
         8.. [ignorable] error_message: Option<String> = None,
-        /// Who leads now, when this broker does not (KIP-951).
+        /// The current leader, if this broker is not (KIP-951).
         10.. [tag 0] current_leader: LeaderIdAndEpoch,
     }
 
-    /// One record to blame.
+    /// One invalid record.
     struct BatchIndexAndErrorMessage {
-        /// Its place in the batch, from 0.
+        /// The record's index in the batch, from 0.
         8.. batch_index: i32,
-        /// What is wrong with it.
+        /// The record's error.
         8.. batch_index_error_message: Option<String> = None,
     }
 
-    /// A partition's leader; both are -1 when it is not told.
+    /// A partition's leader; both fields are -1 if absent.
     struct LeaderIdAndEpoch {
         /// The leader's node id.
         10.. leader_id: i32 = -1,
@@ -96,15 +97,15 @@ messages! {
         10.. leader_epoch: i32 = -1,
     }
 
-    /// A broker and where it listens.
+    /// A broker and its address.
     struct NodeEndpoint {
-        /// Its node id.
+        /// The broker's node id.
         10.. node_id: i32,
         /// The host to connect to.
         10.. host: String,
         /// The port to connect to.
         10.. port: i32,
-        /// Its rack, if it has one.
+        /// The broker's rack, if it has one.
         10.. rack: Option<String> = None,
     }
 }

@@ -5,9 +5,9 @@ use crate::schema::messages;
 use crate::secret::Secret;
 
 messages! {
-    /// The client's next token. It may hold secrets.
+    /// The client's next token, which may contain secrets.
     request SaslAuthenticateRequest (key 36, versions 0..=2, flexible 2..) -> SaslAuthenticateResponse {
-        /// In the form of the mechanism.
+        /// The token, in the mechanism's format.
         0.. auth_bytes: Secret,
     }
 
@@ -15,11 +15,11 @@ messages! {
     response SaslAuthenticateResponse {
         /// 0, or [`ErrorCode::SASL_AUTHENTICATION_FAILED`].
         0.. error_code: ErrorCode,
-        /// The same in words.
+        /// The error in words.
         0.. error_message: Option<String>,
-        /// In the form of the mechanism.
+        /// The token, in the mechanism's format.
         0.. auth_bytes: Secret,
-        /// Milliseconds after which the client must authenticate again, 0 for never (KIP-368).
+        /// Milliseconds until the client must authenticate again, 0 for never (KIP-368).
         1.. [ignorable] session_lifetime_ms: i64,
     }
 }

@@ -1,6 +1,6 @@
-//! SaslHandshake (key 17): which SASL mechanism follows.
+//! SaslHandshake (key 17): selects the SASL mechanism.
 //!
-//! After version 0 the tokens go over the wire bare; after version 1 inside SaslAuthenticate (KIP-152).
+//! After version 0 the tokens follow without a message around them, after version 1 inside SaslAuthenticate (KIP-152).
 
 use crate::error_code::ErrorCode;
 use crate::schema::messages;
@@ -8,11 +8,11 @@ use crate::schema::messages;
 messages! {
     /// Proposes a mechanism.
     request SaslHandshakeRequest (key 17, versions 0..=1) -> SaslHandshakeResponse {
-        /// Such as `SCRAM-SHA-256`.
+        /// The mechanism, such as `SCRAM-SHA-256`.
         0.. mechanism: String,
     }
 
-    /// Whether the mechanism will do.
+    /// Whether the broker supports the mechanism.
     response SaslHandshakeResponse {
         /// 0, or [`ErrorCode::UNSUPPORTED_SASL_MECHANISM`].
         0.. error_code: ErrorCode,

@@ -1,23 +1,23 @@
 //! TxnOffsetCommit (key 28): commits a consumer group's offsets as part of a transaction (KIP-98, KIP-447).
 //!
-//! Version 6 of Kafka 4.4, which names topics by their ids, is left out until transactions are built.
+//! Version 6 of Kafka 4.4, which uses topic ids, is left out until this project supports transactions.
 
 use crate::error_code::ErrorCode;
 use crate::schema::messages;
 
 messages! {
-    /// The offsets.
+    /// The offsets to commit.
     request TxnOffsetCommitRequest (key 28, versions 0..=5, flexible 3..) -> TxnOffsetCommitResponse {
-        /// The transaction.
+        /// The transactional id.
         0.. transactional_id: String,
         /// The consumer group.
         0.. group_id: String,
-        /// The transaction's producer.
+        /// The producer's id.
         0.. producer_id: i64,
         /// The producer's epoch.
         0.. producer_epoch: i16,
-        /// The consumer's generation or, in the newer group protocol, its member epoch; -1 if unknown (KIP-447). Kafka 4.4
-        /// renamed it to `generationIdOrMemberEpoch`.
+        /// The consumer's generation or, in the newer group protocol, its member epoch; -1 if unknown (KIP-447). Kafka
+        /// 4.4 renamed the field to `generationIdOrMemberEpoch`.
         3.. generation_id: i32 = -1,
         /// The consumer's member id, empty if unknown.
         3.. member_id: String,
@@ -43,31 +43,31 @@ messages! {
         0.. committed_offset: i64,
         /// The leader epoch of the last record read, -1 if unknown.
         2.. [ignorable] committed_leader_epoch: i32 = -1,
-        /// Whatever the consumer wants to keep beside it.
+        /// Metadata that the consumer stores with the offset.
         0.. committed_metadata: Option<String>,
     }
 
-    /// What became of each offset.
+    /// Result for each offset.
     response TxnOffsetCommitResponse {
         /// Milliseconds for which the broker throttles this connection; 0 if it does not.
         0.. throttle_time_ms: i32,
-        /// By topic.
+        /// Results by topic.
         0.. topics: Vec<TxnOffsetCommitResponseTopic>,
     }
 
-    /// What became of one topic's offsets.
+    /// Results for one topic.
     struct TxnOffsetCommitResponseTopic {
         /// The topic's name.
         0..=5 [ignorable] name: String,
-        /// By partition.
+        /// Results by partition.
         0.. partitions: Vec<TxnOffsetCommitResponsePartition>,
     }
 
-    /// What became of one partition's offset.
+    /// Result for one partition.
     struct TxnOffsetCommitResponsePartition {
         /// The partition's number.
         0.. partition_index: i32,
-        /// 0, or why it was not committed.
+        /// 0, or why the offset was not committed.
         0.. error_code: ErrorCode,
     }
 }

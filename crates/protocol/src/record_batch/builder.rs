@@ -1,8 +1,8 @@
-//! Builds a batch: each record is encoded once, in place, where it stays until it is on the wire.
+//! Builds a batch. Each record is encoded once, in place, and stays there until it is sent.
 //!
-//! The body is a list of segments, the first of 1 KiB, each twice the one before up to 64 KiB. A segment is never moved
-//! or grown: growing one buffer to 1 MiB by copying costs half as much again a record. Segments come from the caller, so
-//! that it can count their memory, and get it back when the last reference to them goes.
+//! The body is a list of segments. The first has 1 KiB, and each next one doubles, up to 64 KiB. A segment is never
+//! moved or grown: growing one buffer to 1 MiB by copying costs half as much again per record. The caller supplies the
+//! segments, so it can count their memory and take it back when the last reference is dropped.
 
 use std::fmt;
 
@@ -15,13 +15,13 @@ use crate::put::Put;
 use crate::records::Records;
 use crate::varint::{put_varlong, varlong_len};
 
-/// The first segment's size; the next ones double.
+/// Size of the first segment; the next ones double.
 const FIRST_SEGMENT_BYTES: usize = 1024;
 
-/// No segment is larger.
+/// Maximum size of a segment.
 const LARGEST_SEGMENT_BYTES: usize = 64 * 1024;
 
-/// A record to be appended.
+/// A record to append.
 ///
 /// ```
 /// use kurier_protocol::record_batch::NewRecord;
@@ -32,13 +32,13 @@ const LARGEST_SEGMENT_BYTES: usize = 64 * 1024;
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct NewRecord<'a> {
-    /// Milliseconds since 1970.
+    /// The timestamp in milliseconds since 1970.
     pub timestamp: i64,
-    /// `None` is null, which is not the same as empty.
+    /// The key; `None` is null, which differs from empty.
     pub key: Option<&'a [u8]>,
-    /// `None` is null, which compaction takes for a deletion.
+    /// The value; `None` is null, which compaction treats as a deletion.
     pub value: Option<&'a [u8]>,
-    /// In this order; keys may repeat.
+    /// The headers, in order; keys may repeat.
     pub headers: &'a [Header<'a>],
 }
 
@@ -55,7 +55,7 @@ impl fmt::Debug for NewRecord<'_> {
 
 /// A piece of memory that a builder fills and then shares.
 ///
-/// `Vec<u8>` is one. A producer that counts its memory wraps a vector together with what it must give back:
+/// `Vec<u8>` is a segment. A producer that limits its memory wraps a vector together with its reservation:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -98,7 +98,7 @@ impl fmt::Debug for NewRecord<'_> {
 /// # Ok::<(), kurier_protocol::EncodeError>(())
 /// ```
 pub trait Segment: AsRef<[u8]> + Send + 'static {
-    /// The vector to fill. It has the capacity that the builder asked for, and the builder never exceeds it.
+    /// The vector to fill. It has the requested capacity, which the builder never exceeds.
     fn buffer(&mut self) -> &mut Vec<u8>;
 }
 
@@ -127,7 +127,7 @@ impl Segment for Vec<u8> {
 /// ```
 pub struct RecordBatchBuilder<S = Vec<u8>> {
     segments: Vec<S>,
-    /// How much more the last segment takes.
+    /// Free bytes in the last segment.
     room: usize,
     body_bytes: usize,
     record_count: i32,
@@ -149,13 +149,13 @@ impl<S> fmt::Debug for RecordBatchBuilder<S> {
 }
 
 impl RecordBatchBuilder {
-    /// An empty batch whose segments are vectors.
+    /// Creates an empty batch whose segments are vectors.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Appends a record and returns how many bytes it takes.
+    /// Appends a record and returns its size in bytes.
     ///
     /// # Errors
     /// As [`slot`](Self::slot).
@@ -168,35 +168,36 @@ impl RecordBatchBuilder {
 }
 
 impl<S: Segment> RecordBatchBuilder<S> {
-    /// How many bytes the records take so far, without the batch's header.
+    /// Size of the records so far, without the batch's header.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// How many records it has.
+    /// Number of records.
     #[must_use]
     pub fn record_count(&self) -> i32 {
         self.record_count
     }
 
-    /// Whether it has no record.
+    /// Whether the batch has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.record_count == 0
     }
 
-    /// The highest timestamp so far, 0 if there is no record.
+    /// The highest timestamp so far, 0 without records.
     #[must_use]
     pub fn max_timestamp(&self) -> i64 {
         self.max_timestamp
     }
 
-    /// The place that a record would have as the next of this batch; it is appended when the slot is filled.
+    /// Returns a slot for the next record. Filling the slot appends the record.
     ///
     /// # Errors
-    /// When a length, or with it the batch's, or the count of its records is above 2,147,483,647, or its timestamp is too
-    /// far from the first one's. Whatever does not fit this batch fits an empty one, unless it is too long by itself.
+    /// When a length, the batch's length or its record count would exceed 2,147,483,647, or when the timestamp is too
+    /// far from the first record's. A record that does not fit this batch fits an empty one, unless the record itself
+    /// is too long.
     pub fn slot<'b, 'r>(&'b mut self, record: &NewRecord<'r>) -> Result<Slot<'b, 'r, S>, EncodeError> {
         if self.record_count == i32::MAX {
             return Err(refuse(EncodeErrorKind::TooLong(self.record_count.unsigned_abs() as usize), "records"));
@@ -219,7 +220,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
         Ok(Slot { builder: self, record: *record, timestamp_delta, content_len, record_bytes })
     }
 
-    /// Closes the batch; `None` if it has no record, for Kafka knows no empty batch from a producer.
+    /// Closes the batch. Returns `None` without records: a producer cannot send an empty batch.
     #[must_use]
     pub fn seal(self) -> Option<SealedBatch> {
         if self.is_empty() {
@@ -236,7 +237,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
     }
 }
 
-/// The place of the next record of a builder. Dropped, it appends nothing.
+/// A slot for a builder's next record. Dropping it appends nothing.
 ///
 /// See [`Segment`] for an example.
 #[derive(Debug)]
@@ -244,19 +245,19 @@ pub struct Slot<'b, 'r, S = Vec<u8>> {
     builder: &'b mut RecordBatchBuilder<S>,
     record: NewRecord<'r>,
     timestamp_delta: i64,
-    /// Of the record without its own length.
+    /// Length of the record without its own length field.
     content_len: i64,
     record_bytes: usize,
 }
 
 impl<S: Segment> Slot<'_, '_, S> {
-    /// How many bytes the record takes.
+    /// Size of the record in bytes.
     #[must_use]
     pub fn record_bytes(&self) -> usize {
         self.record_bytes
     }
 
-    /// How many bytes of new segments the record needs; 0 if it fits into the last one.
+    /// Number of bytes that new segments need; 0 if the record fits into the last one.
     #[must_use]
     pub fn growth(&self) -> usize {
         let mut missing = self.record_bytes.saturating_sub(self.builder.room);
@@ -271,11 +272,11 @@ impl<S: Segment> Slot<'_, '_, S> {
         growth
     }
 
-    /// Appends the record. `segment` is called with the size of each segment that is needed, in all with what
-    /// [`growth`](Self::growth) says.
+    /// Appends the record. Calls `segment` with the size of each new segment; the sizes add up to
+    /// [`growth`](Self::growth).
     ///
     /// # Panics
-    /// When a segment has less capacity than was asked for.
+    /// When a segment has less capacity than requested.
     pub fn fill(self, segment: impl FnMut(usize) -> S) {
         let Self { builder, record, timestamp_delta, content_len, record_bytes } = self;
         let offset_delta = builder.record_count;
@@ -299,7 +300,7 @@ impl<S: Segment> Slot<'_, '_, S> {
     }
 }
 
-/// The size of a batch's segment of this index.
+/// Returns the size of the segment of this index.
 fn segment_bytes(index: usize) -> usize {
     match index {
         0..6 => FIRST_SEGMENT_BYTES << index,
@@ -307,7 +308,7 @@ fn segment_bytes(index: usize) -> usize {
     }
 }
 
-/// Writes across the ends of segments.
+/// Writes across segment boundaries.
 struct Straddle<'a, S, F> {
     segments: &'a mut Vec<S>,
     room: &'a mut usize,
@@ -359,12 +360,12 @@ fn put_bytes(bytes: Option<&[u8]>, out: &mut impl Put) {
     }
 }
 
-/// A length that [`RecordBatchBuilder::slot`] has found to fit.
+/// Converts a length that [`RecordBatchBuilder::slot`] has checked.
 fn fitting_length(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
-/// How many bytes a nullable value takes with its length.
+/// Returns the size of a nullable value with its length.
 fn bytes_len(bytes: Option<&[u8]>, field: &'static str) -> Result<usize, EncodeError> {
     match bytes {
         None => Ok(1),
@@ -372,12 +373,12 @@ fn bytes_len(bytes: Option<&[u8]>, field: &'static str) -> Result<usize, EncodeE
     }
 }
 
-/// A length, which on the wire has 32 bits.
+/// Converts a length to the wire's 32 bits.
 fn length(len: usize, field: &'static str) -> Result<i64, EncodeError> {
     i32::try_from(len).map(i64::from).map_err(|_| refuse(EncodeErrorKind::TooLong(len), field))
 }
 
-/// A closed batch that has yet to learn under which producer id, epoch and sequence it goes out.
+/// A closed batch without a stamp (producer id, epoch and sequence).
 ///
 /// A clone shares the records' bytes.
 ///
@@ -404,19 +405,19 @@ pub struct SealedBatch {
 }
 
 impl SealedBatch {
-    /// The records, encoded and perhaps compressed, as chunks in order.
+    /// The encoded, perhaps compressed records, as chunks in order.
     #[must_use]
     pub fn body(&self) -> &[Bytes] {
         &self.body
     }
 
-    /// How many bytes the body has.
+    /// Size of the body in bytes.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// How many records; at least one.
+    /// Number of records; at least one.
     #[must_use]
     pub fn record_count(&self) -> i32 {
         self.record_count
@@ -434,23 +435,23 @@ impl SealedBatch {
         self.max_timestamp
     }
 
-    /// By which codec the body is compressed.
+    /// The codec of the body.
     #[must_use]
     pub fn compression_type(&self) -> CompressionType {
         self.compression_type
     }
 
-    /// The same batch with another body: what the codec made of [`body`](Self::body).
+    /// Returns the batch with its body replaced by a codec's output.
     #[must_use]
     pub fn with_compressed_body(self, compression_type: CompressionType, body: Vec<Bytes>) -> Self {
         let body_bytes = body.iter().map(Bytes::len).sum();
         Self { body, body_bytes, compression_type, ..self }
     }
 
-    /// The batch as it goes out. The same stamp gives the same bytes.
+    /// Returns the complete batch for sending. The same stamp gives the same bytes.
     ///
     /// # Errors
-    /// When the body is too long for a batch's length, which is at most 2,147,483,647.
+    /// When the body is too long for a batch: its length is at most 2,147,483,647.
     pub fn stamp(&self, stamp: &Stamp) -> Result<Records, EncodeError> {
         let header = BatchHeader {
             base_offset: 0,

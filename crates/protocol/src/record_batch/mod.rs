@@ -1,4 +1,4 @@
-//! Record batches of magic 2 (KIP-98), the only form in which Kafka 4 takes records.
+//! Record batches of magic 2 (KIP-98), the only format that Kafka 4 accepts.
 //!
 //! ```text
 //!  byte  size  field
@@ -18,11 +18,11 @@
 //!    61     …  body: the records, compressed as one piece if the attributes name a codec
 //! ```
 //!
-//! A record is its length and, as zig-zag varints and bytes: attributes (0), timestamp delta (64 bits), offset delta,
-//! key, value, and a count of headers, each a key and a value. A length of -1 is null.
+//! A record is its length followed by zig-zag varints and bytes: attributes (0), timestamp delta (64 bits), offset
+//! delta, key, value, and a header count, then each header's key and value. A length of -1 is null.
 //!
-//! [`RecordBatchBuilder`] encodes records in place into segments; [`SealedBatch`] is the closed body, which a
-//! [`Stamp`] turns into [`Records`] for the wire. [`RecordBatch`] reads, lazily, over borrowed bytes.
+//! [`RecordBatchBuilder`] encodes records in place into segments. [`SealedBatch`] is the closed body, which a [`Stamp`]
+//! turns into [`Records`] for the wire. [`RecordBatch`] reads borrowed bytes lazily.
 
 mod builder;
 mod parser;
@@ -40,19 +40,19 @@ use crate::compression_type::CompressionType;
 use crate::error::{EncodeError, EncodeErrorKind, Step};
 use crate::records::Records;
 
-/// How many bytes stand before a batch's records.
+/// Size of a batch's header in bytes.
 pub const BATCH_HEADER_BYTES: usize = 61;
 
-/// What the batch length does not count: the base offset and itself.
+/// Bytes before and including the batch length, which the length does not count: base offset and length.
 const BEFORE_LENGTH_ENDS: usize = 12;
 
-/// The magic that this crate reads and writes.
+/// The magic of batches that this crate reads and writes.
 const MAGIC: i8 = 2;
 
-/// No record takes fewer bytes: length, attributes, two deltas, key, value, header count, of one byte each.
+/// Minimum size of a record: length, attributes, two deltas, key, value and header count, of one byte each.
 const RECORD_MIN_BYTES: usize = 7;
 
-/// A header of a record. Kafka means keys to be UTF-8 but does not check, and neither does this.
+/// A header of a record. Kafka expects UTF-8 keys but does not check them, and neither does this crate.
 ///
 /// ```
 /// use kurier_protocol::record_batch::{Header, NewRecord};
@@ -63,9 +63,9 @@ const RECORD_MIN_BYTES: usize = 7;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// May be empty, and may repeat.
+    /// The key, which may be empty and may repeat.
     pub key: &'a [u8],
-    /// `None` is null.
+    /// The value; `None` is null.
     pub value: Option<&'a [u8]>,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Header<'_> {
     }
 }
 
-/// Shows payload by its size, for it has no place in logs.
+/// Prints only the size of a payload, to keep it out of logs.
 struct Size<'a>(Option<&'a [u8]>);
 
 impl fmt::Debug for Size<'_> {
@@ -87,7 +87,7 @@ impl fmt::Debug for Size<'_> {
     }
 }
 
-/// The bits of a batch that say how to take it.
+/// The attribute bits of a batch.
 ///
 /// ```
 /// use kurier_protocol::CompressionType;
@@ -106,31 +106,31 @@ impl Attributes {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
 
-    /// The codec's id; 5 to 7 are not in use.
+    /// The codec's id; ids 5 to 7 are unused.
     #[must_use]
     pub fn codec_id(self) -> u8 {
         (self.0 & Self::CODEC).to_be_bytes()[1]
     }
 
-    /// The codec, if its id is in use.
+    /// The codec, if its id is known.
     #[must_use]
     pub fn compression_type(self) -> Option<CompressionType> {
         CompressionType::from_id(self.codec_id())
     }
 
-    /// These attributes with another codec.
+    /// Returns these attributes with another codec.
     #[must_use]
     pub fn with_compression_type(self, kind: CompressionType) -> Self {
         Self((self.0 & !Self::CODEC) | i16::from(kind.id()))
     }
 
-    /// Whether all records have the time of their append, and not their own.
+    /// Whether all records have the time of their append instead of their own timestamps.
     #[must_use]
     pub fn is_log_append_time(self) -> bool {
         self.0 & Self::LOG_APPEND_TIME != 0
     }
 
-    /// These attributes, with the records' own times or with that of their append.
+    /// Returns these attributes with or without LogAppendTime.
     #[must_use]
     pub fn with_log_append_time(self, is_log_append_time: bool) -> Self {
         self.with(Self::LOG_APPEND_TIME, is_log_append_time)
@@ -142,19 +142,19 @@ impl Attributes {
         self.0 & Self::TRANSACTIONAL != 0
     }
 
-    /// These attributes, in or out of a transaction.
+    /// Returns these attributes, inside or outside a transaction.
     #[must_use]
     pub fn with_transactional(self, is_transactional: bool) -> Self {
         self.with(Self::TRANSACTIONAL, is_transactional)
     }
 
-    /// Whether the batch holds a broker's marker instead of records for people.
+    /// Whether the batch holds a broker's marker instead of application records.
     #[must_use]
     pub fn is_control(self) -> bool {
         self.0 & Self::CONTROL != 0
     }
 
-    /// These attributes, for a marker or for records.
+    /// Returns these attributes, for a marker or for records.
     #[must_use]
     pub fn with_control(self, is_control: bool) -> Self {
         self.with(Self::CONTROL, is_control)
@@ -165,7 +165,7 @@ impl Attributes {
     }
 }
 
-/// All of a batch's header but length, magic and checksum.
+/// A batch's header without length, magic and checksum.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -192,31 +192,31 @@ impl Attributes {
 pub struct BatchHeader {
     /// The first record's offset.
     pub base_offset: i64,
-    /// The epoch of the leader that appended the batch; -1 before.
+    /// The epoch of the leader that appended the batch, -1 before the append.
     pub partition_leader_epoch: i32,
     /// Codec, timestamp type, transactional, control.
     pub attributes: Attributes,
-    /// The last record's offset less the first's.
+    /// Difference between the last record's offset and the first's.
     pub last_offset_delta: i32,
     /// The first record's timestamp, in milliseconds since 1970.
     pub base_timestamp: i64,
-    /// The highest timestamp; under LogAppendTime that of all records.
+    /// The highest timestamp; with LogAppendTime the timestamp of all records.
     pub max_timestamp: i64,
-    /// -1 without idempotence.
+    /// The producer's id, -1 without idempotence.
     pub producer_id: ProducerId,
-    /// -1 without idempotence.
+    /// The producer's epoch, -1 without idempotence.
     pub producer_epoch: ProducerEpoch,
-    /// The first record's sequence; -1 without idempotence.
+    /// The first record's sequence, -1 without idempotence.
     pub base_sequence: Sequence,
-    /// How many records. Compaction may leave fewer than `last_offset_delta + 1`.
+    /// Number of records. Compaction may leave fewer than `last_offset_delta + 1`.
     pub record_count: i32,
 }
 
 impl BatchHeader {
-    /// The batch of this header and this body, with length and checksum.
+    /// Returns the batch with this header and this body, with length and checksum.
     ///
     /// # Errors
-    /// When the body is too long for a batch's length, which is at most 2,147,483,647.
+    /// When the body is too long for a batch: its length is at most 2,147,483,647.
     pub fn with_body(&self, body: Vec<Bytes>) -> Result<Records, EncodeError> {
         let body_bytes: usize = body.iter().map(Bytes::len).sum();
         let length = BATCH_HEADER_BYTES - BEFORE_LENGTH_ENDS + body_bytes;
@@ -247,7 +247,7 @@ impl BatchHeader {
     }
 }
 
-/// CRC-32C over the covered part of the header and the body.
+/// Returns the CRC-32C of the covered part of the header and of the body.
 fn checksum<'a>(header: &[u8], body: impl IntoIterator<Item = &'a [u8]>) -> u32 {
     body.into_iter().fold(crc32c::crc32c(header), crc32c::crc32c_append)
 }
@@ -268,7 +268,7 @@ mod tests {
         headers: &[Header { key: b"trace", value: None }, Header { key: b"", value: Some(b"ab12") }],
     };
 
-    /// Three records, the second the youngest; the first takes 23 bytes, the others 10 each.
+    /// Three records; the second has the latest timestamp. The first takes 23 bytes, the others 10 each.
     fn builder() -> RecordBatchBuilder {
         let mut builder = RecordBatchBuilder::new();
         for (record, bytes) in [
@@ -343,7 +343,7 @@ mod tests {
     fn iterators_have_size_hints() {
         let bytes = builder().seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
         let mut records = RecordBatch::parse(&bytes).unwrap().0.records().unwrap();
-        // Perhaps an error after all of them.
+        // One more item than records, because an error may follow.
         assert_eq!(records.size_hint(), (0, Some(4)));
         let mut headers = records.next().unwrap().unwrap().headers;
         assert_eq!(records.size_hint(), (0, Some(3)));
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn batch_stays_within_32_bit_length() {
-        // Memory that nobody touches is not taken.
+        // The pages are never touched, so they take no memory.
         let zeros = vec![0; 1 << 31];
         let (too_long, most) = (1 << 31, (1 << 31) - 1);
         let refused = |builder: &mut RecordBatchBuilder, record: NewRecord<'_>| {
@@ -389,7 +389,7 @@ mod tests {
             let record = NewRecord { headers: &[header], ..Default::default() };
             assert_eq!(refused(&mut open, record), by(too_long, "headers"));
         }
-        // Around the value stand ten bytes and the record's own length, of five.
+        // Ten bytes surround the value, and the record's own length takes five.
         assert_eq!(refused(&mut open, value(most - 9)), by(too_long, "record"));
         assert_eq!(refused(&mut open, value(most - 10)), by(most + 5 + 61, "batch"));
         assert_eq!(refused(&mut open, value(most - 61 - 15)), None);
@@ -444,14 +444,14 @@ mod tests {
         let sealed = builder().seal().unwrap();
         let records = sealed.stamp(&Stamp::NONE).unwrap().to_bytes();
         let mut header = *RecordBatch::parse(&records).unwrap().0.header();
-        // 43 bytes are room for six records of the shortest kind.
+        // 43 bytes hold at most six records of the minimum size.
         for (record_count, refused) in [(6, None), (7, Some(ParseErrorKind::RecordCount(7)))] {
             (header.record_count, header.last_offset_delta) = (record_count, record_count - 1);
             let bytes = header.with_body(sealed.body().to_vec()).unwrap().to_bytes();
             let batch = RecordBatch::parse(&bytes).unwrap().0;
             assert_eq!(batch.records().err().map(|error| error.kind().clone()), refused);
         }
-        // A record that counts two headers with three bytes left: the shortest two take four.
+        // The record counts two headers with three bytes left, but two headers take at least four.
         (header.record_count, header.last_offset_delta) = (1, 0);
         let body = Bytes::from_static(&[18, 0, 0, 0, 1, 1, 4, 0, 0, 0]);
         let bytes = header.with_body(vec![body]).unwrap().to_bytes();
@@ -474,7 +474,7 @@ mod tests {
         for kind in CompressionType::ALL {
             for bits in 0..8i16 {
                 let is_set = |bit: i16| bits & bit != 0;
-                // Over bits all unset and all set: those that have no name here stay.
+                // All bits unset, then all set: bits without a name must not change.
                 for (before, unnamed) in [(0, 0), (-1, -1 << 6)] {
                     let attributes = Attributes(before)
                         .with_compression_type(kind)

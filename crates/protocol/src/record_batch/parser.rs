@@ -1,4 +1,4 @@
-//! Reads batches over borrowed bytes: the header and its checksum at once, the records one by one as they are asked for.
+//! Reads batches over borrowed bytes: header and checksum at once, records lazily.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::error::{ParseError, ParseErrorKind, Step, inside};
 use crate::varint::{varint, varlong};
 use crate::wire::{Parsed, fail};
 
-/// A batch whose checksum has been found right. See [`RecordBatchBuilder`](super::RecordBatchBuilder) for an example.
+/// A batch with a verified checksum. See [`RecordBatchBuilder`](super::RecordBatchBuilder) for an example.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RecordBatch<'a> {
     header: BatchHeader,
@@ -23,10 +23,10 @@ pub struct RecordBatch<'a> {
 }
 
 impl<'a> RecordBatch<'a> {
-    /// Reads the batch at the head of `input`; beside it stands what follows.
+    /// Reads the batch at the start of `input`. Also returns the rest of the input.
     ///
     /// # Errors
-    /// When `input` does not begin with a whole batch of magic 2 with the right checksum.
+    /// When `input` does not begin with a complete batch of magic 2 with a correct checksum.
     pub fn parse(input: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
         let mut magic = MAGIC;
         match Self::parse_header(input, &mut magic) {
@@ -40,7 +40,7 @@ impl<'a> RecordBatch<'a> {
         let (rest, base_offset) = be_i64(input).map_err(at("base_offset"))?;
         let (after_length, length) = be_i32(rest).map_err(at("batch_length"))?;
         let (at_magic, partition_leader_epoch) = be_i32(after_length).map_err(at("partition_leader_epoch"))?;
-        // The magic is where all formats have it: an older batch is told apart from a damaged one.
+        // All formats have the magic at this position, so an older batch is distinguished from a damaged one.
         let (_, found) = be_i8(at_magic).map_err(at("magic"))?;
         *magic = found;
         if found != MAGIC {
@@ -56,7 +56,7 @@ impl<'a> RecordBatch<'a> {
         Ok((next, batch))
     }
 
-    /// Reads what the batch length counts; offset and epoch have been read by then.
+    /// Reads the part that the batch length covers, after offset and epoch.
     fn parse_checked(batch: &'a [u8], base_offset: i64, partition_leader_epoch: i32) -> Parsed<'a, Self> {
         let at = |name| move |fault| inside(fault, Step::Field(name));
         let (before_crc, _) = take(5usize)(batch)?;
@@ -73,7 +73,7 @@ impl<'a> RecordBatch<'a> {
         let (rest, producer_epoch) = be_i16(rest)?;
         let (rest, base_sequence) = be_i32(rest)?;
         let (body, record_count) = be_i32(rest)?;
-        // Compaction removes records but keeps the last offset; more records than offsets there cannot be.
+        // Compaction removes records but keeps the last offset. A batch never has more records than offsets.
         if record_count < 0 || last_offset_delta < record_count.saturating_sub(1) {
             return fail(ParseErrorKind::RecordCount(record_count), rest).map_err(at("record_count"));
         }
@@ -92,22 +92,22 @@ impl<'a> RecordBatch<'a> {
         Ok((&[], Self { header, body }))
     }
 
-    /// The header.
+    /// The batch's header.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
         &self.header
     }
 
-    /// The body: the records as the codec of the attributes has left them.
+    /// The body: the records, compressed by the codec in the attributes.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The records of a batch that is not compressed.
+    /// Returns the records of an uncompressed batch.
     ///
     /// # Errors
-    /// When it is, or the count is not possible.
+    /// When the batch is compressed, or its record count is impossible.
     pub fn records(&self) -> Result<RecordIter<'a>, ParseError> {
         if self.header.attributes.codec_id() != CompressionType::None.id() {
             return Err(ParseError::whole("RecordBatch", MAGIC.into(), ParseErrorKind::Compressed));
@@ -115,10 +115,10 @@ impl<'a> RecordBatch<'a> {
         self.records_in(self.body)
     }
 
-    /// The records in `body`, which is this batch's body after decompression.
+    /// Returns the records in `body`, this batch's body after decompression.
     ///
     /// # Errors
-    /// When the count is not possible.
+    /// When the record count is impossible.
     pub fn records_in<'b>(&self, body: &'b [u8]) -> Result<RecordIter<'b>, ParseError> {
         let count = self.header.record_count;
         match usize::try_from(count) {
@@ -136,8 +136,8 @@ impl fmt::Debug for RecordBatch<'_> {
     }
 }
 
-/// The batches in a partition's records, one after the other. Ends after the first that cannot be read; a broker's
-/// answer to Fetch may well end in the middle of one.
+/// The batches in a partition's records. Iteration ends after the first unreadable batch; a Fetch response may end in
+/// the middle of one.
 ///
 /// ```
 /// use kurier_protocol::record_batch::{Batches, NewRecord, RecordBatchBuilder, Stamp};
@@ -158,13 +158,13 @@ impl fmt::Debug for RecordBatch<'_> {
 #[derive(Clone, Debug)]
 pub struct Batches<'a> {
     rest: &'a [u8],
-    /// Bytes and batches before `rest`.
+    /// Number of bytes and batches before `rest`.
     offset: usize,
     index: usize,
 }
 
 impl<'a> Batches<'a> {
-    /// The batches in `records`.
+    /// Iterates over the batches in `records`.
     #[must_use]
     pub fn new(records: &'a [u8]) -> Self {
         Self { rest: records, offset: 0, index: 0 }
@@ -193,7 +193,7 @@ impl<'a> Iterator for Batches<'a> {
     }
 }
 
-/// A record as it was read.
+/// A record that was read.
 ///
 /// ```
 /// use kurier_protocol::record_batch::{Header, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
@@ -211,15 +211,15 @@ impl<'a> Iterator for Batches<'a> {
 /// ```
 #[derive(Clone)]
 pub struct Record<'a> {
-    /// Its offset in the partition; in a producer's batch, its place from 0.
+    /// The record's offset in the partition; in a producer's batch, its index from 0.
     pub offset: i64,
-    /// Milliseconds since 1970.
+    /// The timestamp in milliseconds since 1970.
     pub timestamp: i64,
-    /// `None` is null.
+    /// The key; `None` is null.
     pub key: Option<&'a [u8]>,
-    /// `None` is null.
+    /// The value; `None` is null.
     pub value: Option<&'a [u8]>,
-    /// In their order, repeated ones included.
+    /// The headers in order, including repeated keys.
     pub headers: Headers<'a>,
 }
 
@@ -235,7 +235,7 @@ impl fmt::Debug for Record<'_> {
     }
 }
 
-/// What a broker's marker says of a transaction.
+/// A broker's marker for the end of a transaction.
 ///
 /// ```
 /// use kurier_protocol::record_batch::{ControlType, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
@@ -256,15 +256,15 @@ pub enum ControlType {
     Abort,
     /// The transaction was committed.
     Commit,
-    /// A marker of KRaft, or of the future.
+    /// A marker of KRaft, or an unknown one.
     Other(i16),
 }
 
 impl Record<'_> {
-    /// What the record says, if its batch is a control batch ([`Attributes::is_control`]).
+    /// The type of this marker, if its batch is a control batch ([`Attributes::is_control`]).
     #[must_use]
     pub fn control_type(&self) -> Option<ControlType> {
-        // Key: version, then type, of 16 bits each.
+        // The key has a version and a type of 16 bits each.
         let (_, key) = self.key?.split_first_chunk::<2>()?;
         let (kind, _) = key.split_first_chunk::<2>()?;
         Some(match i16::from_be_bytes(*kind) {
@@ -275,7 +275,7 @@ impl Record<'_> {
     }
 }
 
-/// The records of a batch. Ends after the first that cannot be read. See [`Record`] for an example.
+/// The records of a batch. Iteration ends after the first unreadable record. See [`Record`] for an example.
 #[derive(Clone)]
 pub struct RecordIter<'a> {
     header: BatchHeader,
@@ -283,7 +283,7 @@ pub struct RecordIter<'a> {
     rest: &'a [u8],
     left: usize,
     index: usize,
-    /// Of the record before; offsets ascend.
+    /// Offset delta of the previous record; offsets ascend.
     last_offset_delta: i32,
 }
 
@@ -307,7 +307,7 @@ impl<'a> RecordIter<'a> {
         }
     }
 
-    /// Reads what a record's length counts; beside the record stands its offset delta.
+    /// Reads the part that a record's length covers. Also returns the offset delta.
     fn parse_content(&self, content: &'a [u8]) -> Parsed<'a, (Record<'a>, i32)> {
         let header = &self.header;
         let at = |name| move |fault| inside(fault, Step::Field(name));
@@ -371,7 +371,7 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 }
 
-/// A record's headers, which have been found to be whole. See [`Record`] for an example.
+/// A record's headers, already checked for completeness. See [`Record`] for an example.
 #[derive(Clone)]
 pub struct Headers<'a> {
     rest: &'a [u8],
@@ -381,7 +381,7 @@ pub struct Headers<'a> {
 fn parse_headers(input: &[u8]) -> Parsed<'_, Headers<'_>> {
     let (first, count) = varint(input)?;
     let left = match usize::try_from(count) {
-        // Each takes a key's and a value's length.
+        // Each header takes at least two bytes: the lengths of its key and value.
         Ok(count) if count <= first.len() / 2 => count,
         Ok(count) => return fail(ParseErrorKind::CountExceedsInput(count), input),
         Err(_) => return fail(ParseErrorKind::NegativeLength(count.into()), input),
@@ -408,7 +408,7 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<Header<'a>> {
         self.left = self.left.checked_sub(1)?;
-        // They were whole when the record was read.
+        // Cannot fail: the headers were checked with the record.
         let (rest, header) = parse_one_header(self.rest).ok()?;
         self.rest = rest;
         Some(header)

@@ -1,24 +1,23 @@
-//! Who a batch is from: the producer id, epoch and sequence by which brokers tell a retry from a new batch (KIP-98).
+//! Producer id, epoch and sequence, which brokers use to tell a retry from a new batch (KIP-98).
 
 /// Identifies a producer to the brokers; -1 is none. See [`Stamp`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerId(pub i64);
 
-/// Counts the lives of a producer id, so that what an earlier one sent late is refused; -1 is none.
-/// See [`Stamp`] for an example.
+/// Counts the sessions of a producer id, so that brokers refuse late batches of an earlier session; -1 is none. See
+/// [`Stamp`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerEpoch(pub i16);
 
-/// Numbers the records that a producer sends to a partition, from 0 on in each epoch; -1 is none.
-/// See [`Stamp`] for an example.
+/// Numbers a producer's records in a partition, from 0 in each epoch; -1 is none. See [`Stamp`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sequence(pub i32);
 
 impl Sequence {
-    /// What the first record of an epoch has.
+    /// The sequence of an epoch's first record.
     pub const FIRST: Self = Self(0);
 
-    /// The sequence `count` records later: after 2,147,483,647 comes 0 (`DefaultRecordBatch.incrementSequence`).
+    /// Returns the sequence `count` records later; 0 follows 2,147,483,647 (`DefaultRecordBatch.incrementSequence`).
     ///
     /// ```
     /// use kurier_protocol::record_batch::Sequence;
@@ -32,7 +31,7 @@ impl Sequence {
     }
 }
 
-/// Under which producer id, epoch and sequence a batch goes out, or under none.
+/// Producer id, epoch and sequence of a batch, or none of them.
 ///
 /// ```
 /// use kurier_protocol::record_batch::{ProducerEpoch, ProducerId, Sequence, Stamp};
@@ -51,7 +50,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of a producer that is not idempotent.
+    /// The stamp of a producer that is not idempotent.
     pub const NONE: Self = Self {
         producer_id: ProducerId(-1),
         producer_epoch: ProducerEpoch(-1),
@@ -59,13 +58,13 @@ impl Stamp {
         is_transactional: false,
     };
 
-    /// Of an idempotent producer; the sequence is the first record's.
+    /// Returns the stamp of an idempotent producer; the sequence is the first record's.
     #[must_use]
     pub fn idempotent(producer_id: ProducerId, producer_epoch: ProducerEpoch, base_sequence: Sequence) -> Self {
         Self { producer_id, producer_epoch, base_sequence, is_transactional: false }
     }
 
-    /// The same, for a batch that belongs to a transaction.
+    /// Returns the same stamp for a batch in a transaction.
     #[must_use]
     pub fn in_transaction(self) -> Self {
         Self { is_transactional: true, ..self }

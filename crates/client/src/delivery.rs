@@ -285,7 +285,7 @@ impl Cell {
             self.runner.run(Calls::new(self, range, outcome, vec![waiting]));
             return;
         }
-        // Usually the newest record's callback comes last.
+        // Usually the callback belongs to the newest record.
         if state.callbacks.last().is_none_or(|last| last.index <= index) {
             state.callbacks.push(waiting);
         } else {

@@ -609,7 +609,7 @@ impl Accumulator {
         (taken, left)
     }
 
-    /// Takes a partition's batches that were opened until `until`. Also returns the state of the queue afterwards.
+    /// Takes a partition's batches that were opened by `until`. Also returns the state of the queue afterwards.
     pub(crate) fn drain(&self, id: PartitionId, until: Instant) -> (Vec<Taken>, Option<Left>) {
         let Some(partition) = self.partition(id) else { return (Vec::new(), None) };
         let mut queue = lock(&partition.queue);
@@ -622,7 +622,7 @@ impl Accumulator {
         (taken, left)
     }
 
-    /// Closes a partition's batches that were opened until `created_before` to further records.
+    /// Closes a partition's batches that were opened by `created_before` to further records.
     pub(crate) fn close_batches(&self, id: PartitionId, created_before: Instant) {
         let Some(partition) = self.partition(id) else { return };
         for batch in &mut lock(&partition.queue).batches {

@@ -87,9 +87,9 @@ pub(crate) enum Action {
     /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
     /// [`Input::Taken`].
     Take { node: i32, partitions: Vec<PartitionId>, room: usize },
-    /// Take a partition's batches that were opened until `until`. Answer with [`Input::Drained`].
+    /// Take a partition's batches that were opened by `until`. Answer with [`Input::Drained`].
     Drain { partition: PartitionId, until: Instant, why: Error },
-    /// Close a partition's batches that were opened until `until` to further records.
+    /// Close a partition's batches that were opened by `until` to further records.
     CloseBatches { partition: PartitionId, until: Instant },
     /// Split a batch in two. Answer with [`Input::Split`].
     Split { partition: PartitionId, whole: Key, batch: Taken },

@@ -60,7 +60,7 @@ pub(crate) struct Sender {
     leaderless: BTreeSet<PartitionId>,
     /// Partitions that have a batch to send and wait for a producer id.
     awaiting_producer_id: BTreeSet<PartitionId>,
-    /// Batches opened until then do not linger.
+    /// Batches opened by then do not linger.
     hurry: Option<Instant>,
     /// Partitions whose first open batch lingers. Only these can be hurried.
     lingering: BTreeSet<PartitionId>,

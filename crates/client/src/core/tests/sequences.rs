@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns a rig in which a batch was lost and has just been sent again. It expires one second after it was opened.
+/// Returns a rig where a batch was lost and has just been sent again. It expires one second after it was opened.
 fn lost_and_sent_again() -> (Rig, Delivery, Produce) {
     let mut rig = Rig::new(|config| {
         config.set("delivery.timeout.ms", "1000").unwrap();

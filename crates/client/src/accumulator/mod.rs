@@ -1,9 +1,9 @@
 //! The accumulator: open batches by partition, into which all threads encode their records, in accounted memory.
 //!
 //! ```text
-//!   a sender's thread                                     the driver
-//!   Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
-//!                           └─▶ Signal (a batch was opened, or is ready) ──▶ core
+//!  a sender's thread                                     the driver
+//!  Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
+//!                          └─▶ Signal (a batch was opened, or is ready) ──▶ core
 //! ```
 //!
 //! A batch is *ready* at `batch.size` or after `linger.ms`, and *closed* when the driver takes it. Until then it grows,

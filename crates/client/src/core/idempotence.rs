@@ -1,11 +1,11 @@
 //! Producer ids, epochs and sequence numbers, kept for each partition separately (KIP-98, KIP-360).
 //!
 //! ```text
-//!              an id                    first acknowledgement
-//!    Nameless ───────▶ Open, one batch ──────────────────────▶ Open, up to five
-//!        ▲                │ ▲                                       │
-//!        │ epochs used up │ └─ epoch + 1, sequence 0 ── drained ◀── Broken: a sequence is missing in the log
-//!        └────────────────┴─────────────────────────────────────────┘
+//!             an id                    first acknowledgement
+//!   Nameless ───────▶ Open, one batch ──────────────────────▶ Open, up to five
+//!       ▲                │ ▲                                       │
+//!       │ epochs used up │ └─ epoch + 1, sequence 0 ── drained ◀── Broken: a sequence is missing in the log
+//!       └────────────────┴─────────────────────────────────────────┘
 //! ```
 //!
 //! A missing sequence number does not affect the batches before it. They keep their sequence numbers until they have

@@ -3,9 +3,9 @@
 //! It has no sockets, tasks, clocks or randomness of its own: the same seed and inputs always give the same actions.
 //!
 //! ```text
-//!                 Input, now                                  Action
-//!    driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
-//!    accumulator, sockets             ids · sender                       sockets, accumulator, cells
+//!                Input, now                                  Action
+//!   driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
+//!   accumulator, sockets             ids · sender                       sockets, accumulator, cells
 //! ```
 //!
 //! The core sees batches, never records. Its caller passes the time; [`Core::next_timeout`] says when to call again.

@@ -5,11 +5,11 @@
 //! that brings nothing new delays the next one by the backoff (100 ms to 1 s by default).
 //!
 //! ```text
-//!               due            request sent            answered: topics remain
-//!    Content ─────────▶ Round ───────────────▶ Part ────────────────────────────▶ Round
-//!       ▲                 ▲                     │ │
-//!       │                 └── lost: backoff ────┘ │
-//!       └────────────── answered: last part ──────┘
+//!              due            request sent            answered: topics remain
+//!   Content ─────────▶ Round ───────────────▶ Part ────────────────────────────▶ Round
+//!      ▲                 ▲                     │ │
+//!      │                 └── lost: backoff ────┘ │
+//!      └────────────── answered: last part ──────┘
 //! ```
 //!
 //! If a node is slow to answer a part, another node gets the same request.

@@ -4,12 +4,12 @@
 //! explains delays, and [`stall`] detects nodes that accept nothing.
 //!
 //! ```text
-//!                  take                      transmit                  written
-//!    accumulator ────────▶ waiting (by key) ──────────▶ in flight ────────────────▶ complete
-//!     open                    ▲      │                   │  │  │                        ▲
-//!                             │      └─ expired ─────────┼──┼──┼── expired, refused ────┤
-//!                             └── retry, pieces ─────────┘  │  └── answered: too large ─┘
-//!                                                           └── the connection ended
+//!                 take                      transmit                  written
+//!   accumulator ────────▶ waiting (by key) ──────────▶ in flight ────────────────▶ complete
+//!    open                    ▲      │                   │  │  │                        ▲
+//!                            │      └─ expired ─────────┼──┼──┼── expired, refused ────┤
+//!                            └── retry, pieces ─────────┘  │  └── answered: too large ─┘
+//!                                                          └── the connection ended
 //! ```
 //!
 //! The sender *reviews* a partition whenever its state changes. A partition that can send a batch stands once in its

@@ -2,11 +2,11 @@
 //! (`partitioner.availability.timeout.ms`, KIP-794).
 //!
 //! ```text
-//!              something for it              it has taken nothing for the timeout
-//!    content ──────────────────▶ watched ─────────────────────────────────────────▶ stalled
-//!       ▲                         │   ▲ takes something                               │ │
-//!       └──── nothing for it ─────┘   └───────────────────────────────────────────────┘ │
-//!       └──────────────── nothing for it any more, for all has expired ─────────────────┘
+//!             something for it              it has taken nothing for the timeout
+//!   content ──────────────────▶ watched ─────────────────────────────────────────▶ stalled
+//!      ▲                         │   ▲ takes something                               │ │
+//!      └──── nothing for it ─────┘   └───────────────────────────────────────────────┘ │
+//!      └──────────────── nothing for it any more, for all has expired ─────────────────┘
 //! ```
 //!
 //! As in Java's `RecordAccumulator`, a node stalls when it has work and accepts none. Two points differ.

@@ -246,8 +246,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         Ok(TopicProducer { producer: self.clone(), topic })
     }
 
-    /// Waits until every record accepted until now has its outcome, and returns the counts of all outcomes. Open
-    /// batches are sent at once, without lingering. Callbacks may still be running or waiting afterwards: a slow
+    /// Waits until every record accepted until now has its outcome, and returns the counts since the producer's start.
+    /// Open batches are sent at once, without lingering. Callbacks may still be running or waiting afterwards: a slow
     /// callback does not delay a flush.
     ///
     /// # Errors

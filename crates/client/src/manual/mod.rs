@@ -1,4 +1,4 @@
-//! Kurier's manual: [how it is built](architecture), [what it promises](guarantees), and [what its errors mean](errors).
+//! Kurier's manual: its [architecture], its [guarantees], and the meaning of its [errors].
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -1,4 +1,4 @@
-//! Frames and headers: however the bytes come they are found, and what no frame can begin with is refused at once.
+//! Tests of frames and headers: frames in any chunks are found, and an invalid start is refused at once.
 
 use bytes::Bytes;
 use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, ProduceRequest};

@@ -1,6 +1,7 @@
-//! Bytes that the Java client wrote, held against this crate: read, compared with their JSON, written, the same bytes.
+//! Compares this crate with bytes of the Java client: they are read, compared with their JSON, and written again
+//! unchanged.
 //!
-//! `make golden` shows the counts. The files are described in testdata/ORIGIN.md.
+//! `make golden` prints the counts. testdata/ORIGIN.md describes the files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,14 +11,14 @@ use bytes::Bytes;
 use kurier_protocol::{APIS, Api, Direction, ErrorCode};
 use serde_json::Value;
 
-/// One body, and what the Java client says is in it.
+/// One body, and the Java client's JSON of it.
 struct Golden {
-    /// As in `produce/request-v9-full`.
+    /// Such as `produce/request-v9-full`.
     name: String,
     api: &'static Api,
     is_request: bool,
     version: i16,
-    /// Every field at its default.
+    /// Whether every field has its default.
     is_default: bool,
     body: Bytes,
     json: Value,
@@ -33,13 +34,13 @@ fn testdata(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(folder)
 }
 
-/// Each line of a table but the first, cut at its tabs.
+/// Returns the lines of a table, without the first, split at tabs.
 fn table(path: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(testdata(path)).unwrap();
     text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
-/// Every golden body of an API and version that this crate speaks, in order of their names.
+/// Returns every golden body of an API and version that this crate supports, sorted by name.
 fn goldens() -> Vec<Golden> {
     let keys: BTreeMap<String, i16> =
         table("golden/versions.tsv").into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect();
@@ -122,7 +123,7 @@ fn check(golden: &Golden) {
     }
 }
 
-/// Every beginning of a body is an error, and the error names the message, the version and a place within.
+/// Checks that every truncated body is an error with the message, the version and an offset within the body.
 fn check_truncations(golden: &Golden) -> usize {
     for len in 0..golden.body.len() {
         let error = golden.direction().read(&golden.body.slice(..len), golden.version).expect_err(&golden.name);
@@ -132,7 +133,7 @@ fn check_truncations(golden: &Golden) -> usize {
     golden.body.len()
 }
 
-/// No altered byte makes a reader panic; what it still reads can be shown, and written again.
+/// Checks that no altered byte causes a panic, and that a body that is still readable can be printed and written again.
 fn check_flips(golden: &Golden) -> usize {
     let masks = [0x01, 0x80, 0xff];
     for at in 0..golden.body.len() {

@@ -1,9 +1,9 @@
-//! Bytes that nobody honest sends: each row is an error of its own kind, at its own place, and costs nothing.
+//! Tests with hostile bytes: each row is an error of its own kind, at its own position, without cost.
 //!
-//! Tests are named by what is attacked: `frame_length`, `header`, `varints`, `strings`, `bytes`, `arrays`, `nesting`,
-//! `tagged_fields`, `api_versions`, `sasl_bytes`, `record_batch`, `our_own_encoder`; the codecs' are in
-//! crates/compression/tests/hostile.rs, and what answers mean in crates/client/src/core/tests/hostile.rs. What it costs
-//! is counted in memory.rs. Where bytes once ended another client or server, its issue is named.
+//! Test names begin with the attacked part: `frame_length`, `header`, `varints`, `strings`, `bytes`, `arrays`,
+//! `nesting`, `tagged_fields`, `api_versions`, `sasl_bytes`, `record_batch`, `our_own_encoder`. Tests of the codecs are
+//! in crates/compression/tests/hostile.rs, tests of response contents in crates/client/src/core/tests/hostile.rs.
+//! memory.rs counts allocations. Bytes that once crashed another client or server have the issue's number.
 
 use bytes::Bytes;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
@@ -47,8 +47,7 @@ fn frame_length_is_at_least_4_and_at_most_the_limit() {
             (b"\0\0\0\x03", FrameError::TooShort { claimed: 3 }),
             (b"\x06\x40\0\x01", FrameError::TooLong { claimed: (100 << 20) + 1, limit }),
             (b"\x7f\xff\xff\xff", FrameError::TooLong { claimed: 0x7fff_ffff, limit }),
-            // An alert and a handshake of TLS, which clients take for a frame of 352 MB, and what a web
-            // server says.
+            // A TLS alert and handshake, which other clients take for a frame of 352 MB, and an HTTP response.
             (b"\x15\x03\x03\x01", FrameError::Tls),
             (b"\x15\x03\x03\x00\x02\x02\x46", FrameError::Tls),
             (b"\x16\x03\x01\x02\x00", FrameError::Tls),
@@ -61,13 +60,13 @@ fn frame_length_is_at_least_4_and_at_most_the_limit() {
         let error = FrameError::TooLong { claimed: limit + 1, limit };
         assert_eq!(read(&claims(limit + 1), limit), Err(error));
     }
-    // Whoever allows so much gets what he asked for.
+    // Without a limit, the same bytes are accepted as a length.
     assert_eq!(read(b"HTTP", usize::MAX), Ok(None));
     let advice = "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker";
     assert_eq!(FrameError::Tls.to_string(), advice);
 }
 
-/// dpkp/kafka-python #3014 and thomhurst/Dekaf #893: as much was allocated as the first four bytes said.
+/// dpkp/kafka-python #3014 and thomhurst/Dekaf #893: the first four bytes determined the allocation.
 #[test]
 fn frame_length_claims_do_not_grow_the_buffer() {
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
@@ -93,11 +92,11 @@ fn header_of_response_is_flexible_except_for_api_versions() {
             for len in 0..4 {
                 assert_eq!(read(&[0; 4][..len]).unwrap_err().kind(), &Kind::Truncated, "{about}");
             }
-            // The same bytes: a tag of two bytes, or the beginning of the body.
+            // The same bytes are either a tag of two bytes or the start of the body.
             let (header, body) = read(b"\0\0\0\x07\x01\x05\x02abc").unwrap();
             assert_eq!(header.correlation_id, 7);
             assert_eq!(body, if is_flexible { &b"c"[..] } else { b"\x01\x05\x02abc" }, "{about}");
-            // Tags that are not there, or not in order, or longer than the frame.
+            // Tags that are missing, out of order, or longer than the frame.
             for tags in
                 [&b""[..], b"\xff\xff\xff\xff\x0f", b"\x02\x05\0\x05\0", b"\x01\x05\x7fa", b"\x80\x80\x80\x80\x80\0"]
             {
@@ -107,7 +106,7 @@ fn header_of_response_is_flexible_except_for_api_versions() {
     }
 }
 
-/// KIP-511: whoever does not know the version answers in version 0, and says so.
+/// KIP-511: a broker that does not know the version answers in version 0 with UNSUPPORTED_VERSION.
 #[test]
 fn api_versions_in_version_0_is_read_only_if_it_is_a_refusal() {
     for version in 0..=5 {
@@ -131,11 +130,11 @@ fn varints_have_5_bytes_and_10_and_no_bit_too_many() {
     check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\x1f", Kind::VarintTooLong, 0, "key");
     check::<FindCoordinatorRequest>(3, b"\x80\x80\x80\x80", Kind::Truncated, 4, "key");
     check::<FindCoordinatorRequest>(3, b"", Kind::Truncated, 0, "key");
-    // Needless zeros are read within those bytes.
+    // Superfluous zeros within the limit are accepted.
     let key = FindCoordinatorRequest::read(&Bytes::from_static(b"\x82\x80\x80\x80\0a\0\0"), 3).unwrap().key;
     assert_eq!(key, "a");
 
-    // Signed ones of 32 and of 64 bits, in a record: its length, and the distance of its timestamp.
+    // Signed, of 32 and of 64 bits: a record's length and its timestamp delta.
     let of = |length: &[u8], timestamp_delta: &[u8]| {
         let error = first_error(&batch_of(1, &[length, b"\0", timestamp_delta, b"\0\x01\x01\0"].concat()));
         error.map(|error| (error.kind().clone(), error.field().to_owned()))
@@ -164,20 +163,20 @@ fn versions_from_elsewhere() {
 
 #[test]
 fn arrays_have_no_more_elements_than_the_input_can_hold() {
-    // Five bytes, with three before them, that made a decoder allocate 3.6 GiB (kafka-protocol-rs #152, likewise #161 and
-    // #200; a count of 32 bits, taken for a capacity, also in segmentio/kafka-go #1439, IBM/sarama #2658, rskafka #64).
+    // Three bytes and these five made a decoder allocate 3.6 GiB (kafka-protocol-rs #152, similar to #161 and #200).
+    // segmentio/kafka-go #1439, IBM/sarama #2658 and rskafka #64 also used a count of 32 bits as a capacity.
     check::<MetadataRequest>(0, b"\x03\x3c\x0c\x00\xb6", Kind::CountExceedsInput(54_266_880), 4, "topics");
     check::<MetadataResponse>(3, b"\0\0\0\0\x7f\xff\xff\xff", Kind::CountExceedsInput(0x7fff_ffff), 8, "brokers");
     check::<MetadataResponse>(3, b"\0\0\0\0\xff\xff\xff\xff", Kind::UnexpectedNull, 4, "brokers");
     check::<MetadataResponse>(3, b"\0\0\0\0\xff\xff\xff\xfe", Kind::NegativeLength(-2), 4, "brokers");
     check::<MetadataResponse>(9, b"\0\0\0\0\xff\xff\xff\xff\x0f", Kind::CountExceedsInput(0xffff_fffe), 9, "brokers");
     check::<MetadataResponse>(9, b"\0\0\0\0\0", Kind::UnexpectedNull, 4, "brokers");
-    // Two brokers of at least 11 bytes claimed, 21 bytes there.
+    // The count claims two brokers of at least 11 bytes, but only 21 bytes follow.
     check::<MetadataResponse>(9, b"\0\0\0\0\x03aaaaaaaaaaaaaaaaaaaaa", Kind::CountExceedsInput(2), 5, "brokers");
     check::<ApiVersionsResponse>(0, b"\0\0\x00\x00\x00\x02aaaaaaaaaaa", Kind::CountExceedsInput(2), 6, "apiKeys");
 }
 
-/// confluentinc/librdkafka #5577 and #5601: -1 was let through where no null is allowed, and became a size.
+/// confluentinc/librdkafka #5577 and #5601: -1 was accepted where null is not allowed, and became a size.
 #[test]
 fn arrays_of_minus_one_element_are_refused_where_null_is_not_allowed() {
     check::<ApiVersionsResponse>(0, b"\0\0\xff\xff\xff\xff", Kind::UnexpectedNull, 2, "apiKeys");
@@ -192,7 +191,7 @@ fn arrays_of_minus_one_element_are_refused_where_null_is_not_allowed() {
     check::<ProduceResponse>(10, b"\x01\0\0\0\0\x01\0\x01\0", Kind::UnexpectedNull, 8, "nodeEndpoints");
 }
 
-/// segmentio/kafka-go #1439: what another service said was read as an answer, and its letters as counts.
+/// segmentio/kafka-go #1439: another service's response was parsed, and its letters became counts.
 #[test]
 fn arrays_in_responses_of_other_services_are_refused() {
     for said in [&b"220 mail.example.org ESMTP\r\n"[..], b"SSH-2.0-OpenSSH_9.6\r\n", b"\xff\xfb\x01\xff\xfb\x03login: "]
@@ -222,7 +221,7 @@ fn nesting_depth_comes_from_the_schema_only() {
     let schemas = APIS.iter().flat_map(|api| [api.request().schema(), api.response().schema()]);
     assert_eq!(schemas.map(|schema| depth(schema, 0)).max(), Some(3));
 
-    // Each topic claims all that is left for its partitions, and so does each partition for its replicas.
+    // Each topic claims the rest of the input for its partitions, and each partition the rest for its replicas.
     let topic = b"\0\0\0\x01t\x7f\xff\xff\xff";
     let topics = [&b"\0\0\0\0\0\0\x03\xe8"[..], &topic.repeat(1000)].concat();
     let error = MetadataResponse::read(&topics.into(), 0).unwrap_err();
@@ -244,7 +243,7 @@ fn strings_are_utf_8_of_at_most_32767_bytes() {
     check::<FindCoordinatorRequest>(3, b"\xff\xff\xff\xff\x0f", Kind::StringTooLong(0xffff_fffe), 5, "key");
     check::<FindCoordinatorRequest>(3, b"\x03\xed\xa0\x80", Kind::InvalidUtf8, 1, "key");
     check::<MetadataResponse>(2, b"\0\0\0\0\xff\xfe", Kind::NegativeLength(-2), 4, "clusterId");
-    // NUL and escapes of terminals are text; who shows it escapes them.
+    // NUL and terminal escapes are valid text; code that prints it must escape them.
     let odd = SaslHandshakeRequest::read(&Bytes::from_static(b"\0\x06\0\x1b[2J\n"), 0).unwrap();
     assert_eq!(odd.mechanism, "\0\x1b[2J\n");
     let longest = [&b"\x7f\xff"[..], &[b'a'; 32_767]].concat();
@@ -253,7 +252,7 @@ fn strings_are_utf_8_of_at_most_32767_bytes() {
 
 #[test]
 fn bytes_are_a_slice_of_their_frame() {
-    // To topic t, partition 7, records of this length.
+    // A request for topic t, partition 7, with records of this length.
     let request = |length: &[u8]| [b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x07", length].concat();
     let field = "topicData[0].partitionData[0].records";
     let error = |length| {
@@ -269,20 +268,20 @@ fn bytes_are_a_slice_of_their_frame() {
     let read = ProduceRequest::read(&body, 3).unwrap();
     let records = read.topic_data[0].partition_data[0].records.clone().unwrap();
     assert_eq!(records.to_bytes().as_ptr_range(), body[27..].as_ptr_range(), "nothing is copied");
-    // Compact, and more than can be said in 32 bits with a sign.
+    // A compact length beyond 32 signed bits.
     let compact = b"\0\0\0\0\0\0\0\x02\x02t\x02\0\0\0\x07\xff\xff\xff\xff\x0f";
     check::<ProduceRequest>(9, compact, Kind::Truncated, compact.len(), field);
 }
 
-/// KAFKA-14063 (CVE-2022-34917), confluentinc/librdkafka #5603: what came before anybody had shown who he was took as much
-/// memory as it said.
+/// KAFKA-14063 (CVE-2022-34917), confluentinc/librdkafka #5603: before authentication, a claimed length determined the
+/// allocation.
 #[test]
 fn sasl_bytes_are_at_most_64_kib() {
     for (version, body, kind, offset) in [
         (0, &b"\0\0\xff\xff\xff\xff\xff\xfe"[..], Kind::NegativeLength(-2), 4),
         (2, b"\0\0\0\0", Kind::UnexpectedNull, 3),
         (2, b"\0\0\0\xff\xff\xff\xff\x0f", Kind::BytesTooLong(0xffff_fffe), 8),
-        // The first message of a server, of 10 MB.
+        // A server's first message, of 10 MB.
         (2, b"\0\0\0\x81\xad\xe2\x04aaaa", Kind::BytesTooLong(10_000_000), 7),
     ] {
         check::<SaslAuthenticateResponse>(version, body, kind, offset, "authBytes");
@@ -314,7 +313,7 @@ fn nulls_in_the_wrong_version() {
     assert_eq!(MetadataRequest::read(&Bytes::from_static(b"\xff\xff\xff\xff"), 1).unwrap().topics, None);
     let error = MetadataRequest { topics: None, ..Default::default() }.write(0, &mut Vec::new()).unwrap_err();
     assert_eq!((error.kind(), error.field().as_str()), (&EncodeErrorKind::UnexpectedNull, "topics"));
-    // A topic without a name, which version 12 brought.
+    // A topic without a name, allowed since version 12.
     check::<MetadataResponse>(
         11,
         b"\0\0\0\0\x01\x00\0\0\0\0\x02\0\0\x00aaaaaaaaaaaaaaaa\0\x01\0\0\0\0\0\0",
@@ -326,7 +325,7 @@ fn nulls_in_the_wrong_version() {
 
 #[test]
 fn tagged_fields_ascend_and_have_their_declared_size() {
-    // Error, no keys, throttle; then tags from byte 7 on. Tag 1 is an int64, tag 3 a bool.
+    // The error, no API keys and the throttle time, then tags from byte 7 on. Tag 1 is an int64, tag 3 a bool.
     let head = |tags: &[u8]| [&[0, 0, 1, 0, 0, 0, 0], tags].concat();
     let read = |tags: &[u8]| ApiVersionsResponse::read(&head(tags).into(), 3);
     let error = |tags: &[u8]| {
@@ -343,7 +342,7 @@ fn tagged_fields_ascend_and_have_their_declared_size() {
     assert_eq!(error(b"\x02\x01\x01\0\x03\x01\x01"), at(Kind::Truncated, 10, "finalizedFeaturesEpoch"));
     assert_eq!(error(b"\x01\x03\xff\xff\xff\xff\x0f\x01"), at(Kind::Truncated, 14, ""));
     assert_eq!(error(b"\xff\xff\xff\xff\x0f"), at(Kind::Truncated, 12, ""));
-    // Those that nobody knows are skipped.
+    // Unknown tags are skipped.
     assert!(read(b"\x02\x03\x01\x01\x63\x03abc").unwrap().zk_migration_ready);
     assert_eq!(error(b"\x02\x63\x03abc\x62\x00"), at(Kind::TagOrder(0x62), 13, ""));
     assert!(read(b"\x01\xff\xff\xff\xff\x0f\0").is_ok());
@@ -352,7 +351,7 @@ fn tagged_fields_ascend_and_have_their_declared_size() {
         at(Kind::TagOrder(u32::MAX), 14, ""),
         "the highest there is, twice"
     );
-    // However many they are.
+    // 20,000 unknown tags are skipped too.
     let mut many = b"\xa0\x9c\x01".to_vec(); // 20,000
     for tag in 128u16..20_128 {
         let [low, high, top] =
@@ -361,14 +360,14 @@ fn tagged_fields_ascend_and_have_their_declared_size() {
     }
     assert_eq!(read(&many), read(b"\0"));
     assert_eq!(error(&many[..many.len() - 1]), at(Kind::Truncated, 7 + many.len() - 1, ""));
-    // And more of them than bytes.
+    // More tags than the bytes can hold are an error.
     assert_eq!(error(b"\x05\x63\0\x64\0"), at(Kind::Truncated, 12, ""));
 }
 
 /// librdkafka 2.2.0 skipped the wrong number of bytes, and misread what came after them.
 #[test]
 fn tagged_fields_that_are_unknown_are_skipped_exactly() {
-    // Two APIs, with tags in each, the throttle time, and tags again.
+    // Two APIs with tags in each, the throttle time, then more tags.
     let body = b"\0\0\x03\0\x03\0\0\0\x0d\x02\x00\x03abc\x63\0\0\x12\0\x01\0\x04\x01\x7f\x01\x02\0\0\0\x05\x01\x7f\x02\xff\xff";
     let read = ApiVersionsResponse::read(&Bytes::from_static(body), 3).unwrap();
     let apis: Vec<_> = read.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect();
@@ -377,8 +376,8 @@ fn tagged_fields_that_are_unknown_are_skipped_exactly() {
 
 #[test]
 fn arrays_of_empty_elements_cost_no_more_than_eight_frames() {
-    // A topic without name and partitions takes three bytes, and in memory sixty-four; eight times the frame and 64 KiB
-    // are allowed.
+    // A topic without name and partitions takes three bytes on the wire and 64 in memory. The limit is eight times the
+    // frame plus 64 KiB.
     let count = 300_000u32;
     let mut body = vec![];
     let mut length = count + 1;
@@ -392,7 +391,7 @@ fn arrays_of_empty_elements_cost_no_more_than_eight_frames() {
     let error = ProduceResponse::read(&body.into(), 9).unwrap_err();
     assert!(matches!(error.kind(), Kind::MemoryExceedsInput(memory) if *memory > 19_000_000), "{error}");
     assert_eq!((error.offset(), error.field()), (3, "responses"));
-    // All arrays of a message together: one transaction of a thousand topics without name and partitions would do.
+    // The limit is for all arrays of a message together: one transaction with a thousand such topics is within it.
     let read = |transactions: u8| {
         let topics = [&b"\xe9\x07"[..], &b"\x01\x01\0".repeat(1000)].concat();
         let one = [&b"\x02t\0\0\0\0\0\0\0\x07\0\0\0"[..], &topics, b"\0"].concat();
@@ -429,7 +428,7 @@ fn our_own_encoder_refuses_fields_that_the_version_lacks() {
     let request = FindCoordinatorRequest { coordinator_keys: vec!["a".to_owned()], ..Default::default() };
     assert_eq!(write(&request, 3), Err((EncodeErrorKind::NotInVersion, "coordinatorKeys".to_owned())));
     assert_eq!(write(&request, 4), Ok(()));
-    // Kafka calls the throttle time of an answer ignorable.
+    // Kafka declares the throttle time of a response ignorable.
     let response = CreateTopicsRequest { validate_only: true, ..Default::default() };
     assert!(response.write(2, &mut Vec::new()).is_ok());
     let response = MetadataResponse { throttle_time_ms: 5, ..Default::default() };
@@ -453,30 +452,30 @@ fn our_own_encoder_names_a_too_long_string() {
     }
 }
 
-/// sqlx RUSTSEC-2024-0363: a length that was cast let values smuggle in what came after them.
+/// sqlx RUSTSEC-2024-0363: a truncated length let part of a value be read as protocol data.
 #[test]
 fn our_own_encoder_casts_no_length() {
-    // Never written nor read, so that no memory is taken for it.
+    // The pages are never touched, so they take no memory.
     let large = Bytes::from(vec![0; 64 << 20]);
     let above = 33 * large.len();
     let kind = |error: &kurier_protocol::EncodeError| (error.kind().clone(), error.field());
     let too_long = |length, field: &str| (EncodeErrorKind::TooLong(length), field.to_owned());
 
-    // A record, by what is in it together.
+    // A record that is too long because of its headers.
     let headers = [Header { key: &large, value: None }; 33];
     let mut builder = RecordBatchBuilder::new();
     let error = builder.slot(&NewRecord { headers: &headers, ..Default::default() }).unwrap_err();
     assert_eq!(kind(&error), too_long(above + 33 * 5 + 6, "record"));
     assert_eq!(builder.record_count(), 0);
 
-    // A batch.
+    // A batch that is too long.
     builder.append(&NewRecord::default()).unwrap();
     let bytes = builder.seal().unwrap().stamp(&Stamp::NONE).unwrap().to_bytes();
     let header = *RecordBatch::parse(&bytes).unwrap().0.header();
     let error = header.with_body(vec![large.clone(); 33]).unwrap_err();
     assert_eq!(kind(&error), too_long(above + BATCH_HEADER_BYTES - 12, "batch"));
 
-    // A request, by one field, and by its frame.
+    // A request that is too long because of one field, or in total.
     let request = |chunks: usize, partitions: usize| {
         let records: Records = vec![large.clone(); chunks].into();
         let data = PartitionProduceData { records: Some(records), ..Default::default() };
@@ -503,7 +502,7 @@ fn errors_read_as_sentences() {
     );
 }
 
-/// A batch of one record, and what `damage` makes of it.
+/// Encodes a batch of one record and damages it.
 fn batch(damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut builder = RecordBatchBuilder::new();
     let headers = [Header { key: b"h", value: None }];
@@ -513,7 +512,7 @@ fn batch(damage: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
-/// Makes length and checksum right again.
+/// Corrects length and checksum.
 fn mend(bytes: &mut [u8]) {
     let length = i32::try_from(bytes.len() - 12).unwrap();
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
@@ -521,7 +520,7 @@ fn mend(bytes: &mut [u8]) {
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// A batch of these records, as many as are said, of which the last has an offset to match.
+/// Encodes a batch of these records with this record count and a matching last offset.
 fn batch_of(count: i32, records: &[u8]) -> Vec<u8> {
     batch(|bytes| {
         bytes.truncate(BATCH_HEADER_BYTES);
@@ -532,7 +531,7 @@ fn batch_of(count: i32, records: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The first error that reading the batch and all its records gives.
+/// Returns the first error of reading the batch and all its records.
 fn first_error(bytes: &[u8]) -> Option<ParseError> {
     let batch = match RecordBatch::parse(bytes) {
         Ok((batch, _)) => batch,
@@ -556,7 +555,7 @@ fn record_batch_headers_with_false_values_are_refused() {
         }
     };
     assert_eq!(kind(&|_| ()), None);
-    // A public trigger: without its sign, 2 GiB; with twelve bytes more, less than nothing.
+    // Known attack lengths: 2 GiB if read as unsigned; below 0 after adding twelve bytes.
     assert_eq!(kind(&put(8, b"\x80\0\0\0")), Some(Kind::BatchLength(i32::MIN)));
     assert_eq!(kind(&put(8, b"\xff\xff\xff\xff")), Some(Kind::BatchLength(-1)));
     assert_eq!(kind(&put(8, b"\0\0\0\0")), Some(Kind::BatchLength(0)));
@@ -564,14 +563,14 @@ fn record_batch_headers_with_false_values_are_refused() {
     assert_eq!(kind(&put(8, b"\x7f\xff\xff\xff")), Some(Kind::Truncated));
     assert_eq!(kind(&put(16, b"\x01")), Some(Kind::UnsupportedVersion));
     assert!(matches!(kind(&put(17, b"abcd")), Some(Kind::Crc { stored: 0x6162_6364, .. })));
-    // With the right length and checksum, it became the length of a slice (segmentio/kafka-go #1438).
+    // With correct length and checksum, the count became a slice's length (segmentio/kafka-go #1438).
     assert_eq!(kind(&mended(57, b"\xff\xff\xff\xff")), Some(Kind::RecordCount(-1)));
     assert_eq!(kind(&mended(57, b"\x7f\xff\xff\xff")), Some(Kind::RecordCount(0x7fff_ffff)));
     assert_eq!(kind(&mended(57, b"\0\0\0\x02")), Some(Kind::RecordCount(2)), "more than the last offset allows");
     assert_eq!(kind(&mended(23, b"\xff\xff\xff\xff")), Some(Kind::RecordCount(1)));
     assert_eq!(kind(&mended(57, b"\0\0\0\0")), Some(Kind::TrailingBytes(18)), "a record that nobody counted");
     for codec in [b"\x01", b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"] {
-        // Those from 5 on there are not, which whoever is to decompress the body says.
+        // Codecs from 5 on do not exist; the decompressor reports that.
         assert_eq!(kind(&mended(22, codec)), Some(Kind::Compressed));
     }
     assert_eq!(kind(&mended(0, b"\x7f\xff\xff\xff\xff\xff\xff\xff")), None, "the highest offset there is");
@@ -580,7 +579,7 @@ fn record_batch_headers_with_false_values_are_refused() {
     beyond[..8].copy_from_slice(&i64::MAX.to_be_bytes());
     let error = first_error(&beyond).unwrap();
     assert_eq!((error.kind(), error.field()), (&Kind::Overflow, "records[1].offsetDelta"), "and one behind it");
-    // A last offset beyond the count is what compaction leaves.
+    // Compaction leaves a last offset beyond the count.
     assert_eq!(kind(&mended(23, b"\0\0\x01\0")), None);
 }
 
@@ -604,7 +603,7 @@ fn record_batch_records_with_false_values_are_refused() {
         error.map(|error| (error.kind().clone(), error.field().to_owned()))
     };
     let at = |kind, field: &str| Some((kind, format!("records[0]{field}")));
-    // Length, attributes, timestamp delta, offset delta, key, value, headers.
+    // Fields: length, attributes, timestamp delta, offset delta, key, value, headers.
     assert_eq!(of(b"\x0c\0\0\0\x01\x01\0"), None);
     assert_eq!(of(b"\0\0\0\0\0\0\0"), at(Kind::Truncated, ""), "of length 0");
     assert_eq!(of(b"\x01\0\0\0\x01\x01\0"), at(Kind::RecordLength(-1), ""));
@@ -620,7 +619,7 @@ fn record_batch_records_with_false_values_are_refused() {
     assert_eq!(of(b"\x14\0\0\xff\xff\xff\xff\x1f\x01\x01\0"), at(Kind::VarintTooLong, ".offsetDelta"));
     assert_eq!(of(b"\x0c\0\0\x01\x01\x01\0"), at(Kind::OffsetDelta(-1), ".offsetDelta"));
     assert_eq!(of(b"\x0c\0\0\x02\x01\x01\0"), at(Kind::OffsetDelta(1), ".offsetDelta"), "beyond the last");
-    // The base timestamp is 5: the largest delta leads beyond 64 bits.
+    // The base timestamp is 5, so the largest delta exceeds 64 bits.
     assert_eq!(
         of(b"\x1e\0\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\x01\x01\0"),
         at(Kind::Overflow, ".timestampDelta")

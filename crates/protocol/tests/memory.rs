@@ -1,4 +1,4 @@
-//! What a few bytes can make a decoder allocate, counted. One test, for the count is the process's.
+//! Counts the allocations that a few bytes can cause in a decoder. One test only, because the counter is per process.
 
 use std::alloc::System;
 
@@ -12,7 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// All that may be allocated for an input of under 64 bytes: the room of a frame buffer, and a little more.
+/// Limit for an input of under 64 bytes: a frame buffer's room and a little more.
 const ALLOWANCE: usize = 128 * 1024;
 
 #[test]
@@ -25,11 +25,11 @@ fn inputs_allocate_no_more_than_documented() {
     const BODY: usize = 64 << 10;
     let (allocated, by) = highest_for_large_bodies(BODY);
     println!("bodies of {BODY} bytes: at most {allocated} bytes allocated, {by}");
-    // Eight times the body for arrays, once for strings, and what the allowance begins with.
+    // Eight times the body for arrays, one time for strings, and the fixed allowance.
     assert!(allocated <= 9 * BODY + 128 * 1024, "{allocated} bytes were allocated by {by}");
 }
 
-/// A body of many small elements, of each kind there is, in every message.
+/// Reads bodies of many small elements as every message. Returns the highest allocation.
 fn highest_for_large_bodies(len: usize) -> (usize, String) {
     let mut highest = (0, String::new());
     for api in APIS {
@@ -52,8 +52,8 @@ fn highest_for_large_bodies(len: usize) -> (usize, String) {
     highest
 }
 
-/// Counts as large as the rest of the body, behind every number of bytes that may stand before them, in both encodings,
-/// and then elements as empty as can be.
+/// Returns bodies with a count as large as the rest of the body, after every possible number of bytes, in both
+/// encodings, followed by minimal elements.
 fn large_bodies(len: usize) -> Vec<Bytes> {
     let mut bodies = Vec::new();
     for before in 0..16 {
@@ -79,7 +79,7 @@ fn large_bodies(len: usize) -> Vec<Bytes> {
     bodies
 }
 
-/// Of all decoders, and of the buffer that a connection's bytes come to.
+/// Returns the highest allocation of all decoders, and of the frame buffer.
 fn highest_for_small_inputs() -> [(usize, String); 2] {
     let (mut highest, mut highest_of_frames) = ((0, String::new()), (0, String::new()));
     let plain = plain_batch();
@@ -108,7 +108,7 @@ fn highest_for_small_inputs() -> [(usize, String); 2] {
                 drop(ResponseHeader::read(&input, api, version))
             });
         }
-        // What a codec may have made of a body.
+        // The input as a decompressed body.
         measure(&|| format!("records of {input:02x?}"), &|| {
             let records = plain.records_in(&input).into_iter().flatten().flatten();
             assert!(records.map(|record| 1 + record.headers.count()).sum::<usize>() <= input.len());
@@ -129,7 +129,7 @@ fn highest_for_small_inputs() -> [(usize, String); 2] {
     [highest, highest_of_frames]
 }
 
-/// A batch that says to have as many records as its body could hold.
+/// Encodes an empty batch that claims nine records.
 fn plain_batch() -> Bytes {
     let mut builder = RecordBatchBuilder::new();
     builder.append(&NewRecord::default()).unwrap();
@@ -139,20 +139,20 @@ fn plain_batch() -> Bytes {
     header.with_body(vec![]).unwrap().to_bytes()
 }
 
-/// Bytes that read as large counts wherever a count may stand, batches that claim what they have not, and bytes at random.
+/// Returns inputs with large counts at every position, batches with false claims, and random bytes.
 fn small_inputs() -> Vec<Bytes> {
     const LEN: usize = 63;
     let mut inputs: Vec<Vec<u8>> = vec![
         b"\0\0\0\0\x7f\xff\xff\xff".to_vec(),
         [&[0; 12][..], &[0xff; 50]].concat(),
         [&[0; 20][..], &[0x7f; 43]].concat(),
-        // A frame as long as is allowed.
+        // The largest allowed frame length.
         (100u32 << 20).to_be_bytes().to_vec(),
     ];
     for byte in [0x00, 0x01, 0x02, 0x3f, 0x7f, 0x80, 0xfe, 0xff] {
         inputs.push(vec![byte; LEN]);
     }
-    // Behind any number of bytes: more than there can be, and as many elements of one byte as there is room for.
+    // After every number of bytes: a count beyond the input, and a count of one-byte elements that just fits.
     for before in 0..LEN - 5 {
         let left = u8::try_from(LEN - before).unwrap();
         for count in [&b"\x7f\xff\xff\xff"[..], b"\xff\xff\xff\xff\x0f", &[left - 1], &[0, 0, 0, left - 4]] {
@@ -163,7 +163,7 @@ fn small_inputs() -> Vec<Bytes> {
             }
         }
     }
-    // A header and two bytes, with the right length and checksum.
+    // A batch header and two bytes, with correct length and checksum.
     for (at, bytes) in
         [(57, b"\x7f\xff\xff\xff"), (57, b"\xff\xff\xff\xff"), (57, b"\0\0\0\x02"), (21, b"\0\x07\x7f\xff")]
     {
@@ -181,7 +181,7 @@ fn small_inputs() -> Vec<Bytes> {
             (0..LEN)
                 .map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    // Small bytes are likely: they get a parser further.
+                    // Small bytes are more likely: with them a parser gets further.
                     let byte = state.to_be_bytes()[0];
                     if state.to_be_bytes()[1] < 160 { byte & 3 } else { byte }
                 })

@@ -1,4 +1,4 @@
-//! Arbitrary messages of every version, and arbitrary batches: what was written is read again, the same.
+//! Round trips of arbitrary messages of every version, and of arbitrary batches.
 
 mod arbitrary;
 
@@ -34,7 +34,7 @@ fn arbitrary_messages_of_every_version_come_back() {
                         direction.read(&body, version).map_err(|error| TestCaseError::fail(error.to_string()))?;
                     let mut written = Vec::new();
                     message.write(version, &mut written).map_err(|error| TestCaseError::fail(error.to_string()))?;
-                    // What is written is the shorter form: a tagged field at its default is left out.
+                    // The encoder omits a tagged field at its default, so its output is never longer.
                     prop_assert!(written.len() <= body.len());
                     let again = direction.read(&written.clone().into(), version).unwrap();
                     prop_assert_eq!(again.json(version), message.json(version));
@@ -69,7 +69,7 @@ fn records() -> impl Strategy<Value = Vec<OwnedRecord>> {
     vec(record, 1..40)
 }
 
-/// A segment that is a vector, but proves that the builder takes any.
+/// A segment type other than `Vec<u8>`, to show that the builder takes any.
 struct Counted(Vec<u8>);
 
 impl AsRef<[u8]> for Counted {
@@ -157,7 +157,7 @@ proptest! {
         let counts: Vec<_> = counts.collect();
         prop_assert_eq!(counts, sets.iter().map(Vec::len).collect::<Vec<_>>());
 
-        // Cut anywhere in the last one, the others are still read, and then comes one error.
+        // If the last batch is truncated, the others are read, then one error follows.
         let cut = &wire[..wire.len() - 1 - cut.min(60)];
         let read: Vec<_> = Batches::new(cut).collect();
         prop_assert_eq!(read.len(), sets.len());

@@ -1,11 +1,11 @@
-//! Arbitrary messages, as bytes, made from the schema tables alone: a second encoder, which shares nothing with the
-//! first but those tables.
+//! Arbitrary encoded messages, generated from the schema tables: a second encoder, independent of the first one except
+//! for those tables.
 
 use kurier_protocol::schema::{Field, Struct, Type};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// The body of an arbitrary message of this version.
+/// Returns the body of an arbitrary message of this version.
 pub(crate) fn body(schema: &'static Struct, version: i16, flexible: bool) -> BoxedStrategy<Vec<u8>> {
     structure(schema, Wire { version, flexible })
 }

@@ -1,9 +1,9 @@
-//! What can go wrong, for whom, and what to do.
+//! Errors of the codecs.
 
 use kurier_protocol::CompressionType;
 use thiserror::Error;
 
-/// A library failed to compress.
+/// A failure of a compression library.
 ///
 /// ```
 /// use kurier_compression::{CompressError, CompressionType};
@@ -14,9 +14,9 @@ use thiserror::Error;
 #[derive(Clone, Debug, Error)]
 #[error("{codec} failed to compress: {reason}; this is a bug, please report it")]
 pub struct CompressError {
-    /// Which codec.
+    /// The codec.
     pub codec: CompressionType,
-    /// In its library's words.
+    /// The library's error.
     pub reason: String,
 }
 
@@ -24,26 +24,26 @@ pub struct CompressError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecompressError {
-    /// More came out than the caller allows, or more was announced.
+    /// The output exceeds the caller's limit, or a header announces that it will.
     #[error("the {codec} data holds more than the limit of {limit} bytes")]
     TooLarge {
-        /// Which codec.
+        /// The codec.
         codec: CompressionType,
         /// The caller's limit in bytes.
         limit: usize,
     },
-    /// The data is not what the codec writes, or is cut short.
+    /// The data is damaged or truncated.
     #[error("the {codec} data is damaged: {reason}")]
     Damaged {
-        /// Which codec.
+        /// The codec.
         codec: CompressionType,
-        /// In the codec's words.
+        /// The codec's error.
         reason: String,
     },
-    /// The batch names a codec that Kafka does not have.
+    /// Kafka has no codec with this id.
     #[error("the batch is compressed by a codec with the id {0}, which is not in use")]
     UnknownCodec(u8),
-    /// The batch names a codec that this build does not have.
+    /// The batch uses a codec that this build lacks.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -59,15 +59,15 @@ impl DecompressError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{codec} has no level {level}: {allowed}")]
 pub struct InvalidLevel {
-    /// Which codec.
+    /// The codec.
     pub codec: CompressionType,
-    /// The level asked for.
+    /// The requested level.
     pub level: i32,
-    /// The levels there are, and why no others.
+    /// The allowed levels, and the reason.
     pub allowed: &'static str,
 }
 
-/// A codec that this build does not have.
+/// A codec that this build lacks.
 ///
 /// ```
 /// use kurier_compression::{CompressionType, Unavailable};
@@ -80,7 +80,7 @@ pub struct InvalidLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this build has no {codec}: build it with the crate feature {}", feature_of(*.codec))]
 pub struct Unavailable {
-    /// Which codec.
+    /// The codec.
     pub codec: CompressionType,
 }
 

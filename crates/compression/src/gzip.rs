@@ -1,5 +1,5 @@
-//! gzip (RFC 1952). Header and trailer are written here, so that the deflate state, which is the larger part of the
-//! cost of a small batch, is kept and reset instead of made anew.
+//! gzip (RFC 1952). This module writes header and trailer itself, so that it can reset and reuse the deflate state, the
+//! larger part of a small batch's cost.
 
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Compress, Crc, FlushCompress, Status};
@@ -8,13 +8,13 @@ use kurier_protocol::CompressionType;
 use crate::error::{CompressError, DecompressError};
 use crate::{Codec, limited};
 
-/// Magic, deflate, no flags, no time, no hint, unknown operating system: as Java has written since JDK 16.
+/// Magic, deflate, no flags, no time, no hint, unknown operating system: the header that Java has written since JDK 16.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 #[derive(Debug)]
 pub(crate) struct Gzip {
     level: i32,
-    /// Made when first needed: who only reads does without.
+    /// Created on first use: a codec that only reads needs none.
     deflate: Option<Compress>,
 }
 
@@ -55,14 +55,14 @@ impl Codec for Gzip {
     }
 }
 
-/// Deflates what one call takes, and returns the rest.
+/// Runs deflate once and returns the remaining input.
 fn deflate_some<'a>(
     deflate: &mut Compress,
     input: &'a [u8],
     output: &mut Vec<u8>,
     flush: FlushCompress,
 ) -> Result<(&'a [u8], Status), flate2::CompressError> {
-    /// Room for each call; a vector grows by doubling all the same.
+    /// Minimum room for each call; the vector still doubles when it grows.
     const ROOM_BYTES: usize = 4096;
     output.reserve(ROOM_BYTES);
     let before = deflate.total_in();

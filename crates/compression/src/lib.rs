@@ -1,7 +1,7 @@
 //! Kafka's codecs, framed as the Java client frames them.
 //!
-//! A record batch is compressed as one piece: its header stays as it is, its attributes name the codec, and its body is
-//! what the codec made of the records.
+//! A record batch is compressed as one piece: its header is unchanged, its attributes name the codec, and its body is
+//! the codec's output for the records.
 //!
 //! # In a program: a batch there and back
 //!
@@ -31,18 +31,18 @@
 //!
 //! # The codecs
 //!
-//! | | written | read besides | levels | feature |
+//! | | writes | also reads | levels | feature |
 //! |---|---|---|---|---|
 //! | gzip | one member, header as of JDK 16 | more members | 1 to 9, or -1 | `gzip` (default) |
 //! | snappy | xerial's framing, blocks of 32 KiB | one bare block, as librdkafka and franz-go write | none | `snappy` (default) |
 //! | lz4 | frame `04224d18 60 40 82`: independent blocks of 64 KiB | other block sizes, checksums, content size | 9, the fast one | `lz4` (default) |
 //! | zstd | one frame with its content size | more frames, windows up to 8 MiB | -131072 to 22 | `zstd-pure` (Rust) or `zstd` (C) |
 //!
-//! The bytes inside a frame are not Java's to the letter, for two encoders choose their matches differently; the frames
-//! are, and each side reads the other's.
+//! The compressed bytes may differ from Java's, because the encoders choose different matches. The framing is the same,
+//! and each side reads the other's output.
 //!
-//! No default feature needs a C compiler. `zstd` does; where both zstd features are on, it is taken. Both write the
-//! same sizes; C is the faster, by a little at level 1 and by half at level 3.
+//! No default feature needs a C compiler. Only `zstd` does; it takes precedence if both zstd features are on. Both
+//! libraries write the same sizes. C is a little faster at level 1 and faster by half at level 3.
 //!
 //! # Under a fuzzer
 //!
@@ -66,8 +66,8 @@
 //!
 //! # Against captured traffic
 //!
-//! The body of a batch as `kurier decode` finds it in a capture, or as it stands in a log's segment. This is one of Java's
-//! client before Kafka 4.3.1: a record of 19,214 bytes that repeat, under gzip.
+//! The body of a batch, as `kurier decode` finds it in a capture or as a log segment contains it. This one is from
+//! Java's client with Kafka 4.3.1: a record of 19,214 repetitive bytes, compressed with gzip.
 //!
 //! ```
 //! # if !cfg!(feature = "gzip") { return Ok(()) }
@@ -84,17 +84,17 @@
 //!
 //! # Limits
 //!
-//! What comes out is limited by the caller, to the byte; so a bomb costs no more than the limit. Nothing is allocated on
-//! the word of a header: what a codec allocates for an input of under 64 bytes is below 1 MiB (lz4: two blocks of
-//! 4 MiB and 64 KiB; zstd: its window of 8 MiB and 1 MiB, beside what comes out). `tests/memory.rs` counts it; for what
-//! C's zstd allocates unseen, the library's own word is taken.
+//! The caller limits the output, exact to the byte, so a bomb costs no more than the limit. A claimed size alone
+//! allocates nothing: for an input of under 64 bytes, a codec allocates less than 1 MiB, except lz4 (two blocks of 4
+//! MiB, and 64 KiB) and zstd (its window of 8 MiB, and 1 MiB, in addition to the output). `tests/memory.rs` counts the
+//! allocations. It cannot count those of C's zstd, so a test uses the library's own figure.
 //!
 //! # Memory
 //!
-//! A [`Codec`] keeps its working memory, so make one and use it for batch after batch; it writes what a fresh one would.
-//! Two things are different for zstd-pure: its encoder stays with the thread, one a level, so compress on few threads;
-//! and a thread that is ending makes a fresh one. Readers keep nothing but for C's zstd: they are not a producer's hot
-//! path.
+//! A [`Codec`] keeps its working memory, so use one for many batches. Its output is the same as a fresh codec's.
+//! zstd-pure differs in two ways: its encoder belongs to the thread, one per level, so compress on few threads; and a
+//! thread that is ending creates a fresh encoder. Except for C's zstd, readers keep no memory, because a producer
+//! rarely reads.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 
@@ -118,11 +118,11 @@ use kurier_protocol::record_batch::{RecordBatch, SealedBatch};
 pub use error::{CompressError, DecompressError, InvalidLevel, Unavailable};
 pub use setting::Compression;
 
-/// What a batch may give where nothing else is known: 64 MiB, sixty-four times what brokers take of one by default
+/// Default limit for the output of a batch: 64 MiB, sixty-four times the default size limit of brokers
 /// (`message.max.bytes`).
 pub const DEFAULT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Compresses and decompresses the body of record batches, and keeps its working memory from one to the next.
+/// Compresses and decompresses the bodies of record batches, and reuses its working memory.
 ///
 /// ```
 /// use kurier_compression::{Codec, Compression, CompressionType, DecompressError};
@@ -141,22 +141,22 @@ pub const DEFAULT_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Codec: fmt::Debug + Send {
-    /// Which codec it is.
+    /// The codec's type.
     fn kind(&self) -> CompressionType;
 
     /// Compresses the concatenation of `input` and appends the result to `output`.
     ///
     /// # Errors
-    /// When the library below fails, which it has no reason to.
+    /// When the compression library fails, which is not expected.
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError>;
 
-    /// Decompresses `input`, all of it, and appends the result to `output`.
+    /// Decompresses all of `input` and appends the result to `output`.
     ///
     /// # Errors
-    /// When `input` is damaged, or gives more than `limit` bytes. What `output` holds by then is of no use.
+    /// When `input` is damaged, or its output exceeds `limit` bytes. The contents of `output` are then useless.
     fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError>;
 
-    /// Compresses a batch's body, which must not yet be compressed.
+    /// Compresses a batch's body, which must be uncompressed.
     ///
     /// # Errors
     /// As [`compress`](Self::compress).
@@ -165,17 +165,17 @@ pub trait Codec: fmt::Debug + Send {
             return Ok(batch);
         }
         let chunks: Vec<&[u8]> = batch.body().iter().map(AsRef::as_ref).collect();
-        // Half is what events come to; a vector that is too small doubles.
+        // Events compress to about half; a vector that is too small doubles.
         let mut body = Vec::with_capacity(batch.body_bytes() / 2);
         self.compress(&chunks, &mut body)?;
         Ok(batch.with_compressed_body(self.kind(), vec![body.into()]))
     }
 }
 
-/// A batch's body as it was before compression, by whichever codec its attributes name.
+/// Decompresses a batch's body with the codec in its attributes.
 ///
 /// # Errors
-/// When the codec is not known or not built, the body is damaged, or gives more than `limit` bytes.
+/// When the codec is unknown or not in this build, the body is damaged, or the output exceeds `limit` bytes.
 pub fn decompress_batch<'a>(batch: &RecordBatch<'a>, limit: usize) -> Result<Cow<'a, [u8]>, DecompressError> {
     let attributes = batch.header().attributes;
     let kind = attributes.compression_type().ok_or_else(|| DecompressError::UnknownCodec(attributes.codec_id()))?;
@@ -188,10 +188,10 @@ pub fn decompress_batch<'a>(batch: &RecordBatch<'a>, limit: usize) -> Result<Cow
 }
 
 impl Compression {
-    /// A codec of this type and level.
+    /// Creates a codec of this type and level.
     ///
     /// # Errors
-    /// When this build does not have it: each codec is a feature of the crate.
+    /// When this build lacks the codec: each codec is a feature of the crate.
     pub fn codec(self) -> Result<Box<dyn Codec>, Unavailable> {
         match self.kind() {
             CompressionType::None => Ok(Box::new(Identity)),
@@ -209,7 +209,7 @@ impl Compression {
     }
 }
 
-/// No compression.
+/// The codec that does not compress.
 #[derive(Debug)]
 struct Identity;
 
@@ -234,7 +234,7 @@ impl Codec for Identity {
     }
 }
 
-/// Reads all that comes out of `reader`, but no more than `limit` bytes.
+/// Reads all output of `reader`, up to `limit` bytes.
 #[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd", feature = "zstd-pure"))]
 fn limited(
     codec: CompressionType,

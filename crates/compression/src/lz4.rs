@@ -1,8 +1,8 @@
-//! LZ4 frames as Java writes them: blocks of 64 KiB, independent of each other, no checksums, no content size, which
-//! makes the header `04 22 4d 18 60 40 82`.
+//! LZ4 frames as Java writes them: independent blocks of 64 KiB, no checksums, no content size. The header is therefore
+//! `04 22 4d 18 60 40 82`.
 //!
-//! Java refuses frames whose blocks depend on each other, so no producer can write them, and they are refused here as
-//! well: a reader of them would have to keep twice the memory.
+//! Java refuses frames with linked blocks, so producers cannot write them. This module refuses them too: a reader would
+//! need twice the memory.
 
 use std::fmt;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::error::{CompressError, DecompressError};
 use crate::{Codec, limited};
 
 pub(crate) struct Lz4 {
-    /// Made when first needed: who only reads does without.
+    /// Created on first use: a codec that only reads needs none.
     encoder: Option<FrameEncoder<Vec<u8>>>,
 }
 
@@ -55,7 +55,7 @@ impl Codec for Lz4 {
         check_frame(input).map_err(|reason| DecompressError::damaged(CompressionType::Lz4, reason))?;
         let mut decoder = FrameDecoder::new(input);
         limited(CompressionType::Lz4, &mut decoder, limit, output)?;
-        // The library takes a block without content for the end of all, and does not look at what follows.
+        // The library takes an empty block for the end of the frame and ignores the rest.
         if decoder.get_ref().is_empty() {
             Ok(())
         } else {
@@ -71,8 +71,8 @@ fn write_frame(encoder: &mut FrameEncoder<Vec<u8>>, input: &[&[u8]]) -> Result<(
     encoder.try_finish().map_err(|error| error.to_string())
 }
 
-/// Walks over the blocks of a frame, which must be one, whole, and of independent blocks. (The library takes a frame
-/// without its end for a whole one.)
+/// Checks that the input is exactly one complete frame of independent blocks. (The library accepts a frame without its
+/// end.)
 fn check_frame(input: &[u8]) -> Result<(), &'static str> {
     const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
     const INDEPENDENT: u8 = 0x20;
@@ -91,7 +91,7 @@ fn check_frame(input: &[u8]) -> Result<(), &'static str> {
     if flags & DICTIONARY != 0 {
         return Err("it needs a dictionary");
     }
-    // Two bytes of flags, the content's size if there, a byte of checksum.
+    // Two bytes of flags, the optional content size, and a checksum byte.
     let header = if flags & CONTENT_SIZE == 0 { 3 } else { 11 };
     let (_, mut rest) = rest.split_at_checked(header).ok_or(short)?;
     loop {
@@ -116,7 +116,7 @@ fn check_frame(input: &[u8]) -> Result<(), &'static str> {
 mod tests {
     use super::*;
 
-    /// Two blocks that compress, and one that does not.
+    /// Returns text for two compressible blocks and an incompressible one.
     fn text() -> Vec<u8> {
         let mut state = 1u32;
         let noise = std::iter::repeat_with(|| {

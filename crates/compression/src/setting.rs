@@ -1,4 +1,4 @@
-//! A codec and its level, as they are configured.
+//! The setting of a codec and its level.
 
 use kurier_protocol::CompressionType;
 
@@ -23,7 +23,7 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// The codec at Kafka's default level: gzip -1 (the library's own, 6), lz4 9, zstd 3.
+    /// Returns the codec at Kafka's default level: gzip -1 (the library's own, 6), lz4 9, zstd 3.
     #[must_use]
     pub fn new(kind: CompressionType) -> Self {
         let level = match kind {
@@ -35,13 +35,14 @@ impl Compression {
         Self { kind, level }
     }
 
-    /// The same codec at another level (`compression.gzip.level`, `compression.lz4.level`, `compression.zstd.level`).
+    /// Returns the same codec at another level (`compression.gzip.level`, `compression.lz4.level`,
+    /// `compression.zstd.level`).
     ///
-    /// gzip has -1 and 1 to 9, zstd -131072 to 22. Java knows lz4 levels 1 to 17, of which 9 is the fast compressor and
-    /// the others are LZ4-HC, which this crate does not have.
+    /// gzip has the levels -1 and 1 to 9, zstd -131072 to 22. Java has the lz4 levels 1 to 17: 9 is the fast
+    /// compressor, the others are LZ4-HC, which this crate lacks.
     ///
     /// # Errors
-    /// When the codec has no such level.
+    /// When the codec does not have this level.
     pub fn with_level(self, level: i32) -> Result<Self, InvalidLevel> {
         let (is_there, allowed) = match self.kind {
             CompressionType::None | CompressionType::Snappy => (false, "it has no levels"),
@@ -52,13 +53,13 @@ impl Compression {
         if is_there { Ok(Self { level, ..self }) } else { Err(InvalidLevel { codec: self.kind, level, allowed }) }
     }
 
-    /// Which codec.
+    /// The codec.
     #[must_use]
     pub fn kind(self) -> CompressionType {
         self.kind
     }
 
-    /// Its level; 0 where it has none.
+    /// The level; 0 for a codec without levels.
     #[must_use]
     pub fn level(self) -> i32 {
         self.level

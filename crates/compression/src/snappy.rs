@@ -1,7 +1,7 @@
-//! Snappy, in the two forms that Kafka has seen.
+//! Snappy, in the two formats that Kafka clients use.
 //!
-//! Java writes the framing of the xerial library: a header, then blocks of 32 KiB, each behind its compressed length.
-//! librdkafka and franz-go write one bare block, which Java reads as well, and so does this.
+//! Java writes the xerial library's framing: a header, then blocks of 32 KiB, each preceded by its compressed length.
+//! librdkafka and franz-go write one bare block. Java reads both, and so does this module.
 //!
 //! ```text
 //! 82 53 4e 41 50 50 59 00   "\x82SNAPPY\0"
@@ -10,7 +10,7 @@
 //! [00 00 .. ..  block]...   length of the block, big-endian, and the block
 //! ```
 //!
-//! (`org.xerial.snappy.SnappyOutputStream`. The "framing format" of the snappy project itself is another, unused here.)
+//! (`org.xerial.snappy.SnappyOutputStream`. The snappy project's own "framing format" is different and unused here.)
 
 use kurier_protocol::CompressionType;
 
@@ -22,13 +22,13 @@ const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 /// Version and lowest compatible version.
 const VERSIONS: [u8; 8] = [0, 0, 0, 1, 0, 0, 0, 1];
 
-/// How much goes into a block, as in Java.
+/// Uncompressed size of a block, as in Java.
 const BLOCK_BYTES: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Snappy {
     encoder: snap::raw::Encoder,
-    /// Where the pieces of a block meet when no chunk holds it whole.
+    /// Buffer that joins a block's pieces if it spans several chunks.
     block: Vec<u8>,
 }
 
@@ -90,7 +90,7 @@ fn put_block(encoder: &mut snap::raw::Encoder, block: &[u8], output: &mut Vec<u8
     Ok(())
 }
 
-/// Reads what follows the magic.
+/// Reads the part after the magic.
 fn unframe(framed: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
     let damaged = |reason| DecompressError::damaged(CompressionType::Snappy, reason);
     let Some(mut rest) = framed.strip_prefix(&VERSIONS) else {
@@ -113,9 +113,9 @@ fn unframe(framed: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), Deco
     Ok(())
 }
 
-/// Reads one bare block. The length in its head is believed only as far as the block could grow.
+/// Reads one bare block. Its claimed length is trusted only up to the block's maximum expansion.
 fn take_block(block: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
-    /// An element of three bytes copies at most 64.
+    /// An element of three bytes copies at most 64 bytes.
     const GROWTH_MAX: usize = 22;
     const CODEC: CompressionType = CompressionType::Snappy;
     let damaged = |error: snap::Error| DecompressError::damaged(CODEC, error);

@@ -1,5 +1,5 @@
-//! What goes in comes out; the frames are Java's; a codec used again writes what a fresh one would; what is damaged,
-//! too large or a lie is refused. Java itself reads our frames in crates/e2e.
+//! Tests of every codec: round trips, Java's framing, reuse, and refusal of damaged, too large or false input. In
+//! crates/e2e, Java itself reads our frames.
 
 use kurier_compression::{Codec, Compression, CompressionType, DecompressError, decompress_batch};
 use kurier_protocol::record_batch::{Attributes, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
@@ -8,7 +8,7 @@ use proptest::test_runner::FileFailurePersistence;
 
 const LIMIT: usize = 64 << 20;
 
-/// The codecs of this build.
+/// Returns the codecs of this build.
 fn codecs() -> Vec<(CompressionType, Box<dyn Codec>)> {
     let codec = |kind| Compression::new(kind).codec().ok().map(|codec| (kind, codec));
     CompressionType::ALL.into_iter().filter_map(codec).collect()
@@ -26,7 +26,7 @@ fn decompress(codec: &mut dyn Codec, input: &[u8], limit: usize) -> Result<Vec<u
     Ok(output)
 }
 
-/// Text of `len` bytes that compresses about as events do.
+/// Returns text of `len` bytes that compresses about as well as events.
 fn events(len: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(len + 100);
     let mut number = 1u32;
@@ -90,7 +90,7 @@ fn compress_and_decompress_append_to_output() {
         codec.compress(&[b"abcabcabc"], &mut output).unwrap();
         assert_eq!(&output[..4], b"head", "{kind}");
         let mut text = b"head".to_vec();
-        // The limit is for what comes out, whatever was there.
+        // The limit counts only the new output.
         codec.decompress(&output[4..], 9, &mut text).unwrap();
         assert_eq!(text, b"headabcabcabc", "{kind}");
     }
@@ -147,11 +147,11 @@ fn levels_outside_the_codecs_range_are_refused() {
 
 #[test]
 fn every_level_writes_readable_frames() {
-    // Above 8 MiB, where the highest levels of zstd would take a window that readers refuse.
+    // The text exceeds 8 MiB: there, zstd's highest levels would use a window that readers refuse.
     let text = events(9 << 20);
     for (kind, level) in [(CompressionType::Gzip, 1), (CompressionType::Zstd, 1), (CompressionType::Zstd, 22)] {
         let Ok(mut codec) = Compression::new(kind).with_level(level).unwrap().codec() else { continue };
-        // Without a match in reach, the level is quick.
+        // Without matches within reach, even the highest level is fast.
         let frame = compress(&mut *codec, &[&text[..1 << 20], &vec![0; 8 << 20]]);
         let whole = decompress(&mut *codec, &frame, LIMIT).unwrap();
         assert_eq!((whole.len(), &whole[..1 << 20]), (9 << 20, &text[..1 << 20]), "{kind} {level}");
@@ -281,7 +281,7 @@ fn truncated_frames_are_refused() {
     for (kind, mut codec) in codecs().into_iter().skip(1) {
         let frame = compress(&mut *codec, &[&text]);
         for len in 0..frame.len() {
-            // The xerial frame has no end mark: cut before its only block it is an empty one.
+            // The xerial framing has no end mark: a frame that ends before its only block is an empty frame.
             let is_empty_frame = kind == CompressionType::Snappy && len == 16;
             let result = decompress(&mut *codec, &frame[..len], LIMIT);
             assert!(result.is_err() || is_empty_frame, "{kind} cut at {len} gave {:?}", result.map(|text| text.len()));
@@ -303,7 +303,7 @@ fn no_altered_byte_makes_a_codec_panic_or_exceed_its_limit() {
                 }
             }
         }
-        // And it still works.
+        // The codec still works afterwards.
         assert_eq!(decompress(&mut *codec, &frame, LIMIT).unwrap(), text, "{kind}");
     }
 }

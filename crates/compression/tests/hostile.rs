@@ -1,14 +1,14 @@
-//! What nobody honest compresses: refused, or held to the caller's limit, to the byte.
+//! Tests with hostile compressed data: it is refused, or its output ends exactly at the caller's limit.
 //!
-//! Tests are named by what is attacked: `gzip`, `snappy_raw`, `snappy_xerial`, `lz4`, `zstd`, `record_batch`. What it costs
-//! is counted in memory.rs. Where bytes once ended another client or server, its issue is named.
+//! Test names begin with the attacked part: `gzip`, `snappy_raw`, `snappy_xerial`, `lz4`, `zstd`, `record_batch`.
+//! memory.rs counts allocations. Bytes that once crashed another client or server have the issue's number.
 
 #![allow(dead_code, reason = "a build without codecs has nothing to check")]
 
 use kurier_compression::{Compression, CompressionType, DecompressError, decompress_batch};
 use kurier_protocol::record_batch::{Attributes, NewRecord, RecordBatch, RecordBatchBuilder, Stamp};
 
-/// What a reader may be ready to take.
+/// The reader's limit.
 const LIMIT: usize = 64 << 20;
 
 fn decompress(kind: CompressionType, input: &[u8], limit: usize) -> Result<Vec<u8>, DecompressError> {
@@ -17,7 +17,7 @@ fn decompress(kind: CompressionType, input: &[u8], limit: usize) -> Result<Vec<u
     Ok(output)
 }
 
-/// Each of these is refused as damaged, and not for what would come out of it.
+/// Checks that each input is refused as damaged, not because its output is too large.
 #[track_caller]
 fn check(kind: CompressionType, lies: &[(&str, &[u8])]) {
     for (lie, bytes) in lies {
@@ -29,7 +29,7 @@ fn check(kind: CompressionType, lies: &[(&str, &[u8])]) {
     }
 }
 
-/// This gives so many bytes, and not one more than the limit.
+/// Checks that the output has `len` bytes, and is refused for any smaller limit.
 #[track_caller]
 fn check_bomb(kind: CompressionType, bomb: &[u8], len: usize) {
     for limit in [0, 1, len / 2, len - 1] {
@@ -57,7 +57,7 @@ fn record_batch_unknown_codecs_are_named() {
 mod gzip {
     use super::*;
 
-    /// A member of nothing.
+    /// An empty member.
     const EMPTY: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\0\0\0\0\0\0\0\0\0";
 
     fn member(text: &[u8]) -> Vec<u8> {
@@ -72,7 +72,7 @@ mod gzip {
         assert!(bomb.len() < LIMIT / 1000, "{}", bomb.len());
         let error = decompress(CompressionType::Gzip, &bomb, LIMIT).unwrap_err();
         assert_eq!(error, DecompressError::TooLarge { codec: CompressionType::Gzip, limit: LIMIT });
-        // All members together, however small each is.
+        // The limit is for all members together, however small each is.
         check_bomb(CompressionType::Gzip, &member(&[0; 1000]).repeat(100), 100_000);
         let many = [&EMPTY.repeat(10_000)[..], &member(b"end")].concat();
         assert_eq!(decompress(CompressionType::Gzip, &many, 3).unwrap(), b"end");
@@ -108,7 +108,7 @@ mod gzip {
                 ("the head of another member behind it", &[&sound[..], &sound[..9]].concat()),
             ],
         );
-        // What may stand in a head is passed over.
+        // Optional header fields are skipped.
         let odd = head(0x1c, &[&b"\xff\xff"[..], &[1; 0xffff], b"name\0comment\0"].concat());
         assert_eq!(decompress(CompressionType::Gzip, &odd, LIMIT).unwrap(), b"sound");
     }
@@ -120,7 +120,7 @@ mod snappy {
 
     const XERIAL: &[u8] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 
-    /// A length as snappy writes it, and what follows.
+    /// Encodes a snappy block: its length, then the elements.
     fn block(mut length: usize, elements: &[u8]) -> Vec<u8> {
         let mut block = Vec::new();
         while length >= 0x80 {
@@ -132,14 +132,14 @@ mod snappy {
         block
     }
 
-    /// One byte, and as often as is said 64 bytes more, three bytes each: nothing grows more than that.
+    /// Encodes one byte, then `copies` elements of three bytes that copy 64 each: the maximum expansion.
     fn bomb(copies: usize) -> (Vec<u8>, usize) {
         let len = 1 + 64 * copies;
         (block(len, &[&b"\0a"[..], &b"\xfe\x01\0".repeat(copies)].concat()), len)
     }
 
-    /// A block may claim 22 times its size, which no block can be. influxdata/rskafka #92 and #141: as much was allocated
-    /// as the first bytes of a block said.
+    /// A block may claim 22 times its size, which no block can reach. influxdata/rskafka #92 and #141: the first bytes
+    /// of a block determined the allocation.
     #[test]
     fn snappy_raw_impossible_lengths_are_refused() {
         check(
@@ -166,7 +166,7 @@ mod snappy {
         check_bomb(CompressionType::Snappy, &bomb, len);
     }
 
-    /// CVE-2023-34455 and CVE-2023-43642 of snappy-java: a chunk's length became the size of an array, also below 0.
+    /// CVE-2023-34455 and CVE-2023-43642 of snappy-java: a chunk's length, even if negative, became an array's size.
     #[test]
     fn snappy_xerial_chunks_stay_within_data_and_limit() {
         let framed = |chunk: &[u8]| [XERIAL, chunk].concat();
@@ -204,16 +204,16 @@ mod lz4 {
 
     use super::*;
 
-    /// Independent blocks of 64 KiB, and of 4 MiB; no checksums.
+    /// Headers for independent blocks of 64 KiB and of 4 MiB, without checksums.
     const SMALL: &[u8] = b"\x04\x22\x4d\x18\x60\x40\x82";
     const LARGE: &[u8] = b"\x04\x22\x4d\x18\x60\x70\x73";
 
-    /// One block of these sequences, and the end.
+    /// Encodes a frame with one block of these sequences.
     fn frame(head: &[u8], block: &[u8]) -> Vec<u8> {
         [head, &u32::try_from(block.len()).unwrap().to_le_bytes(), block, &[0; 4]].concat()
     }
 
-    /// One block that is not compressed.
+    /// Encodes a frame with one uncompressed block.
     fn plain(head: &[u8], block: &[u8]) -> Vec<u8> {
         [head, &(u32::try_from(block.len()).unwrap() | 1 << 31).to_le_bytes(), block, &[0; 4]].concat()
     }
@@ -233,7 +233,7 @@ mod lz4 {
                 ("nothing", b""),
                 ("no blocks and no end", SMALL),
                 ("a wrong checksum of the head", b"\x04\x22\x4d\x18\x60\x40\x83\0\0\0\0"),
-                // Java refuses them, so no producer can write them, and a reader would have to keep twice the memory.
+                // Java refuses linked blocks, so producers cannot write them; a reader would need twice the memory.
                 ("linked blocks", b"\x04\x22\x4d\x18\x40\x40\xc0\0\0\0\0"),
                 ("version 2", b"\x04\x22\x4d\x18\xa0\x40\x82\0\0\0\0"),
                 ("blocks of 32 KiB, which there are not", b"\x04\x22\x4d\x18\x60\x30\x82\0\0\0\0"),
@@ -252,7 +252,7 @@ mod lz4 {
     #[test]
     fn lz4_blocks_are_no_larger_than_the_head_says_and_no_larger_than_4_mib() {
         let large = vec![7; (4 << 20) + 1];
-        // What comes out of it is a byte more than 64 KiB: 'a', and a copy of the rest.
+        // The output is one byte more than 64 KiB: 'a', and a copy for the rest.
         let copy = [
             &b"\x1fa\x01\0"[..],
             &vec![0xff; (65_536 - 19 - 5) / 255],
@@ -274,8 +274,7 @@ mod lz4 {
         assert_eq!(decompress(CompressionType::Lz4, &plain(LARGE, &large[1..]), LIMIT).unwrap().len(), 4 << 20);
     }
 
-    /// RUSTSEC-2026-0041: lz4_flex before 0.11.6 and 0.12.1 copied from memory that was not the block's for offsets that
-    /// cannot be.
+    /// RUSTSEC-2026-0041: for invalid offsets, lz4_flex before 0.11.6 and 0.12.1 copied memory outside the block.
     #[test]
     fn lz4_offsets_of_0_and_from_before_the_block_are_refused() {
         check(
@@ -293,7 +292,7 @@ mod lz4 {
                 ("half an offset", &frame(SMALL, b"\x10a\x01")),
                 ("literals beyond the block", &frame(SMALL, b"\x50ab")),
                 ("a length without end", &frame(SMALL, b"\xf0\xff\xff\xff")),
-                // The library takes it for the end of all, whatever follows.
+                // The library takes an empty block for the end of the frame and ignores the rest.
                 ("a block of nothing", &[&frame(SMALL, b"\0")[..12], &plain(b"", b"abc")].concat()),
             ],
         );
@@ -328,7 +327,7 @@ mod lz4 {
                 ("half a checksum of all", &checked[..end + 2]),
             ],
         );
-        // A size beyond all measure costs nothing.
+        // The largest claimed size allocates nothing.
         let mut huge = sized.clone();
         huge[6..14].fill(0xff);
         check(CompressionType::Lz4, &[("a size of 16 EiB", &huge)]);
@@ -341,7 +340,7 @@ mod lz4 {
 mod zstd {
     use super::*;
 
-    /// A window, and blocks of 128 KiB of one byte.
+    /// Encodes a frame with this window and blocks of 128 KiB of one byte.
     fn blocks(window: u8, count: usize) -> Vec<u8> {
         let head = [0x28, 0xb5, 0x2f, 0xfd, 0, window];
         [&head[..], &b"\x02\0\x10a".repeat(count - 1), b"\x03\0\x10a"].concat()
@@ -371,7 +370,7 @@ mod zstd {
         let bomb = blocks(0x68, 80);
         assert!(bomb.len() < 400);
         check_bomb(CompressionType::Zstd, &bomb, 80 * (128 << 10));
-        // Nor do many of them.
+        // The limit is for several frames together.
         check_bomb(CompressionType::Zstd, &blocks(0x48, 1).repeat(9), 9 * (128 << 10));
     }
 

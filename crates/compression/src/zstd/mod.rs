@@ -1,9 +1,8 @@
-//! Zstandard (RFC 8878), by one of two libraries: the reference one, which is C (feature `zstd`), or structured-zstd,
-//! which is Rust (feature `zstd-pure`). Where both are on the first is taken.
+//! Zstandard (RFC 8878), with one of two libraries: the reference library in C (feature `zstd`), or structured-zstd in
+//! Rust (feature `zstd-pure`). The C library takes precedence if both are on.
 //!
-//! A reader must keep as much of what it has written as the frame's window says, and a frame of a few bytes can ask for
-//! gigabytes. So windows above 8 MiB, the least that RFC 8878 asks every decoder to support, are refused before anything
-//! is allocated for them.
+//! A reader must keep a frame's window of output, and a frame of a few bytes can claim a window of gigabytes. RFC 8878
+//! requires decoders to support at least 8 MiB. Larger windows are refused before any allocation.
 
 #[cfg(not(feature = "zstd"))]
 mod pure;
@@ -19,10 +18,11 @@ use kurier_protocol::CompressionType;
 
 use crate::error::CompressError;
 
-/// The largest window that a reader accepts, as a power of two.
+/// The largest accepted window, as a power of two.
 const WINDOW_LOG_MAX: u32 = 23;
 
-/// From this level on the libraries would take larger windows, which not every reader accepts; they are held to it.
+/// From this level on the libraries would choose larger windows, which not every reader accepts. The encoders limit
+/// them.
 const LARGE_WINDOWS_FROM_LEVEL: i32 = 20;
 
 fn compress_error(reason: impl ToString) -> CompressError {

@@ -1,4 +1,4 @@
-//! By structured-zstd. Its encoder cannot leave its thread, so each thread keeps one a level.
+//! zstd with structured-zstd. Its encoder cannot leave its thread, so each thread keeps one per level.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,11 +42,11 @@ impl Codec for Zstd {
     }
 
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
-        // A thread that is ending has no encoders any more.
+        // A thread that is ending has no encoders left.
         let kept = ENCODERS.try_with(|encoders| encoders.borrow_mut().remove(&self.level)).ok().flatten();
         let mut encoder = kept.map_or_else(|| self.encoder(), Ok)?;
         write_frame(&mut encoder, input, output).map_err(compress_error)?;
-        // An encoder that failed stays failed, and does not come here.
+        // A failed encoder stays unusable and is not kept.
         let _ = ENCODERS.try_with(|encoders| encoders.borrow_mut().insert(self.level, encoder));
         Ok(())
     }
@@ -55,14 +55,14 @@ impl Codec for Zstd {
         let damaged = |error: String| DecompressError::damaged(CompressionType::Zstd, error);
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(1 << WINDOW_LOG_MAX).map_err(|error| damaged(error.to_string()))?;
-        // Unasked, it passes over a checksum that is wrong.
+        // By default, the decoder ignores a wrong checksum.
         decoder.set_content_checksum(ContentChecksum::Verify);
         limited(CompressionType::Zstd, StreamingDecoder::new_with_decoder(input, decoder), limit, output)
     }
 }
 
 fn write_frame(encoder: &mut CompressionContext, input: &[&[u8]], output: &mut Vec<u8>) -> std::io::Result<()> {
-    // The tables are sized by it, and a small batch would drown in those for a large one.
+    // The encoder sizes its tables by the content size; without it, a small batch gets the tables of a large one.
     encoder.set_pledged_content_size(input.iter().map(|chunk| chunk.len() as u64).sum())?;
     for chunk in input {
         let mut rest = *chunk;

@@ -1,4 +1,4 @@
-//! By the reference library.
+//! zstd with the reference library.
 
 use std::fmt;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::{Codec, limited};
 
 pub(crate) struct Zstd {
     level: i32,
-    /// Both are made when first needed: most use one direction.
+    /// Encoder and decoder are created on first use: most codecs use one direction.
     encoder: Option<CCtx<'static>>,
     decoder: Option<DCtx<'static>>,
 }
@@ -43,7 +43,7 @@ impl Codec for Zstd {
         if self.level >= LARGE_WINDOWS_FROM_LEVEL {
             encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX)).map_err(failed)?;
         }
-        // The tables are sized by it, and a small batch would drown in those for a large one.
+        // The encoder sizes its tables by the content size; without it, a small batch gets the tables of a large one.
         let len = input.iter().map(|chunk| chunk.len() as u64).sum();
         encoder.set_pledged_src_size(Some(len)).map_err(failed)?;
         let mut frame = write::Encoder::with_context(output, encoder);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::Compression;
 
-    /// What C allocates no counter of ours sees; it says itself how much it is.
+    /// The test's allocator does not see C's allocations, so the decoder's own figure is used.
     #[test]
     fn windows_above_8_mib_are_refused_before_anything_is_allocated_for_them() {
         const MIB: usize = 1 << 20;
@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(result.is_ok(), mib <= 8, "{mib} MiB: {result:?}");
             assert!(allocated <= if mib <= 8 { 9 * MIB } else { MIB }, "{allocated} bytes for a window of {mib} MiB");
         }
-        // The content is the window.
+        // The content is also the window.
         for (size, is_read) in [(128 << 10, true), (9 << 20, false), (u32::MAX, false)] {
             let head = [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0][..], &size.to_le_bytes()].concat();
             let (result, allocated) = read(&head);

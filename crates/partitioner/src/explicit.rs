@@ -1,11 +1,10 @@
-//! Every record must name its partition.
+//! A partitioner for producers that name the partition of every record.
 
 use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
-/// Refuses every record that it is asked about, for it is asked only about those that name no partition.
+/// Refuses every record, because the producer asks only about records without a partition.
 ///
-/// For producers that place all records themselves: one that was forgotten is an error instead of a record in a
-/// partition where nobody looks for it.
+/// A record without a partition is then an error; otherwise it would go to a partition where no consumer expects it.
 ///
 /// ```
 /// use kurier_partitioner::{Explicit, Partitioner, RecordView, TopicView};

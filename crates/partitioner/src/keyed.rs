@@ -1,10 +1,10 @@
-//! The same key, the same partition: by Java's hash, or by one of librdkafka's for who comes from there.
+//! Partitioners that hash the key, as Java or librdkafka does: the same key goes to the same partition.
 
 use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView, murmur2};
 
-/// Places a record by a hash of its key, over all partitions of the topic, with or without a leader.
+/// Chooses the partition by a hash of the key, over all partitions of the topic, with or without a leader.
 ///
-/// What happens to a record whose key is null or empty differs between clients:
+/// Clients differ for a null or empty key:
 ///
 /// | name | hash | null key | empty key |
 /// |---|---|---|---|
@@ -40,7 +40,7 @@ enum Hash {
     Fnv1a,
 }
 
-/// Which keys are none.
+/// The keys that do not determine a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Anywhere {
     Never,
@@ -49,10 +49,10 @@ enum Anywhere {
 }
 
 impl Keyed {
-    /// As the Java client, and Kafka Streams, and most others.
+    /// The rule of the Java client, Kafka Streams and most others.
     pub const JAVA: Self = Self { name: "java", hash: Hash::Murmur2, anywhere: Anywhere::Null };
 
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 7] = [
         Self::JAVA,
         Self { name: "murmur2_random", hash: Hash::Murmur2, anywhere: Anywhere::Null },
@@ -63,7 +63,7 @@ impl Keyed {
         Self { name: "fnv1a", hash: Hash::Fnv1a, anywhere: Anywhere::Never },
     ];
 
-    /// The one with this name.
+    /// Returns the rule with this name.
     ///
     /// ```
     /// use kurier_partitioner::Keyed;
@@ -77,7 +77,7 @@ impl Keyed {
         Self::ALL.into_iter().find(|keyed| keyed.name == name)
     }
 
-    /// Its name.
+    /// The rule's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.name
@@ -102,7 +102,7 @@ impl Partitioner for Keyed {
         }
         let key = record.key().unwrap_or_default();
         Ok(topic.place(match self.hash {
-            // Without its sign, as Java's Utils.toPositive.
+            // Clears the sign bit, like Java's Utils.toPositive.
             Hash::Murmur2 => murmur2(key) & 0x7fff_ffff,
             Hash::Crc32 => crc32fast::hash(key),
             Hash::Fnv1a => fnv1a(key),
@@ -110,7 +110,7 @@ impl Partitioner for Keyed {
     }
 }
 
-/// FNV-1a of 32 bits, its absolute value as a signed number, which sarama began and librdkafka followed.
+/// 32-bit FNV-1a: its absolute value as a signed number, which sarama introduced and librdkafka adopted.
 fn fnv1a(bytes: &[u8]) -> u32 {
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;

@@ -1,7 +1,7 @@
-//! Which partition of its topic a record goes to.
+//! Partitioners: choose the partition of a record in its topic.
 //!
-//! The same key lands in the same partition as with the Java client, for as long as the topic keeps its partition
-//! count; a record without a key goes wherever it batches best.
+//! A key goes to the same partition as with the Java client, as long as the topic's partition count is unchanged. A
+//! record without a key goes to the partition that gives the best batches.
 //!
 //! ```
 //! use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
@@ -15,32 +15,32 @@
 //! # Ok::<(), kurier_partitioner::PartitionError>(())
 //! ```
 //!
-//! # What there is
+//! # Overview
 //!
-//! | | a key | no key |
+//! | | record with a key | record without a key |
 //! |---|---|---|
 //! | [`Keyed::JAVA`], the default | Java's murmur2 of the key | [`Sticky`], weighted by load ([`Weights`]) |
-//! | [`Keyed::named`] | as librdkafka's `consistent`, `murmur2`, `fnv1a` and their `_random` forms | as there |
-//! | [`Unkeyed`] | as if it had none | as the default |
+//! | [`Keyed::named`] | as librdkafka's `consistent`, `murmur2`, `fnv1a` and their `_random` forms | as in librdkafka |
+//! | [`Unkeyed`] | as without a key | as the default |
 //! | [`RoundRobin`] | one partition after the other | the same |
 //! | [`Explicit`] | refused: the record must name its partition | the same |
-//! | your own [`Partitioner`] | as you like | as you like, or [`Choice::Anywhere`] |
+//! | your own [`Partitioner`] | your rule | your rule, or [`Choice::Anywhere`] |
 //!
-//! A record that names its partition goes there, and no partitioner is asked.
+//! A record that names its partition goes there; the partitioner is not called.
 //!
-//! # How a choice is made
+//! # How a partition is chosen
 //!
-//! A partitioner sees the record's bytes and the topic, and answers with a partition or with "anywhere". What becomes of
-//! "anywhere" is the producer's: it holds a [`Sticky`] for each topic (and thread), which keeps to one partition until a
-//! batch's worth of bytes went there, so that batches fill, and then picks another by [`Weights`], so that slow
-//! partitions get less (KIP-480, KIP-794). So a partitioner of your own batches as well as the default does.
+//! A partitioner gets the record's bytes and the topic, and returns a partition or "anywhere". For "anywhere" the
+//! producer chooses: it has a [`Sticky`] for each topic (and thread), which stays with one partition until a batch's
+//! worth of bytes is appended, so that batches fill. It then picks another partition by [`Weights`], so that slow
+//! partitions get less (KIP-480, KIP-794). So your own partitioner batches as well as the default.
 //!
-//! Nothing here keeps a clock or makes random numbers: the caller brings them.
+//! This crate has no clock and no random numbers: the caller provides them.
 //!
-//! # In a program of yours
+//! # In your program
 //!
-//! Whoever wants to know where a key lives (to read only that partition, to test a rule of routing) asks here, without a
-//! producer. Your own rule is a [`Partitioner`]; `kurier` takes it as it takes these.
+//! To find the partition of a key (to read only that partition, or to test a routing rule), call a partitioner without
+//! a producer. For your own rule, implement [`Partitioner`]; `kurier` accepts it like those of this crate.
 //!
 //! ```
 //! use kurier_partitioner::{Choice, Keyed, PartitionError, Partitioner, RecordView, TopicView};
@@ -65,8 +65,8 @@
 //!
 //! # Under a fuzzer, and against captured traffic
 //!
-//! A partitioner is a function of two views. So a fuzzer's target is one line: whatever the key, the partition exists.
-//! And keys of a capture can be asked again; these are from Java's client before Kafka 4.3.1, of a topic with three
+//! A partitioner is a function of two views. So a fuzz target is one line: for any key, the partition exists. A test
+//! can also check the keys of a capture; these are from Java's client with Kafka 4.3.1, of a topic with three
 //! partitions.
 //!
 //! ```
@@ -106,7 +106,7 @@ pub use unkeyed::Unkeyed;
 
 /// Chooses a partition for each record that does not name one.
 ///
-/// It is called on the thread that sends, once a record, and not under any lock of the producer's.
+/// The producer calls it once per record, on the sending thread, without holding a lock.
 ///
 /// ```
 /// use kurier_partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
@@ -132,20 +132,20 @@ pub trait Partitioner: fmt::Debug + Send + Sync {
     /// Chooses a partition below the topic's [`partition_count`](TopicView::partition_count).
     ///
     /// # Errors
-    /// When the record cannot be placed; it is then not sent.
+    /// When the record has no valid partition. The record is then not sent.
     fn partition(&self, record: &RecordView<'_>, topic: &TopicView<'_>) -> Result<Choice, PartitionError>;
 }
 
 /// A partitioner's answer. See [`Partitioner`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// This partition.
+    /// The record goes to this partition.
     Partition(i32),
-    /// Whichever partition the producer is filling.
+    /// The producer chooses the partition.
     Anywhere,
 }
 
-/// What a partitioner sees of a record.
+/// A partitioner's view of a record.
 ///
 /// ```
 /// use kurier_partitioner::RecordView;
@@ -160,19 +160,19 @@ pub struct RecordView<'a> {
 }
 
 impl<'a> RecordView<'a> {
-    /// A record of these serialised bytes; `None` is null.
+    /// Creates a view of a record with these serialised bytes; `None` is null.
     #[must_use]
     pub fn new(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
         Self { key, value }
     }
 
-    /// A record with this key.
+    /// Creates a view of a record with this key.
     #[must_use]
     pub fn keyed(key: &'a [u8]) -> Self {
         Self::new(Some(key), None)
     }
 
-    /// A record without a key.
+    /// Creates a view of a record without a key.
     #[must_use]
     pub fn keyless() -> Self {
         Self::default()
@@ -191,7 +191,7 @@ impl<'a> RecordView<'a> {
     }
 }
 
-/// What a partitioner sees of a topic.
+/// A partitioner's view of a topic.
 ///
 /// ```
 /// use kurier_partitioner::TopicView;
@@ -210,39 +210,39 @@ pub struct TopicView<'a> {
 }
 
 impl<'a> TopicView<'a> {
-    /// A topic of `partition_count` partitions, of which `available`, in ascending order, have a leader. `None` if it
-    /// has no partitions.
+    /// Creates a view of a topic with `partition_count` partitions. `available` are those with a leader, in ascending
+    /// order. Returns `None` if the topic has no partitions.
     #[must_use]
     pub fn new(name: &'a str, partition_count: i32, available: &'a [i32]) -> Option<Self> {
         (partition_count > 0).then_some(Self { name, partition_count, available })
     }
 
-    /// Its name.
+    /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// How many partitions it has, with or without a leader; at least one.
+    /// Number of partitions, with or without a leader; at least one.
     #[must_use]
     pub fn partition_count(&self) -> i32 {
         self.partition_count
     }
 
-    /// The partitions that have a leader, in ascending order; may be empty for a while.
+    /// The partitions with a leader, in ascending order; may be empty temporarily.
     #[must_use]
     pub fn available(&self) -> &'a [i32] {
         self.available
     }
 
-    /// Which partition a hash falls to.
+    /// Returns the partition for a hash.
     fn place(&self, hash: u32) -> Choice {
         let partition = hash.checked_rem(self.partition_count.cast_unsigned()).unwrap_or_default();
         Choice::Partition(partition.cast_signed())
     }
 }
 
-/// Why a record cannot be placed.
+/// An error of a partitioner about a record.
 ///
 /// ```
 /// use kurier_partitioner::PartitionError;
@@ -257,7 +257,7 @@ pub struct PartitionError {
 }
 
 impl PartitionError {
-    /// An error about a record to this topic: a text, or the error at the bottom of it.
+    /// Creates an error about a record of this topic, from a text or an underlying error.
     #[must_use]
     pub fn new(topic: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { topic: topic.to_owned(), source: source.into() }

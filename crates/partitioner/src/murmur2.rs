@@ -1,11 +1,11 @@
-//! The hash behind Java's keys (`Utils.murmur2`): Austin Appleby's MurmurHash2 of 32 bits, with Kafka's own seed.
+//! The hash of Java's partitioner (`Utils.murmur2`): Austin Appleby's 32-bit MurmurHash2 with Kafka's own seed.
 
 /// Kafka's seed.
 const SEED: u32 = 0x9747_b28c;
 const MULTIPLIER: u32 = 0x5bd1_e995;
 const SHIFT: u32 = 24;
 
-/// Hashes as Java does; Java's number is this one taken as signed.
+/// Returns Java's hash as an unsigned number.
 ///
 /// ```
 /// use kurier_partitioner::murmur2;
@@ -19,7 +19,7 @@ pub fn murmur2(bytes: &[u8]) -> u32 {
         let word = word.wrapping_mul(MULTIPLIER);
         (word ^ (word >> SHIFT)).wrapping_mul(MULTIPLIER)
     };
-    // Kafka's arrays are no longer than 31 bits.
+    // Kafka's arrays have lengths of at most 31 bits.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let (words, tail) = bytes.as_chunks::<4>();
     let mut hash = SEED ^ length;

@@ -1,4 +1,4 @@
-//! One partition after the other, whatever the key (`RoundRobinPartitioner`).
+//! A partitioner that ignores the key and uses the partitions in turn (`RoundRobinPartitioner`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,9 +6,10 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
-/// Gives each topic's records to its available partitions in turn, or, while none is available, to all in turn.
+/// Sends each topic's records to its available partitions in turn, or to all partitions if none is available.
 ///
-/// Every topic has a turn of its own, so that topics written alternately do not each miss half their partitions.
+/// Every topic has its own turn. Otherwise, alternating writes to two topics could each use only half of the
+/// partitions.
 ///
 /// ```
 /// use kurier_partitioner::{Choice, Partitioner, RecordView, RoundRobin, TopicView};
@@ -24,14 +25,14 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// Every topic begins with its first available partition.
+    /// Starts every topic at its first available partition.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     fn turn(&self, topic: &str) -> u32 {
-        // A map of counters is whole at every moment, whoever panicked.
+        // Poisoning is harmless: the map of counters is valid at any moment.
         let turns = self.turns.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = turns.get(topic) {
             return turn.fetch_add(1, Ordering::Relaxed);

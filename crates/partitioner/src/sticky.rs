@@ -1,15 +1,15 @@
-//! Where records without a key go: to one partition until a batch's worth of bytes went there, then to another, which
-//! is picked the more likely the less is waiting for it (KIP-480's stickiness, KIP-794's measure and weights).
+//! Partition choice for records without a key: one partition until a batch's worth of bytes is appended, then another.
+//! A partition with less load is more likely (KIP-480's stickiness, KIP-794's measure and weights).
 //!
-//! Two things differ from Java's `BuiltInPartitioner`. The switch comes after `batch.size` appended bytes and does not
-//! look at batches, for these are elastic here: a busy partition's batch goes on growing beyond `batch.size`, and to
-//! follow it would feed the busiest partition most. And load is counted in bytes that are queued or in flight, not in
-//! queued batches, whose sizes say little for the same reason.
+//! Two things differ from Java's `BuiltInPartitioner`. First, the switch comes after `batch.size` appended bytes,
+//! whatever the batches: in this producer a busy partition's batch grows beyond `batch.size`, and a switch at the
+//! batch's end would send most records to the busiest partition. Second, load is the number of bytes that are queued or
+//! in flight, not the number of queued batches, because their sizes vary for the same reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The partition that is being filled, and how many bytes went there. One stands for one topic and, since it is written
-/// with every record, for few threads.
+/// The current partition, and the number of bytes appended to it. Use one per topic and for few threads, because every
+/// record writes to it.
 ///
 /// ```
 /// use kurier_partitioner::{Sticky, Weights};
@@ -26,25 +26,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// ```
 #[derive(Debug, Default)]
 pub struct Sticky {
-    /// The partition plus one (0 for none yet) in the upper half, the bytes in the lower. Kafka's partition numbers have
-    /// 31 bits, none is negative.
+    /// Upper half: the partition plus one (0 for none). Lower half: the bytes. Kafka's partition numbers have 31 bits
+    /// and are never negative.
     state: AtomicU64,
 }
 
 impl Sticky {
-    /// No partition yet.
+    /// Creates a value without a current partition.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The partition to which records go now, if one was chosen.
+    /// Returns the current partition, if there is one.
     #[must_use]
     pub fn current(&self) -> Option<i32> {
         partition_of(self.state.load(Ordering::Relaxed))
     }
 
-    /// The partition to which records go now, or else what `first` chooses; `None` if it chooses none.
+    /// Returns the current partition, or else the result of `first`, which becomes the current one.
     pub fn current_or(&self, first: impl FnOnce() -> Option<i32>) -> Option<i32> {
         if let Some(partition) = self.current() {
             return Some(partition);
@@ -56,9 +56,10 @@ impl Sticky {
         }
     }
 
-    /// Counts bytes that were appended to `partition`, and says whether it has had its share of `switch_after`.
+    /// Counts bytes that were appended to `partition`, and returns whether the partition has had its share of
+    /// `switch_after`.
     ///
-    /// Bytes for a partition that is no longer the current one count for nothing.
+    /// Bytes for a partition that is not the current one do not count.
     pub fn appended(&self, partition: i32, bytes: u32, switch_after: u32) -> bool {
         let count = |state| {
             let so_far = bytes_of(state);
@@ -70,10 +71,10 @@ impl Sticky {
         }
     }
 
-    /// Goes on to partition `to`, if `from` is still the current one. It may be the same again, with a new share.
+    /// Switches to partition `to` if `from` is still the current one. Both may be the same; a new share then begins.
     pub fn switch(&self, from: i32, to: i32) {
         let switched = |state| (partition_of(state) == Some(from)).then_some(state_of(to, 0));
-        // Whoever was faster has switched already.
+        // If this fails, another thread has already switched.
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, switched);
     }
 }
@@ -90,7 +91,7 @@ fn bytes_of(state: u64) -> u32 {
     u32::try_from(state & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
-/// How likely each partition is to be picked.
+/// Probability of each partition.
 ///
 /// ```
 /// use kurier_partitioner::Weights;
@@ -103,28 +104,28 @@ fn bytes_of(state: u64) -> u32 {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
-    /// Each partition with the sum of the weights up to and with its own.
+    /// Each partition with the cumulative weight up to and including its own.
     sums: Vec<(u64, i32)>,
 }
 
 impl Weights {
-    /// All alike.
+    /// Gives all partitions the same weight.
     #[must_use]
     pub fn even(partitions: impl IntoIterator<Item = i32>) -> Self {
         Self::from_weights(partitions.into_iter().map(|partition| (partition, 1)))
     }
 
-    /// By how many bytes are queued and in flight for each partition: the heaviest weighs `unit`, and each other as much
-    /// more as it has less to carry. `unit`, of at least one byte, is `batch.size`: with it, a partition that is one
-    /// batch behind is still picked half as often as one that is not.
+    /// Weighs partitions by their queued and in-flight bytes. The heaviest has the weight `unit`; each other one has
+    /// `unit` plus the bytes by which its load is smaller. `unit` is `batch.size`, at least one byte: a partition that
+    /// is one batch behind is then picked half as often as one that is not.
     ///
-    /// Partitions without a leader, or whose leader takes nothing, are to be left out as long as there are others.
+    /// Leave out partitions without a leader, or whose leader accepts nothing, as long as there are others.
     #[must_use]
     pub fn by_load(loads: impl IntoIterator<Item = (i32, u64), IntoIter: Clone>, unit: u32) -> Self {
         let loads = loads.into_iter();
         let heaviest = loads.clone().map(|(_, load)| load).max().unwrap_or_default();
         let unit = u64::from(unit.max(1));
-        // Loads that are read while others send may be heavier the second time.
+        // Other threads may increase a load between the two reads.
         let lack = |load: u64| heaviest.saturating_sub(load);
         Self::from_weights(loads.map(|(partition, load)| (partition, lack(load).saturating_add(unit))))
     }
@@ -138,7 +139,7 @@ impl Weights {
         Self { sums: weights.map(&mut running).collect() }
     }
 
-    /// Picks by a random number, of which all 64 bits count; `None` if there are no partitions.
+    /// Picks a partition by a random number that uses all 64 bits. Returns `None` if there are no partitions.
     #[must_use]
     pub fn pick(&self, random: u64) -> Option<i32> {
         let (total, _) = self.sums.last()?;
@@ -147,7 +148,7 @@ impl Weights {
         self.sums.get(index).map(|(_, partition)| *partition)
     }
 
-    /// The likelihood of a partition, from 0 to 1.
+    /// Returns the probability of a partition, from 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a likelihood for people and tests")]
     pub fn share(&self, partition: i32) -> f64 {

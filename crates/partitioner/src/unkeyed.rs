@@ -1,9 +1,9 @@
-//! Keys that say nothing of the place.
+//! A partitioner that ignores keys.
 
 use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
-/// Takes every record for one without a key (`partitioner.ignore.keys`, librdkafka's `random`): it goes wherever the
-/// producer's batches fill.
+/// Treats every record as one without a key (`partitioner.ignore.keys`, librdkafka's `random`): the producer chooses
+/// the partition.
 ///
 /// ```
 /// use kurier_partitioner::{Choice, Partitioner, RecordView, TopicView, Unkeyed};

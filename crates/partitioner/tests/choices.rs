@@ -1,4 +1,4 @@
-//! The partitioners that look at no key: each in turn, anywhere, and nowhere; and what they see and say.
+//! Tests of the partitioners that ignore keys (round robin, unkeyed, explicit), and of views and errors.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ fn records() -> [RecordView<'static>; 2] {
 fn round_robin_cycles_through_available_partitions_per_topic() {
     let round_robin = RoundRobin::new();
     let topics = [("half", 4, &[1, 3][..]), ("none", 3, &[]), ("one", 2, &[1]), ("gone", 2, &[0, 1, 7])];
-    // Written alternately, and with and without a key; a partition that the topic has no more is passed over.
+    // Two topics alternate, with and without keys; a partition that no longer exists is skipped.
     for expected in [[1, 0, 1, 0], [3, 1, 1, 1], [1, 2, 1, 0], [3, 0, 1, 0], [1, 1, 1, 1], [3, 2, 1, 1]] {
         for ((name, partition_count, available), partition) in topics.iter().zip(expected) {
             let topic = TopicView::new(name, *partition_count, available).unwrap();

@@ -1,11 +1,11 @@
-//! Where other clients put keys, held against this crate. The tables are described in testdata/ORIGIN.md.
+//! Compares key placement with tables of other clients. testdata/ORIGIN.md describes the tables.
 
 use std::fs;
 use std::path::Path;
 
 use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView, murmur2};
 
-/// Each line of a table but the first, cut at its tabs.
+/// Returns the lines of a table, without the first, split at tabs.
 fn table(path: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata").join(path)).unwrap();
     text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
@@ -48,7 +48,7 @@ fn keys_go_where_librdkafka_puts_them() {
             for (column, partitions) in [(column, 7), (column + 1, 100)] {
                 let theirs = Choice::Partition(row[column].parse().unwrap());
                 assert_eq!(place(keyed, key.as_deref(), partitions), theirs, "{name} {}", row[0]);
-                // The random forms agree wherever there is a key to speak of.
+                // The random forms agree for keys that are neither null nor empty.
                 if key.as_ref().is_some_and(|key| !key.is_empty()) {
                     let random = Keyed::named(&format!("{name}_random")).unwrap();
                     assert_eq!(place(random, key.as_deref(), partitions), theirs, "{name}_random {}", row[0]);

@@ -1,4 +1,4 @@
-//! The sticky choice: even where loads are, lighter where more waits, and whole under many threads.
+//! Tests of the sticky choice: even for even loads, less for heavier loads, and consistent under many threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -22,7 +22,7 @@ proptest! {
             let weight = heaviest - load + u64::from(unit);
             prop_assert!((weights.share(*partition) - weight as f64 / total as f64).abs() < 1e-9);
         }
-        // The borders: each partition owns as many of the numbers below the total as it weighs.
+        // Boundaries: each partition owns as many numbers below the total as its weight.
         let mut at = 0;
         for (partition, load) in &loads {
             let weight = heaviest - load + u64::from(unit);
@@ -96,6 +96,6 @@ fn load_that_rises_between_reads_counts_as_heaviest() {
         load.set(load.get() + 10);
         (partition, load.get())
     });
-    // 10 and 20 when the heaviest is looked for, 30 and 40 then.
+    // The loads are 10 and 20 when the heaviest is determined, then 30 and 40.
     assert_eq!(Weights::by_load(rising, 1).share(0), 0.5);
 }

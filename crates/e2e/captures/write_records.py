@@ -1,9 +1,11 @@
-"""Writes a file's records to a topic by confluent-kafka, each to its partition, with a flush after every hundredth.
+"""Writes a file's records to a topic with confluent-kafka, each to its given partition.
 
-A line is a record: partition, key, value, and then the name and the value of each header, parted by tabs; bytes in hex,
-null as -. Prints how many were acknowledged and how many refused.
+Flushes after every hundred records.
 
-Arguments: bootstrap.servers, topic, compression.type, acks (idempotent with all), file.
+Each line is a record: partition, key, value, then name and value of each header, separated by tabs. Bytes are in hex,
+null is -. Prints the numbers of acknowledged and refused records.
+
+Arguments: bootstrap.servers, topic, compression.type, acks ("all" also means idempotent), file.
 """
 
 import sys

@@ -41,11 +41,11 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Asks a running Kafka by the Java client, for as long as its standard input lasts: a question a line, its words parted by
- * tabs. The answer is "ok", a tab, a number, and that many lines; or "error", a tab and why. One process for many questions,
- * because a virtual machine takes longer to start than most of them to answer.
+ * Answers questions about a running Kafka with the Java client, until its standard input ends. Each line is a question,
+ * with tabs between its words. The answer is "ok", a tab, a number, and that many lines; or "error", a tab and the
+ * reason. One process answers many questions, because a virtual machine takes longer to start than most questions take.
  *
- * The one argument is bootstrap.servers.
+ * Argument: bootstrap.servers.
  */
 public class AskKafka {
     static String bootstrap;
@@ -66,7 +66,7 @@ public class AskKafka {
             }
             out.flush();
         }
-        // Not System.exit: what still runs in the background has nothing to finish.
+        // Not System.exit: background threads and shutdown hooks have nothing to finish.
         Runtime.getRuntime().halt(0);
     }
 
@@ -93,7 +93,7 @@ public class AskKafka {
         }
     }
 
-    /** nodes HOST:PORT: the ids of the nodes that are alive, in the eyes of the node there. */
+    /** nodes HOST:PORT: prints the ids of the running nodes, according to the node at this address. */
     static List<String> nodes(String address) throws Exception {
         Map<String, Object> settings = Map.of(
             "bootstrap.servers", address, "request.timeout.ms", 1000, "default.api.timeout.ms", 1000);
@@ -103,7 +103,7 @@ public class AskKafka {
         }
     }
 
-    /** create TOPIC PARTITIONS REPLICATION [NAME=VALUE]...; or REPLICAS "assigned", as 0,1,2;1,2,0 with partitions parted by ; */
+    /** create TOPIC PARTITIONS REPLICATION [NAME=VALUE]...; or REPLICAS "assigned", such as 0,1,2;1,2,0 */
     static List<String> create(String[] words) throws Exception {
         Map<String, String> settings = new HashMap<>();
         for (int i = 4; i < words.length; i++) {
@@ -125,7 +125,7 @@ public class AskKafka {
         return replicas;
     }
 
-    /** elect TOPIC...: gives their partitions back to the replicas that are to lead them. */
+    /** elect TOPIC...: moves their partitions back to the preferred leaders. */
     static List<String> elect(Collection<String> topics) throws Exception {
         Set<TopicPartition> partitions = new HashSet<>();
         for (TopicDescription topic : admin().describeTopics(topics).allTopicNames().get().values()) {
@@ -139,7 +139,7 @@ public class AskKafka {
         return List.of();
     }
 
-    /** configure topic|broker NAME SETTING [VALUE]: sets a setting, or removes it; the broker without a name is all of them. */
+    /** configure topic|broker NAME SETTING [VALUE]: sets or removes a setting; a broker without a name means all brokers. */
     static List<String> configure(String[] words) throws Exception {
         ConfigResource.Type type = ConfigResource.Type.valueOf(words[1].toUpperCase(Locale.ROOT));
         AlterConfigOp change = words.length > 4
@@ -155,7 +155,7 @@ public class AskKafka {
         return List.of();
     }
 
-    /** describe TOPIC: of each partition its index, its leader or -1, the end of its log, and the nodes in sync, with commas. */
+    /** describe TOPIC: prints each partition's index, leader or -1, end offset, and in-sync nodes, separated by commas. */
     static List<String> describe(String name) throws Exception {
         List<TopicPartitionInfo> partitions =
             admin().describeTopics(List.of(name)).allTopicNames().get().get(name).partitions();
@@ -184,8 +184,8 @@ public class AskKafka {
     }
 
     /**
-     * read TOPIC FILE: writes what the topic holds now, a record a line: partition, offset, the key's length or -1, key,
-     * value; as kcat prints it by -f '%p\t%o\t%K\t%k\t%s\n'.
+     * read TOPIC FILE: writes the topic's current records, one per line: partition, offset, the key's length or -1, key,
+     * value; the format is that of kcat -f '%p\t%o\t%K\t%k\t%s\n'.
      */
     static List<String> read(String name, Path file) throws Exception {
         Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "enable.auto.commit", false,
@@ -221,7 +221,7 @@ public class AskKafka {
         return bytes == null ? "" : new String(bytes, StandardCharsets.UTF_8);
     }
 
-    /** produce TOPIC FILE: sends a record a line, key and value parted by a tab; without a tab there is no key. */
+    /** produce TOPIC FILE: sends each line as a record, with a tab between key and value; without a tab there is no key. */
     static List<String> produce(String name, Path file) throws Exception {
         Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap);
         StringSerializer strings = new StringSerializer();
@@ -239,7 +239,7 @@ public class AskKafka {
         return List.of();
     }
 
-    /** Made when first needed: the cluster may still be starting when this program does. */
+    /** Created on first use: the cluster may still be starting when this program does. */
     static Admin admin() {
         if (admin == null) {
             admin = Admin.create(Map.of(

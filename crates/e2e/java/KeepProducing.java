@@ -9,11 +9,11 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Writes to a topic at a steady rate by the Java producer, idempotent and with acks=all, for as long as its standard input
- * lasts; to each partition in turn. Prints "begin"; then for each record whose outcome is there a line: "written" or
- * "failed", the partition, and the microseconds since the beginning.
+ * Writes to a topic at a steady rate with the Java producer, idempotent and with acks=all, to each partition in turn,
+ * until its standard input ends. Prints "begin", then a line for each completed record: "written" or "failed", the
+ * partition, and the microseconds since the beginning.
  *
- * Arguments: bootstrap.servers, the topic, how many partitions it has, records per second.
+ * Arguments: bootstrap.servers, topic, number of partitions, records per second.
  */
 public class KeepProducing {
     static final int TICKS_PER_SECOND = 100;
@@ -27,7 +27,7 @@ public class KeepProducing {
             "buffer.memory", 128 * 1024 * 1024);
         StringSerializer strings = new StringSerializer();
         KafkaProducer<String, String> producer = new KafkaProducer<>(settings, strings, strings);
-        // Connected, and the topic known, before the clock starts.
+        // Connects and fetches the topic's metadata before the clock starts.
         producer.partitionsFor(topic);
         watchInput();
         BufferedWriter out = new BufferedWriter(new OutputStreamWriter(System.out, StandardCharsets.UTF_8));
@@ -57,7 +57,7 @@ public class KeepProducing {
         }
         producer.close(Duration.ofSeconds(60));
         out.flush();
-        // Its input is still being waited for.
+        // A thread still waits for input, so end the process this way.
         Runtime.getRuntime().halt(0);
     }
 
@@ -75,10 +75,10 @@ public class KeepProducing {
         Thread watch = new Thread(() -> {
             try {
                 while (System.in.read() >= 0) {
-                    // What is said does not matter.
+                    // The content does not matter.
                 }
             } catch (IOException gone) {
-                // As good as its end.
+                // An error counts as the end of input.
             }
             isToEnd = true;
         }, "standard-input");

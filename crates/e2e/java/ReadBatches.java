@@ -12,9 +12,9 @@ import org.apache.kafka.common.record.internal.Record;
 import org.apache.kafka.common.record.internal.RecordBatch;
 
 /**
- * Reads record batches as a Java consumer does, and prints what is in each as a line of JSON; bytes are in base64.
+ * Reads record batches like a Java consumer and prints each as a line of JSON, with bytes in base64.
  *
- * The one argument is a file of batches, each behind its length as a 32-bit integer.
+ * Argument: a file of batches, each after its length as a 32-bit integer.
  */
 public class ReadBatches {
     public static void main(String[] args) throws Exception {

@@ -1,10 +1,10 @@
 import java.io.IOException;
 
 /**
- * A node of a Kafka cluster that ends when its standard input does, so that no node outlives the test that holds the
- * other end, however that test ended.
+ * Runs a node of a Kafka cluster until its standard input ends. So no node outlives the test that holds the other end,
+ * however the test ended.
  *
- * The one argument is the node's file of properties.
+ * Argument: the node's properties file.
  */
 public class RunNode {
     public static void main(String[] args) {
@@ -17,10 +17,10 @@ public class RunNode {
     static void endWithInput() {
         try {
             while (System.in.read() >= 0) {
-                // What is said does not matter.
+                // The content does not matter.
             }
         } catch (IOException gone) {
-            // As good as its end.
+            // An error counts as the end of input.
         }
         Runtime.getRuntime().halt(1);
     }

@@ -12,10 +12,10 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.serialization.StringSerializer;
 
 /**
- * Writes a file's lines to topics by the Java producer, idempotent and with acks=all: a record a line, key and value parted
- * by the first tab. Prints where each line of each topic came to be: topic, partition, offset.
+ * Writes a file's lines to topics with the Java producer, idempotent and with acks=all. Each line is a record, with the
+ * first tab between key and value. Prints topic, partition and offset of each line of each topic.
  *
- * Arguments: bootstrap.servers, the file, and then a topic and its compression.type, as often as wanted.
+ * Arguments: bootstrap.servers, the file, then pairs of a topic and its compression.type.
  */
 public class WriteLines {
     public static void main(String[] args) throws Exception {

@@ -15,12 +15,13 @@ import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * Writes a file's records to a topic by the Java producer, each to its partition, with a flush after every hundredth.
+ * Writes a file's records to a topic with the Java producer, each to its given partition. Flushes after every hundred
+ * records.
  *
- * A line is a record: partition, key, value, and then the name and the value of each header, parted by tabs; bytes in hex,
- * null as -. Prints how many were acknowledged and how many refused.
+ * Each line is a record: partition, key, value, then name and value of each header, separated by tabs. Bytes are in hex,
+ * null is -. Prints the numbers of acknowledged and refused records.
  *
- * Arguments: bootstrap.servers, topic, compression.type, acks (idempotent with all), file.
+ * Arguments: bootstrap.servers, topic, compression.type, acks ("all" also means idempotent), file.
  */
 public class WriteRecords {
     public static void main(String[] args) throws Exception {

@@ -1,5 +1,6 @@
-//! Real Apache Kafka on loopback: nodes that are broker and controller at once (KRaft), each a process of ours, which can
-//! be killed, paused, stopped and revived. Its jars come by Maven, once; its ports are free ones; its data goes when it goes.
+//! Real Apache Kafka on loopback. Its nodes are combined brokers and controllers (KRaft), each in a child process that
+//! tests can kill, pause, stop and revive. Maven fetches the jars once, the ports are free ones, and dropping the
+//! cluster deletes its data.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -18,20 +19,19 @@ use crate::clock::wait_until;
 use crate::java::{Jars, Program};
 use crate::kafka::Kafka;
 
-/// Any will do: 16 bytes in base64.
+/// Any 16 bytes in base64 will do.
 const CLUSTER_ID: &str = "S3VyaWVyLWUyZS10ZXN0cw";
 
-/// For a node to start, or to stop when told to. That takes three seconds when nothing else runs, and was seen to take a
-/// hundred on a machine with much else to do.
+/// Time limit for a node to start or stop. Alone it takes three seconds, but a hundred were seen on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A cluster of our own. Its nodes end when it is dropped; and, but for a paused one, also when the process that holds it is
-/// killed.
+/// A Kafka cluster of our own. Its nodes end when it is dropped. They also end when its process is killed, except for
+/// paused nodes.
 #[derive(Debug)]
 pub struct Cluster {
     kafka: Kafka,
     nodes: Vec<Node>,
-    /// Last, so that it is removed when no node writes there any more.
+    /// The last field, so that the folder is removed after the nodes have ended.
     _folder: TempDir,
 }
 
@@ -41,15 +41,14 @@ struct Node {
     address: String,
     folder: PathBuf,
     program: Program,
-    /// None while it is down.
+    /// `None` while the node is down.
     process: Option<Child>,
-    /// Kept, also while it is down.
+    /// Reserved even while the node is down.
     ports: Ports,
-    /// The ports on which it listened for clients before it moved. They are kept, so that nobody else answers there.
+    /// Earlier client ports of a moved node. They stay reserved, so that no one else answers there.
     left: Vec<Port>,
 }
 
-/// The ports of a node.
 #[derive(Debug)]
 struct Ports {
     clients: Port,
@@ -57,19 +56,20 @@ struct Ports {
     detour: Option<[Port; 2]>,
 }
 
-/// A second way to a node, which leads past whoever listens at the address that the node gives to those who come by it.
+/// A second way to a node, through a proxy: the node's second listener advertises the proxy's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detour {
-    /// Where clients are told to go. It is free, for whoever binds it with SO_REUSEADDR.
+    /// The advertised address. Its port is free for a proxy that binds it with SO_REUSEADDR.
     pub advertised: SocketAddr,
-    /// Where the node listens for them.
+    /// The address of the node's second listener.
     pub leads_to: SocketAddr,
 }
 
-/// A free port, kept for whoever binds it with SO_REUSEADDR, as Java does.
+/// A free port, reserved for programs that bind it with SO_REUSEADDR, as Java does.
 ///
-/// Linux lets several sockets share a port like that as long as one of them listens, and chooses it neither for who asks
-/// for any port nor for an outgoing connection. A port that was merely free a moment ago may be another's by the time a
+/// Linux lets several sockets share such a port as long as only one of them listens. Linux never assigns it to a bind
+/// to any port or to an outgoing connection. Without the reservation, another program could take the port before a node
+/// wants it back.
 /// node wants it back.
 #[derive(Debug)]
 struct Port {
@@ -78,27 +78,27 @@ struct Port {
 }
 
 impl Cluster {
-    /// Starts a cluster of this version of Kafka with this many nodes, numbered from 0, and waits until each of them answers
-    /// and knows all others.
+    /// Starts a cluster of this version of Kafka with this many nodes, numbered from 0. Waits until each of them
+    /// answers and knows all others.
     ///
     /// # Errors
-    /// When Java or Maven is missing, or a node does not start; with what it logged last.
+    /// If Java or Maven is missing, or a node does not start; then with the end of its log.
     pub fn start(version: &'static str, nodes: usize) -> Result<Self> {
         Self::start_in(version, nodes, &[], false)
     }
 
-    /// As [`start`](Self::start), with settings in Kafka's words, which go before those that all clusters of ours have.
+    /// Like [`start`](Self::start), with Kafka settings that override those of all our clusters.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// The same as [`start`](Self::start).
     pub fn start_with(version: &'static str, nodes: usize, settings: &[(&str, &str)]) -> Result<Self> {
         Self::start_in(version, nodes, settings, false)
     }
 
-    /// As [`start`](Self::start), with a [`Detour`] to each node.
+    /// Like [`start`](Self::start), with a [`Detour`] to each node.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// The same as [`start`](Self::start).
     pub fn start_with_detours(version: &'static str, nodes: usize) -> Result<Self> {
         Self::start_in(version, nodes, &[], true)
     }
@@ -114,7 +114,7 @@ impl Cluster {
             let folder = folder.path().join(id.to_string());
             fs::create_dir(&folder)?;
             let text = properties(id, &ports, &voters, &folder);
-            // Of two lines for the same setting the later counts.
+            // Of two lines for the same setting, the later one wins.
             let own: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
             fs::write(folder.join("node.properties"), text + &own)?;
             let address = ports.clients.address().to_string();
@@ -134,40 +134,40 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What there is to ask of it.
+    /// Returns the client side of this cluster.
     #[must_use]
     pub fn kafka(&self) -> &Kafka {
         &self.kafka
     }
 
-    /// The second ways to its nodes, in the order of their ids; none if it was started without.
+    /// Returns the detours to its nodes, in the order of their ids; none if it was started without.
     #[must_use]
     pub fn detours(&self) -> Vec<Detour> {
         let detours = self.nodes.iter().filter_map(|node| node.ports.detour.as_ref());
         detours.map(|[told, own]| Detour { advertised: told.address(), leads_to: own.address() }).collect()
     }
 
-    /// Where a node listens for clients.
+    /// Returns a node's address for clients.
     ///
     /// # Errors
-    /// When there is no such node.
+    /// If there is no such node.
     pub fn address(&self, id: i32) -> Result<SocketAddr> {
         let node = self.nodes.iter().find(|node| node.id == id);
         Ok(node.with_context(|| format!("there is no node {id}"))?.ports.clients.address())
     }
 
-    /// Ends a node at once, by SIGKILL, paused or not. A node that is down stays so.
+    /// Kills a node with SIGKILL, paused or not. Does nothing if the node is down.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// If there is no such node, or the signal fails.
     pub fn kill(&mut self, id: i32) -> Result<()> {
         self.node(id)?.kill()
     }
 
-    /// Tells a node to end, by SIGTERM: it gives its partitions away first. Returns when it has ended.
+    /// Stops a node with SIGTERM, so that it first hands over its partitions. Returns when the node has ended.
     ///
     /// # Errors
-    /// When it does not; with what it logged last.
+    /// If the node does not end; with the end of its log.
     pub fn stop(&mut self, id: i32) -> Result<()> {
         let node = self.node(id)?;
         node.signal(Signal::TERM)?;
@@ -176,26 +176,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// Freezes a node, by SIGSTOP: its sockets stay, and nobody answers.
+    /// Pauses a node with SIGSTOP: its sockets stay open but no one answers.
     ///
     /// # Errors
-    /// When it is down.
+    /// If the node is down.
     pub fn pause(&mut self, id: i32) -> Result<()> {
         self.node(id)?.signal(Signal::STOP)
     }
 
-    /// Lets a frozen node go on.
+    /// Resumes a paused node.
     ///
     /// # Errors
-    /// When it is down.
+    /// If the node is down.
     pub fn resume(&mut self, id: i32) -> Result<()> {
         self.node(id)?.signal(Signal::CONT)
     }
 
-    /// Starts a node that is down, on its ports and with its data, and waits until it answers and knows all that are up.
+    /// Starts a node that is down, with its ports and data. Waits until it answers and knows all running nodes.
     ///
     /// # Errors
-    /// When it does not start; with what it logged last.
+    /// If the node does not start; with the end of its log.
     pub fn revive(&mut self, id: i32) -> Result<()> {
         let node = self.node(id)?;
         ensure!(node.process.is_none(), "node {id} is not down");
@@ -204,11 +204,11 @@ impl Cluster {
         self.wait_until_ready(index)
     }
 
-    /// Starts a node that is down as [`revive`](Self::revive) does, but on another port for clients, which it advertises
-    /// from then on. [`Kafka::bootstrap_servers`] still has the old one.
+    /// Like [`revive`](Self::revive), but on a new client port, which the node advertises from then on.
+    /// [`Kafka::bootstrap_servers`] still has the old one.
     ///
     /// # Errors
-    /// When it does not start; with what it logged last.
+    /// If the node does not start; with the end of its log.
     pub fn revive_elsewhere(&mut self, id: i32) -> Result<()> {
         let node = self.node(id)?;
         ensure!(node.process.is_none(), "node {id} is not down");
@@ -223,26 +223,26 @@ impl Cluster {
         self.revive(id)
     }
 
-    /// The ids of all nodes, up or not.
+    /// Returns the ids of all nodes, up or down.
     #[must_use]
     pub fn node_ids(&self) -> Vec<i32> {
         self.nodes.iter().map(|node| node.id).collect()
     }
 
-    /// The folder in which a node keeps its logs.
+    /// Returns a node's folder of logs.
     ///
     /// # Errors
-    /// When there is no such node.
+    /// If there is no such node.
     pub fn data(&self, id: i32) -> Result<PathBuf> {
         let node = self.nodes.iter().find(|node| node.id == id);
         Ok(data(&node.with_context(|| format!("there is no node {id}"))?.folder))
     }
 
-    /// Starts all nodes that are down at once, on their ports and with their data, and waits as [`revive`](Self::revive)
-    /// does: too few of them would wait for each other.
+    /// Starts all nodes that are down, together, with their ports and data, and waits as [`revive`](Self::revive) does.
+    /// One at a time, too few nodes would wait for the others.
     ///
     /// # Errors
-    /// When one does not start; with what it logged last.
+    /// If a node does not start; with the end of its log.
     pub fn revive_all(&mut self) -> Result<()> {
         let is_down = |node: &Node| node.process.is_none();
         let down: Vec<usize> = (0..self.nodes.len()).filter(|index| is_down(&self.nodes[*index])).collect();
@@ -256,7 +256,7 @@ impl Cluster {
         self.nodes.iter_mut().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))
     }
 
-    /// A node serves clients only once it has read the cluster's metadata and may take part, so its answer says it all.
+    /// Waits until a node answers clients, which it does only after it has read the cluster's metadata.
     fn wait_until_ready(&mut self, index: usize) -> Result<()> {
         let up: Vec<i32> = self.nodes.iter().filter(|node| node.process.is_some()).map(|node| node.id).collect();
         let (kafka, node) = (&self.kafka, &mut self.nodes[index]);
@@ -308,7 +308,7 @@ impl Node {
         self.folder.join("log")
     }
 
-    /// The end of its log.
+    /// Returns the end of the node's log.
     fn talk(&self) -> String {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
@@ -344,7 +344,7 @@ impl Port {
     }
 }
 
-/// Gives every node its empty log, all at once.
+/// Formats the log folders of all nodes at once.
 fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
     let tool = jars.program("kafka.tools.StorageTool");
     let mut running = Vec::new();
@@ -355,7 +355,7 @@ fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
         let format = format.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         running.push(format.context("java cannot be run; apt-get install openjdk-17-jre-headless")?);
     }
-    // All are waited for, whatever one of them says.
+    // Wait for all processes, even if one fails.
     let ended: Vec<_> = running.iter_mut().map(Child::wait).collect();
     for (node, ended) in nodes.iter().zip(ended) {
         ensure!(ended?.success(), "a node's folder was not formatted: {}", node.talk());
@@ -367,7 +367,7 @@ fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// A node's settings. What is not said here is as Kafka has it.
+/// Returns the text of a node's settings file. All other settings keep Kafka's defaults.
 fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> String {
     let mut protocols = "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
     let mut advertised = format!("CLIENT://{}", ports.clients.address());
@@ -377,7 +377,7 @@ fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> Strin
         let _a_string_takes_all = write!(advertised, ",DETOUR://{}", told.address());
         let _a_string_takes_all = write!(listeners, ",DETOUR://{}", own.address());
     }
-    // No more replicas than nodes, and no more than Kafka's own default.
+    // At most one replica per node, and at most Kafka's own default.
     let replicas = voters.len().min(3);
     let data = data(folder);
     let settings = [
@@ -390,12 +390,12 @@ fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> Strin
         ("listeners", listeners),
         ("advertised.listeners", advertised),
         ("log.dirs", data.display().to_string()),
-        // A killed node's partitions get another leader after so long; by default, after 9 seconds.
+        // A killed node's partitions get another leader after this time; the default is 9 seconds.
         ("broker.session.timeout.ms", "6000".to_owned()),
         ("broker.heartbeat.interval.ms", "1000".to_owned()),
-        // A topic that is not there is an error, not a new topic.
+        // A missing topic is an error instead of a new topic.
         ("auto.create.topics.enable", "false".to_owned()),
-        // What Kafka keeps for itself, small: the console consumer's group.
+        // Kafka's internal topics, for the console consumer's group, stay small.
         ("offsets.topic.num.partitions", "1".to_owned()),
         ("offsets.topic.replication.factor", replicas.to_string()),
         ("group.initial.rebalance.delay.ms", "0".to_owned()),

@@ -1,4 +1,4 @@
-//! The `kurier` command: built when it is first wanted.
+//! The `kurier` command for tests, built on first use.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-/// Cargo, in the workspace.
+/// Returns a cargo command in the workspace.
 #[must_use]
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -16,10 +16,10 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// The command, built if `KURIER` does not name it.
+/// Returns the path of the command: the one in `KURIER`, or else a fresh build.
 ///
 /// # Errors
-/// When cargo does not build it.
+/// If cargo cannot build it.
 pub fn binary() -> Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let binary = BINARY.get_or_init(|| match env::var_os("KURIER") {
@@ -34,7 +34,7 @@ fn build() -> Result<PathBuf> {
     build.args(["build", "--quiet", "--locked", "-p", "kurier-cli", "--message-format", "json-render-diagnostics"]);
     let output = build.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "cargo does not build kurier-cli");
-    // It says where it put it, which settings of all kinds have a say in.
+    // Cargo prints the path, which depends on many settings.
     let messages = String::from_utf8(output.stdout)?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: Value = line.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Java programs: their jars by Maven, their compilation, their runs.
+//! Java programs: fetches their jars with Maven, compiles and runs them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::target;
 
-/// The jars of one version of the Java client and of what it needs.
+/// The jars of one version of the Java client and its dependencies.
 #[derive(Clone, Debug)]
 pub struct Jars {
     folder: PathBuf,
@@ -20,15 +20,15 @@ impl Jars {
     /// Fetches the jars of this version of kafka-clients, once, into the workspace's target folder.
     ///
     /// # Errors
-    /// When Maven is missing, or cannot fetch them.
+    /// If Maven is missing or cannot fetch them.
     pub fn fetch(version: &'static str) -> Result<Self> {
         Self::fetch_named("kafka-clients", &sources().join("pom.xml"), version)
     }
 
-    /// Fetches the jars of this version of the Kafka server and its tools, the client among them, in the same way.
+    /// Like [`fetch`](Self::fetch), for this version of the Kafka server and its tools, which include the client.
     ///
     /// # Errors
-    /// When Maven is missing, or cannot fetch them.
+    /// If Maven is missing or cannot fetch them.
     pub fn fetch_server(version: &'static str) -> Result<Self> {
         let pom = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kafka/pom.xml"));
         Self::fetch_named("kafka-server", pom, version)
@@ -49,28 +49,28 @@ impl Jars {
         Ok(Self { folder, version })
     }
 
-    /// Which version of Kafka these jars are.
+    /// Returns the version of Kafka of these jars.
     #[must_use]
     pub fn version(&self) -> &'static str {
         self.version
     }
 
-    /// A program that comes with the jars, by its class.
+    /// Returns a program in the jars, by its class.
     #[must_use]
     pub fn program(&self, class: &'static str) -> Program {
         Program { path: self.folder.join("*").display().to_string(), class }
     }
 
-    /// The client's own jar.
+    /// Returns the path of the client's own jar.
     #[must_use]
     pub fn client(&self) -> PathBuf {
         self.folder.join(format!("kafka-clients-{}.jar", self.version))
     }
 
-    /// Compiles a program of this crate's folder `java`.
+    /// Compiles a program in this crate's folder `java`.
     ///
     /// # Errors
-    /// When the compiler is missing or finds fault.
+    /// If the compiler is missing or reports errors.
     pub fn compile(&self, program: &'static str) -> Result<Program> {
         let classes = target().join(format!("java-{}", self.version));
         fs::create_dir_all(&classes)?;
@@ -90,18 +90,20 @@ pub struct Program {
 }
 
 impl Program {
-    /// Runs it, and returns what it printed.
+    /// Runs the program and returns its output.
     ///
     /// # Errors
-    /// When it fails; with what it said.
+    /// If it fails; with its output.
     pub fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<String> {
         let output = run(self.command(&[]).args(arguments), "apt-get install openjdk-17-jre-headless")?;
         String::from_utf8(output.stdout).with_context(|| format!("{} printed what is no text", self.class))
     }
 
-    /// The command that runs it, with these options for the virtual machine; its own arguments may follow.
+    /// Returns the command that runs the program, with these options for the virtual machine. Callers may append the
+    /// program's arguments.
     ///
-    /// The first compiler alone: these programs live too short for the second to pay, and share their cores.
+    /// It uses only the first compiler (C1): these programs are too short-lived for the second one, and share their
+    /// cores.
     #[must_use]
     pub fn command(&self, options: &[&str]) -> Command {
         let mut java = Command::new("java");
@@ -114,7 +116,7 @@ impl Program {
 /// Runs a command to its end.
 ///
 /// # Errors
-/// When it cannot be run, and by what `remedy` it can, or when it fails, with what it said.
+/// If the command cannot start, with `remedy` as advice, or if it fails, with its output.
 pub fn run(command: &mut Command, remedy: &str) -> Result<Output> {
     let program = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("{program} cannot be run; {remedy}"))?;

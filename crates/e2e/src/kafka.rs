@@ -1,5 +1,5 @@
-//! A running Kafka, whoever runs it: its topics, and what others than we read from it and write to it. The Java client is
-//! asked through java/AskKafka.java, kcat and Java's console consumer as a user would.
+//! A running Kafka, ours or the user's: its topics, and other clients to read and write them. java/AskKafka.java runs
+//! the Java client; kcat and Java's console consumer run like a user would run them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::clock::wait_until;
 use crate::java::{Jars, run};
 
-/// The version of Kafka that is tested most, and whose client and tools talk to a cluster of one's own.
+/// The main version of Kafka in tests. Its client and tools also talk to a user's own cluster.
 pub const VERSION: &str = "4.3.1";
 
 /// A running Kafka.
@@ -27,7 +27,7 @@ pub struct Kafka {
     folder: TempDir,
 }
 
-/// The owner of a setting that can be changed at any time.
+/// Owner of a dynamic setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Configured<'a> {
     /// The topic of this name.
@@ -36,20 +36,20 @@ pub enum Configured<'a> {
     Brokers,
 }
 
-/// A partition as the cluster describes it.
+/// A partition's description by the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its number.
+    /// Its index.
     pub index: i32,
-    /// The node that leads it, if one does.
+    /// The node that leads it, if any.
     pub leader: Option<i32>,
-    /// Where its log ends for consumers, which do not see what followers have yet to copy; -1 without a leader.
+    /// End offset for consumers, which excludes records that followers have not copied; -1 without a leader.
     pub end: i64,
     /// The nodes in sync.
     pub in_sync: Vec<i32>,
 }
 
-/// A record of text, as others read it.
+/// A record of text, as another client read it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Record {
     /// Its partition.
@@ -63,54 +63,55 @@ pub struct Record {
 }
 
 impl Kafka {
-    /// Talks to this Kafka by the client and the tools of this version of Kafka. It need not be up yet.
+    /// Connects the client and tools in these jars to this Kafka, which need not be up yet.
     ///
     /// # Errors
-    /// When Java or Maven is missing.
+    /// If Java or Maven is missing.
     pub fn new(bootstrap_servers: &str, jars: Jars) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let asked = AskKafka::start(&jars, bootstrap_servers, folder.path())?;
         Ok(Self { bootstrap_servers: bootstrap_servers.to_owned(), jars, asked: Mutex::new(asked), folder })
     }
 
-    /// One's own cluster, which `KAFKA_BOOTSTRAP` names.
+    /// Returns the user's own cluster, if `KAFKA_BOOTSTRAP` names one.
     ///
     /// # Errors
-    /// When Java or Maven is missing.
+    /// If Java or Maven is missing.
     pub fn from_environment() -> Option<Result<Self>> {
         let bootstrap_servers = std::env::var("KAFKA_BOOTSTRAP").ok().filter(|servers| !servers.is_empty())?;
         Some(Jars::fetch_server(VERSION).and_then(|jars| Self::new(&bootstrap_servers, jars)))
     }
 
-    /// All its nodes, those that are down too, in the order of their ids.
+    /// Returns the addresses of all nodes, up or down, in the order of their ids.
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
     }
 
-    /// The nodes that are alive, in the eyes of the node at this address.
+    /// Returns the ids of the running nodes, according to the node at this address.
     ///
     /// # Errors
-    /// When it does not answer within a second.
+    /// If the node does not answer within a second.
     pub fn nodes(&self, address: &str) -> Result<Vec<i32>> {
         let answer = self.ask(&["nodes", address])?;
         answer.iter().map(|id| id.parse().context("a node's id")).collect()
     }
 
-    /// Creates a topic, and waits until every replica of it is in sync.
+    /// Creates a topic and waits until all its replicas are in sync.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// If the cluster refuses it.
     pub fn create_topic(&self, name: &str, partitions: i32, replicas: usize, settings: &[&str]) -> Result<()> {
         let counts = [partitions.to_string(), replicas.to_string()];
         self.ask(&[&["create", name, &counts[0], &counts[1]], settings].concat())?;
         self.wait_for_replicas(name, replicas)
     }
 
-    /// Creates a topic whose partitions have these replicas, the first of which is to lead, and waits until all are in sync.
+    /// Creates a topic whose partitions have these replicas, with the preferred leader first. Waits until all are in
+    /// sync.
     ///
     /// # Errors
-    /// When it cannot be.
+    /// If the cluster refuses it.
     pub fn create_assigned_topic(&self, name: &str, replicas: &[Vec<i32>], settings: &[&str]) -> Result<()> {
         let partition = |ids: &Vec<i32>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let partitions = replicas.iter().map(partition).collect::<Vec<_>>().join(";");
@@ -118,10 +119,10 @@ impl Kafka {
         self.wait_for_replicas(name, replicas.first().map_or(0, Vec::len))
     }
 
-    /// Gives partitions back to the replicas that are to lead them, as far as these are in sync.
+    /// Moves partitions back to their preferred leaders, as far as these are in sync.
     ///
     /// # Errors
-    /// When the cluster does not do so.
+    /// If the cluster refuses it.
     pub fn elect_preferred_leaders(&self, topics: &[&str]) -> Result<()> {
         self.ask(&[&["elect"], topics].concat())?;
         Ok(())
@@ -130,16 +131,16 @@ impl Kafka {
     /// Deletes topics.
     ///
     /// # Errors
-    /// When they cannot be.
+    /// If the cluster refuses it.
     pub fn delete_topics(&self, names: &[&str]) -> Result<()> {
         self.ask(&[&["delete"], names].concat())?;
         Ok(())
     }
 
-    /// Changes a setting; `None` gives it back its default.
+    /// Changes a setting; `None` restores the default.
     ///
     /// # Errors
-    /// When the cluster refuses it.
+    /// If the cluster refuses it.
     pub fn configure(&self, owner: Configured<'_>, setting: &str, value: Option<&str>) -> Result<()> {
         let (kind, name) = match owner {
             Configured::Topic(name) => ("topic", name),
@@ -153,11 +154,11 @@ impl Kafka {
     /// Waits until every partition of a topic has a leader and this many replicas in sync.
     ///
     /// # Errors
-    /// When it is not so within two minutes: far longer than a node that fell silent counts as alive.
+    /// After two minutes, far longer than a silent node counts as alive.
     pub fn wait_for_replicas(&self, topic: &str, replicas: usize) -> Result<()> {
         let mut last = String::new();
         let waited = wait_until(&format!("{replicas} replicas of {topic} in sync"), Duration::from_secs(120), || {
-            // What a node does not know yet, or does not know any more, is no failure.
+            // A node may not know the topic yet, or know it no longer; that is no failure.
             let partitions = match self.describe(topic) {
                 Ok(partitions) => partitions,
                 Err(error) => {
@@ -172,11 +173,11 @@ impl Kafka {
         waited.with_context(|| format!("last: {last}"))
     }
 
-    /// Waits until consumers see this many records of a topic: with acks=0 nobody says when they are written, with acks=1
-    /// not when the followers have them.
+    /// Waits until consumers see this many records of a topic. With acks=0 no one reports when records are written, and
+    /// with acks=1 no one reports when the followers have them.
     ///
     /// # Errors
-    /// When there are fewer after ten seconds.
+    /// If there are fewer after ten seconds.
     pub fn wait_for_records(&self, topic: &str, count: usize) -> Result<()> {
         let mut last = String::new();
         let waited = wait_until(&format!("{count} records in {topic}"), Duration::from_secs(10), || {
@@ -188,10 +189,10 @@ impl Kafka {
         waited.with_context(|| format!("last: {last}"))
     }
 
-    /// The partitions of a topic, in their order.
+    /// Returns the partitions of a topic, in order.
     ///
     /// # Errors
-    /// When the cluster does not say.
+    /// If the cluster does not answer.
     pub fn describe(&self, topic: &str) -> Result<Vec<Partition>> {
         let answer = self.ask(&["describe", topic])?;
         let mut partitions = answer.iter().map(|line| Partition::parse(line)).collect::<Result<Vec<_>>>()?;
@@ -199,50 +200,52 @@ impl Kafka {
         Ok(partitions)
     }
 
-    /// The node that leads a partition, if one does.
+    /// Returns the node that leads a partition, if any.
     ///
     /// # Errors
-    /// When the cluster does not say.
+    /// If the cluster does not answer.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<Option<i32>> {
         let partitions = self.describe(topic)?;
         let partition = partitions.iter().find(|other| other.index == partition).context("no such partition")?;
         Ok(partition.leader)
     }
 
-    /// Writes a file by the Java producer as it is without settings: a record a line, key and value parted by a tab; a line
-    /// without one has no key.
+    /// Writes a file with the Java producer and its default settings. Each line is a record, with a tab between key and
+    /// value; a line without a tab has no key.
     ///
     /// # Errors
-    /// When not every record was acknowledged.
+    /// If a record is not acknowledged.
     pub fn produce_by_java(&self, topic: &str, file: &Path) -> Result<()> {
         self.ask(&["produce", topic, &file.display().to_string()])?;
         Ok(())
     }
 
-    /// What a topic holds up to its present end, by Java's consumer, in the order of partitions and offsets.
+    /// Reads a topic up to its current end with Java's consumer. Returns the records in the order of partitions and
+    /// offsets.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If reading fails.
     pub fn read_by_java(&self, topic: &str) -> Result<Vec<Record>> {
         let file = self.folder.path().join("read");
         self.save_by_java(topic, &file)?;
         records(&fs::read_to_string(file)?)
     }
 
-    /// Writes what a topic holds up to its present end, by Java's consumer, into a file: a record a line; partition, offset,
-    /// the key's length or -1, key, value, parted by tabs; each partition's in the order of their offsets.
+    /// Like [`read_by_java`](Self::read_by_java), but writes the records to a file, one per line: partition, offset,
+    /// the key's length or -1, key, value, separated by tabs. The records of each partition are in the order of their
+    /// offsets.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If reading fails.
     pub fn save_by_java(&self, topic: &str, file: &Path) -> Result<()> {
         self.ask(&["read", topic, &file.display().to_string()])?;
         Ok(())
     }
 
-    /// The same by kcat, which checks the batches' checksums too.
+    /// Like [`read_by_java`](Self::read_by_java), with kcat, which checks the batches' checksums too.
     ///
     /// # Errors
-    /// When kcat is missing, or cannot read it.
+    /// If kcat is missing or fails.
     pub fn read_by_kcat(&self, topic: &str) -> Result<Vec<Record>> {
         let mut kcat = Command::new("kcat");
         kcat.args(["-C", "-q", "-e", "-o", "beginning", "-b", &self.bootstrap_servers, "-t", topic]);
@@ -252,13 +255,14 @@ impl Kafka {
         records(&String::from_utf8(output.stdout)?)
     }
 
-    /// What the topics hold whose names match a pattern, by Java's console consumer, by the headers that it prints: it tells
-    /// no topics apart. It ends after `count` records, or when none came for ten seconds.
+    /// Reads the topics whose names match a pattern, with Java's console consumer. Returns the records by their printed
+    /// headers, because the consumer does not print topics. It ends after `count` records, or after ten seconds without
+    /// one.
     ///
     /// # Errors
-    /// When it fails, or finds other than `count` records.
+    /// If it fails, or finds a number of records other than `count`.
     pub fn read_by_console_consumer(&self, topics: &str, count: usize) -> Result<BTreeMap<String, Vec<Record>>> {
-        // Kafka 3.8 moved it, and 4.2 renamed the option.
+        // Kafka 3.8 moved the class, and 4.2 renamed the option.
         let (class, property) = match self.jars.version() {
             version if version.starts_with("3.7.") => ("kafka.tools.ConsoleConsumer", "--property"),
             version if version.starts_with("3.") => ("org.apache.kafka.tools.consumer.ConsoleConsumer", "--property"),
@@ -282,11 +286,11 @@ impl Kafka {
         Ok(found)
     }
 
-    /// Java's console producer, which reads lines of key, tab, value from standard input, and knows the cluster by this
-    /// address.
+    /// Returns Java's console producer for this bootstrap server. It reads lines of key, tab, value from standard
+    /// input.
     #[must_use]
     pub fn console_producer(&self, bootstrap_server: &str, topic: &str) -> Command {
-        // Kafka 3.8 moved it, and 4.2 renamed the option.
+        // Kafka 3.8 moved the class, and 4.2 renamed the option.
         let (class, property) = match self.jars.version() {
             version if version.starts_with("3.7.") => ("kafka.tools.ConsoleProducer", "--property"),
             version if version.starts_with("3.") => ("org.apache.kafka.tools.ConsoleProducer", "--property"),
@@ -318,7 +322,7 @@ impl Partition {
     }
 }
 
-/// Lines of partition, offset, the key's length or -1, key, value. The value may have tabs of its own.
+/// Parses lines of partition, offset, the key's length or -1, key, value. The value may contain tabs.
 fn records(lines: &str) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for line in lines.lines() {
@@ -331,7 +335,8 @@ fn records(lines: &str) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// A line such as `Partition:0<TAB>Offset:5<TAB>name:value<TAB>key<TAB>value`, by its headers.
+/// Parses a line such as `Partition:0<TAB>Offset:5<TAB>name:value<TAB>key<TAB>value`. Returns its headers and its
+/// record.
 fn console_record(line: &str) -> Option<(&str, Record)> {
     let mut fields = line.splitn(5, '\t');
     let partition = fields.next()?.strip_prefix("Partition:")?.parse().ok()?;
@@ -351,7 +356,7 @@ struct AskKafka {
 
 impl AskKafka {
     fn start(jars: &Jars, bootstrap_servers: &str, folder: &Path) -> Result<Self> {
-        // What it logs besides, of nodes that are down above all, nobody reads.
+        // Silences its log, mostly about nodes that are down.
         let mut java = jars.compile("AskKafka")?.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]);
         java.arg(bootstrap_servers).stdin(Stdio::piped()).stdout(Stdio::piped());
         java.stderr(File::create(folder.join("ask-kafka.log"))?);

@@ -1,4 +1,4 @@
-//! A running `kurier capture`, between clients and a cluster.
+//! A running `kurier capture` between clients and a cluster.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::clock::wait_until;
 use crate::command::binary;
 
-/// It ends when dropped.
+/// A running relay; dropping it ends it.
 #[derive(Debug)]
 pub struct Relay {
     process: Child,
@@ -19,11 +19,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts it before the cluster that has a node at `upstream`, on ports that are free. What goes through is written to
-    /// this file.
+    /// Starts a relay on free ports, for the cluster with a node at `upstream`. It writes the traffic to this file.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If the relay does not start.
     pub fn start(upstream: &str, file: &Path) -> Result<Self> {
         let mut capture = Command::new(binary()?);
         capture.args(["capture", "--listen", "127.0.0.1:0", "--upstream", upstream, "--out"]).arg(file);
@@ -36,16 +35,16 @@ impl Relay {
         Ok(relay)
     }
 
-    /// The bootstrap server for its clients.
+    /// Returns the bootstrap server for its clients.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Ends it as a user does.
+    /// Ends the relay with SIGINT, as a user would.
     ///
     /// # Errors
-    /// When it does not end, or not well.
+    /// If the relay does not end, or ends with a failure.
     pub fn end(mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.process), Signal::INT)?;
         let status = wait_until("kurier capture ended", Duration::from_secs(10), || Ok(self.process.try_wait()?))?;

@@ -1,10 +1,10 @@
-// Writes a file's records to a topic by franz-go, each to its partition, with a flush after every hundredth.
+// Writes a file's records to a topic with franz-go, each to its given partition. Flushes after every hundred records.
 //
-// A line is a record: partition, key, value, and then the name and the value of each header, parted by tabs; bytes in hex,
-// null as -. Prints how many were acknowledged and how many refused.
+// Each line is a record: partition, key, value, then name and value of each header, separated by tabs. Bytes are in
+// hex, null is -. Prints the numbers of acknowledged and refused records.
 //
-// Arguments: bootstrap.servers, topic, compression.type, acks (idempotent with all), file; and as a sixth 2.4, if no
-// versions of APIs are to be used that Kafka 2.4 did not have.
+// Arguments: bootstrap.servers, topic, compression.type, acks ("all" also means idempotent), file, and optionally 2.4,
+// to use only API versions that Kafka 2.4 has.
 package main
 
 import (
@@ -76,7 +76,7 @@ func record(topic, line string) *kgo.Record {
 	return record
 }
 
-// Nil for null, and never for what is empty.
+// Returns nil for null, and an empty slice for an empty field.
 func unhex(field string) []byte {
 	if field == "-" {
 		return nil

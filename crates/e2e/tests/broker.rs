@@ -1,6 +1,6 @@
-//! Our broker before other people's clients: kcat and the Java producer write to it with every codec, kcat and Java's
-//! console consumer read it back. Java's batches pass its checks, and none passes with a flipped bit. And `kurier consume
-//! --format` prints what `kcat -f` prints.
+//! Tests of our broker with other clients. kcat and the Java producer write with every codec, and kcat and Java's
+//! console consumer read back. Java's batches pass the broker's checks, and none passes with a flipped bit. `kurier
+//! consume --format` prints the same as `kcat -f`.
 //!
 //! `make broker-judges` shows the counts.
 
@@ -22,10 +22,10 @@ use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData}
 use kurier_protocol::record_batch::{BatchHeader, Batches};
 use kurier_protocol::{CompressionType, ErrorCode, read_response, write_request};
 
-/// Of every topic.
+/// The partitions of each topic.
 const PARTITIONS: [i32; 2] = [0, 1];
 
-/// A line of the file, or a record as somebody read it: key and value.
+/// A line of the file, or a record from a reader: key and value.
 type Line<'a> = (&'a str, &'a str);
 
 #[test]
@@ -59,7 +59,7 @@ fn kcat_and_java_write_to_our_broker_and_read_it_back() {
                 count(&by_kcat),
                 count(&by_console),
             );
-            // What would not become smaller librdkafka leaves as it is: a few lines.
+            // librdkafka leaves batches uncompressed if they would not shrink: a few lines at most.
             let is_left = |batch: &&BatchHeader| batch.attributes.compression_type() != Some(codec);
             let left: Vec<_> = batches.iter().filter(is_left).map(|batch| batch.record_count).collect();
             assert!(left.iter().all(|records| writer != "java" && *records < 10), "{topic}: {left:?} not encoded");
@@ -82,7 +82,7 @@ fn kcat_and_java_write_to_our_broker_and_read_it_back() {
     }
 }
 
-/// Keys, values and headers of every kind: null, empty, binary, with newlines and what formats use themselves.
+/// Keys, values and headers of every kind: null, empty, binary, with newlines and with format characters.
 const SHAPES: &str = r#"{"key":null,"value":"plain","timestamp":1700000000000}
 {"key":"","value":""}
 {"key":"key","value":null,"headers":[["a","1"]]}
@@ -140,8 +140,8 @@ fn kcat_prints_what_kurier_prints_for_each_placeholder() {
         assert_eq!(kcat.escape_ascii().to_string(), kurier.escape_ascii().to_string(), "{format}");
         assert!(!kcat.is_empty());
     }
-    // Kurier does not follow kcat where kcat loses data: kcat ends a header's value and a literal at a NUL, takes every
-    // hexadecimal digit behind \\x, and needs a decimal one first.
+    // Kurier does not imitate kcat where kcat loses data. kcat ends a header's value and a literal at a NUL, and reads
+    // every hexadecimal digit after \\x but needs a decimal one first.
     produce("odd", "{\"value\":\"v\",\"headers\":[[\"h\",\"a\\u0000b\"]]}\n");
     for (format, kcat, kurier) in [
         ("%h", &b"h=a"[..], &b"h=a\0b"[..]),
@@ -165,11 +165,11 @@ fn topic(writer: &str, codec: CompressionType) -> String {
     format!("{writer}-{codec}")
 }
 
-/// The broker in this process, and who talks to it.
+/// The broker in this process, and its clients.
 struct Judges {
     broker: Broker,
     jars: Jars,
-    /// Last: it runs the broker.
+    /// The last field, because it runs the broker.
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -177,7 +177,7 @@ impl Judges {
     fn new() -> Result<Self> {
         let jars = Jars::fetch_server(VERSION)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        // Topics come to be as their writers ask for them.
+        // The broker creates topics when their writers ask for them.
         let broker = runtime.block_on(Broker::builder().nodes(3).auto_create_topics(true, 2).start())?;
         Ok(Self { broker, jars, _runtime: runtime })
     }
@@ -190,7 +190,7 @@ impl Judges {
         Ok(())
     }
 
-    /// Partition and offset of each line, by topic.
+    /// Returns partition and offset of each line, by topic.
     fn write_by_java(
         &self,
         file: &Path,
@@ -210,7 +210,7 @@ impl Judges {
         Ok(places)
     }
 
-    /// Keys and values with a tab between, by partition; offsets must count from 0.
+    /// Reads keys and values with a tab between, by partition. Offsets must count from 0.
     fn read_by_kcat(&self, topic: &str) -> Result<BTreeMap<i32, Vec<String>>> {
         let mut kcat = Command::new("kcat");
         kcat.args(["-C", "-q", "-e", "-o", "beginning", "-b", &self.broker.bootstrap_servers(), "-t", topic]);
@@ -230,11 +230,11 @@ impl Judges {
         Ok(read)
     }
 
-    /// The same by Java's console consumer, which reads a partition at a time, up to the end that the log has.
+    /// The same with Java's console consumer, which reads one partition up to its end.
     fn read_by_console_consumer(&self, topic: &str) -> Result<BTreeMap<i32, Vec<String>>> {
         thread::scope(|scope| {
             let read = |partition| scope.spawn(move || self.read_partition_by_console_consumer(topic, partition));
-            // All at once: a virtual machine mostly takes its time to start.
+            // All at once, because a virtual machine takes most of its time to start.
             let readers = PARTITIONS.map(|partition| (partition, read(partition)));
             let joined = |(partition, reader): (i32, thread::ScopedJoinHandle<'_, Result<_>>)| {
                 Ok((partition, reader.join().expect("it does not panic")?))
@@ -262,7 +262,7 @@ impl Judges {
         Ok(contents)
     }
 
-    /// The headers of all batches of a topic.
+    /// Returns the headers of all batches of a topic.
     fn batches(&self, topic: &str) -> Vec<BatchHeader> {
         let mut headers = Vec::new();
         for partition in PARTITIONS {
@@ -276,13 +276,13 @@ impl Judges {
         self.broker.with_cluster(|cluster| cluster.log(topic, partition)).expect("it was written")
     }
 
-    /// Sends a batch with a bit flipped in each of its bytes, one after the other, and in the end as it is. Returns how many
-    /// there were, and how many were refused as corrupt and not written.
+    /// Sends a batch with one bit flipped, once for each byte, and at the end unchanged. Returns the number of damaged
+    /// batches, and of those refused as corrupt and not written.
     fn flip(&self, topic: &str, sent: &Bytes) -> (usize, usize) {
-        // Length and magic have checks of their own, base offset and leader epoch are the broker's to say; the checksum and
-        // all that it covers follow.
+        // Length and magic have checks of their own, and the broker sets base offset and leader epoch. The rest is the
+        // checksum and the bytes it covers.
         const CHECKSUM: usize = 17;
-        /// Bit 4 of this byte says that the batch belongs to a transaction, which is refused first.
+        /// Bit 4 of this byte marks a transactional batch, which is refused first.
         const ATTRIBUTES: usize = 22;
         let create = |cluster: &mut kurier_broker::Cluster| {
             let settings = cluster.settings().default_topic.clone();
@@ -302,7 +302,7 @@ impl Judges {
         (sent.len() - CHECKSUM, refused)
     }
 
-    /// What the first node, which leads it, says of a batch for the topic.
+    /// Sends a batch for the topic to the first node, which leads it, and returns the error code.
     fn produce(&self, topic: &str, batch: Bytes) -> ErrorCode {
         const VERSION: i16 = 9;
         const NOW_MS: i64 = 4_000_000_000_000; // later than any record
@@ -322,7 +322,7 @@ impl Judges {
     }
 }
 
-/// A batch of the log as its producer sent it: what the broker filled in is not covered by the checksum.
+/// Returns a stored batch as its producer sent it; the checksum does not cover the broker's fields.
 fn as_sent(kept: &Bytes) -> Bytes {
     const LEADER_EPOCH: usize = 12;
     let mut sent = kept.to_vec();
@@ -331,7 +331,7 @@ fn as_sent(kept: &Bytes) -> Bytes {
     sent.into()
 }
 
-/// The lines of the file, each once, those of each key in one partition and in the file's order.
+/// Checks that each line was read once, and that the lines of a key are in one partition, in the file's order.
 fn same_lines(lines: &[Line<'_>], read: &BTreeMap<i32, Vec<String>>) -> Result<()> {
     let mut written: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (key, value) in lines {
@@ -353,7 +353,7 @@ fn same_lines(lines: &[Line<'_>], read: &BTreeMap<i32, Vec<String>>) -> Result<(
     Ok(())
 }
 
-/// Every line is where the producer was told.
+/// Checks that every line is where the producer was told.
 fn check_places(lines: &[Line<'_>], places: &[(i32, usize)], read: &BTreeMap<i32, Vec<String>>) -> Result<()> {
     ensure!(lines.len() == places.len(), "{} lines have a place, not {}", places.len(), lines.len());
     for ((key, value), (partition, offset)) in lines.iter().zip(places) {
@@ -364,7 +364,7 @@ fn check_places(lines: &[Line<'_>], places: &[(i32, usize)], read: &BTreeMap<i32
     Ok(())
 }
 
-/// What the tools log besides, nobody reads; unless they fail.
+/// Silences the tools' logs, except for failures.
 const QUIET: &str = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
 
 fn run(command: &mut Command, remedy: &str) -> Result<String> {

@@ -1,7 +1,6 @@
-//! Our batches, read by the Java client as its consumers read them: every codec and level that is built, record for
-//! record.
+//! Our batches, read by the Java client like a consumer: every codec and level in this build, record for record.
 //!
-//! `make java` shows the counts. KURIER_SEED=n makes the records of a failure again.
+//! `make java` shows the counts. KURIER_SEED=n repeats the records of a failure.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,7 +75,7 @@ fn batches_of_every_codec_are_read_by_java() {
     assert_eq!(counts.len(), compressions().len());
 }
 
-/// Every codec at its levels of note. Which zstd it is, a feature of this crate says.
+/// Returns every codec at its notable levels. A feature of this crate selects the zstd implementation.
 fn compressions() -> Vec<Compression> {
     let at = |kind, level| Compression::new(kind).with_level(level).unwrap();
     vec![
@@ -132,7 +131,7 @@ fn build(batch: &Batch, compression: Compression) -> Records {
     sealed.stamp(&batch.stamp).unwrap()
 }
 
-/// What java/ReadBatches.java should print.
+/// Returns the expected output of java/ReadBatches.java.
 fn shown(batch: &Batch, codec: CompressionType) -> Value {
     let base64 = |bytes: Option<&[u8]>| bytes.map(|bytes| STANDARD.encode(bytes));
     let stamp = batch.stamp;

@@ -1,7 +1,8 @@
-//! The kafka-protocol crate, made by others from Kafka's descriptors, beside us: arbitrary messages of every version,
-//! both directions. It reads what we write and writes it again, we read what it writes: the same bytes, the same JSON.
+//! Agreement with the kafka-protocol crate, an independent implementation generated from Kafka's descriptors: arbitrary
+//! messages of every version, in both directions. It reads our bytes and writes them again, and we read its bytes.
+//! Bytes and JSON must be the same.
 //!
-//! `make oracle` shows the counts. ORACLE_CASES=n sets how many a message and version.
+//! `make oracle` shows the counts. ORACLE_CASES=n sets the number of cases per message and version.
 
 #[path = "../../protocol/tests/arbitrary/mod.rs"]
 mod arbitrary;
@@ -14,7 +15,7 @@ use kurier_protocol::{APIS, Api, Direction};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
 
-/// Versions that the oracle does not know, for it is made from the descriptors of Kafka 4.1.
+/// Versions newer than the oracle's descriptors of Kafka 4.1.
 const UNKNOWN_TO_IT: [(&str, i16); 1] = [("ApiVersions", 5)];
 
 #[test]
@@ -55,7 +56,7 @@ fn check(api: &Api, direction: &Direction, version: i16, cases: u32) {
     let bodies = arbitrary::body(direction.schema(), version, flexible);
     let result = TestRunner::new(config).run(&bodies, |body| {
         let fail = |what: &str, error: String| TestCaseError::fail(format!("{what}: {error}"));
-        // In its shortest form: a tagged field at its default does not travel.
+        // The shortest form, without tagged fields that have their defaults.
         let message =
             direction.read(&body.into(), version).map_err(|error| fail("we cannot read", error.to_string()))?;
         let mut ours = Vec::new();
@@ -75,7 +76,7 @@ fn check(api: &Api, direction: &Direction, version: i16, cases: u32) {
     }
 }
 
-/// What the oracle writes after reading `body`.
+/// Returns the oracle's bytes after it read `body`.
 fn again(api: &Api, direction: &Direction, version: i16, mut body: Bytes) -> Result<Bytes, String> {
     let key = ApiKey::try_from(api.key()).map_err(|()| "it does not know the API".to_owned())?;
     let mut out = BytesMut::new();

@@ -1,5 +1,6 @@
-//! Our tables of fields, from which readers and writers come, beside the descriptors inside the kafka-clients jar, from
-//! which Java's come: name, order, type, versions, null, tag, default, and whether a field may be dropped.
+//! Comparison of our field tables, the source of our readers and writers, with the descriptors inside the kafka-clients
+//! jar, the source of Java's. It covers name, order, type, versions, null, tag, default, and whether a field may be
+//! dropped.
 //!
 //! `make schema` shows the counts.
 
@@ -13,10 +14,10 @@ use kurier_protocol::schema::{Field, Struct, Type, kafka_name};
 use kurier_protocol::{APIS, Api};
 use serde_json::Value;
 
-/// The newest clients at the time of writing; 4.3.1 is the one whose bytes are in testdata.
+/// The newest clients at the time of writing; testdata has bytes of 4.3.1.
 const CLIENTS: [&str; 2] = ["4.3.1", "4.4.0"];
 
-/// What Kafka renamed without a new version: client, structure, our name, its name.
+/// Names that Kafka changed without a new version: client, structure, our name, its name.
 const RENAMED: [(&str, &str, &str, &str); 1] =
     [("4.4.0", "TxnOffsetCommitRequest", "generationId", "generationIdOrMemberEpoch")];
 
@@ -46,7 +47,7 @@ fn our_tables_are_kafkas_descriptors() {
     println!("{} versions of {} APIs, each in at least one of the jars", ours.len(), APIS.len());
 }
 
-/// A descriptor is JSON with comments on lines of their own.
+/// Reads a descriptor, which is JSON with comments on lines of their own.
 fn descriptor(jar: &mut zip::ZipArchive<File>, name: &str) -> Value {
     let mut text = String::new();
     jar.by_name(&format!("common/message/{name}.json")).unwrap().read_to_string(&mut text).unwrap();
@@ -73,7 +74,7 @@ struct Walk<'a> {
     versions: RangeInclusive<i16>,
 }
 
-/// Compares the fields of one version; returns how many.
+/// Compares the fields of one version and returns their number.
 fn check_struct(walk: &Walk<'_>, ours: &Struct, theirs: &Value) -> usize {
     let version = walk.version;
     let there = |field: &&Value| within(&field["versions"], version);
@@ -94,14 +95,14 @@ fn check_struct(walk: &Walk<'_>, ours: &Struct, theirs: &Value) -> usize {
     count
 }
 
-/// Compares one field; returns how many more are inside it.
+/// Compares one field and returns the number of fields inside it.
 fn check_field(walk: &Walk<'_>, of: &Struct, ours: &Field, theirs: &Value) -> usize {
     let version = walk.version;
     let at = format!("{} v{version}, {}", of.name, ours.name);
     assert_eq!(ours.is_nullable_in(version), within(&theirs["nullableVersions"], version), "{at}: null");
     let tag = theirs["tag"].as_u64().filter(|_| within(&theirs["taggedVersions"], version));
     assert_eq!(ours.tag.map(u64::from), tag, "{at}: tag");
-    // It matters where a version that we speak lacks the field.
+    // This matters only if one of our versions lacks the field.
     if walk.versions.clone().any(|version| !ours.is_in(version)) {
         assert_eq!(ours.ignorable, theirs["ignorable"].as_bool().unwrap_or(false), "{at}: ignorable");
     }
@@ -125,7 +126,7 @@ fn check_field(walk: &Walk<'_>, of: &Struct, ours: &Field, theirs: &Value) -> us
     }
 }
 
-/// `0`, `false`, an empty string and no default at all are the same.
+/// Treats `0`, `false`, an empty string and no default as the same.
 fn plain(default: &str) -> String {
     match default {
         "0" | "false" | "" => String::new(),
@@ -145,7 +146,7 @@ fn our_default(field: &Field) -> String {
 
 fn their_default(field: &Value) -> String {
     match &field["default"] {
-        // Java's generator begins records with null, whatever the descriptor says.
+        // Java's generator initializes records with null, whatever the descriptor says.
         _ if field["type"] == "records" => "null".to_owned(),
         Value::Null => String::new(),
         Value::String(text) => plain(text),
@@ -153,7 +154,7 @@ fn their_default(field: &Value) -> String {
     }
 }
 
-/// Whether a range as `3`, `0-12`, `4+` or `none` has the version; no range has none.
+/// Whether a range such as `3`, `0-12`, `4+` or `none` contains the version; a missing range contains none.
 fn within(range: &Value, version: i16) -> bool {
     let Some(range) = range.as_str() else { return false };
     let number = |text: &str| text.parse::<i16>().unwrap();

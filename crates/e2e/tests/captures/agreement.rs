@@ -1,4 +1,4 @@
-//! Our frames and tshark's, one by one.
+//! The comparison of our frames with tshark's.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,30 +10,29 @@ use kurier_protocol::{Api, Message};
 
 use crate::tshark::{Dissected, error_codes};
 
-/// Versions that tshark 4.0.17 takes for malformed, by its own mistake: it gives `auth_bytes` a length of two bytes, and finds
-/// it empty and the frame too long. Kafka's descriptor says bytes, whose length has four below the flexible versions: in
-/// the capture of kcat with SASL PLAIN they are 00 00 00 13, and 19 bytes follow, a password among them.
+/// Versions that tshark 4.0.17 wrongly calls malformed: it reads the length of `auth_bytes` from two bytes, finds it
+/// empty and the frame too long. In Kafka's descriptor the type is bytes, whose length has four bytes below the
+/// flexible versions. The capture of kcat with SASL PLAIN has 00 00 00 13, followed by 19 bytes with a password.
 const MISREAD: [(i16, i16); 2] = [(SaslAuthenticateRequest::KEY, 0), (SaslAuthenticateRequest::KEY, 1)];
 
-/// How far two readings of a capture agree.
+/// Result of comparing two readings of a capture.
 #[derive(Debug, Default)]
 pub(crate) struct Agreement {
-    /// Frames whose api, version and correlation id are the same for both.
+    /// Frames with the same api, version and correlation id in both.
     pub(crate) heads: usize,
-    /// Responses of which tshark shows the correlation id alone: it had given up their requests, whose versions it does
-    /// not know.
+    /// Responses that tshark shows with only a correlation id, because it does not know their requests' versions.
     pub(crate) ids_only: usize,
-    /// Responses whose version tshark knows, and whose error codes are the same for both.
+    /// Responses in versions that tshark knows, with the same error codes in both.
     pub(crate) responses: usize,
-    /// The error codes in them.
+    /// Number of error codes in these responses.
     pub(crate) errors: usize,
-    /// Those of them that are not 0.
+    /// Number of those error codes that are not 0.
     pub(crate) failures: usize,
-    /// Frames by key and version of an API that tshark does not know.
+    /// Frames in versions that tshark does not know, by API key and version.
     pub(crate) unknown: BTreeMap<(i16, i16), usize>,
-    /// Frames of [`MISREAD`].
+    /// Frames in the versions of [`MISREAD`].
     pub(crate) misread: usize,
-    /// What is not the same, in words.
+    /// Descriptions of the differences.
     pub(crate) differences: Vec<String>,
 }
 
@@ -52,8 +51,8 @@ impl AddAssign for Agreement {
     }
 }
 
-/// Compares frame by frame what each side of each connection said, in its order. `skipped_bytes` are those that we read as
-/// no frame's.
+/// Compares the frames of each side of each connection, in order. `skipped_bytes` is the number of bytes that we
+/// skipped.
 pub(crate) fn compare(ours: &[Frame], skipped_bytes: u64, theirs: &[Dissected]) -> Agreement {
     let mut sides: BTreeMap<(SocketAddr, SocketAddr), (Vec<&Frame>, Vec<&Dissected>)> = BTreeMap::new();
     for frame in ours {
@@ -66,13 +65,13 @@ pub(crate) fn compare(ours: &[Frame], skipped_bytes: u64, theirs: &[Dissected]) 
     for frame in theirs {
         sides.entry((frame.from, frame.to)).or_default().1.push(frame);
     }
-    // Requests first: they tell which responses tshark may know nothing of.
+    // Requests first: they tell which responses tshark cannot know.
     let mut sides: Vec<_> = sides.into_iter().collect();
     sides.sort_by_key(|(_, (ours, _))| ours.first().is_some_and(|frame| frame.side == Side::Server));
     let mut agreement = Agreement::default();
     let mut skipped_by_us = 0;
     for ((from, to), (ours, mut theirs)) in sides {
-        // Of a connection that was there before the capture tshark shows an answer first, to who knows what. We begin at a
+        // If a connection is older than the capture, tshark begins with a response of unknown api, but we begin with a
         // request.
         if theirs.len() > ours.len() && theirs.first().is_some_and(|first| first.api.is_none()) {
             skipped_by_us += theirs.remove(0).bytes;
@@ -106,7 +105,7 @@ impl Agreement {
                 return self.differ(our, their, &format!("{} v{}", name(api.0), api.1));
             }
             Some(_) => self.heads += 1,
-            // Right only if it had reason to give up the request.
+            // Correct only if tshark did not know the request.
             None if our.side == Side::Server && self.unknown.contains_key(&version) => self.ids_only += 1,
             None => return self.differ(our, their, "no api"),
         }
@@ -143,7 +142,7 @@ impl Agreement {
     }
 }
 
-/// An API's name, or its key.
+/// Returns an API's name, or its key if it is unknown.
 pub(crate) fn name(api_key: i16) -> String {
     Api::of(api_key).map_or_else(|| format!("api {api_key}"), |api| api.name().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Producers that others made, each in a small program that writes the same file of records.
+//! Other producers, each in a small program that writes the same file of records.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use kurier_e2e::java::{Jars, run};
 use kurier_e2e::target;
 
-/// As old as what [`Client::OldFranzGo`] is told.
+/// Version of [`Client::OldJava`], the same as the limit of [`Client::OldFranzGo`].
 const OLD_JAVA: &str = "2.4.1";
 
 const REQUIREMENTS: &str = include_str!("../../captures/requirements.txt");
@@ -20,29 +20,29 @@ pub(crate) struct Clients {
     franz_go: PathBuf,
 }
 
-/// Which of them.
+/// One of the producers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
-    /// Of the same version as the server.
+    /// The Java client in the server's version.
     Java,
     ConfluentKafka,
     FranzGo,
-    /// Of Kafka 2.4: tshark knows all its versions of APIs.
+    /// The Java client of Kafka 2.4: tshark knows all its API versions.
     OldJava,
-    /// The same as the other, told to use no versions that Kafka 2.4 did not have.
+    /// franz-go, limited to API versions of Kafka 2.4.
     OldFranzGo,
 }
 
-/// How one of them is to write.
+/// Settings of a producer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) client: Client,
     pub(crate) codec: &'static str,
-    /// "all", and then idempotent, or "1".
+    /// "all", which also means idempotent, or "1".
     pub(crate) acks: &'static str,
 }
 
-/// What a client was told of its records.
+/// A client's own count of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) acknowledged: usize,
@@ -50,14 +50,14 @@ pub(crate) struct Told {
 }
 
 impl Clients {
-    /// Fetches what is not there yet, into the target folder.
+    /// Installs missing clients in the target folder.
     pub(crate) fn fetch() -> Result<Self> {
         let folder = target().join("captures");
         fs::create_dir_all(&folder)?;
         Ok(Self { python: confluent_kafka(&folder)?, franz_go: franz_go(&folder)? })
     }
 
-    /// Its name and version.
+    /// Returns a client's name and version.
     pub(crate) fn name(client: Client, server: &str) -> Result<String> {
         Ok(match client {
             Client::Java => format!("java-{server}"),
@@ -107,7 +107,7 @@ fn java(jars: &Jars) -> Result<Command> {
     Ok(jars.compile("WriteRecords")?.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]))
 }
 
-/// Its Python, in an environment of its own.
+/// Installs confluent-kafka in a Python environment of its own, and returns its Python.
 fn confluent_kafka(folder: &Path) -> Result<PathBuf> {
     let environment = folder.join(REQUIREMENTS.trim());
     let python = environment.join("bin/python");
@@ -123,7 +123,7 @@ fn confluent_kafka(folder: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Its program, built each time: Go knows what has changed.
+/// Builds the franz-go program each time, because Go itself detects changes.
 fn franz_go(folder: &Path) -> Result<PathBuf> {
     let program = folder.join("franz-go");
     let mut build = Command::new("go");

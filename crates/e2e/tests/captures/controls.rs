@@ -1,5 +1,5 @@
-//! What must be found for the rest to mean anything: tshark is shown a capture with one byte changed, and kcat's records
-//! are changed in one place each.
+//! Controls: changes that the other tests must detect, or they prove nothing. Each control changes one byte of a
+//! capture for tshark, or one field of kcat's records.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use crate::agreement::compare;
 use crate::records::{Written, records};
 use crate::{reading, tshark, verdict};
 
-/// tshark knows every version in it.
+/// A capture with only versions that tshark knows.
 const CAPTURE: &str = "captures/kcat-librdkafka-2.0.2_kafka-4.3.1_lz4.pcap";
 
-/// Which byte of an ApiVersions v3 frame is changed, counted from the frame's own first, and what is to be found.
+/// Changes in an ApiVersions v3 frame: name, side, index of the byte in the frame, and the expected finding.
 const CHANGES: [(&str, Side, usize, &str); 4] = [
     ("an api key", Side::Client, 1, "tshark has CreateTopics v3"),
     ("a version", Side::Client, 3, "tshark has ApiVersions v2"),
@@ -22,7 +22,7 @@ const CHANGES: [(&str, Side, usize, &str); 4] = [
     ("an error code", Side::Server, 5, "tshark has error codes [1], not [0]"),
 ];
 
-/// Prints what was found.
+/// Runs the controls and prints the findings.
 pub(crate) fn run() -> Result<()> {
     changed_bytes()?;
     changed_records()
@@ -46,7 +46,7 @@ fn changed_bytes() -> Result<()> {
     Ok(())
 }
 
-/// The file with a bit turned over in the first frame that this side said.
+/// Returns the file with one bit flipped in the first frame of this side.
 fn with_a_change(file: &[u8], frames: &[Frame], side: Side, at: usize) -> Result<Vec<u8>> {
     let frame = frames.iter().find(|frame| frame.side == side).context("a side that said nothing")?;
     let start =

@@ -1,4 +1,4 @@
-//! What kcat reads from a topic, to the byte.
+//! Reader of topics with kcat, exact to the byte.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::records::{Record, Written};
 
-/// All that a topic holds. Batches' checksums are checked.
+/// Reads all records of a topic. kcat checks the batches' checksums.
 pub(crate) fn read(bootstrap: &str, topic: &str) -> Result<Vec<Written>> {
     let mut kcat = Command::new("kcat");
     kcat.args(["-C", "-q", "-e", "-J", "-o", "beginning", "-b", bootstrap, "-t", topic]);
@@ -20,8 +20,8 @@ pub(crate) fn read(bootstrap: &str, topic: &str) -> Result<Vec<Written>> {
     Ok(records)
 }
 
-/// kcat puts a record's bytes into its JSON as they are, whether they are UTF-8 or not, and escapes but what JSON must. So
-/// a character a byte (Latin-1) loses nothing.
+/// Parses a line of kcat's JSON. kcat copies a record's bytes unchanged, UTF-8 or not, and escapes only the characters
+/// that JSON requires. Reading one character per byte (Latin-1) therefore loses nothing.
 fn record(line: &[u8]) -> Result<Written> {
     let line: String = line.iter().map(|byte| char::from(*byte)).collect();
     let object: Value = line.parse()?;

@@ -1,20 +1,20 @@
-//! Captures that this project makes itself: other people's producers through `kurier capture` to real Kafka 3.7.2 and
-//! 4.3.1. Two judges: tshark reads the same frames, with the same api, version, correlation id and error codes; kcat reads
-//! from the topics the same records, in the same places, as are in the captures.
+//! Captures of other producers through `kurier capture`, to real Kafka 3.7.2 and 4.3.1. tshark must read the same
+//! frames, with the same api, version, correlation id and error codes. kcat must read the same records, at the same
+//! offsets, from the topics.
 //!
-//! `make captures` runs all; the captures are left in `target/captures`. It begins with what the judges must find, and
-//! with the committed captures before tshark. The table, a line a capture:
+//! `make captures` runs all and leaves the captures in `target/captures`. It begins with the controls, and with tshark
+//! on the committed captures. The table has one line per capture:
 //!
 //! | column | counts |
 //! |---|---|
-//! | frames | requests and responses; each is read and written again, the same bytes |
-//! | heads | frames in which tshark has the same api, version and correlation id |
-//! | id only | responses whose requests tshark gave up, so that it shows their correlation ids alone |
-//! | unknown | frames of versions that tshark does not know; it shows their heads |
-//! | responses | those of versions that it knows; their error codes are the same |
-//! | errors, not 0 | the error codes in them |
-//! | records | that the broker took, decompressed from the requests to produce |
-//! | by kcat | those of them that kcat read from the topic, the same in key, value, headers, timestamp, partition, offset |
+//! | frames | requests and responses; each is read and written again, with the same bytes |
+//! | heads | frames with the same api, version and correlation id in tshark |
+//! | id only | responses that tshark shows with only a correlation id, because it does not know their requests |
+//! | unknown | frames of versions that tshark does not know; it shows their headers |
+//! | responses | those in versions that tshark knows; their error codes are the same |
+//! | errors, not 0 | the error codes in these responses |
+//! | records | records that the broker accepted, decompressed from Produce requests |
+//! | by kcat | records that kcat read from the topic with the same key, value, headers, timestamp, partition, offset |
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it counted")]
 
 mod agreement;
@@ -40,7 +40,7 @@ use crate::verdict::{Row, Verdict};
 
 const KAFKAS: [&str; 2] = ["3.7.2", "4.3.1"];
 
-/// Where the brokers of the committed captures listened (testdata/ORIGIN.md). Not every connection began in its capture.
+/// Broker ports in the committed captures (testdata/ORIGIN.md). Some connections are older than their captures.
 const COMMITTED_PORTS: [u16; 4] = [19092, 19095, 19102, 19112];
 
 fn main() -> ExitCode {
@@ -69,7 +69,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// The captures in testdata, by client. Their records are kcat's already: `make captures-read`.
+/// Checks the captures in testdata, by client. `make captures-read` already compares their records with kcat's.
 fn committed(judge: &str) -> Result<usize> {
     let mut verdict = Verdict::new(judge.to_owned());
     let ports = BTreeSet::from(COMMITTED_PORTS);

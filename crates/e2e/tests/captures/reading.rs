@@ -1,4 +1,4 @@
-//! A capture as we read it.
+//! Our reading of a capture.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,14 +13,14 @@ use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
 
 use crate::records::{Record, Written};
 
-/// All frames, and how many bytes belong to none.
+/// Returns all frames, and the number of bytes outside any frame.
 pub(crate) fn frames(file: &Path) -> Result<(Vec<Frame>, u64)> {
     let (frames, reader) = read(file)?;
     Ok((frames, reader.skipped_bytes()))
 }
 
-/// All frames of a capture that holds nothing but a client's connections from their first bytes on: each of them is read,
-/// and is the same bytes when written again.
+/// Returns all frames of a capture that has only a client's complete connections. Checks that each frame can be read,
+/// and written again with the same bytes.
 pub(crate) fn whole_frames(file: &Path) -> Result<Vec<Frame>> {
     let (frames, reader) = read(file)?;
     ensure!(!frames.is_empty() && !reader.is_cut(), "the file is empty, or cut");
@@ -41,7 +41,7 @@ fn read(file: &Path) -> Result<(Vec<Frame>, Reader<'static>)> {
     Ok((frames, reader))
 }
 
-/// The records that the broker took, where it says that they are.
+/// Returns the records that the broker accepted, at the offsets it reported.
 pub(crate) fn written(frames: &[Frame]) -> Result<Vec<Written>> {
     let is_produce = |frame: &&Frame| frame.head.is_some_and(|head| head.api_key == ProduceRequest::KEY);
     let answers: BTreeMap<u64, &Frame> =

@@ -1,4 +1,4 @@
-//! What the clients are to write, and records as they are compared.
+//! The records that the clients write, and that the tests compare.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,13 +8,13 @@ use anyhow::Result;
 
 pub(crate) const PARTITIONS: i32 = 3;
 
-/// Three flushes of a hundred in every client.
+/// Each client flushes after every hundred, so three times.
 const COUNT: usize = 300;
 
-/// More than a batch of Java's takes beside others, and more than one packet.
+/// More than fits into one packet, or into a Java batch with other records.
 const LARGE_BYTES: usize = 20_000;
 
-/// A record, wherever it is.
+/// A record without an offset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record {
     pub(crate) partition: i32,
@@ -24,7 +24,7 @@ pub(crate) struct Record {
     pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-/// A record in its place.
+/// A record with its offset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Written {
     pub(crate) offset: i64,
@@ -33,7 +33,8 @@ pub(crate) struct Written {
     pub(crate) record: Record,
 }
 
-/// Keys, values and headers of every kind, in all combinations. Those of partition 0, and no others, have no key.
+/// Returns records with keys, values and headers of every kind, in all combinations. Exactly the records of partition 0
+/// have no key.
 pub(crate) fn records() -> Vec<Record> {
     (0..COUNT).map(record).collect()
 }
@@ -68,8 +69,8 @@ fn record(i: usize) -> Record {
     Record { partition: i32::try_from(partition).unwrap_or_default(), key, value, headers }
 }
 
-/// Writes them as the clients' programs read them: a record a line; partition, key, value, names and values of headers,
-/// parted by tabs; bytes in hex, null as -.
+/// Writes records in the format of the clients' programs, one per line: partition, key, value, names and values of
+/// headers, separated by tabs. Bytes are in hex, null is -.
 pub(crate) fn write(records: &[Record], file: &Path) -> Result<()> {
     let mut lines = String::new();
     for Record { partition, key, value, headers } in records {

@@ -1,4 +1,4 @@
-//! Clients that write through `kurier capture` to a real Kafka, each once a codec.
+//! Scenes: clients that write through `kurier capture` to a real Kafka, once with each codec.
 
 use std::fs;
 use std::path::Path;
@@ -17,17 +17,17 @@ use crate::{kcat, reading, records, tshark};
 const CLIENTS: [Client; 3] = [Client::Java, Client::ConfluentKafka, Client::FranzGo];
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
-/// One capture to be.
+/// One capture to make.
 struct Scene {
     name: &'static str,
     settings: Settings,
-    /// The topic's, in Kafka's words.
+    /// The topic's settings, with Kafka's names.
     topic: &'static [&'static str],
-    /// Whether records without a key are refused.
+    /// Whether the topic refuses records without a key.
     needs_keys: bool,
 }
 
-/// All scenes before one node of this version of Kafka.
+/// Plays all scenes on one node of this version of Kafka.
 pub(crate) fn play(version: &'static str, clients: &Clients, verdict: &mut Verdict) -> Result<()> {
     let folder = target().join("captures");
     let records = records();
@@ -44,8 +44,9 @@ pub(crate) fn play(version: &'static str, clients: &Clients, verdict: &mut Verdi
     Ok(fs::remove_file(file)?)
 }
 
-/// Every client with every codec, idempotent; and each with acks=1, which is not. Of their versions tshark knows few, so
-/// old ones come as well, also to a topic that refuses a third of their records.
+/// Returns the scenes: every client with every codec, idempotent, and each client with acks=1, which is not idempotent.
+/// tshark knows few of their API versions, so old clients write too, also to a topic that refuses a third of their
+/// records.
 fn scenes() -> Vec<Scene> {
     let scene = |name, client, codec, acks| {
         let settings = Settings { client, codec, acks };
@@ -69,7 +70,7 @@ fn scenes() -> Vec<Scene> {
 }
 
 impl Scene {
-    /// What became of it; an error if it could not be played.
+    /// Plays the scene and returns the comparison; an error if the scene could not be played.
     fn play(
         &self,
         cluster: &Cluster,

@@ -1,4 +1,4 @@
-//! A capture as Wireshark reads it.
+//! Reader of captures with Wireshark's tshark.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -12,28 +12,28 @@ use serde_json::Value;
 
 const REMEDY: &str = "apt-get install tshark";
 
-/// A request or a response, as far as tshark tells.
+/// A request or response, as far as tshark shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dissected {
-    /// The packet in which it ends.
+    /// Number of the packet that completes it.
     pub(crate) packet: u64,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
-    /// With the length in front of it.
+    /// Size with the length field.
     pub(crate) bytes: u64,
     pub(crate) correlation_id: i32,
-    /// None of a response when tshark has no request for it.
+    /// `None` for a response whose request tshark does not have.
     pub(crate) api: Option<(i16, i16)>,
-    /// Whether it knows this version of this API. It goes on by the highest that it knows when it does not, and what it
-    /// then finds means nothing.
+    /// Whether tshark knows this version of this API. If not, it decodes as its highest known version, with meaningless
+    /// results.
     pub(crate) is_known: bool,
-    /// Whether it failed half-way.
+    /// Whether decoding failed halfway.
     pub(crate) is_malformed: bool,
-    /// All error codes, in their order.
+    /// All error codes, in order.
     pub(crate) errors: Vec<i16>,
 }
 
-/// Its name and version.
+/// Returns tshark's name and version.
 pub(crate) fn version() -> Result<String> {
     let output = run(Command::new("tshark").arg("--version"), REMEDY)?;
     let talk = String::from_utf8(output.stdout)?;
@@ -41,7 +41,7 @@ pub(crate) fn version() -> Result<String> {
     Ok(format!("tshark {}", number.context("tshark does not say which it is")?.trim_end_matches('.')))
 }
 
-/// Every frame of the connections to these ports: who asks and who answers, tshark knows by the port alone.
+/// Returns every frame of the connections to these ports. tshark tells client and server apart only by the port.
 pub(crate) fn dissect(file: &Path, ports: &BTreeSet<u16>) -> Result<Vec<Dissected>> {
     let mut tshark = Command::new("tshark");
     tshark.arg("-r").arg(file).args(["-Y", "kafka", "-T", "json", "--no-duplicate-keys", "-J", "frame ip tcp kafka"]);
@@ -61,7 +61,7 @@ pub(crate) fn dissect(file: &Path, ports: &BTreeSet<u16>) -> Result<Vec<Dissecte
             let read = Dissected::read(layer, packet, from, to);
             dissected.push(read.with_context(|| format!("packet {packet} is not whole: {layer}"))?);
         }
-        // Which of them it was, it does not say; one that it does not know has reason to be.
+        // tshark does not say which frame is malformed. Frames of unknown versions may be.
         let frames = &mut dissected[first..];
         if layers.get("_ws.malformed").is_some() && frames.iter().all(|frame| frame.is_known) {
             frames.iter_mut().for_each(|frame| frame.is_malformed = true);
@@ -70,7 +70,7 @@ pub(crate) fn dissect(file: &Path, ports: &BTreeSet<u16>) -> Result<Vec<Dissecte
     Ok(dissected)
 }
 
-/// Where connections were opened to.
+/// Returns the ports that connections were opened to.
 pub(crate) fn ports(file: &Path) -> Result<BTreeSet<u16>> {
     let mut tshark = Command::new("tshark");
     tshark.arg("-r").arg(file).args(["-Y", "tcp.flags.syn == 1 && tcp.flags.ack == 0"]);
@@ -103,7 +103,7 @@ impl Dissected {
     }
 }
 
-/// All values of this name in an object, however deep, in their order.
+/// Collects all values of this name in an object, at any depth, in order.
 pub(crate) fn error_codes(value: &Value, name: &str, found: &mut Vec<i16>) {
     match value {
         Value::Object(object) => {
@@ -131,12 +131,12 @@ fn field<T: FromStr>(layer: &Value, name: &str) -> Option<T> {
     layer.get(name)?.as_str()?.parse().ok()
 }
 
-/// tshark writes numbers as strings, we do not.
+/// Parses a number; tshark writes numbers as strings, we do not.
 fn number<T: FromStr>(value: &Value) -> Option<T> {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse().ok()
 }
 
-/// What JSON of tshark's has of one kind: none, one, or an array.
+/// Returns the elements of a field in tshark's JSON, which may be missing, a single value or an array.
 fn each(value: &Value) -> &[Value] {
     match value {
         Value::Null => &[],

@@ -1,4 +1,4 @@
-//! What is printed of each capture, and whether all is as it should be.
+//! The results: a line for each capture, and the number of differences.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use crate::agreement::{Agreement, name};
 use crate::records::Written;
 
-/// How many differences of a capture are told; the rest would say no more.
+/// Limit on the differences to print per capture; the rest would add nothing.
 const TOLD_MAX: usize = 5;
 
 /// A line of the table.
@@ -15,14 +15,14 @@ pub(crate) struct Row {
     pub(crate) captures: usize,
     pub(crate) frames: usize,
     pub(crate) agreement: Agreement,
-    /// Records in the capture, acknowledged by the broker.
+    /// Records in the capture that the broker acknowledged.
     pub(crate) records: usize,
-    /// Those of them that kcat read in the same place, the same.
+    /// Number of those records that kcat read back unchanged, at the same offset.
     pub(crate) read_back: usize,
     pub(crate) differences: Vec<String>,
 }
 
-/// The lines of all captures.
+/// Collects the lines of all captures.
 #[derive(Debug)]
 pub(crate) struct Verdict {
     judge: String,
@@ -39,7 +39,7 @@ impl Verdict {
         Self { judge, sum: Row::default() }
     }
 
-    /// Prints a line, and what is wrong with it.
+    /// Prints a line and its differences.
     pub(crate) fn add(&mut self, name: &str, row: Row) {
         println!("{name:<43} {row}");
         let differences = || row.agreement.differences.iter().chain(&row.differences);
@@ -57,7 +57,7 @@ impl Verdict {
         self.sum.differences.extend(row.differences);
     }
 
-    /// Prints the sum, and what tshark does not know. Returns how much there is that should not be.
+    /// Prints the sum, and the versions that tshark does not know. Returns the number of differences.
     pub(crate) fn end(self) -> usize {
         let Self { judge, sum } = self;
         println!("{:<43} {sum}", format!("all {}", sum.captures));
@@ -77,7 +77,7 @@ impl fmt::Display for Row {
         let Self { frames, agreement, records, read_back, .. } = self;
         let Agreement { heads, ids_only, responses, errors, failures, unknown, .. } = agreement;
         let unknown: usize = unknown.values().sum();
-        // The committed captures are not read back here.
+        // This test does not read the committed captures' records back.
         let [records, read_back] = [records, read_back].map(|count| match records {
             0 => "-".to_owned(),
             _ => count.to_string(),
@@ -90,7 +90,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// How the records of a capture differ from those that were read back. Both are in the order of [`Written`].
+/// Describes how captured records differ from those read back. Both are in the order of [`Written`].
 pub(crate) fn differences(captured: &[Written], read: &[Written]) -> Vec<String> {
     if captured == read {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! What must fire before a run means anything: faults that do double and lose records where nothing forbids it, and lies
-//! that the checker must see.
+//! Controls, which must fail before a run means anything: faults that double and lose records where nothing prevents
+//! it, and false reports that the checker must detect.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,25 +24,25 @@ use crate::sockets;
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
 
-/// A ledger's file and those of the logs: one an incarnation of the topic.
+/// A ledger's file, and the files of the logs, one for each incarnation of the topic.
 pub(crate) struct Files {
     pub(crate) ledger: PathBuf,
     pub(crate) logs: Vec<PathBuf>,
 }
 
 impl Files {
-    /// With one log.
+    /// Creates names for a ledger and one log.
     pub(crate) fn of(folder: &Path, name: &str) -> Self {
         Self { ledger: folder.join(format!("{name}.ledger")), logs: Vec::new() }.and_log(folder, name)
     }
 
-    /// With a log more.
+    /// Adds another log.
     pub(crate) fn and_log(mut self, folder: &Path, name: &str) -> Self {
         self.logs.push(folder.join(format!("{name}.{}.log", self.logs.len())));
         self
     }
 
-    /// Has the checker look, in a process of its own, and gives its exit status and what it said.
+    /// Runs the checker in a process of its own. Returns its exit status and its output.
     pub(crate) fn check(&self) -> Result<(Option<i32>, String)> {
         let mut checker = Command::new(std::env::current_exe()?);
         let output = checker.arg("--check").arg(&self.ledger).args(&self.logs).output()?;
@@ -51,7 +51,7 @@ impl Files {
     }
 }
 
-/// All controls, on a cluster that is whole before and after.
+/// Runs all controls, on a cluster that is healthy before and after.
 pub(crate) fn run(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> Result<()> {
     let honest = cut_answers(runtime, cluster, folder, true)?;
     let (code, talk) = honest.check()?;
@@ -69,7 +69,7 @@ pub(crate) fn run(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> Res
     forge(&limited, folder, &FORGERIES_OF_LIMITS)
 }
 
-/// A load whose answers are cut off after brokers carried the requests out.
+/// Runs a load whose responses are cut off after the brokers executed the requests.
 fn cut_answers(runtime: &Handle, cluster: &Cluster, folder: &Path, is_idempotent: bool) -> Result<Files> {
     let topic = if is_idempotent { "cut-idempotent" } else { "cut-plain" };
     cluster.kafka().create_topic(topic, i32::try_from(PARTITIONS)?, 3, &["min.insync.replicas=2"])?;
@@ -87,7 +87,7 @@ fn cut_answers(runtime: &Handle, cluster: &Cluster, folder: &Path, is_idempotent
     Ok(files)
 }
 
-/// With acks=0 a record counts as sent when its last byte is written: to one who will never read it.
+/// With acks=0 a record counts as sent when its last byte is written, even to a broker that never reads it.
 fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> Result<Files> {
     let topic = "acks-0";
     cluster.kafka().create_assigned_topic(topic, &[vec![0, 1, 2], vec![1, 2, 0], vec![2, 0, 1]], &[])?;
@@ -103,7 +103,7 @@ fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> 
     let unread = sockets::unread_at(port)?;
     cluster.kill(leader)?;
     wait_for("another node leads", Duration::from_secs(30), || {
-        // Until then the cluster may say nothing at all.
+        // Until then the cluster may not answer at all.
         let next = cluster.kafka().leader(topic, 0).unwrap_or_default();
         Ok(next.filter(|next| *next != leader))
     })?;
@@ -118,7 +118,7 @@ fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> 
     Ok(files)
 }
 
-/// The checker ends with 1, and counts at least one of these.
+/// Checks that the checker exits with 1 and counts at least one of these.
 fn expect_miss(files: &Files, what: &str) -> Result<()> {
     let (code, talk) = files.check()?;
     let count = talk.lines().find_map(|line| line.trim().strip_prefix(what)?.trim().parse::<usize>().ok());
@@ -128,7 +128,7 @@ fn expect_miss(files: &Files, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// A ledger and its logs, to be altered.
+/// A ledger and its logs, for alteration.
 #[derive(Clone)]
 struct Evidence {
     told: Told,
@@ -137,12 +137,12 @@ struct Evidence {
 }
 
 impl Evidence {
-    /// The log of the last incarnation.
+    /// Returns the log of the last incarnation.
     fn log(&mut self) -> Option<&mut Vec<String>> {
         self.logs.last_mut()
     }
 
-    /// The record that a log's line holds.
+    /// Returns the ledger's entry for the record in a log's line.
     fn entry_of(&mut self, line: &str) -> Option<&mut Entry> {
         let counter = Payload::read(line.splitn(5, '\t').nth(4)?).ok()?.counter;
         self.entries.iter_mut().find(|entry| entry.counter == counter)
@@ -153,7 +153,7 @@ impl Evidence {
     }
 }
 
-/// What is forged, what the checker is to call it, and how.
+/// A forgery's name, the checker's name for it, and the alteration.
 type Forgery = (&'static str, &'static str, fn(&mut Evidence) -> Option<()>);
 
 const FORGERIES: [Forgery; 11] = [
@@ -215,7 +215,7 @@ const FORGERIES: [Forgery; 11] = [
     }),
 ];
 
-/// Of a topic that was deleted and created again.
+/// Forgeries about a topic that was deleted and created again.
 const FORGERIES_OF_TWO_TOPICS: [Forgery; 6] = [
     ("a record of the deleted topic, also in the new one", "doubled", |evidence| {
         let (place, value) = split(evidence.logs.first()?.first()?)?;
@@ -249,7 +249,7 @@ const FORGERIES_OF_TWO_TOPICS: [Forgery; 6] = [
     }),
 ];
 
-/// Of a topic whose limit was lowered for a while.
+/// Forgeries about a topic whose limit was lowered for a while.
 const FORGERIES_OF_LIMITS: [Forgery; 3] = [
     ("a small record as too large", "against the limit of size", |evidence| {
         evidence.find(|entry| entry.outcome == Outcome::TooLarge)?.bytes = 100;
@@ -268,14 +268,14 @@ const FORGERIES_OF_LIMITS: [Forgery; 3] = [
     }),
 ];
 
-/// A line of a log, by its partition and offset and the rest.
+/// Splits a log's line into partition, offset and the rest.
 fn split(line: &str) -> Option<((i32, i64), String)> {
     let mut fields = line.splitn(3, '\t');
     let place = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((place, fields.next()?.to_owned()))
 }
 
-/// Alters an honest report, or its logs, in every way that matters.
+/// Makes each forgery in an honest report or its logs, and checks that the checker finds it.
 fn forge(honest: &Files, folder: &Path, forgeries: &[Forgery]) -> Result<()> {
     let (told, entries) = ledger::read(&honest.ledger)?;
     let read =

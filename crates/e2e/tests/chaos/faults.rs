@@ -1,5 +1,5 @@
-//! The faults, one after the other, each from calm to calm: what is struck, how it is shown that it was struck, and for how
-//! long nobody acknowledged anything.
+//! The faults, one after another, each with a healthy cluster before and after. Each fault checks that it took effect,
+//! and measures how long no record was acknowledged.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,25 +19,25 @@ use crate::peer::Peer;
 use crate::recreation;
 use crate::sockets;
 
-/// Six partitions, of which each node leads two when all is well.
+/// Six partitions; each node leads two in a healthy cluster.
 const REPLICAS: [[i32; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [1, 0, 2], [2, 1, 0]];
 const PARTITIONS: [i32; 6] = [0, 1, 2, 3, 4, 5];
 const NODES: [i32; 3] = [0, 1, 2];
 
 pub(crate) const TOPIC: &str = "chaos";
-/// Java's, led by the same nodes.
+/// The Java producer's topic, led by the same nodes.
 const BESIDE: &str = "chaos-beside";
 
 const RECORDS_PER_SECOND: u32 = 5_000;
 const IMPATIENT_RECORDS_PER_SECOND: u32 = 500;
 
-/// In calm, no record waits as long for its outcome.
+/// Without a fault, no record waits this long for its outcome.
 const NORMAL: Duration = Duration::from_millis(300);
 
-/// For whatever recovers by itself.
+/// Time limit for any recovery.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How often what happens.
+/// How often each fault happens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) kills: usize,
@@ -48,32 +48,33 @@ pub(crate) struct Plan {
     pub(crate) restarts: bool,
 }
 
-/// What all of it happens to.
+/// The cluster and the producers under test.
 pub(crate) struct Scene<'c> {
     runtime: Handle,
-    /// For the files of loads that come and go.
+    /// Folder for the files of temporary loads.
     folder: PathBuf,
     cluster: &'c mut Cluster,
-    /// Ours: one with the default of delivery.timeout.ms, and one that soon gives up, so that all three outcomes occur.
+    /// Our producers: one with the default delivery.timeout.ms, and one with a short one, so that all three outcomes
+    /// occur.
     pub(crate) patient: Load,
     pub(crate) impatient: Load,
     pub(crate) peer: Peer,
     began: Instant,
     struck: Vec<Struck>,
-    /// For each kill, how many records the leader had not answered for when it was dead.
+    /// For each kill, the number of records without a response when the leader was dead.
     unanswered: Vec<usize>,
 }
 
-/// A fault that has passed.
+/// A past fault.
 struct Struck {
     what: &'static str,
-    /// The longest time between acknowledgements, by partition; ours and Java's.
+    /// The longest times between acknowledgements, by partition: ours and Java's.
     ours: Vec<Duration>,
     java: Vec<Duration>,
 }
 
-/// For so long after a fault it is looked at whether acknowledgements keep coming: what was all but acknowledged when a
-/// node was frozen is so at once when it goes on, and that is not yet recovery.
+/// Recovery means an acknowledgement at least this long after the fault's end. A frozen node that resumes acknowledges
+/// pending records at once, which proves nothing.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
 impl<'c> Scene<'c> {
@@ -82,7 +83,7 @@ impl<'c> Scene<'c> {
         for topic in [TOPIC, BESIDE] {
             cluster.kafka().create_assigned_topic(topic, &replicas, &["min.insync.replicas=2"])?;
         }
-        // More than comes in while two nodes are down: a load that waits for room says little of the rest.
+        // More than arrives while two nodes are down, because a load that waits for memory tests little else.
         let builder = || Producer::builder().bootstrap_servers([cluster.kafka().bootstrap_servers()]);
         let patient = builder().buffer_memory(128 << 20);
         let impatient = builder()
@@ -90,7 +91,7 @@ impl<'c> Scene<'c> {
             .request_timeout(Duration::from_millis(2_500))
             .client_id("impatient");
         let count = PARTITIONS.len();
-        // First the one that takes seconds to start.
+        // Start Java first, because it takes seconds.
         let peer = Peer::start(cluster.kafka(), BESIDE, count, RECORDS_PER_SECOND)?;
         let began = now();
         let patient = Load::start(runtime, patient, TOPIC, count, 0, RECORDS_PER_SECOND, None)?;
@@ -100,7 +101,7 @@ impl<'c> Scene<'c> {
         Ok(Self { runtime, folder, cluster, patient, impatient, peer, began, struck, unanswered })
     }
 
-    /// All faults of the plan.
+    /// Runs all faults of the plan.
     pub(crate) fn play(&mut self, plan: Plan) -> Result<()> {
         self.calm()?;
         for number in 0..plan.kills {
@@ -126,8 +127,8 @@ impl<'c> Scene<'c> {
         run_until(now() + Duration::from_secs(2))
     }
 
-    /// A leader dies with batches unanswered. Every other time it is frozen before, so that there are requests which it
-    /// never read; else one of its followers is, so that there are batches which it wrote and could not answer for.
+    /// Kills a leader with unanswered batches. Every other time the leader is frozen before, so that some requests stay
+    /// unread. Otherwise a follower is frozen, so that the leader has written batches but cannot acknowledge them.
     fn kill(&mut self, number: usize, of: usize) -> Result<()> {
         let leader = NODES[number % NODES.len()];
         let frozen = if number.is_multiple_of(2) { leader } else { NODES[(number + 1) % NODES.len()] };
@@ -141,7 +142,7 @@ impl<'c> Scene<'c> {
         let before: Vec<_> = led.iter().map(|one| self.patient.ledger.unanswered(*one, NORMAL)).collect();
         self.cluster.kill(leader)?;
         let killed = now();
-        // What was still unanswered when it was dead will never be answered by it.
+        // Records unanswered at its death never get an answer from this node.
         let after = led.iter().map(|one| self.patient.ledger.unanswered(*one, NORMAL));
         let unanswered: Vec<usize> =
             before.iter().zip(after).map(|(before, after)| before.intersection(&after).count()).collect();
@@ -155,7 +156,7 @@ impl<'c> Scene<'c> {
             self.cluster.resume(frozen)?;
         }
         let moved = wait_for("other nodes lead", PATIENCE, || {
-            // A cluster that has lost its controller says nothing for a moment.
+            // A cluster without a controller may not answer for a moment.
             let partitions = self.cluster.kafka().describe(TOPIC).unwrap_or_default();
             let has_moved = |one: &i32| {
                 partitions.iter().any(|other| other.index == *one && other.leader.is_some_and(|next| next != leader))
@@ -178,7 +179,7 @@ impl<'c> Scene<'c> {
         self.calm()
     }
 
-    /// A node is frozen for nine seconds: longer than the cluster waits for it, shorter than request.timeout.ms.
+    /// Freezes a node for nine seconds: longer than the cluster waits for it, but shorter than request.timeout.ms.
     fn pause(&mut self, number: usize, of: usize) -> Result<()> {
         let node = NODES[number % NODES.len()];
         let led = self.led_by(node)?;
@@ -191,8 +192,8 @@ impl<'c> Scene<'c> {
         self.calm()
     }
 
-    /// A node ends, by SIGKILL or every other time by SIGTERM, and comes back on another port. Every producer must find it
-    /// there. At most two of three nodes move, so the third one's address stays for whoever begins anew.
+    /// Ends a node, by SIGKILL and SIGTERM in turn, and revives it on another port. Every producer must find it there.
+    /// At most two of three nodes move, so the third address stays valid for new clients.
     fn move_node(&mut self, number: usize, of: usize) -> Result<()> {
         let node = NODES[number % (NODES.len() - 1)];
         let led = self.led_by(node)?;
@@ -217,14 +218,14 @@ impl<'c> Scene<'c> {
             number + 1
         );
         self.recovered("another address", &what, &led, from, now())?;
-        // Then it leads its partitions again, and they are acknowledged.
+        // Then it leads its partitions again, and their records are acknowledged.
         self.calm()?;
         let (left, found) = (sockets::connections_to(old.port())?, sockets::connections_to(new.port())?);
         ensure!(left == 0 && found > 0, "node {node}: {left} connections to {old}, {found} to {new}");
         Ok(())
     }
 
-    /// Beside the load a topic of its own is deleted and created again, every other time at once.
+    /// Deletes and recreates a topic of its own beside the load, every other time without a pause.
     fn recreate_topic(&self, number: usize) -> Result<()> {
         let absence = if number.is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(3) };
         let name = format!("{TOPIC}-recreated-{number}");
@@ -233,7 +234,7 @@ impl<'c> Scene<'c> {
         self.calm()
     }
 
-    /// The limit of a topic of its own is lowered, every other time that of all brokers.
+    /// Lowers the size limit of a topic of its own, or every other time that of all brokers.
     fn lower_limit(&self, number: usize) -> Result<()> {
         let whose = if number.is_multiple_of(2) { Whose::Topics } else { Whose::Brokers };
         let name = format!("{TOPIC}-limited-{number}");
@@ -273,7 +274,7 @@ impl<'c> Scene<'c> {
         self.calm()
     }
 
-    /// Waits until all three producers are acknowledged again, and notes for how long they were not.
+    /// Waits until all three producers get acknowledgements again, and records the gaps.
     fn recovered(
         &mut self,
         kind: &'static str,
@@ -299,7 +300,7 @@ impl<'c> Scene<'c> {
         Ok(())
     }
 
-    /// Which partitions of whom are not acknowledged again.
+    /// Names the producers and partitions without new acknowledgements.
     fn stuck(&self, since: Instant) -> String {
         let mut text = String::new();
         let producers = [
@@ -314,7 +315,7 @@ impl<'c> Scene<'c> {
         text
     }
 
-    /// Waits until everything is as in the beginning: replicas in sync, leaders where they belong, no record waiting.
+    /// Waits until the cluster is healthy: replicas in sync, preferred leaders, no record waiting.
     fn calm(&self) -> Result<()> {
         let kafka = self.cluster.kafka();
         for topic in [TOPIC, BESIDE] {
@@ -342,7 +343,7 @@ impl<'c> Scene<'c> {
         wait_for("calm still", PATIENCE, || Ok(is_calm().then_some(())))
     }
 
-    /// The partitions that a node leads, which are the same of both topics.
+    /// Returns the partitions that a node leads, which are the same in both topics.
     fn led_by(&self, node: i32) -> Result<Vec<i32>> {
         let led = |topic| -> Result<Vec<i32>> {
             let partitions = self.cluster.kafka().describe(topic)?;
@@ -358,7 +359,7 @@ impl<'c> Scene<'c> {
         println!("[{:5.1} s, {} records] {what}", self.began.elapsed().as_secs_f64(), counts.records);
     }
 
-    /// The gaps of each kind of fault, as a table.
+    /// Returns the gaps of each kind of fault as a table.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "{:<26}{:>6}{:>12}{:>10}{:>12}{:>10}\n",
@@ -385,7 +386,7 @@ impl<'c> Scene<'c> {
         text
     }
 
-    /// Through the kills, we are at most a second slower than Java: in the middle, and at worst.
+    /// Checks that our gaps after kills exceed Java's by at most a second, in median and maximum.
     pub(crate) fn compare(&self) -> Result<()> {
         let (ours, java) = self.gaps_of("kill -9 of a leader");
         let ((median, maximum), (java_median, java_maximum)) = (median_and_maximum(&ours), median_and_maximum(&java));
@@ -400,18 +401,18 @@ impl<'c> Scene<'c> {
         (of_kind().flat_map(|one| one.ours.clone()).collect(), of_kind().flat_map(|one| one.java.clone()).collect())
     }
 
-    /// Gives the producers back.
+    /// Returns the producers.
     pub(crate) fn end(self) -> (Load, Load, Peer) {
         (self.patient, self.impatient, self.peer)
     }
 }
 
-/// The longest of each partition's.
+/// Returns the longest gap of each partition.
 fn longest(gaps: &[Vec<Duration>]) -> Vec<Duration> {
     gaps.iter().map(|gaps| gaps.iter().max().copied().unwrap_or_default()).collect()
 }
 
-/// Each partition's, as `9.02+1.30 s`.
+/// Formats each partition's gaps, such as `9.02+1.30 s`.
 fn seconds(gaps: &[Vec<Duration>]) -> String {
     let of_one = |gaps: &Vec<Duration>| {
         let gaps: Vec<String> = gaps.iter().map(|gap| format!("{:.2}", gap.as_secs_f64())).collect();

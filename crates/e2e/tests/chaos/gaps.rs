@@ -1,9 +1,9 @@
-//! When acknowledgements came, by partition, and for how long none did.
+//! The times of acknowledgements by partition, and the gaps between them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The times of a producer's acknowledgements.
+/// A producer's acknowledgement times.
 #[derive(Debug)]
 pub(crate) struct Acknowledgements(Mutex<Vec<Vec<Instant>>>);
 
@@ -16,7 +16,7 @@ impl Acknowledgements {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One came. A partition's come in the order of their times.
+    /// Records an acknowledgement. Those of a partition come in order of time.
     pub(crate) fn note(&self, partition: i32, at: Instant) {
         let mut times = self.times();
         if let Some(times) = index(partition).and_then(|partition| times.get_mut(partition)) {
@@ -28,14 +28,14 @@ impl Acknowledgements {
         self.times().iter().map(Vec::len).sum()
     }
 
-    /// Whether each of these partitions had one after this.
+    /// Whether each of these partitions had an acknowledgement after this time.
     pub(crate) fn came_after(&self, then: Instant, partitions: &[i32]) -> bool {
         let times = self.times();
         let last = |partition: &i32| times.get(index(*partition)?)?.last().copied();
         partitions.iter().all(|partition| last(partition).is_some_and(|last| last > then))
     }
 
-    /// The times without one, in one partition, that are longer than half a second and touch this time.
+    /// Returns a partition's gaps longer than half a second that overlap this time span.
     pub(crate) fn gaps(&self, partition: i32, from: Instant, to: Instant) -> Vec<Duration> {
         let times = self.times();
         let Some(times) = index(partition).and_then(|partition| times.get(partition)) else { return Vec::new() };
@@ -46,7 +46,7 @@ impl Acknowledgements {
     }
 }
 
-/// The middle and the largest of some durations, in seconds.
+/// Returns the median and maximum of some durations, in seconds.
 pub(crate) fn median_and_maximum(gaps: &[Duration]) -> (f64, f64) {
     let mut sorted: Vec<f64> = gaps.iter().map(Duration::as_secs_f64).collect();
     sorted.sort_by(f64::total_cmp);

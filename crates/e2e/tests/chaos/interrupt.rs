@@ -1,4 +1,4 @@
-//! Ctrl-C, seen wherever the run waits: so nodes end by the hand that started them, a paused one too.
+//! The handler of Ctrl-C. The run checks it at every wait, so that it can end all nodes itself, even a paused one.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Watches for SIGINT and SIGTERM; whoever sends a second one waits for nothing.
+/// Watches for SIGINT and SIGTERM. A second signal ends the process at once.
 pub(crate) fn watch(runtime: &tokio::runtime::Handle) -> Result<()> {
     let _guard = runtime.enter();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -28,13 +28,13 @@ pub(crate) fn watch(runtime: &tokio::runtime::Handle) -> Result<()> {
     Ok(())
 }
 
-/// An error once Ctrl-C was pressed.
+/// Returns an error after Ctrl-C.
 pub(crate) fn check() -> Result<()> {
     ensure!(!IS_INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     Ok(())
 }
 
-/// Lets the load run until then.
+/// Lets the load run until this time.
 pub(crate) fn run_until(then: Instant) -> Result<()> {
     while now() < then {
         check()?;
@@ -43,7 +43,7 @@ pub(crate) fn run_until(then: Instant) -> Result<()> {
     check()
 }
 
-/// Waits as [`wait_until`] does.
+/// Like [`wait_until`], but ends on Ctrl-C.
 pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     wait_until(what, limit, || {
         check()?;

@@ -1,8 +1,8 @@
-//! What a producer was given and what it said became of it, record by record, in the order in which they were given.
+//! A producer's ledger: the records in the order of their sends, and the outcomes that the producer reported.
 //!
-//! As a file it is what the checker believes: a line with the topic and the limit that it had for a while, then a line a
-//! record: producer, counter, partition, bytes of the value, outcome; of a written one the topic's incarnation, the partition
-//! and the offset that were told.
+//! The checker reads it as a file. The first line has the topic and its temporary size limit. Each further line has a
+//! record: producer, counter, partition, bytes of the value, outcome. A written record also has the topic's
+//! incarnation, and the reported partition and offset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,25 +17,25 @@ use kurier_e2e::clock::now;
 
 use crate::gaps::Acknowledgements;
 
-/// What became of a record, as its producer told.
+/// Outcome of a record, as its producer reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Nothing yet.
+    /// No outcome yet.
     Pending,
-    /// With acks=0 nobody says at which offset.
+    /// Written; with acks=0 without an offset.
     Written {
-        /// Which of the topics that had the name one after the other, unless it may be either of two.
+        /// Incarnation of the topic; `None` if it may be either of two.
         incarnation: Option<usize>,
         partition: i32,
         offset: Option<i64>,
     },
     NotWritten,
-    /// It was not written, because it is larger than a batch may be.
+    /// Not written, because the record exceeds the batch size limit.
     TooLarge,
-    /// It failed with the topic that was deleted: it may be in that one's log, and is in none after it.
+    /// Failed because the topic was deleted: the record may be in the old topic's log, but in no later one.
     Recreated,
     Unknown,
-    /// It was not accepted.
+    /// The producer did not accept the record.
     Refused,
 }
 
@@ -44,14 +44,14 @@ pub(crate) enum Outcome {
 pub(crate) struct Entry {
     pub(crate) producer: usize,
     pub(crate) counter: usize,
-    /// Where it belongs.
+    /// Its correct partition.
     pub(crate) partition: i32,
-    /// Of its value.
+    /// Size of its value.
     pub(crate) bytes: usize,
     pub(crate) outcome: Outcome,
 }
 
-/// What a ledger's file says of all its records.
+/// The facts about all records of a ledger's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) topic: String,
@@ -64,11 +64,12 @@ impl Told {
     }
 }
 
-/// The largest batch that the topic took for a while.
+/// The temporary limit on the topic's batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) bytes: usize,
-    /// The records, by counter, that were given and answered while it held for sure; before and after them it may have.
+    /// Counters of the records that were sent and completed while the limit certainly held. It may hold for records
+    /// before and after them.
     pub(crate) from: usize,
     pub(crate) to: usize,
 }
@@ -83,20 +84,20 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By counter: where each record belongs, how large its value is, and what became of it.
+    /// For each counter: the record's partition, the size of its value, and its outcome.
     records: Vec<(i32, usize, Outcome)>,
-    /// Of the topic, for outcomes that come now.
+    /// The topic's incarnation for outcomes that arrive now.
     incarnation: Option<usize>,
-    /// Those without an outcome, by partition, with the time when they were given.
+    /// Records without an outcome, by partition, with the time of their send.
     pending: BTreeMap<i32, BTreeMap<usize, Instant>>,
     errors: BTreeMap<String, usize>,
-    /// Outcomes that came before that of an earlier record of their partition, by that record.
+    /// Outcomes that arrived before that of an earlier record of their partition, by that record.
     early: BTreeMap<usize, Vec<String>>,
-    /// The same once that has its own, with how often.
+    /// The same after the earlier record's outcome, with counts.
     out_of_turn: BTreeMap<String, usize>,
 }
 
-/// How many records there are of each outcome.
+/// Number of records with each outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) records: usize,
@@ -123,12 +124,12 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the incarnation of the topic to which acknowledgements belong from now on; `None` if it may be either of two.
+    /// Sets the topic's incarnation for later acknowledgements; `None` if it may be either of two.
     pub(crate) fn set_incarnation(&self, incarnation: Option<usize>) {
         self.state().incarnation = incarnation;
     }
 
-    /// Enters a record that is about to be given to the producer. By its counter, `make` says where it belongs, and its value.
+    /// Adds a record before its send. `make` returns the partition and value for its counter.
     pub(crate) fn give(&self, make: impl FnOnce(usize) -> (i32, String)) -> (usize, i32, String) {
         let mut state = self.state();
         let counter = state.records.len();
@@ -144,12 +145,12 @@ impl Ledger {
         state.pending.values().filter_map(BTreeMap::first_key_value).all(|(pending, _)| *pending > counter)
     }
 
-    /// The producer did not accept it.
+    /// Notes that the producer did not accept a record.
     pub(crate) fn refuse(&self, counter: usize, error: &Error) {
         self.state().resolve(counter, Outcome::Refused, Some(error));
     }
 
-    /// The producer told what became of it.
+    /// Notes a record's outcome from the producer.
     pub(crate) fn resolve(&self, counter: usize, result: &Result<RecordMetadata, Error>) {
         let mut state = self.state();
         match result {
@@ -171,7 +172,7 @@ impl Ledger {
         }
     }
 
-    /// The records of a partition that have had no outcome for so long.
+    /// Returns the records of a partition that have waited this long for an outcome.
     pub(crate) fn unanswered(&self, partition: i32, age: Duration) -> BTreeSet<usize> {
         let now = now();
         let state = self.state();
@@ -196,12 +197,12 @@ impl Ledger {
         counts
     }
 
-    /// Outcomes that came before that of an earlier record of their partition, and what that was; each with how often.
+    /// Returns outcomes that arrived before an earlier record's of the same partition, with that outcome and counts.
     pub(crate) fn out_of_turn(&self) -> BTreeMap<String, usize> {
         self.state().out_of_turn.clone()
     }
 
-    /// The errors that it told, each with how often.
+    /// Returns the reported errors, with counts.
     pub(crate) fn errors(&self) -> BTreeMap<String, usize> {
         self.state().errors.clone()
     }
@@ -225,7 +226,7 @@ impl State {
         pending.remove(&counter);
         *place = outcome;
         let earlier = pending.first_key_value().map(|(earlier, _)| *earlier).filter(|earlier| *earlier < counter);
-        // One that was not accepted has no turn.
+        // A refused record has no turn.
         let earlier = earlier.filter(|_| outcome != Outcome::Refused);
         if error.is_none() && earlier.is_none() && self.early.is_empty() {
             return;
@@ -243,7 +244,7 @@ impl State {
     }
 }
 
-/// The end of the description of an error whose record was never sent.
+/// End of the description of an error whose record was never sent.
 pub(crate) const NEVER_SENT: &str = ", never sent";
 
 fn describe(outcome: Outcome, error: Option<&Error>) -> String {
@@ -262,7 +263,7 @@ fn describe(outcome: Outcome, error: Option<&Error>) -> String {
     format!("{outcome}: {:?}{stage}{code}{attempts}", error.kind())
 }
 
-/// Writes ledgers of one topic.
+/// Writes the ledgers of one topic to a file.
 pub(crate) fn write<'l>(file: &Path, told: &Told, ledgers: impl IntoIterator<Item = &'l Ledger>) -> Result<()> {
     write_entries(file, told, ledgers.into_iter().flat_map(Ledger::entries))
 }
@@ -297,7 +298,7 @@ pub(crate) fn write_entries(file: &Path, told: &Told, entries: impl IntoIterator
     Ok(out.flush()?)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads a file that [`write`] wrote.
 pub(crate) fn read(file: &Path) -> Result<(Told, Vec<Entry>)> {
     let mut lines = BufReader::new(File::open(file)?).lines();
     let told = lines.next().context("the ledger is empty")??;

@@ -1,4 +1,4 @@
-//! The largest batch that brokers take is lowered under load, by the topic's own setting or the brokers', and raised again.
+//! Lowering of the batch size limit under load, in the topic's setting or the brokers', and raising it again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,25 +19,25 @@ use crate::load::Load;
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 3_000;
 
-/// Batches are larger, because they wait.
+/// A linger time that makes batches larger.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// The lowered limit: less than a batch has, more than a small record, and less than a large one.
+/// The lowered limit: smaller than a usual batch, between a small and a large record.
 const LIMIT_BYTES: usize = 4_000;
 
-/// One record of so many is large.
+/// Every 50th record is large.
 const LARGE_EVERY: usize = 50;
 
-/// Whose limit is lowered.
+/// Owner of the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
     /// The topic's `max.message.bytes`.
     Topics,
-    /// Every broker's `message.max.bytes`, which holds for all topics without one of their own.
+    /// Every broker's `message.max.bytes`, which applies to all topics without a limit of their own.
     Brokers,
 }
 
-/// Lowers the limit under a load to the topic `name`, raises it again, and has the checker look.
+/// Lowers the limit under a load to the topic `name`, raises it again, and runs the checker.
 pub(crate) fn run(
     runtime: &Handle,
     cluster: &Cluster,
@@ -64,7 +64,7 @@ pub(crate) fn run(
     };
     kafka.configure(what, setting, Some(&LIMIT_BYTES.to_string()))?;
     wait_for("a record is too large", PATIENCE, || Ok((load.ledger.counts().too_large > 0).then_some(())))?;
-    // Every node has the new limit by then.
+    // By then every node knows the new limit.
     run_until(now() + Duration::from_secs(2))?;
     let from = load.ledger.counts().records;
     run_until(now() + Duration::from_secs(2))?;

@@ -1,4 +1,4 @@
-//! A producer of ours under a steady load, in a process of its own no more than its users have it: the public crate.
+//! A steady load from one of our producers, which uses only the public crate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::payload::{self, Payload};
 
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Records that come in at their rate until it is stopped.
+/// A load of records at a fixed rate until stopped.
 pub(crate) struct Load {
     runtime: Handle,
     producer: Producer,
@@ -25,7 +25,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Builds the producer, and begins. One record of `large_every` is large.
+    /// Creates the producer and begins. Every `large_every`th record is large.
     pub(crate) fn start(
         runtime: &Handle,
         builder: ProducerBuilder,
@@ -51,11 +51,11 @@ impl Load {
         Ok(Self { runtime: runtime.clone(), producer, ledger, is_to_stop, feeder })
     }
 
-    /// Stops the load, waits for every outcome, and tells by how much the load was late at most.
+    /// Stops the load and waits for every outcome. Returns the load's largest delay.
     pub(crate) fn stop(self) -> Result<(Arc<Ledger>, Duration)> {
         self.is_to_stop.store(true, Ordering::Relaxed);
         let late = self.feeder.join().map_err(|_| anyhow!("the feeder panicked"))?;
-        // Longer than delivery.timeout.ms: no record may be left.
+        // Longer than delivery.timeout.ms, so no record may be left.
         let closed = self.runtime.block_on(self.producer.close(Duration::from_secs(130)));
         closed.context("the producer was not done after delivery.timeout.ms")?;
         Ok((self.ledger, late))
@@ -73,7 +73,7 @@ struct Feeder {
 }
 
 impl Feeder {
-    /// Returns by how much it was late at most: when the producer took no more for a while.
+    /// Sends until stopped. Returns the largest delay, while the producer accepted no records.
     fn run(&self, records_per_second: u32) -> Duration {
         let a_tick = records_per_second / TICKS_PER_SECOND;
         let (start, mut late) = (now(), Duration::ZERO);

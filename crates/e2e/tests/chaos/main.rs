@@ -1,11 +1,12 @@
-//! Kills, pauses, restarts, moves, recreated topics and lowered limits under load, before three nodes of real Apache Kafka: no acknowledged record is lost, doubled,
-//! reordered or misplaced, none that was told as not written is in the log, and nobody waits longer than with Java.
+//! Chaos tests: kills, pauses, restarts, moves, recreated topics and lowered limits under load, on three nodes of real
+//! Apache Kafka. No acknowledged record may be lost, doubled, reordered or misplaced. No record reported as not written
+//! may be in the log. No gap may be longer than with Java.
 //!
-//! `make chaos` runs all, in about fifteen minutes; `CHAOS=smoke` a few of each fault, `CHAOS=controls` only what must fire
-//! for the rest to mean anything. A producer of ours writes 5,000 records a second, another one, which gives up after four
-//! seconds, 500 to the same topic, and the Java producer 5,000 to a topic that the same nodes lead. Java reads back; the
-//! checker is this program again (`--check LEDGER LOG...`), and ends with 1 on any miss. What was not right is left in
-//! `target/tmp/chaos`. Ctrl-C ends it with all nodes.
+//! `make chaos` runs all, in about fifteen minutes; `CHAOS=smoke` runs each fault a few times, `CHAOS=controls` only
+//! the controls. One of our producers writes 5,000 records a second. Another one, which gives up after four seconds,
+//! writes 500 to the same topic. The Java producer writes 5,000 to a topic that the same nodes lead. Java reads the
+//! topics back. The checker is this program again (`--check LEDGER LOG...`), and exits with 1 on any miss. The files of
+//! a failed check stay in `target/tmp/chaos`. Ctrl-C ends the test and all nodes.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it counted")]
 
 mod controls;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The checker by itself.
+/// Runs only the checker.
 fn check_files(ledger: &Path, logs: &[String]) -> Result<()> {
     let verdict = verdict::check(ledger, logs)?;
     print!("{verdict}");

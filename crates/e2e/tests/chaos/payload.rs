@@ -1,31 +1,31 @@
-//! What a record says of itself: where it belongs, who sent it, as which of its own, and whether its filler is whole. So a
-//! checker sees one that came to stand elsewhere, or was altered, by itself.
+//! The content of records: each value names its topic, partition, producer and counter, and has a filler with a
+//! checksum. So a checker can detect a misplaced or damaged record from its value.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kurier::partitioner::murmur2;
 
-/// What a record's value says.
+/// The facts in a record's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) producer: usize,
-    /// Which of the producer's records it is, from 0.
+    /// Index among the producer's records, from 0.
     pub(crate) counter: usize,
 }
 
-/// Why a value says nothing, or not the truth.
+/// Reason why a value cannot be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It is none of ours.
+    /// The value is not from our producers.
     Foreign,
-    /// Its filler is not what it was.
+    /// The filler is damaged.
     Damaged,
 }
 
 impl Payload {
-    /// Reads a value.
+    /// Parses a value.
     pub(crate) fn read(value: &str) -> Result<Self, Unreadable> {
         let fields: Vec<&str> = value.split(' ').collect();
         let [topic, partition, producer, counter, hash, filler] = fields[..] else { return Err(Unreadable::Foreign) };
@@ -38,7 +38,7 @@ impl Payload {
         Ok(Self { topic: topic.to_owned(), partition, producer, counter })
     }
 
-    /// The value that says it. A large one has thousands of letters.
+    /// Returns the value; a large one has thousands of letters.
     pub(crate) fn value(&self, is_large: bool) -> String {
         let Self { topic, partition, producer, counter } = self;
         let filler = filler(*producer, *counter, is_large);
@@ -46,22 +46,22 @@ impl Payload {
     }
 }
 
-/// The key of a record, if it is to have one: every other. The others name their partition.
+/// Returns a record's key. Every other record has one; the others name their partition.
 pub(crate) fn key(counter: usize) -> Option<String> {
     counter.is_multiple_of(2).then(|| format!("user-{}", counter % 1_999))
 }
 
-/// The partition to which a record belongs.
+/// Returns a record's correct partition.
 pub(crate) fn partition(counter: usize, partitions: usize) -> i32 {
     let place = match key(counter) {
-        // As every client of Kafka has it.
+        // Kafka's default partitioner.
         Some(key) => usize::try_from(murmur2(key.as_bytes()) & 0x7fff_ffff).unwrap_or_default() % partitions,
         None => counter / 2 % partitions,
     };
     i32::try_from(place).unwrap_or_default()
 }
 
-/// 40 to 79 letters, or 6,000 to 6,039 of a large record; each record's its own.
+/// Returns 40 to 79 letters, or 6,000 to 6,039 for a large record, different for each record.
 fn filler(producer: usize, counter: usize, is_large: bool) -> String {
     let mut state = hash((producer, counter));
     let length = if is_large { 6_000 } else { 40 } + counter % 40;

@@ -17,7 +17,7 @@ use crate::gaps::Acknowledgements;
 /// The running Java producer.
 pub(crate) struct Peer {
     process: Child,
-    /// It goes on for as long as this lasts.
+    /// The process ends when this closes.
     input: Option<ChildStdin>,
     pub(crate) acknowledgements: Arc<Acknowledgements>,
     failed: Arc<AtomicUsize>,
@@ -49,7 +49,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Lets it end, and tells how many of its records failed.
+    /// Stops the process and returns its number of failed records.
     pub(crate) fn stop(mut self) -> Result<usize> {
         self.input = None;
         let listener = self.listener.take().context("it was there")?;

@@ -1,5 +1,5 @@
-//! Stands on the detours to a cluster's nodes, and now and then cuts a connection when a broker has carried out a produce
-//! request and said so: the answer is lost, and the record is written.
+//! A proxy on the detours to a cluster's nodes. It sometimes cuts a connection when a broker has executed a Produce
+//! request and responded. So the response is lost, but the record is written.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// The proxy before all nodes. It ends when dropped, but not its connections.
+/// The proxy for all nodes. Dropping it ends its listeners but not its connections.
 pub(crate) struct Proxy {
     cuts: Arc<Cuts>,
     listeners: Vec<JoinHandle<()>>,
 }
 
-/// Which answers are cut off.
+/// Rule for cutting responses.
 #[derive(Debug)]
 struct Cuts {
-    /// One of so many.
+    /// Cuts every `one_of`th response.
     one_of: usize,
     limit: usize,
     answers: AtomicUsize,
@@ -33,14 +33,14 @@ struct Cuts {
 }
 
 impl Proxy {
-    /// Cuts one of so many answers to produce requests, up to a limit.
+    /// Starts the proxy; it cuts every `one_of`th Produce response, up to a limit.
     pub(crate) fn start(runtime: &Handle, detours: &[Detour], one_of: usize, limit: usize) -> Result<Self> {
         let _guard = runtime.enter();
         let cuts = Arc::new(Cuts { one_of, limit, answers: AtomicUsize::new(0), done: AtomicUsize::new(0) });
         let mut listeners = Vec::new();
         for detour in detours {
             let socket = TcpSocket::new_v4()?;
-            // The port is kept free for us by one who does the same.
+            // The cluster reserves the port with the same option.
             socket.set_reuseaddr(true)?;
             socket.bind(detour.advertised).context("the detour's port")?;
             let listener = socket.listen(64)?;
@@ -49,7 +49,7 @@ impl Proxy {
         Ok(Self { cuts, listeners })
     }
 
-    /// How many answers were cut off.
+    /// Returns the number of responses cut off.
     pub(crate) fn cuts(&self) -> usize {
         self.cuts.done.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl Drop for Proxy {
 }
 
 impl Cuts {
-    /// Whether this answer is to be cut off.
+    /// Whether to cut off this response.
     fn cut(&self) -> bool {
         let is_due = (self.answers.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(self.one_of);
         let one_more = |done| (done < self.limit).then_some(done + 1);
@@ -73,7 +73,7 @@ impl Cuts {
 async fn accept(listener: TcpListener, node: SocketAddr, cuts: Arc<Cuts>) {
     while let Ok((client, _)) = listener.accept().await {
         let cuts = Arc::clone(&cuts);
-        // Either side may end it; then it is over for both.
+        // Either side may end the connection, which ends both halves.
         tokio::spawn(async move { pass(client, node, &cuts).await });
     }
 }
@@ -90,7 +90,7 @@ async fn pass(client: TcpStream, node: SocketAddr, cuts: &Cuts) -> Result<()> {
     }
 }
 
-/// The correlation ids of produce requests that are not answered.
+/// Correlation ids of unanswered Produce requests.
 type Produced = Mutex<HashSet<i32>>;
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Produced) -> Result<()> {
@@ -122,7 +122,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Pro
     Ok(())
 }
 
-/// A frame with its length before it.
+/// Writes a frame with its length.
 async fn write(to: &mut OwnedWriteHalf, frame: &[u8]) -> Result<()> {
     to.write_all(&u32::try_from(frame.len())?.to_be_bytes()).await?;
     Ok(to.write_all(frame).await?)

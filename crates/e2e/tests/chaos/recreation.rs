@@ -1,5 +1,5 @@
-//! A topic is deleted and created again under load. Each of its two incarnations has a log: the old one is read from the
-//! nodes' disks, where Kafka keeps a deleted log for a minute, the new one by Java.
+//! Deletion and recreation of a topic under load. Each of the two incarnations has a log. The old log comes from the
+//! nodes' disks, where Kafka keeps deleted logs for a minute; Java reads the new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::load::Load;
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
 
-/// The time for answers of the old leaders to arrive once they have given the partitions up.
+/// Time for the old leaders' last responses, after they gave up the partitions.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Deletes the topic `name` under load, creates it again after `absence`, and has the checker look at both logs.
+/// Deletes the topic `name` under load, creates it again after `absence`, and runs the checker on both logs.
 pub(crate) fn run(
     runtime: &Handle,
     cluster: &Cluster,
@@ -46,7 +46,7 @@ pub(crate) fn run(
     acknowledged_since(now())?;
     run_until(now() + Duration::from_secs(1))?;
 
-    // Between the two, an acknowledgement may be of either incarnation.
+    // Between the two, an acknowledgement may be from either incarnation.
     load.ledger.set_incarnation(None);
     let struck = now();
     kafka.delete_topics(&[name])?;
@@ -86,7 +86,7 @@ pub(crate) fn run(
         ledger.errors(),
     );
     ensure!(code == Some(0), "{what}\nthe checker ended with {code:?}; its files are in {}:\n{talk}", folder.display());
-    // The guarantees say that these go to the new topic.
+    // By the documented guarantees these records go to the new topic.
     let unsent =
         ledger.errors().into_iter().find(|(error, _)| error.contains("TopicRecreated") && error.ends_with(NEVER_SENT));
     ensure!(unsent.is_none(), "{what}\nrecords that were never sent failed with the old topic: {unsent:?}");
@@ -114,7 +114,8 @@ fn deleted_logs(cluster: &Cluster, topic: &str) -> Result<Vec<(i32, PathBuf)>> {
     Ok(logs)
 }
 
-/// The records of a deleted topic, as lines of a log's file: of each partition the longest copy, which is its leader's.
+/// Returns the records of a deleted topic as lines of a log's file. Of each partition's copies it takes the longest,
+/// which is the leader's.
 fn old_log(cluster: &Cluster, topic: &str) -> Result<String> {
     let mut longest = vec![Vec::new(); PARTITIONS];
     for (partition, file) in deleted_logs(cluster, topic)? {

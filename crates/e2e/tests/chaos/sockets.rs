@@ -1,11 +1,11 @@
-//! What lies unread in other people's sockets, as Linux tells in /proc/net.
+//! Other processes' sockets, from Linux's /proc/net.
 
 use std::collections::HashSet;
 use std::fs;
 
 use anyhow::{Context, Result};
 
-/// How many bytes this process sent to whoever listens at this port, which it has not read.
+/// Returns the number of bytes that this process sent to a listener at this port, and that the listener has not read.
 pub(crate) fn unread_at(port: u16) -> Result<u64> {
     let ours = own_sockets()?;
     let sockets = sockets()?;
@@ -15,7 +15,7 @@ pub(crate) fn unread_at(port: u16) -> Result<u64> {
     Ok(unread.map(|one| one.unread).sum())
 }
 
-/// How many connections this process has to a listener at this port.
+/// Returns the number of connections from this process to a listener at this port.
 pub(crate) fn connections_to(port: u16) -> Result<usize> {
     const ESTABLISHED: u8 = 1;
     let ours = own_sockets()?;
@@ -32,13 +32,14 @@ struct Socket {
 }
 
 fn sockets() -> Result<Vec<Socket>> {
-    // Java's sockets are of IPv6, also where they speak IPv4.
+    // Java uses IPv6 sockets even for IPv4.
     let tables = fs::read_to_string("/proc/net/tcp")? + &fs::read_to_string("/proc/net/tcp6")?;
     let lines = tables.lines().filter(|line| !line.contains("local_address"));
     lines.map(|line| socket(line).with_context(|| format!("/proc/net/tcp: {line:?}"))).collect()
 }
 
-/// A line: number, local address, remote address, state, bytes unsent:unread, timer, retransmissions, user, timeout, inode.
+/// Parses a line: number, local address, remote address, state, bytes unsent:unread, timer, retransmissions, user,
+/// timeout, inode.
 fn socket(line: &str) -> Option<Socket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let port = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
@@ -51,11 +52,11 @@ fn socket(line: &str) -> Option<Socket> {
     })
 }
 
-/// Their inodes.
+/// Returns the inodes of this process's sockets.
 fn own_sockets() -> Result<HashSet<u64>> {
     let mut inodes = HashSet::new();
     for descriptor in fs::read_dir("/proc/self/fd")? {
-        // It may have been closed meanwhile.
+        // The descriptor may be closed by now.
         let Ok(target) = fs::read_link(descriptor?.path()) else { continue };
         let name = target.to_string_lossy();
         let inode = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));

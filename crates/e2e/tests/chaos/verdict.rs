@@ -1,5 +1,5 @@
-//! Holds what producers told against what the log holds, both of them files: the one as `ledger` writes it, the other as
-//! Java's consumer read it. A topic that was created again has a log for each incarnation, in their order.
+//! The checker: compares the producers' reports with the log. Both are files: `ledger` wrote the first, Java's consumer
+//! read the second. A recreated topic has a log for each incarnation, in their order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::ledger::{self, Entry, Limit, Outcome, Told};
 use crate::payload::{self, Payload, Unreadable};
 
-/// What was found: first what is as it may be, then what may never be.
+/// The checker's result: allowed counts first, then misses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Verdict {
     accepted: usize,
@@ -27,30 +27,30 @@ pub(crate) struct Verdict {
     misses: Misses,
 }
 
-/// What may never be.
+/// Counts that must be 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Misses {
-    /// Told as written, and not in the log.
+    /// Reported as written, but not in the log.
     lost: usize,
     /// More than once in the log.
     doubled: usize,
-    /// In the log behind a later record of the same producer and partition.
+    /// In the log after a later record of the same producer and partition.
     reordered: usize,
-    /// In another topic or partition than it belongs to, or at another place than was told.
+    /// In a wrong topic or partition, or not at the reported offset.
     misplaced: usize,
-    /// Told as not written, or not even accepted, and in the log.
+    /// Reported as not written, or not accepted, but in the log.
     untrue: usize,
-    /// Never told of.
+    /// Without a reported outcome.
     unresolved: usize,
-    /// In the log, and nobody sent it.
+    /// In the log, but not from our producers.
     foreign: usize,
-    /// Not as it was sent.
+    /// Different from the sent value.
     damaged: usize,
-    /// Too large for the topic's limit, and written; or within it, and told as too large.
+    /// Too large for the topic's limit but written, or within it but reported as too large.
     against_the_limit: usize,
 }
 
-/// What a batch of one record has besides its value, at most.
+/// Largest overhead of a batch with one record.
 const BESIDE_THE_VALUE: usize = 100;
 
 impl Misses {
@@ -72,7 +72,7 @@ impl Misses {
 }
 
 impl Verdict {
-    /// Whether everything is as it was told.
+    /// Whether there are no misses.
     pub(crate) fn is_clean(&self) -> bool {
         self.misses == Misses::default()
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Checks a ledger's file against those of the logs, one an incarnation of the topic.
+/// Checks a ledger's file against the logs' files, one per incarnation of the topic.
 pub(crate) fn check<L: AsRef<Path>>(ledger: &Path, logs: &[L]) -> Result<Verdict> {
     let (told, entries) = ledger::read(ledger).context("the ledger cannot be read")?;
     let mut checker = Checker::new(told, entries)?;
@@ -112,7 +112,7 @@ pub(crate) fn check<L: AsRef<Path>>(ledger: &Path, logs: &[L]) -> Result<Verdict
 
 struct Checker {
     told: Told,
-    /// By producer and counter.
+    /// Entries by producer and counter.
     entries: Vec<Vec<(Entry, Seen)>>,
     /// The last offset of each partition of each incarnation, and the last counter of each producer in the partition.
     last_offset: HashMap<(usize, i32), i64>,
@@ -120,11 +120,11 @@ struct Checker {
     verdict: Verdict,
 }
 
-/// A record in the log.
+/// Occurrences of a record in the log.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     times: usize,
-    /// Whether it stands where it was told to stand.
+    /// Whether the record is at the reported offset.
     is_where_told: bool,
 }
 
@@ -145,7 +145,7 @@ impl Checker {
         Ok(Self { told, entries, last_offset, last_counter, verdict: Verdict::default() })
     }
 
-    /// A record of the log.
+    /// Handles a record of the log.
     fn handle(&mut self, incarnation: usize, (partition, offset): (i32, i64), key: Option<&str>, value: &str) {
         let misses = &mut self.verdict.misses;
         self.verdict.in_log += 1;
@@ -172,7 +172,7 @@ impl Checker {
             }
             _ => true,
         };
-        // With its topic a record fails once there is another.
+        // A record that failed with a deleted topic must not be in a later incarnation.
         misses.misplaced += usize::from(entry.outcome == Outcome::Recreated && incarnation > 0);
         seen.is_where_told |= here;
         if seen.times > 1 {
@@ -218,8 +218,8 @@ impl Checker {
     }
 }
 
-/// Whether a record's outcome is at odds with the largest batch that its topic took. A record that is told as too large
-/// must be, whenever that was; a larger one is written only while the limit may not hold.
+/// Whether a record's outcome contradicts the topic's batch size limit. A record reported as too large must exceed the
+/// limit, whenever it was sent. A larger record may be written only when the limit may not have held.
 fn is_against(limit: Option<Limit>, entry: &Entry) -> bool {
     match (entry.outcome, limit) {
         (Outcome::TooLarge, None) => true,

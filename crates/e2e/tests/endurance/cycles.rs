@@ -1,4 +1,4 @@
-//! Producers that come and go leave nothing behind: no descriptor, no thread, no task, no memory.
+//! Short-lived producers: they must leave no descriptor, thread, task or memory behind.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::process::{self, MIB};
 const FEW: usize = 100;
 const MANY: usize = 1_000;
 
-/// How much more memory many may have taken than few.
+/// Limit on the memory growth from few producers to many.
 const GROWTH_MAX_BYTES: u64 = 2 * MIB;
 
-/// What a process has, when no producer is in it any more.
+/// The process's resources without a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     descriptors: usize,
     threads: usize,
-    /// Of the runtime on which every second producer lived.
+    /// Tasks of the runtime that every second producer used.
     tasks: usize,
 }
 
@@ -59,8 +59,8 @@ pub(crate) async fn cycles(cluster: &Cluster) -> Result<()> {
 
 const RECORDS: usize = 3;
 
-/// Makes a producer, sends a few records, and closes it. Every second one lives on this runtime instead of a thread of its
-/// own, every third one is told of its records by callbacks, and every fifth one is dropped without being closed.
+/// Creates a producer, sends a few records, and closes it. Every second producer uses this runtime instead of a thread
+/// of its own. Every third one reports outcomes to callbacks. Every fifth one is dropped without a close.
 async fn cycle(kafka: &Kafka, n: usize) -> Result<()> {
     let mut builder = Producer::builder().bootstrap_servers(kafka.bootstrap_servers().split(','));
     if n.is_multiple_of(2) {
@@ -95,7 +95,8 @@ impl Held {
         Ok(Self { descriptors: process::descriptors()?, threads: process::threads()?, tasks })
     }
 
-    /// A thread ends a moment after its last word: until it is as it was, or for a while.
+    /// Waits until the resources are back at their level, for a while at most, because threads end a moment after their
+    /// last action.
     fn settled(before: Self) -> Result<Self> {
         let waited = wait_until("producers have gone", Duration::from_secs(5), || {
             let held = Self::now()?;

@@ -1,6 +1,6 @@
-//! A whole cluster is gone for minutes, under full load: memory keeps its limit, every send ends in time, and when the
-//! cluster is back all goes on by itself. First all nodes are killed, then all are paused: dead peers refuse connections,
-//! silent ones take them and say nothing.
+//! A cluster that is dead for minutes, under full load. Memory stays within its limit, every send ends in time, and the
+//! producer recovers by itself when the cluster is back. First all nodes are killed, so that they refuse connections.
+//! Then all are paused, so that they accept connections but stay silent.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,21 +20,21 @@ use crate::setting;
 
 const NODES: i32 = 3;
 const PARTITIONS: i32 = 12;
-/// Each waits for room when there is none.
+/// Number of senders; each waits when there is no memory.
 const SENDERS: usize = 48;
 const VALUE_BYTES: usize = 1_000;
 
 const BUFFER_MEMORY: usize = 32 * 1024 * 1024;
 const MEMORY_MAX_BYTES: u64 = BUFFER_MEMORY as u64 + 32 * MIB;
 
-/// Shorter than the defaults, so that every minute sees several generations of records expire.
+/// Shorter than the defaults, so that several generations of records expire per minute.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(20);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BLOCK: Duration = Duration::from_secs(10);
-/// How late an outcome may be, beside what the machine itself is late.
+/// Allowed delay of an outcome, besides the machine's own delay.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a cluster that is back may keep records waiting.
+/// Limit on the time from the cluster's return to the first acknowledgement.
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 const AFTERWARDS: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ pub(crate) async fn dead_cluster(cluster: &mut Cluster) -> Result<()> {
     let minutes: u64 = setting("ENDURANCE_MINUTES", 10)?;
     let (delivery, request, block) = (DELIVERY_TIMEOUT.as_secs(), REQUEST_TIMEOUT.as_secs(), MAX_BLOCK.as_secs());
     println!("delivery.timeout {delivery} s, request.timeout {request} s, max.block {block} s, {SENDERS} senders");
-    // One measure for both: what the first has left in the heap, the second could take without being seen.
+    // Both deaths share one baseline, or the second could hide in memory that the first left in the heap.
     let base = process::resident_bytes()?;
     let mut misses = Vec::new();
     for death in [Death::Killed, Death::Paused] {
@@ -59,7 +59,7 @@ pub(crate) async fn dead_cluster(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Outlives a cluster's death, and says what was not as promised.
+/// Runs the load through a cluster's death, and returns the broken promises.
 async fn outlive(cluster: &mut Cluster, death: Death, duration: Duration, base: u64) -> Result<Vec<String>> {
     let topic = format!("{death:?}").to_lowercase();
     cluster.kafka().create_topic(&topic, PARTITIONS, 3, &["min.insync.replicas=2"])?;
@@ -105,7 +105,7 @@ async fn outlive(cluster: &mut Cluster, death: Death, duration: Duration, base: 
         Death::Killed => cluster.revive_all()?,
         Death::Paused => (0..NODES).try_for_each(|id| cluster.resume(id))?,
     }
-    // From now on, what is sent has to arrive.
+    // From now on, every record must arrive.
     watch.is_back.store(true, Ordering::Relaxed);
     println!("  back after {:.1} s", back.elapsed().as_secs_f64());
     let answering = now();
@@ -177,12 +177,12 @@ async fn outlive(cluster: &mut Cluster, death: Death, duration: Duration, base: 
     Ok(misses)
 }
 
-/// Sends without end, each record as soon as there is room.
+/// Sends without a pause, each record as soon as there is room.
 async fn send(producer: Producer, topic: String, n: usize, watch: Arc<Watch>) -> Result<()> {
     let key = format!("key-{n}");
     let value = vec![b'v'; VALUE_BYTES];
     while !watch.is_over.load(Ordering::Relaxed) {
-        // Sends that are always ready would keep the runtime's clock from its turn.
+        // Sends that are always ready would starve the runtime's timers.
         tokio::task::consume_budget().await;
         let is_afterwards = watch.is_back.load(Ordering::Relaxed);
         let asked = now();
@@ -204,7 +204,7 @@ async fn send(producer: Producer, topic: String, n: usize, watch: Arc<Watch>) ->
     Ok(())
 }
 
-/// What is seen of all sends.
+/// Statistics of all sends.
 #[derive(Debug, Default)]
 struct Watch {
     accepted: AtomicU64,
@@ -212,11 +212,11 @@ struct Watch {
     acknowledged: AtomicU64,
     not_written: AtomicU64,
     unknown: AtomicU64,
-    /// Of what was sent when the cluster was back.
+    /// Failed records among those sent after the cluster's return.
     failed_afterwards: AtomicU64,
-    /// From acceptance to outcome.
+    /// Longest time from acceptance to outcome.
     outcome_max: Longest,
-    /// From the call to acceptance or refusal.
+    /// Longest time from the call to acceptance or refusal.
     wait_max: Longest,
     late_max: Longest,
     is_back: AtomicBool,
@@ -226,15 +226,15 @@ struct Watch {
 
 #[derive(Clone, Debug, Default)]
 struct Last {
-    /// Since the cluster was back.
+    /// Times after the cluster's return.
     first_acknowledged: Option<Instant>,
     failed: Option<Instant>,
-    /// By kind, certainty, and whether the cluster was back.
+    /// Failures by kind, certainty, and whether the cluster was back.
     failures: HashMap<(ErrorKind, Written, bool), u64>,
 }
 
 impl Watch {
-    /// Sleeps again and again, and sees how late it wakes up: so late may anything be on this machine.
+    /// Sleeps repeatedly and measures how late it wakes up: any thread on this machine may be as late.
     fn sleep(&self) {
         while !self.is_over.load(Ordering::Relaxed) {
             let due = now() + Duration::from_millis(100);
@@ -290,7 +290,7 @@ impl Watch {
     }
 }
 
-/// The longest of many durations.
+/// Maximum of many durations.
 #[derive(Debug, Default)]
 struct Longest(AtomicU64);
 

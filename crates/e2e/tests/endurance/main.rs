@@ -1,17 +1,17 @@
-//! What takes minutes to go wrong: a producer in this process before real Apache Kafka, through long outages, thousands
-//! of lives, and hundreds of lost answers.
+//! Endurance tests: a producer in this process and real Apache Kafka, through long outages, thousands of producers, and
+//! hundreds of lost responses.
 //!
-//! `make endurance` runs all, `make endurance ONLY=unsettled` those with that in their names; each prints its figures and
-//! fails when one is not as promised. By the environment:
+//! `make endurance` runs all, and `make endurance ONLY=unsettled` runs those with that in their names. Each test prints
+//! its figures and fails on a broken promise. Environment variables:
 //!
-//! | variable | is | default |
+//! | variable | meaning | default |
 //! |---|---|---|
-//! | `ENDURANCE_MINUTES` | how long the cluster is dead, each time | 10 |
-//! | `ENDURANCE_PARTITIONS` | of the topic before a silent node | 12 |
-//! | `ENDURANCE_RUNS` | how often answers are lost | 200 |
-//! | `ENDURANCE_SEED` | the luck in that | drawn, and printed |
+//! | `ENDURANCE_MINUTES` | minutes that the cluster is dead, each time | 10 |
+//! | `ENDURANCE_PARTITIONS` | partitions of the topic with a silent node | 12 |
+//! | `ENDURANCE_RUNS` | number of runs with lost responses | 200 |
+//! | `ENDURANCE_SEED` | seed of these runs | random, and printed |
 //!
-//! These tests measure this process, so they wait where others must not: for time to pass under load. Ctrl-C ends the
+//! These tests measure this process under load over time, so they wait where other tests must not. Ctrl-C ends the
 //! nodes, paused ones too.
 #![expect(clippy::print_stdout, reason = "tests show what they counted")]
 
@@ -36,7 +36,7 @@ use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// One after another, for what is measured is the process.
+/// Tests run one after another, because they measure the process.
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 type Test = for<'a> fn(&'a mut Cluster) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
 
-/// Runs a test on a cluster of its own, which ends with it, or when somebody wants to stop.
+/// Runs a test on a cluster of its own, which ends with the test, or on Ctrl-C.
 fn run(runtime: &Runtime, nodes: usize, test: Test) -> Result<()> {
     println!("\nKafka {}, nodes: {nodes}", kafka::VERSION);
     let ended = runtime.block_on(async {
@@ -77,11 +77,11 @@ fn run(runtime: &Runtime, nodes: usize, test: Test) -> Result<()> {
             _ = terminate.recv() => Ok(None),
         }
     })?;
-    // With the test its cluster is gone by now.
+    // By now the cluster is gone together with the test.
     ended.map_or_else(|| std::process::exit(130), Ok)
 }
 
-/// What the environment says, or else.
+/// Returns an environment variable's value, or the default.
 fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T> {
     match env::var(name) {
         Ok(text) if !text.is_empty() => text.parse().map_err(|error| anyhow!("{name}={text}: {error}")),

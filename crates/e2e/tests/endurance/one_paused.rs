@@ -1,16 +1,16 @@
-//! One of three nodes falls silent: the partitions of the others go on as before.
+//! One silent node of three: the other nodes' partitions must continue as before.
 //!
-//! What is sent to the silent node's partitions is kept until it speaks again, and so much of it would soon take all of
-//! `buffer.memory`. A producer that gives it all lets every other partition starve; this one gives a
-//! partition the less the less is free.
+//! The producer keeps records for the silent node's partitions until the node answers again. They would soon fill all
+//! of `buffer.memory`. A producer that allows this lets every other partition starve. Ours gives a partition less
+//! memory when less is free.
 //!
-//! The topic has one replica. With three and `acks=all`, a leader whose follower is silent acknowledges nothing until it
-//! has thrown it out of the replicas in sync (`replica.lag.time.max.ms`, 30 s by default): every partition stands still for
-//! that long by Kafka's own rule, whatever the producer does, and there would be no rate to keep. With one, a partition
-//! depends on its own leader alone, and what others suffer is the producer's doing.
+//! The topic has one replica. With three replicas and `acks=all`, a leader with a silent follower acknowledges nothing
+//! until it has removed the follower from the in-sync replicas (`replica.lag.time.max.ms`, 30 s by default). Kafka then
+//! stops every partition for that time, whatever the producer does, and the test would have no rate to measure. With
+//! one replica, a partition depends only on its own leader, and any slowdown is the producer's fault.
 //!
-//! The load is as one expects of keys: who sends for a key waits when there is no room for it, and nobody else does. The
-//! control sends for all keys in turn, stands still with the first that has no room, and must fall below the mark.
+//! The load models keys: each key has a sender of its own, which waits alone when its key has no room. The control uses
+//! one sender for all keys. It blocks on the first key without room, and must fall below the mark.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,23 +28,24 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::setting;
 
 const NODES: i32 = 3;
-/// Of the k that a node leads, each may have twice what is free, times the part that this is: they leave about one part in
-/// √2k of `buffer.memory`, with 4 three tenths. `ENDURANCE_PARTITIONS` says otherwise.
+/// If a node leads k partitions, each may use up to twice the free memory times the free share. Together they leave
+/// about one part in √2k of `buffer.memory`; for k = 4 that is three tenths. `ENDURANCE_PARTITIONS` changes the number.
 const PARTITIONS: usize = 12;
 const KEYS_A_PARTITION: usize = 4;
 const ROUNDS: usize = 5;
 
-/// Of all keys together. A third of it fills what one node's partitions may have, seven tenths of 32 MiB, in 3.6 s.
+/// Rate for all keys together. A third of it fills the limit of one node's partitions, seven tenths of 32 MiB, in 3.6
+/// s.
 const RECORDS_PER_SECOND: usize = 19_200;
 const VALUE_BYTES: usize = 1_000;
 const TICK: Duration = Duration::from_millis(20);
 
-/// As long as it takes until the silent node counts as dead, 6 s, and as long again.
+/// The time until the silent node counts as dead, 6 s, twice.
 const PAUSE: Duration = Duration::from_secs(12);
 const BEFORE: Duration = Duration::from_secs(6);
 const KEPT_MIN: f64 = 0.8;
 
-/// What is counted of all sends.
+/// Counts of all sends.
 #[derive(Debug, Default)]
 struct Tally {
     written: Vec<AtomicU64>,
@@ -98,7 +99,7 @@ pub(crate) async fn one_paused(cluster: &mut Cluster) -> Result<()> {
     control(cluster, partitions).await
 }
 
-/// One who sends for all keys.
+/// Runs one sender for all keys.
 async fn control(cluster: &mut Cluster, partitions: usize) -> Result<()> {
     let topic = "one-paused-control";
     cluster.kafka().create_topic(topic, i32::try_from(partitions)?, 1, &[])?;
@@ -119,7 +120,7 @@ async fn producer(kafka: &Kafka) -> Result<Producer> {
     Ok(Producer::builder().bootstrap_servers(kafka.bootstrap_servers().split(',')).build().await?)
 }
 
-/// As many keys for each partition, each of which is written to by that.
+/// Returns an equal number of keys for each partition.
 async fn keys(producer: &Producer, topic: &str, partitions: usize) -> Result<Vec<String>> {
     let mut keys = vec![Vec::new(); partitions];
     for n in 0..partitions * KEYS_A_PARTITION * 10 {
@@ -136,7 +137,7 @@ async fn keys(producer: &Producer, topic: &str, partitions: usize) -> Result<Vec
     Ok(keys)
 }
 
-/// Sends a fair part of all records, one key after the other, and does not make up for what it missed while it waited.
+/// Sends its share of all records, one key after another. After a wait, it does not catch up.
 async fn send(producer: Producer, topic: &str, keys: Vec<String>, senders: usize, tally: Arc<Tally>) -> Result<()> {
     let ticks_a_second = 1_000 / TICK.as_millis();
     let a_tick = RECORDS_PER_SECOND / senders / usize::try_from(ticks_a_second)?;
@@ -165,7 +166,7 @@ async fn send(producer: Producer, topic: &str, keys: Vec<String>, senders: usize
     Ok(())
 }
 
-/// What part of their rate the others keep while a node is silent.
+/// Returns the share of their rate that the other partitions keep while a node is silent.
 async fn measure(cluster: &mut Cluster, topic: &str, paused: i32, tally: &Tally) -> Result<f64> {
     let led = cluster.kafka().describe(topic)?;
     let is_theirs = |partition: &&kurier_e2e::kafka::Partition| partition.leader != Some(paused);
@@ -189,7 +190,7 @@ async fn measure(cluster: &mut Cluster, topic: &str, paused: i32, tally: &Tally)
         before[1],
         during[1],
     );
-    // Until its partitions are acknowledged again as they were before.
+    // Wait until its partitions have their old rate again.
     let limit = Duration::from_secs(30);
     loop {
         let after = tally.rates(&[&its], Duration::from_millis(500)).await;
@@ -220,14 +221,14 @@ impl Tally {
             .sum()
     }
 
-    /// Accepted and without an outcome.
+    /// Returns the number of accepted records without an outcome.
     fn owed(&self) -> u64 {
         let written: u64 = self.written.iter().map(|one| one.load(Ordering::Relaxed)).sum();
         let over = written + self.failed.load(Ordering::Relaxed);
         self.accepted.load(Ordering::Relaxed).saturating_sub(over)
     }
 
-    /// Records acknowledged a second, of each of these, from now on.
+    /// Measures the acknowledged records per second of each group from now on.
     async fn rates(&self, groups: &[&BTreeSet<usize>], duration: Duration) -> Vec<f64> {
         let (start, before) = (now(), groups.iter().map(|group| self.written(group)).collect::<Vec<_>>());
         sleep(duration).await;

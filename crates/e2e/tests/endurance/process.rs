@@ -1,4 +1,4 @@
-//! What this process takes of the machine: memory, descriptors, threads. As Linux tells it in /proc.
+//! Resources of this process, from Linux's /proc: memory, descriptors, threads.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
-/// The memory that is in use now.
+/// Returns the resident memory.
 pub(crate) fn resident_bytes() -> Result<u64> {
     status("VmRSS")
 }
 
-/// The most that was in use since [`forget_peak`].
+/// Returns the peak of the resident memory since [`forget_peak`].
 pub(crate) fn peak_resident_bytes() -> Result<u64> {
     status("VmHWM")
 }
@@ -20,13 +20,13 @@ pub(crate) fn forget_peak() -> Result<()> {
     fs::write("/proc/self/clear_refs", "5").context("/proc/self/clear_refs")
 }
 
-/// How many descriptors are open.
+/// Returns the number of open descriptors.
 pub(crate) fn descriptors() -> Result<usize> {
-    // But for the one that reads them.
+    // Excludes the descriptor of this directory.
     Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1))
 }
 
-/// How many threads there are.
+/// Returns the number of threads.
 pub(crate) fn threads() -> Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }

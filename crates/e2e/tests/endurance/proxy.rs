@@ -1,4 +1,4 @@
-//! A proxy before a cluster of one node, by whose will answers are lost and requests are late.
+//! A proxy for a cluster of one node, which loses responses and delays requests by a plan.
 //!
 //! ```text
 //!   producer ─▶ downstream ── whole frames ─▶ upstream ─▶ broker
@@ -6,8 +6,8 @@
 //!                   ▼                             ▼  and notes every answer
 //! ```
 //!
-//! What a producer cannot see is seen here: which batches came twice, whether as the same bytes, what each attempt was
-//! answered, and whether anybody heard it.
+//! The proxy sees more than the producer: repeated batches, whether their bytes are the same, the response to each
+//! attempt, and whether the response reached the producer.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -28,28 +28,28 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
-/// What goes wrong, once, and when.
+/// A single fault and its time.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
-    /// How many produce requests pass before it begins.
+    /// Number of Produce requests before the fault.
     pub(crate) after: u32,
-    /// From then on nothing is answered. After so many more requests it ends, or when none came for a while.
+    /// From the fault on nothing is answered. It ends after this many more requests, or after a while without one.
     pub(crate) requests: u32,
-    /// By how much each of those is late at most.
+    /// Largest delay of each of these requests.
     pub(crate) late_max: Duration,
-    /// How many of those reach the broker; the others are lost.
+    /// Number of these requests that reach the broker; the others are lost.
     pub(crate) forwarded: u32,
-    /// How it ends.
+    /// How the fault ends.
     pub(crate) end: End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By RST.
+    /// With RST.
     Reset,
-    /// By FIN.
+    /// With FIN.
     Closed,
-    /// By nothing: the producer has to lose patience.
+    /// Without any sign, so that the producer must time out.
     Silence,
 }
 
@@ -57,11 +57,11 @@ pub(crate) enum End {
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
     batches: HashMap<Stamp, Attempts>,
-    /// Of each cut: how many requests were unanswered.
+    /// Number of unanswered requests at each cut.
     pub(crate) unanswered_at_cuts: Vec<usize>,
 }
 
-/// What the broker tells batches apart by.
+/// A batch's identity for the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Stamp {
     producer_id: i64,
@@ -72,7 +72,7 @@ struct Stamp {
 
 #[derive(Debug, Default)]
 struct Attempts {
-    /// The batches as they came.
+    /// The bytes of each attempt.
     bytes: Vec<Bytes>,
     answers: Vec<Answer>,
 }
@@ -81,7 +81,7 @@ struct Attempts {
 struct Answer {
     code: ErrorCode,
     base_offset: i64,
-    /// Whether the producer was given it.
+    /// Whether the response reached the producer.
     is_heard: bool,
 }
 
@@ -95,13 +95,13 @@ pub(crate) struct Proxy {
 struct Shared {
     address: SocketAddr,
     broker: SocketAddr,
-    /// How long answers take.
+    /// Delay of responses.
     lag: Duration,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The next first. None happens before [`Proxy::arm`].
+    /// Pending faults, the next one first. They wait for [`Proxy::arm`].
     faults: VecDeque<Fault>,
     is_armed: bool,
     /// Produce requests since the last fault.
@@ -118,20 +118,20 @@ struct Held {
     asked: Asked,
 }
 
-/// What the answer will be about.
+/// The facts that the response's handler needs.
 struct Asked {
     header: RequestHeader,
     stamps: Vec<Stamp>,
 }
 
-/// An answer on its way to the producer.
+/// A response on its way to the producer.
 struct Lagging {
     due: Instant,
     frame: Bytes,
     noted: Vec<Noted>,
 }
 
-/// An answer to a batch, by its place among all to that batch.
+/// A batch, and the index of a response among those to the batch.
 type Noted = (Stamp, usize);
 
 impl Proxy {
@@ -151,17 +151,17 @@ impl Proxy {
         Ok(Self { address, shared, accepting })
     }
 
-    /// From now on things go wrong.
+    /// Enables the faults.
     pub(crate) fn arm(&self) {
         self.shared.state().is_armed = true;
     }
 
-    /// Whether something has yet to go wrong.
+    /// Whether faults are pending.
     pub(crate) fn has_faults(&self) -> bool {
         !self.shared.state().faults.is_empty()
     }
 
-    /// Waits until everything that the broker was sent is answered; to be called when the producer is closed.
+    /// Waits until the broker has answered all requests. Call this after the producer is closed.
     pub(crate) async fn finish(self) -> Result<Wire> {
         self.accepting.abort();
         let mut connections = std::mem::take(&mut self.shared.state().connections);
@@ -198,23 +198,23 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> Result<()> {
     }
 }
 
-/// A fault at work on a connection.
+/// A fault in effect on a connection.
 struct Struck {
     fault: Fault,
-    /// How many requests came since.
+    /// Number of requests since then.
     requests: u32,
-    /// When it ends, if no more come.
+    /// When the fault ends if no more requests arrive.
     ends: Instant,
 }
 
-/// Serves the producer, until it goes or is cut off.
+/// Serves the producer until it disconnects or is cut off.
 async fn downstream(
     shared: Arc<Shared>,
     mut producer: TcpStream,
     requests: mpsc::Sender<Held>,
     mut answers: mpsc::Receiver<Lagging>,
 ) -> Result<()> {
-    /// The producer may have as many requests out as it wants; then it waits for answers.
+    /// Time for the producer to send all requests it wants before it waits for responses.
     const GATHERING: Duration = Duration::from_millis(30);
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
     let mut lagging: VecDeque<Lagging> = VecDeque::new();
@@ -225,7 +225,7 @@ async fn downstream(
         let ends = struck.as_ref().filter(|struck| struck.fault.end != End::Silence).map(|struck| struck.ends);
         tokio::select! {
             read = producer.read_buf(buffer.room()) => {
-                // It may go in any way.
+                // The producer may disconnect in any way.
                 if read.unwrap_or(0) == 0 {
                     break;
                 }
@@ -250,10 +250,10 @@ async fn downstream(
                         }
                     }
                     if is_forwarded {
-                        // None overtakes another.
+                        // Requests keep their order.
                         last_due = last_due.max(now()) + delay;
                         let held = Held { due: last_due, frame, asked: Asked { header, stamps } };
-                        // Should the broker be gone, its side tells why.
+                        // If the broker is gone, the upstream side reports why.
                         let _gone = requests.send(held).await;
                     }
                 }
@@ -285,7 +285,7 @@ async fn downstream(
     Ok(())
 }
 
-/// Serves the broker, until all that it was to be sent is answered.
+/// Serves the broker until it has answered all requests.
 async fn upstream(
     shared: Arc<Shared>,
     mut broker: TcpStream,
@@ -321,7 +321,7 @@ async fn upstream(
     Ok(())
 }
 
-/// Until then; for ever, if there is no then.
+/// Waits until this time; forever without one.
 async fn until(then: Option<Instant>) {
     match then {
         Some(then) => sleep_until(then.into()).await,
@@ -341,7 +341,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The fault whose time has come with this produce request.
+    /// Returns the fault that begins with this Produce request, if any.
     fn strike(&self) -> Option<Fault> {
         let mut state = self.state();
         if !state.is_armed {
@@ -381,7 +381,7 @@ impl Shared {
         Ok((header, stamps))
     }
 
-    /// Notes what the broker says, and has it say that it is here.
+    /// Notes the broker's response. In Metadata, replaces the broker's address with the proxy's.
     fn look_at_answer(&self, header: &RequestHeader, frame: Bytes, stamps: &[Stamp]) -> Result<(Bytes, Vec<Noted>)> {
         let version = header.api_version;
         let mut noted = Vec::new();
@@ -409,26 +409,26 @@ impl Shared {
     }
 }
 
-/// What a proxy saw, in numbers.
+/// Summary of a proxy's observations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) batches: usize,
-    /// Batches that came more than once.
+    /// Batches sent more than once.
     pub(crate) retried: usize,
-    /// Batches of which an attempt was not the bytes of the first.
+    /// Batches with an attempt whose bytes differ from the first attempt's.
     pub(crate) changed: usize,
-    /// Attempts that the broker knew for duplicates: answered with the offset of another.
+    /// Attempts that the broker recognized as duplicates and answered with the offset of another attempt.
     pub(crate) duplicates: usize,
-    /// Attempts that were answered OUT_OF_ORDER_SEQUENCE_NUMBER.
+    /// Attempts answered with OUT_OF_ORDER_SEQUENCE_NUMBER.
     pub(crate) out_of_order: usize,
-    /// Of those, such as the producer was given.
+    /// Number of those responses that reached the producer.
     pub(crate) out_of_order_heard: usize,
-    /// Batches of which one attempt was answered so, and another was written.
+    /// Batches with one such attempt, and another one that was written.
     pub(crate) out_of_order_and_written: usize,
-    /// Retried batches that were written by an attempt whose answer nobody heard.
+    /// Retried batches whose written attempt's response never reached the producer.
     pub(crate) written_unheard: usize,
     pub(crate) cuts: usize,
-    /// Requests without an answer, at all cuts.
+    /// Unanswered requests at all cuts.
     pub(crate) unanswered: usize,
 }
 
@@ -456,14 +456,14 @@ impl Wire {
             seen.out_of_order += refused;
             seen.out_of_order_heard += answers.iter().filter(is_refused).filter(|answer| answer.is_heard).count();
             seen.out_of_order_and_written += usize::from(refused > 0 && written > 0);
-            // The first answer is that of the attempt that was executed first.
+            // The first response belongs to the attempt that was executed first.
             let first = answers.iter().find(is_written);
             seen.written_unheard += usize::from(is_retried && first.is_some_and(|first| !first.is_heard));
         }
         seen
     }
 
-    /// Whether a batch's attempts were all written at one place, if at any.
+    /// Whether a batch's written attempts all have the same offset.
     pub(crate) fn is_of_one_mind(&self) -> bool {
         self.batches.values().all(|attempts| {
             let offsets =

@@ -1,9 +1,10 @@
-//! Batches sent on a connection that dies unanswered, and sent again on another, while the first attempts may yet arrive:
-//! no record is there twice, none is called not written that is in the log, none is called written that is not.
+//! Unsettled batches: sent on a connection that dies without a response, and retried on another one while the first
+//! attempts may still arrive. No record may be in the log twice. No record reported as not written may be in the log,
+//! and every record reported as written must be.
 //!
-//! A batch whose answer was lost is *unsettled*: written or not, and perhaps written later, after what the broker says of
-//! the second attempt. What it says then may be wrong: OUT_OF_ORDER_SEQUENCE_NUMBER for a batch that is in the log a
-//! moment later. A producer that takes the word for it, and sends the batch under other sequences, writes it twice.
+//! A batch with a lost response is *unsettled*: it may be written or not, or written later, even after the response to
+//! the second attempt. That response may then be wrong: OUT_OF_ORDER_SEQUENCE_NUMBER for a batch that is in the log a
+//! moment later. A producer that believes it, and sends the batch with other sequences, writes the batch twice.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -20,7 +21,7 @@ use tokio::time::sleep;
 use crate::proxy::{End, Fault, Proxy, Seen, Wire};
 use crate::setting;
 
-/// Even numbers go to the first, odd ones to the second.
+/// Even numbers go to the first partition, odd ones to the second.
 const PARTITIONS: i32 = 2;
 const RECORDS: usize = 80;
 
@@ -39,7 +40,7 @@ pub(crate) async fn unsettled(cluster: &Cluster) -> Result<()> {
         let counts = ran.with_context(|| format!("run {drawn}, {again}: {plan:?}"))?;
         topics.push(topic);
         drawn += 1;
-        // The slower the machine, the more often an impatient producer gives up before it has tried again.
+        // On slow machines, an impatient producer more often gives up before a retry.
         if counts.seen.retried == 0 {
             unmet += 1;
             ensure!(unmet < 10 + runs / 2, "{unmet} runs sent no batch again");
@@ -57,7 +58,7 @@ pub(crate) async fn unsettled(cluster: &Cluster) -> Result<()> {
     println!("{total}");
     let Seen { changed, written_unheard, out_of_order_and_written, .. } = total.seen;
     ensure!(changed == 0, "{changed} batches were sent again with other bytes under the same sequences");
-    // In each of them batches were sent again; of so many, some must have met the rest.
+    // Every run has retries; with this many runs, some must have the other cases too.
     if runs >= 50 {
         ensure!(written_unheard > 0, "no batch was written by an attempt that was given up");
         ensure!(out_of_order_and_written > 0, "no batch was called out of order that is in the log");
@@ -65,7 +66,7 @@ pub(crate) async fn unsettled(cluster: &Cluster) -> Result<()> {
     control(kafka, seed).await
 }
 
-/// The same without idempotence must write twice, or none of this would notice if it did.
+/// Without idempotence the same must write records twice. Otherwise this test would not notice doubled records.
 async fn control(kafka: &Kafka, seed: u64) -> Result<()> {
     const TRIES: u64 = 20;
     for n in 0..TRIES {
@@ -79,7 +80,7 @@ async fn control(kafka: &Kafka, seed: u64) -> Result<()> {
     bail!("without idempotence nothing was written twice in {TRIES} runs: this test would not notice it");
 }
 
-/// What one run's seed draws.
+/// The parameters that a run draws from its seed.
 #[derive(Debug)]
 struct Plan {
     seed: u64,
@@ -89,7 +90,7 @@ struct Plan {
     request_timeout: Duration,
     delivery_timeout: Duration,
     retry_backoff_ms: u64,
-    /// Between records, at most.
+    /// Longest pause between records.
     pause_max: Duration,
 }
 
@@ -97,10 +98,11 @@ impl Plan {
     fn draw(seed: u64, is_idempotent: bool) -> Self {
         let random = &mut Rng::with_seed(seed);
         let ms = Duration::from_millis;
-        // Some records do not live to see the end of it.
+        // Some records expire before the fault ends.
         let is_impatient = random.u8(0..3) == 0;
         let ends = [End::Reset, End::Reset, End::Closed, End::Silence];
-        // The broker sees them late: often after the second attempt, and perhaps when the first is given up.
+        // The broker gets these requests late: often after the second attempt, and perhaps after the producer gave up
+        // the first.
         let late = if is_impatient { 800 } else { 200 };
         let fault = |random: &mut Rng| Fault {
             after: if is_impatient { 0 } else { random.u32(0..8) },
@@ -111,7 +113,7 @@ impl Plan {
         };
         let faults = (0..random.usize(1..=3)).map(|_| fault(random)).collect();
         let request_timeout = ms(random.u64(150..400));
-        // Enough for a second attempt, and not for many.
+        // Enough for a second attempt, but not for many.
         let little = request_timeout + ms(random.u64(400..800));
         Self {
             seed,
@@ -126,20 +128,20 @@ impl Plan {
     }
 }
 
-/// What became of all records of some runs.
+/// Outcomes of all records in some runs.
 #[derive(Debug, Default)]
 struct Counts {
     runs: usize,
     records: usize,
     written: usize,
-    /// Acknowledged, but the broker had forgotten where.
+    /// Acknowledged, but the broker no longer knew the offset.
     without_offset: usize,
     not_written: usize,
     unknown: usize,
-    /// Of the unknown.
+    /// Those among the unknown ones that are in the log.
     unknown_but_written: usize,
     seen: Seen,
-    /// The fewest in a run.
+    /// The lowest number in a run.
     retried_min: Option<usize>,
 }
 
@@ -152,7 +154,7 @@ async fn run(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<Counts> {
         .bootstrap_servers([proxy.address.to_string()])
         .enable_idempotence(plan.is_idempotent)
         .linger(Duration::ZERO)
-        // So that a batch is a few records.
+        // Small batches of a few records.
         .batch_size(200)
         .request_timeout(plan.request_timeout)
         .delivery_timeout(plan.delivery_timeout)
@@ -165,8 +167,8 @@ async fn run(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<Counts> {
         let value = value(topic, partition, n);
         Ok(producer.send(Record::to(topic).partition(partition).value(&value)).await?)
     };
-    // A partition's first batch goes alone; when it is acknowledged, up to five go at once. On a new topic, and a busy
-    // machine, an impatient producer may need several.
+    // A partition's first batch goes alone; after its acknowledgement, up to five batches are in flight. On a new topic
+    // and a busy machine, an impatient producer may need several batches.
     let mut outcomes = Vec::new();
     let mut acknowledged = BTreeSet::new();
     while acknowledged.len() < usize::try_from(PARTITIONS)? {
@@ -189,7 +191,7 @@ async fn run(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<Counts> {
     }
     ensure!(producer.close(Duration::from_secs(20)).await.is_ok(), "something has no outcome, and all were awaited");
     let wire = proxy.finish().await?;
-    // Nothing can arrive any more.
+    // After this, no more requests can arrive.
     check(topic, &outcomes, &kafka.read_by_java(topic)?, &wire)
 }
 
@@ -201,10 +203,10 @@ fn value(topic: &str, partition: i32, n: usize) -> String {
     format!("{topic} {partition} {n} {:0>60}", n * 7_919)
 }
 
-/// What the control must fail with.
+/// The failure that the control must have.
 const TWICE: &str = "more than once";
 
-/// Holds what the log has against what the producer said.
+/// Compares the log with the producer's reports.
 fn check(topic: &str, outcomes: &[Result<RecordMetadata, Error>], read: &[Log], wire: &Wire) -> Result<Counts> {
     let mut found: HashMap<usize, (i32, i64)> = HashMap::new();
     let mut last: HashMap<i32, usize> = HashMap::new();

@@ -1,5 +1,5 @@
-//! The conformance suite of our broker, put to real Kafka and to ours, which behaves as each version of it in turn: the same
-//! calls must be answered in the same words. Both are asked through sockets.
+//! The conformance suite on real Kafka, and on our broker as each version of Kafka. Both must give the same answers to
+//! the same calls. Both are called through sockets.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -15,17 +15,17 @@ use tokio::runtime::Runtime;
 
 use crate::conformance::{self, Exchange, Peer, law};
 
-/// The real ones, and as what ours behaves beside them.
+/// Versions of real Kafka, and our broker's matching versions.
 const VERSIONS: [(&str, KafkaVersion); 3] =
     [("3.7.2", KafkaVersion::V3_7), ("3.9.1", KafkaVersion::V3_9), ("4.3.1", KafkaVersion::V4_3)];
 
-/// Longer than any answer takes, also on a busy machine.
+/// Longer than any answer takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Puts every call to every broker, prints the table, and fails if any differs.
+/// Runs every call on every broker, prints the table, and fails on any difference.
 pub(crate) fn conformance() -> Result<()> {
     let mut table = Table::default();
-    // Most calls need one node, so their answers are shown first.
+    // Most calls need one node, so these results come first.
     for nodes in [1, 3] {
         for (version, as_version) in VERSIONS {
             let began = now();
@@ -41,7 +41,7 @@ pub(crate) fn conformance() -> Result<()> {
     Ok(())
 }
 
-/// Calls by brokers.
+/// Results of calls, by broker.
 #[derive(Default)]
 struct Table {
     brokers: Vec<String>,
@@ -51,7 +51,7 @@ struct Table {
 
 struct Group {
     name: String,
-    /// Each call with the brokers that differ.
+    /// Each call, with the brokers that differ.
     calls: Vec<(String, Vec<String>)>,
 }
 
@@ -76,7 +76,7 @@ impl Table {
                 self.note(broker, group, call.name(), call.check(peer));
             }
         }
-        // Which a cluster without sockets cannot be asked.
+        // These checks need a socket.
         for (name, length) in [("a request of more than 100 MiB", (100 << 20) + 1), ("of a length below 0", -1)] {
             let closed = peer.closes_on(length).map_err(|error| format!("{name}: {error:#}"));
             self.note(broker, "too large a request closes", name, closed);
@@ -100,7 +100,7 @@ impl Table {
         };
         if let Err(why) = result {
             differing.push(broker.to_owned());
-            // Shown at once: the rest of the table takes minutes.
+            // Print differences at once, because the rest of the table takes minutes.
             println!("differs: {broker}: {why}");
             self.differences.push(format!("{broker}: {why}"));
         }
@@ -127,7 +127,7 @@ impl Table {
 trait Nodes {
     fn version(&self) -> KafkaVersion;
     fn bootstrap_servers(&self) -> String;
-    /// The id of the first.
+    /// Returns the id of the first node.
     fn first_id(&self) -> i32;
     fn delete_topic(&mut self, name: &str) -> Result<()>;
     fn stop(&mut self, node: i32) -> Result<()>;
@@ -174,7 +174,7 @@ struct Ours {
 impl Ours {
     fn start(version: KafkaVersion, nodes: usize) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        // As Kafka's own default has it.
+        // Kafka's own default.
         let topics = TopicSettings { replication_factor: 1, ..TopicSettings::of(version) };
         let builder =
             Broker::builder().version(version).strict(false).nodes(u16::try_from(nodes)?).topics_by_default(topics);
@@ -210,7 +210,7 @@ impl Nodes for Ours {
     }
 }
 
-/// A cluster, and a connection to each of its nodes that was asked.
+/// A cluster, and a connection to each node used so far.
 struct Socket<N> {
     cluster: N,
     addresses: Vec<(i32, String)>,
@@ -225,7 +225,7 @@ impl<N: Nodes> Socket<N> {
         Self { cluster, addresses, connections: HashMap::new(), names: 0 }
     }
 
-    /// Announces a request of this length, which the first node must not wait for.
+    /// Checks that the first node closes the connection on a request with this length.
     fn closes_on(&self, length: i32) -> Result<()> {
         let (_, address) = self.addresses.first().context("a node")?;
         let mut socket = TcpStream::connect(address)?;
@@ -238,8 +238,8 @@ impl<N: Nodes> Socket<N> {
         }
     }
 
-    /// What a node does about a frame; who says nothing for long is silent. Whoever is not answered asks another question after
-    /// it, for a connection's requests are taken one after the other.
+    /// Returns a node's reaction to a frame; a node without a response for long is silent. For a frame without a
+    /// response, sends a second request after it, because a connection's requests are handled in order.
     fn try_exchange(&mut self, node: i32, frame: &Bytes, is_answered: bool) -> Result<Exchange> {
         if !self.connections.contains_key(&node) {
             let (_, address) = self.addresses.iter().find(|(id, _)| *id == node).context("no such node")?;
@@ -249,7 +249,7 @@ impl<N: Nodes> Socket<N> {
             self.connections.insert(node, socket);
         }
         let socket = self.connections.get_mut(&node).context("it is there")?;
-        // ApiVersions 0.
+        // A request of ApiVersions 0.
         const QUESTION: [u8; 10] = [0, 18, 0, 0, 0, 0, 0, 9, 0xff, 0xff];
         let mut wire = Vec::from(u32::try_from(frame.len())?.to_be_bytes());
         wire.extend_from_slice(frame);
@@ -324,7 +324,7 @@ impl<N: Nodes> Peer for Socket<N> {
     }
 
     fn wait(&mut self) -> bool {
-        // Short beside what a cluster takes for anything.
+        // Short compared to any action of a cluster.
         sleep_until(now() + Duration::from_millis(10));
         true
     }

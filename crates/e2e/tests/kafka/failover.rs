@@ -1,4 +1,4 @@
-//! Nodes that die, before and while lines come in: nothing is lost, nothing is there twice, nothing out of order.
+//! Failover: nodes die before and during input. No line may be lost, doubled or out of order.
 
 use std::collections::HashMap;
 use std::env;
@@ -21,8 +21,8 @@ use crate::round_trip;
 const LINES_PER_SECOND: usize = 5_000;
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Lines come in for a minute, or KURIER_FAILOVER_SECONDS. After a third of it the leader of the busiest partition is
-/// killed, after two thirds it comes back.
+/// Feeds lines for a minute, or KURIER_FAILOVER_SECONDS. After a third of the time the leader of the busiest partition
+/// is killed, and after two thirds it is revived.
 pub(crate) fn failover(cluster: &mut Cluster) -> Result<()> {
     let seconds = env::var("KURIER_FAILOVER_SECONDS").map_or(Ok(60), |seconds| seconds.parse())?;
     let lines = LINES_PER_SECOND * usize::try_from(seconds)?;
@@ -38,7 +38,7 @@ pub(crate) fn failover(cluster: &mut Cluster) -> Result<()> {
     let partitions = cluster.kafka().describe(topic)?;
     let busiest = partitions.iter().max_by_key(|partition| partition.end).context("it has six")?;
     let leader = busiest.leader.context("all nodes are up")?;
-    // Frozen for 300 ms it answers none of the 1,500 lines of that time: it dies with batches unanswered.
+    // Frozen for 300 ms, the leader answers none of that time's 1,500 lines, and dies with unanswered batches.
     cluster.pause(leader)?;
     sleep_until(now() + Duration::from_millis(300));
     cluster.kill(leader)?;
@@ -52,7 +52,7 @@ pub(crate) fn failover(cluster: &mut Cluster) -> Result<()> {
     cluster.revive(leader)?;
     let revived_at = start.elapsed();
 
-    // First the command: should it end early, or not at all, then it knows better than the feeder why.
+    // The command first: if it fails, its error says more than the feeder's.
     let produced = producing.finish()?;
     let fed = feeder.join().map_err(|_| anyhow!("the feeder panicked"))?;
     let late = fed.with_context(|| format!("it ended with {:?} and said: {}", produced.code, produced.talk))?;
@@ -69,7 +69,7 @@ pub(crate) fn failover(cluster: &mut Cluster) -> Result<()> {
     cluster.kafka().wait_for_replicas(topic, 3)
 }
 
-/// The first of three bootstrap servers is dead, and has led partitions until just now.
+/// The first of three bootstrap servers is dead, and led partitions until a moment ago.
 pub(crate) fn first_bootstrap_server_dead(cluster: &mut Cluster) -> Result<()> {
     let (topic, file) = ("first-dead", testdata("events.txt"));
     let text = fs::read_to_string(&file)?;
@@ -86,7 +86,7 @@ pub(crate) fn first_bootstrap_server_dead(cluster: &mut Cluster) -> Result<()> {
     cluster.kafka().wait_for_replicas(topic, 3)
 }
 
-/// Writes the lines at their rate, and returns by how much it was late at most: when the reader did not keep up.
+/// Writes lines at a fixed rate. Returns the largest delay, while the reader did not keep up.
 fn feed(mut input: ChildStdin, start: Instant, lines: usize) -> Result<Duration> {
     let a_tick = LINES_PER_SECOND / usize::try_from(TICKS_PER_SECOND)?;
     let mut late = Duration::ZERO;
@@ -104,7 +104,7 @@ fn feed(mut input: ChildStdin, start: Instant, lines: usize) -> Result<Duration>
     Ok(late)
 }
 
-/// A third of all lines have one key, whose partition is the busiest therefore.
+/// A third of all lines share a key, so that key's partition is the busiest.
 fn key(n: usize) -> String {
     if n.is_multiple_of(3) { "busy".to_owned() } else { format!("user-{}", n % 1_000) }
 }
@@ -113,7 +113,7 @@ fn value(n: usize) -> String {
     format!(r#"{{"n":{n},"event":"click","url":"https://example.com/items/{}"}}"#, n * 7_919 % 10_007)
 }
 
-/// Every line was read once, each key's in order, at the place where the report says that it is.
+/// Checks that every line was read once, in order for each key, and at the reported offset.
 fn check(produced: &Produced, lines: usize, read: &[Record]) -> Result<()> {
     let mut times = vec![0usize; lines];
     let mut at = HashMap::new();
@@ -140,7 +140,7 @@ fn check(produced: &Produced, lines: usize, read: &[Record]) -> Result<()> {
     Ok(())
 }
 
-/// Which line it is, if it is one.
+/// Returns a record's line number, if it is one of our lines.
 fn number(record: &Record) -> Option<usize> {
     let n = record.value.strip_prefix(r#"{"n":"#)?.split(',').next()?.parse().ok()?;
     (record.key.as_deref() == Some(key(n).as_str()) && record.value == value(n)).then_some(n)

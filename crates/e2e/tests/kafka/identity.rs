@@ -1,4 +1,5 @@
-//! Kafka 4.4 checks which broker a client means (KIP-1242): what it answers to ApiVersions 5 is what our producer relies on.
+//! Broker identity in Kafka 4.4, which checks that a client reached the broker it meant (KIP-1242). Our producer relies
+//! on the responses to ApiVersions 5.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +9,7 @@ use kurier_e2e::kafka::Kafka;
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 use kurier_protocol::{ErrorCode, FrameBuffer, Request, read_response, write_request};
 
-/// A connection that names the broker it means is served by that broker alone.
+/// Only the broker that a connection names serves it.
 pub(crate) fn wrong_broker_is_refused(kafka: &Kafka) -> Result<()> {
     let described =
         Connection::open(kafka)?.call(&MetadataRequest { topics: Some(Vec::new()), ..Default::default() }, 12)?;
@@ -34,7 +35,7 @@ pub(crate) fn wrong_broker_is_refused(kafka: &Kafka) -> Result<()> {
     Ok(())
 }
 
-/// A blocking connection that asks one question at a time.
+/// A blocking connection with one request at a time.
 struct Connection {
     socket: TcpStream,
     buffer: FrameBuffer,

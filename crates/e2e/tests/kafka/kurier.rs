@@ -1,4 +1,4 @@
-//! The `kurier` command as its users run it: its exit status, its talk, its delivery report.
+//! The `kurier` command as users run it: its exit status, its messages, its delivery report.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use kurier_e2e::kafka::Kafka;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A `kurier produce` to be.
+/// A `kurier produce` command before its start.
 pub(crate) struct Produce {
     command: Command,
     topic: String,
     folder: TempDir,
 }
 
-/// One that runs. It ends when dropped.
+/// A running command; dropping it ends it.
 pub(crate) struct Producing {
     process: Child,
     topic: String,
@@ -28,13 +28,13 @@ pub(crate) struct Producing {
     folder: TempDir,
 }
 
-/// One that has ended.
+/// A finished command.
 pub(crate) struct Produced {
-    /// Its exit status; none after a signal.
+    /// Exit status; `None` after a signal.
     pub(crate) code: Option<i32>,
-    /// What it said on standard error.
+    /// Output on standard error.
     pub(crate) talk: String,
-    /// Its delivery report, in the order of the lines of its input.
+    /// Delivery report, in the order of the input lines.
     pub(crate) report: Vec<Reported>,
     pub(crate) took: Duration,
 }
@@ -42,21 +42,21 @@ pub(crate) struct Produced {
 /// A line of the delivery report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reported {
-    /// From 1.
+    /// Line number of the input, from 1.
     pub(crate) line: usize,
     pub(crate) outcome: Outcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// With acks=0 nobody says at which offset.
+    /// With acks=0 there is no offset.
     Written { partition: i32, offset: Option<i64> },
     /// `written` is "no" or "unknown".
     Failed { error: String, written: String },
 }
 
 impl Produce {
-    /// To this topic, with the report that every test wants.
+    /// Creates a command for this topic, with the report that every test needs.
     pub(crate) fn to(kafka: &Kafka, topic: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(binary()?);
@@ -70,13 +70,13 @@ impl Produce {
         self
     }
 
-    /// Feeds it this file, and waits for its end.
+    /// Runs the command on this file until it ends.
     pub(crate) fn file(mut self, file: &Path) -> Result<Produced> {
         self.command.arg(file).stdin(Stdio::null());
         self.start()?.finish()
     }
 
-    /// Starts it on standard input.
+    /// Starts the command on standard input.
     pub(crate) fn standard_input(mut self) -> Result<(Producing, ChildStdin)> {
         self.command.stdin(Stdio::piped());
         let mut producing = self.start()?;
@@ -92,7 +92,7 @@ impl Produce {
 }
 
 impl Producing {
-    /// Waits for its end, which nothing should delay longer than the default of delivery.timeout.ms, two minutes.
+    /// Waits for the command's end, for longer than the default delivery.timeout.ms of two minutes.
     pub(crate) fn finish(mut self) -> Result<Produced> {
         let talk = |folder: &TempDir| fs::read_to_string(folder.path().join("talk")).unwrap_or_default();
         let limit = Duration::from_secs(150);
@@ -100,7 +100,7 @@ impl Producing {
             .with_context(|| format!("it said: {}", talk(&self.folder)))?;
         let took = self.started.elapsed();
         let talk = talk(&self.folder);
-        // Without one, the exit status and the talk say why.
+        // Without a report, the exit status and messages say why.
         let report = fs::read_to_string(self.folder.path().join("report")).unwrap_or_default();
         let mut report = report
             .lines()
@@ -119,7 +119,7 @@ impl Drop for Producing {
 }
 
 impl Produced {
-    /// It ended as it should, and its report has each line once.
+    /// Checks the exit status, and that the report has each line once.
     pub(crate) fn expect(&self, code: i32, lines: usize) -> Result<()> {
         let Self { code: ended, talk, report, .. } = self;
         ensure!(*ended == Some(code), "it ended with {ended:?}, not {code}, and said: {talk}");
@@ -128,7 +128,7 @@ impl Produced {
         Ok(())
     }
 
-    /// Every line of its report is a failure of which it is known that nothing was written.
+    /// Checks that every line of the report failed and is known not to be written.
     pub(crate) fn expect_not_written(&self, why: &str) -> Result<()> {
         for Reported { line, outcome } in &self.report {
             let Outcome::Failed { error, written } = outcome else { bail!("line {line} was written: {outcome:?}") };

@@ -1,9 +1,9 @@
-//! `kurier produce` and the client's examples before real Apache Kafka; what is written is read by kcat and by Java. And our
-//! broker beside it.
+//! Tests with real Apache Kafka: `kurier produce` and the client's examples write, kcat and Java read. Also compares
+//! our broker with Kafka.
 //!
-//! `make test-kafka` runs all, `cargo test -p kurier-e2e --test kafka -- failover` those with that in their names. They run
-//! one after another and share a cluster as long as they want the same. `KAFKA_BOOTSTRAP` names a cluster of one's own for
-//! those that end no node; `KURIER` a binary to use instead of building one.
+//! `make test-kafka` runs all, and `cargo test -p kurier-e2e --test kafka -- failover` runs those with that in their
+//! names. The tests run one after another and share a cluster if they need the same. `KAFKA_BOOTSTRAP` names your own
+//! cluster for the tests that end no node. `KURIER` names a binary to use instead of a build.
 #![expect(clippy::print_stdout, reason = "tests show what they counted")]
 
 mod conforming;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Those that want the same cluster stand together.
+/// Tests with the same cluster come together.
 fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     let on_any = |name: &str, shape, test: fn(&Kafka) -> Result<()>| {
         let clusters = Arc::clone(clusters);
@@ -54,7 +54,7 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
         on_ours("failover", THREE_NODES, failover::failover),
         on_ours("first_bootstrap_server_dead", THREE_NODES, failover::first_bootstrap_server_dead),
     ];
-    // One's own cluster has the nodes and the version that it has.
+    // A user's own cluster has fixed nodes and a fixed version.
     if Kafka::from_environment().is_none() {
         trials.push(on_any("round_trip_on_one_node", (kafka::VERSION, 1), round_trip::round_trip));
         trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
@@ -66,19 +66,19 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
     trials
 }
 
-/// A version of Kafka, and how many nodes.
+/// A version of Kafka and a number of nodes.
 type Shape = (&'static str, usize);
 
 const THREE_NODES: Shape = (kafka::VERSION, 3);
 
-/// The cluster that runs, one at a time: they would take each other's cores.
+/// The running cluster: one at a time, because several would compete for cores.
 #[derive(Default)]
 struct Clusters {
     running: Mutex<Option<(Shape, Cluster)>>,
 }
 
 impl Clusters {
-    /// Runs a test on a cluster of ours. One on which a test failed is not used again.
+    /// Runs a test on a cluster of ours. After a failed test its cluster is not used again.
     fn ours(&self, shape: Shape, test: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<(), Failed> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, mut cluster) = match running.take() {
@@ -101,7 +101,7 @@ impl Clusters {
         test().map_err(failed)
     }
 
-    /// Runs a test on the cluster that `KAFKA_BOOTSTRAP` names, or on one of ours.
+    /// Runs a test on the cluster in `KAFKA_BOOTSTRAP`, or on one of ours.
     fn theirs_or(&self, shape: Shape, test: impl FnOnce(&Kafka) -> Result<()>) -> Result<(), Failed> {
         match Kafka::from_environment() {
             Some(theirs) => theirs.and_then(|kafka| test(&kafka)).map_err(failed),

@@ -1,4 +1,4 @@
-//! What a healthy Kafka refuses: nothing is written, the report says so, and so does the command.
+//! Refusals of a healthy Kafka: nothing is written, and both the report and the command say so.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::kurier::Produce;
 
 const LINES: usize = 100;
 
-/// Topics of three replicas with one node down: min.insync.replicas of 1 and 2 acknowledge, of 3 does not.
+/// Topics of three replicas with one node down: writes succeed with min.insync.replicas of 1 and 2, but not 3.
 pub(crate) fn too_few_replicas(cluster: &mut Cluster) -> Result<()> {
     let topics = [("min-insync-1", 1), ("min-insync-2", 2), ("min-insync-3", 3)];
     for (topic, in_sync) in topics {
@@ -19,7 +19,7 @@ pub(crate) fn too_few_replicas(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.kill(2)?;
     for (topic, _) in topics {
-        // Before the cluster knows, a leader appends first and only then finds that replicas are missing.
+        // Before the cluster notices, a leader appends first and only then finds that replicas are missing.
         cluster.kafka().wait_for_replicas(topic, 2)?;
     }
     println!("{:<12} {:>5} {:>7} {:>6} {:>7}", "topic", "lines", "in log", "exit", "took");
@@ -59,14 +59,14 @@ fn produce(cluster: &Cluster, topic: &str, enough: bool) -> Result<()> {
     Ok(())
 }
 
-/// A topic that is not there, and that nobody creates: within max.block.ms and a second, however many lines there are.
+/// A missing topic that nothing creates: the command fails within max.block.ms plus a second, for any number of lines.
 pub(crate) fn unknown_topic(cluster: &mut Cluster) -> Result<()> {
     let (folder, topic) = (tempfile::tempdir()?, "nobody-made-me");
     let file = folder.path().join("lines");
     fs::write(&file, lines().join("\n"))?;
     let produced = Produce::to(cluster.kafka(), topic)?.arguments(["-X", "max.block.ms=2000"]).file(&file)?;
     println!("exit {:?} in {:.1} s:\n{}", produced.code, produced.took.as_secs_f64(), produced.talk);
-    // Without a topic nothing is read, and so nothing is reported.
+    // Without the topic the command reads no input, so there is no report.
     produced.expect(1, 0)?;
     produced.expect_not_written("UNKNOWN_TOPIC_OR_PARTITION")?;
     ensure!(produced.talk.contains(topic), "it does not name the topic");
@@ -74,7 +74,7 @@ pub(crate) fn unknown_topic(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Sorted.
+/// Returns the lines, sorted.
 fn lines() -> Vec<String> {
     (0..LINES).map(|n| format!("line {n:03}")).collect()
 }

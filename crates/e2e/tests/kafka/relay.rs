@@ -1,5 +1,5 @@
-//! Between the Java console producer and real Kafka stands `kurier capture`: all goes through, the file can be read, and
-//! `kurier replay` of it onto another topic gives the same records.
+//! `kurier capture` between the Java console producer and real Kafka: all traffic passes, the file can be read, and
+//! `kurier replay` to another topic gives the same records.
 
 use std::fs::{self, File};
 use std::process::Command;
@@ -50,7 +50,7 @@ pub(crate) fn relay(kafka: &Kafka) -> Result<()> {
     );
     ensure!(!frames.is_empty() && unread == 0, "frames that cannot be read");
     ensure!(through_kafka.len() == lines, "lines are lost, or doubled");
-    // One producer wrote each topic, batch after batch: the places are the same, too.
+    // One producer wrote each topic batch by batch, so the offsets are the same too.
     ensure!(through_kafka == replayed, "other records than were captured");
     kafka.delete_topics(&[through, again])
 }

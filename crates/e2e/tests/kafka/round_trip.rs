@@ -1,5 +1,5 @@
-//! A file of events goes in by `kurier produce` and is read back: the same lines, each key's in the file's order, where
-//! Java would put them, and where the delivery report says that they are.
+//! Round trip: `kurier produce` writes a file of events, and readers get the same lines. Each key's lines are in the
+//! file's order, in the partition Java would choose, and at the reported offsets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::kurier::{Outcome, Produce, Reported};
 
 const PARTITIONS: i32 = 6;
 
-/// Every codec with keys and acks=all, and every acks both ways.
+/// Every codec with keys and acks=all, and every acks with and without keys.
 pub(crate) const CASES: [Case; 10] = [
     Case { keyed: true, acks: "all", codec: "none" },
     Case { keyed: true, acks: "all", codec: "gzip" },
@@ -35,14 +35,14 @@ pub(crate) struct Case {
     codec: &'static str,
 }
 
-/// What the file's lines are as records.
+/// A line of the file as a record: key and value.
 pub(crate) type Line<'a> = (Option<&'a str>, &'a str);
 
 pub(crate) fn round_trip(kafka: &Kafka) -> Result<()> {
     let file = testdata("events.txt");
     let text = fs::read_to_string(&file)?;
     let replicas = kafka.nodes(kafka.bootstrap_servers())?.len().min(3);
-    // Nobody else's, also where others test on the same cluster; and a pattern for all but the twin.
+    // A prefix that no other test on the same cluster uses. The pattern matches all topics but the twin.
     let prefix = format!("kurier-{}", std::process::id());
     let twin = format!("twin-of-{prefix}");
     kafka.create_topic(&twin, PARTITIONS, replicas, &[])?;
@@ -108,7 +108,7 @@ impl Case {
         text.lines().map(record).collect()
     }
 
-    /// The header says afterwards, to who reads many topics at once, where a record is from.
+    /// The header lets a reader of many topics tell which case wrote a record.
     fn produce(self, kafka: &Kafka, topic: &str, file: &Path, lines: usize) -> Result<(Vec<Reported>, Duration)> {
         let mut produce = Produce::to(kafka, topic)?.arguments(["-H", &format!("case={}", self.name())]);
         produce = produce.arguments(["-z", self.codec, "-X", &format!("acks={}", self.acks)]);
@@ -125,7 +125,7 @@ fn line_of_key_and_value(line: &str) -> Line<'_> {
     line.split_once('\t').map_or((None, line), |(key, value)| (Some(key), value))
 }
 
-/// Holds what was read against the lines that were written, and returns the partition of each key.
+/// Compares the read records with the written lines. Returns the partition of each key.
 pub(crate) fn check(
     case: Case,
     lines: &[Line<'_>],
@@ -182,7 +182,7 @@ fn partitions_of_keys(records: &[Record]) -> Result<HashMap<String, i32>> {
     Ok(keys)
 }
 
-/// For lists too long to be shown whole.
+/// Compares lists that are too long to print.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, ours: &[T], theirs: &[T]) -> Result<()> {
     let other = ours.iter().zip(theirs).find(|(ours, theirs)| ours != theirs);
     ensure!(other.is_none(), "{what}: they differ first in {other:?}");

@@ -1,4 +1,4 @@
-//! The client's example `three_ways`: a record forgotten, one awaited, one with a callback.
+//! The client's example `three_ways`: one record without waiting, one awaited, one with a callback.
 
 use anyhow::{Context, Result, ensure};
 use kurier_e2e::command::cargo;
@@ -28,7 +28,7 @@ pub(crate) fn three_ways(kafka: &Kafka) -> Result<()> {
     kafka.delete_topics(&[&topic]).context("deleting the topic")
 }
 
-/// The partition and the offset that a line names, in whatever words stand around them.
+/// Finds the partition and offset in a line, whatever words surround them.
 fn place(line: &str) -> Option<(i64, i64)> {
     let line = line.to_lowercase();
     let number_after = |word: &str| {

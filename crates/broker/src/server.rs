@@ -236,7 +236,7 @@ impl BrokerBuilder {
 
     /// Sets the first node's address; the next nodes use the ports after it. Port 0, the default, gives each node a
     /// free port. The nodes give the same address to clients. Nodes that listen on all addresses (`0.0.0.0`, `[::]`)
-    /// give each client the address at which it reached them.
+    /// give each client the address that the client used to reach them.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;

@@ -11,7 +11,7 @@
 //!
 //! # Reading
 //!
-//! A [`Reader`] returns the frames of all connections, in the order in which their last bytes were captured. Reading
+//! A [`Reader`] returns the frames of all connections, ordered by the capture time of their last bytes. Reading
 //! continues past anything unknown or missing. A frame of an unknown API or version stays as raw bytes. Gaps in a
 //! capture (a missing beginning, lost packets) cost only the frames that they cut.
 //!

@@ -11,8 +11,7 @@ use crate::error::CaptureError;
 use crate::frame::Frame;
 use crate::pcap::{Segment, Segments};
 
-/// The frames of a capture, in the order in which their last bytes were captured. See the [crate](crate) for an
-/// example.
+/// The frames of a capture, ordered by the capture time of their last bytes. See the [crate](crate) for an example.
 ///
 /// The reader keeps incomplete frames in memory, at most 16 MiB per direction of data behind missing packets, and a
 /// little for each connection.
@@ -61,8 +60,8 @@ impl<'a> Reader<'a> {
         self.opened
     }
 
-    /// Returns the number of bytes so far that belong to no frame, because a connection's beginning or packets are
-    /// missing or the traffic is not Kafka's.
+    /// Returns the number of bytes outside any frame: a connection's beginning or packets are missing, or the traffic
+    /// is not Kafka's.
     #[must_use]
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes + self.connections.values().map(Connection::skipped_bytes).sum::<u64>()

@@ -19,7 +19,7 @@ const BATCHES: [(CompressionType, usize); 5] = [
     (CompressionType::Zstd, 27),
 ];
 
-/// Scenarios in which no broker accepted a record.
+/// Scenarios without an accepted record.
 const NOTHING_WRITTEN: [&str; 2] = ["_not-enough-replicas", "_sasl-wrong-password"];
 
 /// Traffic between brokers, in APIs or versions that a producer does not need.

@@ -132,7 +132,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         self
     }
 
-    /// Replaces all settings made so far.
+    /// Replaces all settings.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;

@@ -1,4 +1,4 @@
-//! Validates the settings against each other, and adjusts defaults to the settings that were made.
+//! Validates the settings against each other, and adjusts defaults to the explicit settings.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const WIRE_STRING_MAX: usize = 32_767;
 
 impl Config {
     /// Validates the settings against each other, as Java does. If two settings conflict, a default is adjusted, and
-    /// [`explain`](Self::explain) reports it. A conflict between two settings that were made is an error.
+    /// [`explain`](Self::explain) reports it. A conflict between two explicit settings is an error.
     pub(crate) fn check(mut self) -> Result<Self, Error> {
         if self.bootstrap_servers.is_empty() {
             return Err(refused("bootstrap.servers is missing: name at least one broker as host:port".to_owned()));
@@ -220,7 +220,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    /// Settings that were made, and the resulting delivery.timeout.ms, linger.ms and request.timeout.ms, or the error.
+    /// Explicit settings, and the resulting delivery.timeout.ms, linger.ms and request.timeout.ms, or the error.
     type Case = (&'static [(&'static str, &'static str)], Result<[u64; 3], &'static str>);
 
     #[test]

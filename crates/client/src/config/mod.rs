@@ -56,7 +56,7 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[doc = $doc])* pub(crate) $field: $type,)*
-            /// The settings that were made: Java's name, and the name as it was written.
+            /// Explicit settings: Java's name, and the name as it was written.
             made: BTreeMap<&'static str, &'static str>,
             /// Why a setting was adjusted, by key.
             adjusted: BTreeMap<&'static str, String>,
@@ -151,7 +151,7 @@ settings! {
     "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
     /// Whether brokers reject repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
-    /// How long a record may wait for its outcome, from the start of its batch; 0 for ever, as in librdkafka. At least
+    /// How long a record may wait for its outcome, from the start of its batch; 0 for no limit, as in librdkafka. At least
     /// `linger.ms` + `request.timeout.ms`: those of the three that are not set are adjusted.
     "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000);
     /// How long a request may take, and how long a leader may wait for the other replicas.
@@ -184,7 +184,7 @@ settings! {
     "socket.connection.setup.timeout.ms" => connection_setup_timeout: Duration = ms(10_000);
     /// The longest timeout of a connection attempt; it doubles with each failure (KIP-601).
     "socket.connection.setup.timeout.max.ms" => connection_setup_timeout_max: Duration = ms(30_000);
-    /// How long a connection may be idle; use less than the broker allows. -1 or 0 for ever.
+    /// How long a connection may be idle; use less than the broker allows. -1 or 0 for no limit.
     "connections.max.idle.ms" => connections_max_idle: Duration = ms(540_000);
     /// The size of a socket's send buffer; -1 or 0 leaves it to the system.
     "send.buffer.bytes" | "socket.send.buffer.bytes" => send_buffer_bytes: i32 = 131_072;
@@ -197,7 +197,7 @@ settings! {
     /// Whether partitions with long queues get fewer of the records without a key.
     "partitioner.adaptive.partitioning.enable" => adaptive_partitioning: bool = true;
     /// How long a node may accept none of its pending batches before records without a key avoid its partitions
-    /// (KIP-794); 0 for ever. Requires `partitioner.adaptive.partitioning.enable`.
+    /// (KIP-794); 0 for no limit. Requires `partitioner.adaptive.partitioning.enable`.
     "partitioner.availability.timeout.ms" => availability_timeout: Duration = Duration::ZERO;
     /// Whether records without a key prefer partitions whose leader is in `client.rack` (KIP-1123). If there is no such
     /// leader, all partitions with a leader are used.
@@ -234,7 +234,7 @@ impl Config {
         Ok(())
     }
 
-    /// Records that a typed method made this setting.
+    /// Marks a setting as explicit after a typed method has set it.
     pub(crate) fn made(&mut self, name: &'static str) {
         self.made.insert(name, name);
     }

@@ -1,5 +1,4 @@
-//! Connects the core to the world: one task feeds it inputs and carries out its actions, and one task serves each
-//! connection.
+//! Driver of the core: one task feeds it inputs and carries out its actions, and one task serves each connection.
 //!
 //! ```text
 //!   senders ─ signals, commands ─▶ ┌─────────┐ ─ frames ─▶ connection tasks ─▶ sockets
@@ -8,7 +7,7 @@
 //!                                  └─────────┘ ─ complete ────▶ cells, and through them wakers and callbacks
 //! ```
 //!
-//! Sockets, names of hosts, clocks and tasks are here and nowhere else.
+//! Only this module uses sockets, host names, clocks and tasks.
 
 mod callbacks;
 mod clock;

@@ -103,7 +103,7 @@ impl Ledger {
         self.entry(number).is_some_and(|entry| matches!(entry.outcome, Some(Told::Written { .. })))
     }
 
-    /// Returns the kind of error that a record's sender was told.
+    /// Returns the kind of error that a record's sender got.
     pub(super) fn failure(&self, number: u64) -> Option<ErrorKind> {
         match self.entry(number)?.outcome {
             Some(Told::Failed { kind, .. }) => Some(kind),

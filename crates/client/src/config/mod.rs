@@ -151,8 +151,8 @@ settings! {
     "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
     /// Whether brokers reject repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
-    /// How long a record may wait for its outcome, from the start of its batch; 0 for no limit, as in librdkafka. At least
-    /// `linger.ms` + `request.timeout.ms`: those of the three that are not set are adjusted.
+    /// How long a record may wait for its outcome, from the start of its batch; 0 for no limit, as in librdkafka. At
+    /// least `linger.ms` + `request.timeout.ms`: those of the three that are not set are adjusted.
     "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000);
     /// How long a request may take, and how long a leader may wait for the other replicas.
     "request.timeout.ms" | "socket.timeout.ms" => request_timeout: Duration = ms(30_000);

@@ -32,7 +32,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal whose message Kafka gives too.
+    /// Creates a refusal with a message that Kafka gives too.
     fn because(code: ErrorCode, why: &'static str) -> Self {
         Self { why: Some(why), ..code.into() }
     }

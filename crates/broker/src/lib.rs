@@ -94,7 +94,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # How it is built
+//! # Structure
 //!
 //! ```text
 //!            server                        node                        one file an API
@@ -111,17 +111,17 @@
 //! client would share the client's mistakes. [`kurier_protocol`] writes the answers; its tests compare every message
 //! with Kafka's.
 //!
-//! # What it serves
+//! # Supported APIs
 //!
 //! | API | versions | |
 //! |---|---|---|
-//! | Produce | 3 to 13 | acks 0, 1 and all, names and ids, every codec that is built |
+//! | Produce | 3 to 13 | acks 0, 1 and all, topic names and ids, every codec in the build |
 //! | InitProducerId | 0 to 5 | for idempotent producers |
-//! | Metadata | 0 to 13 | creates the topics that are asked for, if it may |
-//! | CreateTopics | 2 to 7 | with the configurations of [`TopicSettings`]; others are forgotten |
-//! | Fetch | 4 to 12 | waits for records; no sessions, which readers do without |
-//! | ListOffsets | 1 to 8 | first, last, newest, by time |
-//! | ApiVersions, FindCoordinator | 0 to 4, 0 to 6 | nobody coordinates |
+//! | Metadata | 0 to 13 | creates missing topics, if allowed |
+//! | CreateTopics | 2 to 7 | with the configurations of [`TopicSettings`]; ignores others |
+//! | Fetch | 4 to 12 | waits for records; keeps no sessions, which readers do not need |
+//! | ListOffsets | 1 to 8 | first, last, newest, by timestamp |
+//! | ApiVersions, FindCoordinator | 0 to 4, 0 to 6 | FindCoordinator always answers with an error |
 //!
 //! kcat reads and writes. So do the Java client and its tools: `kafka-console-producer`, `kafka-console-consumer` with
 //! `--partition` and `--offset`, `kafka-topics --create` and `--list`, `kafka-get-offsets`, `kafka-producer-perf-test`.

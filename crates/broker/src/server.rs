@@ -417,7 +417,7 @@ mod tests {
     use super::authority;
 
     #[test]
-    fn an_ipv6_address_stands_in_brackets() {
+    fn ipv6_addresses_get_brackets() {
         assert_eq!(authority("127.0.0.1", 9092), "127.0.0.1:9092");
         assert_eq!(authority("localhost", 9092), "localhost:9092");
         assert_eq!(authority("::1", 9092), "[::1]:9092");

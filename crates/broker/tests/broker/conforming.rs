@@ -126,7 +126,7 @@ fn no_version_passes_for_another() {
 
 /// The table of `make conformance` identifies calls by name.
 #[test]
-fn every_call_has_a_name_of_its_own() {
+fn call_names_are_unique() {
     let mut names: Vec<_> = calls().chain(conformance::calls_of_three_nodes()).map(|call| call.name()).collect();
     names.extend(law::CASES.iter().map(|case| case.name));
     let count = names.len();

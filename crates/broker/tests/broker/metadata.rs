@@ -58,7 +58,7 @@ fn every_version_shows_the_cluster() {
 }
 
 #[test]
-fn null_asks_for_all_and_an_empty_list_for_none() {
+fn null_means_all_topics_and_an_empty_list_none() {
     let mut cluster = three_topics();
     let all = [(Some("a"), 0, 1), (Some("b"), 0, 2), (Some("c"), 0, 3)];
     for version in 1..=13 {
@@ -141,7 +141,7 @@ fn invalid_names_are_refused_with_or_without_auto_creation() {
 }
 
 #[test]
-fn a_partition_without_leader_is_shown_as_such() {
+fn a_missing_leader_is_shown() {
     let mut cluster = cluster_with(2, TopicSettings { replication_factor: 1, ..Default::default() });
     cluster.stop_node(1);
     let response = ask(&mut cluster, 2, 12, &by_name(&["t"]));
@@ -152,7 +152,7 @@ fn a_partition_without_leader_is_shown_as_such() {
 }
 
 #[test]
-fn partitions_that_are_added_are_shown() {
+fn added_partitions_are_shown() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     cluster.add_partitions("t", 5).unwrap();
     assert_eq!(shown(&ask(&mut cluster, 1, 9, &by_name(&["t"]))), [(Some("t"), 0, 5)]);

@@ -205,7 +205,7 @@ fn the_log_keeps_the_sent_batch() {
 }
 
 #[test]
-fn on_a_topic_of_log_append_time_records_get_the_brokers_time() {
+fn records_get_the_append_time() {
     let mut cluster = cluster_with(1, TopicSettings { is_log_append_time: true, ..Default::default() });
     // A producer's clock may be any time ahead.
     let sent = stamped(stamp(0), &[(NOW_MS - 1, "a"), (NOW_MS + 99 * HOUR_MS, "b")]);

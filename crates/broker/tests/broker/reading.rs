@@ -141,7 +141,7 @@ fn a_reader_at_the_end_waits_until_there_is_more() {
 }
 
 #[test]
-fn a_reader_waits_for_as_much_as_it_wants() {
+fn a_reader_waits_for_min_bytes() {
     let mut cluster = written();
     for (min_bytes, is_enough) in
         [(-1, true), (0, true), (1, true), (6 * BATCH, true), (6 * BATCH + 1, false), (i32::MAX, false)]
@@ -238,7 +238,7 @@ fn offsets_are_found_by_time() {
 }
 
 #[test]
-fn special_times_belong_to_versions() {
+fn special_timestamps_depend_on_the_version() {
     let mut cluster = cluster_with(1, TopicSettings::default());
     for version in 1..=8 {
         for timestamp in [-1, -2, -3, -4, -5, -6, i64::MIN] {
@@ -264,7 +264,7 @@ fn an_empty_partition_begins_and_ends_at_0() {
 }
 
 #[test]
-fn on_a_topic_of_log_append_time_offsets_are_found_by_the_brokers_time() {
+fn offsets_are_found_by_append_time() {
     let mut cluster = cluster_with(1, TopicSettings { is_log_append_time: true, ..Default::default() });
     produce(&mut cluster, &stamped(Stamp::NONE, &[(1000, "a"), (2000, "b")]));
     for (timestamp, found) in

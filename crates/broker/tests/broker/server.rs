@@ -111,7 +111,7 @@ async fn connections_share_the_log() {
 }
 
 #[tokio::test]
-async fn requests_may_come_before_the_answers_and_in_any_pieces() {
+async fn pipelined_and_split_requests_are_answered() {
     let (_broker, addresses) = three_nodes().await;
     let mut connection = Connection::to(addresses[0]).await;
     let mut wire = Vec::new();
@@ -175,7 +175,7 @@ async fn hostile_bytes_close_their_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_node_that_stops_closes_and_comes_back_where_it_was() {
+async fn a_stopped_node_closes_and_restarts_on_its_port() {
     let (broker, addresses) = three_nodes().await;
     for round in 0..5 {
         let mut before = Connection::to(addresses[0]).await;
@@ -306,7 +306,7 @@ async fn given_out(reached: SocketAddr) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nodes_that_listen_everywhere_give_out_the_address_at_which_they_were_reached() {
+async fn nodes_on_all_addresses_give_the_one_that_was_reached() {
     for (listen, reached, host) in [
         ("0.0.0.0:0", "127.0.0.1", "127.0.0.1"),
         ("0.0.0.0:0", "127.9.8.7", "127.9.8.7"),

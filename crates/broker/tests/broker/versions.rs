@@ -48,7 +48,7 @@ fn every_version_of_api_versions_lists_the_ranges() {
 }
 
 #[test]
-fn older_kafka_speaks_older_versions() {
+fn older_kafka_offers_older_versions() {
     let highest = |version| {
         let mut cluster = Cluster::new(ClusterSettings { version, ..Default::default() });
         let response = ask(&mut cluster, 1, 0, &request("", ""));
@@ -183,7 +183,7 @@ fn every_producer_gets_an_id_of_its_own() {
 }
 
 #[test]
-fn ids_for_transactions_and_halves_of_ids_are_refused() {
+fn transactional_and_partial_ids_are_refused() {
     let mut cluster = cluster(1);
     for (transactional_id, producer_id, producer_epoch, code) in [
         (Some("me"), -1, -1, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),

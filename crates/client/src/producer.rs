@@ -360,8 +360,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         V: Serialize<VS>,
     {
         // A send that never blocks would starve other tasks and timers on this runtime: in a loop of sends alone, an
-        // interval never ticked. Each send spends some of tokio's budget, at a cost of 7 ns; outside of tokio the budget
-        // is unlimited.
+        // interval never ticked. Each send spends some of tokio's budget, at a cost of 7 ns. Outside of tokio the
+        // budget is unlimited.
         tokio::task::consume_budget().await;
         self.submit_to(record.topic, record, callback).await
     }

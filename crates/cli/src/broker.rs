@@ -43,7 +43,7 @@ pub(crate) struct Broker {
     topics: Vec<(String, i32)>,
 
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
-    #[arg(help = format!("A setting in the words of a Kafka broker: {}", keys().collect::<Vec<_>>().join(", ")))]
+    #[arg(help = format!("Kafka broker setting; supported keys: {}", keys().collect::<Vec<_>>().join(", ")))]
     properties: Vec<(String, String)>,
 }
 

@@ -602,7 +602,7 @@ impl Cluster {
             let (code, meaning) = (response.error_code, response.error_code.meaning());
             return Err(Broken::error(format!("{} says {code}, {meaning}", connection.peer())));
         }
-        // Nodes and partitions with negative ids are ignored.
+        // Nodes with a negative id or an invalid address are ignored, and so are partitions with a negative index.
         let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);
         let places = places.filter_map(|broker| Some((broker.node_id, HostPort::of_node(&broker.host, broker.port)?)));
         self.nodes = places.collect();

@@ -59,7 +59,7 @@ pub struct Header<'a> {
 pub enum Format {
     /// kcat's placeholders.
     Template(Template),
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Binary frames, each preceded by its length.
     Frames,
@@ -113,7 +113,7 @@ pub enum Parser {
     Lines(Lines),
     /// kcat's placeholders.
     Template(TemplateParser),
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Binary frames, each preceded by its length.
     Frames,

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -12,7 +12,7 @@ use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, TopicSetti
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Misuse;
-use crate::options::property;
+use crate::options::{listen_address, property};
 
 /// Run an in-memory Kafka cluster until Ctrl-C or SIGTERM.
 ///
@@ -21,7 +21,7 @@ use crate::options::property;
 #[derive(Args, Debug)]
 pub(crate) struct Broker {
     /// Address of the first node; the next nodes use the ports after it. Port 0 gives each node a free port.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = listen_address)]
     listen: SocketAddr,
 
     /// Addresses to give to clients, separated by commas, in the order of the node ids. Nodes beyond the last address
@@ -94,11 +94,6 @@ fn number<N: FromStr + PartialOrd + Display>(text: &str, least: N, most: N) -> R
 fn one_of(text: &str, values: &[(&str, bool)]) -> Result<bool, String> {
     let value = values.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     value.ok_or_else(|| format!("it takes {}", values.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ")))
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let first = text.to_socket_addrs().map(|mut addresses| addresses.next());
-    first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
 }
 
 /// Parses an advertised listener, such as `broker.example:9092` or `PLAINTEXT://[::1]:9092`.

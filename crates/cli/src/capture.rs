@@ -13,6 +13,7 @@ use kurier::HostPort;
 use crate::exit::Misuse;
 use crate::interrupt::unless_interrupted;
 use crate::notice;
+use crate::options::listen_address;
 use crate::relay::{Recording, Relay};
 use crate::target::Target;
 
@@ -27,7 +28,7 @@ use crate::target::Target;
 #[derive(Args, Debug)]
 pub(crate) struct Capture {
     /// Address to listen on for clients. Port 0 gives the relay and each node a free port.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9192")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9192", value_parser = listen_address)]
     listen: SocketAddr,
 
     /// A broker of the cluster.

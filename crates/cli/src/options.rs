@@ -1,6 +1,7 @@
 //! Options of every subcommand that connects to a cluster: its address and Kafka settings.
 
 use std::fs::File;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
@@ -33,6 +34,12 @@ pub(crate) struct Options {
 pub(crate) fn property(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Parses the address of a server, such as `127.0.0.1:9092` or `localhost:0`.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let first = text.to_socket_addrs().map(|mut addresses| addresses.next());
+    first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
 }
 
 impl Options {

@@ -4,7 +4,7 @@
 mod command;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -29,9 +29,13 @@ struct Capturing {
 
 impl Capturing {
     fn start(upstream: &str) -> Self {
+        Self::start_at("127.0.0.1:0", upstream)
+    }
+
+    fn start_at(listen: &str, upstream: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let mut relay = Command::new(KURIER)
-            .args(["capture", "--listen", "127.0.0.1:0", "--upstream", upstream, "--out", "captured.pcap"])
+            .args(["capture", "--listen", listen, "--upstream", upstream, "--out", "captured.pcap"])
             .current_dir(&folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -49,6 +53,19 @@ impl Capturing {
         self.relay.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(self.relay.wait().unwrap().code(), Some(0), "{said}");
         (self.folder, said)
+    }
+}
+
+#[test]
+fn relay_listens_on_a_host_name() {
+    let mut capturing = Capturing::start_at("localhost:0", &nobody());
+    capturing.relay.kill().unwrap();
+    capturing.relay.wait().unwrap();
+    let address: SocketAddr = capturing.bootstrap_server.parse().unwrap();
+    assert!(address.ip().is_loopback(), "{address}");
+    for wrong in ["localhost", "9192", "localhost:65536"] {
+        let arguments = ["capture", "--listen", wrong, "--upstream", "localhost:1", "--out", "never.pcap"];
+        kurier(&arguments).fails(2).says(&["--listen", "it takes a host of this machine and a port, as 127.0.0.1"]);
     }
 }
 

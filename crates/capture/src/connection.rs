@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::messages::SaslHandshakeRequest;
-use kurier_protocol::{FrameBuffer, Message, RequestHeader};
+use kurier_protocol::{FrameBuffer, RequestHeader};
 
 use crate::frame::{Frame, Head, Side};
 use crate::frames::Frames;
@@ -30,8 +29,6 @@ pub(crate) struct Connection {
     asked: VecDeque<Asked>,
     /// Responses whose requests may still come.
     held: VecDeque<(Duration, Bytes)>,
-    /// Set after SaslHandshake v0: frames without a Kafka header are tokens.
-    has_tokens: bool,
 }
 
 #[derive(Debug)]
@@ -58,7 +55,6 @@ impl Connection {
             responses: half(),
             asked: VecDeque::new(),
             held: VecDeque::new(),
-            has_tokens: false,
         }
     }
 
@@ -114,19 +110,15 @@ impl Connection {
 
     fn request(&mut self, time: Duration, bytes: Bytes, frames: &mut Vec<Frame>, number: u64) {
         let number = number + count(frames.len());
-        let head = Head::read(&bytes).filter(|_| !self.has_tokens || client_id(&bytes).is_some());
-        if let Some(head) = head {
-            self.has_tokens = (head.api_key, head.api_version) == (SaslHandshakeRequest::KEY, 0);
-        }
-        // A token without a Kafka header gets an answer without one.
-        let is_token = self.has_tokens && head.is_none();
+        // After SaslHandshake v0, or without a handshake, a frame is a bare SASL token, and so is the answer.
+        let head = Head::read(&bytes).filter(|head| head.api().is_some() || client_id(&bytes).is_some());
         if let Some(head) = head {
             if self.asked.len() == ASKED_MAX {
                 self.asked.pop_front();
             }
             self.asked.push_back(Asked { head, number });
         }
-        frames.push(self.frame(number, time, Side::Client, head, None, bytes, is_token));
+        frames.push(self.frame(number, time, Side::Client, head, None, bytes));
     }
 
     /// Responses come in the order of their requests, so earlier requests without a response had none.
@@ -139,14 +131,12 @@ impl Connection {
                 return;
             }
             let asked = at.and_then(|at| self.asked.drain(..=at).next_back());
-            let is_token = asked.is_none() && self.has_tokens;
             let number = number + count(frames.len());
             let (head, answers) = asked.map(|asked| (asked.head, asked.number)).unzip();
-            frames.push(self.frame(number, time, Side::Server, head, answers, bytes, is_token));
+            frames.push(self.frame(number, time, Side::Server, head, answers, bytes));
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of a frame, in their order")]
     fn frame(
         &self,
         number: u64,
@@ -155,10 +145,9 @@ impl Connection {
         head: Option<Head>,
         answers: Option<u64>,
         bytes: Bytes,
-        is_token: bool,
     ) -> Frame {
         let Self { number: connection, client, server, .. } = *self;
-        Frame { number, time, connection, client, server, side, head, answers, bytes, is_token }
+        Frame { number, time, connection, client, server, side, head, answers, bytes }
     }
 }
 

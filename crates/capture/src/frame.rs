@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::messages::SaslAuthenticateRequest;
-use kurier_protocol::{AnyMessage, Api, Direction, Message, RequestHeader, ResponseHeader};
+use kurier_protocol::{AnyMessage, Api, Direction, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
-use crate::batches;
+use crate::secrets::{self, is_confidential, masked};
 
 /// One side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +36,12 @@ pub struct Frame {
     /// The side that sent the frame.
     pub side: Side,
     /// The part of a request's header that all APIs share; a response has its request's. `None` if the request was not
-    /// captured or does not follow Kafka's protocol.
+    /// captured or does not follow Kafka's protocol, as a bare SASL token.
     pub head: Option<Head>,
     /// Number of a response's request.
     pub answers: Option<u64>,
     /// The whole frame, without its length.
     pub bytes: Bytes,
-    /// Whether the frame is a bare SASL token without a Kafka header, as after SaslHandshake v0.
-    pub(crate) is_token: bool,
 }
 
 /// The beginning of every request.
@@ -111,7 +108,7 @@ pub enum Unread {
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoHead => f.write_str("its request was not captured"),
+            Self::NoHead => f.write_str("its request was not captured or is a bare SASL token"),
             Self::Unknown => f.write_str("an API or a version that is not known here"),
             Self::Damaged(reason) => f.write_str(reason),
         }
@@ -151,7 +148,8 @@ impl Frame {
     /// `body` with Kafka's field names and each record decompressed. If the frame is unreadable, the object has `raw`,
     /// the whole frame in hex, and `unread`, the reason, instead of `body`.
     ///
-    /// SASL tokens are masked unless `secrets` is set.
+    /// SASL tokens are masked unless `secrets` is set, and so is `raw` if it may contain passwords or tokens: in any
+    /// message about configurations, credentials or delegation tokens, and without a Kafka header.
     #[must_use]
     pub fn json(&self, secrets: bool) -> Value {
         let mut object = Map::new();
@@ -180,11 +178,10 @@ impl Frame {
                 }
                 put("body", content.body(secrets));
             }
-            Err(_) if self.is_token && !secrets => {
-                put("raw", masked(self.bytes.len()).into());
-            }
             Err(unread) => {
-                put("raw", hex(&self.bytes).into());
+                // A frame without a head may be a bare token.
+                let is_open = secrets || self.head.is_some_and(|head| !is_confidential(head.api_key));
+                put("raw", if is_open { hex(&self.bytes) } else { masked(self.bytes.len()) }.into());
                 put("unread", unread.to_string().into());
             }
         }
@@ -212,20 +209,8 @@ impl Content {
     /// Returns the body as a JSON object.
     #[must_use]
     pub fn body(&self, secrets: bool) -> Value {
-        let mut body = self.message.json_with(self.version, &batches::json);
-        if self.api.key() == SaslAuthenticateRequest::KEY
-            && !secrets
-            && let Some(Value::String(token)) = body.get_mut("authBytes")
-        {
-            // Four letters of base64 stand for three bytes, or fewer at the end.
-            *token = masked((token.len() / 4 * 3).saturating_sub(token.matches('=').count()));
-        }
-        body
+        secrets::body(self.api, &self.message, self.version, secrets)
     }
-}
-
-fn masked(bytes: usize) -> String {
-    format!("({bytes} bytes, masked)")
 }
 
 fn hex(bytes: &[u8]) -> String {

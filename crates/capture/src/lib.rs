@@ -54,7 +54,8 @@
 //!
 //! # Secrets
 //!
-//! The JSON masks SASL tokens unless you ask for them. The file contains them all the same.
+//! The JSON masks SASL tokens, and the bytes of messages that may contain passwords or tokens but cannot be read, unless
+//! you ask for them. The file contains them all the same.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 
@@ -65,10 +66,12 @@ mod frame;
 mod frames;
 mod pcap;
 mod reader;
+mod secrets;
 mod stream;
 mod writer;
 
 pub use error::CaptureError;
 pub use frame::{Content, Frame, Head, Side, Unread};
 pub use reader::Reader;
+pub use secrets::body;
 pub use writer::{Recorded, Writer};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use clap::Args;
-use kurier_capture::{Reader, batches};
+use kurier_capture::{Reader, body};
 use kurier_protocol::{APIS, Api, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
@@ -31,8 +31,8 @@ pub(crate) struct Decode {
     #[arg(long, value_name = "N", conflicts_with = "api")]
     port: Vec<u16>,
 
-    /// Print SASL tokens, which may contain passwords. They are masked by default.
-    #[arg(long, conflicts_with = "api")]
+    /// Print SASL tokens, and raw bytes that may contain passwords. They are masked by default.
+    #[arg(long)]
     secrets: bool,
 
     #[command(flatten)]
@@ -82,7 +82,7 @@ fn api(name: &str) -> Result<&'static Api, String> {
 impl Decode {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
         match self.message.api {
-            Some(api) => self.message.run(api, &self.file, out),
+            Some(api) => self.message.run(api, &self.file, self.secrets, out),
             None => self.capture(out),
         }
     }
@@ -117,16 +117,16 @@ impl Decode {
 }
 
 impl Message {
-    fn run(&self, api: &Api, file: &Path, out: &mut impl Write) -> Result<()> {
+    fn run(&self, api: &Api, file: &Path, secrets: bool, out: &mut impl Write) -> Result<()> {
         let frame = read(file)?;
         let advice = || self.advice(api, file);
-        let (header, body) = self.split(api, file, &frame)?;
+        let (header, bytes) = self.split(api, file, &frame)?;
         let (direction, version) = match self.side.request {
             true => (api.request(), self.api_version),
-            false => (api.response(), api.response_version(self.api_version, &body)),
+            false => (api.response(), api.response_version(self.api_version, &bytes)),
         };
-        let message = direction.read(&body, version).with_context(advice)?;
-        let fields = message.json_with(version, &batches::json);
+        let message = direction.read(&bytes, version).with_context(advice)?;
+        let fields = body(api, &message, version, secrets);
         let mut object = Map::new();
         object.extend(header.map(|header| ("header".to_owned(), header)));
         object.extend(fields.as_object().cloned().unwrap_or_default());

@@ -6,8 +6,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use command::{KURIER, kurier, kurier_reading};
+use kurier_capture::{Side, Writer};
 use kurier_compression::{Compression, CompressionType};
 use kurier_partitioner::murmur2;
 use kurier_protocol::messages::ProduceRequest;
@@ -50,7 +52,7 @@ fn every_golden_body_is_printed_as_java_prints_it() {
                     let Ok(expected) = fs::read(file.with_extension("json")) else { continue };
                     let version = version.to_string();
                     let (side, path) = (format!("--{side}"), file.to_str().unwrap());
-                    let printed = decoded("", &["--api", api.name(), "--version", &version, &side, path]);
+                    let printed = decoded("", &["--secrets", "--api", api.name(), "--version", &version, &side, path]);
                     assert_eq!(printed, serde_json::from_slice::<Value>(&expected).unwrap(), "{}", file.display());
                     count += 1;
                 }
@@ -270,6 +272,66 @@ fn sasl_tokens_are_masked_without_secrets_option() {
     };
     assert_eq!(token(&[&path]), "(19 bytes, masked)");
     assert_eq!(token(&["--secrets", &path]), "AGFsaWNlAGFsaWNlLXNlY3JldA==");
+}
+
+#[test]
+fn token_of_one_message_is_masked_without_secrets_option() {
+    // The token, and for a response also the error.
+    for (side, before) in [("--request", &b""[..]), ("--response", b"\0\0\xff\xff")] {
+        let message = [before, b"\0\0\0\x0d\0alice\0s3cret"].concat();
+        let arguments = ["--api", "SaslAuthenticate", "--version", "0", side, "-"];
+        assert_eq!(decoded(&message[..], &arguments)["authBytes"], "(13 bytes, masked)");
+        let printed = decoded(message, &[&["--secrets"], &arguments[..]].concat());
+        assert_eq!(printed["authBytes"], "AGFsaWNlAHMzY3JldA==");
+    }
+}
+
+/// Returns a request's header without a client id, and then these bytes.
+fn raw_request(api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    [&api_key.to_be_bytes()[..], &version.to_be_bytes(), &7_i32.to_be_bytes(), &[0xff, 0xff], body].concat()
+}
+
+/// Returns what `kurier decode` prints of a connection with these two frames.
+fn printed_of(request: &[u8], response: &[u8], options: &[&str]) -> String {
+    let mut file = Vec::new();
+    let mut writer = Writer::new(&mut file).unwrap();
+    let time = Duration::from_secs(1);
+    let (client, server) = ("10.0.0.7:40000".parse().unwrap(), "10.0.0.1:9092".parse().unwrap());
+    let mut connection = writer.open(client, server, time).unwrap();
+    for (side, frame) in [(Side::Client, request), (Side::Server, response)] {
+        let length = u32::try_from(frame.len()).unwrap().to_be_bytes();
+        writer.said(&mut connection, side, &[&length, frame].concat(), time).unwrap();
+    }
+    writer.close(&mut connection, time).unwrap();
+    kurier_reading(file, &[&["decode"], options, &["-"]].concat()).ends(0).printed
+}
+
+#[test]
+fn bytes_that_may_contain_passwords_are_masked_without_secrets_option() {
+    // Neither form has its password in the four bytes of a correlation id.
+    let password = b"\0alice\0s3cret-s3cret";
+    let response = [&7_i32.to_be_bytes()[..], password].concat();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let secret = hex(b"s3cret");
+    for (api_key, is_masked) in
+        [36, 32, 33, 38, 39, 40, 41, 44, 51, 58].map(|key| (key, true)).into_iter().chain([(48, false), (50, false)])
+    {
+        // SaslAuthenticate v0 cannot have a negative length, so its body cannot be read.
+        let request = raw_request(api_key, 0, &[b"\xff\xff\xff\xff", &password[..]].concat());
+        let printed = printed_of(&request, &response, &[]);
+        assert_eq!(printed.matches(&secret).count(), if is_masked { 0 } else { 4 }, "{api_key}: {printed}");
+        assert_eq!(printed.contains("\"raw\":\"(34 bytes, masked)\""), is_masked, "{api_key}: {printed}");
+        let printed = printed_of(&request, &response, &["--secrets"]);
+        assert_eq!(printed.matches(&secret).count(), 4, "{api_key}: {printed}");
+    }
+    // Bare tokens, as from clients before Kafka 1.0, and the end of a connection whose beginning was not captured.
+    for token in [&password[..], b"\0a\0s3cret-s3cret", b"n,,n=alice,r=s3cret,s3cret"] {
+        let printed = printed_of(token, b"r=s3cret,s=s3cret", &[]);
+        assert!(printed.matches("masked").count() == 2 && !printed.contains(&secret), "{printed}");
+        assert!(!printed.contains("apiKey") && !printed.contains("correlationId"), "{printed}");
+        let printed = printed_of(token, b"r=s3cret,s=s3cret", &["--secrets"]);
+        assert_eq!(printed.matches(&secret).count(), 4, "{printed}");
+    }
 }
 
 #[test]

@@ -38,12 +38,16 @@ fn unknown_key_is_refused_and_a_near_one_suggested() {
         ("max.in.flight.requests", ALL),
         ("schema.registry.url", ALL),
         ("sl", ALL),
-        ("", ALL),
+        ("=", ALL),
         ("producer.linger", ALL),
     ] {
         let error = Config::default().set(key, "1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert_eq!(error.to_string(), format!("unknown producer setting {key}: {hint}"));
+    }
+    for key in ["", " "] {
+        let error = Config::default().set(key, "s3cret").unwrap_err().to_string();
+        assert_eq!(error, "unknown producer setting without a key: write key=value, as linger.ms=5");
     }
     let error = Config::default().set(&format!("a\x1b[2J{}", "x".repeat(1 << 20)), "1").unwrap_err().to_string();
     assert!(error.contains("a\\u{1b}[2J") && error.len() < 1_000, "{error}");

@@ -191,6 +191,9 @@ fn unknown(key: &str) -> Error {
     const DISTANCE_MAX: usize = 2;
     /// Longer than every key, and short enough to compare quickly.
     const CHARACTERS_MAX: usize = 64;
+    if key.is_empty() {
+        return refused("unknown producer setting without a key: write key=value, as linger.ms=5".to_owned());
+    }
     let beginning: String = key.chars().take(CHARACTERS_MAX).collect();
     let settings = Config::KEYS.iter().flat_map(|names| names.iter()).copied();
     let not_yet = NOT_YET.iter().map(|known| known.key).filter(|key| !key.ends_with('.'));

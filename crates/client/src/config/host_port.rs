@@ -31,7 +31,7 @@ impl HostPort {
         is_possible.then(|| Self { host: host.to_owned(), port })
     }
 
-    /// Parses a comma-separated list of servers. Ignores empty entries, as Java does.
+    /// Parses a comma-separated list of servers. Ignores empty entries, as Java does, and does not count them.
     ///
     /// ```
     /// let servers = kurier::HostPort::list("kafka-1:9092, PLAINTEXT://kafka-2:9092")?;
@@ -40,9 +40,14 @@ impl HostPort {
     /// ```
     ///
     /// # Errors
-    /// Quotes the first wrong entry, and shows the right form.
+    /// Quotes the first wrong entry, and shows the right form. An entry with `@`, `?` or `=` may contain a password,
+    /// and the comma before it may be part of the password: then the error has only that entry's number.
     pub fn list(text: &str) -> Result<Vec<Self>, String> {
-        text.split(',').map(str::trim).filter(|server| !server.is_empty()).map(Self::from_str).collect()
+        let servers = || text.split(',').map(str::trim).filter(|server| !server.is_empty());
+        for (server, number) in servers().zip(1..) {
+            refuse_password(server).map_err(|why| format!("entry {number} is not host:port: {why}"))?;
+        }
+        servers().map(Self::from_str).collect()
     }
 }
 
@@ -60,21 +65,52 @@ impl FromStr for HostPort {
     /// Parses `host:port`, with brackets around an IPv6 address. Accepts the prefix `PLAINTEXT://`, because listeners
     /// are often copied with their protocol.
     fn from_str(text: &str) -> Result<Self, String> {
-        // Never repeat a user name or password.
-        let shown = text.rfind('@').and_then(|at| text.get(at..)).unwrap_or(text);
-        let shown = printable(shown);
-        let address = match text.rsplit_once("://") {
-            Some((scheme, address)) if scheme.eq_ignore_ascii_case("PLAINTEXT") => address,
-            Some(_) => {
-                return Err(format!(
-                    "\"{shown}\" has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; \
-                     TLS and SASL are not supported yet: use a PLAINTEXT listener of the brokers"
-                ));
-            }
-            None => text,
+        refuse_password(text).map_err(|why| format!("the address is not host:port: {why}"))?;
+        let shown = printable(text);
+        let (scheme, address) = text.rsplit_once("://").unwrap_or(("PLAINTEXT", text));
+        let why = match parse(address) {
+            _ if !is_plain(scheme) => return Err(unsupported(&shown)),
+            Ok(server) => return Ok(server),
+            Err(why) => why,
         };
-        parse(address).map_err(|why| format!("\"{shown}\" is not host:port: {why}"))
+        // A typing error in a scheme, as in PLAINTEXT//kafka:9092, is no path behind the port.
+        match misspelled(address) {
+            Some((scheme, _)) if !is_plain(scheme) => Err(unsupported(&shown)),
+            Some((_, server)) => Err(format!("\"{shown}\" is not host:port: write {server}")),
+            None => Err(format!("\"{shown}\" is not host:port: {why}")),
+        }
     }
+}
+
+fn is_plain(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("PLAINTEXT")
+}
+
+fn unsupported(shown: &str) -> String {
+    format!(
+        "\"{shown}\" has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; TLS and SASL \
+         are not supported yet: use a PLAINTEXT listener of the brokers"
+    )
+}
+
+/// Splits a server behind a misspelled scheme, such as `PLAINTEXT//` or `PLAINTEXT:/`. A missing scheme, as in
+/// `//kafka:9092`, counts as PLAINTEXT.
+fn misspelled(text: &str) -> Option<(&str, HostPort)> {
+    let (before, server) = text.rsplit_once('/')?;
+    let scheme = before.trim_end_matches([':', '/']);
+    let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let server = parse(server).ok().filter(|_| is_scheme)?;
+    Some((if scheme.is_empty() { "PLAINTEXT" } else { scheme }, server))
+}
+
+/// Refuses text that may contain a password, without a part of it.
+fn refuse_password(text: &str) -> Result<(), String> {
+    let what = match text {
+        _ if text.contains('@') => "remove the name and the password before the host",
+        _ if text.contains(['?', '=']) => "remove the parameters after the port",
+        _ => return Ok(()),
+    };
+    Err(format!("{what}, and write it as kafka-1:9092"))
 }
 
 /// Parses `host:port`. An error says what is wrong and shows the right form.
@@ -86,9 +122,6 @@ fn parse(text: &str) -> Result<HostPort, String> {
     }
     if text.contains(|letter: char| letter == ';' || letter.is_whitespace()) {
         return wrong("separate servers by commas, as kafka-1:9092,kafka-2:9092");
-    }
-    if text.contains('@') {
-        return wrong("remove the name and the password before the host");
     }
     if text.contains('/') {
         return wrong("remove the slash and everything after it");

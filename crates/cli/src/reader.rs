@@ -128,6 +128,17 @@ enum Answer {
 /// An offset, or the broker's error.
 type Found = Result<i64, ErrorCode>;
 
+/// Says how many partitions there are, and their numbers.
+fn numbers(partitions: &BTreeMap<i32, Partition>) -> String {
+    match (partitions.first_key_value(), partitions.last_key_value()) {
+        (Some((first, _)), Some((last, _))) if first < last => {
+            format!("{} partitions, numbers {first} to {last}", partitions.len())
+        }
+        (Some((only, _)), _) => format!("1 partition, number {only}"),
+        (None, _) => "no partitions".to_owned(),
+    }
+}
+
 impl Reader {
     /// Looks up the topic and creates its reader.
     ///
@@ -150,11 +161,11 @@ impl Reader {
         let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
         let mut partitions: BTreeMap<i32, Partition> = indexes.map(|index| (index, Partition::default())).collect();
         if let Some(wanted_index) = wanted.partition {
-            let known: Vec<_> = partitions.keys().map(ToString::to_string).collect();
-            partitions.retain(|index, _| *index == wanted_index);
-            if partitions.is_empty() {
-                bail!("topic {:?} has no partition {wanted_index}: it has {}", wanted.topic, known.join(", "));
+            if !partitions.contains_key(&wanted_index) {
+                let known = numbers(&partitions);
+                bail!("topic {:?} has no partition {wanted_index}: it has {known}", wanted.topic);
             }
+            partitions.retain(|index, _| *index == wanted_index);
         }
         let mut reader = Self { cluster, wanted, partitions, idle: BTreeMap::new(), errands: JoinSet::new() };
         reader.assign(&topic)?;

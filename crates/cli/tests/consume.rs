@@ -136,7 +136,12 @@ fn start_and_end_options_are_followed() {
     of_0(&["-o", "9"]).prints("").says(&["events-0 has the offsets from 0 to 4, not 9"]);
     // Without --exit-at-end, only the count ends the command.
     cluster.consume(&["-p", "1", "-c", "1"]).prints("x\n");
-    cluster.consume(&["-p", "2", "-e"]).fails(1).says(&["topic \"events\" has no partition 2: it has 0, 1"]);
+    cluster
+        .consume(&["-p", "2", "-e"])
+        .fails(1)
+        .says(&["\"events\" has no partition 2: it has 2 partitions, numbers 0 to 1"]);
+    let cluster = start(Broker::builder().topic("events", 1));
+    cluster.consume(&["-p", "7", "-e"]).fails(1).says(&["\"events\" has no partition 7: it has 1 partition, number 0"]);
 }
 
 #[test]

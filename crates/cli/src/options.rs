@@ -33,7 +33,10 @@ pub(crate) struct Options {
 /// Parses `key=value`.
 pub(crate) fn property(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
+    match key.trim() {
+        "" => Err("the key before = is missing, as in client.id=me".to_owned()),
+        key => Ok((key.to_owned(), value.trim().to_owned())),
+    }
 }
 
 /// Parses the address of a server, such as `127.0.0.1:9092` or `localhost:0`.
@@ -146,6 +149,19 @@ mod tests {
                 ("bootstrap.servers", "c:9092"),
             ]
         );
-        assert!(property("client.id").is_err());
+    }
+
+    #[test]
+    fn property_without_key_or_equals_sign_is_refused() {
+        for (text, why) in [
+            ("client.id", "it takes a key, = and a value"),
+            ("", "it takes a key, = and a value"),
+            ("=", "the key before = is missing"),
+            ("=x", "the key before = is missing"),
+            (" =x=y", "the key before = is missing"),
+        ] {
+            let error = property(text).unwrap_err();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
     }
 }

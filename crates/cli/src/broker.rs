@@ -82,6 +82,17 @@ fn keys() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|(key, _)| *key)
 }
 
+/// Names the setting that an unknown key may stand for, or all settings.
+fn hint(key: &str) -> String {
+    /// More different letters than this are not a typing error.
+    const DISTANCE_MAX: usize = 2;
+    let distances = keys().map(|name| (strsim::osa_distance(name, key), name));
+    match distances.min() {
+        Some((..=DISTANCE_MAX, nearest)) => format!("did you mean {nearest}?"),
+        _ => format!("it has {}", keys().collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn set<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
     value.map(|value| *field = value)
 }
@@ -154,8 +165,7 @@ impl Broker {
         let mut settings = ClusterSettings { version, default_topic, ..ClusterSettings::default() };
         for (key, value) in &self.properties {
             let Some((_, set)) = SETTINGS.iter().find(|(name, _)| name == key) else {
-                let nearest = keys().min_by_key(|name| strsim::osa_distance(name, key)).unwrap_or_default();
-                return Err(Misuse::error(format!("{key} is no setting of this broker: did you mean {nearest}?")));
+                return Err(Misuse::error(format!("{key} is no setting of this broker: {}", hint(key))));
             };
             set(&mut settings, value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
         }

@@ -269,6 +269,7 @@ impl BrokerBuilder {
     pub async fn start(self) -> io::Result<Broker> {
         let Self { mut settings, topics, listen } = self;
         settings.host = listen.ip().to_string();
+        check_listen(listen, settings.nodes)?;
         check_advertised(&settings.advertised_listeners, settings.nodes)?;
         let mut cluster = Cluster::new(settings);
         for (name, partitions, settings) in topics {
@@ -378,6 +379,19 @@ async fn answer(node: i32, reached: IpAddr, frame: &Bytes, shared: &Shared) -> R
         let at = *late_at.get_or_insert_with(|| Instant::now() + wait);
         let _ = timeout_at(at, changed.changed()).await;
     }
+}
+
+/// Refuses a first port that leaves too few for the other nodes. Port 0 gives each a free one.
+fn check_listen(first: SocketAddr, nodes: u16) -> io::Result<()> {
+    let last = u32::from(first.port()) + u32::from(nodes.saturating_sub(1));
+    if first.port() == 0 || last <= u32::from(u16::MAX) {
+        return Ok(());
+    }
+    let why = format!(
+        "{nodes} nodes from {first} on need the ports up to {last}, but 65535 is the highest: let the first node listen on \
+         a lower port, or on 0 for free ports"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 /// Refuses addresses that no client can use, and a list longer than the number of nodes.

@@ -179,4 +179,15 @@ fn invalid_arguments_are_refused_with_allowed_values() {
         let [option, value] = arguments;
         kurier(&["broker", option, value]).fails(2).says(&[says]);
     }
+    for (listen, nodes, says) in [
+        (
+            "127.0.0.1:65535",
+            "2",
+            "2 nodes from 127.0.0.1:65535 on need the ports up to 65536, but 65535 is the highest",
+        ),
+        ("[::1]:65500", "100", "100 nodes from [::1]:65500 on need the ports up to 65599, but 65535 is the highest"),
+    ] {
+        let ran = kurier(&["broker", "--listen", listen, "--nodes", nodes]).fails(2);
+        ran.says(&[says, "let the first node listen on a lower port, or on 0 for free ports"]);
+    }
 }

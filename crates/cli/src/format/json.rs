@@ -91,7 +91,16 @@ struct Base64 {
 }
 
 pub(crate) fn decode(line: &[u8]) -> Result<Entry<'_>, Flaw> {
+    /// Byte order marks, with the remedy.
+    const MARKS: [(&[u8], &str); 3] = [
+        (b"\xef\xbb\xbf", "UTF-8: remove the mark"),
+        (b"\xff\xfe", "UTF-16: convert the input to UTF-8 without a mark"),
+        (b"\xfe\xff", "UTF-16: convert the input to UTF-8 without a mark"),
+    ];
     let line = lines::content(line);
+    if let Some((_, remedy)) = MARKS.iter().find(|(mark, _)| line.starts_with(mark)) {
+        return Err(Flaw::new(0, format!("this begins with a byte order mark of {remedy}")));
+    }
     // serde_json would also accept an array, with its elements as the fields.
     let first = line.iter().position(|byte| !byte.is_ascii_whitespace());
     let first = line.get(first.unwrap_or(line.len())..).unwrap_or_default();

@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn json_is_read() {
-        let cases: [(&[u8], &str); 24] = [
+        let cases: [(&[u8], &str); 27] = [
             (br#"{"value":"v"}"#, "-|v"),
             (br#"{"value":null,"key":null}"#, "-|-"),
             (br#"{"value":"","key":""}"#, "|"),
@@ -420,6 +420,9 @@ mod tests {
             (b"{\"value\":\"\xff\"}", "!10 column 11: invalid unicode"),
             (b"", "!0 expected an object such as {\"key\":\"k\",\"value\":\"v\"}, found the end"),
             (b"null", "!0 expected an object"),
+            (b"\xef\xbb\xbf{\"value\":\"v\"}", "!0 this begins with a byte order mark of UTF-8: remove the mark"),
+            (b"\xff\xfe{\0", "!0 this begins with a byte order mark of UTF-16: convert the input to UTF-8"),
+            (b"\xfe\xff\0{", "!0 this begins with a byte order mark of UTF-16: convert the input to UTF-8"),
             (b"[[[[", "!0 expected an object such as {\"key\":\"k\",\"value\":\"v\"}, found \"[[[[\""),
             (br#"["t",5,0,7,"k",null,"v"]"#, "!0 expected an object"),
         ];

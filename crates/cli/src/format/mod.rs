@@ -72,6 +72,10 @@ impl FromStr for Format {
         match text {
             "json" => Ok(Self::Json),
             "frames" => Ok(Self::Frames),
+            // As a template, it would print its own name for each record.
+            name if ["json", "frames"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {
+                Err(format!("write {} for this format, in small letters", name.to_ascii_lowercase()))
+            }
             template => template.parse().map(Self::Template),
         }
     }
@@ -492,6 +496,17 @@ mod tests {
             100,
             &[r#"!0 the header name "\xff" is not UTF-8"#, "-|c b=1"],
         );
+    }
+
+    #[test]
+    fn name_of_a_format_in_capital_letters_is_no_template() {
+        for (name, right) in [("JSON", "json"), ("Json", "json"), ("FRAMES", "frames"), ("Frames", "frames")] {
+            let error = name.parse::<Format>().unwrap_err();
+            assert_eq!(error, format!("write {right} for this format, in small letters"));
+        }
+        for template in [r"JSON\n", "JSON %s", " JSON"] {
+            assert!(matches!(template.parse(), Ok(Format::Template(_))), "{template}");
+        }
     }
 
     #[test]

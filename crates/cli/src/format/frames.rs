@@ -49,7 +49,8 @@ fn length(length: usize) -> io::Result<i32> {
     i32::try_from(length).map_err(|_| io::Error::other("a record above 2 GiB does not fit a frame"))
 }
 
-pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize) -> Extent {
+/// Finds the end of the frame. An error names `limit`, which `longest` follows from.
+pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize, limit: usize) -> Extent {
     let cut = |text: String| Extent::Bad(Flaw::new(input.len(), text), Resume::Never);
     let Some(length) = input.first_chunk::<LENGTH_BYTES>() else {
         return match is_end {
@@ -65,8 +66,8 @@ pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize) -> Extent {
     let frame = LENGTH_BYTES.saturating_add(length);
     if frame > longest {
         let text = format!(
-            "a frame of {length} bytes is above the limit of {longest}: raise max.request.size, or check that this is \
-             input of --format frames"
+            "a frame of {length} bytes is above the limit of {longest} for max.request.size={limit}: raise \
+             max.request.size, or check that this is input of --format frames"
         );
         return Extent::Bad(Flaw::new(0, text), Resume::After(frame as u64));
     }

@@ -18,12 +18,14 @@ pub struct Lines {
     pub empty_is_null: bool,
 }
 
-/// Finds the end of the line. The last line needs no `\n`.
-pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize) -> Extent {
+/// Finds the end of the line. The last line needs no `\n`. An error names `limit`, which `longest` follows from.
+pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize, limit: usize) -> Extent {
     match memchr(b'\n', input) {
-        Some(at) if at > longest => Extent::Bad(Flaw::too_long(longest), Resume::BehindTerminator(at)),
+        Some(at) if at > longest => Extent::Bad(Flaw::too_long(longest, limit), Resume::BehindTerminator(at)),
         Some(at) => Extent::Record(at + 1),
-        None if input.len() > longest => Extent::Bad(Flaw::too_long(longest), Resume::BehindTerminator(input.len())),
+        None if input.len() > longest => {
+            Extent::Bad(Flaw::too_long(longest, limit), Resume::BehindTerminator(input.len()))
+        }
         None if is_end => Extent::Record(input.len()),
         None => Extent::More(More::Until(b'\n')),
     }

@@ -173,13 +173,13 @@ impl Parser {
         let clipped = input.get(..longest.saturating_add(1)).unwrap_or(input);
         let is_end = is_end && clipped.len() == input.len();
         let extent = match self {
-            Self::Lines(_) | Self::Json => lines::extent(clipped, is_end, longest),
+            Self::Lines(_) | Self::Json => lines::extent(clipped, is_end, longest, limit),
             Self::Template(template) => template.extent(clipped, is_end, limit),
-            Self::Frames => frames::extent(clipped, is_end, longest),
+            Self::Frames => frames::extent(clipped, is_end, longest, limit),
         };
         match extent {
-            Extent::More(_) if clipped.len() > longest => self.too_long(longest),
-            Extent::More(More::UpTo(bytes)) if bytes > longest.saturating_add(1) => self.too_long(longest),
+            Extent::More(_) if clipped.len() > longest => self.too_long(longest, limit),
+            Extent::More(More::UpTo(bytes)) if bytes > longest.saturating_add(1) => self.too_long(longest, limit),
             Extent::More(_) if is_end => {
                 Extent::Bad(Flaw::new(input.len(), "the input ends within a record"), Resume::Never)
             }
@@ -187,12 +187,12 @@ impl Parser {
         }
     }
 
-    fn too_long(&self, longest: usize) -> Extent {
+    fn too_long(&self, longest: usize, limit: usize) -> Extent {
         let resume = match self.terminator() {
             Some(_) => Resume::BehindTerminator(0),
             None => Resume::Never,
         };
-        Extent::Bad(Flaw::too_long(longest), resume)
+        Extent::Bad(Flaw::too_long(longest, limit), resume)
     }
 
     /// Reads a record from the bytes that [`extent`](Self::extent) found.
@@ -251,8 +251,13 @@ impl Flaw {
         Self { at, text: text.into() }
     }
 
-    pub(crate) fn too_long(longest: usize) -> Self {
-        Self::new(0, format!("the record is longer than {longest} bytes: raise max.request.size, or send less at once"))
+    /// Returns the fault of a record above `longest`, the bytes that this format may need for a record of `limit` bytes.
+    pub(crate) fn too_long(longest: usize, limit: usize) -> Self {
+        let reason = if longest == limit { String::new() } else { format!(", the limit for max.request.size={limit}") };
+        Self::new(
+            0,
+            format!("the record is longer than {longest} bytes{reason}: raise max.request.size, or send less at once"),
+        )
     }
 }
 
@@ -458,7 +463,10 @@ mod tests {
                 &["!26 expected a count of headers that fits 0 bytes", "-|"],
             ),
             (frame(b""), &["!4 expected a version", "-|"]),
-            (frame(&vec![0; 4600]), &["!0 a frame of 4600 bytes is above the limit of 4496", "-|"]),
+            (
+                frame(&vec![0; 4600]),
+                &["!0 a frame of 4600 bytes is above the limit of 4496 for max.request.size=100: raise", "-|"],
+            ),
             (b"\xff\xff\xff\xff".to_vec(), &["!0 expected a frame's length, found -1"]),
             (b"text".to_vec(), &["!0 a frame of 1952807028 bytes is above the limit"]),
         ];
@@ -475,6 +483,10 @@ mod tests {
         let long = b"x".repeat(9000);
         let with = |before: &[u8], behind: &[u8]| [before, &long, behind].concat();
         let too_long = "!0 the record is longer than";
+        let lines = Parser::Lines(Lines { delimiter: None, empty_is_null: false });
+        reads(&lines, &with(b"", b"\na\n"), 100, &["!0 the record is longer than 100 bytes: raise", "-|a"]);
+        let limit = "!0 the record is longer than 4696 bytes, the limit for max.request.size=100: raise";
+        reads(&Parser::Json, &with(b"", b"\n"), 100, &[limit]);
         reads(&parser(r"%s\n"), &with(b"", b"\na\n"), 100, &[too_long, "-|a"]);
         reads(
             &parser(r"%S %s\n"),
@@ -489,16 +501,6 @@ mod tests {
     }
 
     #[test]
-    fn header_name_must_be_utf_8() {
-        reads(
-            &parser(r"%h %s\n"),
-            b"\xff=1 a\nb=1 c\n",
-            100,
-            &[r#"!0 the header name "\xff" is not UTF-8"#, "-|c b=1"],
-        );
-    }
-
-    #[test]
     fn name_of_a_format_in_capital_letters_is_no_template() {
         for (name, right) in [("JSON", "json"), ("Json", "json"), ("FRAMES", "frames"), ("Frames", "frames")] {
             let error = name.parse::<Format>().unwrap_err();
@@ -507,6 +509,16 @@ mod tests {
         for template in [r"JSON\n", "JSON %s", " JSON"] {
             assert!(matches!(template.parse(), Ok(Format::Template(_))), "{template}");
         }
+    }
+
+    #[test]
+    fn header_name_must_be_utf_8() {
+        reads(
+            &parser(r"%h %s\n"),
+            b"\xff=1 a\nb=1 c\n",
+            100,
+            &[r#"!0 the header name "\xff" is not UTF-8"#, "-|c b=1"],
+        );
     }
 
     #[test]

@@ -308,7 +308,6 @@ fn printed_of(request: &[u8], response: &[u8], options: &[&str]) -> String {
 
 #[test]
 fn bytes_that_may_contain_passwords_are_masked_without_secrets_option() {
-    // Neither form has its password in the four bytes of a correlation id.
     let password = b"\0alice\0s3cret-s3cret";
     let response = [&7_i32.to_be_bytes()[..], password].concat();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -324,7 +323,7 @@ fn bytes_that_may_contain_passwords_are_masked_without_secrets_option() {
         let printed = printed_of(&request, &response, &["--secrets"]);
         assert_eq!(printed.matches(&secret).count(), 4, "{api_key}: {printed}");
     }
-    // Bare tokens, as from clients before Kafka 1.0, and the end of a connection whose beginning was not captured.
+    // Bare tokens, as after a handshake that was not captured.
     for token in [&password[..], b"\0a\0s3cret-s3cret", b"n,,n=alice,r=s3cret,s3cret"] {
         let printed = printed_of(token, b"r=s3cret,s=s3cret", &[]);
         assert!(printed.matches("masked").count() == 2 && !printed.contains(&secret), "{printed}");

@@ -202,8 +202,8 @@ fn scheme_with_a_missing_sign_is_refused_with_the_right_form() {
 
 #[test]
 fn bootstrap_server_with_a_password_is_named_by_its_number() {
-    const NAME: &str = "remove the name and the password before the host, and write it as kafka-1:9092";
-    const PARAMETERS: &str = "remove the parameters after the port, and write it as kafka-1:9092";
+    const NAME: &str = "remove the name and the password before the host, as in kafka-1:9092";
+    const PARAMETERS: &str = "remove the parameters after the port, as in kafka-1:9092";
     for (text, number, why) in [
         ("user:s3cret@h:1", 1, NAME),
         ("a:1,user:s3cret@h:1", 2, NAME),

@@ -110,7 +110,7 @@ fn refuse_password(text: &str) -> Result<(), String> {
         _ if text.contains(['?', '=']) => "remove the parameters after the port",
         _ => return Ok(()),
     };
-    Err(format!("{what}, and write it as kafka-1:9092"))
+    Err(format!("{what}, as in kafka-1:9092"))
 }
 
 /// Parses `host:port`. An error says what is wrong and shows the right form.

@@ -161,7 +161,7 @@ settings! {
     /// How old metadata may become before it is refreshed; -1 for any age.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
     /// How long the producer keeps requesting a topic after the last send to it. A topic with undelivered records stays
-    /// in use.
+    /// in use. Of more than 10,000 topics, those that were not used for longest are forgotten earlier.
     "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
     /// Whether the producer asks the bootstrap servers again when it can reach no known node: `rebootstrap`, or `none`
     /// (KIP-899).

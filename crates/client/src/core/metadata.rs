@@ -36,6 +36,10 @@ const PARTITIONS_MAX: usize = 200_000;
 /// More nodes than any cluster has. Each takes more memory here than in an answer.
 const NODES_MAX: usize = 10_000;
 
+/// The most topics that are kept while they are idle. Beyond it, those that were not used for longest are forgotten before
+/// their time: a topic takes about 1.2 KB, and a producer may send one record to each of many.
+pub(crate) const TOPICS_KEPT_MAX: usize = 10_000;
+
 /// How long a leader hint takes precedence over metadata with an older leader epoch. By then, slow brokers have learnt
 /// of the election; and a wrong hint must not keep the partition from its leader.
 const HINT_COUNTS_FOR: Duration = Duration::from_secs(10);
@@ -258,22 +262,37 @@ impl Metadata {
         (topic.used_at, topic.is_retiring) = (now, false);
     }
 
-    /// Returns a topic that was not used for `metadata.max.idle.ms` and that no sender waits for. Requests leave it out
-    /// until it is used again or [retired](Self::retire). After another `metadata.max.idle.ms` it is returned here
-    /// again.
-    pub(crate) fn next_idle(&mut self, now: Instant) -> Option<Idle> {
-        while self.idle_checks.first().is_some_and(|(at, _)| *at <= now) {
-            let (_, name) = self.idle_checks.pop_first()?;
+    /// Returns how many topics there are above the limit.
+    pub(crate) fn excess(&self) -> usize {
+        self.topics.len().saturating_sub(TOPICS_KEPT_MAX)
+    }
+
+    /// Returns a topic that was not used for `metadata.max.idle.ms` and that no sender waits for; with `is_crowded`, one
+    /// that was not used for long. Requests leave it out until it is used again or [retired](Self::retire). After another
+    /// `metadata.max.idle.ms` it is returned here again.
+    pub(crate) fn next_idle(&mut self, is_crowded: bool, now: Instant) -> Option<Idle> {
+        /// How many topics in use are passed in search of one that is not.
+        const PASSED_MAX: usize = 16;
+        let mut passed = 0;
+        loop {
+            let (at, _) = self.idle_checks.first()?;
+            let is_early = *at > now;
+            if is_early && !(is_crowded && passed < PASSED_MAX) {
+                return None;
+            }
+            let (at, name) = self.idle_checks.pop_first()?;
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let idle_at = topic.used_at + self.max_idle;
-            topic.is_retiring = idle_at <= now && !topic.is_awaited;
-            topic.idle_check = if idle_at > now { idle_at } else { now + self.max_idle };
+            // Used since its check was scheduled.
+            let is_used = idle_at > at || (idle_at > now && !is_crowded);
+            topic.is_retiring = !is_used && !topic.is_awaited;
+            topic.idle_check = if is_used { idle_at } else { now + self.max_idle };
             self.idle_checks.insert((topic.idle_check, Arc::clone(&name)));
             if topic.is_retiring {
                 return Some(Idle { topic: name, partitions: topic.partitions.clone(), used_at: topic.used_at });
             }
+            passed += usize::from(is_early);
         }
-        None
     }
 
     /// Keeps an idle topic, because some of its data is not settled.
@@ -283,15 +302,24 @@ impl Metadata {
         }
     }
 
-    /// Forgets a topic, and returns the partitions that it had.
-    pub(crate) fn retire(&mut self, name: &str) -> Vec<PartitionId> {
-        let Some((name, topic)) = self.topics.remove_entry(name) else { return Vec::new() };
+    /// Notes that the accumulator has removed a topic, and returns the partitions that it had. If a sender has begun to
+    /// wait for the topic, it is asked for as a new one.
+    pub(crate) fn retire(&mut self, name: &Arc<str>, now: Instant) -> Vec<PartitionId> {
+        let Some(topic) = self.remove(name) else { return Vec::new() };
+        if topic.is_awaited {
+            self.want(name, topic.wanted, now);
+        }
+        topic.partitions
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Topic> {
+        let (name, topic) = self.topics.remove_entry(name)?;
         self.refresh.remove(&name);
         self.idle_checks.remove(&(topic.idle_check, name));
         for id in &topic.partitions {
             self.places.remove(id);
         }
-        topic.partitions
+        Some(topic)
     }
 
     /// Notes that no sender waits for a topic any more. A topic that was never seen is not asked for again.
@@ -300,7 +328,7 @@ impl Metadata {
         (topic.wanted, topic.is_awaited) = (0, false);
         self.refresh.remove(name);
         if topic.partitions.is_empty() {
-            self.retire(name);
+            self.remove(name);
         }
     }
 
@@ -470,9 +498,13 @@ impl Metadata {
     }
 
     fn take_topic(&mut self, mut heard: MetadataResponseTopic, changes: &mut Changes, now: Instant) {
-        let Some((name, _)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
+        let Some((name, topic)) = heard.name.as_deref().and_then(|name| self.topics.get_key_value(name)) else {
             return;
         };
+        // Senders must not be shown partitions that are being forgotten.
+        if topic.is_retiring {
+            return;
+        }
         let name = Arc::clone(name);
         // Negative partition indexes are invalid and must not be counted.
         heard.partitions.retain(|partition| partition.partition_index >= 0);

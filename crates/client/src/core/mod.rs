@@ -223,7 +223,7 @@ impl Core {
             }
             Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, world, now),
             Input::Retired(topic) => {
-                for partition in world.metadata.retire(&topic) {
+                for partition in world.metadata.retire(&topic, now) {
                     sender.forget(partition, world);
                 }
             }
@@ -379,10 +379,13 @@ impl Core {
         is_any
     }
 
-    /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata.
+    /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata, or that are
+    /// too many.
     fn retire_topics(&mut self, now: Instant) {
         let World { metadata, config, out, .. } = &mut self.world;
-        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(now) {
+        let mut excess = metadata.excess();
+        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(excess > 0, now) {
+            excess = excess.saturating_sub(1);
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {

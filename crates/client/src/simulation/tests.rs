@@ -25,6 +25,11 @@ fn replayed_seeds_break_no_promise() {
         (2_016_322, "known nodes that refuse kept the producer from the bootstrap servers"),
         (2_020_194, "the same, until records expired"),
         (2_038_819, "the check took a question for unanswered that the producer had an answer to"),
+        (3_023_382, "a late response showed senders a topic that was being forgotten"),
+        (3_026_675, "the same"),
+        (3_042_703, "the same"),
+        (3_049_538, "the same, until the producer was closed"),
+        (3_057_776, "the same"),
     ] {
         assert_eq!(play(seed, None, None).1, Ok(()), "seed {seed}: {fault}");
     }

@@ -54,23 +54,103 @@ fn overlong_topic_name_is_refused_and_closes_no_connection() {
 
 /// Answers the current metadata request with one partition per topic, and returns the topics' names.
 fn answer_all(metadata: &mut Metadata, now: Instant) -> Vec<String> {
+    let (names, _) = answer_after(metadata, 1, |_| {}, now);
+    names
+}
+
+/// As [`answer_all`], with this leader, after something else has happened since the request. Also returns what the
+/// response changed.
+fn answer_after(
+    metadata: &mut Metadata,
+    leader_id: i32,
+    happen: impl FnOnce(&mut Metadata),
+    now: Instant,
+) -> (Vec<String>, Changes) {
     let request = metadata.request(now);
     let question = metadata.next_question();
     metadata.asked(question, now);
+    happen(metadata);
     let names: Vec<String> = request.topics.unwrap().into_iter().filter_map(|topic| topic.name).collect();
     let node = MetadataResponseBroker { node_id: 1, host: "n1".to_owned(), port: 9092, rack: None };
-    let topics = names.iter().cloned().map(other_topic).collect();
+    let mut topics: Vec<MetadataResponseTopic> = names.iter().cloned().map(other_topic).collect();
+    topics.iter_mut().for_each(|topic| topic.partitions[0].leader_id = leader_id);
     let response = MetadataResponse { brokers: vec![node], topics, ..Default::default() };
-    metadata.handle_response(question, response, true, now).unwrap();
-    names
+    let changes = metadata.handle_response(question, response, true, now).unwrap();
+    (names, changes)
+}
+
+fn new_metadata() -> (Metadata, Instant) {
+    let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks), 1).unwrap().now();
+    (Metadata::new(&Config::default(), 1, now), now)
+}
+
+#[test]
+fn late_response_shows_senders_no_topic_that_is_being_forgotten() {
+    for is_retiring in [false, true] {
+        let (mut metadata, now) = new_metadata();
+        metadata.want(&"t".into(), 0, now);
+        answer_all(&mut metadata, now);
+        metadata.forget("t");
+        let now = now + Config::default().metadata_max_idle;
+        metadata.doubt();
+        let retire = |metadata: &mut Metadata| {
+            let idle = is_retiring.then(|| metadata.next_idle(false, now).unwrap().topic);
+            assert_eq!(idle.as_deref(), is_retiring.then_some("t"));
+        };
+        let (names, changes) = answer_after(&mut metadata, 2, retire, now);
+        assert_eq!((names, changes.layouts.len()), (vec!["t".to_owned()], usize::from(!is_retiring)));
+    }
+}
+
+#[test]
+fn topic_that_a_sender_waits_for_again_is_asked_for_after_it_was_removed() {
+    let (mut metadata, now) = new_metadata();
+    let t: Arc<str> = "t".into();
+    metadata.want(&t, 0, now);
+    answer_all(&mut metadata, now);
+    metadata.forget(&t);
+    let now = now + Config::default().metadata_max_idle;
+    assert!(metadata.next_idle(false, now).is_some());
+    metadata.want(&t, 2, now);
+    assert_eq!(metadata.retire(&t, now).len(), 1);
+    assert_eq!(answer_all(&mut metadata, now), ["t"]);
+}
+
+#[test]
+fn topics_above_the_limit_are_forgotten_before_their_time() {
+    use crate::core::metadata::TOPICS_KEPT_MAX;
+    const MORE: usize = 500;
+    let (mut metadata, start) = new_metadata();
+    let name = |number: usize| -> Arc<str> { format!("topic-{number:06}").into() };
+    let mut now = start;
+    for number in 0..TOPICS_KEPT_MAX + MORE {
+        now = start + Duration::from_micros(number as u64);
+        metadata.want(&name(number), 0, now);
+    }
+    while metadata.asks(now) {
+        answer_all(&mut metadata, now);
+    }
+    // Senders wait for every topic, so that none can go.
+    assert_eq!(metadata.excess(), MORE);
+    assert!(metadata.next_idle(true, now).is_none());
+    (0..TOPICS_KEPT_MAX + MORE).for_each(|number| metadata.forget(&name(number)));
+    assert!(metadata.next_idle(false, now).is_none());
+    let mut retired = BTreeSet::new();
+    while metadata.excess() > 0 {
+        let Some(idle) = metadata.next_idle(true, now) else { continue };
+        assert!(retired.insert(idle.topic.to_string()), "{} twice", idle.topic);
+        assert_eq!(metadata.retire(&idle.topic, now).len(), 1);
+    }
+    assert_eq!(retired.len(), MORE);
+    // The oldest are gone, but for those that were in use when they were looked at.
+    assert!(retired.iter().all(|topic| **topic < *name(MORE + 16)), "{:?}", retired.last());
 }
 
 #[test]
 fn hundred_thousand_topics_are_asked_for_in_parts() {
     const COUNT: usize = 100_000;
     let name = |number: usize| -> Arc<str> { format!("topic-{number:06}-{}", "n".repeat(180)).into() };
-    let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks), 1).unwrap().now();
-    let mut metadata = Metadata::new(&Config::default(), 1, now);
+    let (mut metadata, now) = new_metadata();
     (0..COUNT).for_each(|number| metadata.want(&name(number), 0, now));
     // The second round is a refresh. A new topic does not wait for its end.
     for round in 0..2 {

@@ -262,36 +262,31 @@ impl Metadata {
         (topic.used_at, topic.is_retiring) = (now, false);
     }
 
-    /// Returns how many topics there are above the limit.
-    pub(crate) fn excess(&self) -> usize {
-        self.topics.len().saturating_sub(TOPICS_KEPT_MAX)
+    /// Returns how many topics may be looked at before their time, because there are too many.
+    pub(crate) fn early_looks(&self) -> usize {
+        // A topic that was used since its last look is only passed the first time.
+        2 * self.topics.len().saturating_sub(TOPICS_KEPT_MAX)
     }
 
-    /// Returns a topic that was not used for `metadata.max.idle.ms` and that no sender waits for; with `is_crowded`, one
-    /// that was not used for long. Requests leave it out until it is used again or [retired](Self::retire). After another
-    /// `metadata.max.idle.ms` it is returned here again.
-    pub(crate) fn next_idle(&mut self, is_crowded: bool, now: Instant) -> Option<Idle> {
-        /// How many topics in use are passed in search of one that is not.
-        const PASSED_MAX: usize = 16;
-        let mut passed = 0;
+    /// Returns a topic that was not used for `metadata.max.idle.ms` and that no sender waits for; with `early_looks`, one
+    /// that was not used since it was looked at last. Requests leave it out until it is used again or
+    /// [retired](Self::retire). After another `metadata.max.idle.ms` it is returned here again.
+    pub(crate) fn next_idle(&mut self, early_looks: &mut usize, now: Instant) -> Option<Idle> {
         loop {
-            let (at, _) = self.idle_checks.first()?;
-            let is_early = *at > now;
-            if is_early && !(is_crowded && passed < PASSED_MAX) {
-                return None;
+            let is_early = self.idle_checks.first()?.0 > now;
+            if is_early {
+                *early_looks = early_looks.checked_sub(1)?;
             }
             let (at, name) = self.idle_checks.pop_first()?;
             let Some(topic) = self.topics.get_mut(&name) else { continue };
             let idle_at = topic.used_at + self.max_idle;
-            // Used since its check was scheduled.
-            let is_used = idle_at > at || (idle_at > now && !is_crowded);
+            let is_used = idle_at > at;
             topic.is_retiring = !is_used && !topic.is_awaited;
             topic.idle_check = if is_used { idle_at } else { now + self.max_idle };
             self.idle_checks.insert((topic.idle_check, Arc::clone(&name)));
             if topic.is_retiring {
                 return Some(Idle { topic: name, partitions: topic.partitions.clone(), used_at: topic.used_at });
             }
-            passed += usize::from(is_early);
         }
     }
 

@@ -383,9 +383,8 @@ impl Core {
     /// too many.
     fn retire_topics(&mut self, now: Instant) {
         let World { metadata, config, out, .. } = &mut self.world;
-        let mut excess = metadata.excess();
-        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(excess > 0, now) {
-            excess = excess.saturating_sub(1);
+        let mut early_looks = metadata.early_looks();
+        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(&mut early_looks, now) {
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {

@@ -94,7 +94,7 @@ fn late_response_shows_senders_no_topic_that_is_being_forgotten() {
         let now = now + Config::default().metadata_max_idle;
         metadata.doubt();
         let retire = |metadata: &mut Metadata| {
-            let idle = is_retiring.then(|| metadata.next_idle(false, now).unwrap().topic);
+            let idle = is_retiring.then(|| metadata.next_idle(&mut 0, now).unwrap().topic);
             assert_eq!(idle.as_deref(), is_retiring.then_some("t"));
         };
         let (names, changes) = answer_after(&mut metadata, 2, retire, now);
@@ -110,7 +110,7 @@ fn topic_that_a_sender_waits_for_again_is_asked_for_after_it_was_removed() {
     answer_all(&mut metadata, now);
     metadata.forget(&t);
     let now = now + Config::default().metadata_max_idle;
-    assert!(metadata.next_idle(false, now).is_some());
+    assert!(metadata.next_idle(&mut 0, now).is_some());
     metadata.want(&t, 2, now);
     assert_eq!(metadata.retire(&t, now).len(), 1);
     assert_eq!(answer_all(&mut metadata, now), ["t"]);
@@ -131,19 +131,18 @@ fn topics_above_the_limit_are_forgotten_before_their_time() {
         answer_all(&mut metadata, now);
     }
     // Senders wait for every topic, so that none can go.
-    assert_eq!(metadata.excess(), MORE);
-    assert!(metadata.next_idle(true, now).is_none());
+    assert!(metadata.next_idle(&mut metadata.early_looks(), now).is_none());
     (0..TOPICS_KEPT_MAX + MORE).for_each(|number| metadata.forget(&name(number)));
-    assert!(metadata.next_idle(false, now).is_none());
+    assert!(metadata.next_idle(&mut 0, now).is_none());
     let mut retired = BTreeSet::new();
-    while metadata.excess() > 0 {
-        let Some(idle) = metadata.next_idle(true, now) else { continue };
+    let mut early_looks = metadata.early_looks();
+    while let Some(idle) = metadata.next_idle(&mut early_looks, now) {
         assert!(retired.insert(idle.topic.to_string()), "{} twice", idle.topic);
         assert_eq!(metadata.retire(&idle.topic, now).len(), 1);
     }
-    assert_eq!(retired.len(), MORE);
-    // The oldest are gone, but for those that were in use when they were looked at.
-    assert!(retired.iter().all(|topic| **topic < *name(MORE + 16)), "{:?}", retired.last());
+    assert!(retired.len() >= MORE, "{}", retired.len());
+    // The oldest are gone.
+    assert!(retired.iter().all(|topic| **topic < *name(4 * MORE)), "{:?}", retired.last());
 }
 
 #[test]

@@ -171,6 +171,11 @@ impl Error {
         self.change(|inner| inner.text = format!("{}: {why}", inner.text))
     }
 
+    /// Appends a further sentence to the text.
+    pub(crate) fn and(self, more: &str) -> Self {
+        self.change(|inner| inner.text = format!("{}; {more}", inner.text))
+    }
+
     pub(crate) fn at(self, topic: &Arc<str>, partition: i32) -> Self {
         self.change(|inner| inner.place = Some((Arc::clone(topic), partition)))
     }

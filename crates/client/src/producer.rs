@@ -214,7 +214,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
                 Some(partitions) => {
                     accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
-                    Err(error.because("whether there are more is being asked"))
+                    Err(error.and("the producer asks the cluster for more"))
                 }
                 None => Err(error),
             },
@@ -310,13 +310,14 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// Describes in one line, for a log or a terminal, what blocks this producer now; `None` if nothing waits.
     ///
     /// Before the first connection, that is the reason at each bootstrap server. Afterwards it is the reason for the
-    /// oldest batch without an outcome, or else for a topic that senders wait for:
+    /// oldest batch without an outcome, or else for a topic or partition that senders wait for:
     ///
     /// ```text
     /// orders-0: node 1 (kafka-1:9092): Connection refused (os error 111)
     /// orders-0: node 1 (kafka-1:9092) has not acknowledged it for 3.2 s
     /// orders-0: the partition has no leader (LEADER_NOT_AVAILABLE (5), the partition has no leader; an election may be
     ///   under way)
+    /// topic orders has 6 partitions, and a send waits for partition 8
     /// ```
     ///
     /// The words may change in any version. Each call scans all partitions: ask every second, not every millisecond.
@@ -498,7 +499,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                         let learnt = self.learn(&topic.name, partitions, deadline).await;
                         topic = learnt.map_err(|why| match why.kind() {
                             ErrorKind::Closed => why,
-                            _ => error.because(&why.to_string()),
+                            _ => error.and(&why.to_string()),
                         })?;
                     }
                     None => return Err(error),

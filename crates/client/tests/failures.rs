@@ -810,7 +810,10 @@ async fn missing_partition_fails_after_max_block() {
     let broker = Broker::builder().topic("t", 2).start().await.unwrap();
     let producer = producer(&broker).max_block(ms(100)).build().await.unwrap();
     producer.topic("t").await.unwrap();
-    for (partition, advice) in [(2, "and none came within max.block.ms, which is 100"), (-1, "counted from 0")] {
+    for (partition, advice) in [
+        (2, "it has 2, counted from 0; this partition did not appear within max.block.ms, which is 100"),
+        (-1, "counted from 0"),
+    ] {
         let error = producer.send(Record::to("t").partition(partition).value("a")).await.unwrap_err();
         assert_eq!((error.kind(), error.written()), (ErrorKind::Partitioning, Written::No));
         let text = error.to_string();
@@ -855,7 +858,7 @@ async fn try_send_finds_new_partitions() {
                     let says = if is_grown {
                         "it has 1, counted from 0"
                     } else {
-                        "it has 1, counted from 0: whether there are more"
+                        "it has 1, counted from 0; the producer asks the cluster for more"
                     };
                     assert!(text.contains(says), "{text}");
                 }

@@ -736,6 +736,11 @@ async fn obstacle_describes_what_blocks_the_producer() {
     producer.connected().await.unwrap();
     assert_eq!(producer.obstacle().await, None);
     let topic = producer.topic("t").await.unwrap();
+    {
+        let mut lacking = pin!(topic.send(topic.record().partition(6).value("v")));
+        assert!(is_pending(lacking.as_mut()).await);
+        says(&producer, "topic t has 2 partitions, and a send waits for partition 6").await;
+    }
     let mut missing = pin!(producer.topic("missing"));
     stall(&broker);
     assert!(is_pending(missing.as_mut()).await);

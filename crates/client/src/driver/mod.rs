@@ -463,15 +463,21 @@ impl Driver {
         self.serve_closing(now);
     }
 
-    /// Describes what blocks the producer: its connection to the cluster, its oldest batch, or a topic that senders
-    /// wait for.
+    /// Describes what blocks the producer: its connection to the cluster, its oldest batch, or a topic or partition
+    /// that senders wait for.
     fn obstacle(&self, now: Instant) -> Option<String> {
         if !self.core.is_connected() {
             let obstacles = self.core.obstacles();
             return Some(obstacles.unwrap_or_else(|| "no bootstrap server has been asked yet".to_owned()));
         }
-        let of_topic = |name: &Arc<str>| {
-            format!("topic {} is not known: {}", crate::error::printable(name), self.core.obstacle(name))
+        let of_topic = |(name, wanted): (&Arc<str>, usize)| {
+            let shown = crate::error::printable(name);
+            let Some(topic) = self.shared.accumulator.topic(name) else {
+                return format!("topic {shown} is not known: {}", self.core.obstacle(name));
+            };
+            let count = topic.partition_count();
+            let unit = if count == 1 { "partition" } else { "partitions" };
+            format!("topic {shown} has {count} {unit}, and a send waits for partition {}", wanted.saturating_sub(1))
         };
         self.core.batch_obstacle(now).or_else(|| self.waiting.topics.any().map(of_topic))
     }
@@ -523,7 +529,7 @@ impl Driver {
         if self.shared.accumulator.topic(name).is_some() {
             return Error::new(
                 ErrorKind::Partitioning,
-                format!("and none came within max.block.ms, which is {max_block}"),
+                format!("this partition did not appear within max.block.ms, which is {max_block}"),
             );
         }
         let text = format!(

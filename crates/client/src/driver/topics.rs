@@ -120,9 +120,13 @@ impl Topics {
         self.wanted.drain().map(|(name, wanted)| (name, wanted.waiters)).collect()
     }
 
-    /// Returns one of the unknown topics.
-    pub(super) fn any(&self) -> Option<&Arc<str>> {
-        self.by_time.first().map(|(_, name)| name)
+    /// Returns one of the topics, and the fewest partitions that a sender wants it to have.
+    pub(super) fn any(&self) -> Option<(&Arc<str>, usize)> {
+        let (_, name) = self.by_time.first()?;
+        let Wanted { waiters, unwaited, .. } = self.wanted.get(name)?;
+        let unwaited = unwaited.map(|(partitions, _)| partitions);
+        let fewest = waiters.iter().map(|waiting| waiting.partitions).chain(unwaited).min();
+        Some((name, fewest.unwrap_or_default()))
     }
 
     /// When to look next, if nothing happens before.

@@ -1,19 +1,31 @@
 //! `kurier consume`: prints a topic's records on standard output.
 
-use std::io::Write;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
+use std::task::Poll;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Args;
 use kurier_cli::format::{Entry, Format, Header};
 use kurier_protocol::record_batch::{self, Record};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::connection::Settings;
 use crate::interrupt::unless_interrupted;
 use crate::notice;
 use crate::options::Options;
+use crate::output::Output;
 use crate::reader::{Reader, Start, Wanted};
+
+/// How long a signal lets the reader of standard output take the records that are being printed.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Print the records of a topic, from all partitions, until Ctrl-C.
 ///
@@ -45,7 +57,7 @@ pub(crate) struct Consume {
     exit_at_end: bool,
 
     /// Print records in FORMAT: json, frames, or a template of kcat's placeholders. kurier produce --format FORMAT
-    /// reads them back.
+    /// reads them back: those of json and frames unchanged, those of a template as far as it tells its parts apart.
     ///
     /// json prints one object per line: topic, partition, offset, timestamp, key, value, and headers as pairs. A null
     /// key or value is null. Bytes that are not UTF-8 are printed in base64, as key_base64, value_base64, or
@@ -57,7 +69,8 @@ pub(crate) struct Consume {
     /// (big-endian). %k is the key, %K its length (-1 for null). %t is the topic, %p the partition, %o the offset, %T
     /// the timestamp in milliseconds since 1970, %h the headers as name=value,… with NULL for null, %% a percent sign.
     /// A null value or key prints nothing. Escapes are \n, \t, \r, \\ and \xNN. End FORMAT with \n to separate records.
-    /// A template with lengths, such as '%T %p %K %k%S %s\n', can be read back whatever bytes a record contains.
+    /// A template with lengths, such as '%T %p %K %k%S %s\n', can be read back whatever bytes a key and a value contain.
+    /// What %h prints cannot if a header's name contains = or its value contains a comma or is NULL.
     #[arg(short, long, value_name = "FORMAT", default_value = r"%s\n")]
     format: Format,
 }
@@ -89,19 +102,46 @@ fn entry<'a>(topic: &'a str, partition: i32, record: &Record<'a>) -> Entry<'a> {
 }
 
 impl Consume {
-    pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
+    /// Reads on another thread: a full pipe blocks that thread, and signals still end the command.
+    pub(crate) fn run(self) -> Result<ExitCode> {
         let (settings, ignored) = Settings::new(&self.options.settings()?)?;
-        for key in ignored {
-            notice::say(format_args!("{key} means nothing to consume"));
-        }
+        say_ignored(&ignored);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ended = runtime.block_on(unless_interrupted(self.read(settings, out)));
+        let (stop, stopped) = oneshot::channel();
+        let (done, mut ended) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("kurier-consume".to_owned());
+        thread.spawn(move || drop(done.send(self.read_until(stopped, settings))))?;
+        runtime.block_on(async {
+            match unless_interrupted(&mut ended).await? {
+                Ok(ended) => {
+                    ended.map_err(|_| anyhow!("the thread that reads has panicked"))?.map(|()| ExitCode::SUCCESS)
+                }
+                Err(interrupted) => {
+                    drop(stop);
+                    let _ = timeout(PATIENCE, ended).await;
+                    Ok(interrupted)
+                }
+            }
+        })
+    }
+
+    /// Prints records until the end, or until `stopped` is closed.
+    fn read_until(&self, mut stopped: oneshot::Receiver<()>, settings: Settings) -> Result<()> {
+        // Not the standard library's handle: its lock would block the end of the command while a write is blocked.
+        let mut out = Output::new(File::from(io::stdout().as_fd().try_clone_to_owned()?));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let result = runtime.block_on(async {
+            let mut read = pin!(self.read(settings, &mut out));
+            let until_stopped = poll_fn(|cx| match Pin::new(&mut stopped).poll(cx) {
+                Poll::Ready(_) => Poll::Ready(Ok(())),
+                Poll::Pending => read.as_mut().poll(cx),
+            });
+            until_stopped.await
+        });
         // Do not wait for a name that is still being resolved.
         runtime.shutdown_background();
-        match ended? {
-            Ok(result) => result.map(|()| ExitCode::SUCCESS),
-            Err(interrupted) => Ok(interrupted),
-        }
+        // The reader of standard output has closed it.
+        if out.is_unwanted() { Ok(()) } else { result }
     }
 
     /// Prints whole responses between two waits, so that an interruption never cuts a line.
@@ -127,5 +167,20 @@ impl Consume {
             }
         }
         Ok(())
+    }
+}
+
+/// Says which settings have no effect.
+fn say_ignored(keys: &[String]) {
+    let mut distinct: Vec<&str> = Vec::new();
+    for key in keys {
+        if !distinct.contains(&key.as_str()) {
+            distinct.push(key);
+        }
+    }
+    match distinct[..] {
+        [] => {}
+        [key] => notice::say(format_args!("{key} means nothing to consume")),
+        _ => notice::say(format_args!("these settings mean nothing to consume: {}", distinct.join(", "))),
     }
 }

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Capture(capture) => capture.run(&mut out),
-        Command::Consume(consume) => consume.run(&mut out),
+        Command::Consume(consume) => consume.run(),
         Command::Decode(decode) => decode.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Partition(partition) => partition.run(&mut out).map(|()| ExitCode::SUCCESS),
         Command::Perf(perf) => perf.run(&mut out),

@@ -262,6 +262,19 @@ fn signal_cuts_no_line_and_interrupts_a_waiting_reader() {
 }
 
 #[test]
+fn signal_ends_a_reader_whose_output_nobody_reads() {
+    let cluster = start(Broker::builder().topic("events", 1));
+    // The output is larger than the buffers of a pipe and of the test.
+    let value = "x".repeat(1000);
+    for _ in 0..200 {
+        cluster.append_values(0, &[value.as_str(); 10]);
+    }
+    let mut tail = tail(&cluster, &[]);
+    tail.line();
+    assert_eq!(tail.ended_by(Signal::SIGTERM), (String::new(), Some(143)));
+}
+
+#[test]
 fn closed_pipe_ends_the_reader() {
     let cluster = start(Broker::builder().topic("events", 1));
     // The output is larger than a pipe's buffer.
@@ -414,5 +427,15 @@ fn invalid_command_line_is_explained() {
 fn settings_without_effect_are_ignored_with_a_notice() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
-    cluster.consume(&["-e", "-X", "linger.ms=5"]).prints("one\n").says(&["linger.ms means nothing to consume"]);
+    for (settings, said) in [
+        (&["linger.ms=5"][..], "kurier: linger.ms means nothing to consume\n"),
+        (
+            &["linger.ms=5", "acks=all", "linger.ms=6", "batch.size=1"],
+            "kurier: these settings mean nothing to consume: linger.ms, acks, batch.size\n",
+        ),
+    ] {
+        let settings = settings.iter().flat_map(|setting| ["-X", setting]);
+        let arguments: Vec<_> = ["-e"].into_iter().chain(settings).collect();
+        assert_eq!(cluster.consume(&arguments).prints("one\n").said, said);
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Input {
 
     /// Read records in FORMAT instead of lines: json, frames, or a template of kcat's placeholders.
     ///
-    /// Reads back the output of kurier consume --format FORMAT unchanged.
+    /// Reads back the output of kurier consume --format FORMAT. The output of json and frames comes back unchanged.
     ///
     /// json reads one object per line:
     /// {"key":"k","value":"v","headers":[["h","1"]],"partition":0,"timestamp":1700000000000}. A null value is a

@@ -11,7 +11,8 @@ use kurier_capture::{Reader, body};
 use kurier_protocol::{APIS, Api, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
-use crate::notice;
+use crate::exit::Misuse;
+use crate::gaps;
 
 /// Print captured traffic as JSON, one object per request or response; with --api, print one message.
 ///
@@ -91,7 +92,7 @@ impl Decode {
         let name = self.file.display();
         let file: Box<dyn Read + Send> = match self.file == Path::new("-") {
             true => Box::new(io::stdin()),
-            false => Box::new(File::open(&self.file).with_context(|| format!("{name} cannot be read"))?),
+            false => Box::new(File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, &error))?),
         };
         let mut reader = Reader::new(file).with_context(|| name.to_string())?.to_ports(self.port.iter().copied());
         let mut frames: u64 = 0;
@@ -101,17 +102,7 @@ impl Decode {
             frames += 1;
         }
         out.flush()?;
-        let skipped = reader.skipped_bytes();
-        if skipped > 0 || frames == 0 {
-            notice::say(format_args!(
-                "{name}: {frames} frames in {} connections; {skipped} bytes belong to none: the beginning of a \
-                 connection or packets were not captured, or it is not Kafka's, or encrypted",
-                reader.connections()
-            ));
-        }
-        if reader.is_cut() {
-            notice::say(format_args!("{name} ends in the middle of a packet"));
-        }
+        gaps::say(&name.to_string(), frames, &reader);
         Ok(())
     }
 }
@@ -179,5 +170,5 @@ fn read(file: &Path) -> Result<Bytes> {
         io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
         return Ok(bytes.into());
     }
-    Ok(fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?.into())
+    Ok(fs::read(file).map_err(|error| Misuse::unreadable(file, &error))?.into())
 }

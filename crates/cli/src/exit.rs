@@ -2,6 +2,8 @@
 //! after a signal (130 for Ctrl-C).
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Error;
@@ -15,6 +17,11 @@ impl Misuse {
     /// Returns an error of this type.
     pub(crate) fn error(text: impl fmt::Display) -> Error {
         Error::new(Self(text.to_string()))
+    }
+
+    /// Returns the error for a file on the command line that cannot be read.
+    pub(crate) fn unreadable(file: &Path, error: &io::Error) -> Error {
+        Self::error(format_args!("{} cannot be read: {error}", file.display()))
     }
 }
 

@@ -10,6 +10,7 @@ mod connection;
 mod consume;
 mod decode;
 mod exit;
+mod gaps;
 mod input;
 mod interrupt;
 mod notice;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};
 
@@ -70,13 +70,13 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 fn read_key(file: &Path) -> Result<Vec<u8>> {
-    let cannot = || format!("--key-file {} cannot be read", file.display());
+    let unreadable = |error| Misuse::error(format!("--key-file {} cannot be read: {error}", file.display()));
     let from: Box<dyn Read> = match is_stdin(file) {
         true => Box::new(io::stdin()),
-        false => Box::new(File::open(file).with_context(cannot)?),
+        false => Box::new(File::open(file).map_err(unreadable)?),
     };
     let mut key = Vec::new();
-    from.take(KEY_BYTES_MAX as u64 + 1).read_to_end(&mut key).with_context(cannot)?;
+    from.take(KEY_BYTES_MAX as u64 + 1).read_to_end(&mut key).map_err(unreadable)?;
     if key.len() > KEY_BYTES_MAX {
         return Err(Misuse::error(format!("--key-file {}: a key has at most {KEY_BYTES_MAX} bytes", file.display())));
     }

@@ -1,32 +1,37 @@
 //! `kurier perf`: measures throughput, latency and cost.
 
 use std::fmt;
+use std::future::ready;
 use std::io::Write;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
 use kurier::{Delivery, Error, TopicProducer};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::exit::Misuse;
-use crate::interrupt::unless_interrupted;
+use crate::interrupt::Signals;
 use crate::notice;
 use crate::options::{self, Options};
+use crate::watch::{Sent, Watch};
 
 /// Send many records and measure, like kafka-producer-perf-test.
 ///
 /// Time and CPU are measured from the first send to the last acknowledgement, latency from each send to its
 /// acknowledgement.
+///
+/// Ctrl-C (or SIGTERM or SIGHUP) stops sending. Records already sent are still delivered and measured, and the status is
+/// 130 (143 or 129). A second Ctrl-C gives up: the remaining records fail.
 #[derive(Args, Debug)]
 pub(crate) struct Perf {
     #[command(flatten)]
@@ -68,9 +73,6 @@ pub(crate) struct Perf {
 /// Interval of progress reports.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// No limit: every record has its outcome by its delivery timeout.
-const PATIENCE: Duration = Duration::MAX;
-
 impl Perf {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,14 +92,17 @@ impl Perf {
                 rate: u64::try_from(self.throughput).ok().filter(|rate| *rate > 0),
                 start: now(),
                 tally: Tally::new()?,
-                is_over: AtomicBool::new(false),
+                sent: Arc::default(),
+                is_over: watch::Sender::new(false),
             });
+            let no_bar = ProgressBar::hidden();
+            let mut watch = Watch::new(&producer, &no_bar, Signals::new()?, Arc::clone(&job.sent)).without_input();
             let meter = Meter::start()?;
             let (senders, tallied) = start(&job)?;
-            let ended = unless_interrupted(self.watch(&job, senders)).await?;
-            job.is_over.store(true, Ordering::Relaxed);
+            let ended = watch.read(self.report(&job, senders)).await;
+            job.is_over.send_replace(true);
             // Waits for the last acknowledgement.
-            let closed = producer.close(PATIENCE).await;
+            let closed = watch.close(ended.is_err(), || ready(())).await;
             for tallied in tallied {
                 tallied.await.map_err(|_| anyhow!("a thread that counts has panicked"))?;
             }
@@ -109,11 +114,11 @@ impl Perf {
             if let Some(error) = lock(&job.tally.error).as_ref() {
                 notice::say(format_args!("the first record that failed: {error}"));
             }
-            match ended {
-                Err(status) => Ok(status),
-                Ok(sent) => {
+            match (ended, closed.given_up) {
+                (Err(status), _) | (_, Some(status)) => Ok(status),
+                (Ok(sent), None) => {
                     sent?;
-                    let is_whole = report.window.failed == 0 && closed.is_ok();
+                    let is_whole = report.window.failed == 0 && closed.result.is_ok();
                     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
                 }
             }
@@ -121,7 +126,7 @@ impl Perf {
     }
 
     /// Waits until all records are sent, and reports progress at intervals.
-    async fn watch(&self, job: &Job, senders: Vec<oneshot::Receiver<Result<(), Error>>>) -> Result<()> {
+    async fn report(&self, job: &Job, senders: Vec<oneshot::Receiver<Result<(), Error>>>) -> Result<()> {
         let all = async {
             for sender in senders {
                 sender.await.map_err(|_| anyhow!("a thread that sends has panicked"))??;
@@ -153,17 +158,20 @@ struct Job {
     rate: Option<u64>,
     start: Instant,
     tally: Tally,
-    is_over: AtomicBool,
+    sent: Arc<Sent>,
+    is_over: watch::Sender<bool>,
 }
 
 /// Signals for the end of each thread's sending and counting.
 type Ends = (Vec<oneshot::Receiver<Result<(), Error>>>, Vec<oneshot::Receiver<()>>);
 
 /// Sent records with their send times.
-type Sent = Vec<(quanta::Instant, Delivery)>;
+type Sending = Vec<(quanta::Instant, Delivery)>;
 
 /// Records per batch that a sending thread hands to its counting thread, and maximum number of queued batches.
 const SENT_AT_ONCE: usize = 64;
+/// Bytes in such a batch: far fewer than buffer.memory, so that a record that waits for memory is not the only one known.
+const BYTES_AT_ONCE: usize = 1 << 16;
 const HANDS_MAX: usize = 65_536;
 
 /// Starts the sending threads, each with its share of the records, and one thread for each that counts the outcomes.
@@ -189,35 +197,51 @@ fn spawn<T: Send + 'static>(
     Ok(ended)
 }
 
-async fn send(job: Arc<Job>, thread: u64, hand: mpsc::SyncSender<Sent>) -> Result<(), Error> {
-    let mut sent = Vec::with_capacity(SENT_AT_ONCE);
+async fn send(job: Arc<Job>, thread: u64, hand: mpsc::SyncSender<Sending>) -> Result<(), Error> {
+    let mut is_over = job.is_over.subscribe();
+    // At a low rate, hand over each record at once so that its outcome is not seen late.
+    let at_once = match job.rate {
+        Some(_) => 1,
+        None => (BYTES_AT_ONCE / job.payload.size).clamp(1, SENT_AT_ONCE),
+    };
+    let mut sending = Vec::with_capacity(at_once);
     let mut number = thread;
+    let mut result = Ok(());
     while number < job.records {
         if let Some(rate) = job.rate {
-            pace(job.start, number, rate).await;
+            pace(job.start, number, rate, &mut is_over).await;
         }
-        if number % 1024 < job.threads && job.is_over.load(Ordering::Relaxed) {
+        if (number % 1024 < job.threads || job.rate.is_some()) && *is_over.borrow() {
             break;
         }
         let at = quanta::Instant::now();
         let key = key_of(number);
         let record = job.topic.record().value(job.payload.value(number));
-        let delivery = job.topic.send(record.nullable_key(job.is_keyed.then_some(&key[..]))).await?;
-        sent.push((at, delivery));
-        // At a low rate, hand over each record at once so that its outcome is not seen late.
-        if sent.len() >= SENT_AT_ONCE || job.rate.is_some() {
-            // The counting thread outlives this one.
-            let _ = hand.send(std::mem::replace(&mut sent, Vec::with_capacity(SENT_AT_ONCE)));
+        match job.topic.send(record.nullable_key(job.is_keyed.then_some(&key[..]))).await {
+            Ok(delivery) => sending.push((at, delivery)),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+        if sending.len() >= at_once {
+            hand_over(&job, &hand, std::mem::replace(&mut sending, Vec::with_capacity(at_once)));
         }
         number += job.threads;
     }
-    let _ = hand.send(sent);
-    Ok(())
+    hand_over(&job, &hand, sending);
+    result
+}
+
+/// Counts accepted records and hands them to the counting thread, which outlives the sending thread.
+fn hand_over(job: &Job, hand: &mpsc::SyncSender<Sending>, sending: Sending) {
+    job.sent.accept(sending.len() as u64);
+    let _ = hand.send(sending);
 }
 
 /// Waits for the outcomes in record order. An outcome that arrives before those of earlier records is seen as late as
 /// they are, so the measured latency is never too low.
-async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sent>) {
+async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sending>) {
     let mut outcomes = Vec::with_capacity(SENT_AT_ONCE);
     for sent in hands {
         for (at, delivery) in sent {
@@ -227,8 +251,8 @@ async fn count(job: Arc<Job>, hands: mpsc::Receiver<Sent>) {
     }
 }
 
-/// Waits until this record is due.
-async fn pace(start: Instant, number: u64, rate: u64) {
+/// Waits until this record is due, or until sending is over.
+async fn pace(start: Instant, number: u64, rate: u64, is_over: &mut watch::Receiver<bool>) {
     // A timer is too coarse for single records.
     if !number.is_multiple_of(16) {
         return;
@@ -236,7 +260,7 @@ async fn pace(start: Instant, number: u64, rate: u64) {
     let due =
         Duration::from_nanos(u64::try_from(u128::from(number) * 1_000_000_000 / u128::from(rate)).unwrap_or(u64::MAX));
     if let Some(wait) = due.checked_sub(start.elapsed()) {
-        tokio::time::sleep(wait).await;
+        let _ = tokio::time::timeout(wait, is_over.wait_for(|is_over| *is_over)).await;
     }
 }
 
@@ -259,7 +283,8 @@ impl Payload {
     fn new(perf: &Perf) -> Result<Self> {
         let size = usize::try_from(perf.record_size)?;
         let bytes = match &perf.payload_file {
-            Some(path) => std::fs::read(path).with_context(|| format!("--payload-file {}", path.display()))?,
+            Some(path) => std::fs::read(path)
+                .map_err(|error| Misuse::error(format!("--payload-file {} cannot be read: {error}", path.display())))?,
             None => letters(size.max(1 << 20) + 1),
         };
         if bytes.len() <= size {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,15 +18,15 @@ use crate::input::{Input, Numbered, Records};
 use crate::interrupt::Signals;
 use crate::options::{self, Options};
 use crate::report::Report;
-use crate::watch::{Closed, Watch};
+use crate::watch::{Closed, Sent, Watch};
 use crate::{notice, progress};
 
 /// Produce one record per line, or records in another format, from files or standard input.
 ///
 /// Exit status: 0 if all records were written, 1 if some were not, 2 if the command line or a setting is invalid.
 ///
-/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130. A
-/// second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
+/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130
+/// (143 or 129). A second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Produce {
     #[command(flatten)]
@@ -97,13 +97,13 @@ impl Produce {
             any_partition: self.any_partition,
             headers,
             fates: Arc::clone(&fates),
-            accepted: Arc::default(),
+            sent: Arc::default(),
             is_over: AtomicBool::new(false),
             sending: tokio::sync::Mutex::default(),
             progress: progress.clone(),
         });
         let read = start_reading(records, Arc::clone(&job))?;
-        let mut watch = Watch::new(&producer, &progress, signals, Arc::clone(&job.accepted));
+        let mut watch = Watch::new(&producer, &progress, signals, Arc::clone(&job.sent));
         // Standard input can block, so a separate thread reads and sends.
         let ended = watch.read(async { read.await.map_err(|_| anyhow!("the thread that reads has panicked"))? }).await;
         let closed = watch.close(ended.is_err(), || job.end()).await;
@@ -160,8 +160,7 @@ struct Job {
     any_partition: bool,
     headers: Vec<(String, Option<String>)>,
     fates: Arc<Fates>,
-    /// Number of records that the producer has accepted.
-    accepted: Arc<AtomicU64>,
+    sent: Arc<Sent>,
     /// Whether to stop sending.
     is_over: AtomicBool,
     /// Locked while a record is sent.
@@ -185,15 +184,14 @@ impl Job {
                 break;
             }
             match content {
-                Ok(entry) => match self.send(number, &entry).await {
-                    Ok(()) => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
-                    Err(error) => {
+                Ok(entry) => {
+                    if let Err(error) = self.sent.count(self.send(number, &entry)).await {
                         self.fates.refuse(number, self.topic.name(), &error, error.written());
                         if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Bug) {
                             break;
                         }
                     }
-                },
+                }
                 Err(error) => self.fates.refuse(number, self.topic.name(), &error, Written::No),
             }
             drop(sending);

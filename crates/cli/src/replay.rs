@@ -6,7 +6,6 @@ use std::fs::File;
 use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,9 +19,11 @@ use kurier_protocol::record_batch::RecordBatch;
 use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Uuid};
 use tokio::time::Instant;
 
+use crate::exit::Misuse;
+use crate::gaps;
 use crate::interrupt::Signals;
 use crate::options::{self, Options};
-use crate::watch::Watch;
+use crate::watch::{Sent, Watch};
 use crate::{notice, progress};
 
 /// Brokers remember this many batches per producer, and answer a repeated batch as if it had just been written.
@@ -34,10 +35,11 @@ const ASKED_MAX: usize = 10_000;
 /// Produce the records of a capture again, with key, value, headers, timestamp and partition.
 ///
 /// Sends each batch once that a broker answered with success, and each batch with acks=0. Transactional records are
-/// sent without a transaction, those of aborted transactions too. Exit status 0 means that all records were written.
+/// sent without a transaction, those of aborted transactions too. Exit status 0 means that all records that the capture
+/// holds were written; a message says what a cut or damaged capture lacks.
 ///
-/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130. A
-/// second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
+/// Ctrl-C (or SIGTERM or SIGHUP) stops reading. Records already read are still delivered, and the status is 130
+/// (143 or 129). A second Ctrl-C gives up: the remaining records fail, each as not written or unknown.
 #[derive(Args, Debug)]
 pub(crate) struct Replay {
     /// Capture to read (pcap or pcapng, as tcpdump, Wireshark and kurier capture write them).
@@ -78,32 +80,44 @@ impl Replay {
 
     async fn replay(&self) -> Result<ExitCode> {
         let name = self.file.display().to_string();
-        let file = File::open(&self.file).with_context(|| format!("{name} cannot be read"))?;
+        let file = File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, &error))?;
         let progress = progress::bar(file.metadata().ok().map(|metadata| metadata.len()));
         let reader = Reader::new(progress.wrap_read(file)).with_context(|| name.clone())?;
+        let mut reader = reader.to_ports(self.port.iter().copied());
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
         let config = self.options.config(compression)?;
         let mut signals = Signals::new()?;
-        let producer = match signals.unless(options::build(config)).await {
-            Ok(built) => built?,
+        let opening = async {
+            let producer = options::build(config).await?;
+            if let Some(topic) = &self.topic {
+                options::topic(&producer, topic).await?;
+            }
+            anyhow::Ok(producer)
+        };
+        let producer = match signals.unless(opening).await {
+            Ok(opened) => opened?,
             Err(status) => {
                 notice::say("interrupted before the cluster was reached: no record was sent");
                 return Ok(status);
             }
         };
-        let accepted = Arc::<AtomicU64>::default();
+        let sent = Arc::<Sent>::default();
         let mut replaying = Replaying {
             producer: &producer,
             topic: self.topic.as_deref(),
             pace: self.speed.map(Pace::new),
-            accepted: Arc::clone(&accepted),
+            sent: Arc::clone(&sent),
+            frames: 0,
             failures: Arc::default(),
         };
         let mut heard = Heard::default();
-        let mut watch = Watch::new(&producer, &progress, signals, accepted);
-        let ended = watch.read(replaying.all(reader.to_ports(self.port.iter().copied()), &mut heard)).await;
+        let mut watch = Watch::new(&producer, &progress, signals, sent);
+        let ended = watch.read(replaying.all(&mut reader, &mut heard)).await;
         let closed = watch.close(ended.is_err(), || ready(())).await;
         progress.finish_and_clear();
+        if let Ok(Ok(())) = ended {
+            gaps::say(&name, replaying.frames, &reader);
+        }
         let failures = lock(&replaying.failures).clone();
         for failure in &failures.first {
             notice::say(failure);
@@ -131,8 +145,9 @@ struct Replaying<'a> {
     producer: &'a Producer,
     topic: Option<&'a str>,
     pace: Option<Pace>,
-    /// Number of records that the producer has accepted.
-    accepted: Arc<AtomicU64>,
+    sent: Arc<Sent>,
+    /// Number of frames that the capture has given.
+    frames: u64,
     failures: Arc<Mutex<Failures>>,
 }
 
@@ -174,9 +189,10 @@ impl Pace {
 }
 
 impl Replaying<'_> {
-    async fn all(&mut self, reader: Reader<'_>, heard: &mut Heard) -> Result<()> {
+    async fn all(&mut self, reader: &mut Reader<'_>, heard: &mut Heard) -> Result<()> {
         for frame in reader {
             let frame = frame?;
+            self.frames += 1;
             for batch in heard.hear(&frame) {
                 if let Some(pace) = &mut self.pace {
                     pace.wait(batch.time).await;
@@ -233,9 +249,8 @@ impl Replaying<'_> {
                         lock(&failures).add(&error);
                     }
                 };
-                match self.producer.send_with(record, settle).await {
-                    Ok(()) => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
-                    Err(error) => self.fail(&error),
+                if let Err(error) = self.sent.count(self.producer.send_with(record, settle)).await {
+                    self.fail(&error);
                 }
             }
         }

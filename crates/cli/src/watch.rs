@@ -23,13 +23,58 @@ const SOON: Duration = Duration::from_secs(2);
 /// Longest time between two such notices.
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// Counts the records that the producer has accepted, and those whose send waits.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    accepted: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Sent {
+    /// Counts a record while its send waits, and afterwards if the producer has accepted it.
+    pub(crate) async fn count<E>(&self, send: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        /// Also counts a send that is dropped.
+        struct Waiting<'a>(&'a AtomicU64);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        let result = send.await;
+        if result.is_ok() {
+            self.accept(1);
+        }
+        result
+    }
+
+    /// Counts records that the producer has accepted.
+    pub(crate) fn accept(&self, records: u64) {
+        self.accepted.fetch_add(records, Ordering::Relaxed);
+    }
+
+    fn total(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed).saturating_add(self.waiting.load(Ordering::Relaxed))
+    }
+}
+
+/// What a signal interrupts, in the words of the command.
+#[derive(Clone, Copy, Debug)]
+struct Words {
+    /// The signal ended the input.
+    ended: &'static str,
+    /// The input had ended before the signal.
+    complete: &'static str,
+}
+
 /// Watches over a producer.
 pub(crate) struct Watch<'a> {
     producer: &'a Producer,
     progress: &'a ProgressBar,
     signals: Signals,
-    /// Number of records that the producer has accepted.
-    accepted: Arc<AtomicU64>,
+    sent: Arc<Sent>,
+    words: Words,
     /// Number of outcomes at the last count.
     outcomes: u64,
     /// Time until the next count.
@@ -51,20 +96,22 @@ impl Closed {
 }
 
 impl<'a> Watch<'a> {
-    pub(crate) fn new(
-        producer: &'a Producer,
-        progress: &'a ProgressBar,
-        signals: Signals,
-        accepted: Arc<AtomicU64>,
-    ) -> Self {
-        Self { producer, progress, signals, accepted, outcomes: 0, patience: SOON }
+    pub(crate) fn new(producer: &'a Producer, progress: &'a ProgressBar, signals: Signals, sent: Arc<Sent>) -> Self {
+        let words = Words { ended: "reading has ended", complete: "all input is read" };
+        Self { producer, progress, signals, sent, words, outcomes: 0, patience: SOON }
+    }
+
+    /// Changes the words of the messages for a command that has no input.
+    pub(crate) fn without_input(mut self) -> Self {
+        self.words = Words { ended: "sending has ended", complete: "all records are sent" };
+        self
     }
 
     /// Reads and sends until the input ends, or until a signal stops the reading and gives its exit status.
     pub(crate) async fn read<T>(&mut self, reading: impl Future<Output = T>) -> Result<T, ExitCode> {
         let ended = self.watch(pin!(reading)).await;
         if ended.is_err() {
-            self.announce("reading has ended").await;
+            self.announce(self.words.ended).await;
         }
         ended
     }
@@ -86,7 +133,7 @@ impl<'a> Watch<'a> {
                 match self.watch(closing.as_mut()).await {
                     Ok(result) => return Closed { result, given_up: None },
                     Err(_) if !is_interrupted => {
-                        self.announce("all input is read").await;
+                        self.announce(self.words.complete).await;
                         is_interrupted = true;
                     }
                     Err(status) => break status,
@@ -118,7 +165,7 @@ impl<'a> Watch<'a> {
 
     fn awaited(&self) -> u64 {
         let summary = self.producer.summary();
-        self.accepted.load(Ordering::Relaxed).saturating_sub(summary.written.saturating_add(summary.failed()))
+        self.sent.total().saturating_sub(summary.written.saturating_add(summary.failed()))
     }
 
     /// Prints what delays records, if none got its outcome since the last call.

@@ -169,6 +169,31 @@ fn damaged_batch_does_not_stop_the_replay() {
     kurier(&["consume", "-b", &servers, "-t", "events", "-e"]).prints("one\nthree\n");
 }
 
+/// A pcap file has a header of 24 bytes, and before each packet 16 bytes, with its size in bytes 8 to 11.
+#[test]
+fn what_a_damaged_capture_lacks_is_reported() {
+    let cluster = start(Broker::builder().auto_create_topics(true, 6));
+    let servers = cluster.broker.bootstrap_servers();
+    let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures/java-4.3.1_kafka-4.3.1_zstd.pcap");
+    let whole = std::fs::read(whole).unwrap();
+    let size = |at: usize| usize::try_from(u32::from_le_bytes(whole[at + 8..at + 12].try_into().unwrap())).unwrap();
+    let next = |at: &usize| Some(at + 16 + size(*at)).filter(|next| *next < whole.len());
+    let starts: Vec<_> = std::iter::successors(Some(24), next).collect();
+    // The tenth packet is a response.
+    let late = [&whole[..24], &whole[starts[9]..]].concat();
+    let folder = TempDir::new().unwrap();
+    for (name, bytes, said) in [
+        ("cut.pcap", &whole[..whole.len() - 1], "cut.pcap ends in the middle of a packet"),
+        ("late.pcap", &late, "late.pcap: 6 frames in 1 connections; 204 bytes belong to none"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let path = path.to_str().unwrap();
+        kurier(&["decode", path]).ends(0).says(&[said]);
+        kurier(&["replay", path, "-b", &servers, "-t", "t"]).ends(0).says(&[said, " records written from "]);
+    }
+}
+
 /// The broker sends an incomplete response, a response followed by HTTP, or only HTTP.
 #[test]
 fn unreadable_traffic_is_forwarded_unchanged() {

@@ -169,6 +169,51 @@ fn replay_is_given_up_by_the_second_signal() {
     assert!(said.contains("0 records written from ") && !said.contains(" 0 unknown"), "{said}");
 }
 
+/// A topic of one partition gets a record for another one. A lost notice fails the test once max.block.ms is over.
+#[test]
+fn send_to_a_missing_partition_is_reported_and_given_up_by_the_second_signal() {
+    let running = start(Broker::builder().topic("t", 1));
+    let servers = running.broker.bootstrap_servers();
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures/java-4.3.1_kafka-4.3.1_zstd.pcap");
+    let to_t = ["-b", &servers, "-t", "t", "-X", "max.block.ms=20000"];
+    let produce = [&["produce", "-p", "3"], &to_t[..]].concat();
+    let replay = [&["replay", capture], &to_t[..]].concat();
+
+    let mut producing = Talking::start(&produce);
+    producing.child.stdin.take().unwrap().write_all(b"a\nb\n").unwrap();
+    let waits = "topic t has 1 partition, and a send waits for partition 3";
+    producing.wait_for(&format!("no outcome for 1 record yet: {waits}"));
+    kill(&producing.child, Signal::SIGTERM);
+    producing.wait_for(&format!("interrupted: reading has ended; 1 record without an outcome ({waits})"));
+    kill(&producing.child, Signal::SIGTERM);
+    let (status, said) = producing.end();
+    assert_eq!(status, 143, "{said}");
+    assert!(said.contains("0 records written to t, 1 not written"), "{said}");
+
+    let mut replaying = Talking::start(&replay);
+    replaying.wait_for("yet: topic t has 1 partition, and a send waits for partition ");
+    kill(&replaying.child, Signal::SIGTERM);
+    let (status, said) = replaying.end();
+    assert_eq!(status, 143, "{said}");
+}
+
+#[test]
+fn perf_is_given_up_by_the_second_signal() {
+    for (is_silent, obstacle) in [(true, "node 1"), (false, "advertised.listeners")] {
+        let (_running, server) = stuck(is_silent);
+        let settings = ["-X", "delivery.timeout.ms=20000", "-X", "request.timeout.ms=10000"];
+        let records = ["--num-records", "10", "--record-size", "3", "--json"];
+        let mut measuring = Talking::start(&[&["perf", "-b", &server, "-t", "t"], &records[..], &settings].concat());
+        measuring.wait_for("no outcome for 10 records yet: ");
+        assert!(measuring.said.contains(obstacle), "{}", measuring.said);
+        kill(&measuring.child, Signal::SIGTERM);
+        measuring.wait_for("interrupted: all records are sent; 10 records without an outcome");
+        kill(&measuring.child, Signal::SIGTERM);
+        let (status, said) = measuring.end();
+        assert_eq!(status, 143, "{said}");
+    }
+}
+
 #[test]
 fn ignored_hangup_stays_ignored() {
     let running = start(Broker::builder().topic("t", 1));
@@ -220,7 +265,7 @@ fn unwritable_standard_error_does_not_affect_records() {
         (&["consume", "-b", server, "-t", "t", "-e", "-X", "linger.ms=1"], "", 0),
         (&["consume", "-b", server, "-t", "nobodys", "-e"], "", 1),
         (&["perf", "-b", server, "-t", "t", "--num-records", "3", "--record-size", "10"], "", 0),
-        (&["decode", "/no/such/file"], "", 1),
+        (&["decode", "/no/such/file"], "", 2),
     ] {
         assert_eq!(unheard(arguments, input), status, "{arguments:?}");
     }

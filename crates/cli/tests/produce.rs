@@ -173,6 +173,9 @@ fn topic_name_that_kafka_does_not_allow_is_refused() {
         let (ran, report) = running.produce(&["-t", name], "a\n");
         ran.fails(2).says(&[&format!("{name:?} is no name for a topic")]);
         assert!(report.is_empty(), "{report:?}");
+        let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures/java-4.3.1_kafka-4.3.1_zstd.pcap");
+        let ran = kurier(&["replay", capture, "-b", &running.broker.bootstrap_servers(), "-t", name]).fails(2);
+        assert_eq!(ran.said.matches("is no name for a topic").count(), 1, "{}", ran.said);
     }
 }
 
@@ -216,5 +219,21 @@ fn invalid_arguments_are_refused_before_sending() {
         (&["-b", "h:1"], &["--topic"]),
     ] {
         produce(arguments, "a\n").fails(2).says(parts);
+    }
+}
+
+#[test]
+fn missing_input_is_refused_alike_by_every_command() {
+    let no = "no/such/file";
+    for arguments in [
+        &["produce", "-b", "h:1", "-t", "t", no][..],
+        &["replay", "-b", "h:1", no],
+        &["decode", no],
+        &["decode", "--api", "Produce", "--version", "9", "--request", no],
+        &["partition", "--partitions", "6", "--key-file", no],
+        &["perf", "-b", "h:1", "-t", "t", "--num-records", "1", "--record-size", "1", "--payload-file", no],
+    ] {
+        let ran = kurier(arguments).fails(2).says(&["no/such/file cannot be read: No such file"]);
+        assert_eq!(ran.said.lines().count(), 1, "{}", ran.said);
     }
 }

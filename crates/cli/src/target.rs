@@ -11,8 +11,10 @@ use tempfile::Builder;
 /// Output of a command, not yet opened for writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Standard output.
+    /// Standard output, shared with other writers of the same file.
     Stdout,
+    /// Standard error, likewise.
+    Stderr,
     /// A file that does not exist yet.
     New(PathBuf),
     /// An older output, to be replaced by a new file.
@@ -44,8 +46,17 @@ impl Target {
             };
         }
         let metadata = match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::New(path.to_owned())),
-            metadata => metadata.map_err(|error| error.to_string())?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.to_string()),
+            Err(_) if path.is_symlink() => {
+                return Err(
+                    "it is a link to a file that does not exist: create that file, or remove the link".to_owned()
+                );
+            }
+            Err(_) => {
+                check_folder(path)?;
+                return Ok(Self::New(path.to_owned()));
+            }
+            Ok(metadata) => metadata,
         };
         if is_input(&metadata) {
             return Err(SAME.to_owned());
@@ -53,17 +64,35 @@ impl Target {
         if metadata.is_dir() {
             return Err("it is a directory: name a file".to_owned());
         }
-        if !metadata.is_file() || metadata.len() == 0 {
+        if !metadata.is_file() {
+            return Ok(Self::Empty(path.to_owned()));
+        }
+        // A second opening, as of /dev/stdout, would have a position of its own and overwrite the other's lines.
+        let is_same = |stream: io::Result<FileId>| stream.is_ok_and(|id| id == FileId::of(&metadata));
+        if is_same(FileId::of_stream(io::stdout())) {
+            return Ok(Self::Stdout);
+        }
+        if is_same(FileId::of_stream(io::stderr())) {
+            return Ok(Self::Stderr);
+        }
+        if is_descriptor(path) {
+            return Err("it is an open file, whose other lines it would overwrite: name the file itself".to_owned());
+        }
+        if metadata.len() == 0 {
             return Ok(Self::Empty(path.to_owned()));
         }
         let mut beginning = Vec::new();
-        let opened = File::open(path).and_then(|file| file.take(BEGINNING_BYTES).read_to_end(&mut beginning));
-        opened.map_err(|error| error.to_string())?;
-        match is_ours(&beginning) {
-            // A link stays; its target is replaced.
-            true => fs::canonicalize(path).map(Self::Old).map_err(|error| error.to_string()),
-            false => Err(format!("it exists and is no {kind}: choose another file, or remove it")),
+        // Opened for writing too, because a file without permission to write is not replaced.
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        let read = opened.and_then(|file| file.take(BEGINNING_BYTES).read_to_end(&mut beginning));
+        read.map_err(|error| error.to_string())?;
+        if !is_ours(&beginning) {
+            return Err(format!("it exists and is no {kind}: choose another file, or remove it"));
         }
+        // A link stays; its target is replaced.
+        let path = fs::canonicalize(path).map_err(|error| error.to_string())?;
+        check_folder(&path)?;
+        Ok(Self::Old(path))
     }
 
     /// Opens the output for writing. A new file of the same name and permissions replaces an older output.
@@ -72,17 +101,39 @@ impl Target {
     /// When the file cannot be opened.
     pub(crate) fn open(&self) -> io::Result<File> {
         Ok(match self {
-            Self::Stdout => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            Self::Stdout => duplicate(io::stdout())?,
+            Self::Stderr => duplicate(io::stderr())?,
             Self::New(path) => OpenOptions::new().write(true).create_new(true).open(path)?,
             Self::Empty(path) => OpenOptions::new().write(true).open(path)?,
             Self::Old(path) => {
                 let permissions = fs::metadata(path)?.permissions();
-                let beside = path.parent().unwrap_or_else(|| Path::new("."));
-                let file = Builder::new().prefix(".kurier-").permissions(permissions).tempfile_in(beside)?;
+                let file = Builder::new().prefix(".kurier-").permissions(permissions).tempfile_in(folder(path))?;
                 file.persist(path).map_err(|error| error.error)?
             }
         })
     }
+}
+
+/// Checks that a file can be created beside this path.
+fn check_folder(path: &Path) -> Result<(), String> {
+    let folder = folder(path);
+    let created = Builder::new().prefix(".kurier-").tempfile_in(folder);
+    // The error's own text has the temporary file's name.
+    let cannot = |error: io::Error| format!("no file can be created in {}: {}", folder.display(), error.kind());
+    created.map(drop).map_err(cannot)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Returns whether a path, or the link at this path, names an open file by its descriptor, such as /dev/fd/3.
+fn is_descriptor(path: &Path) -> bool {
+    let is_in_folder = |path: &Path| {
+        let folder = fs::canonicalize(folder(path)).unwrap_or_default();
+        folder == Path::new("/dev/fd") || (folder.starts_with("/proc") && folder.ends_with("fd"))
+    };
+    is_in_folder(path) || fs::read_link(path).is_ok_and(|path| is_in_folder(&path))
 }
 
 /// Identity of a file, independent of its name.
@@ -110,12 +161,21 @@ impl FileId {
     /// # Errors
     /// As [`at`](Self::at).
     pub(crate) fn stdin() -> io::Result<Self> {
-        metadata_of(io::stdin()).map(|metadata| Self::of(&metadata))
+        Self::of_stream(io::stdin())
+    }
+
+    fn of_stream(stream: impl AsFd) -> io::Result<Self> {
+        metadata_of(stream).map(|metadata| Self::of(&metadata))
     }
 }
 
 fn metadata_of(stream: impl AsFd) -> io::Result<Metadata> {
-    File::from(stream.as_fd().try_clone_to_owned()?).metadata()
+    duplicate(stream)?.metadata()
+}
+
+/// Returns the same open file, with the same position.
+fn duplicate(stream: impl AsFd) -> io::Result<File> {
+    stream.as_fd().try_clone_to_owned().map(File::from)
 }
 
 #[cfg(test)]
@@ -134,6 +194,7 @@ mod tests {
         fs::hard_link(folder.path().join("input"), folder.path().join("hard link")).unwrap();
         symlink("input", folder.path().join("link")).unwrap();
         symlink("old", folder.path().join("link to old")).unwrap();
+        symlink("missing", folder.path().join("link to nothing")).unwrap();
         folder
     }
 
@@ -151,6 +212,8 @@ mod tests {
             ("link", Err("also an input")),
             ("other", Err("is no report")),
             (".", Err("is a directory")),
+            ("link to nothing", Err("link to a file that does not exist")),
+            ("missing/new", Err("missing: entity not found")),
             ("new", Ok(Target::New(at("new")))),
             ("empty", Ok(Target::Empty(at("empty")))),
             ("old", Ok(Target::Old(fs::canonicalize(at("old")).unwrap()))),
@@ -182,6 +245,6 @@ mod tests {
         }
         assert!(at("link to old").is_symlink());
         assert_eq!(fs::metadata(at("old")).unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 9, "no other file is left");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 10, "no other file is left");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::exit::Misuse;
 use crate::interrupt::unless_interrupted;
 use crate::notice;
 use crate::options::listen_address;
-use crate::relay::{Recording, Relay};
+use crate::relay::{Recording, Relay, bind};
 use crate::target::Target;
 
 /// Relay clients to a cluster and record their traffic in a capture file, until Ctrl-C.
@@ -43,14 +43,19 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let name = self.out.display();
-        let target = Target::new(&self.out, &[], "capture", is_capture);
-        let target = target.map_err(|why| Misuse::error(format!("--out {name}: {why}")))?;
+        let wrong = |why: &str| Misuse::error(format!("--out {name}: {why}"));
+        let target = Target::new(&self.out, &[], "capture", is_capture).map_err(|why| wrong(&why))?;
+        if matches!(target, Target::Stdout | Target::Stderr) || is_output(&self.out) {
+            return Err(wrong("the command prints its own lines there: name a file"));
+        }
+        // Opened only once the address is free, because it replaces an older capture.
+        let listener = bind(self.listen)?;
         let file = target.open().with_context(|| format!("{name} cannot be written"))?;
         let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let relay = Relay::new(self.listen, self.upstream.clone(), recording);
         let ended = runtime.block_on(async {
-            let (at, failure) = relay.start()?;
+            let (at, failure) = relay.start(listener)?;
             writeln!(out, "{at}")?;
             out.flush()?;
             unless_interrupted(failure).await.map_err(anyhow::Error::from)
@@ -67,6 +72,13 @@ impl Capture {
             Ok(failure) => Err(failure.context(name.to_string())),
         }
     }
+}
+
+/// Returns whether a path names standard output or standard error, which may be a pipe or a terminal.
+fn is_output(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2"]
+        .iter()
+        .any(|output| path == Path::new(output))
 }
 
 /// Returns whether a file begins as pcap of either byte order and resolution, or as pcapng.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -112,6 +112,11 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Listens on an address.
+pub(crate) fn bind(at: SocketAddr) -> Result<StdListener> {
+    StdListener::bind(at).with_context(|| format!("{at} cannot be listened on"))
+}
+
 impl Relay {
     pub(crate) fn new(listen: SocketAddr, upstream: HostPort, recording: Recording) -> Arc<Self> {
         let (failed, failure) = mpsc::channel(1);
@@ -126,9 +131,12 @@ impl Relay {
         })
     }
 
-    /// Starts to listen. Returns the address and a future that resolves to the first fatal error.
-    pub(crate) fn start(self: &Arc<Self>) -> Result<(SocketAddr, impl Future<Output = Error> + use<>)> {
-        let at = self.listen(self.listen, None)?;
+    /// Starts to serve clients. Returns the address and a future that resolves to the first fatal error.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        listener: StdListener,
+    ) -> Result<(SocketAddr, impl Future<Output = Error> + use<>)> {
+        let at = self.serve(listener, None)?;
         let failure = lock(&self.failure).take();
         Ok((at, async move {
             match failure {
@@ -145,9 +153,8 @@ impl Relay {
         Ok(recording.counts)
     }
 
-    /// Listens for clients of a node, or of the bootstrap server.
-    fn listen(self: &Arc<Self>, at: SocketAddr, node_id: Option<i32>) -> Result<SocketAddr> {
-        let listener = std::net::TcpListener::bind(at).with_context(|| format!("{at} cannot be listened on"))?;
+    /// Serves clients of a node, or of the bootstrap server.
+    fn serve(self: &Arc<Self>, listener: StdListener, node_id: Option<i32>) -> Result<SocketAddr> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let at = listener.local_addr()?;
@@ -225,7 +232,7 @@ impl Relay {
                     format!("there is no port for node {node_id} behind {first}: take another --listen, or port 0")
                 })?,
         };
-        let at = self.listen(SocketAddr::new(self.listen.ip(), port), Some(node_id))?;
+        let at = self.serve(bind(SocketAddr::new(self.listen.ip(), port))?, Some(node_id))?;
         notice::say(format_args!("node {node_id}, {upstream}, is at {at}"));
         nodes.insert(node_id, Node { upstream, port: at.port() });
         Ok(at.port())

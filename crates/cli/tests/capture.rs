@@ -222,5 +222,19 @@ fn unreachable_cluster_and_unwritable_file_are_named() {
     let (_, said) = capturing.end();
     assert!(said.contains(&format!("{nobody} cannot be reached")), "{said}");
     let ran = kurier(&["capture", "--upstream", &nobody, "--out", "no/such/folder.pcap"]);
-    ran.fails(1).says(&["no/such/folder.pcap cannot be written"]);
+    ran.fails(2).says(&["no/such/folder.pcap: no file can be created in no/such: "]);
+}
+
+#[test]
+fn capture_on_an_occupied_address_keeps_the_older_file() {
+    let nobody = nobody();
+    let capturing = Capturing::start(&nobody);
+    let address = capturing.bootstrap_server.clone();
+    let old = capturing.folder.path().join("old.pcap");
+    std::fs::write(&old, Writer::new(Vec::new()).unwrap().get_mut().repeat(2)).unwrap();
+    let before = std::fs::read(&old).unwrap();
+    let ran = kurier(&["capture", "--listen", &address, "--upstream", &nobody, "--out", old.to_str().unwrap()]);
+    ran.fails(1).says(&["cannot be listened on"]);
+    assert!(std::fs::read(&old).unwrap() == before);
+    capturing.end();
 }

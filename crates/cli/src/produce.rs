@@ -71,12 +71,12 @@ impl Produce {
         let compression = self.compression.iter().map(|codec| ("compression.type", codec.clone()));
         let config = self.options.config(compression)?;
         let records = self.input.open(config.max_request_size())?;
-        let report = self.delivery_report.as_ref().map(|path| Report::open(path, &records.file_ids()));
-        let report = report.transpose()?.map(Arc::new);
-        let flushing = report.as_ref().map(Report::flush_regularly);
-        let fates = Arc::new(Fates { report, unit: records.unit(), state: Mutex::default() });
+        let inputs = records.file_ids();
+        if let Some(path) = &self.delivery_report {
+            Report::check(path, &inputs)?;
+        }
         let start = now();
-        let mut signals = Signals::new()?;
+        let (mut signals, report_signals) = (Signals::new()?, Signals::new()?);
         let opening = async {
             let producer = options::build(config).await?;
             let topic = options::topic(&producer, &self.topic).await?;
@@ -89,8 +89,14 @@ impl Produce {
                 return Ok(status);
             }
         };
+        // Opened only now, because it replaces an older report.
+        let report = self.delivery_report.as_ref().map(|path| Report::open(path, &inputs)).transpose()?;
         let headers = self.input.headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
         let progress = progress::bar(records.total_bytes());
+        if let Some(report) = &report {
+            tokio::spawn(Arc::clone(report).give_up_on(report_signals, progress.clone()));
+        }
+        let fates = Arc::new(Fates { report, unit: records.unit(), state: Mutex::default() });
         let job = Arc::new(Job {
             topic,
             partition: self.partition,
@@ -109,13 +115,10 @@ impl Produce {
         let closed = watch.close(ended.is_err(), || job.end()).await;
         progress.finish_and_clear();
         let status = self.finish(&producer, &fates, start, ended, &closed);
-        if let Some(flushing) = flushing {
-            flushing.abort();
+        match &fates.report {
+            Some(report) => report.finish().await?.map_or(status, Ok),
+            None => status,
         }
-        if let Some(report) = &fates.report {
-            report.finish()?;
-        }
-        status
     }
 
     /// Prints the outcome of all records, and returns the exit status.
@@ -184,14 +187,21 @@ impl Job {
                 break;
             }
             match content {
-                Ok(entry) => {
-                    if let Err(error) = self.sent.count(self.send(number, &entry)).await {
+                Ok(entry) => match self.sent.count(self.send(number, &entry)).await {
+                    Ok(()) => {}
+                    // Only a signal that gives up closes the producer during a send.
+                    Err(error) if error.kind() == ErrorKind::Closed => {
+                        let why = "the command was interrupted before the record was sent";
+                        self.fates.refuse(number, self.topic.name(), &why, error.written());
+                        break;
+                    }
+                    Err(error) => {
                         self.fates.refuse(number, self.topic.name(), &error, error.written());
-                        if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Bug) {
+                        if error.kind() == ErrorKind::Bug {
                             break;
                         }
                     }
-                }
+                },
                 Err(error) => self.fates.refuse(number, self.topic.name(), &error, Written::No),
             }
             drop(sending);

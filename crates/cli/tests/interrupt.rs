@@ -4,7 +4,7 @@ mod command;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use command::{KURIER, Running, kill, nobody, start};
@@ -152,6 +152,7 @@ fn line_blocked_on_memory_has_its_outcome() {
     assert_eq!(numbers, (1..=lines.len() as u64).collect::<Vec<_>>(), "no line lacks its outcome");
     let last = lines.iter().find(|line| line["line"].as_u64() == Some(lines.len() as u64)).unwrap();
     assert_eq!(last["written"], "no", "{last}");
+    assert_eq!(last["error"], "the command was interrupted before the record was sent", "{last}");
     feeding.join().unwrap();
 }
 
@@ -270,6 +271,60 @@ fn unwritable_standard_error_does_not_affect_records() {
         assert_eq!(unheard(arguments, input), status, "{arguments:?}");
     }
     assert_eq!(running.broker.with_cluster(|cluster| cluster.end_offset("t", 0)), Some(5));
+}
+
+const LINE: &str = "twenty bytes a line\n";
+
+/// Starts `produce` with a report on standard output, which is a pipe, and feeds it lines until it has read most of
+/// them. Returns it with its input.
+fn reporting(servers: &str, options: &[&str], line: &str, count: usize) -> (Talking, ChildStdin) {
+    let mut command = Command::new(KURIER);
+    command.args(["produce", "-b", servers, "-t", "t", "--delivery-report", "-"]).args(options);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(line.repeat(count).as_bytes()).unwrap();
+    let notices = BufReader::new(child.stderr.take().unwrap());
+    (Talking { child, notices, said: String::new() }, input)
+}
+
+#[test]
+fn report_without_a_reader_is_given_up_by_the_second_signal() {
+    let running = start(Broker::builder().topic("t", 1));
+    let servers = running.broker.bootstrap_servers();
+    for (options, line, count, is_input_open) in [
+        // More lines than the pipe and the command's memory hold, so callbacks wait.
+        (&[][..], LINE, 40_000, true),
+        (&[], LINE, 40_000, false),
+        // Refused lines: the thread that reads waits.
+        (&["--format", "json"], &format!("{{\"value\":{:90}1}}\n", ""), 8_000, true),
+        (&["--format", "json"], &format!("{{\"value\":{:90}1}}\n", ""), 8_000, false),
+    ] {
+        let (mut producing, input) = reporting(&servers, options, line, count);
+        let input = is_input_open.then_some(input);
+        kill(&producing.child, Signal::SIGTERM);
+        producing.wait_for("the delivery report waits for its reader; another Ctrl-C gives it up");
+        kill(&producing.child, Signal::SIGTERM);
+        let report = producing.child.stdout.take();
+        let (status, said) = producing.end();
+        assert_eq!(status, 143, "{said}");
+        assert!(said.contains("the delivery report is not whole: its reader did not read on"), "{said}");
+        drop((input, report));
+    }
+}
+
+#[test]
+fn slow_reader_gets_each_outcome() {
+    let running = start(Broker::builder().topic("t", 1));
+    let (mut producing, input) = reporting(&running.broker.bootstrap_servers(), &[], LINE, 40_000);
+    drop(input);
+    // The first outcome shows that the command has taken over the signals.
+    let mut report = BufReader::with_capacity(1, producing.child.stdout.take().unwrap());
+    report.read_line(&mut String::new()).unwrap();
+    kill(&producing.child, Signal::SIGINT);
+    producing.wait_for("the delivery report waits for its reader");
+    let rest = report.lines().count();
+    let (_, said) = producing.end();
+    assert!(said.contains(&format!("{} records written to t, in", rest + 1)), "{said}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn errors_name_reason_and_remedy() {
     decode("Metadata", "8", file).fails(1).says(&says);
     let says = ["this version is not supported", "its versions are 0 to 13"];
     decode("Metadata", "99", file).fails(1).says(&says);
-    decode("Metadata", "9", "no-such-file").fails(1).says(&["no-such-file cannot be read", "No such file"]);
+    decode("Metadata", "9", "no-such-file").fails(2).says(&["no-such-file cannot be read", "No such file"]);
     decode("Meta", "9", file).fails(2).says(&["--api", "known are Produce (0), Fetch"]);
     kurier(&["decode", "--api", "Metadata", "--version", "9", file]).fails(2).says(&["--request|--response"]);
     let partition = |arguments: &[&str]| kurier(&[&["partition", "--partitions"], arguments].concat()).fails(2);
@@ -219,7 +219,7 @@ fn key_file_may_contain_any_bytes() {
     for key in [&b"abc\n"[..], b"\xff\0\xfe", b"", b"\n\n"] {
         run(key, &["-"]).prints(&binary(key));
     }
-    run(b"", &["no/such"]).fails(1).says(&["--key-file no/such cannot be read: No such file"]);
+    run(b"", &["no/such"]).fails(2).says(&["--key-file no/such cannot be read: No such file"]);
     run(b"", &["-", "--key-file", "-"]).fails(2).says(&["standard input can be read once only"]);
 }
 

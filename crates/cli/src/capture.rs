@@ -11,7 +11,7 @@ use clap::Args;
 use kurier::HostPort;
 
 use crate::exit::Misuse;
-use crate::interrupt::unless_interrupted;
+use crate::interrupt::Signals;
 use crate::notice;
 use crate::options::listen_address;
 use crate::relay::{Recording, Relay, bind};
@@ -55,10 +55,12 @@ impl Capture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let relay = Relay::new(self.listen, self.upstream.clone(), recording);
         let ended = runtime.block_on(async {
+            // Before the address is printed: whoever reads it may end the capture at once.
+            let mut signals = Signals::new()?;
             let (at, failure) = relay.start(listener)?;
             writeln!(out, "{at}")?;
             out.flush()?;
-            unless_interrupted(failure).await.map_err(anyhow::Error::from)
+            anyhow::Ok(signals.unless(failure).await)
         });
         // Drop open connections without waiting for them.
         drop(runtime);

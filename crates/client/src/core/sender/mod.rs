@@ -56,6 +56,9 @@ pub(crate) struct Sender {
     timers: Timers<PartitionId>,
     /// When to check whether a node has stalled.
     stall_timers: Timers<i32>,
+    /// How often a partition was reviewed.
+    #[cfg(test)]
+    pub(crate) reviews: usize,
     /// Partitions that have a batch to send and no leader.
     leaderless: BTreeSet<PartitionId>,
     /// Partitions that have a batch to send and wait for a producer id.
@@ -378,6 +381,10 @@ impl Sender {
 
     /// Updates a partition's queue entry and timer after its state has changed.
     fn review(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+        #[cfg(test)]
+        {
+            self.reviews += 1;
+        }
         if self.is_abandoned
             && let Some(open) = self.partition(id).open
         {

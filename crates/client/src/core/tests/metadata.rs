@@ -196,6 +196,32 @@ fn refresh_in_parts_resumes_after_a_lost_answer() {
 }
 
 #[test]
+fn lost_part_is_asked_for_again_before_the_round_goes_on() {
+    const COUNT: usize = 3_500;
+    let (mut metadata, mut now) = new_metadata();
+    (0..COUNT).for_each(|number| metadata.want(&format!("topic-{number:06}").into(), 0, now));
+    while metadata.asks(now) {
+        answer_all(&mut metadata, now);
+    }
+    now += Duration::from_secs(10);
+    metadata.doubt();
+    let mut parts = vec![answer_all(&mut metadata, now)];
+    let request = metadata.request(now);
+    let lost: Vec<String> = request.topics.unwrap().into_iter().filter_map(|topic| topic.name).collect();
+    let question = metadata.next_question();
+    metadata.asked(question, now);
+    metadata.handle_failure(question, now);
+    assert!(!metadata.asks(now), "the part waits for its backoff");
+    now += Duration::from_secs(2);
+    while metadata.asks(now) {
+        parts.push(answer_all(&mut metadata, now));
+    }
+    assert_eq!((parts.len(), &parts[1]), (4, &lost));
+    let all: BTreeSet<&String> = parts.iter().flatten().collect();
+    assert_eq!((all.len(), parts.iter().map(Vec::len).sum()), (COUNT, COUNT));
+}
+
+#[test]
 fn missing_topic_is_asked_for_again_without_the_others() {
     let mut rig = Rig::new(|_| {});
     rig.pass(ms(1_000));

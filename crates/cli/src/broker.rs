@@ -42,9 +42,9 @@ pub(crate) struct Broker {
     #[arg(short, long = "topic", value_name = "NAME:PARTITIONS", value_parser = topic)]
     topics: Vec<(String, i32)>,
 
-    #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
+    #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE")]
     #[arg(help = format!("Kafka broker setting; supported keys: {}", keys().collect::<Vec<_>>().join(", ")))]
-    properties: Vec<(String, String)>,
+    properties: Vec<String>,
 }
 
 /// Applies a setting, or returns what its value must be.
@@ -163,11 +163,12 @@ impl Broker {
         let version = self.as_version;
         let default_topic = TopicSettings::of(version);
         let mut settings = ClusterSettings { version, default_topic, ..ClusterSettings::default() };
-        for (key, value) in &self.properties {
-            let Some((_, set)) = SETTINGS.iter().find(|(name, _)| name == key) else {
-                return Err(Misuse::error(format!("{key} is no setting of this broker: {}", hint(key))));
+        for text in &self.properties {
+            let (key, value) = property(text)?;
+            let Some((_, set)) = SETTINGS.iter().find(|(name, _)| *name == key) else {
+                return Err(Misuse::error(format!("{key} is no setting of this broker: {}", hint(&key))));
             };
-            set(&mut settings, value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
+            set(&mut settings, &value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
         }
         if !self.advertised_listeners.is_empty() {
             settings.advertised_listeners.clone_from(&self.advertised_listeners);

@@ -32,8 +32,9 @@ pub(crate) struct Capture {
     listen: SocketAddr,
 
     /// A broker of the cluster.
+    // Parsed later: the parser of arguments would repeat a wrong one, which may contain a password.
     #[arg(long, value_name = "HOST:PORT")]
-    upstream: HostPort,
+    upstream: String,
 
     /// Capture file to write (pcap). An older capture is replaced; a FILE with other data is refused.
     #[arg(long, value_name = "FILE")]
@@ -43,6 +44,10 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let name = self.out.display();
+        let upstream = HostPort::list(&self.upstream).map_err(|why| Misuse::error(format!("--upstream: {why}")))?;
+        let [upstream] = &upstream[..] else {
+            return Err(Misuse::error("--upstream takes one broker of the cluster: it tells the others"));
+        };
         let wrong = |why: &str| Misuse::error(format!("--out {name}: {why}"));
         let target = Target::new(&self.out, &[], "capture", is_capture).map_err(|why| wrong(&why))?;
         if matches!(target, Target::Stdout | Target::Stderr) || is_output(&self.out) {
@@ -53,7 +58,7 @@ impl Capture {
         let file = target.open().with_context(|| format!("{name} cannot be written"))?;
         let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let relay = Relay::new(self.listen, self.upstream.clone(), recording);
+        let relay = Relay::new(self.listen, upstream.clone(), recording);
         let ended = runtime.block_on(async {
             // Before the address is printed: whoever reads it may end the capture at once.
             let mut signals = Signals::new()?;

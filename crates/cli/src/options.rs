@@ -22,19 +22,24 @@ pub(crate) struct Options {
     pub(crate) bootstrap_server: Option<String>,
 
     /// Kafka setting, such as client.id=me. Overrides --command-config.
-    #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE", value_parser = property)]
-    pub(crate) properties: Vec<(String, String)>,
+    // Parsed later: the parser of arguments would repeat a wrong one, which may be a password.
+    #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE")]
+    pub(crate) properties: Vec<String>,
 
     /// File of Kafka settings, in the format of Java's clients.
     #[arg(long, value_name = "FILE")]
     pub(crate) command_config: Option<PathBuf>,
 }
 
-/// Parses `key=value`.
-pub(crate) fn property(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("it takes a key, = and a value")?;
+/// Parses the `key=value` of an option `-X`. The error does not repeat it: it may be a password.
+///
+/// # Errors
+/// When there is no key or no `=`.
+pub(crate) fn property(text: &str) -> Result<(String, String)> {
+    let wrong = |why| Misuse::error(format!("-X takes KEY=VALUE, as in client.id=me: {why}"));
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("the = is missing"))?;
     match key.trim() {
-        "" => Err("the key before = is missing, as in client.id=me".to_owned()),
+        "" => Err(wrong("the key before = is missing")),
         key => Ok((key.to_owned(), value.trim().to_owned())),
     }
 }
@@ -75,7 +80,9 @@ impl Options {
             let wrong = |error| Misuse::error(format!("--command-config {shown}: {error}"));
             settings.extend(Config::read_properties(file).map_err(wrong)?);
         }
-        settings.extend(self.properties.iter().cloned());
+        for text in &self.properties {
+            settings.push(property(text)?);
+        }
         let servers = self.bootstrap_server.iter().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()));
         settings.extend(servers);
         Ok(settings)
@@ -135,7 +142,7 @@ mod tests {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consume.properties");
         let options = Options {
             bootstrap_server: Some("c:9092".to_owned()),
-            properties: vec![property(" client.id = two words ").unwrap()],
+            properties: vec![" client.id = two words ".to_owned()],
             command_config: Some(path),
         };
         let settings = options.settings().unwrap();
@@ -152,16 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn property_without_key_or_equals_sign_is_refused() {
+    fn property_without_key_or_equals_sign_is_refused_and_not_repeated() {
         for (text, why) in [
-            ("client.id", "it takes a key, = and a value"),
-            ("", "it takes a key, = and a value"),
+            ("sasl.password:s3cret", "the = is missing"),
+            ("", "the = is missing"),
             ("=", "the key before = is missing"),
-            ("=x", "the key before = is missing"),
-            (" =x=y", "the key before = is missing"),
+            ("=s3cret", "the key before = is missing"),
+            (" =s3cret=y", "the key before = is missing"),
         ] {
-            let error = property(text).unwrap_err();
-            assert!(error.contains(why), "{text:?}: {error}");
+            let error = property(text).unwrap_err().to_string();
+            assert!(error.contains(why) && !error.contains("s3cret"), "{text:?}: {error}");
         }
     }
 }

@@ -57,6 +57,21 @@ impl Capturing {
 }
 
 #[test]
+fn wrong_upstream_is_refused_and_its_password_not_repeated() {
+    for (upstream, part) in [
+        ("user:s3cret@h:1", "--upstream: entry 1 is not host:port"),
+        ("h", "the port is missing: write h:9092"),
+        ("SSL://h:1", "TLS and SASL are not supported yet"),
+        ("h:1,h:2", "--upstream takes one broker"),
+        ("", "--upstream takes one broker"),
+    ] {
+        let ran = kurier(&["capture", "--listen", "127.0.0.1:0", "--upstream", upstream, "--out", "never.pcap"]);
+        let ran = ran.fails(2).says(&[part]);
+        assert!(!ran.said.contains("s3cret"), "{}", ran.said);
+    }
+}
+
+#[test]
 fn relay_listens_on_a_host_name() {
     let mut capturing = Capturing::start_at("localhost:0", &nobody());
     capturing.relay.kill().unwrap();

@@ -409,7 +409,7 @@ fn invalid_command_line_is_explained() {
         (&["-b", "a:1", "-o", "middle"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-o=-1"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-f", "%z"], &["--format", "%z is not known"]),
-        (&["-b", "a:1", "-X", "client.id"], &["-X takes KEY=VALUE", "a key, = and a value"]),
+        (&["-b", "a:1", "-X", "client.id"], &["-X takes KEY=VALUE", "the = is missing"]),
         (&["-b", "a:1", "-X", "request.timeout.ms=soon"], &["request.timeout.ms cannot be \"soon\""]),
         (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
         (

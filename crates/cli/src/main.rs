@@ -24,6 +24,7 @@ mod reader;
 mod relay;
 mod replay;
 mod report;
+mod sync;
 mod target;
 mod watch;
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -23,6 +23,7 @@ use crate::exit::Misuse;
 use crate::interrupt::Signals;
 use crate::notice;
 use crate::options::{self, Options};
+use crate::sync::lock;
 use crate::watch::{Sent, Watch};
 
 /// Send many records and measure, like kafka-producer-perf-test.
@@ -267,10 +268,6 @@ async fn pace(start: Instant, number: u64, rate: u64, is_over: &mut watch::Recei
 #[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 fn now() -> Instant {
     Instant::now()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Source of values: slices of a file, or of pseudo-random letters.

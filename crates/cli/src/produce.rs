@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Result, anyhow};
@@ -18,6 +18,7 @@ use crate::input::{Input, Numbered, Records};
 use crate::interrupt::Signals;
 use crate::options::{self, Options};
 use crate::report::Report;
+use crate::sync::lock;
 use crate::watch::{Closed, Sent, Watch};
 use crate::{notice, progress};
 
@@ -316,10 +317,6 @@ impl fmt::Display for Total<'_> {
         }
         write!(f, ", in {:.1} s ({:.0} records/s)", self.seconds, written as f64 / self.seconds)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the summary shows how long it took")]

@@ -14,7 +14,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Error, Result};
@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use crate::addresses::{Place, changed};
 use crate::notice;
+use crate::sync::lock;
 
 /// Maximum number of requests that await a response. Requests with acks=0 get none; they are forgotten when a later
 /// request is answered.
@@ -358,8 +359,4 @@ impl Conversation {
     fn record(&self, side: Side, bytes: &[u8]) -> Result<()> {
         Ok(lock(&self.relay.recording).said(&mut lock(&self.recorded), side, bytes)?)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::future::ready;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -23,6 +23,7 @@ use crate::exit::Misuse;
 use crate::gaps;
 use crate::interrupt::Signals;
 use crate::options::{self, Options};
+use crate::sync::lock;
 use crate::watch::{Sent, Watch};
 use crate::{notice, progress};
 
@@ -260,10 +261,6 @@ impl Replaying<'_> {
     fn fail(&self, error: &dyn fmt::Display) {
         lock(&self.failures).add(error);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An idempotent producer in a partition: topic id, topic name, partition, producer id. Its last batches are identified

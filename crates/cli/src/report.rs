@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use crate::exit::Misuse;
 use crate::interrupt::Signals;
 use crate::notice;
+use crate::sync::lock;
 use crate::target::{FileId, Target};
 
 /// Maximum size of the lines that the writer has not taken.
@@ -218,7 +219,7 @@ impl Report {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {

@@ -115,14 +115,7 @@ impl Perf {
             if let Some(error) = lock(&job.tally.error).as_ref() {
                 notice::say(format_args!("the first record that failed: {error}"));
             }
-            match (ended, closed.given_up) {
-                (Err(status), _) | (_, Some(status)) => Ok(status),
-                (Ok(sent), None) => {
-                    sent?;
-                    let is_whole = report.window.failed == 0 && closed.result.is_ok();
-                    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-                }
-            }
+            closed.status(ended, report.window.failed == 0 && closed.result.is_ok())
         })
     }
 

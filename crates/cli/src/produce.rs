@@ -145,13 +145,7 @@ impl Produce {
         if let Some(cause) = closed.cause() {
             return Err(anyhow!("{cause}"));
         }
-        match (ended, closed.given_up) {
-            (Err(status), _) | (_, Some(status)) => Ok(status),
-            (Ok(read), None) => {
-                read?;
-                Ok(if total.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-            }
-        }
+        closed.status(ended, total.failed() == 0)
     }
 }
 

@@ -131,13 +131,7 @@ impl Replay {
         if let Some(cause) = closed.cause() {
             return Err(anyhow!("{cause}"));
         }
-        match (ended, closed.given_up) {
-            (Err(status), _) | (_, Some(status)) => Ok(status),
-            (Ok(read), None) => {
-                read.context(name)?;
-                Ok(if failures.count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-            }
-        }
+        closed.status(ended.map(|read| read.context(name)), failures.count == 0)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Result;
 use indicatif::ProgressBar;
 use kurier::{Error, Producer, Summary, Unfinished};
 use tokio::time::timeout;
@@ -76,7 +77,7 @@ pub(crate) struct Watch<'a> {
     sent: Arc<Sent>,
     words: Words,
     /// Number of outcomes at the last count.
-    outcomes: u64,
+    counted: u64,
     /// Time until the next count.
     patience: Duration,
 }
@@ -93,12 +94,26 @@ impl Closed {
     pub(crate) fn cause(&self) -> Option<&Error> {
         self.result.as_ref().err().and_then(Unfinished::cause)
     }
+
+    /// Returns the exit status of a command whose reading ended so. `is_whole` is whether all records were written.
+    ///
+    /// # Errors
+    /// When the reading failed, and no signal came.
+    pub(crate) fn status(&self, ended: Result<Result<()>, ExitCode>, is_whole: bool) -> Result<ExitCode> {
+        match (ended, self.given_up) {
+            (Err(status), _) | (_, Some(status)) => Ok(status),
+            (Ok(read), None) => {
+                read?;
+                Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
+        }
+    }
 }
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(producer: &'a Producer, progress: &'a ProgressBar, signals: Signals, sent: Arc<Sent>) -> Self {
         let words = Words { ended: "reading has ended", complete: "all input is read" };
-        Self { producer, progress, signals, sent, words, outcomes: 0, patience: SOON }
+        Self { producer, progress, signals, sent, words, counted: 0, patience: SOON }
     }
 
     /// Changes the words of the messages for a command that has no input.
@@ -163,16 +178,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn awaited(&self) -> u64 {
+    /// Returns how many records have an outcome.
+    fn outcomes(&self) -> u64 {
         let summary = self.producer.summary();
-        self.sent.total().saturating_sub(summary.written.saturating_add(summary.failed()))
+        summary.written.saturating_add(summary.failed())
+    }
+
+    /// Returns how many records have none.
+    fn awaited(&self) -> u64 {
+        self.sent.total().saturating_sub(self.outcomes())
     }
 
     /// Prints what delays records, if none got its outcome since the last call.
     async fn look(&mut self) {
-        let summary = self.producer.summary();
-        let outcomes = summary.written.saturating_add(summary.failed());
-        let is_stuck = outcomes == std::mem::replace(&mut self.outcomes, outcomes) && self.awaited() > 0;
+        let outcomes = self.outcomes();
+        let is_stuck = outcomes == std::mem::replace(&mut self.counted, outcomes) && self.awaited() > 0;
         if !is_stuck {
             self.patience = SOON;
         } else if let Some(obstacle) = self.producer.obstacle().await {

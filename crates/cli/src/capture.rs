@@ -60,7 +60,7 @@ impl Capture {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let relay = Relay::new(self.listen, upstream.clone(), recording);
         let ended = runtime.block_on(async {
-            // Before the address is printed: whoever reads it may end the capture at once.
+            // Taken over before the address is printed, because a script may end the capture as soon as it reads it.
             let mut signals = Signals::new()?;
             let (at, failure) = relay.start(listener)?;
             writeln!(out, "{at}")?;

@@ -32,7 +32,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Size of one write. Small writes show that a slow reader still reads.
 const WRITE_BYTES: usize = 4096;
 
-/// Time without a completed write after which, once signals have arrived, the command no longer waits for the report.
+/// Once signals have arrived, the command waits this long for a write to complete, and then gives up the report.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// An open delivery report.

@@ -60,7 +60,7 @@ impl Sent {
     }
 }
 
-/// What a signal interrupts, in the words of the command.
+/// The command's words for the state that a signal found.
 #[derive(Clone, Copy, Debug)]
 struct Words {
     /// The signal ended the input.

@@ -103,7 +103,7 @@ struct Rig {
     versions_asked: Vec<i16>,
     /// Each ApiVersions request: the node, and the cluster and node id that it names.
     identities: Vec<(i32, Option<String>, i32)>,
-    /// Nodes at whose address another broker answers, which checks the node id that it is asked for.
+    /// Nodes whose address belongs to another broker. That broker checks the node id in the request.
     misrouted: BTreeSet<i32>,
     /// The racks of nodes.
     racks: BTreeMap<i32, &'static str>,

@@ -78,7 +78,11 @@ fn replay(seed: u64, mutant: Option<Mutant>) -> Result<ExitCode, Error> {
     let (report, result) = play(seed, mutant, Some(&mut write));
     match result {
         Ok(()) => {
-            writeln!(out, "seed {seed}: no promise was broken; {:?} virtual", report.time)?;
+            writeln!(
+                out,
+                "seed {seed}: no promise was broken; {:?} virtual; digest {:016x}",
+                report.time, report.digest
+            )?;
             Ok(ExitCode::SUCCESS)
         }
         Err(violation) => {
@@ -134,6 +138,7 @@ fn add(total: &mut Report, report: &Report) {
         *sum += count;
     }
     total.moments += report.moments;
+    total.digest = total.digest.wrapping_add(report.digest);
     total.time += report.time;
 }
 
@@ -161,12 +166,13 @@ fn seeds(asked: &Asked) -> Result<ExitCode, Error> {
     writeln!(
         out,
         "sim: seeds {from}..{}, {} violations, {:.0?}; {written} records written, {not_written} not, {unknown} unknown; \
-         {} moments in {:.0} hours",
+         {} moments in {:.0} hours; digest {:016x}",
         from.saturating_add(count),
         broken.len(),
         start.elapsed(),
         total.moments,
         total.time.as_secs_f64() / 3600.0,
+        total.digest,
     )?;
     // If a row was hardly covered, a clean result says little.
     let is_proof = rare.is_empty() || count < ENOUGH_SEEDS;

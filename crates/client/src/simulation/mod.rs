@@ -28,6 +28,8 @@ mod checks;
 #[cfg(any(test, feature = "internal"))]
 mod coverage;
 #[cfg(any(test, feature = "internal"))]
+mod digest;
+#[cfg(any(test, feature = "internal"))]
 mod episodes;
 #[cfg(feature = "internal")]
 mod feed;

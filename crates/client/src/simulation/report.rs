@@ -15,6 +15,8 @@ pub struct Report {
     pub records: [usize; 3],
     /// The number of steps.
     pub moments: u64,
+    /// The digest of the run. Reports of several runs add theirs up.
+    pub digest: u64,
     /// The simulated time.
     pub time: Duration,
 }

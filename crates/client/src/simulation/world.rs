@@ -13,6 +13,7 @@ use kurier_partitioner::Choice;
 
 use super::checks::Pace;
 use super::coverage::Watch;
+use super::digest::Digest;
 use super::hands::Hands;
 use super::ledger::{Ledger, Violation, violation};
 use super::mutant::Mutant;
@@ -47,6 +48,7 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
     let played = catch_unwind(AssertUnwindSafe(|| match World::new(plan, random, trace) {
         Ok(mut world) => {
             let result = world.run();
+            world.report.digest = world.digest.get();
             (std::mem::take(&mut world.report), result)
         }
         Err(error) => (Report::default(), Err(violation("settings", error.to_string()))),
@@ -108,6 +110,7 @@ pub(super) struct World<'t> {
     pub(super) grown_by_splits: usize,
     pub(super) pace: Pace,
     pub(super) watch: Watch,
+    pub(super) digest: Digest,
     pub(super) report: Report,
     pub(super) trace: Option<&'t mut dyn FnMut(&str)>,
     pub(super) broken: Option<Violation>,
@@ -161,6 +164,7 @@ impl<'t> World<'t> {
             grown_by_splits: 0,
             pace: Pace::default(),
             watch: Watch::default(),
+            digest: Digest::default(),
             report: Report::default(),
             trace,
             broken: None,
@@ -395,6 +399,7 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn act(&mut self, action: Action) {
+        self.digest.add(self.hands.clock.elapsed(), &action);
         if let Action::Complete { batch, .. } = &action {
             let before = self.resolved.entry(batch.id).or_default();
             if before.iter().any(|other| other.start < batch.range.end && batch.range.start < other.end) {

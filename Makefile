@@ -6,7 +6,7 @@ FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # Targets that are not files.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models many-topics golden e2e java schema oracle \
+.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
   captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
@@ -84,6 +84,11 @@ models:
 TOPICS ?= 100000
 many-topics:
 	cargo run --quiet --locked -p kurier --features internal --example many_topics -- $(TOPICS)
+
+## make bench-instructions  count instructions per record from send() to its outcome, three times; needs valgrind
+bench-instructions:
+	cargo build --quiet --locked --release -p kurier-bench
+	crates/bench/instructions
 
 ## make golden         read and write the Java client's golden bytes, and print the counts
 golden:

@@ -55,7 +55,7 @@ fn every_public_type_has_or_references_an_example() {
 
 #[test]
 fn every_module_has_a_doc() {
-    for krate in ["protocol", "compression", "partitioner", "broker", "client", "cli", "e2e"] {
+    for krate in ["protocol", "compression", "partitioner", "broker", "client", "cli", "bench", "e2e"] {
         for file in sources(krate) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} does not open by saying what it is for", file.display());

@@ -26,6 +26,7 @@ mod core;
 mod delivery;
 mod driver;
 mod error;
+mod fault_injection;
 pub mod manual;
 #[cfg(all(test, shuttle))]
 mod models;
@@ -35,7 +36,7 @@ mod serializer;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod simulation;
-#[cfg(not(feature = "internal"))]
+#[cfg(all(test, not(feature = "internal")))]
 #[allow(unreachable_pub, reason = "with the feature it is public")]
 mod simulation;
 mod sync;

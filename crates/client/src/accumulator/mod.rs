@@ -29,7 +29,7 @@ use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBu
 use crate::config::Config;
 use crate::delivery::{Callback, Cell, Delivery, Runner};
 use crate::error::{Error, ErrorKind};
-use crate::simulation::Mutant;
+use crate::fault_injection::{FaultInjection, Mutant};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
@@ -103,6 +103,7 @@ pub(crate) enum Leadership {
 /// The open batches of all partitions.
 pub(crate) struct Accumulator {
     config: Arc<Config>,
+    faults: FaultInjection,
     pub(crate) memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     runner: Arc<dyn Runner>,
@@ -195,12 +196,14 @@ impl Accumulator {
         clock: Arc<dyn Clock>,
         runner: Arc<dyn Runner>,
         seed: u64,
+        faults: FaultInjection,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         Self {
             memory: Memory::new(config.buffer_memory),
             growing_ms: u64::try_from(config.growing_time().as_millis()).unwrap_or(u64::MAX),
             config,
+            faults,
             clock,
             runner,
             topics: Directory::default(),
@@ -439,8 +442,9 @@ impl Accumulator {
         // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
         // blocked. The difference is absolute, because another thread may have read the clock later and the wall clock
         // may have been set.
-        let is_young =
-            |batch: &OpenBatch| sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || Mutant::LateRecordJoins.is_on();
+        let is_young = |batch: &OpenBatch| {
+            sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins)
+        };
         let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
         match queue.batches.back_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, topic, record, permit) {
@@ -660,7 +664,7 @@ impl Accumulator {
         // A batch above three quarters was probably closed because the next record did not fit.
         if plain_bytes >= cap / 4 * 3 {
             let now = self.clock.now();
-            let topic = self.topic(&partition.topic).filter(|_| !Mutant::CapForgotten.is_on());
+            let topic = self.topic(&partition.topic).filter(|_| !self.faults.has(Mutant::CapForgotten));
             let topic_cap = topic.map_or(usize::MAX, |topic| topic.cap(now));
             let grown = cap.saturating_mul(2).min(self.config.max_request_size).min(topic_cap);
             partition.cap.store(grown, Ordering::Relaxed);

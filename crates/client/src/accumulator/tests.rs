@@ -10,7 +10,7 @@ fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
     change(&mut config);
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     let clock = Arc::new(Still(Instant::now()));
-    Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}))
+    Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, FaultInjection::NONE, Box::new(|| {}))
 }
 
 /// Publishes the topic with partitions of these ids.

@@ -32,7 +32,6 @@ use super::versions::Versions;
 use super::{Action, Actions};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
-use crate::simulation::Mutant;
 pub(crate) use choice::{Errand, Nobody};
 use trouble::IS_IT_A_BROKER;
 
@@ -268,9 +267,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                     self.timers.set(peer, None);
                     self.add(peer, host.clone(), now);
                     // Records may wait for this node even if it had no connection to lose.
-                    if !Mutant::MoveWakesNobody.is_on() {
-                        events.push(Event::Moved(peer));
-                    }
+                    events.push(Event::Moved(peer));
                 }
                 None => self.add(peer, host.clone(), now),
             }
@@ -627,7 +624,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// Mutes a peer that throttles this producer (KIP-219), and extends the deadlines of its requests by the same time.
     pub(crate) fn throttle(&mut self, peer: Peer, throttle_time_ms: i32, now: Instant) {
         let (Ok(millis), Some(link)) = (u64::try_from(throttle_time_ms), self.links.get_mut(&peer)) else { return };
-        if millis == 0 || Mutant::IgnoreThrottle.is_on() {
+        if millis == 0 {
             return;
         }
         let wait = Duration::from_millis(millis).min(self.patience.throttle);

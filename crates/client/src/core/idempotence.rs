@@ -24,7 +24,7 @@ use kurier_protocol::{ErrorCode, Reaction};
 use super::Key;
 use super::backoff::Backoff;
 use crate::config::Config;
-use crate::simulation::{Mutant, first_sequence};
+use crate::fault_injection::{FaultInjection, Mutant};
 
 /// A producer id and epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +87,17 @@ impl Line {
     }
 
     /// Starts with an id that is new to the partition. An id that it had before must not be used again.
-    pub(crate) fn begin(&mut self, identity: Identity) {
+    pub(crate) fn begin(&mut self, identity: Identity, first: Sequence) {
         self.close_gate();
         self.identity = Some(identity);
-        self.next = Some(first_sequence(identity.epoch));
+        self.next = Some(first);
         (self.needs_new_id, self.is_unfenced, self.not_before) = (false, false, None);
     }
 
     /// Assigns sequence numbers to the next batch.
-    pub(crate) fn stamp(&mut self, record_count: i32) -> Option<Stamp> {
+    pub(crate) fn stamp(&mut self, record_count: i32, faults: FaultInjection) -> Option<Stamp> {
         let (identity, first) = (self.identity?, self.next?);
-        self.next = Some(match Mutant::SequenceOverflows.is_on() {
+        self.next = Some(match faults.has(Mutant::SequenceOverflows) {
             true => Sequence(first.0.wrapping_add(record_count)),
             false => first.after(record_count),
         });
@@ -112,7 +112,7 @@ impl Line {
     /// Returns how many batches may be unacknowledged.
     pub(crate) fn window(&self, max_in_flight: usize, now: Instant) -> usize {
         let is_open = self.acknowledged_at.is_some_and(|at| now < at + FORGOTTEN_AFTER);
-        if is_open || Mutant::NoGate.is_on() { max_in_flight } else { 1 }
+        if is_open { max_in_flight } else { 1 }
     }
 
     /// Notes an acknowledgement. While the sequence is broken it has no effect: that batch may have gone to an earlier
@@ -165,18 +165,24 @@ impl Line {
 pub(crate) struct ProducerIds {
     is_enabled: bool,
     backoff: Backoff,
+    /// The first sequence number under a new producer id. Brokers accept any; only tests choose another than 0.
+    first_sequence: Sequence,
     current: Option<Identity>,
+    /// Whether the current epoch is the one that the broker assigned.
+    is_fresh: bool,
     is_under_way: bool,
     failures: u32,
     not_before: Instant,
 }
 
 impl ProducerIds {
-    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, first_sequence: Sequence, now: Instant) -> Self {
         Self {
             is_enabled: config.enable_idempotence,
             backoff: Backoff { first: config.retry_backoff, longest: config.retry_backoff_max },
+            first_sequence,
             current: None,
+            is_fresh: false,
             is_under_way: false,
             failures: 0,
             not_before: now,
@@ -194,15 +200,21 @@ impl ProducerIds {
         self.current
     }
 
+    /// Returns the first sequence number for partitions that start now. A later epoch of a known id must begin at 0.
+    pub(crate) fn first_sequence(&self) -> Sequence {
+        if self.is_fresh { self.first_sequence } else { Sequence::FIRST }
+    }
+
     /// Drops a partition's sequence state. If the partition comes back, it looks like a new one. So every partition
     /// that starts from now on gets a later epoch, or another id when there is no later epoch.
     pub(crate) fn forget(&mut self, identity: Identity) {
         let Some(current) = self.current.as_mut().filter(|current| current.id == identity.id) else { return };
-        if Mutant::EpochFloorIgnored.is_on() {
-            return;
-        }
         match identity.epoch.0.checked_add(1) {
-            Some(next) => current.epoch.0 = current.epoch.0.max(next),
+            Some(next) if next > current.epoch.0 => {
+                current.epoch.0 = next;
+                self.is_fresh = false;
+            }
+            Some(_) => {}
             None => self.current = None,
         }
     }
@@ -237,7 +249,7 @@ impl ProducerIds {
         let code = response.error_code;
         if code.is_none() && response.producer_id >= 0 && response.producer_epoch >= 0 {
             let (id, epoch) = (ProducerId(response.producer_id), ProducerEpoch(response.producer_epoch));
-            self.current = Some(Identity { id, epoch });
+            (self.current, self.is_fresh) = (Some(Identity { id, epoch }), true);
             self.failures = 0;
             return Ok(());
         }
@@ -269,13 +281,16 @@ mod tests {
     #[test]
     fn sequences_restart_under_next_epoch() {
         let mut line = Line::default();
-        assert_eq!(line.stamp(3), None);
-        line.begin(identity(7, 0));
+        assert_eq!(line.stamp(3, FaultInjection::NONE), None);
+        line.begin(identity(7, 0), Sequence::FIRST);
         let stamp = |id, epoch, first| Some(Stamp::idempotent(ProducerId(id), ProducerEpoch(epoch), Sequence(first)));
-        assert_eq!((line.stamp(3), line.stamp(2)), (stamp(7, 0, 0), stamp(7, 0, 3)));
+        assert_eq!(
+            (line.stamp(3, FaultInjection::NONE), line.stamp(2, FaultInjection::NONE)),
+            (stamp(7, 0, 0), stamp(7, 0, 3))
+        );
         line.break_off(Key::FIRST);
         line.mend(true, Duration::from_secs(120), now());
-        assert_eq!((line.stamp(1), line.is_broken()), (stamp(7, 1, 0), false));
+        assert_eq!((line.stamp(1, FaultInjection::NONE), line.is_broken()), (stamp(7, 1, 0), false));
     }
 
     #[test]
@@ -283,7 +298,7 @@ mod tests {
         let (start, patience) = (now(), Duration::from_secs(120));
         for (is_unsettled, not_before) in [(false, None), (true, Some(start + patience))] {
             let mut line = Line::default();
-            line.begin(identity(7, i16::MAX));
+            line.begin(identity(7, i16::MAX), Sequence::FIRST);
             line.break_off(Key::FIRST);
             line.mend(is_unsettled, patience, start);
             assert_eq!((line.has_identity(), line.not_before()), (false, not_before));
@@ -295,7 +310,7 @@ mod tests {
         let (start, patience) = (now(), Duration::from_secs(120));
         for (is_acknowledged, not_before) in [(true, None), (false, Some(start + patience))] {
             let mut line = Line::default();
-            line.begin(identity(7, i16::MAX - 1));
+            line.begin(identity(7, i16::MAX - 1), Sequence::FIRST);
             line.break_off(Key::FIRST);
             line.mend(true, patience, start);
             if is_acknowledged {
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn new_partition_starts_above_forgotten_epochs() {
-        let mut ids = ProducerIds::new(&Config::default(), now());
+        let mut ids = ProducerIds::new(&Config::default(), Sequence::FIRST, now());
         for (current, forgotten, expected) in [
             (identity(7, 0), identity(7, 0), Some(identity(7, 1))),
             (identity(7, 3), identity(7, 1), Some(identity(7, 3))),
@@ -334,7 +349,7 @@ mod tests {
         line.close_gate();
         assert_eq!(line.window(5, start), 1);
         line.acknowledge(start);
-        line.begin(identity(8, 0));
+        line.begin(identity(8, 0), Sequence::FIRST);
         assert_eq!(line.window(5, start), 1, "of another id nothing is known");
     }
 }

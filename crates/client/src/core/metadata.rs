@@ -28,7 +28,7 @@ use super::refresh::{QuestionId, Refresh};
 use crate::accumulator::{Layout, Leadership, PartitionId};
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::printable;
-use crate::simulation::Mutant;
+use crate::fault_injection::{FaultInjection, Mutant};
 
 /// More partitions than any topic has.
 const PARTITIONS_MAX: usize = 200_000;
@@ -73,6 +73,7 @@ pub(crate) struct Metadata {
     is_bootstrapping: bool,
     /// When metadata requests began to fail.
     in_vain_since: Option<Instant>,
+    faults: FaultInjection,
 }
 
 /// A topic that senders use.
@@ -171,7 +172,7 @@ pub(crate) enum Useless {
 }
 
 impl Metadata {
-    pub(crate) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, seed: u64, faults: FaultInjection, now: Instant) -> Self {
         Self {
             max_idle: config.metadata_max_idle,
             nodes: BTreeMap::new(),
@@ -189,6 +190,7 @@ impl Metadata {
             trigger: config.rebootstrap_trigger,
             is_bootstrapping: true,
             in_vain_since: None,
+            faults,
         }
     }
 
@@ -618,8 +620,8 @@ impl Metadata {
     ) -> bool {
         let Some(place) = self.places.get_mut(&id) else { return false };
         // The topic was re-created meanwhile, and the hint is about the old one.
-        let is_foreign = place.topic_id != topic_id && !Mutant::ForeignHint.is_on();
-        let is_old = leader.leader_epoch <= place.newest_epoch(now) && !Mutant::OldHint.is_on();
+        let is_foreign = place.topic_id != topic_id && !self.faults.has(Mutant::ForeignHint);
+        let is_old = leader.leader_epoch <= place.newest_epoch(now) && !self.faults.has(Mutant::OldHint);
         if is_foreign || is_old || leader.leader_id < 0 {
             return false;
         }

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest};
+use kurier_protocol::record_batch::Sequence;
 use kurier_protocol::{ErrorCode, Message, Request, read_response};
 
 use crate::accumulator::batch::Taken;
@@ -35,7 +36,7 @@ use crate::accumulator::{Layout, Left, PartitionId, Signal};
 use crate::config::{Config, HostPort};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
-use crate::simulation::Mutant;
+use crate::fault_injection::{FaultInjection, Mutant};
 pub(crate) use connection::{ConnectionId, Ending};
 use connection::{Connections, Errand, Event, Nobody, Peer};
 use idempotence::ProducerIds;
@@ -146,6 +147,7 @@ enum Unasked {
 #[derive(Debug)]
 struct World {
     config: Arc<Config>,
+    faults: FaultInjection,
     metadata: Metadata,
     connections: Connections<Question>,
     ids: ProducerIds,
@@ -176,15 +178,23 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Arc<Config>, seed: u64, now: Instant) -> Self {
+    /// Creates a core that begins each new producer id at `first_sequence`: 0, except in tests.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        seed: u64,
+        first_sequence: Sequence,
+        faults: FaultInjection,
+        now: Instant,
+    ) -> Self {
         let mut core = Self {
             world: World {
-                metadata: Metadata::new(&config, seed ^ 1, now),
+                metadata: Metadata::new(&config, seed ^ 1, faults, now),
                 connections: Connections::new(&config, seed ^ 2, now),
-                ids: ProducerIds::new(&config, now),
+                ids: ProducerIds::new(&config, first_sequence, now),
                 another_id_at: None,
                 random: fastrand::Rng::with_seed(seed),
                 config,
+                faults,
                 out: Actions::new(),
             },
             sender: Sender::default(),
@@ -382,23 +392,23 @@ impl Core {
     /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata, or that are
     /// too many.
     fn retire_topics(&mut self, now: Instant) {
-        let World { metadata, config, out, .. } = &mut self.world;
+        let World { metadata, config, faults, out, .. } = &mut self.world;
         let mut early_looks = metadata.early_looks();
         while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(&mut early_looks, now) {
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
                 true => out.push_back(Action::Retire { topic, partitions }),
-                false if Mutant::RetireBusy.is_on() => {}
+                false if faults.has(Mutant::RetireBusy) => {}
                 false => metadata.keep(&topic),
             }
         }
     }
 
     fn wants_producer_id(&self) -> bool {
-        let ids = &self.world.ids;
+        let World { ids, faults, .. } = &self.world;
         let is_idle = || ids.is_enabled() && ids.current().is_none();
-        self.sender.awaits_producer_id() || (Mutant::AskIdForever.is_on() && is_idle())
+        self.sender.awaits_producer_id() || (faults.has(Mutant::AskIdForever) && is_idle())
     }
 
     fn ask_producer_id(&mut self, now: Instant) {
@@ -413,7 +423,7 @@ impl Core {
         let offers = |versions: &Versions| versions.needed::<InitProducerIdRequest>(&need).is_some();
         let peer = match self.anyone(is_the_same, offers, now) {
             Ok(peer) => peer,
-            Err(Nobody::Offers(_)) if Mutant::SilentWithoutApi.is_on() => return,
+            Err(Nobody::Offers(_)) if self.world.faults.has(Mutant::SilentWithoutApi) => return,
             Err(Nobody::Offers(peer)) => {
                 let World { connections, .. } = &self.world;
                 let Some(versions) = connections.versions(peer) else { return };
@@ -483,6 +493,7 @@ impl Core {
     fn follow(&mut self, events: impl IntoIterator<Item = Event<Question>>, now: Instant) {
         for event in events {
             match event {
+                Event::Moved(_) if self.world.faults.has(Mutant::MoveWakesNobody) => {}
                 Event::Ready(peer)
                 | Event::Written(peer)
                 | Event::Idle(peer)
@@ -587,7 +598,7 @@ impl Core {
     /// before it answered (KIP-219).
     fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32, now: Instant) {
         let is_asked = version >= if R::KEY == InitProducerIdRequest::KEY { 1 } else { 6 };
-        if is_asked {
+        if is_asked && !self.world.faults.has(Mutant::IgnoreThrottle) {
             self.world.connections.throttle(peer, throttle_time_ms, now);
         }
     }

@@ -8,7 +8,7 @@ use kurier_protocol::{CompressionType, ErrorCode, Reaction};
 use super::advice::advice;
 use crate::delivery::{Culprits, Outcome};
 use crate::error::Error;
-use crate::simulation::Mutant;
+use crate::fault_injection::{FaultInjection, Mutant};
 
 /// The next step for a batch after a response.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ pub(crate) struct Asked {
 }
 
 /// Returns the verdict on a batch. For a failure, the caller adds whether an earlier attempt may have been written.
-pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked) -> Verdict {
+pub(crate) fn verdict(answer: &PartitionProduceResponse, asked: Asked, faults: FaultInjection) -> Verdict {
     let code = answer.error_code;
     match (code, code.reaction()) {
         (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, _) => {
-            Verdict::Written(written(Mutant::OffsetZero.is_on().then_some(0), answer, asked))
+            Verdict::Written(written(faults.has(Mutant::OffsetZero).then_some(0), answer, asked))
         }
         (_, Reaction::Proceed) => Verdict::Written(written(Some(answer.base_offset), answer, asked)),
         (_, Reaction::Retry | Reaction::Refresh | Reaction::FindCoordinator) => Verdict::Retry,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn name(code: ErrorCode, asked: Asked) -> &'static str {
-        match verdict(&answer(code), asked) {
+        match verdict(&answer(code), asked, FaultInjection::NONE) {
             Verdict::Written(_) => "written",
             Verdict::Retry => "retry",
             Verdict::Split => "split",
@@ -171,7 +171,8 @@ mod tests {
             (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, 7, None),
         ] {
             let answer = PartitionProduceResponse { error_code: code, base_offset, ..Default::default() };
-            let Verdict::Written(Outcome::Written { base_offset, .. }) = verdict(&answer, HEAD) else {
+            let Verdict::Written(Outcome::Written { base_offset, .. }) = verdict(&answer, HEAD, FaultInjection::NONE)
+            else {
                 panic!("{code}")
             };
             assert_eq!(base_offset, expected);
@@ -182,7 +183,9 @@ mod tests {
     fn timestamp_of_duplicate_is_ignored() {
         for (log_append_time_ms, expected) in [(-1, None), (77, None), (78, Some(78))] {
             let answer = PartitionProduceResponse { log_append_time_ms, ..answer(ErrorCode::NONE) };
-            let Verdict::Written(Outcome::Written { log_append_time, .. }) = verdict(&answer, HEAD) else {
+            let Verdict::Written(Outcome::Written { log_append_time, .. }) =
+                verdict(&answer, HEAD, FaultInjection::NONE)
+            else {
                 panic!("written")
             };
             assert_eq!(log_append_time, expected);
@@ -194,7 +197,9 @@ mod tests {
         let blamed = |batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: None };
         let record_errors = vec![blamed(1), blamed(3), blamed(-1)];
         let answer = PartitionProduceResponse { record_errors, ..answer(ErrorCode::INVALID_RECORD) };
-        let Verdict::Failed(Outcome::Rejected { culprits, .. }) = verdict(&answer, HEAD) else { panic!("blamed") };
+        let Verdict::Failed(Outcome::Rejected { culprits, .. }) = verdict(&answer, HEAD, FaultInjection::NONE) else {
+            panic!("blamed")
+        };
         assert_eq!(culprits.records(), [1]);
     }
 }

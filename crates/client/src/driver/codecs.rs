@@ -122,6 +122,7 @@ mod tests {
     use crate::accumulator::{Accumulator, Clock, Layout, Leadership, PartitionId, Placed};
     use crate::config::Config;
     use crate::delivery::NoCallbacks;
+    use crate::fault_injection::FaultInjection;
 
     #[derive(Debug)]
     struct Panics;
@@ -145,7 +146,14 @@ mod tests {
     fn batch_split_into_single_records_holds_no_more_memory() {
         let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let config = Arc::new(Config::default());
-        let accumulator = Accumulator::new(Arc::clone(&config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
+        let accumulator = Accumulator::new(
+            Arc::clone(&config),
+            clock,
+            Arc::new(NoCallbacks),
+            1,
+            FaultInjection::NONE,
+            Box::new(|| {}),
+        );
         accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
         let topic = accumulator.topic("t").unwrap();
         for _ in 0..100 {
@@ -177,7 +185,8 @@ mod tests {
         config.set("compression.type", "gzip").unwrap();
         let compression = config.compression().unwrap();
         let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
-        let accumulator = Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, Box::new(|| {}));
+        let accumulator =
+            Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, FaultInjection::NONE, Box::new(|| {}));
         accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
         let topic = accumulator.topic("t").unwrap();
         let codecs = Codecs::new(compression, Arc::clone(&accumulator.memory));

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use kurier_protocol::record_batch::Sequence;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -38,6 +39,7 @@ use crate::config::HostPort;
 use crate::core::{Action, ConnectionId, Core, Ending, Input, Key};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, panic_text};
+use crate::fault_injection::FaultInjection;
 #[cfg(all(test, shuttle))]
 use crate::models::connection;
 use clock::SystemClock;
@@ -133,7 +135,7 @@ impl Driver {
         let now = shared.accumulator.clock().now();
         let codecs = Codecs::new(shared.config.compression()?, Arc::clone(&shared.accumulator.memory));
         Ok(Self {
-            core: Core::new(Arc::clone(&shared.config), seed, now),
+            core: Core::new(Arc::clone(&shared.config), seed, Sequence::FIRST, FaultInjection::NONE, now),
             seed,
             names: Arc::new(SystemNames),
             codecs: Arc::new(codecs),
@@ -158,7 +160,7 @@ impl Driver {
             Ok(servers) => {
                 let config = self.shared.config.with_bootstrap_servers(servers);
                 // Timeouts count from here.
-                self.core = Core::new(Arc::new(config), self.seed, self.now());
+                self.core = Core::new(Arc::new(config), self.seed, Sequence::FIRST, FaultInjection::NONE, self.now());
                 self.run().await;
             }
             Err(error) => self.failure = Some(error),

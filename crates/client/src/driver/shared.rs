@@ -17,6 +17,7 @@ use crate::closing::{Summary, Undelivered, Unfinished};
 use crate::config::Config;
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
+use crate::fault_injection::FaultInjection;
 use crate::sync::{Mutex, MutexGuard};
 
 /// State shared by a producer's handles and its driver.
@@ -64,8 +65,14 @@ impl Shared {
         let callbacks = Arc::new(Callbacks::default());
         let wake = Arc::clone(&notify);
         let runner = Arc::clone(&callbacks) as Arc<dyn crate::delivery::Runner>;
-        let accumulator =
-            Accumulator::new(Arc::clone(&config), clock, runner, seed, Box::new(move || wake.notify_one()));
+        let accumulator = Accumulator::new(
+            Arc::clone(&config),
+            clock,
+            runner,
+            seed,
+            FaultInjection::NONE,
+            Box::new(move || wake.notify_one()),
+        );
         let (alive, gone) = watch::channel(());
         Arc::new(Self {
             config,

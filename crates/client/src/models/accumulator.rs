@@ -14,6 +14,7 @@ use crate::accumulator::{
 };
 use crate::config::Config;
 use crate::delivery::{Delivery, NoCallbacks, Outcome};
+use crate::fault_injection::FaultInjection;
 use crate::sync::thread;
 
 const PARTITION: PartitionId = PartitionId(0);
@@ -33,7 +34,14 @@ impl Rig {
         let notify = Arc::new(Notify::new());
         let wake = Arc::clone(&notify);
         let wake = Box::new(move || wake.notify_one());
-        let accumulator = Accumulator::new(Arc::new(config), Arc::new(Still(now())), Arc::new(NoCallbacks), 1, wake);
+        let accumulator = Accumulator::new(
+            Arc::new(config),
+            Arc::new(Still(now())),
+            Arc::new(NoCallbacks),
+            1,
+            FaultInjection::NONE,
+            wake,
+        );
         accumulator.publish(&layout(1));
         let topic = accumulator.topic("t").unwrap();
         Self { accumulator: Arc::new(accumulator), notify, topic }

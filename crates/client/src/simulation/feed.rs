@@ -131,7 +131,7 @@ pub fn feed(data: &[u8]) {
     config.enable_idempotence = script.mostly();
     config.retries = if script.mostly() { u32::MAX } else { 2 };
     let Ok(config) = config.check() else { return };
-    let Ok(hands) = Hands::new(Arc::new(config), Arc::new(NoCallbacks), 1) else { return };
+    let Ok(hands) = Hands::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
     let mut feed = Feed {
         script,
         hands,

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kurier_protocol::record_batch::Sequence;
+
 use crate::accumulator::{Accumulator, Clock, PartitionId, Signal};
 use crate::config::Config;
 use crate::core::{Action, Core, Input};
 use crate::delivery::{Outcome, Runner};
 use crate::driver::Codecs;
 use crate::error::Error;
+use crate::fault_injection::FaultInjection;
 
 /// Manual clock.
 #[derive(Debug)]
@@ -70,12 +73,23 @@ pub(crate) struct Hands {
 impl Hands {
     /// # Errors
     /// If the configured codec is not compiled in.
-    pub(crate) fn new(config: Arc<Config>, runner: Arc<dyn Runner>, seed: u64) -> Result<Self, Error> {
+    pub(crate) fn new(config: Arc<Config>, runner: Arc<dyn Runner>) -> Result<Self, Error> {
+        Self::with(config, runner, Sequence::FIRST, FaultInjection::NONE)
+    }
+
+    /// Like [`new`](Self::new), with another first sequence number for new producer ids, and a deliberate mistake.
+    pub(crate) fn with(
+        config: Arc<Config>,
+        runner: Arc<dyn Runner>,
+        first_sequence: Sequence,
+        faults: FaultInjection,
+    ) -> Result<Self, Error> {
+        const SEED: u64 = 1;
         let clock = Arc::new(Ticks::new());
         let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-        let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, seed, Box::new(|| {}));
+        let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, SEED, faults, Box::new(|| {}));
         let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));
-        let core = Core::new(config, seed, clock.now());
+        let core = Core::new(config, SEED, first_sequence, faults, clock.now());
         Ok(Self { core, accumulator, codecs, clock, held_takes: None, awaited: HashMap::new() })
     }
 

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, Offer, TopicSettings};
 use kurier_partitioner::Choice;
+use kurier_protocol::record_batch::Sequence;
 
 use super::checks::Pace;
 use super::coverage::Watch;
 use super::digest::Digest;
 use super::hands::Hands;
 use super::ledger::{Ledger, Violation, violation};
-use super::mutant::Mutant;
 use super::network::{Event, Line};
 use super::plan::{Lack, Plan, topic_name};
 use super::report::Report;
@@ -29,23 +29,14 @@ use crate::config::{Config, HostPort};
 use crate::core::{Action, ConnectionId, Input};
 use crate::delivery::Runner;
 use crate::error::{Error, ErrorKind};
-
-std::thread_local! {
-    /// The first sequence of a new producer id on this thread.
-    pub(super) static FIRST_SEQUENCE: std::cell::Cell<i32> = const { std::cell::Cell::new(0) };
-    /// The first epoch of a new producer id on this thread.
-    pub(super) static FIRST_EPOCH: std::cell::Cell<i16> = const { std::cell::Cell::new(0) };
-}
+use crate::fault_injection::{FaultInjection, Mutant};
 
 /// Runs the simulation of a seed, with one deliberate mistake or none. Writes events to `trace`. Returns a report and
 /// the first broken invariant, if any.
 pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str)>) -> (Report, Result<(), Violation>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
-    FIRST_SEQUENCE.set(plan.first_sequence);
-    FIRST_EPOCH.set(plan.first_epoch);
-    Mutant::put_to_work(mutant);
-    let played = catch_unwind(AssertUnwindSafe(|| match World::new(plan, random, trace) {
+    let played = catch_unwind(AssertUnwindSafe(|| match World::new(plan, random, FaultInjection::of(mutant), trace) {
         Ok(mut world) => {
             let result = world.run();
             world.report.digest = world.digest.get();
@@ -53,9 +44,6 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
         }
         Err(error) => (Report::default(), Err(violation("settings", error.to_string()))),
     }));
-    Mutant::put_to_work(None);
-    FIRST_SEQUENCE.set(0);
-    FIRST_EPOCH.set(0);
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
         (Report::default(), Err(violation("panic", text.unwrap_or("without words"))))
@@ -117,7 +105,12 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    fn new(mut plan: Plan, random: fastrand::Rng, trace: Option<&'t mut dyn FnMut(&str)>) -> Result<Self, Error> {
+    fn new(
+        mut plan: Plan,
+        random: fastrand::Rng,
+        faults: FaultInjection,
+        trace: Option<&'t mut dyn FnMut(&str)>,
+    ) -> Result<Self, Error> {
         let mut cluster = Cluster::new(ClusterSettings { nodes: plan.nodes, ..ClusterSettings::default() });
         let mut ports = BTreeMap::new();
         let mut config = plan.config.clone();
@@ -131,7 +124,7 @@ impl<'t> World<'t> {
         plan.config = Config::clone(&config);
         let due = Arc::new(Due::default());
         let runner = Arc::clone(&due) as Arc<dyn Runner>;
-        let hands = Hands::new(Arc::clone(&config), runner, 1)?;
+        let hands = Hands::with(Arc::clone(&config), runner, Sequence(plan.first_sequence), faults)?;
         let start = hands.now();
         let wire = Wire::new(&plan);
         let mut world = Self {

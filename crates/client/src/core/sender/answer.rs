@@ -19,7 +19,7 @@ use crate::core::response::{Verdict, refused, verdict};
 use crate::core::{Action, Key, World};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
-use crate::simulation::Mutant;
+use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Completes the batches of a request with acks=0 once its last byte is written. No response will follow.
@@ -65,7 +65,7 @@ impl Sender {
                 let node = world.connections.name(peer);
                 batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
                 // With acks=0 a broker cannot detect duplicates, so a frame that may have been sent is not sent again.
-                if is_written && world.config.acks == Acks::None && !Mutant::ResendWithoutAnswers.is_on() {
+                if is_written && world.config.acks == Acks::None && !world.faults.has(Mutant::ResendWithoutAnswers) {
                     let text = format!("the connection ended before the request was known to be written whole: {why}");
                     self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), world, now);
                 } else {
@@ -158,7 +158,7 @@ impl Sender {
         let is_before = |other: Option<&Key>| other.is_some_and(|other| *other < key);
         let Partition { in_flight, waiting, splitting, .. } = partition;
         let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()))
-            || Mutant::BreakOnAnyGap.is_on();
+            || world.faults.has(Mutant::BreakOnAnyGap);
         let Some(batch) = self.batches.get_mut(&key) else {
             // The batch expired in flight, and its sender already has the outcome.
             let partition = self.partition(id);
@@ -176,7 +176,7 @@ impl Sender {
         };
         let topic_id = batch.topic_id;
         let asked = batch.asked(is_idempotent, is_head);
-        let verdict = verdict(answer, asked);
+        let verdict = verdict(answer, asked, world.faults);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();
             let said = answer.error_message.as_deref().map(|said| format!(" ({})", crate::error::printable(said)));
@@ -194,7 +194,7 @@ impl Sender {
                 self.partition(id).line.acknowledge(now);
                 self.complete(id, key, outcome, world);
             }
-            Verdict::Retry if Mutant::RebuildOnRetry.is_on() && asked.record_count > 1 => {
+            Verdict::Retry if world.faults.has(Mutant::RebuildOnRetry) && asked.record_count > 1 => {
                 self.split(id, key, world, now)
             }
             Verdict::Retry => {
@@ -222,8 +222,8 @@ impl Sender {
     /// its append, or its frame was not sent whole. So the sequence numbers are unused, and the pieces may share them.
     fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
         let Some(batch) = self.batches.get(&key) else { return };
-        let was_refused = Mutant::NoSplitAfterRefusal.is_on() && batch.own_attempts() > 1;
-        if (batch.is_maybe_written || was_refused) && !Mutant::RebuildOnRetry.is_on() {
+        let was_refused = world.faults.has(Mutant::NoSplitAfterRefusal) && batch.own_attempts() > 1;
+        if (batch.is_maybe_written || was_refused) && !world.faults.has(Mutant::RebuildOnRetry) {
             let code = ErrorCode::MESSAGE_TOO_LARGE;
             let refused = refused(code, None, batch.asked(world.ids.is_enabled(), true));
             let text = format!("an earlier attempt may have been written, so the batch cannot be split: {refused}");

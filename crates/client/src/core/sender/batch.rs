@@ -10,7 +10,7 @@ use crate::accumulator::batch::Taken;
 use crate::core::Key;
 use crate::core::response::Asked;
 use crate::error::{Error, Stage, Written};
-use crate::simulation::Mutant;
+use crate::fault_injection::{FaultInjection, Mutant};
 
 /// A batch that was taken, and the history of its attempts.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ impl Batch {
     }
 
     /// Forgets the sequence numbers and the topic id. The caller knows that the batch is not in the log.
-    pub(super) fn forget_cluster(&mut self) {
-        self.stamp = self.stamp.filter(|_| Mutant::PiecesKeepStamp.is_on());
+    pub(super) fn forget_cluster(&mut self, faults: FaultInjection) {
+        self.stamp = self.stamp.filter(|_| faults.has(Mutant::PiecesKeepStamp));
         self.topic_id = Uuid::ZERO;
     }
 

@@ -41,7 +41,7 @@ use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
-use crate::simulation::Mutant;
+use crate::fault_injection::Mutant;
 use batch::Batch;
 use outcome::{another_cluster, closed, recreated};
 
@@ -186,7 +186,9 @@ impl Sender {
         if let Some(queue) = partition.queued.and_then(|node| self.nodes.get_mut(&node)) {
             queue.ready.retain(|other| *other != id);
         }
-        if let Some(identity) = partition.line.identity() {
+        if let Some(identity) = partition.line.identity()
+            && !world.faults.has(Mutant::EpochFloorIgnored)
+        {
             world.ids.forget(identity);
         }
     }
@@ -291,7 +293,7 @@ impl Sender {
                         let error = self.with_trouble(key, another_cluster());
                         self.fail(id, key, error, world, now);
                     }
-                    Some(batch) => batch.forget_cluster(),
+                    Some(batch) => batch.forget_cluster(world.faults),
                     None => {}
                 }
             }
@@ -356,7 +358,7 @@ impl Sender {
         let topic_id = world.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
         for key in keys {
             let Some(batch) = self.batches.get_mut(&key) else { continue };
-            if batch.stamp.is_some() && batch.is_maybe_written && !Mutant::RestampUnsettled.is_on() {
+            if batch.stamp.is_some() && batch.is_maybe_written && !world.faults.has(Mutant::RestampUnsettled) {
                 let error = if batch.is_of_another_topic(topic_id) {
                     recreated()
                 } else {
@@ -416,7 +418,7 @@ impl Sender {
             }
             Stand::Unanswered(node) => self.watch(node, world, now),
             Stand::Leaderless => {
-                if Mutant::ResetWhenLeaderless.is_on() {
+                if world.faults.has(Mutant::ResetWhenLeaderless) {
                     self.partition(id).line.reset();
                 }
                 self.leaderless.insert(id);
@@ -457,7 +459,7 @@ impl Sender {
         let Some(due) = self.due(partition, now, world) else { return Stand::Nothing };
         let unanswered = sent_to.map_or(Stand::Nothing, Stand::Unanswered);
         let is_idempotent = world.ids.is_enabled();
-        let window = match is_idempotent {
+        let window = match is_idempotent && !world.faults.has(Mutant::NoGate) {
             true => line.window(world.config.max_in_flight, now),
             false => world.config.max_in_flight,
         };
@@ -479,7 +481,7 @@ impl Sender {
         let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
             return Stand::Leaderless;
         };
-        if !in_flight.is_empty() && *sent_to != Some(leader) && !Mutant::NoDrainOnMove.is_on() {
+        if !in_flight.is_empty() && *sent_to != Some(leader) && !world.faults.has(Mutant::NoDrainOnMove) {
             return Stand::Nothing;
         }
         if is_idempotent && !line.has_identity() {

@@ -12,7 +12,7 @@ use crate::core::connection::Peer;
 use crate::core::{Action, Key, World};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage};
-use crate::simulation::Mutant;
+use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Fails batches that are older than `delivery.timeout.ms`.
@@ -77,8 +77,8 @@ impl Sender {
         now: Instant,
     ) {
         let Some(batch) = self.batches.get_mut(&key) else { return };
-        batch.is_maybe_written = !Mutant::ExpiredIsUnwritten.is_on();
-        if Mutant::FreeAtExpiry.is_on() {
+        batch.is_maybe_written = !world.faults.has(Mutant::ExpiredIsUnwritten);
+        if world.faults.has(Mutant::FreeAtExpiry) {
             batch.taken.count_as_free();
         }
         let error = batch.describe(error, Stage::InFlight, now);
@@ -139,7 +139,7 @@ impl Sender {
             let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..).map(|(key, _)| key);
             let is_piece = |other: &Key| other.batch == key.batch;
             let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
-            let is_last = is_last || Mutant::SplitCountsOnce.is_on();
+            let is_last = is_last || world.faults.has(Mutant::SplitCountsOnce);
             world.out.push_back(Action::Complete { partition: id, batch, outcome, is_last });
         }
         partition.release();

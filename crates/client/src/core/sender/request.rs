@@ -20,7 +20,7 @@ use crate::core::metadata::Place;
 use crate::core::versions::Need;
 use crate::core::{Action, Key, Question, World};
 use crate::error::{Error, ErrorKind};
-use crate::simulation::Mutant;
+use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Sends the possible requests to all nodes whose state has changed.
@@ -278,15 +278,15 @@ impl Sender {
         batch.topic_id = topic_id;
         let Some(partition) = self.partitions.get_mut(&id) else { return Err(bug("a partition is gone")) };
         let stamp = match batch.stamp {
-            Some(stamp) if !Mutant::NewSequenceOnRetry.is_on() => stamp,
+            Some(stamp) if !world.faults.has(Mutant::NewSequenceOnRetry) => stamp,
             _ if world.ids.is_enabled() => {
                 if !partition.line.has_identity()
                     && let Some(identity) = world.ids.current()
                 {
-                    partition.line.begin(identity);
+                    partition.line.begin(identity, world.ids.first_sequence());
                 }
                 let count = batch.taken.sealed.record_count();
-                partition.line.stamp(count).ok_or_else(|| bug("there is no producer id"))?
+                partition.line.stamp(count, world.faults).ok_or_else(|| bug("there is no producer id"))?
             }
             _ => Stamp::NONE,
         };

@@ -131,7 +131,7 @@ impl<'a> Play<'a> {
         ] {
             config.set(key, &value).unwrap();
         }
-        let hands = Hands::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks), 1).unwrap();
+        let hands = Hands::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks)).unwrap();
         Self { scene, hands, hosts: BTreeMap::new(), said: Vec::new() }
     }
 

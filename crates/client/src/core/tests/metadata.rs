@@ -80,8 +80,8 @@ fn answer_after(
 }
 
 fn new_metadata() -> (Metadata, Instant) {
-    let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks), 1).unwrap().now();
-    (Metadata::new(&Config::default(), 1, now), now)
+    let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks)).unwrap().now();
+    (Metadata::new(&Config::default(), 1, FaultInjection::NONE, now), now)
 }
 
 #[test]

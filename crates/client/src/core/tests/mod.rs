@@ -161,7 +161,7 @@ impl Rig {
         change(&mut config);
         let config = Arc::new(config.check().unwrap());
         let mut rig = Self {
-            hands: Hands::new(config, Arc::new(NoCallbacks), 1).unwrap(),
+            hands: Hands::new(config, Arc::new(NoCallbacks)).unwrap(),
             leaders: vec![(1, 0)],
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),

@@ -1,10 +1,49 @@
-//! Deliberate mistakes of a producer, which the simulation must detect: checks that catch none prove nothing.
+//! Fault injection: deliberate mistakes of the producer, which its tests must detect. Checks that catch none prove
+//! nothing.
+//!
+//! Code that can make a mistake is given a [`FaultInjection`] at its construction, and asks it at the place of the
+//! mistake. In a normal build this type has no size and its answer is the constant `false`, so it costs no instruction.
 
-/// A deliberate mistake. Each is one condition at the place of the mistake; without the feature `internal` it is the
-/// constant `false`.
+/// The mistake that a producer makes, if any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultInjection {
+    #[cfg(any(test, feature = "internal"))]
+    mutant: Option<Mutant>,
+}
+
+#[cfg(any(test, feature = "internal"))]
+impl FaultInjection {
+    /// No mistake.
+    pub(crate) const NONE: Self = Self { mutant: None };
+
+    /// One mistake, or none.
+    pub(crate) const fn of(mutant: Option<Mutant>) -> Self {
+        Self { mutant }
+    }
+
+    /// Returns whether the producer makes this mistake.
+    pub(crate) fn has(self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+}
+
+#[cfg(not(any(test, feature = "internal")))]
+impl FaultInjection {
+    /// No mistake.
+    pub(crate) const NONE: Self = Self {};
+
+    /// Returns false: a normal build makes no mistake.
+    #[expect(clippy::unused_self, reason = "in tests it holds the mistake")]
+    pub(crate) const fn has(self, _: Mutant) -> bool {
+        false
+    }
+}
+
+/// A deliberate mistake of the producer. Each is one condition at the place of the mistake.
 ///
 /// See `examples/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "internal"), allow(unreachable_pub, reason = "with the feature, the simulation exports it"))]
 pub enum Mutant {
     /// A retried batch gets the next sequences.
     NewSequenceOnRetry,
@@ -58,10 +97,9 @@ pub enum Mutant {
     EpochFloorIgnored,
 }
 
-#[cfg(any(test, feature = "internal"))]
+#[cfg(feature = "internal")]
 impl Mutant {
     /// All mistakes.
-    #[cfg(feature = "internal")]
     pub const ALL: [Self; 25] = [
         Self::NewSequenceOnRetry,
         Self::ResetWhenLeaderless,
@@ -89,28 +127,4 @@ impl Mutant {
         Self::AskIdForever,
         Self::EpochFloorIgnored,
     ];
-
-    /// Whether this thread makes this mistake.
-    pub(crate) fn is_on(self) -> bool {
-        AT_WORK.get() == Some(self)
-    }
-
-    /// Makes this thread use a mistake from now on, or none.
-    pub(crate) fn put_to_work(mutant: Option<Self>) {
-        AT_WORK.set(mutant);
-    }
-}
-
-#[cfg(any(test, feature = "internal"))]
-std::thread_local! {
-    static AT_WORK: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
-}
-
-#[cfg(not(any(test, feature = "internal")))]
-impl Mutant {
-    /// Without the feature `internal`, no mistake is ever made.
-    #[expect(clippy::unused_self, reason = "with the feature it is looked at")]
-    pub(crate) const fn is_on(self) -> bool {
-        false
-    }
 }

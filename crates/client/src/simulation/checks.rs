@@ -103,7 +103,12 @@ impl World<'_> {
                 format!("a question about the cluster {since:?} after the last, not {wait:?}, {others} under way");
             self.fail(violation("I8", what));
         }
-        self.pace.questions.push((connection, correlation_id, now));
+        // The core sent this before it handled a response that arrived at the same time and also answers it.
+        let is_answered =
+            self.plan.is_lumpy && self.pace.questions.is_empty() && since.is_some_and(|since| since.is_zero());
+        if !is_answered {
+            self.pace.questions.push((connection, correlation_id, now));
+        }
     }
 
     /// A sender needs a topic, so the producer may request it at once.

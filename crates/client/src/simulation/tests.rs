@@ -25,6 +25,8 @@ fn replayed_seeds_break_no_promise() {
         (2_016_322, "known nodes that refuse kept the producer from the bootstrap servers"),
         (2_020_194, "the same, until records expired"),
         (2_038_819, "the check took a question for unanswered that the producer had an answer to"),
+        (16_045, "the check took a question for unanswered that a response at the same time had answered"),
+        (80_609, "the check knew no reason for another epoch, because another id had used up the reason"),
         (3_023_382, "a late response showed senders a topic that was being forgotten"),
         (3_026_675, "the same"),
         (3_042_703, "the same"),

@@ -513,7 +513,9 @@ impl Wire {
         if line.id == id && epoch < line.epoch {
             return wrong(&format!("an epoch after {}", line.epoch));
         }
-        let may_bump = self.may_bump.remove(&place) || self.may_bump_late.remove(&place);
+        // Another id needs no reason. The second reason stays, because the core may have chosen this id before it learned
+        // that the topic was created again.
+        let may_bump = self.may_bump.remove(&place) || (line.id == id && self.may_bump_late.remove(&place));
         if was_forgotten {
             self.met.push((70, "forgotten while it was idle, and back under a later epoch"));
         }

@@ -21,6 +21,7 @@
 mod accumulator;
 mod builder;
 mod closing;
+mod codecs;
 mod config;
 mod core;
 mod delivery;

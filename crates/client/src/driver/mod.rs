@@ -11,7 +11,6 @@
 
 mod callbacks;
 mod clock;
-mod codecs;
 #[cfg(not(all(test, shuttle)))]
 mod connection;
 mod names;
@@ -35,6 +34,7 @@ use tokio::task::AbortHandle;
 use crate::accumulator::batch::{BatchId, Taken};
 use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic, WANTED_TOPICS_MAX};
 use crate::closing::Summary;
+use crate::codecs::Codecs;
 use crate::config::HostPort;
 use crate::core::{Action, ConnectionId, Core, Ending, Input, Key};
 use crate::delivery::Outcome;
@@ -43,7 +43,6 @@ use crate::fault_injection::FaultInjection;
 #[cfg(all(test, shuttle))]
 use crate::models::connection;
 use clock::SystemClock;
-pub(crate) use codecs::Codecs;
 use connection::{Frame, Wires};
 pub(crate) use names::Names;
 use names::SystemNames;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use kurier_protocol::record_batch::Sequence;
 
 use crate::accumulator::{Accumulator, Clock, PartitionId, Signal};
+use crate::codecs::Codecs;
 use crate::config::Config;
 use crate::core::{Action, Core, Input};
 use crate::delivery::{Outcome, Runner};
-use crate::driver::Codecs;
 use crate::error::Error;
 use crate::fault_injection::FaultInjection;
 

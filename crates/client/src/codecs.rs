@@ -119,10 +119,15 @@ mod tests {
     use kurier_partitioner::Choice;
 
     use super::*;
-    use crate::accumulator::{Accumulator, Clock, Layout, Leadership, PartitionId, Placed};
+    use crate::accumulator::{Accumulator, Clock, Layout, Leadership, PartitionId, Placed, Still};
     use crate::config::Config;
     use crate::delivery::NoCallbacks;
     use crate::fault_injection::FaultInjection;
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(Still(std::time::Instant::now()))
+    }
 
     #[derive(Debug)]
     struct Panics;
@@ -144,11 +149,10 @@ mod tests {
 
     #[test]
     fn batch_split_into_single_records_holds_no_more_memory() {
-        let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
         let config = Arc::new(Config::default());
         let accumulator = Accumulator::new(
             Arc::clone(&config),
-            clock,
+            clock(),
             Arc::new(NoCallbacks),
             1,
             FaultInjection::NONE,
@@ -184,9 +188,14 @@ mod tests {
         let mut config = Config::default();
         config.set("compression.type", "gzip").unwrap();
         let compression = config.compression().unwrap();
-        let clock = Arc::new(crate::driver::clock::SystemClock) as Arc<dyn Clock>;
-        let accumulator =
-            Accumulator::new(Arc::new(config), clock, Arc::new(NoCallbacks), 1, FaultInjection::NONE, Box::new(|| {}));
+        let accumulator = Accumulator::new(
+            Arc::new(config),
+            clock(),
+            Arc::new(NoCallbacks),
+            1,
+            FaultInjection::NONE,
+            Box::new(|| {}),
+        );
         accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
         let topic = accumulator.topic("t").unwrap();
         let codecs = Codecs::new(compression, Arc::clone(&accumulator.memory));

@@ -28,6 +28,7 @@ mod delivery;
 mod driver;
 mod error;
 mod fault_injection;
+mod local_actions;
 pub mod manual;
 #[cfg(all(test, shuttle))]
 mod models;

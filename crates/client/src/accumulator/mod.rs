@@ -27,7 +27,7 @@ use kurier_partitioner::{Choice, Weights};
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
-use crate::delivery::{Callback, Cell, Delivery, Runner};
+use crate::delivery::{Callback, Cell, Delivery, Outcome, Runner};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::{FaultInjection, Mutant};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -690,9 +690,12 @@ impl Accumulator {
         }
     }
 
-    /// Notes that a batch and all its pieces have their outcome.
-    pub(crate) fn complete(&self, id: BatchId) {
-        self.outcomes.complete(id);
+    /// Gives a batch's records their outcome. `is_last` is false while other pieces of the batch have none.
+    pub(crate) fn complete(&self, batch: &Taken, outcome: Outcome, is_last: bool) {
+        self.outcomes.resolve(&batch.cell, batch.range.clone(), outcome);
+        if is_last {
+            self.outcomes.complete(batch.id);
+        }
     }
 
     /// Returns the oldest batch without an outcome, and the newest batch ever opened.

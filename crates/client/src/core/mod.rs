@@ -58,13 +58,13 @@ pub(crate) enum Input {
     Hurry,
     /// Stop sending: all remaining batches fail.
     Abandon,
-    /// The answer to [`Action::Take`]; `left` says what remains of each partition.
+    /// The answer to [`LocalAction::Take`]; `left` says what remains of each partition.
     Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
-    /// The answer to [`Action::Drain`].
+    /// The answer to [`LocalAction::Drain`].
     Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
-    /// The answer to [`Action::Split`]: the pieces, or why there are none.
+    /// The answer to [`LocalAction::Split`]: the pieces, or why there are none.
     Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
-    /// The accumulator has removed a topic, as [`Action::Retire`] asked.
+    /// The accumulator has removed a topic, as [`LocalAction::Retire`] asked.
     Retired(Arc<str>),
     /// A connection is established.
     Connected(ConnectionId),
@@ -76,7 +76,7 @@ pub(crate) enum Input {
     Disconnected { connection: ConnectionId, ending: Ending },
 }
 
-/// Work for the driver.
+/// Work for the core's caller.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
@@ -85,6 +85,15 @@ pub(crate) enum Action {
     Disconnect(ConnectionId),
     /// Write a frame.
     Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
+    /// Fail the senders that wait for a topic.
+    Refuse { topic: Arc<str>, error: Error },
+    /// Pass this to [`perform`](crate::local_actions::perform).
+    Local(LocalAction),
+}
+
+/// Work that needs no network.
+#[derive(Debug)]
+pub(crate) enum LocalAction {
     /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
     /// [`Input::Taken`].
     Take { node: i32, partitions: Vec<PartitionId>, room: usize },
@@ -101,10 +110,14 @@ pub(crate) enum Action {
     Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
     /// Tell senders which partitions' leaders have stalled (true) or accept batches again (false).
     Stall(Vec<(PartitionId, bool)>),
-    /// Fail the senders that wait for a topic.
-    Refuse { topic: Arc<str>, error: Error },
     /// Give a batch's records their outcome. `is_last` is false while other pieces have none.
     Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
+}
+
+impl From<LocalAction> for Action {
+    fn from(action: LocalAction) -> Self {
+        Self::Local(action)
+    }
 }
 
 /// Actions, in the order that the driver must follow.
@@ -398,7 +411,7 @@ impl Core {
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
-                true => out.push_back(Action::Retire { topic, partitions }),
+                true => out.push_back(LocalAction::Retire { topic, partitions }.into()),
                 false if faults.has(Mutant::RetireBusy) => {}
                 false => metadata.keep(&topic),
             }
@@ -647,7 +660,7 @@ impl Core {
         self.set_nodes(now);
         let events = self.world.connections.forgive();
         self.follow(events, now);
-        self.world.out.extend(layouts.into_iter().map(Action::Publish));
+        self.world.out.extend(layouts.into_iter().map(|layout| LocalAction::Publish(layout).into()));
         for (topic, code) in refused {
             let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());
             let error = Error::new(ErrorKind::Metadata, text).with_code(Some(code));

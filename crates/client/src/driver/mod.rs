@@ -31,15 +31,15 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::accumulator::batch::{BatchId, Taken};
-use crate::accumulator::{Clock, Left, PartitionId, Signal, Topic, WANTED_TOPICS_MAX};
+use crate::accumulator::batch::BatchId;
+use crate::accumulator::{Clock, Signal, Topic, WANTED_TOPICS_MAX};
 use crate::closing::Summary;
 use crate::codecs::Codecs;
 use crate::config::HostPort;
-use crate::core::{Action, ConnectionId, Core, Ending, Input, Key};
-use crate::delivery::Outcome;
+use crate::core::{Action, ConnectionId, Core, Ending, Input, LocalAction};
 use crate::error::{Error, ErrorKind, panic_text};
 use crate::fault_injection::FaultInjection;
+use crate::local_actions::{self, Rest, TakenBatches};
 #[cfg(all(test, shuttle))]
 use crate::models::connection;
 use clock::SystemClock;
@@ -101,9 +101,7 @@ struct Closing {
 
 /// Batches that are being compressed, or are queued for the driver. They fail if they are dropped.
 struct UnderWay {
-    node: i32,
-    batches: Vec<(PartitionId, Taken)>,
-    left: Vec<(PartitionId, Option<Left>)>,
+    taken: TakenBatches,
     shared: Arc<Shared>,
     /// Dropped last, so that a close waits for these batches.
     _alive: Option<Alive>,
@@ -111,8 +109,8 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        for (_, batch) in self.batches.drain(..) {
-            self.shared.complete(&batch, Outcome::Failed(self.shared.ended()), true);
+        for (_, batch) in self.taken.batches.drain(..) {
+            self.shared.fail_batch(&batch, self.shared.ended());
         }
     }
 }
@@ -374,59 +372,38 @@ impl Driver {
                         }
                     }
                 }
-                Action::Take { node, partitions, room } => self.take(node, &partitions, room, now),
-                Action::Drain { partition, until, why } => {
-                    let (batches, left) = self.shared.accumulator.drain(partition, until);
-                    self.core.handle(Input::Drained { partition, batches, left, why }, now);
-                }
-                Action::CloseBatches { partition, until } => self.shared.accumulator.close_batches(partition, until),
-                Action::Split { partition, whole, batch } => self.split(partition, whole, &batch, now),
-                Action::Publish(layout) => {
-                    self.shared.accumulator.publish(&layout);
-                    let Some(topic) = self.shared.accumulator.topic(&layout.topic) else { continue };
-                    let (content, is_over) = self.waiting.topics.take(&layout.topic, layout.partitions.len());
-                    for waiting in content {
-                        let _ = waiting.reply.send(Ok(Arc::clone(&topic)));
-                    }
-                    if is_over {
-                        self.core.handle(Input::Unwanted(layout.topic), now);
-                    }
-                }
-                Action::Retire { topic, partitions } => {
-                    if self.shared.accumulator.retire(&topic, &partitions) {
-                        self.core.handle(Input::Retired(topic), now);
-                    }
-                }
-                Action::Stall(changed) => self.shared.accumulator.set_stalled(&changed),
                 Action::Refuse { topic, error } => {
                     for waiting in self.waiting.topics.take(&topic, usize::MAX).0 {
                         let _ = waiting.reply.send(Err(error.clone()));
                     }
                 }
-                Action::Complete { partition, batch, outcome, is_last } => {
-                    if let Outcome::Written { .. } = outcome {
-                        self.shared.accumulator.grow_cap(partition, batch.plain_bytes);
-                    }
-                    self.shared.complete(&batch, outcome, is_last);
-                }
+                Action::Local(action) => self.perform(action, now),
             }
         }
     }
 
-    fn take(&mut self, node: i32, partitions: &[PartitionId], room: usize, now: Instant) {
-        let (batches, left) = self.shared.accumulator.take_all(partitions, room);
-        let shared = Arc::clone(&self.shared);
-        let mut under_way = UnderWay { node, batches, left, shared, _alive: self.alive.clone() };
-        if !self.codecs.compress() || under_way.batches.is_empty() {
-            return self.give(under_way, now);
+    /// Performs an action that needs no network.
+    fn perform(&mut self, action: LocalAction, now: Instant) {
+        if let LocalAction::Complete { batch, outcome, .. } = &action {
+            self.shared.keep_if_failed(batch, outcome);
+        }
+        match local_actions::perform(action, &self.shared.accumulator, &self.codecs) {
+            Rest::Nothing => {}
+            Rest::Answer(input) => self.core.handle(input, now),
+            Rest::Compress(taken) => self.compress(taken, now),
+            Rest::Published { topic, partitions } => self.serve_published(topic, partitions, now),
+        }
+    }
+
+    /// Compresses batches on a worker's thread, if one starts, and passes them to the core.
+    fn compress(&mut self, taken: TakenBatches, now: Instant) {
+        let mut under_way = UnderWay { taken, shared: Arc::clone(&self.shared), _alive: self.alive.clone() };
+        if !self.codecs.compress() || under_way.taken.batches.is_empty() {
+            return self.core.handle(under_way.taken.hand_over(), now);
         }
         let (codecs, done) = (Arc::clone(&self.codecs), self.under_way.clone());
         let job = move || {
-            for (_, taken) in &mut under_way.batches {
-                codecs.compress_batch(taken);
-                let accumulator = &under_way.shared.accumulator;
-                accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
-            }
+            under_way.taken.compress(&under_way.shared.accumulator, &codecs);
             // If the driver has stopped, the batches fail.
             let _ = done.send(under_way);
         };
@@ -436,23 +413,9 @@ impl Driver {
     }
 
     /// Passes compressed batches to the core, and carries out its actions.
-    fn hand_over(&mut self, under_way: UnderWay, now: Instant) {
-        self.give(under_way, now);
+    fn hand_over(&mut self, mut under_way: UnderWay, now: Instant) {
+        self.core.handle(under_way.taken.hand_over(), now);
         self.act(now);
-    }
-
-    /// Passes batches to the core. From now on they may be sent.
-    fn give(&mut self, mut under_way: UnderWay, now: Instant) {
-        let (batches, left) = (std::mem::take(&mut under_way.batches), std::mem::take(&mut under_way.left));
-        batches.iter().for_each(|(_, batch)| batch.may_be_sent());
-        self.core.handle(Input::Taken { node: under_way.node, batches, left }, now);
-    }
-
-    /// Splits a batch that is too large. This is rare, so it happens on the driver's own task.
-    fn split(&mut self, partition: PartitionId, whole: Key, batch: &Taken, now: Instant) {
-        self.shared.accumulator.shrink_cap(partition, batch.plain_bytes);
-        let pieces = self.codecs.split(batch);
-        self.core.handle(Input::Split { partition, whole, pieces }, now);
     }
 
     /// Replies to calls whose deadline has passed or whose condition is met.
@@ -509,6 +472,18 @@ impl Driver {
                 config.max_block.as_millis()
             );
             let _ = reply.send(Err(Error::new(ErrorKind::Network, text)));
+        }
+    }
+
+    /// Replies to the calls that waited until a topic has this many partitions.
+    fn serve_published(&mut self, name: Arc<str>, partitions: usize, now: Instant) {
+        let Some(topic) = self.shared.accumulator.topic(&name) else { return };
+        let (content, is_over) = self.waiting.topics.take(&name, partitions);
+        for waiting in content {
+            let _ = waiting.reply.send(Ok(Arc::clone(&topic)));
+        }
+        if is_over {
+            self.core.handle(Input::Unwanted(name), now);
         }
     }
 
@@ -633,14 +608,14 @@ impl Driver {
             self.give_up(now);
         } else {
             for (batch, written) in self.core.dismantle() {
-                self.shared.complete(&batch, Outcome::Failed(error.clone().written_is(written)), true);
+                self.shared.fail_batch(&batch, error.clone().written_is(written));
             }
         }
         // Batches that are being compressed fail when they are dropped. The core does not know all opened batches.
         for id in self.shared.accumulator.partition_ids() {
             let (batches, _) = self.shared.accumulator.drain(id, now);
             for batch in batches {
-                self.shared.complete(&batch, Outcome::Failed(error.clone()), true);
+                self.shared.fail_batch(&batch, error.clone());
             }
         }
     }
@@ -648,13 +623,8 @@ impl Driver {
     /// Carries out only those actions of the core that end batches.
     fn give_up(&mut self, now: Instant) {
         while let Some(action) = self.core.poll_action() {
-            match action {
-                Action::Drain { partition, until, why } => {
-                    let (batches, left) = self.shared.accumulator.drain(partition, until);
-                    self.core.handle(Input::Drained { partition, batches, left, why }, now);
-                }
-                Action::Complete { batch, outcome, is_last, .. } => self.shared.complete(&batch, outcome, is_last),
-                _ => {}
+            if let Action::Local(action @ (LocalAction::Drain { .. } | LocalAction::Complete { .. })) = action {
+                self.perform(action, now);
             }
         }
     }

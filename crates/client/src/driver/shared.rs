@@ -131,16 +131,19 @@ impl Shared {
         self.accumulator.outcomes.failure().or_else(|| self.accumulator.closed()).unwrap_or_else(closed)
     }
 
-    /// Gives a batch's records their outcome.
-    pub(super) fn complete(&self, batch: &Taken, outcome: Outcome, is_last: bool) {
+    /// Fails a batch's records.
+    pub(super) fn fail_batch(&self, batch: &Taken, error: Error) {
+        let outcome = Outcome::Failed(error);
+        self.keep_if_failed(batch, &outcome);
+        self.accumulator.complete(batch, outcome, true);
+    }
+
+    /// Keeps a batch's records for [`Unfinished`], if they fail while the producer ends.
+    pub(super) fn keep_if_failed(&self, batch: &Taken, outcome: &Outcome) {
         if let Some(certainty) = outcome.certainty()
             && let Some(left) = &mut *self.left()
         {
             left.extend(records_of(batch, certainty));
-        }
-        self.accumulator.outcomes.resolve(&batch.cell, batch.range.clone(), outcome);
-        if is_last {
-            self.accumulator.complete(batch.id);
         }
     }
 

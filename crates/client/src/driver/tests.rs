@@ -4,7 +4,7 @@ use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::NewRecord;
 
 use super::*;
-use crate::accumulator::{Layout, Leadership, Placed};
+use crate::accumulator::{Layout, Leadership, PartitionId, Placed};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::driver::names::tests::MadeUp;
@@ -30,7 +30,11 @@ fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
     let batches = vec![(PartitionId(0), taken.unwrap())];
     (
-        UnderWay { node: 1, batches, left: vec![(PartitionId(0), left)], shared: Arc::clone(shared), _alive: None },
+        UnderWay {
+            taken: TakenBatches { node: 1, batches, left: vec![(PartitionId(0), left)] },
+            shared: Arc::clone(shared),
+            _alive: None,
+        },
         delivery,
     )
 }

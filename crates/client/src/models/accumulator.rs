@@ -69,8 +69,7 @@ impl Rig {
         let offset = i64::try_from(log.len()).unwrap();
         log.extend(values_of(&batch));
         let outcome = Outcome::Written { base_offset: Some(offset), log_append_time: None, is_acknowledged: true };
-        batch.cell.resolve(batch.range.clone(), outcome);
-        self.accumulator.complete(batch.id);
+        self.accumulator.complete(&batch, outcome, true);
     }
 
     /// Takes ready batches, as the signals announce them, until the log has this many records. Handles signals as the

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::time::Duration;
 
-use crate::core::Action;
+use crate::core::{Action, LocalAction};
 
 /// Hash of the actions that reach brokers or senders, with their times. It holds no text, so that better words change
 /// nothing.
@@ -20,7 +20,7 @@ impl Digest {
             Action::Transmit { connection, correlation_id, chunks } => {
                 (3, at, connection, correlation_id, chunks).hash(state);
             }
-            Action::Complete { partition, batch, outcome, is_last } => {
+            Action::Local(LocalAction::Complete { partition, batch, outcome, is_last }) => {
                 (4, at, partition, batch.id, &batch.range, discriminant(outcome), is_last).hash(state);
             }
             _ => {}

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use kurier_protocol::record_batch::Sequence;
 
-use crate::accumulator::{Accumulator, Clock, PartitionId, Signal};
+use crate::accumulator::{Accumulator, Clock, Signal};
 use crate::codecs::Codecs;
 use crate::config::Config;
 use crate::core::{Action, Core, Input};
-use crate::delivery::{Outcome, Runner};
+use crate::delivery::Runner;
 use crate::error::Error;
 use crate::fault_injection::FaultInjection;
+use crate::local_actions::{self, Rest, TakenBatches};
 
 /// Manual clock.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ pub(crate) struct Hands {
     codecs: Codecs,
     pub(crate) clock: Arc<Ticks>,
     /// Taken batches that are held back, as if they were being compressed.
-    pub(crate) held_takes: Option<VecDeque<Input>>,
+    pub(crate) held_takes: Option<VecDeque<TakenBatches>>,
     /// Topics that senders wait for, with the partition count they need.
     awaited: HashMap<Arc<str>, usize>,
 }
@@ -115,71 +116,33 @@ impl Hands {
         self.core.handle_timeout(now);
     }
 
-    /// Carries out an action of the core, or returns it if it needs a network.
+    /// Performs an action of the core, or returns it if it needs a network.
     pub(crate) fn act(&mut self, action: Action) -> Option<Action> {
-        match action {
-            Action::Connect { .. } | Action::Disconnect(_) | Action::Transmit { .. } | Action::Refuse { .. } => {
-                return Some(action);
-            }
-            Action::Take { node, partitions, room } => {
-                let taken = self.take(node, &partitions, room);
+        let Action::Local(action) = action else { return Some(action) };
+        match local_actions::perform(action, &self.accumulator, &self.codecs) {
+            Rest::Nothing => {}
+            Rest::Answer(input) => self.handle(input),
+            Rest::Compress(mut batches) => {
+                batches.compress(&self.accumulator, &self.codecs);
                 match &mut self.held_takes {
-                    Some(held) => held.push_back(taken),
-                    None => self.handle(taken),
+                    Some(held) => held.push_back(batches),
+                    None => self.handle(batches.hand_over()),
                 }
             }
-            Action::Drain { partition, until, why } => {
-                let (batches, left) = self.accumulator.drain(partition, until);
-                self.handle(Input::Drained { partition, batches, left, why });
-            }
-            Action::CloseBatches { partition, until } => self.accumulator.close_batches(partition, until),
-            Action::Split { partition, whole, batch } => {
-                self.accumulator.shrink_cap(partition, batch.plain_bytes);
-                let pieces = self.codecs.split(&batch);
-                self.handle(Input::Split { partition, whole, pieces });
-            }
-            Action::Publish(layout) => {
-                self.accumulator.publish(&layout);
-                let count = layout.partitions.len();
-                if self.awaited.get(&layout.topic).is_some_and(|wanted| *wanted <= count) {
-                    self.awaited.remove(&layout.topic);
-                    self.handle(Input::Unwanted(layout.topic));
-                }
-            }
-            Action::Retire { topic, partitions } => {
-                if self.accumulator.retire(&topic, &partitions) {
-                    self.handle(Input::Retired(topic));
-                }
-            }
-            Action::Stall(changed) => self.accumulator.set_stalled(&changed),
-            Action::Complete { partition, batch, outcome, is_last } => {
-                if let Outcome::Written { .. } = outcome {
-                    self.accumulator.grow_cap(partition, batch.plain_bytes);
-                }
-                batch.cell.resolve(batch.range.clone(), outcome);
-                if is_last {
-                    self.accumulator.complete(batch.id);
+            Rest::Published { topic, partitions } => {
+                if self.awaited.get(&topic).is_some_and(|wanted| *wanted <= partitions) {
+                    self.awaited.remove(&topic);
+                    self.handle(Input::Unwanted(topic));
                 }
             }
         }
         None
     }
 
-    fn take(&self, node: i32, partitions: &[PartitionId], room: usize) -> Input {
-        let (mut batches, left) = self.accumulator.take_all(partitions, room);
-        if self.codecs.compress() {
-            for (_, taken) in &mut batches {
-                self.codecs.compress_batch(taken);
-                self.accumulator.compressed(taken.cell.topic(), taken.plain_bytes, taken.sealed.body_bytes());
-            }
-        }
-        Input::Taken { node, batches, left }
-    }
-
     /// Passes held batches to the core, and holds no more back.
     pub(crate) fn let_go(&mut self) {
-        for taken in self.held_takes.take().into_iter().flatten() {
-            self.handle(taken);
+        for mut batches in self.held_takes.take().into_iter().flatten() {
+            self.handle(batches.hand_over());
         }
     }
 }

@@ -26,7 +26,7 @@ use super::wire::{Spot, Wire};
 use crate::accumulator::Signal;
 use crate::accumulator::batch::BatchId;
 use crate::config::{Config, HostPort};
-use crate::core::{Action, ConnectionId, Input};
+use crate::core::{Action, ConnectionId, Input, LocalAction};
 use crate::delivery::Runner;
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::{FaultInjection, Mutant};
@@ -393,7 +393,7 @@ impl<'t> World<'t> {
 
     pub(super) fn act(&mut self, action: Action) {
         self.digest.add(self.hands.clock.elapsed(), &action);
-        if let Action::Complete { batch, .. } = &action {
+        if let Action::Local(LocalAction::Complete { batch, .. }) = &action {
             let before = self.resolved.entry(batch.id).or_default();
             if before.iter().any(|other| other.start < batch.range.end && batch.range.start < other.end) {
                 let what = format!("{:?} of {:?} has two outcomes", batch.range, batch.id);
@@ -401,7 +401,7 @@ impl<'t> World<'t> {
             }
             before.push(batch.range.clone());
         }
-        if let Action::Split { batch, .. } = &action {
+        if let Action::Local(LocalAction::Split { batch, .. }) = &action {
             self.hit(20, "split");
             self.meet_split(batch);
             let whole = batch.plain_bytes;

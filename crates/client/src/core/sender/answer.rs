@@ -16,7 +16,7 @@ use crate::config::Acks;
 use crate::core::backoff::Backoff;
 use crate::core::connection::Peer;
 use crate::core::response::{Verdict, refused, verdict};
-use crate::core::{Action, Key, World};
+use crate::core::{Key, LocalAction, World};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::Mutant;
@@ -232,7 +232,7 @@ impl Sender {
         }
         let taken = batch.taken.clone();
         self.partition(id).splitting.insert(key);
-        world.out.push_back(Action::Split { partition: id, whole: key, batch: taken });
+        world.out.push_back(LocalAction::Split { partition: id, whole: key, batch: taken }.into());
     }
 
     pub(crate) fn handle_split(

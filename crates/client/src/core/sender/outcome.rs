@@ -9,7 +9,7 @@ use super::{Partition, Sender};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::core::connection::Peer;
-use crate::core::{Action, Key, World};
+use crate::core::{Key, LocalAction, World};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::fault_injection::Mutant;
@@ -55,7 +55,7 @@ impl Sender {
         {
             // This also closes old batches behind the first. The next timer closes those that are still too young.
             partition.closed_at = Some(now);
-            world.out.push_back(Action::CloseBatches { partition: id, until });
+            world.out.push_back(LocalAction::CloseBatches { partition: id, until }.into());
         }
     }
 
@@ -140,7 +140,7 @@ impl Sender {
             let is_piece = |other: &Key| other.batch == key.batch;
             let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
             let is_last = is_last || world.faults.has(Mutant::SplitCountsOnce);
-            world.out.push_back(Action::Complete { partition: id, batch, outcome, is_last });
+            world.out.push_back(LocalAction::Complete { partition: id, batch, outcome, is_last }.into());
         }
         partition.release();
     }
@@ -173,7 +173,7 @@ impl Sender {
     pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, world: &mut World) {
         let partition = self.partition(id);
         partition.open = None;
-        world.out.push_back(Action::Drain { partition: id, until, why: why.clone() });
+        world.out.push_back(LocalAction::Drain { partition: id, until, why: why.clone() }.into());
     }
 
     pub(crate) fn handle_drained(

@@ -18,7 +18,7 @@ use crate::config::Acks;
 use crate::core::connection::Peer;
 use crate::core::metadata::Place;
 use crate::core::versions::Need;
-use crate::core::{Action, Key, Question, World};
+use crate::core::{Key, LocalAction, Question, World};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::Mutant;
 
@@ -92,7 +92,7 @@ impl Sender {
             partition.is_taking = true;
             partition.open = None;
         }
-        world.out.push_back(Action::Take { node, partitions: takable, room });
+        world.out.push_back(LocalAction::Take { node, partitions: takable, room }.into());
     }
 
     /// Accepts batches from the accumulator, and sends them if that is still possible.

@@ -61,9 +61,7 @@ fn batch_ready_during_take_of_earlier_one_does_not_linger() {
     rig.turn();
     let second: Vec<Delivery> = (0..4).map(|_| rig.send(0, 300)).collect();
     rig.turn();
-    for taken in rig.hands.held_takes.take().unwrap() {
-        rig.handle(taken);
-    }
+    rig.hands.let_go();
     rig.turn();
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 0);
@@ -126,9 +124,7 @@ fn abandon_fails_batch_that_is_being_taken() {
     rig.handle(Input::Abandon);
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Open);
-    for taken in rig.hands.held_takes.take().unwrap() {
-        rig.handle(taken);
-    }
+    rig.hands.let_go();
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
 }

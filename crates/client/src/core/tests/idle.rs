@@ -168,7 +168,7 @@ fn record_appended_while_its_topic_is_being_forgotten_is_delivered() {
         let mut retire = None;
         while let Some(action) = rig.hands.core.poll_action() {
             match action {
-                Action::Retire { .. } => retire = Some(action),
+                Action::Local(LocalAction::Retire { .. }) => retire = Some(action),
                 action => rig.act(action),
             }
         }

@@ -42,6 +42,8 @@ pub mod simulation;
 #[allow(unreachable_pub, reason = "with the feature it is public")]
 mod simulation;
 mod sync;
+#[cfg(any(test, feature = "internal"))]
+mod test_driver;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

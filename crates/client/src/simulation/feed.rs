@@ -24,11 +24,11 @@ use kurier_protocol::messages::{
 use kurier_protocol::record_batch::NewRecord;
 use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
 
-use super::hands::Hands;
 use crate::accumulator::{Placed, Signal};
 use crate::config::Config;
 use crate::core::{Action, ConnectionId, Ending, Input};
 use crate::delivery::{Delivery, NoCallbacks};
+use crate::test_driver::TestDriver;
 
 /// The topic of all records.
 const TOPIC: &str = "t";
@@ -110,7 +110,7 @@ struct Asked {
 
 struct Feed<'a> {
     script: Script<'a>,
-    hands: Hands,
+    hands: TestDriver,
     /// Connections that are not open yet.
     opening: VecDeque<ConnectionId>,
     open: Vec<ConnectionId>,
@@ -131,7 +131,7 @@ pub fn feed(data: &[u8]) {
     config.enable_idempotence = script.mostly();
     config.retries = if script.mostly() { u32::MAX } else { 2 };
     let Ok(config) = config.check() else { return };
-    let Ok(hands) = Hands::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
+    let Ok(hands) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
     let mut feed = Feed {
         script,
         hands,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   senders ─▶ Accumulator ─▶ Core ─▶ network: delays, cuts, silence ─▶ kurier_broker::Cluster
-//!      ▲            (Hands)              │ what is sent and answered          │ what is written
+//!      ▲         (TestDriver)            │ what is sent and answered          │ what is written
 //!      └── outcomes ──▶ Ledger ◀─────────┴── Wire ◀───────────────────────────┘
 //! ```
 //!
@@ -27,7 +27,6 @@ mod digest;
 mod episodes;
 #[cfg(feature = "internal")]
 mod feed;
-pub(crate) mod hands;
 mod ledger;
 mod lull;
 mod network;

@@ -15,7 +15,6 @@ use kurier_protocol::record_batch::Sequence;
 use super::checks::Pace;
 use super::coverage::Watch;
 use super::digest::Digest;
-use super::hands::Hands;
 use super::ledger::{Ledger, Violation, violation};
 use super::network::{Event, Line};
 use super::plan::{Lack, Plan, topic_name};
@@ -30,6 +29,7 @@ use crate::core::{Action, ConnectionId, Input, LocalAction};
 use crate::delivery::Runner;
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::{FaultInjection, Mutant};
+use crate::test_driver::TestDriver;
 
 /// Runs the simulation of a seed, with one deliberate mistake or none. Writes events to `trace`. Returns a report and
 /// the first broken invariant, if any.
@@ -62,7 +62,7 @@ pub(super) const fn ms(millis: u64) -> Duration {
 pub(super) struct World<'t> {
     pub(super) plan: Plan,
     pub(super) random: fastrand::Rng,
-    pub(super) hands: Hands,
+    pub(super) hands: TestDriver,
     pub(super) cluster: Cluster,
     /// The partition count of each topic.
     pub(super) partitions: Vec<i32>,
@@ -124,7 +124,7 @@ impl<'t> World<'t> {
         plan.config = Config::clone(&config);
         let due = Arc::new(Due::default());
         let runner = Arc::clone(&due) as Arc<dyn Runner>;
-        let hands = Hands::with(Arc::clone(&config), runner, Sequence(plan.first_sequence), faults)?;
+        let hands = TestDriver::with(Arc::clone(&config), runner, Sequence(plan.first_sequence), faults)?;
         let start = hands.now();
         let wire = Wire::new(&plan);
         let mut world = Self {

@@ -112,7 +112,7 @@ fn scenes<'a>(frames: &'a [Frame]) -> Vec<Scene<'a>> {
 /// The core in a scene.
 struct Play<'a> {
     scene: &'a Scene<'a>,
-    hands: Hands,
+    hands: TestDriver,
     hosts: BTreeMap<ConnectionId, String>,
     said: Vec<i16>,
 }
@@ -131,7 +131,7 @@ impl<'a> Play<'a> {
         ] {
             config.set(key, &value).unwrap();
         }
-        let hands = Hands::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks)).unwrap();
+        let hands = TestDriver::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks)).unwrap();
         Self { scene, hands, hosts: BTreeMap::new(), said: Vec::new() }
     }
 

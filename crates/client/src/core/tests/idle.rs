@@ -15,7 +15,7 @@ fn rig() -> Rig {
 
 /// Returns whether the accumulator, the metadata and the sender know the topic or a partition of it.
 fn kept(rig: &Rig) -> [bool; 3] {
-    let Hands { accumulator, core, .. } = &rig.hands;
+    let TestDriver { accumulator, core, .. } = &rig.hands;
     [
         accumulator.topic("t").is_some() || !accumulator.partition_ids().is_empty(),
         core.world.metadata.partitions().next().is_some(),

@@ -80,7 +80,7 @@ fn answer_after(
 }
 
 fn new_metadata() -> (Metadata, Instant) {
-    let now = Hands::new(Config::default().into(), Arc::new(NoCallbacks)).unwrap().now();
+    let now = TestDriver::new(Config::default().into(), Arc::new(NoCallbacks)).unwrap().now();
     (Metadata::new(&Config::default(), 1, FaultInjection::NONE, now), now)
 }
 

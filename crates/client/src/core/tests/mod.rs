@@ -33,7 +33,7 @@ use crate::accumulator::{AppendError, Placed};
 use crate::delivery::{Delivery, NoCallbacks};
 use crate::error::Written;
 use crate::record::RecordMetadata;
-use crate::simulation::hands::Hands;
+use crate::test_driver::TestDriver;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -74,7 +74,7 @@ type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
 
 /// The core with its driver, and a cluster with one topic, `t`.
 struct Rig {
-    hands: Hands,
+    hands: TestDriver,
     /// The leader and leader epoch of each partition.
     leaders: Vec<(i32, i32)>,
     topic_id: Uuid,
@@ -161,7 +161,7 @@ impl Rig {
         change(&mut config);
         let config = Arc::new(config.check().unwrap());
         let mut rig = Self {
-            hands: Hands::new(config, Arc::new(NoCallbacks)).unwrap(),
+            hands: TestDriver::new(config, Arc::new(NoCallbacks)).unwrap(),
             leaders: vec![(1, 0)],
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),

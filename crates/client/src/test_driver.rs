@@ -18,14 +18,14 @@ use crate::local_actions::{self, Rest, TakenBatches};
 
 /// Manual clock.
 #[derive(Debug)]
-pub(crate) struct Ticks {
+pub(crate) struct ManualClock {
     start: Instant,
     now: Mutex<Instant>,
     /// The offset of the wall clock.
     wall_off_ms: AtomicI64,
 }
 
-impl Ticks {
+impl ManualClock {
     #[expect(clippy::disallowed_methods, reason = "any instant will do: it is only added to")]
     fn new() -> Self {
         let start = Instant::now();
@@ -47,7 +47,7 @@ impl Ticks {
     }
 }
 
-impl Clock for Ticks {
+impl Clock for ManualClock {
     fn now(&self) -> Instant {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,18 +60,18 @@ impl Clock for Ticks {
 
 /// The core and the accumulator, with every part of the driver that needs no network.
 #[derive(Debug)]
-pub(crate) struct Hands {
+pub(crate) struct TestDriver {
     pub(crate) core: Core,
     pub(crate) accumulator: Accumulator,
     codecs: Codecs,
-    pub(crate) clock: Arc<Ticks>,
+    pub(crate) clock: Arc<ManualClock>,
     /// Taken batches that are held back, as if they were being compressed.
     pub(crate) held_takes: Option<VecDeque<TakenBatches>>,
     /// Topics that senders wait for, with the partition count they need.
     awaited: HashMap<Arc<str>, usize>,
 }
 
-impl Hands {
+impl TestDriver {
     /// # Errors
     /// If the configured codec is not compiled in.
     pub(crate) fn new(config: Arc<Config>, runner: Arc<dyn Runner>) -> Result<Self, Error> {
@@ -86,7 +86,7 @@ impl Hands {
         faults: FaultInjection,
     ) -> Result<Self, Error> {
         const SEED: u64 = 1;
-        let clock = Arc::new(Ticks::new());
+        let clock = Arc::new(ManualClock::new());
         let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, SEED, faults, Box::new(|| {}));
         let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));

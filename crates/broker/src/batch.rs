@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use kurier_compression::{Compression, CompressionType};
 use kurier_protocol::ErrorCode;
 
-use crate::cluster::TopicSettings;
+use crate::settings::TopicSettings;
 
 /// Limit on a batch's decompressed size. Kafka has no such limit.
 const BODY_BYTES_MAX: usize = 256 << 20;

@@ -11,9 +11,10 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::CreateTopicsResponse;
 use kurier_protocol::messages::create_topics::CreatableTopicResult;
 
-use crate::cluster::{Cluster, Topic, TopicSettings};
+use crate::cluster::{Cluster, Topic};
 use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
+use crate::settings::TopicSettings;
 use crate::version::KafkaVersion;
 
 struct Wanted<'a> {

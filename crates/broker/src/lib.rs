@@ -196,12 +196,14 @@ mod offer;
 mod produce;
 mod reader;
 mod server;
+mod settings;
 mod version;
 
-pub use cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
+pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
 pub use node::Reply;
 pub use offer::Offer;
 pub use server::{Broker, BrokerBuilder};
+pub use settings::{ClusterSettings, TopicSettings};
 pub use version::{KafkaVersion, UnknownVersion};

@@ -18,9 +18,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cluster::{Cluster, ClusterError, ClusterSettings, TopicSettings};
+use crate::cluster::{Cluster, ClusterError};
 use crate::fault::Fault;
 use crate::node::Reply;
+use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
 
 /// Largest size of a request (`socket.request.max.bytes`).

@@ -8,8 +8,9 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
 use kurier_protocol::messages::api_versions::ApiVersion;
 
+use crate::api::Api;
 use crate::cluster::Cluster;
-use crate::node::{APIS, Api, Call, Outcome};
+use crate::node::{Call, Outcome};
 use crate::reader::{Read, Reader};
 
 pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
@@ -21,7 +22,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     }
     reader.end()?;
     let refuse = call.refuse.or_else(|| (!is_well_named).then_some(ErrorCode::INVALID_REQUEST));
-    let offer = if refuse.is_none() { offering(cluster, call.node, &APIS) } else { ApiVersionsResponse::default() };
+    let offer = if refuse.is_none() { offering(cluster, call.node, &Api::ALL) } else { ApiVersionsResponse::default() };
     Ok(call.answer(&ApiVersionsResponse {
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         throttle_time_ms: call.throttle_time_ms,
@@ -38,14 +39,13 @@ fn is_name(name: &str) -> bool {
 
 /// Answers an unsupported version: lists only the ApiVersions API.
 pub(crate) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
-    let itself: Vec<Api> = APIS.into_iter().filter(|api| api.name == "ApiVersions").collect();
-    offering(cluster, node, &itself)
+    offering(cluster, node, &[Api::ApiVersions])
 }
 
 fn offering(cluster: &Cluster, node: i32, apis: &[Api]) -> ApiVersionsResponse {
     let range = |api: &Api| {
-        let (min_version, max_version) = cluster.offered(node, api)?;
-        Some(ApiVersion { api_key: api.key, min_version, max_version })
+        let (min_version, max_version) = cluster.offered(node, *api)?;
+        Some(ApiVersion { api_key: api.key(), min_version, max_version })
     };
     ApiVersionsResponse { api_keys: apis.iter().filter_map(range).collect(), ..Default::default() }
 }

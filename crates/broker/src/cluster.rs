@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use kurier_protocol::{ErrorCode, Uuid};
 
+use crate::api::Api;
 use crate::fault::{Fault, Faults};
 use crate::log::{Log, UnknownProducer};
-use crate::node::Api;
 use crate::offer::{Offer, Offers};
 use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
@@ -402,7 +402,7 @@ impl Cluster {
     }
 
     /// Returns the lowest and highest version that a node offers of an API.
-    pub(crate) fn offered(&self, node: i32, api: &Api) -> Option<(i16, i16)> {
+    pub(crate) fn offered(&self, node: i32, api: Api) -> Option<(i16, i16)> {
         self.offers.range(node, api, self.settings.version)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kurier_protocol::ErrorCode;
 
-use crate::node::APIS;
+use crate::api::Api;
 
 /// A scripted fault: its kind, the requests that it hits, and how often.
 ///
@@ -35,7 +35,7 @@ use crate::node::APIS;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    api: &'static str,
+    api: Api,
     node: Option<i32>,
     times: usize,
     kind: FaultKind,
@@ -73,9 +73,7 @@ impl Fault {
     /// If the nodes have no API of this name, because no request could ever meet the fault.
     #[must_use]
     pub fn new(api: &'static str, kind: FaultKind) -> Self {
-        let names = || APIS.iter().map(|known| known.name);
-        assert!(names().any(|name| name == api), "{api:?} is none of {:?}", names().collect::<Vec<_>>());
-        Self { api, node: None, times: 1, kind }
+        Self { api: Api::named(api), node: None, times: 1, kind }
     }
 
     /// Limits the fault to this node.
@@ -90,7 +88,7 @@ impl Fault {
         Self { times, ..self }
     }
 
-    fn is_met(&self, api: &str, node: i32) -> bool {
+    fn is_met(&self, api: Api, node: i32) -> bool {
         self.api == api && self.node.is_none_or(|id| id == node) && self.times > 0
     }
 }
@@ -105,13 +103,13 @@ impl Faults {
     }
 
     /// Returns the oldest fault that applies to this request, if any.
-    pub(crate) fn met(&self, api: &str, node: i32) -> Option<FaultKind> {
+    pub(crate) fn met(&self, api: Api, node: i32) -> Option<FaultKind> {
         self.0.iter().find(|fault| fault.is_met(api, node)).map(|fault| fault.kind.clone())
     }
 
     /// Counts the fault of this request as done. Only an answered request may do so, because a waiting request comes
     /// again.
-    pub(crate) fn strike_off(&mut self, api: &str, node: i32) {
+    pub(crate) fn strike_off(&mut self, api: Api, node: i32) {
         if let Some(fault) = self.0.iter_mut().find(|fault| fault.is_met(api, node)) {
             fault.times -= 1;
         }

@@ -180,6 +180,7 @@
 //! `gzip`, `snappy`, `lz4` (on by default), `zstd` (in C) and `zstd-pure` (in Rust) are the codecs that the broker can
 //! decompress to check batches. It accepts batches of other codecs unread.
 
+mod api;
 mod api_versions;
 mod batch;
 mod cluster;

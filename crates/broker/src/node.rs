@@ -10,62 +10,11 @@ use bytes::Bytes;
 use kurier_protocol::messages::ApiVersionsResponse;
 use kurier_protocol::{ErrorCode, Message, write_response};
 
+use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::fault::FaultKind;
 use crate::reader::{Malformed, Read, Reader};
-use crate::version::KafkaVersion;
 use crate::{api_versions, create_topics, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce};
-
-/// An API of the nodes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Api {
-    pub(crate) key: i16,
-    pub(crate) name: &'static str,
-    pub(crate) lowest: i16,
-    /// Highest version in each of [`KafkaVersion::ALL`].
-    highest: [i16; 3],
-    /// The first flexible version.
-    flexible: i16,
-    handle: fn(&mut Cluster, &Call<'_>, Reader<'_>) -> Read<Outcome>,
-}
-
-impl Api {
-    /// Returns the highest version in this version of Kafka.
-    pub(crate) fn highest(&self, version: KafkaVersion) -> i16 {
-        let [in_3_7, in_3_9, in_4_3] = self.highest;
-        match version {
-            KafkaVersion::V3_7 => in_3_7,
-            KafkaVersion::V3_9 => in_3_9,
-            KafkaVersion::V4_3 => in_4_3,
-        }
-    }
-}
-
-/// The nodes' APIs, by key. Each API's file explains its range.
-pub(crate) const APIS: [Api; 8] = [
-    Api { key: 0, name: "Produce", lowest: 3, highest: [10, 11, 13], flexible: 9, handle: produce::handle },
-    Api { key: 1, name: "Fetch", lowest: 4, highest: [12, 12, 12], flexible: 12, handle: fetch::handle },
-    Api { key: 2, name: "ListOffsets", lowest: 1, highest: [8, 8, 8], flexible: 6, handle: list_offsets::handle },
-    Api { key: 3, name: "Metadata", lowest: 0, highest: [12, 12, 13], flexible: 9, handle: metadata::handle },
-    Api {
-        key: 10,
-        name: "FindCoordinator",
-        lowest: 0,
-        highest: [4, 6, 6],
-        flexible: 3,
-        handle: find_coordinator::handle,
-    },
-    Api { key: 18, name: "ApiVersions", lowest: 0, highest: [3, 4, 4], flexible: 3, handle: api_versions::handle },
-    Api { key: 19, name: "CreateTopics", lowest: 2, highest: [7, 7, 7], flexible: 5, handle: create_topics::handle },
-    Api {
-        key: 22,
-        name: "InitProducerId",
-        lowest: 0,
-        highest: [4, 5, 5],
-        flexible: 2,
-        handle: init_producer_id::handle,
-    },
-];
 
 /// A request without its body.
 pub(crate) struct Call<'a> {
@@ -195,23 +144,23 @@ impl Cluster {
             blame: Vec::new(),
             throttle_time_ms: 0,
         };
-        let api = APIS.iter().find(|api| api.key == key).ok_or(Malformed)?;
+        let api = Api::of(key).ok_or(Malformed)?;
         let (_, highest) = self.offered(node, api).ok_or(Malformed)?;
-        if !(api.lowest..=highest).contains(&version) {
+        if !(api.lowest()..=highest).contains(&version) {
             // Only ApiVersions answers a request in an unknown version (KIP-511).
             let refusal = ApiVersionsResponse {
                 error_code: ErrorCode::UNSUPPORTED_VERSION,
                 ..api_versions::only_itself(self, node)
             };
-            return match api.name {
-                "ApiVersions" => Ok(reply(call.answer_in(&refusal, 0), Duration::ZERO, None)),
+            return match api {
+                Api::ApiVersions => Ok(reply(call.answer_in(&refusal, 0), Duration::ZERO, None)),
                 _ => Err(Malformed),
             };
         }
-        let mut reader = reader.flexible(version >= api.flexible).strict(self.settings().is_strict);
+        let mut reader = reader.flexible(api.is_flexible(version)).strict(self.settings().is_strict);
         reader.tags()?;
 
-        let fault = self.faults.met(api.name, node);
+        let fault = self.faults.met(api, node);
         if let Some(FaultKind::Throttle(time)) = fault {
             call.throttle_time_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
         }
@@ -224,15 +173,15 @@ impl Cluster {
         }
         let mut outcome = match fault {
             Some(FaultKind::Close) => Outcome::Close,
-            _ => (api.handle)(self, &call, reader.clone())?,
+            _ => self.execute(api, &call, reader.clone())?,
         };
         if let Outcome::Wait(time) = outcome {
             return Ok(Reply::Wait(time));
         }
-        self.faults.strike_off(api.name, node);
+        self.faults.strike_off(api, node);
         if let Some(FaultKind::ErrorAfter(code)) = fault {
             call.refuse = Some(code);
-            outcome = (api.handle)(self, &call, reader)?;
+            outcome = self.execute(api, &call, reader)?;
         }
         Ok(match fault {
             Some(FaultKind::CloseAfter) => Reply::Close,
@@ -241,6 +190,21 @@ impl Cluster {
             Some(FaultKind::Delay(after)) => reply(outcome, after, None),
             _ => reply(outcome, Duration::ZERO, None),
         })
+    }
+
+    /// Reads a request's body and executes it.
+    fn execute(&mut self, api: Api, call: &Call<'_>, body: Reader<'_>) -> Read<Outcome> {
+        let handle = match api {
+            Api::Produce => produce::handle,
+            Api::Fetch => fetch::handle,
+            Api::ListOffsets => list_offsets::handle,
+            Api::Metadata => metadata::handle,
+            Api::FindCoordinator => find_coordinator::handle,
+            Api::ApiVersions => api_versions::handle,
+            Api::CreateTopics => create_topics::handle,
+            Api::InitProducerId => init_producer_id::handle,
+        };
+        handle(self, call, body)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::node::{APIS, Api};
+use crate::api::Api;
 use crate::version::KafkaVersion;
 
 /// A node's offer of one API, to imitate an old broker, a proxy or a cloud service.
@@ -35,14 +35,13 @@ pub enum Offer {
 
 /// Offers of nodes that differ from their Kafka version.
 #[derive(Debug, Default)]
-pub(crate) struct Offers(BTreeMap<(i32, &'static str), Offer>);
+pub(crate) struct Offers(BTreeMap<(i32, Api), Offer>);
 
 impl Offers {
     /// # Panics
     /// If the nodes have no API of this name.
-    pub(crate) fn set(&mut self, node: i32, api: &'static str, offer: Offer) {
-        let names = || APIS.iter().map(|known| known.name);
-        assert!(names().any(|name| name == api), "{api:?} is none of {:?}", names().collect::<Vec<_>>());
+    pub(crate) fn set(&mut self, node: i32, api: &str, offer: Offer) {
+        let api = Api::named(api);
         match offer {
             Offer::Everything => self.0.remove(&(node, api)),
             Offer::UpTo(_) | Offer::Nothing => self.0.insert((node, api), offer),
@@ -50,12 +49,12 @@ impl Offers {
     }
 
     /// Returns the lowest and highest version that a node offers of an API.
-    pub(crate) fn range(&self, node: i32, api: &Api, version: KafkaVersion) -> Option<(i16, i16)> {
+    pub(crate) fn range(&self, node: i32, api: Api, version: KafkaVersion) -> Option<(i16, i16)> {
         // librdkafka compresses only if the broker offers Produce 0. Kafka therefore offers versions that it refuses
         // (KAFKA-18659).
-        let lowest = if api.name == "Produce" { 0 } else { api.lowest };
+        let lowest = if api == Api::Produce { 0 } else { api.lowest() };
         let highest = api.highest(version);
-        let highest = match self.0.get(&(node, api.name)).copied().unwrap_or_default() {
+        let highest = match self.0.get(&(node, api)).copied().unwrap_or_default() {
             Offer::Everything => highest,
             Offer::UpTo(limit) => highest.min(limit),
             Offer::Nothing => return None,

@@ -97,7 +97,7 @@
 //! # Structure
 //!
 //! ```text
-//!            server                        node                        one file an API
+//!            server                        calls                       one file an API
 //!  socket ──────────────▶ Cluster::handle ─────────────────▶ handle ───────────────────────────────┐
 //!            frame, time                   header, version,            fields, by the reader        ▼
 //!                                          fault                                                 cluster  leaders, replicas
@@ -181,29 +181,20 @@
 //! decompress to check batches. It accepts batches of other codecs unread.
 
 mod api;
-mod api_versions;
 mod batch;
+mod calls;
 mod cluster;
-mod create_topics;
 mod fault;
-mod fetch;
-mod find_coordinator;
-mod init_producer_id;
-mod list_offsets;
 mod log;
-mod metadata;
-mod node;
 mod offer;
-mod produce;
-mod reader;
 mod server;
 mod settings;
 mod version;
 
+pub use calls::Reply;
 pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
-pub use node::Reply;
 pub use offer::Offer;
 pub use server::{Broker, BrokerBuilder};
 pub use settings::{ClusterSettings, TopicSettings};

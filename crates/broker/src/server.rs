@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::calls::Reply;
 use crate::cluster::{Cluster, ClusterError};
 use crate::fault::Fault;
-use crate::node::Reply;
 use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
 

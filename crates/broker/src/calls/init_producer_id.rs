@@ -7,11 +7,11 @@
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::InitProducerIdResponse;
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let transactional_id = reader.nullable_string()?;
     let _transaction_timeout_ms = reader.int32()?;
     const NONE: i64 = -1;

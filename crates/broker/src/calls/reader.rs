@@ -9,31 +9,31 @@ const ELEMENTS_MAX: usize = 200_000;
 
 /// Error for a malformed request. Kafka closes the connection on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub(super) struct Malformed;
 
 /// A cursor over a request's bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     is_flexible: bool,
     is_strict: bool,
     elements_left: usize,
 }
 
-pub(crate) type Read<T> = Result<T, Malformed>;
+pub(super) type Read<T> = Result<T, Malformed>;
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, is_flexible: false, is_strict: true, elements_left: ELEMENTS_MAX }
     }
 
     /// Sets whether bytes after the request are refused.
-    pub(crate) fn strict(self, is_strict: bool) -> Self {
+    pub(super) fn strict(self, is_strict: bool) -> Self {
         Self { is_strict, ..self }
     }
 
     /// Sets whether lengths are compact and structures end in tagged fields, from here on.
-    pub(crate) fn flexible(self, is_flexible: bool) -> Self {
+    pub(super) fn flexible(self, is_flexible: bool) -> Self {
         Self { is_flexible, ..self }
     }
 
@@ -49,27 +49,27 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    pub(crate) fn int8(&mut self) -> Read<i8> {
+    pub(super) fn int8(&mut self) -> Read<i8> {
         Ok(i8::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn int16(&mut self) -> Read<i16> {
+    pub(super) fn int16(&mut self) -> Read<i16> {
         Ok(i16::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn int32(&mut self) -> Read<i32> {
+    pub(super) fn int32(&mut self) -> Read<i32> {
         Ok(i32::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn int64(&mut self) -> Read<i64> {
+    pub(super) fn int64(&mut self) -> Read<i64> {
         Ok(i64::from_be_bytes(self.take()?))
     }
 
-    pub(crate) fn boolean(&mut self) -> Read<bool> {
+    pub(super) fn boolean(&mut self) -> Read<bool> {
         Ok(self.int8()? != 0)
     }
 
-    pub(crate) fn uuid(&mut self) -> Read<[u8; 16]> {
+    pub(super) fn uuid(&mut self) -> Read<[u8; 16]> {
         self.take()
     }
 
@@ -99,16 +99,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn nullable_string(&mut self) -> Read<Option<&'a str>> {
+    pub(super) fn nullable_string(&mut self) -> Read<Option<&'a str>> {
         let Some(length) = self.length(true)? else { return Ok(None) };
         str::from_utf8(self.slice(length)?).map(Some).map_err(|_| Malformed)
     }
 
-    pub(crate) fn string(&mut self) -> Read<&'a str> {
+    pub(super) fn string(&mut self) -> Read<&'a str> {
         self.nullable_string()?.ok_or(Malformed)
     }
 
-    pub(crate) fn nullable_bytes(&mut self) -> Read<Option<&'a [u8]>> {
+    pub(super) fn nullable_bytes(&mut self) -> Read<Option<&'a [u8]>> {
         match self.length(false)? {
             None => Ok(None),
             Some(length) => self.slice(length).map(Some),
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an array that may be null; `element` reads each element.
-    pub(crate) fn nullable_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Option<Vec<T>>> {
+    pub(super) fn nullable_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Read<T>) -> Read<Option<Vec<T>>> {
         let Some(length) = self.length(false)? else { return Ok(None) };
         // Every element takes at least one byte.
         if length > self.rest.len() {
@@ -126,12 +126,12 @@ impl<'a> Reader<'a> {
         (0..length).map(|_| element(self)).collect::<Read<Vec<T>>>().map(Some)
     }
 
-    pub(crate) fn array<T>(&mut self, element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub(super) fn array<T>(&mut self, element: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
         self.nullable_array(element)?.ok_or(Malformed)
     }
 
     /// Skips the tagged fields at the end of a structure; this broker uses none.
-    pub(crate) fn tags(&mut self) -> Read<()> {
+    pub(super) fn tags(&mut self) -> Read<()> {
         if !self.is_flexible {
             return Ok(());
         }
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that no bytes are left, if the reader is strict.
-    pub(crate) fn end(self) -> Read<()> {
+    pub(super) fn end(self) -> Read<()> {
         if self.rest.is_empty() || !self.is_strict { Ok(()) } else { Err(Malformed) }
     }
 }

@@ -12,11 +12,11 @@ use kurier_protocol::messages::produce::{
 };
 use kurier_protocol::{ErrorCode, Uuid};
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::batch::{Batch, Refusal};
 use crate::cluster::{Cluster, Partition};
 use crate::log::Appended;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 
 /// Client id that may write to Kafka's internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -32,7 +32,7 @@ struct PartitionData<'a> {
     records: Option<&'a [u8]>,
 }
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let _transactional_id = reader.nullable_string()?;
     let acks = reader.int16()?;
     let _timeout_ms = reader.int32()?;

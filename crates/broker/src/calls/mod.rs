@@ -3,71 +3,29 @@
 //! Each API has a file that reads its request and executes it. This file has the common parts: the header, the
 //! versions, the scripted faults, and the response's frame.
 
+mod api_versions;
+mod call;
+mod create_topics;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod produce;
+mod reader;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
-use kurier_protocol::{ErrorCode, Message, write_response};
 
+use self::call::{Call, Outcome};
+use self::reader::{Malformed, Read, Reader};
 use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::fault::FaultKind;
-use crate::reader::{Malformed, Read, Reader};
-use crate::{api_versions, create_topics, fetch, find_coordinator, init_producer_id, list_offsets, metadata, produce};
-
-/// A request without its body.
-pub(crate) struct Call<'a> {
-    /// The node that received the request.
-    pub(crate) node: i32,
-    /// Node address that the client connected to.
-    pub(crate) reached: Option<IpAddr>,
-    pub(crate) client_id: Option<&'a str>,
-    pub(crate) version: i16,
-    /// Correlation id, which the answer repeats.
-    correlation_id: i32,
-    /// The whole frame; record data are slices of it, without a copy.
-    pub(crate) frame: &'a Bytes,
-    /// Milliseconds since 1970.
-    pub(crate) now_ms: i64,
-    /// Whether the waiting time is over, so that the node must answer now.
-    pub(crate) is_late: bool,
-    /// By a fault: does nothing and answers with this code.
-    pub(crate) refuse: Option<ErrorCode>,
-    /// By a fault: the records of each batch to blame.
-    pub(crate) blame: Vec<i32>,
-    /// By a fault: the throttle time to report.
-    pub(crate) throttle_time_ms: i32,
-}
-
-/// Result of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// A response frame.
-    Answer(Bytes),
-    /// No response wanted.
-    Nothing,
-    /// Try again after a change of the cluster, or after this time.
-    Wait(Duration),
-    /// Close the connection, as Kafka does for such a request.
-    Close,
-}
-
-impl Call<'_> {
-    /// Encodes the response as a frame.
-    pub(crate) fn answer(&self, response: &impl Message) -> Outcome {
-        self.answer_in(response, self.version)
-    }
-
-    fn answer_in(&self, response: &impl Message, version: i16) -> Outcome {
-        let mut frame = Vec::new();
-        match write_response(response, version, self.correlation_id, &mut frame) {
-            Ok(()) => Outcome::Answer(frame.into()),
-            // Only a name from the request can exceed the limits of a field.
-            Err(_) => Outcome::Close,
-        }
-    }
-}
 
 /// Next action of a connection. See [`Cluster`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ListOffsetsResponse;
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
 use crate::log::Found;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 use crate::version::KafkaVersion;
 
 const LATEST: i64 = -1;
@@ -25,7 +25,7 @@ struct Wanted {
     timestamp: i64,
 }
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let _replica_id = reader.int32()?;
     if call.version >= 2 {
         let _isolation_level = reader.int8()?;

@@ -7,11 +7,11 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::FindCoordinatorResponse;
 use kurier_protocol::messages::find_coordinator::Coordinator;
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 
-pub(crate) fn handle(_: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(_: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let key = if call.version <= 3 { Some(reader.string()?) } else { None };
     if call.version >= 1 {
         let _key_type = reader.int8()?;

@@ -11,9 +11,9 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::CreateTopicsResponse;
 use kurier_protocol::messages::create_topics::CreatableTopicResult;
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::cluster::{Cluster, Topic};
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 use crate::settings::TopicSettings;
 use crate::version::KafkaVersion;
 
@@ -26,7 +26,7 @@ struct Wanted<'a> {
     configs: Vec<(&'a str, Option<&'a str>)>,
 }
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let wanted = reader.array(|reader| {
         let name = reader.string()?;
         let partitions = reader.int32()?;

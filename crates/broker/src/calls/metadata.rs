@@ -13,9 +13,9 @@ use kurier_protocol::messages::MetadataResponse;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kurier_protocol::{ErrorCode, Uuid};
 
-use crate::cluster::{Cluster, Partition, Topic, is_topic_name};
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
+use crate::cluster::{Cluster, Node, Partition, Topic, is_topic_name};
 use crate::version::KafkaVersion;
 
 /// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a field for the id but ignore
@@ -25,7 +25,7 @@ struct Wanted<'a> {
     name: Option<&'a str>,
 }
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let wanted = reader.nullable_array(|reader| {
         let id = if call.version >= 10 { Uuid(reader.uuid()?) } else { Uuid::ZERO };
         let name = if call.version >= 10 { reader.nullable_string()? } else { Some(reader.string()?) };
@@ -63,7 +63,7 @@ pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         wanted.iter().map(|wanted| find(cluster, call, wanted, refuse)).collect()
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
-    let broker = |(id, node): (&i32, &crate::cluster::Node)| {
+    let broker = |(id, node): (&i32, &Node)| {
         let (host, port) = cluster.address(node, call.reached);
         MetadataResponseBroker { node_id: *id, host, port: port.into(), rack: None }
     };

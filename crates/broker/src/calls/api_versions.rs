@@ -8,12 +8,12 @@ use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
 use kurier_protocol::messages::api_versions::ApiVersion;
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::api::Api;
 use crate::cluster::Cluster;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let mut is_well_named = true;
     if call.version >= 3 {
         let (software_name, software_version) = (reader.string()?, reader.string()?);
@@ -38,7 +38,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Answers an unsupported version: lists only the ApiVersions API.
-pub(crate) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
+pub(super) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
     offering(cluster, node, &[Api::ApiVersions])
 }
 

@@ -10,9 +10,9 @@ use kurier_protocol::messages::FetchResponse;
 use kurier_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
 use kurier_protocol::{ErrorCode, Records};
 
+use super::call::{Call, Outcome};
+use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
-use crate::node::{Call, Outcome};
-use crate::reader::{Read, Reader};
 
 struct Wanted {
     partition: i32,
@@ -28,7 +28,7 @@ struct Limit {
     wants_one: bool,
 }
 
-pub(crate) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let version = call.version;
     let _replica_id = reader.int32()?;
     let max_wait_ms = reader.int32()?;

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, Topic};
 use crate::settings::TopicSettings;
 use crate::version::KafkaVersion;
 
-struct Wanted<'a> {
+struct CreatableTopic<'a> {
     name: &'a str,
     partitions: i32,
     replication_factor: i16,
@@ -43,7 +43,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             Ok(config)
         })?;
         reader.tags()?;
-        Ok(Wanted { name, partitions, replication_factor, assignments, configs })
+        Ok(CreatableTopic { name, partitions, replication_factor, assignments, configs })
     })?;
     let _timeout_ms = reader.int32()?;
     let is_dry_run = reader.boolean()?;
@@ -66,7 +66,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
 fn create(
     cluster: &mut Cluster,
     call: &Call<'_>,
-    wanted: &Wanted<'_>,
+    wanted: &CreatableTopic<'_>,
     name: Result<(), ErrorCode>,
     is_dry_run: bool,
 ) -> CreatableTopicResult {
@@ -144,7 +144,7 @@ const UNREAD_CONFIGS: [&str; 30] = [
 ];
 
 /// Returns the topic's number of partitions and its settings.
-fn settings(cluster: &Cluster, wanted: &Wanted<'_>) -> Result<(i32, TopicSettings), ErrorCode> {
+fn settings(cluster: &Cluster, wanted: &CreatableTopic<'_>) -> Result<(i32, TopicSettings), ErrorCode> {
     let mut settings = cluster.settings().default_topic.clone();
     let has_counts = (wanted.partitions, wanted.replication_factor) != (-1, -1);
     if has_counts && !wanted.assignments.is_empty() {

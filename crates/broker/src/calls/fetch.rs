@@ -14,7 +14,7 @@ use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
 
-struct Wanted {
+struct FetchPartition {
     partition: i32,
     leader_epoch: i32,
     offset: i64,
@@ -47,7 +47,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             let _log_start_offset = if version >= 5 { reader.int64()? } else { -1 };
             let max_bytes = usize::try_from(reader.int32()?).unwrap_or_default();
             reader.tags()?;
-            Ok(Wanted { partition, leader_epoch, offset, max_bytes })
+            Ok(FetchPartition { partition, leader_epoch, offset, max_bytes })
         })?;
         reader.tags()?;
         Ok((name, partitions))
@@ -75,7 +75,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let responses: Vec<_> = topics
         .into_iter()
         .map(|(topic, wanted)| {
-            let read = |wanted: &Wanted| {
+            let read = |wanted: &FetchPartition| {
                 let limit = Limit { max_bytes: wanted.max_bytes.min(room), wants_one: found == 0 };
                 let data = read(cluster, call.node, &topic, wanted, &limit, refuse);
                 let bytes = data.records.as_ref().map_or(0, Records::len);
@@ -104,7 +104,7 @@ fn read(
     cluster: &Cluster,
     node: i32,
     topic: &str,
-    wanted: &Wanted,
+    wanted: &FetchPartition,
     limit: &Limit,
     refuse: Option<ErrorCode>,
 ) -> PartitionData {

@@ -19,7 +19,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
-struct Wanted {
+struct ListOffsetsPartition {
     index: i32,
     leader_epoch: i32,
     timestamp: i64,
@@ -37,7 +37,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             let leader_epoch = if call.version >= 4 { reader.int32()? } else { -1 };
             let timestamp = reader.int64()?;
             reader.tags()?;
-            Ok(Wanted { index, leader_epoch, timestamp })
+            Ok(ListOffsetsPartition { index, leader_epoch, timestamp })
         })?;
         reader.tags()?;
         let partitions = partitions.iter().map(|wanted| find(cluster, call, &name, wanted));
@@ -48,8 +48,13 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     Ok(call.answer(&ListOffsetsResponse { throttle_time_ms: call.throttle_time_ms, topics }))
 }
 
-fn find(cluster: &Cluster, call: &Call<'_>, topic: &str, wanted: &Wanted) -> ListOffsetsPartitionResponse {
-    let Wanted { index, leader_epoch, timestamp } = *wanted;
+fn find(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
+    let ListOffsetsPartition { index, leader_epoch, timestamp } = *wanted;
     let refused =
         |error_code| ListOffsetsPartitionResponse { partition_index: index, error_code, ..Default::default() };
     if let Some(code) = call.refuse {

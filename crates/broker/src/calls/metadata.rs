@@ -20,7 +20,7 @@ use crate::version::KafkaVersion;
 
 /// A topic in a request: by name, or from version 12 on by id. Versions 10 and 11 have a field for the id but ignore
 /// it.
-struct Wanted<'a> {
+struct MetadataRequestTopic<'a> {
     id: Uuid,
     name: Option<&'a str>,
 }
@@ -30,7 +30,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let id = if call.version >= 10 { Uuid(reader.uuid()?) } else { Uuid::ZERO };
         let name = if call.version >= 10 { reader.nullable_string()? } else { Some(reader.string()?) };
         reader.tags()?;
-        Ok(Wanted { id, name })
+        Ok(MetadataRequestTopic { id, name })
     })?;
     let may_create = if call.version >= 4 { reader.boolean()? } else { true };
     if (8..=10).contains(&call.version) {
@@ -42,7 +42,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
-    let has_id = |wanted: &Wanted<'_>| wanted.name.is_none() || wanted.id != Uuid::ZERO;
+    let has_id = |wanted: &MetadataRequestTopic<'_>| wanted.name.is_none() || wanted.id != Uuid::ZERO;
     let is_too_early = call.version < 12 && wanted.iter().flatten().any(has_id);
     let refuse = call.refuse.or_else(|| is_too_early.then_some(ErrorCode::INVALID_REQUEST));
     let asks_for_all = wanted.as_ref().is_none_or(|wanted| call.version == 0 && wanted.is_empty());
@@ -79,7 +79,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
 
 /// Creates the missing topics among those requested by name, with the cluster's defaults, as far as possible. Kafka
 /// asks its controller for all of them at once (`AutoTopicCreationManager.createTopics`).
-fn create_missing(cluster: &mut Cluster, wanted: &[Wanted<'_>]) {
+fn create_missing(cluster: &mut Cluster, wanted: &[MetadataRequestTopic<'_>]) {
     let names = wanted.iter().filter(|wanted| wanted.id == Uuid::ZERO).filter_map(|wanted| wanted.name);
     let new: Vec<_> = names.filter(|name| cluster.check_new_name(name).is_ok()).collect();
     for name in new {
@@ -91,7 +91,12 @@ fn create_missing(cluster: &mut Cluster, wanted: &[Wanted<'_>]) {
 }
 
 /// Describes one requested topic.
-fn find(cluster: &Cluster, call: &Call<'_>, wanted: &Wanted<'_>, refuse: Option<ErrorCode>) -> MetadataResponseTopic {
+fn find(
+    cluster: &Cluster,
+    call: &Call<'_>,
+    wanted: &MetadataRequestTopic<'_>,
+    refuse: Option<ErrorCode>,
+) -> MetadataResponseTopic {
     let refused = |name: Option<&str>, error_code| MetadataResponseTopic {
         error_code,
         is_internal: name.is_some_and(|name| cluster.is_internal(name)),

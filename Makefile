@@ -6,7 +6,7 @@ FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # Targets that are not files.
-.PHONY: help run check format lint doc features no-c test sim sim-mutants sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
+.PHONY: help run check format lint doc features no-c deny advisories test sim sim-mutants sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
   captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
@@ -18,7 +18,7 @@ run:
 	crates/cli/run
 
 ## make check          check format, lints, documentation, each feature alone, no features, and the build without a C compiler
-check: format lint doc features no-c
+check: format lint doc features no-c deny
 
 format:
 	cargo fmt --all --check
@@ -52,6 +52,15 @@ features:
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
 	@echo "no-c: the default features, and their build scripts, pass with CC=/bin/false"
+
+## make deny           check the licences and sources of all dependencies, and that each has one version; skipped without cargo-deny
+deny:
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check bans licenses sources; \
+	else echo "deny: skipped, because cargo-deny is not installed (cargo install cargo-deny --locked)"; fi
+
+## make advisories     check all dependencies for known vulnerabilities, in the RustSec database; needs cargo-deny and the internet
+advisories:
+	cargo deny --locked check advisories
 
 ## make test           run all tests and doctests, and print the tables of captures-read; needs only Rust
 test:

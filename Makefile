@@ -6,7 +6,7 @@ FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # Targets that are not files.
-.PHONY: help run check format lint doc features no-c deny advisories test sim sim-mutants sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
+.PHONY: help run check format lint doc features no-c msrv deny advisories test sim sim-mutants sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
   captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
@@ -18,7 +18,7 @@ run:
 	crates/cli/run
 
 ## make check          check format, lints, documentation, each feature alone, no features, and the build without a C compiler
-check: format lint doc features no-c deny
+check: format lint doc features no-c msrv deny
 
 format:
 	cargo fmt --all --check
@@ -52,6 +52,14 @@ features:
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
 	@echo "no-c: the default features, and their build scripts, pass with CC=/bin/false"
+
+## make msrv           check that rust-toolchain.toml selects the minimum Rust version of Cargo.toml, and that all crates build with it
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0
+msrv:
+	@grep -q '^channel = "$(MSRV)"' rust-toolchain.toml || { echo "msrv: rust-toolchain.toml must select $(MSRV)" >&2; exit 1; }
+	@rustc --version | grep -q '^rustc $(MSRV) ' || { echo "msrv: Rust $(MSRV) must be active: unset RUSTUP_TOOLCHAIN" >&2; exit 1; }
+	cargo check --quiet --locked --workspace --all-features
+	@echo "msrv: all crates build with Rust $(MSRV)"
 
 ## make deny           check the licences and sources of all dependencies, and that each has one version; skipped without cargo-deny
 deny:

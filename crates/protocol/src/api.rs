@@ -247,7 +247,7 @@ impl AnyMessage {
     pub fn json_with(
         &self,
         version: i16,
-        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+        records: &dyn Fn(&crate::records::Records) -> Option<serde_json::Value>,
     ) -> serde_json::Value {
         self.0.body_json(version, records)
     }
@@ -261,7 +261,7 @@ trait Body: fmt::Debug + Send + Sync {
     fn body_json(
         &self,
         version: i16,
-        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+        records: &dyn Fn(&crate::records::Records) -> Option<serde_json::Value>,
     ) -> serde_json::Value;
 }
 
@@ -274,7 +274,7 @@ impl<M: Message> Body for M {
     fn body_json(
         &self,
         version: i16,
-        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+        records: &dyn Fn(&crate::records::Records) -> Option<serde_json::Value>,
     ) -> serde_json::Value {
         self.json_with(version, records)
     }

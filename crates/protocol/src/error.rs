@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::schema::kafka_name;
+use crate::names::kafka_name;
 
 /// An error in the bytes of a message.
 ///

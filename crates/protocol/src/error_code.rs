@@ -7,10 +7,11 @@
 
 use std::fmt;
 
+use crate::context::{Context, Parsed, Version};
 use crate::error::EncodeError;
 use crate::put::Put;
 use crate::schema::Type;
-use crate::wire::{Context, Parsed, Version, Wire};
+use crate::wire::Wire;
 
 /// A broker's error code for a request or for a part of it; 0 is success.
 ///

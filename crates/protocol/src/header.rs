@@ -9,11 +9,12 @@ use std::cell::Cell;
 use bytes::Bytes;
 
 use crate::api::Api;
+use crate::context::{Context, Parsed, Version, fail};
 use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind, Step, inside};
+use crate::field::parse_tags;
 use crate::put::Put;
-use crate::schema::parse_tags;
 use crate::varint::put_uvarint;
-use crate::wire::{Context, Lengthed, Parsed, Version, Wire, fail, put_length};
+use crate::wire::{Lengthed, Wire, put_length};
 
 /// The header of a request.
 ///

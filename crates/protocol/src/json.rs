@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::context::Version;
 use crate::records::Records;
-use crate::wire::Version;
 
 /// A JSON object that keeps the wire's field order.
 pub(crate) type Object = serde_json::Map<String, Value>;

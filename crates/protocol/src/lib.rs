@@ -140,14 +140,17 @@
 
 mod api;
 mod compression_type;
+mod context;
 mod error;
 mod error_code;
+mod field;
 mod frame;
 mod header;
 #[cfg(feature = "json")]
 mod json;
 mod message;
 pub mod messages;
+mod names;
 mod put;
 pub mod record_batch;
 mod records;

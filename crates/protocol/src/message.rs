@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
+use crate::context::{Context, Version, allowance};
+use crate::error::{EncodeError, EncodeErrorKind, Fault, ParseError, ParseErrorKind};
 use crate::put::Put;
 use crate::schema::Struct;
-use crate::wire::{Context, Version, Wire, allowance, encoded_len};
+use crate::wire::{Wire, encoded_len};
 
 /// The body of a request or response. One structure serves all versions of an API.
 ///
@@ -55,10 +56,7 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
         let allowance = Cell::new(allowance(body));
         match Self::parse(body, Context { version: of, body, allowance: &allowance }).map_err(locate)? {
             ([], message) => Ok(message),
-            (rest, _) => Err(locate(nom::Err::Failure(crate::error::Fault::new(
-                ParseErrorKind::TrailingBytes(rest.len()),
-                rest,
-            )))),
+            (rest, _) => Err(locate(nom::Err::Failure(Fault::new(ParseErrorKind::TrailingBytes(rest.len()), rest)))),
         }
     }
 
@@ -99,7 +97,7 @@ pub trait Message: Wire + fmt::Debug + Default + Send + Sync + 'static {
     fn json_with(
         &self,
         version: i16,
-        records: &dyn Fn(&crate::Records) -> Option<serde_json::Value>,
+        records: &dyn Fn(&crate::records::Records) -> Option<serde_json::Value>,
     ) -> serde_json::Value {
         let version = Version { number: version, flexible: version >= Self::FLEXIBLE_SINCE };
         self.to_json(crate::json::View { version, records })

@@ -3,9 +3,9 @@
 //! Signed integers are zig-zag encoded. The limits are Kafka's (`ByteUtils`): five bytes for 32 bits, ten for 64.
 //! Larger values are an error; superfluous zeros within the limit are accepted.
 
+use crate::context::{Parsed, fail};
 use crate::error::{Fault, ParseErrorKind};
 use crate::put::Put;
-use crate::wire::{Parsed, fail};
 
 /// Reads an unsigned integer of at most 32 bits.
 pub(crate) fn uvarint(input: &[u8]) -> Parsed<'_, u32> {

@@ -5,50 +5,19 @@
 //! error and never "need more". A claimed length is compared with the available bytes before anything is allocated for
 //! it.
 
-use std::cell::Cell;
-
 use bytes::Bytes;
 use nom::Parser;
 use nom::bytes::complete::take;
 use nom::number::complete::{be_i8, be_i16, be_i32, be_i64};
 
-use crate::error::{EncodeError, EncodeErrorKind, Fault, ParseErrorKind, Step, inside};
+use crate::context::{Context, Parsed, Version, fail};
+use crate::error::{EncodeError, EncodeErrorKind, ParseErrorKind, Step, inside};
 use crate::put::{Count, Put};
 use crate::records::Records;
 use crate::schema::Type;
 use crate::secret::Secret;
 use crate::uuid::Uuid;
 use crate::varint::{put_uvarint, uvarint};
-
-/// A parser's result: the rest of the input, and the value.
-pub(crate) type Parsed<'a, T> = nom::IResult<&'a [u8], T, Fault>;
-
-/// The version of a message, and whether it is flexible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
-    pub(crate) number: i16,
-    /// Whether the version has compact lengths and tagged fields.
-    pub(crate) flexible: bool,
-}
-
-/// A parser's context besides its input.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context<'a> {
-    pub(crate) version: Version,
-    /// The whole body, which contains every input. `bytes` fields share it instead of copying.
-    pub(crate) body: &'a Bytes,
-    /// Memory that the message's arrays may still take.
-    pub(crate) allowance: &'a Cell<usize>,
-}
-
-/// Returns how much memory the arrays of a message may take. An element takes more in memory than on the wire: usually
-/// up to five times as much, an empty one up to thirty times. A frame with only empty elements must not take thirty
-/// times its size.
-pub(crate) fn allowance(body: &[u8]) -> usize {
-    const PER_BYTE: usize = 8;
-    const AT_LEAST: usize = 64 * 1024;
-    body.len().saturating_mul(PER_BYTE).saturating_add(AT_LEAST)
-}
 
 /// A type with an encoding on the wire.
 pub(crate) trait Wire: Clone + PartialEq {
@@ -92,11 +61,6 @@ pub(crate) fn encoded_len(value: &impl Wire, version: Version) -> Result<usize, 
     let mut count = Count::default();
     value.encode(version, &mut count)?;
     Ok(count.0)
-}
-
-/// Fails with an error at the start of `input`.
-pub(crate) fn fail<T>(kind: ParseErrorKind, input: &[u8]) -> Parsed<'_, T> {
-    Err(nom::Err::Failure(Fault::new(kind, input)))
 }
 
 macro_rules! integers {
@@ -278,7 +242,7 @@ fn length_len(prefix: Prefix, version: Version) -> usize {
 }
 
 /// Returns the next `length` bytes, shared with the body.
-pub(crate) fn shared_bytes<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Bytes> {
+fn shared_bytes<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Bytes> {
     let (rest, bytes) = take(length)(input)?;
     Ok((rest, context.body.slice_ref(bytes)))
 }
@@ -440,6 +404,33 @@ impl Lengthed for Records {
     }
 }
 
+impl Lengthed for Secret {
+    const TYPE: Type = Type::Bytes;
+    const PREFIX: Prefix = Prefix::I32;
+
+    fn length(&self) -> usize {
+        self.reveal().len()
+    }
+
+    fn parse_content<'a>(length: usize, input: &'a [u8], context: Context<'a>) -> Parsed<'a, Self> {
+        if length > Self::LIMIT_BYTES {
+            return fail(ParseErrorKind::BytesTooLong(length), input);
+        }
+        let (rest, bytes) = shared_bytes(length, input, context)?;
+        Ok((rest, bytes.into()))
+    }
+
+    fn encode_content(&self, _: Version, out: &mut impl Put) -> Result<(), EncodeError> {
+        out.put_shared(self.reveal());
+        Ok(())
+    }
+
+    #[cfg(feature = "json")]
+    fn to_json(&self, _: crate::json::View<'_>) -> serde_json::Value {
+        crate::json::base64(self.reveal())
+    }
+}
+
 impl<T: Wire> Lengthed for Vec<T> {
     const TYPE: Type = Type::Array(&T::TYPE);
     const PREFIX: Prefix = Prefix::I32;
@@ -482,6 +473,8 @@ impl<T: Wire> Lengthed for Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const PLAIN: Version = Version { number: 0, flexible: false };
@@ -558,11 +551,5 @@ mod tests {
         let name = Some("a".to_owned());
         assert_eq!(name.to_json(view), serde_json::json!("a"));
         assert_eq!(None::<String>.to_json(view), serde_json::Value::Null);
-    }
-
-    #[test]
-    fn arrays_may_take_eight_times_the_body_and_64_kib() {
-        assert_eq!(allowance(&[]), 65_536);
-        assert_eq!(allowance(&[0; 1000]), 8_000 + 65_536);
     }
 }

@@ -1,7 +1,7 @@
 //! AddOffsetsToTxn (key 25): tells the coordinator that a transaction will commit offsets of a consumer group (KIP-98).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Names the consumer group to add.

@@ -3,8 +3,8 @@
 //! Clients use versions 0 to 3. Brokers use later versions (KIP-890) among themselves, for several transactions at
 //! once.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Names the partitions to add.

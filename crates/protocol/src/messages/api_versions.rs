@@ -3,8 +3,8 @@
 //! A broker that does not know the request's version answers in version 0 with [`ErrorCode::UNSUPPORTED_VERSION`], and
 //! since Kafka 2.4 (KIP-511) with its versions of this API. The response's header is always v0.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Asks for the broker's versions and identifies the client.

@@ -1,7 +1,7 @@
 //! CreateTopics (key 19): creates topics.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 use crate::uuid::Uuid;
 
 messages! {

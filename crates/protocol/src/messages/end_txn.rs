@@ -2,8 +2,8 @@
 //!
 //! From version 5 on the response has the id and epoch for the next transaction (KIP-890).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Ends the transaction.

@@ -1,9 +1,9 @@
 //! Fetch (key 1): reads record batches. A producer needs it only for tests and tools, so versions after 12 are left
 //! out: 12 is the last that uses topic names, and the first with flexible encoding.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
 use crate::records::Records;
-use crate::schema::messages;
 
 messages! {
     /// Asks for records from given offsets.

@@ -2,8 +2,8 @@
 //!
 //! Requests have one key up to version 3, several from version 4 on (KIP-699).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Asks for coordinators.

@@ -4,8 +4,8 @@
 //! Without a transactional id every call returns a new id. Version 6 (KIP-939, two-phase commit) is not stable in Kafka
 //! 4.4 and is left out.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Asks for a producer id.

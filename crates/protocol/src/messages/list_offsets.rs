@@ -1,7 +1,7 @@
 //! ListOffsets (key 2): finds the offset of a timestamp, or a partition's first or last offset. For tests and tools.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Asks for offsets.

@@ -3,8 +3,8 @@
 //! Since version 10 topics have ids (KIP-516); since version 12 a request may name a topic by its id alone. Version 13
 //! can tell the client to start again from its bootstrap servers (KIP-1102).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 use crate::uuid::Uuid;
 
 messages! {

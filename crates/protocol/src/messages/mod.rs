@@ -4,6 +4,7 @@ pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod api_versions;
 pub mod create_topics;
+mod declaration;
 pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;

@@ -4,9 +4,9 @@
 //! response (KIP-951), 11 [`ErrorCode::TRANSACTION_ABORTABLE`], 12 adding partitions to a transaction implicitly
 //! (KIP-890), 13 topic ids instead of names (KIP-516). With `acks` 0 there is no response.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
 use crate::records::Records;
-use crate::schema::messages;
 use crate::uuid::Uuid;
 
 messages! {

@@ -1,7 +1,7 @@
 //! SaslAuthenticate (key 36): carries the tokens of a SASL exchange (KIP-152).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 use crate::secret::Secret;
 
 messages! {

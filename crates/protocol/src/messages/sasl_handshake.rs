@@ -2,8 +2,8 @@
 //!
 //! After version 0 the tokens follow without a message around them, after version 1 inside SaslAuthenticate (KIP-152).
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// Proposes a mechanism.

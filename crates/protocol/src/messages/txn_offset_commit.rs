@@ -2,8 +2,8 @@
 //!
 //! Version 6 of Kafka 4.4, which uses topic ids, is left out until this project supports transactions.
 
+use super::declaration::messages;
 use crate::error_code::ErrorCode;
-use crate::schema::messages;
 
 messages! {
     /// The offsets to commit.

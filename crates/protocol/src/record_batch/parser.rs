@@ -11,9 +11,9 @@ use super::{
     RECORD_MIN_BYTES, Sequence, Size, checksum,
 };
 use crate::compression_type::CompressionType;
+use crate::context::{Parsed, fail};
 use crate::error::{ParseError, ParseErrorKind, Step, inside};
 use crate::varint::{varint, varlong};
-use crate::wire::{Parsed, fail};
 
 /// A batch with a verified checksum. See [`RecordBatchBuilder`](super::RecordBatchBuilder) for an example.
 #[derive(Clone, Copy, PartialEq, Eq)]

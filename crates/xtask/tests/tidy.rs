@@ -73,7 +73,7 @@ fn engine_uses_no_sockets_tasks_or_threads() {
 
 /// Largest circle of imports that each crate may have: two files, and more only where that is still to change.
 const CIRCLE_MAX: [(&str, usize); 9] = [
-    ("protocol", 3),
+    ("protocol", 2),
     ("compression", 7),
     ("partitioner", 5),
     ("broker", 2),

@@ -8,7 +8,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Attributes, BATCH_HEADER_BYTES, BatchHeader, Header, Size, Stamp, refuse};
+use super::header::{Attributes, BATCH_HEADER_BYTES, BatchHeader, refuse};
+use super::record_header::{Header, Size};
+use super::stamp::Stamp;
 use crate::compression_type::CompressionType;
 use crate::error::{EncodeError, EncodeErrorKind};
 use crate::put::Put;

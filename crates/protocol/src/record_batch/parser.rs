@@ -6,14 +6,16 @@ use nom::Parser;
 use nom::bytes::complete::take;
 use nom::number::complete::{be_i8, be_i16, be_i32, be_i64, be_u32};
 
-use super::{
-    Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, Header, MAGIC, ProducerEpoch, ProducerId,
-    RECORD_MIN_BYTES, Sequence, Size, checksum,
-};
+use super::header::{Attributes, BATCH_HEADER_BYTES, BEFORE_LENGTH_ENDS, BatchHeader, MAGIC, checksum};
+use super::record_header::{Header, Size};
+use super::stamp::{ProducerEpoch, ProducerId, Sequence};
 use crate::compression_type::CompressionType;
 use crate::context::{Parsed, fail};
 use crate::error::{ParseError, ParseErrorKind, Step, inside};
 use crate::varint::{varint, varlong};
+
+/// Minimum size of a record: length, attributes, two deltas, key, value and header count, of one byte each.
+const RECORD_MIN_BYTES: usize = 7;
 
 /// A batch with a verified checksum. See [`RecordBatchBuilder`](super::RecordBatchBuilder) for an example.
 #[derive(Clone, Copy, PartialEq, Eq)]

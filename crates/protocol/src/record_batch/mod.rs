@@ -22,7 +22,7 @@
 //! delta, key, value, and a header count, then each header's key and value. A length of -1 is null.
 //!
 //! [`RecordBatchBuilder`] encodes records in place into segments. [`SealedBatch`] is the closed body, which a [`Stamp`]
-//! turns into [`Records`] for the wire. [`RecordBatch`] reads borrowed bytes lazily.
+//! turns into [`Records`](crate::Records) for the wire. [`RecordBatch`] reads borrowed bytes lazily.
 
 mod builder;
 mod header;

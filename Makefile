@@ -6,8 +6,8 @@ FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core
 
 # Targets that are not files.
-.PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions test sim sim-mutants sim-ledger models \
-  many-topics bench-instructions golden e2e java schema oracle \
+.PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
+  sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
   captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
@@ -74,6 +74,14 @@ advisories:
 ## make minimal-versions  build all crates with the lowest versions of dependencies that Cargo.toml allows; needs crates.io
 minimal-versions:
 	scripts/minimal-versions
+
+## make package        package each published crate, and build an empty crate with the packages alone; needs Python 3
+package:
+	scripts/package
+
+## make semver         compare the public interface of each library with the last tag; needs cargo-semver-checks and Python 3
+semver:
+	@scripts/semver
 
 ## make test           run all tests and doctests, and print the tables of captures-read; needs only Rust
 test:

@@ -3,36 +3,24 @@
 
 #![warn(clippy::print_stderr)]
 
-mod addresses;
-mod broker;
-mod capture;
-mod connection;
-mod consume;
-mod decode;
+mod commands;
 mod exit;
 mod gaps;
-mod input;
 mod interrupt;
 mod notice;
 mod options;
 mod output;
-mod partition;
-mod perf;
-mod produce;
+mod producer;
 mod progress;
-mod reader;
-mod relay;
-mod replay;
-mod report;
 mod sync;
 mod target;
-mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Error;
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use commands::Command;
 use output::Output;
 
 /// Tools for Kafka: a producer, a reader, a test cluster and more.
@@ -43,31 +31,10 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Broker(broker::Broker),
-    Capture(capture::Capture),
-    Consume(consume::Consume),
-    Decode(decode::Decode),
-    Partition(partition::Partition),
-    Perf(perf::Perf),
-    Produce(produce::Produce),
-    Replay(replay::Replay),
-}
-
 fn main() -> ExitCode {
     // Not locked: another thread may write the delivery report to standard output.
     let mut out = Output::new(io::stdout());
-    let result = match Cli::parse().command {
-        Command::Broker(broker) => broker.run(&mut out).map(|()| ExitCode::SUCCESS),
-        Command::Capture(capture) => capture.run(&mut out),
-        Command::Consume(consume) => consume.run(),
-        Command::Decode(decode) => decode.run(&mut out).map(|()| ExitCode::SUCCESS),
-        Command::Partition(partition) => partition.run(&mut out).map(|()| ExitCode::SUCCESS),
-        Command::Perf(perf) => perf.run(&mut out),
-        Command::Produce(produce) => produce.run(),
-        Command::Replay(replay) => replay.run(),
-    };
+    let result = Cli::parse().command.run(&mut out);
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,
         // The reader of standard output has closed it.

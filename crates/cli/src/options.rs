@@ -3,16 +3,12 @@
 use std::fs::File;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::pin::pin;
-use std::time::Duration;
 
 use anyhow::{Error, Result};
 use clap::Args;
-use kurier::{Config, ErrorKind, Explained, Producer, TopicProducer};
-use tokio::time::timeout;
+use kurier::{Config, Explained};
 
 use crate::exit::Misuse;
-use crate::notice;
 
 /// The cluster's address and its settings.
 #[derive(Args, Clone, Debug, Default)]
@@ -92,45 +88,6 @@ impl Options {
 /// Returns the error for a missing bootstrap server.
 pub(crate) fn nowhere() -> Error {
     Misuse::error("where is the cluster? Name a broker by -b HOST:PORT")
-}
-
-/// Creates a producer from a configuration.
-///
-/// # Errors
-/// When settings contradict each other, or no server can be reached.
-pub(crate) async fn build(config: Config) -> Result<Producer> {
-    let producer = Producer::builder().config(config).start().map_err(|error| match error.kind() {
-        ErrorKind::Configuration => Misuse::error(error),
-        _ => error.into(),
-    })?;
-    patiently("no bootstrap server has answered", &producer, producer.connected()).await?;
-    Ok(producer)
-}
-
-/// Returns a topic of this producer.
-///
-/// # Errors
-/// When the topic's metadata does not arrive in time.
-pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
-    let topic = patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await;
-    topic.map_err(|error| match error.kind() {
-        ErrorKind::InvalidTopic => Misuse::error(error),
-        _ => error.into(),
-    })
-}
-
-/// Waits, and prints the cause once if the wait is long: a silent minute looks like a hang.
-async fn patiently<T>(what: &str, producer: &Producer, awaited: impl Future<Output = T>) -> T {
-    const SOON: Duration = Duration::from_secs(2);
-    let mut awaited = pin!(awaited);
-    match timeout(SOON, awaited.as_mut()).await {
-        Ok(result) => result,
-        Err(_) => {
-            let why = producer.obstacle().await.map(|why| format!(": {why}")).unwrap_or_default();
-            notice::say(format_args!("{what} yet; trying on, as long as max.block.ms allows{why}"));
-            awaited.await
-        }
-    }
 }
 
 #[cfg(test)]

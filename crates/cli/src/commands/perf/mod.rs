@@ -1,30 +1,31 @@
 //! `kurier perf`: measures throughput, latency and cost.
 
-use std::fmt;
+mod payload;
+mod report;
+mod tally;
+
 use std::future::ready;
 use std::io::Write;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use kurier::{Delivery, Error, TopicProducer};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 
-use crate::exit::Misuse;
 use crate::interrupt::Signals;
-use crate::notice;
-use crate::options::{self, Options};
+use crate::options::Options;
+use crate::producer::watch::{Sent, Watch};
 use crate::sync::lock;
-use crate::watch::{Sent, Watch};
+use crate::{notice, producer};
+use payload::{Payload, key_of};
+use report::{Meter, Report, now};
+use tally::Tally;
 
 /// Send many records and measure, like kafka-producer-perf-test.
 ///
@@ -78,10 +79,10 @@ impl Perf {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let payload = Arc::new(Payload::new(self)?);
-            let producer = options::build(self.options.config([])?).await?;
+            let payload = Arc::new(Payload::new(self.record_size, self.payload_file.as_deref())?);
+            let producer = producer::start(self.options.config([])?).await?;
             // The first request for the topic waits for metadata, which is not part of the measurement.
-            let topic = options::topic(&producer, &self.topic).await?;
+            let topic = producer::topic(&producer, &self.topic).await?;
             // The first call calibrates the processor's clock, which takes time.
             let _ = quanta::Instant::now();
             let job = Arc::new(Job {
@@ -256,257 +257,4 @@ async fn pace(start: Instant, number: u64, rate: u64, is_over: &mut watch::Recei
     if let Some(wait) = due.checked_sub(start.elapsed()) {
         let _ = tokio::time::timeout(wait, is_over.wait_for(|is_over| *is_over)).await;
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Source of values: slices of a file, or of pseudo-random letters.
-struct Payload {
-    bytes: Vec<u8>,
-    size: usize,
-}
-
-impl Payload {
-    fn new(perf: &Perf) -> Result<Self> {
-        let size = usize::try_from(perf.record_size)?;
-        let bytes = match &perf.payload_file {
-            Some(path) => std::fs::read(path)
-                .map_err(|error| Misuse::error(format!("--payload-file {} cannot be read: {error}", path.display())))?,
-            None => letters(size.max(1 << 20) + 1),
-        };
-        if bytes.len() <= size {
-            let text = format!("--payload-file has {} bytes: it must be longer than --record-size {size}", bytes.len());
-            return Err(Misuse::error(text));
-        }
-        Ok(Self { bytes, size })
-    }
-
-    fn value(&self, number: u64) -> &[u8] {
-        let windows = self.bytes.len() - self.size;
-        let at = usize::try_from(number).unwrap_or(0).wrapping_mul(self.size) % windows;
-        self.bytes.get(at..at + self.size).unwrap_or_default()
-    }
-}
-
-/// Returns pseudo-random letters that are always the same (xorshift).
-fn letters(count: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        b'A' + u8::try_from(state % 26).unwrap_or_default()
-    };
-    std::iter::repeat_with(next).take(count).collect()
-}
-
-/// Returns a key of eight digits; consecutive numbers give scattered keys.
-fn key_of(number: u64) -> [u8; 8] {
-    let mut rest = number.wrapping_mul(2_654_435_761) % 100_000_000;
-    let mut key = [b'0'; 8];
-    for digit in key.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-    }
-    key
-}
-
-/// Number and latency of acknowledgements.
-struct Tally {
-    /// Acknowledgements since the last report.
-    window: Mutex<Window>,
-    /// Acknowledgements before the last report.
-    total: Mutex<Window>,
-    /// The first failure.
-    error: Mutex<Option<Error>>,
-}
-
-struct Window {
-    acknowledged: u64,
-    failed: u64,
-    latency_us: Histogram<u64>,
-}
-
-impl Window {
-    fn new() -> Result<Self> {
-        // Range from a microsecond to ten minutes, with three digits.
-        Ok(Self { acknowledged: 0, failed: 0, latency_us: Histogram::new_with_bounds(1, 600_000_000, 3)? })
-    }
-
-    /// Returns the contents and leaves this window empty.
-    fn take(&mut self) -> Self {
-        let empty = Histogram::new_from(&self.latency_us);
-        let latency_us = std::mem::replace(&mut self.latency_us, empty);
-        Self {
-            acknowledged: std::mem::take(&mut self.acknowledged),
-            failed: std::mem::take(&mut self.failed),
-            latency_us,
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.acknowledged += other.acknowledged;
-        self.failed += other.failed;
-        // Cannot fail: both have the same bounds.
-        let _ = self.latency_us.add(&other.latency_us);
-    }
-
-    /// Returns the latency at a quantile, in milliseconds.
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    fn latency_ms(&self, quantile: f64) -> f64 {
-        self.latency_us.value_at_quantile(quantile) as f64 / 1e3
-    }
-}
-
-impl Tally {
-    fn new() -> Result<Self> {
-        Ok(Self { window: Mutex::new(Window::new()?), total: Mutex::new(Window::new()?), error: Mutex::default() })
-    }
-
-    fn add(&self, outcomes: impl Iterator<Item = Result<Duration, Error>>) {
-        let mut window = lock(&self.window);
-        for outcome in outcomes {
-            match outcome {
-                Ok(latency) => {
-                    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
-                    window.latency_us.saturating_record(micros);
-                    window.acknowledged += 1;
-                }
-                Err(error) => {
-                    lock(&self.error).get_or_insert(error);
-                    window.failed += 1;
-                }
-            }
-        }
-    }
-
-    fn take_window(&self) -> Window {
-        let window = lock(&self.window).take();
-        lock(&self.total).add(&window);
-        window
-    }
-
-    fn take_total(&self) -> Window {
-        self.take_window();
-        lock(&self.total).take()
-    }
-}
-
-/// A stopwatch for wall-clock time and processor time.
-struct Meter {
-    start: Instant,
-    cpu: Cpu,
-}
-
-/// Processor time in seconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cpu {
-    user: f64,
-    system: f64,
-}
-
-impl Cpu {
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds are shown")]
-    fn now() -> Result<Self> {
-        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-        let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
-        Ok(Self { user: seconds(usage.user_time()), system: seconds(usage.system_time()) })
-    }
-}
-
-impl Meter {
-    fn start() -> Result<Self> {
-        Ok(Self { start: now(), cpu: Cpu::now()? })
-    }
-
-    fn stop(self, size: u64, window: Window) -> Result<Report> {
-        let cpu = Cpu::now()?;
-        let cpu = Cpu { user: cpu.user - self.cpu.user, system: cpu.system - self.cpu.system };
-        Ok(Report { cpu, ..Report::of(size, self.start.elapsed().as_secs_f64(), window) })
-    }
-}
-
-/// The result of a measurement.
-struct Report {
-    size: u64,
-    seconds: f64,
-    cpu: Cpu,
-    window: Window,
-}
-
-impl Report {
-    fn of(size: u64, seconds: f64, window: Window) -> Self {
-        Self { size, seconds, cpu: Cpu::default(), window }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    fn records_per_second(&self) -> f64 {
-        self.window.acknowledged as f64 / self.seconds
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    fn bytes_per_second(&self) -> f64 {
-        self.records_per_second() * self.size as f64
-    }
-
-    /// Formats a progress report like kafka-producer-perf-test.
-    fn in_short(&self) -> String {
-        format!(
-            "{} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
-            self.window.acknowledged,
-            self.records_per_second(),
-            // kafka-producer-perf-test's megabytes have 1,048,576 bytes.
-            self.bytes_per_second() / f64::from(1 << 20),
-            self.window.latency_us.mean() / 1e3,
-            self.window.latency_ms(1.0),
-        )
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let rounded = |number: f64, digits: i32| (number * 10f64.powi(digits)).round() / 10f64.powi(digits);
-        #[expect(clippy::cast_precision_loss, reason = "a quotient for people")]
-        let records = self.window.acknowledged.max(1) as f64;
-        json!({
-            "peer": "kurier",
-            "records": self.window.acknowledged,
-            "failed": self.window.failed,
-            "size": self.size,
-            "secs": rounded(self.seconds, 3),
-            "rec_per_s": rounded(self.records_per_second(), 0),
-            "mb_per_s": rounded(self.bytes_per_second() / 1e6, 1),
-            "cpu_user": rounded(self.cpu.user, 3),
-            "cpu_sys": rounded(self.cpu.system, 3),
-            "cpu_us_per_rec": rounded((self.cpu.user + self.cpu.system) * 1e6 / records, 3),
-            "rss_mb": rounded(peak_memory_mb(), 1),
-            "p50_ms": rounded(self.window.latency_ms(0.5), 2),
-            "p99_ms": rounded(self.window.latency_ms(0.99), 2),
-            "p999_ms": rounded(self.window.latency_ms(0.999), 2),
-        })
-    }
-}
-
-impl fmt::Display for Report {
-    /// Formats the result like the last line of kafka-producer-perf-test.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let latency = |quantile| self.window.latency_ms(quantile).round();
-        write!(
-            f,
-            "{} {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
-            self.in_short().trim_end_matches('.').to_owned() + ",",
-            latency(0.5),
-            latency(0.95),
-            latency(0.99),
-            latency(0.999)
-        )
-    }
-}
-
-/// Returns the process's peak memory, in millions of bytes.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn peak_memory_mb() -> f64 {
-    // Linux reports kilobytes.
-    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| usage.max_rss() as f64 / 1024.0)
 }

@@ -1,5 +1,8 @@
 //! `kurier capture`: a relay that records the traffic it forwards.
 
+mod addresses;
+mod relay;
+
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,8 +17,8 @@ use crate::exit::Misuse;
 use crate::interrupt::Signals;
 use crate::notice;
 use crate::options::listen_address;
-use crate::relay::{Recording, Relay, bind};
 use crate::target::Target;
+use relay::{Recording, Relay, bind};
 
 /// Relay clients to a cluster and record their traffic in a capture file, until Ctrl-C.
 ///

@@ -29,7 +29,7 @@ use kurier_protocol::{ErrorCode, ParseErrorKind};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::connection::{Broken, Connection, Settings};
+use super::connection::{Broken, Connection, Settings};
 use crate::notice;
 
 /// Failures in a row before a partition fails. With the default backoff they take half a minute. In that time a cluster

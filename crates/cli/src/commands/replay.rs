@@ -22,10 +22,10 @@ use tokio::time::Instant;
 use crate::exit::Misuse;
 use crate::gaps;
 use crate::interrupt::Signals;
-use crate::options::{self, Options};
+use crate::options::Options;
+use crate::producer::watch::{Sent, Watch};
 use crate::sync::lock;
-use crate::watch::{Sent, Watch};
-use crate::{notice, progress};
+use crate::{notice, producer, progress};
 
 /// Brokers remember this many batches per producer, and answer a repeated batch as if it had just been written.
 const REMEMBERED_BATCHES: usize = 5;
@@ -89,9 +89,9 @@ impl Replay {
         let config = self.options.config(compression)?;
         let mut signals = Signals::new()?;
         let opening = async {
-            let producer = options::build(config).await?;
+            let producer = producer::start(config).await?;
             if let Some(topic) = &self.topic {
-                options::topic(&producer, topic).await?;
+                producer::topic(&producer, topic).await?;
             }
             anyhow::Ok(producer)
         };

@@ -1,5 +1,8 @@
 //! `kurier produce`: sends records from files or standard input to a topic.
 
+mod input;
+mod report;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,13 +17,13 @@ use kurier::{Error, ErrorKind, Producer, Record, RecordMetadata, Summary, TopicP
 use kurier_cli::format::Entry;
 use tokio::sync::oneshot;
 
-use crate::input::{Input, Numbered, Records};
 use crate::interrupt::Signals;
-use crate::options::{self, Options};
-use crate::report::Report;
+use crate::options::Options;
+use crate::producer::watch::{Closed, Sent, Watch};
 use crate::sync::lock;
-use crate::watch::{Closed, Sent, Watch};
-use crate::{notice, progress};
+use crate::{notice, producer, progress};
+use input::{Input, Numbered, Records};
+use report::Report;
 
 /// Produce one record per line, or records in another format, from files or standard input.
 ///
@@ -79,8 +82,8 @@ impl Produce {
         let start = now();
         let (mut signals, report_signals) = (Signals::new()?, Signals::new()?);
         let opening = async {
-            let producer = options::build(config).await?;
-            let topic = options::topic(&producer, &self.topic).await?;
+            let producer = producer::start(config).await?;
+            let topic = producer::topic(&producer, &self.topic).await?;
             anyhow::Ok((producer, topic))
         };
         let (producer, topic) = match signals.unless(opening).await {

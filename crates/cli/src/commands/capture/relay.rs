@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::addresses::{Place, changed};
+use super::addresses::{Place, changed};
 use crate::notice;
 use crate::sync::lock;
 

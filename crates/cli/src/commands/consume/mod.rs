@@ -1,5 +1,8 @@
 //! `kurier consume`: prints a topic's records on standard output.
 
+mod connection;
+mod reader;
+
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -17,12 +20,12 @@ use kurier_protocol::record_batch::{self, Record};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::connection::Settings;
 use crate::interrupt::unless_interrupted;
 use crate::notice;
 use crate::options::Options;
 use crate::output::Output;
-use crate::reader::{Reader, Start, Wanted};
+use connection::Settings;
+use reader::{Reader, Start, Wanted};
 
 /// How long a signal lets the reader of standard output take the records that are being printed.
 const PATIENCE: Duration = Duration::from_secs(1);

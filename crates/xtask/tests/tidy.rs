@@ -79,7 +79,7 @@ const CIRCLE_MAX: [(&str, usize); 9] = [
     ("broker", 2),
     ("capture", 2),
     ("client", 11),
-    ("cli", 6),
+    ("cli", 2),
     ("bench", 2),
     ("e2e", 2),
 ];

@@ -12,7 +12,8 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use super::{Entry, Extent, Flaw, Header, More, Resume, partition, shown, timestamp};
+use super::entry::{Entry, Header, partition, timestamp};
+use super::extent::{Extent, Flaw, More, Resume, shown};
 
 /// The only version of the layout.
 const VERSION: u8 = 1;

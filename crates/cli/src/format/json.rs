@@ -19,7 +19,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::{Entry, Flaw, Header, lines, partition, shown, timestamp};
+use super::entry::{Entry, Header, partition, timestamp};
+use super::extent::{Flaw, shown};
+use super::lines;
 
 pub(crate) fn write(entry: &Entry<'_>, out: &mut impl Write) -> io::Result<()> {
     let mut object = serde_json::Map::new();

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-use super::{Entry, Extent, Flaw, More, Resume};
+use super::entry::Entry;
+use super::extent::{Extent, Flaw, More, Resume};
 
 /// Rules to turn a line into a record.
 #[derive(Clone, Debug, Default)]

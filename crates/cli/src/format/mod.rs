@@ -12,47 +12,23 @@
 //! Readers work on bytes in memory: [`Parser::extent`] finds where a record ends, [`Parser::decode`] reads it.
 //! [`Stream`] feeds them from a file or pipe.
 
+mod entry;
+mod extent;
 pub mod frames;
 pub mod json;
 pub mod lines;
+mod parser;
 pub mod stream;
 pub mod template;
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::str::FromStr;
 
-use lines::Lines;
+pub use entry::{Entry, Header};
+pub use extent::{Extent, Flaw, More, Resume};
+pub use parser::Parser;
 pub use stream::{Next, Stream};
 use template::{Template, TemplateParser};
-
-/// A record in any format. `None` for a key or value is null, which differs from empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// The topic. Printed, but ignored in input.
-    pub topic: Option<&'a str>,
-    /// The offset. Printed, but ignored in input.
-    pub offset: Option<i64>,
-    /// The partition; without one a partitioner chooses.
-    pub partition: Option<i32>,
-    /// Milliseconds since 1970; without it, the time of sending.
-    pub timestamp: Option<i64>,
-    /// The key.
-    pub key: Option<Cow<'a, [u8]>>,
-    /// The value.
-    pub value: Option<Cow<'a, [u8]>>,
-    /// The headers, in order. A name may repeat.
-    pub headers: Vec<Header<'a>>,
-}
-
-/// A header of an [`Entry`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
-    /// The name. Kafka wants UTF-8, but a log may hold other bytes.
-    pub name: Cow<'a, [u8]>,
-    /// The value; `None` is null.
-    pub value: Option<Cow<'a, [u8]>>,
-}
 
 /// The value of `--format`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,189 +86,11 @@ impl Format {
     }
 }
 
-/// The reader of a format.
-#[derive(Clone, Debug)]
-pub enum Parser {
-    /// Lines of text.
-    Lines(Lines),
-    /// kcat's placeholders.
-    Template(TemplateParser),
-    /// One JSON object per line.
-    Json,
-    /// Binary frames, each preceded by its length.
-    Frames,
-}
-
-/// Extent of the first record of some input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// The record takes this many bytes.
-    Record(usize),
-    /// The record continues after the input.
-    More(More),
-    /// The record is malformed.
-    Bad(Flaw, Resume),
-}
-
-/// Additional input that is needed to find a record's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum More {
-    /// This many bytes in total.
-    UpTo(usize),
-    /// Input up to and including this byte, which is part of the record's end.
-    Until(u8),
-}
-
-/// A fault in a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// Offset of the fault, in bytes from the record's beginning.
-    pub at: usize,
-    /// Names the expected and the actual input.
-    pub text: String,
-}
-
-/// Position of the record after a bad one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// This many bytes after the bad record's beginning.
-    After(u64),
-    /// After the next terminator that is at least this many bytes after the bad record's beginning.
-    BehindTerminator(usize),
-    /// Unknown: the rest of the input is lost.
-    Never,
-}
-
-impl Parser {
-    /// Finds the end of the first record in `input`. `is_end` says that the input has no more bytes. A record takes at
-    /// most [`longest`](Self::longest) bytes of `limit`.
-    #[must_use]
-    pub fn extent(&self, input: &[u8], is_end: bool, limit: usize) -> Extent {
-        let longest = self.longest(limit);
-        // The first byte above the limit decides, so that the read size does not matter.
-        let clipped = input.get(..longest.saturating_add(1)).unwrap_or(input);
-        let is_end = is_end && clipped.len() == input.len();
-        let extent = match self {
-            Self::Lines(_) | Self::Json => lines::extent(clipped, is_end, longest, limit),
-            Self::Template(template) => template.extent(clipped, is_end, limit),
-            Self::Frames => frames::extent(clipped, is_end, longest, limit),
-        };
-        match extent {
-            Extent::More(_) if clipped.len() > longest => self.too_long(longest, limit),
-            Extent::More(More::UpTo(bytes)) if bytes > longest.saturating_add(1) => self.too_long(longest, limit),
-            Extent::More(_) if is_end => {
-                Extent::Bad(Flaw::new(input.len(), "the input ends within a record"), Resume::Never)
-            }
-            extent => extent,
-        }
-    }
-
-    fn too_long(&self, longest: usize, limit: usize) -> Extent {
-        let resume = match self.terminator() {
-            Some(_) => Resume::BehindTerminator(0),
-            None => Resume::Never,
-        };
-        Extent::Bad(Flaw::too_long(longest, limit), resume)
-    }
-
-    /// Reads a record from the bytes that [`extent`](Self::extent) found.
-    ///
-    /// # Errors
-    /// When the bytes are not a record of this format, or a header's name is not UTF-8.
-    pub fn decode<'a>(&'a self, record: &'a [u8]) -> Result<Entry<'a>, Flaw> {
-        let entry = match self {
-            Self::Lines(lines) => lines.decode(record),
-            Self::Template(template) => template.decode(record)?,
-            Self::Json => json::decode(record)?,
-            Self::Frames => frames::decode(record)?,
-        };
-        match entry.headers.iter().find(|header| str::from_utf8(&header.name).is_err()) {
-            Some(header) => Err(Flaw::new(0, format!("the header name {} is not UTF-8", shown(&header.name)))),
-            None => Ok(entry),
-        }
-    }
-
-    /// Returns the maximum record size in this format, if key, value and headers may take `limit` bytes.
-    #[must_use]
-    pub fn longest(&self, limit: usize) -> usize {
-        /// Allowance for numbers and field names.
-        const BESIDES: usize = 4096;
-        match self {
-            Self::Lines(_) => limit,
-            // Key and value each have their own length, and each may reach the limit.
-            Self::Template(template) => limit.saturating_mul(2).saturating_add(template.literal_bytes() + BESIDES),
-            // A control character takes six bytes (\u0001). A header with an empty name and value takes ten bytes, but
-            // two in a record.
-            Self::Json => limit.saturating_mul(6).saturating_add(BESIDES),
-            // A header with an empty name and value takes eight bytes, but two in a record.
-            Self::Frames => limit.saturating_mul(4).saturating_add(BESIDES),
-        }
-    }
-
-    /// Returns the bytes that end each record and appear nowhere else in it.
-    #[must_use]
-    pub fn terminator(&self) -> Option<&[u8]> {
-        match self {
-            Self::Lines(_) | Self::Json => Some(b"\n"),
-            Self::Template(template) => template.terminator(),
-            Self::Frames => None,
-        }
-    }
-
-    /// Returns whether each record is one line.
-    #[must_use]
-    pub fn is_by_line(&self) -> bool {
-        matches!(self, Self::Lines(_) | Self::Json)
-    }
-}
-
-impl Flaw {
-    pub(crate) fn new(at: usize, text: impl Into<String>) -> Self {
-        Self { at, text: text.into() }
-    }
-
-    /// Returns the fault of a record above `longest`, the bytes that this format may need for a record of `limit` bytes.
-    pub(crate) fn too_long(longest: usize, limit: usize) -> Self {
-        let reason = if longest == limit { String::new() } else { format!(", the limit for max.request.size={limit}") };
-        Self::new(
-            0,
-            format!("the record is longer than {longest} bytes{reason}: raise max.request.size, or send less at once"),
-        )
-    }
-}
-
-/// Quotes the first bytes of some input in an error.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 20;
-    match bytes.get(..SHOWN_BYTES) {
-        _ if bytes.is_empty() => "the end of the input".to_owned(),
-        Some(first) if first.len() < bytes.len() => format!("\"{}…\"", first.escape_ascii()),
-        _ => format!("\"{}\"", bytes.escape_ascii()),
-    }
-}
-
-/// Reads a partition; -1 means none.
-pub(crate) fn partition(number: i64) -> Result<Option<i32>, String> {
-    match i32::try_from(number) {
-        Ok(-1) => Ok(None),
-        Ok(partition @ 0..) => Ok(Some(partition)),
-        _ => Err(format!("{number} cannot be a partition: it takes 0 to {}, or -1 for any", i32::MAX)),
-    }
-}
-
-/// Reads a timestamp; -1 means none.
-pub(crate) fn timestamp(number: i64) -> Result<Option<i64>, String> {
-    match number {
-        -1 => Ok(None),
-        0.. => Ok(Some(number)),
-        _ => Err(format!("{number} cannot be a timestamp: it takes milliseconds since 1970, or -1 for now")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
+    use super::lines::Lines;
     use super::*;
 
     /// Returns at most `.1` bytes per read.

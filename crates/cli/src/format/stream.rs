@@ -6,7 +6,8 @@ use std::io::{self, Read};
 
 use memchr::{memchr, memmem};
 
-use super::{Extent, Flaw, More, Parser, Resume};
+use super::extent::{Extent, Flaw, More, Resume};
+use super::parser::Parser;
 
 /// Size of one read.
 const READ_BYTES: usize = 64 * 1024;

@@ -19,7 +19,8 @@ use std::str::FromStr;
 
 use memchr::memmem;
 
-use super::{Entry, Extent, Flaw, Header, More, Resume, partition, shown, timestamp};
+use super::entry::{Entry, Header, partition, timestamp};
+use super::extent::{Extent, Flaw, More, Resume, shown};
 use crate::escapes::escaped;
 
 /// A parsed format string. Two literals are never adjacent.

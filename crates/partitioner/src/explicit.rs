@@ -1,6 +1,6 @@
 //! A partitioner for producers that name the partition of every record.
 
-use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
+use crate::partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
 /// Refuses every record, because the producer asks only about records without a partition.
 ///

@@ -1,6 +1,7 @@
 //! Partitioners that hash the key, as Java or librdkafka does: the same key goes to the same partition.
 
-use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView, murmur2};
+use crate::murmur2::murmur2;
+use crate::partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
 /// Chooses the partition by a hash of the key, over all partitions of the topic, with or without a leader.
 ///

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
+use crate::partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
 /// Sends each topic's records to its available partitions in turn, or to all partitions if none is available.
 ///

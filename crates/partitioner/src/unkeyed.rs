@@ -1,6 +1,6 @@
 //! A partitioner that ignores keys.
 
-use crate::{Choice, PartitionError, Partitioner, RecordView, TopicView};
+use crate::partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
 
 /// Treats every record as one without a key (`partitioner.ignore.keys`, librdkafka's `random`): the producer chooses
 /// the partition.

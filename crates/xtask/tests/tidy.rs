@@ -75,7 +75,7 @@ fn engine_uses_no_sockets_tasks_or_threads() {
 const CIRCLE_MAX: [(&str, usize); 9] = [
     ("protocol", 2),
     ("compression", 7),
-    ("partitioner", 5),
+    ("partitioner", 2),
     ("broker", 2),
     ("capture", 2),
     ("client", 11),

@@ -5,8 +5,8 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::{Compress, Crc, FlushCompress, Status};
 use kurier_protocol::CompressionType;
 
+use crate::codec::{Codec, limited};
 use crate::error::{CompressError, DecompressError};
-use crate::{Codec, limited};
 
 /// Magic, deflate, no flags, no time, no hint, unknown operating system: the header that Java has written since JDK 16.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];

@@ -11,8 +11,8 @@ use std::mem;
 use kurier_protocol::CompressionType;
 use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
 
+use crate::codec::{Codec, limited};
 use crate::error::{CompressError, DecompressError};
-use crate::{Codec, limited};
 
 pub(crate) struct Lz4 {
     /// Created on first use: a codec that only reads needs none.

@@ -14,7 +14,7 @@
 
 use kurier_protocol::CompressionType;
 
-use crate::Codec;
+use crate::codec::Codec;
 use crate::error::{CompressError, DecompressError};
 
 const MAGIC: [u8; 8] = *b"\x82SNAPPY\0";

@@ -74,7 +74,7 @@ fn engine_uses_no_sockets_tasks_or_threads() {
 /// Largest circle of imports that each crate may have: two files, and more only where that is still to change.
 const CIRCLE_MAX: [(&str, usize); 9] = [
     ("protocol", 2),
-    ("compression", 7),
+    ("compression", 2),
     ("partitioner", 2),
     ("broker", 2),
     ("capture", 2),

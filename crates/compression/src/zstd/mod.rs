@@ -4,6 +4,7 @@
 //! A reader must keep a frame's window of output, and a frame of a few bytes can claim a window of gigabytes. RFC 8878
 //! requires decoders to support at least 8 MiB. Larger windows are refused before any allocation.
 
+mod common;
 #[cfg(not(feature = "zstd"))]
 mod pure;
 #[cfg(feature = "zstd")]
@@ -13,18 +14,3 @@ mod reference;
 pub(crate) use pure::Zstd;
 #[cfg(feature = "zstd")]
 pub(crate) use reference::Zstd;
-
-use kurier_protocol::CompressionType;
-
-use crate::error::CompressError;
-
-/// The largest accepted window, as a power of two.
-const WINDOW_LOG_MAX: u32 = 23;
-
-/// From this level on the libraries would choose larger windows, which not every reader accepts. The encoders limit
-/// them.
-const LARGE_WINDOWS_FROM_LEVEL: i32 = 20;
-
-fn compress_error(reason: impl ToString) -> CompressError {
-    CompressError { codec: CompressionType::Zstd, reason: reason.to_string() }
-}

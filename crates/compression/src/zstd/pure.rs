@@ -7,9 +7,9 @@ use kurier_protocol::CompressionType;
 use structured_zstd::decoding::{ContentChecksum, FrameDecoder, StreamingDecoder};
 use structured_zstd::encoding::{CompressionContext, CompressionLevel, CompressionParameters};
 
-use super::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
+use super::common::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
+use crate::codec::{Codec, limited};
 use crate::error::{CompressError, DecompressError};
-use crate::{Codec, limited};
 
 thread_local! {
     static ENCODERS: RefCell<BTreeMap<i32, CompressionContext>> = const { RefCell::new(BTreeMap::new()) };

@@ -7,9 +7,9 @@ use kurier_protocol::CompressionType;
 use zstd::stream::{read, write};
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, DParameter, ResetDirective, get_error_name};
 
-use super::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
+use super::common::{LARGE_WINDOWS_FROM_LEVEL, WINDOW_LOG_MAX, compress_error};
+use crate::codec::{Codec, limited};
 use crate::error::{CompressError, DecompressError};
-use crate::{Codec, limited};
 
 pub(crate) struct Zstd {
     level: i32,

@@ -195,6 +195,10 @@ pub(crate) struct Connections<Q> {
     next_connection: u64,
     next_correlation_id: i32,
     random: fastrand::Rng,
+    /// Events that the core has not seen.
+    events: VecDeque<Event<Q>>,
+    /// Actions that the core has not taken.
+    actions: Actions,
 }
 
 impl<Q: fmt::Debug> Connections<Q> {
@@ -219,6 +223,8 @@ impl<Q: fmt::Debug> Connections<Q> {
             next_connection: 0,
             next_correlation_id: 0,
             random: fastrand::Rng::with_seed(seed),
+            events: VecDeque::new(),
+            actions: Actions::new(),
         };
         for (host, index) in config.bootstrap_servers.iter().zip(0u32..) {
             connections.add(Peer::Seed(index), host.clone(), now);
@@ -247,27 +253,30 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.links.insert(peer, link);
     }
 
+    /// Returns the next event. Call it until it returns `None`.
+    pub(crate) fn poll_event(&mut self) -> Option<Event<Q>> {
+        self.events.pop_front()
+    }
+
+    /// Moves the actions to the end of `actions`.
+    pub(crate) fn move_actions(&mut self, actions: &mut Actions) {
+        actions.append(&mut self.actions);
+    }
+
     /// Sets the cluster's nodes and their addresses. A node with a new address gets a new connection. A node that is no
     /// longer named stays while it has a connection.
-    pub(crate) fn set_nodes(
-        &mut self,
-        nodes: &BTreeMap<i32, HostPort>,
-        cluster_id: Option<&str>,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Vec<Event<Q>> {
+    pub(crate) fn set_nodes(&mut self, nodes: &BTreeMap<i32, HostPort>, cluster_id: Option<&str>, now: Instant) {
         self.cluster_id = cluster_id.map(str::to_owned).filter(|_| self.checks_cluster);
-        let mut events = Vec::new();
         for (id, host) in nodes {
             let peer = Peer::Node(*id);
             match self.links.get(&peer) {
                 Some(link) if link.host == *host => {}
                 Some(_) => {
-                    events.extend(self.lose(peer, format!("node {id} has moved to {host}"), now, out));
+                    self.lose(peer, format!("node {id} has moved to {host}"), now);
                     self.timers.set(peer, None);
                     self.add(peer, host.clone(), now);
                     // Records may wait for this node even if it had no connection to lose.
-                    events.push(Event::Moved(peer));
+                    self.events.push_back(Event::Moved(peer));
                 }
                 None => self.add(peer, host.clone(), now),
             }
@@ -280,9 +289,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         for peer in stale {
             self.links.remove(&peer);
             self.timers.set(peer, None);
-            events.push(Event::Gone(peer));
+            self.events.push_back(Event::Gone(peer));
         }
-        events
     }
 
     /// Returns the connections that are established or being established.
@@ -328,7 +336,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     }
 
     /// Connects to a peer, unless a connection exists, is being made, or the peer is in backoff.
-    pub(crate) fn want(&mut self, peer: Peer, now: Instant, out: &mut Actions) {
+    pub(crate) fn want(&mut self, peer: Peer, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         if !matches!(link.state, State::Idle) {
             return;
@@ -339,29 +347,24 @@ impl<Q: fmt::Debug> Connections<Q> {
         let timeout = self.patience.setup.after(link.setup_failures.saturating_add(1), &mut self.random);
         link.setup_deadline = now + timeout;
         link.state = State::Connecting { connection, since: now };
-        out.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
+        self.actions.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
         self.schedule(peer);
     }
 
     /// Handles a new connection: asks the server for its versions.
-    pub(crate) fn handle_connected(
-        &mut self,
-        connection: ConnectionId,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Vec<Event<Q>> {
-        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+    pub(crate) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Negotiating { connection };
         // Some services close the connection when they do not know the version of ApiVersions.
         if link.negotiations_broken >= 2 {
             link.versions_version = 0;
         }
-        self.ask_versions(peer, now, out)
+        self.ask_versions(peer, now);
     }
 
-    fn ask_versions(&mut self, peer: Peer, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
-        let Some(link) = self.links.get(&peer) else { return Vec::new() };
+    fn ask_versions(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get(&peer) else { return };
         let version = link.versions_version;
         let (cluster_id, node_id) = match (peer, &self.cluster_id) {
             (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
@@ -373,14 +376,12 @@ impl<Q: fmt::Debug> Connections<Q> {
             cluster_id,
             node_id,
         };
-        match self.transmit(peer, &request, version, None, true, now, out) {
-            Ok(()) => Vec::new(),
-            Err(error) => self.lose(peer, error.to_string(), now, out),
+        if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
+            self.lose(peer, error.to_string(), now);
         }
     }
 
     /// Sends a request to a peer that is ready. Without `has_answer`, the request is complete once it is written.
-    #[expect(clippy::too_many_arguments, reason = "a request has that many sides")]
     pub(crate) fn send<R: Request>(
         &mut self,
         peer: Peer,
@@ -389,12 +390,10 @@ impl<Q: fmt::Debug> Connections<Q> {
         question: Q,
         has_answer: bool,
         now: Instant,
-        out: &mut Actions,
     ) -> Result<(), EncodeError> {
-        self.transmit(peer, request, version, Some(question), has_answer, now, out)
+        self.transmit(peer, request, version, Some(question), has_answer, now)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a request has that many sides")]
     fn transmit<R: Request>(
         &mut self,
         peer: Peer,
@@ -403,7 +402,6 @@ impl<Q: fmt::Debug> Connections<Q> {
         question: Option<Q>,
         has_answer: bool,
         now: Instant,
-        out: &mut Actions,
     ) -> Result<(), EncodeError> {
         let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
         let Some(connection) = link.connection() else { return Ok(()) };
@@ -420,18 +418,18 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.answerless.push_back(correlation_id);
         }
         link.pending.push_back(Pending { correlation_id, version, question, deadline, is_written: false, has_answer });
-        out.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
+        self.actions.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
         self.schedule(peer);
         Ok(())
     }
 
     /// Notes that the kernel has accepted the last byte of a request.
-    pub(crate) fn handle_written(
-        &mut self,
-        connection: ConnectionId,
-        correlation_id: i32,
-        now: Instant,
-    ) -> Option<Event<Q>> {
+    pub(crate) fn handle_written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) {
+        let event = self.written(connection, correlation_id, now);
+        self.events.extend(event);
+    }
+
+    fn written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) -> Option<Event<Q>> {
         let peer = self.peers.get(&connection).copied()?;
         let link = self.links.get_mut(&peer)?;
         let at = link.pending.iter().position(|pending| pending.correlation_id == correlation_id)?;
@@ -448,15 +446,9 @@ impl<Q: fmt::Debug> Connections<Q> {
     }
 
     /// Handles a frame from the peer.
-    pub(crate) fn handle_received(
-        &mut self,
-        connection: ConnectionId,
-        frame: Bytes,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Vec<Event<Q>> {
-        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+    pub(crate) fn handle_received(&mut self, connection: ConnectionId, frame: Bytes, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
         link.used_at = now;
         let answered = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
         let is_first_in_line =
@@ -465,32 +457,28 @@ impl<Q: fmt::Debug> Connections<Q> {
             if let Some(at) = link.answerless.iter().position(|id| Some(*id) == answered) {
                 // The peer answers in order, so it skipped the requests before this one.
                 link.answerless.drain(..=at);
-                return Vec::new();
+                return;
             }
-            return self.lose(peer, "it answered what was not asked".to_owned(), now, out);
+            return self.lose(peer, "it answered what was not asked".to_owned(), now);
         };
         if pending.question.is_some() {
             (link.failures, link.has_answered) = (0, true);
         }
         self.schedule(peer);
         match pending.question {
-            Some(question) => vec![Event::Answered { peer, version: pending.version, question, frame }],
+            Some(question) => {
+                self.events.push_back(Event::Answered { peer, version: pending.version, question, frame });
+            }
             None => match read_response::<ApiVersionsRequest>(&frame, pending.version) {
-                Ok((_, response)) => self.handle_versions(peer, &response, now, out),
-                Err(error) => self.lose(peer, error.to_string(), now, out),
+                Ok((_, response)) => self.handle_versions(peer, &response, now),
+                Err(error) => self.lose(peer, error.to_string(), now),
             },
         }
     }
 
-    fn handle_versions(
-        &mut self,
-        peer: Peer,
-        response: &ApiVersionsResponse,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Vec<Event<Q>> {
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
-        let State::Negotiating { connection } = link.state else { return Vec::new() };
+    fn handle_versions(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let State::Negotiating { connection } = link.state else { return };
         let offered = Versions::of(response);
         if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
             // The response may name the versions that the peer knows. Ignore versions that are not lower than the
@@ -498,7 +486,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             let highest =
                 offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
             link.versions_version = highest.unwrap_or(0);
-            return self.ask_versions(peer, now, out);
+            return self.ask_versions(peer, now);
         }
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
             && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
@@ -507,11 +495,11 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.negotiations_broken = 0;
             let cluster_id = printable(cluster_id);
             let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
-            return self.lose_astray(peer, why, now, out);
+            return self.lose_astray(peer, why, now);
         }
         if !response.error_code.is_none() {
             let why = format!("it refused to say what it speaks: {}", response.error_code);
-            return self.lose(peer, why, now, out);
+            return self.lose(peer, why, now);
         }
         match offered {
             Ok(versions) => {
@@ -520,22 +508,16 @@ impl<Q: fmt::Debug> Connections<Q> {
                 (link.trouble, link.was_ready) = (None, true);
                 tracing::debug!(%link.host, ?peer, "connected");
                 self.schedule(peer);
-                vec![Event::Ready(peer)]
+                self.events.push_back(Event::Ready(peer));
             }
-            Err(why) => self.lose(peer, why, now, out),
+            Err(why) => self.lose(peer, why, now),
         }
     }
 
     /// Handles the driver's report that a connection failed or ended. The driver has already reported all writes before
     /// it.
-    pub(crate) fn handle_disconnected(
-        &mut self,
-        connection: ConnectionId,
-        ending: Ending,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Vec<Event<Q>> {
-        let Some(peer) = self.peers.get(&connection).copied() else { return Vec::new() };
+    pub(crate) fn handle_disconnected(&mut self, connection: ConnectionId, ending: Ending, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
         let why = match ending {
             Ending::Failed(why) => why,
             Ending::Closed(why) => match self.links.get(&peer).and_then(Link::suspicion) {
@@ -543,58 +525,62 @@ impl<Q: fmt::Debug> Connections<Q> {
                 None => why.to_owned(),
             },
         };
-        self.end(peer, why, now, out)
+        self.end(peer, why, now);
     }
 
     /// Closes a peer's connection and starts its backoff. The driver may be writing at this moment, so every request
     /// that it was given counts as written.
-    pub(crate) fn lose(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+    pub(crate) fn lose(&mut self, peer: Peer, why: String, now: Instant) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.pending.iter_mut().for_each(|pending| pending.is_written = true);
         }
-        self.end(peer, why, now, out)
+        self.end(peer, why, now);
     }
 
     /// Like [`lose`](Self::lose), when a server of another cluster answered. The peer stays in backoff until new
     /// metadata arrives, or for longer than usual.
-    pub(crate) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+    pub(crate) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant) {
         /// Backoff for nodes of another cluster. By then metadata has shown whether the node belongs to this cluster.
         const ASTRAY: Duration = Duration::from_secs(10);
-        let events = self.lose(peer, why, now, out);
+        self.lose(peer, why, now);
         if let (Peer::Node(_), Some(link)) = (peer, self.links.get_mut(&peer)) {
             link.state = State::Backoff { until: now + ASTRAY };
             link.is_astray = true;
             self.schedule(peer);
         }
-        events
     }
 
     /// Ends the backoff of nodes that seemed to belong to another cluster: new metadata has arrived.
-    pub(crate) fn forgive(&mut self) -> Vec<Event<Q>> {
+    pub(crate) fn forgive(&mut self) {
         let astray: Vec<Peer> = self.links.iter().filter(|(_, link)| link.is_astray).map(|(peer, _)| *peer).collect();
-        for peer in &astray {
-            if let Some(link) = self.links.get_mut(peer) {
+        for peer in astray {
+            if let Some(link) = self.links.get_mut(&peer) {
                 (link.state, link.is_astray) = (State::Idle, false);
             }
-            self.schedule(*peer);
+            self.schedule(peer);
+            self.events.push_back(Event::Unmuted(peer));
         }
-        astray.into_iter().map(Event::Unmuted).collect()
     }
 
     /// Like [`lose`](Self::lose), for all peers except `but`.
-    pub(crate) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
+    pub(crate) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant) {
         let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
-        let mut events = Vec::new();
         for peer in others {
-            events.extend(self.lose(peer, why.to_owned(), now, out));
+            self.lose(peer, why.to_owned(), now);
         }
-        events
     }
 
-    fn end(&mut self, peer: Peer, why: String, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
-        let Some(connection) = link.connection() else { return Vec::new() };
-        out.push_back(Action::Disconnect(connection));
+    fn end(&mut self, peer: Peer, why: String, now: Instant) {
+        if let Some(unanswered) = self.close(peer, &why, now) {
+            self.events.push_back(Event::Lost { peer, unanswered, why });
+        }
+    }
+
+    /// Closes a peer's connection, if there is one, and returns its unanswered requests.
+    fn close(&mut self, peer: Peer, why: &str, now: Instant) -> Option<Vec<Unanswered<Q>>> {
+        let link = self.links.get_mut(&peer)?;
+        let connection = link.connection()?;
+        self.actions.push_back(Action::Disconnect(connection));
         self.peers.remove(&connection);
         if matches!(link.state, State::Negotiating { .. }) {
             link.negotiations_broken += 1;
@@ -609,7 +595,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.failures = link.failures.saturating_add(1);
         let until = now + self.patience.reconnect.after(link.failures, &mut self.random);
         link.state = State::Backoff { until };
-        link.trouble = Some(why.clone());
+        link.trouble = Some(why.to_owned());
         link.muted_until = None;
         link.answerless.clear();
         let unanswered = |pending: Pending<Q>| {
@@ -618,7 +604,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
         tracing::debug!(%link.host, ?peer, %why, unanswered = unanswered.len(), "connection lost");
         self.schedule(peer);
-        vec![Event::Lost { peer, unanswered, why }]
+        Some(unanswered)
     }
 
     /// Mutes a peer that throttles this producer (KIP-219), and extends the deadlines of its requests by the same time.
@@ -636,54 +622,49 @@ impl<Q: fmt::Debug> Connections<Q> {
     }
 
     /// Ends connections, requests and backoffs that are past their deadline.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
-        let mut events = Vec::new();
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(peer) = self.timers.pop(now) {
-            events.extend(self.check(peer, now, out));
+            self.check(peer, now);
             self.schedule(peer);
         }
-        events
     }
 
-    fn check(&mut self, peer: Peer, now: Instant, out: &mut Actions) -> Vec<Event<Q>> {
-        let Some(link) = self.links.get_mut(&peer) else { return Vec::new() };
+    fn check(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
         match link.state {
             State::Idle => {}
             State::Backoff { until } => {
                 if until <= now {
                     (link.state, link.is_astray) = (State::Idle, false);
-                    return vec![Event::Unmuted(peer)];
+                    self.events.push_back(Event::Unmuted(peer));
                 }
             }
             State::Connecting { .. } if link.setup_deadline <= now => {
                 let why = "no connection stood within socket.connection.setup.timeout.ms";
-                return self.lose(peer, why.to_owned(), now, out);
+                self.lose(peer, why.to_owned(), now);
             }
             State::Negotiating { .. } if link.setup_deadline <= now => {
                 let key = "socket.connection.setup.timeout.ms";
                 let why = format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}");
-                return self.lose(peer, why, now, out);
+                self.lose(peer, why, now);
             }
             State::Connecting { .. } => {}
             State::Negotiating { .. } | State::Ready { .. } => {
                 if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
-                    return self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now, out);
-                }
-                if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
+                    self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now);
+                } else if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
                     // No request is unanswered, so this is not a failure.
-                    self.lose(peer, "it was not needed for connections.max.idle.ms".to_owned(), now, out);
+                    self.close(peer, "it was not needed for connections.max.idle.ms", now);
                     if let Some(link) = self.links.get_mut(&peer) {
                         (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
                     }
-                    return vec![Event::Idle(peer)];
-                }
-                if link.muted_until.is_some_and(|until| until <= now) {
+                    self.events.push_back(Event::Idle(peer));
+                } else if link.muted_until.is_some_and(|until| until <= now) {
                     link.muted_until = None;
-                    return vec![Event::Unmuted(peer)];
+                    self.events.push_back(Event::Unmuted(peer));
                 }
             }
         }
-        Vec::new()
     }
 
     fn schedule(&mut self, peer: Peer) {

@@ -167,10 +167,21 @@ struct World {
     /// When to ask another node for a producer id, because the first one does not answer.
     another_id_at: Option<Instant>,
     random: fastrand::Rng,
-    out: Actions,
+    actions: Actions,
 }
 
 impl World {
+    /// Queues an action. Those of the connections come first, because they were queued before it.
+    fn push(&mut self, action: impl Into<Action>) {
+        self.connections.move_actions(&mut self.actions);
+        self.actions.push_back(action.into());
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.connections.move_actions(&mut self.actions);
+        self.actions.pop_front()
+    }
+
     /// Lists why servers cannot be reached; `None` if all can.
     fn obstacles(&self) -> Option<String> {
         /// A longer list would be too long to read.
@@ -208,7 +219,7 @@ impl Core {
                 random: fastrand::Rng::with_seed(seed),
                 config,
                 faults,
-                out: Actions::new(),
+                actions: Actions::new(),
             },
             sender: Sender::default(),
         };
@@ -250,21 +261,13 @@ impl Core {
                     sender.forget(partition, world);
                 }
             }
-            Input::Connected(connection) => {
-                let events = world.connections.handle_connected(connection, now, &mut world.out);
-                self.follow(events, now);
-            }
+            Input::Connected(connection) => world.connections.handle_connected(connection, now),
             Input::Written { connection, correlation_id } => {
-                let event = world.connections.handle_written(connection, correlation_id, now);
-                self.follow(event, now);
+                world.connections.handle_written(connection, correlation_id, now);
             }
-            Input::Received { connection, frame } => {
-                let events = world.connections.handle_received(connection, frame, now, &mut world.out);
-                self.follow(events, now);
-            }
+            Input::Received { connection, frame } => world.connections.handle_received(connection, frame, now),
             Input::Disconnected { connection, ending } => {
-                let events = world.connections.handle_disconnected(connection, ending, now, &mut world.out);
-                self.follow(events, now);
+                world.connections.handle_disconnected(connection, ending, now);
             }
         }
         self.advance(now);
@@ -272,8 +275,8 @@ impl Core {
 
     /// Performs the work that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        let events = self.world.connections.handle_timeout(now, &mut self.world.out);
-        self.follow(events, now);
+        self.world.connections.handle_timeout(now);
+        self.follow_events(now);
         self.sender.handle_timeout(&mut self.world, now);
         self.advance(now);
     }
@@ -285,7 +288,7 @@ impl Core {
 
     /// Returns the next action. Call it until it returns `None`.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        self.world.out.pop_front()
+        self.world.poll_action()
     }
 
     /// Returns when to call [`Self::handle_timeout`], unless an input comes first.
@@ -354,17 +357,24 @@ impl Core {
         self.sender.obstacle(&self.world, now)
     }
 
-    /// Sends the requests that are due and possible.
+    /// Follows the connections' events, and sends the requests that are due and possible.
     fn advance(&mut self, now: Instant) {
-        self.ask_metadata(now);
-        self.ask_producer_id(now);
+        self.follow_events(now);
+        for ask in [Self::give_up_nodes, Self::ask_metadata, Self::ask_producer_id] {
+            ask(self, now);
+            self.follow_events(now);
+        }
         self.sender.pump(&mut self.world, now);
     }
 
-    fn ask_metadata(&mut self, now: Instant) {
+    /// Asks the bootstrap servers again if no node has described the cluster for long.
+    fn give_up_nodes(&mut self, now: Instant) {
         if self.world.metadata.gives_up_at().is_some_and(|at| at <= now) {
             self.rebootstrap("nothing was heard of the cluster for metadata.recovery.rebootstrap.trigger.ms", now);
         }
+    }
+
+    fn ask_metadata(&mut self, now: Instant) {
         if !self.world.metadata.asks(now) {
             return;
         }
@@ -397,7 +407,7 @@ impl Core {
                 topic.len()
             );
             let error = Error::new(ErrorKind::Metadata, text).caused_by(why);
-            self.world.out.push_back(Action::Refuse { topic, error });
+            self.world.push(Action::Refuse { topic, error });
         }
         is_any
     }
@@ -405,13 +415,13 @@ impl Core {
     /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata, or that are
     /// too many.
     fn retire_topics(&mut self, now: Instant) {
-        let World { metadata, config, faults, out, .. } = &mut self.world;
-        let mut early_looks = metadata.early_looks();
-        while let Some(Idle { topic, partitions, used_at }) = metadata.next_idle(&mut early_looks, now) {
+        let mut early_looks = self.world.metadata.early_looks();
+        while let Some(Idle { topic, partitions, used_at }) = self.world.metadata.next_idle(&mut early_looks, now) {
+            let World { metadata, config, faults, .. } = &mut self.world;
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
             match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
-                true => out.push_back(LocalAction::Retire { topic, partitions }.into()),
+                true => self.world.push(LocalAction::Retire { topic, partitions }),
                 false if faults.has(Mutant::RetireBusy) => {}
                 false => metadata.keep(&topic),
             }
@@ -461,7 +471,7 @@ impl Core {
         offers: impl Fn(&Versions) -> bool,
         now: Instant,
     ) -> Result<Peer, Nobody> {
-        let World { config, metadata, connections, out, .. } = &mut self.world;
+        let World { config, metadata, connections, .. } = &mut self.world;
         let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
         // With a short backoff some node is always about to be retried, so the core would never ask the bootstrap
         // servers.
@@ -469,11 +479,11 @@ impl Core {
             tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
             metadata.rebootstrap(now);
         }
-        match connections.anyone(errand, metadata.is_bootstrapping(), now, out) {
+        match connections.anyone(errand, metadata.is_bootstrapping(), now) {
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
                 tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
                 metadata.rebootstrap(now);
-                connections.anyone(errand, true, now, out)
+                connections.anyone(errand, true, now)
             }
             found => found,
         }
@@ -482,29 +492,27 @@ impl Core {
     /// Closes all connections and starts again with the bootstrap servers (KIP-1102).
     fn rebootstrap(&mut self, why: &str, now: Instant) {
         tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
-        let World { metadata, connections, out, .. } = &mut self.world;
-        metadata.rebootstrap(now);
-        let events = connections.lose_all(None, why, now, out);
-        self.follow(events, now);
+        self.world.metadata.rebootstrap(now);
+        self.world.connections.lose_all(None, why, now);
     }
 
     /// Sends a request to a peer that is ready. A request that cannot be encoded is not the peer's fault.
     fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
-        let World { connections, out, .. } = &mut self.world;
+        let World { connections, .. } = &mut self.world;
         let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
             let why = connections.versions(peer).map_or_else(String::new, Versions::lack::<R>);
-            let events = connections.lose(peer, why, now, out);
-            self.follow(events, now);
+            connections.lose(peer, why, now);
             return Err(Unasked::Lost);
         };
-        connections.send(peer, request, version, question, true, now, out).map_err(|error| {
+        connections.send(peer, request, version, question, true, now).map_err(|error| {
             tracing::error!(%error, "a request cannot be written");
             Unasked::Unsendable { version }
         })
     }
 
-    fn follow(&mut self, events: impl IntoIterator<Item = Event<Question>>, now: Instant) {
-        for event in events {
+    /// Handles the events of the connections.
+    fn follow_events(&mut self, now: Instant) {
+        while let Some(event) = self.world.connections.poll_event() {
             match event {
                 Event::Moved(_) if self.world.faults.has(Mutant::MoveWakesNobody) => {}
                 Event::Ready(peer)
@@ -602,8 +610,7 @@ impl Core {
             },
         };
         if let Err(why) = handled {
-            let events = self.world.connections.lose(peer, why, now, &mut self.world.out);
-            self.follow(events, now);
+            self.world.connections.lose(peer, why, now);
         }
     }
 
@@ -624,7 +631,7 @@ impl Core {
         response: MetadataResponse,
         now: Instant,
     ) -> Result<(), String> {
-        let World { metadata, connections, out, .. } = &mut self.world;
+        let World { metadata, connections, .. } = &mut self.world;
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
             metadata.handle_failure(question, now);
             self.rebootstrap("a broker asked for it", now);
@@ -633,38 +640,33 @@ impl Core {
         match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), now) {
             Ok(changes) => self.take_changes(peer, changes, now),
             Err(Useless::Refusal(why)) => return Err(why),
-            Err(Useless::Astray(why)) => {
-                let events = connections.lose_astray(peer, why, now, out);
-                self.follow(events, now);
-            }
+            Err(Useless::Astray(why)) => connections.lose_astray(peer, why, now),
         }
         Ok(())
     }
 
     /// Updates the connections to match the cluster's nodes, as known from metadata or a leader hint.
     fn set_nodes(&mut self, now: Instant) {
-        let World { metadata, connections, out, .. } = &mut self.world;
-        let events = connections.set_nodes(metadata.nodes(), metadata.cluster_id(), now, out);
-        self.follow(events, now);
+        let World { metadata, connections, .. } = &mut self.world;
+        connections.set_nodes(metadata.nodes(), metadata.cluster_id(), now);
+        self.follow_events(now);
     }
 
     fn take_changes(&mut self, from: Peer, changes: Changes, now: Instant) {
         let Changes { is_another_cluster, layouts, moved, elected, recreated, refused } = changes;
         if is_another_cluster {
             tracing::warn!("the bootstrap servers lead to another cluster than before");
-            let World { connections, out, .. } = &mut self.world;
-            let events = connections.lose_all(Some(from), "its cluster is no longer the one", now, out);
-            self.follow(events, now);
+            self.world.connections.lose_all(Some(from), "its cluster is no longer the one", now);
+            self.follow_events(now);
             self.sender.handle_another_cluster(&mut self.world, now);
         }
+        self.world.connections.forgive();
         self.set_nodes(now);
-        let events = self.world.connections.forgive();
-        self.follow(events, now);
-        self.world.out.extend(layouts.into_iter().map(|layout| LocalAction::Publish(layout).into()));
+        layouts.into_iter().for_each(|layout| self.world.push(LocalAction::Publish(layout)));
         for (topic, code) in refused {
             let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());
             let error = Error::new(ErrorKind::Metadata, text).with_code(Some(code));
-            self.world.out.push_back(Action::Refuse { topic, error });
+            self.world.push(Action::Refuse { topic, error });
         }
         for partition in recreated {
             self.sender.handle_recreated(partition, &mut self.world, now);

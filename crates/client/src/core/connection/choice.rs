@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{Connections, Link, Peer, State};
+use crate::core::SLOW;
 use crate::core::versions::Versions;
-use crate::core::{Actions, SLOW};
 
 /// Why no peer can be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +37,17 @@ impl<Q> Copy for Errand<'_, Q> {}
 impl<Q: std::fmt::Debug> Connections<Q> {
     /// Picks a peer for a request that any peer can answer, skipping peers that already have the same request. With
     /// `with_seeds`, the bootstrap servers come first; without it, only connected ones are candidates.
-    pub(crate) fn anyone(
-        &mut self,
-        errand: Errand<'_, Q>,
-        with_seeds: bool,
-        now: Instant,
-        out: &mut Actions,
-    ) -> Result<Peer, Nobody> {
+    pub(crate) fn anyone(&mut self, errand: Errand<'_, Q>, with_seeds: bool, now: Instant) -> Result<Peer, Nobody> {
         let is_seed = |peer: &Peer, _: &Link<Q>| matches!(peer, Peer::Seed(_));
         let is_known =
             |peer: &Peer, link: &Link<Q>| matches!(peer, Peer::Node(_)) || matches!(link.state, State::Ready { .. });
         if with_seeds {
-            let found = self.anyone_of(is_seed, errand, now, out);
+            let found = self.anyone_of(is_seed, errand, now);
             if !matches!(found, Err(Nobody::Left | Nobody::Offers(_))) {
                 return found;
             }
         }
-        self.anyone_of(is_known, errand, now, out)
+        self.anyone_of(is_known, errand, now)
     }
 
     /// Returns the candidate that is ready and has the fewest requests. If there is none, connects to one, unless a
@@ -63,7 +57,6 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         is_candidate: impl Fn(&Peer, &Link<Q>) -> bool,
         errand: Errand<'_, Q>,
         now: Instant,
-        out: &mut Actions,
     ) -> Result<Peer, Nobody> {
         let Errand { is_the_same, offers, max_in_flight } = errand;
         let lacks = |link: &Link<Q>| matches!(&link.state, State::Ready { versions, .. } if !offers(versions));
@@ -94,7 +87,7 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         self.random.shuffle(&mut idle);
         match idle.iter().min_by_key(|(_, failures)| *failures) {
             Some((peer, _)) => {
-                self.want(*peer, now, out);
+                self.want(*peer, now);
                 Err(Nobody::Yet)
             }
             None if is_any_ready => Err(Nobody::Yet),

@@ -232,7 +232,7 @@ impl Sender {
         }
         let taken = batch.taken.clone();
         self.partition(id).splitting.insert(key);
-        world.out.push_back(LocalAction::Split { partition: id, whole: key, batch: taken }.into());
+        world.push(LocalAction::Split { partition: id, whole: key, batch: taken });
     }
 
     pub(crate) fn handle_split(

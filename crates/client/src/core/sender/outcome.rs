@@ -55,7 +55,7 @@ impl Sender {
         {
             // This also closes old batches behind the first. The next timer closes those that are still too young.
             partition.closed_at = Some(now);
-            world.out.push_back(LocalAction::CloseBatches { partition: id, until }.into());
+            world.push(LocalAction::CloseBatches { partition: id, until });
         }
     }
 
@@ -140,7 +140,7 @@ impl Sender {
             let is_piece = |other: &Key| other.batch == key.batch;
             let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
             let is_last = is_last || world.faults.has(Mutant::SplitCountsOnce);
-            world.out.push_back(LocalAction::Complete { partition: id, batch, outcome, is_last }.into());
+            world.push(LocalAction::Complete { partition: id, batch, outcome, is_last });
         }
         partition.release();
     }
@@ -173,7 +173,7 @@ impl Sender {
     pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, world: &mut World) {
         let partition = self.partition(id);
         partition.open = None;
-        world.out.push_back(LocalAction::Drain { partition: id, until, why: why.clone() }.into());
+        world.push(LocalAction::Drain { partition: id, until, why: why.clone() });
     }
 
     pub(crate) fn handle_drained(

@@ -47,7 +47,7 @@ impl Sender {
             return;
         }
         if !world.connections.has_room(peer, world.config.max_in_flight) {
-            world.connections.want(peer, now, &mut world.out);
+            world.connections.want(peer, now);
             return;
         }
         let ready = std::mem::take(&mut queue.ready);
@@ -92,7 +92,7 @@ impl Sender {
             partition.is_taking = true;
             partition.open = None;
         }
-        world.out.push_back(LocalAction::Take { node, partitions: takable, room }.into());
+        world.push(LocalAction::Take { node, partitions: takable, room });
     }
 
     /// Accepts batches from the accumulator, and sends them if that is still possible.
@@ -139,7 +139,7 @@ impl Sender {
         let has_room = world.connections.has_room(peer, world.config.max_in_flight);
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if !has_room {
-            world.connections.want(peer, now, &mut world.out);
+            world.connections.want(peer, now);
             return;
         }
         let ready = std::mem::take(&mut queue.ready);
@@ -241,7 +241,7 @@ impl Sender {
         let has_answer = acks != Acks::None;
         let keys: Vec<(PartitionId, Key)> = sent.iter().map(|sent| (sent.partition, sent.key)).collect();
         let question = Question::Produce(sent);
-        if let Err(error) = world.connections.send(peer, &request, version, question, has_answer, now, &mut world.out) {
+        if let Err(error) = world.connections.send(peer, &request, version, question, has_answer, now) {
             for (id, key) in keys {
                 let error = Error::new(ErrorKind::Bug, "a batch cannot be written").caused_by(error.clone());
                 self.fail(id, key, error, world, now);

@@ -90,7 +90,7 @@ impl Sender {
         tracing::debug!(node, is_stalled, "records without a key leave a node out, or come back to it");
         let changed: Vec<_> = world.metadata.partitions().filter_map(|id| self.change_of_stall(id, world)).collect();
         if !changed.is_empty() {
-            world.out.push_back(LocalAction::Stall(changed).into());
+            world.push(LocalAction::Stall(changed));
         }
     }
 
@@ -99,7 +99,7 @@ impl Sender {
         if !world.config.availability_timeout.is_zero()
             && let Some(change) = self.change_of_stall(id, world)
         {
-            world.out.push_back(LocalAction::Stall(vec![change]).into());
+            world.push(LocalAction::Stall(vec![change]));
         }
     }
 

@@ -13,6 +13,7 @@
 mod advice;
 mod backoff;
 mod connection;
+mod context;
 mod idempotence;
 mod metadata;
 mod refresh;
@@ -39,6 +40,7 @@ use crate::error::{Error, ErrorKind, Written};
 use crate::fault_injection::{FaultInjection, Mutant};
 pub(crate) use connection::{ConnectionId, Ending};
 use connection::{Connections, Errand, Event, Nobody, Peer};
+use context::Context;
 use idempotence::ProducerIds;
 use metadata::{Changes, Idle, Metadata, Useless};
 use refresh::QuestionId;
@@ -156,48 +158,10 @@ enum Unasked {
     Unsendable { version: i16 },
 }
 
-/// The state that the sender shares with the rest of the core.
-#[derive(Debug)]
-struct World {
-    config: Arc<Config>,
-    faults: FaultInjection,
-    metadata: Metadata,
-    connections: Connections<Question>,
-    ids: ProducerIds,
-    /// When to ask another node for a producer id, because the first one does not answer.
-    another_id_at: Option<Instant>,
-    random: fastrand::Rng,
-    actions: Actions,
-}
-
-impl World {
-    /// Queues an action. Those of the connections come first, because they were queued before it.
-    fn push(&mut self, action: impl Into<Action>) {
-        self.connections.move_actions(&mut self.actions);
-        self.actions.push_back(action.into());
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.connections.move_actions(&mut self.actions);
-        self.actions.pop_front()
-    }
-
-    /// Lists why servers cannot be reached; `None` if all can.
-    fn obstacles(&self) -> Option<String> {
-        /// A longer list would be too long to read.
-        const SERVERS_NAMED_MAX: usize = 32;
-        let mut troubles = self.connections.troubles();
-        let more = troubles.len().saturating_sub(SERVERS_NAMED_MAX);
-        troubles.truncate(SERVERS_NAMED_MAX);
-        troubles.extend((more > 0).then(|| format!("and so on, for {more} more")));
-        (!troubles.is_empty()).then(|| troubles.join("; "))
-    }
-}
-
 /// The control plane.
 #[derive(Debug)]
 pub(crate) struct Core {
-    world: World,
+    cx: Context,
     sender: Sender,
 }
 
@@ -211,7 +175,8 @@ impl Core {
         now: Instant,
     ) -> Self {
         let mut core = Self {
-            world: World {
+            cx: Context {
+                now,
                 metadata: Metadata::new(&config, seed ^ 1, faults, now),
                 connections: Connections::new(&config, seed ^ 2, now),
                 ids: ProducerIds::new(&config, first_sequence, now),
@@ -223,62 +188,64 @@ impl Core {
             },
             sender: Sender::default(),
         };
-        core.advance(now);
+        core.advance();
         core
     }
 
     /// Handles an input.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) {
-        let Self { world, sender } = self;
+        self.cx.now = now;
+        let Self { cx, sender } = self;
         match input {
             Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } => {
-                world.metadata.want(&topic, partitions, now)
+                cx.metadata.want(&topic, partitions, now)
             }
             // A late signal of a partition that was removed meanwhile: its batch has its outcome.
             Input::Signal(Signal::Opened { partition, .. } | Signal::Full { partition })
-                if world.metadata.place(partition).is_none() => {}
+                if cx.metadata.place(partition).is_none() => {}
             Input::Signal(Signal::Opened { partition, since, is_full }) => {
-                world.metadata.use_partition(partition, now);
-                sender.handle_opened(partition, Left { since, is_full }, world, now);
+                cx.metadata.use_partition(partition, now);
+                sender.handle_opened(partition, Left { since, is_full }, cx);
             }
             Input::Signal(Signal::Full { partition }) => {
-                world.metadata.use_partition(partition, now);
-                sender.handle_full(partition, world, now);
+                cx.metadata.use_partition(partition, now);
+                sender.handle_full(partition, cx);
             }
-            Input::Signal(Signal::Pressure) | Input::Hurry => sender.hurry(world, now),
-            Input::Unwanted(topic) => world.metadata.forget(&topic),
-            Input::Abandon => sender.abandon(world, now),
+            Input::Signal(Signal::Pressure) | Input::Hurry => sender.hurry(cx),
+            Input::Unwanted(topic) => cx.metadata.forget(&topic),
+            Input::Abandon => sender.abandon(cx),
             Input::Taken { node, batches, left } => {
-                batches.iter().for_each(|(partition, _)| world.metadata.use_partition(*partition, now));
-                sender.handle_taken(node, batches, left, world, now);
+                batches.iter().for_each(|(partition, _)| cx.metadata.use_partition(*partition, now));
+                sender.handle_taken(node, batches, left, cx);
             }
             Input::Drained { partition, batches, left, why } => {
-                sender.handle_drained(partition, batches, left, &why, world, now);
+                sender.handle_drained(partition, batches, left, &why, cx);
             }
-            Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, world, now),
+            Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, cx),
             Input::Retired(topic) => {
-                for partition in world.metadata.retire(&topic, now) {
-                    sender.forget(partition, world);
+                for partition in cx.metadata.retire(&topic, now) {
+                    sender.forget(partition, cx);
                 }
             }
-            Input::Connected(connection) => world.connections.handle_connected(connection, now),
+            Input::Connected(connection) => cx.connections.handle_connected(connection, now),
             Input::Written { connection, correlation_id } => {
-                world.connections.handle_written(connection, correlation_id, now);
+                cx.connections.handle_written(connection, correlation_id, now);
             }
-            Input::Received { connection, frame } => world.connections.handle_received(connection, frame, now),
+            Input::Received { connection, frame } => cx.connections.handle_received(connection, frame, now),
             Input::Disconnected { connection, ending } => {
-                world.connections.handle_disconnected(connection, ending, now);
+                cx.connections.handle_disconnected(connection, ending, now);
             }
         }
-        self.advance(now);
+        self.advance();
     }
 
     /// Performs the work that is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.world.connections.handle_timeout(now);
-        self.follow_events(now);
-        self.sender.handle_timeout(&mut self.world, now);
-        self.advance(now);
+        self.cx.now = now;
+        self.cx.connections.handle_timeout(now);
+        self.follow_events();
+        self.sender.handle_timeout(&mut self.cx);
+        self.advance();
     }
 
     /// Takes all batches, each with whether it may have been sent, after a panic inside the core.
@@ -288,14 +255,14 @@ impl Core {
 
     /// Returns the next action. Call it until it returns `None`.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        self.world.poll_action()
+        self.cx.poll_action()
     }
 
     /// Returns when to call [`Self::handle_timeout`], unless an input comes first.
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         /// Retry interval when no node can accept a request.
         const LOOK_AGAIN: Duration = Duration::from_millis(250);
-        let World { metadata, connections, ids, another_id_at, .. } = &self.world;
+        let Context { metadata, connections, ids, another_id_at, .. } = &self.cx;
         let next_id = ids.next_ask().filter(|_| self.wants_producer_id());
         let asks = [metadata.next_ask(now), next_id].into_iter().flatten().map(|at| match at <= now {
             true => now + LOOK_AGAIN,
@@ -311,7 +278,7 @@ impl Core {
     /// Describes unfinished work; empty when there is none.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn leftovers(&self) -> Vec<String> {
-        let World { metadata, connections, .. } = &self.world;
+        let Context { metadata, connections, .. } = &self.cx;
         let mut left = self.sender.leftovers();
         // Metadata requests are normal at any time.
         left.extend(connections.leftovers(|question| matches!(question, Question::Metadata(_))));
@@ -322,17 +289,17 @@ impl Core {
     /// Returns the connections that are established or being established.
     #[cfg(any(test, feature = "internal"))]
     pub(crate) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        self.world.connections.open()
+        self.cx.connections.open()
     }
 
     /// Returns whether any server has described the cluster.
     pub(crate) fn is_connected(&self) -> bool {
-        self.world.metadata.is_known()
+        self.cx.metadata.is_known()
     }
 
     /// Returns the last error that a broker gave for a topic, unless it was success.
     pub(crate) fn topic_error(&self, topic: &str) -> Option<ErrorCode> {
-        self.world.metadata.topic_error(topic)
+        self.cx.metadata.topic_error(topic)
     }
 
     /// Describes why a topic is not known, for an error text.
@@ -349,47 +316,48 @@ impl Core {
 
     /// Describes why servers of the cluster cannot be reached, server by server.
     pub(crate) fn obstacles(&self) -> Option<String> {
-        self.world.obstacles()
+        self.cx.obstacles()
     }
 
     /// Describes what holds up the oldest batch without an outcome; `None` if there is no such batch.
-    pub(crate) fn batch_obstacle(&self, now: Instant) -> Option<String> {
-        self.sender.obstacle(&self.world, now)
+    pub(crate) fn batch_obstacle(&mut self, now: Instant) -> Option<String> {
+        self.cx.now = now;
+        self.sender.obstacle(&self.cx)
     }
 
     /// Follows the connections' events, and sends the requests that are due and possible.
-    fn advance(&mut self, now: Instant) {
-        self.follow_events(now);
+    fn advance(&mut self) {
+        self.follow_events();
         for ask in [Self::give_up_nodes, Self::ask_metadata, Self::ask_producer_id] {
-            ask(self, now);
-            self.follow_events(now);
+            ask(self);
+            self.follow_events();
         }
-        self.sender.pump(&mut self.world, now);
+        self.sender.pump(&mut self.cx);
     }
 
     /// Asks the bootstrap servers again if no node has described the cluster for long.
-    fn give_up_nodes(&mut self, now: Instant) {
-        if self.world.metadata.gives_up_at().is_some_and(|at| at <= now) {
-            self.rebootstrap("nothing was heard of the cluster for metadata.recovery.rebootstrap.trigger.ms", now);
+    fn give_up_nodes(&mut self) {
+        if self.cx.metadata.gives_up_at().is_some_and(|at| at <= self.cx.now) {
+            self.rebootstrap("nothing was heard of the cluster for metadata.recovery.rebootstrap.trigger.ms");
         }
     }
 
-    fn ask_metadata(&mut self, now: Instant) {
-        if !self.world.metadata.asks(now) {
+    fn ask_metadata(&mut self) {
+        if !self.cx.metadata.asks(self.cx.now) {
             return;
         }
-        self.world.metadata.try_to_ask(now);
-        self.retire_topics(now);
+        self.cx.metadata.try_to_ask(self.cx.now);
+        self.retire_topics();
         let is_the_same = |question: &Question| matches!(question, Question::Metadata(_));
-        let Ok(peer) = self.anyone(is_the_same, |_| true, now) else { return };
+        let Ok(peer) = self.anyone(is_the_same, |_| true) else { return };
         loop {
-            let request = self.world.metadata.request(now);
-            let question = self.world.metadata.next_question();
-            match self.ask(peer, &request, Question::Metadata(question), now) {
-                Ok(()) => self.world.metadata.asked(question, now),
+            let request = self.cx.metadata.request(self.cx.now);
+            let question = self.cx.metadata.next_question();
+            match self.ask(peer, &request, Question::Metadata(question)) {
+                Ok(()) => self.cx.metadata.asked(question, self.cx.now),
                 // Leave out the topics that cannot be encoded, and ask for the others.
                 Err(Unasked::Unsendable { version }) if self.refuse_unsendable(version) => continue,
-                Err(Unasked::Unsendable { .. }) => self.world.metadata.put_off(now),
+                Err(Unasked::Unsendable { .. }) => self.cx.metadata.put_off(self.cx.now),
                 Err(Unasked::Lost) => {}
             }
             return;
@@ -398,7 +366,7 @@ impl Core {
 
     /// Refuses those topics of the last metadata request that cannot be encoded. Returns whether there were any.
     fn refuse_unsendable(&mut self, version: i16) -> bool {
-        let unsendable = self.world.metadata.take_unsendable(version);
+        let unsendable = self.cx.metadata.take_unsendable(version);
         let is_any = !unsendable.is_empty();
         for (topic, why) in unsendable {
             let text = format!(
@@ -407,21 +375,22 @@ impl Core {
                 topic.len()
             );
             let error = Error::new(ErrorKind::Metadata, text).caused_by(why);
-            self.world.push(Action::Refuse { topic, error });
+            self.cx.push(Action::Refuse { topic, error });
         }
         is_any
     }
 
     /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata, or that are
     /// too many.
-    fn retire_topics(&mut self, now: Instant) {
-        let mut early_looks = self.world.metadata.early_looks();
-        while let Some(Idle { topic, partitions, used_at }) = self.world.metadata.next_idle(&mut early_looks, now) {
-            let World { metadata, config, faults, .. } = &mut self.world;
+    fn retire_topics(&mut self) {
+        let mut early_looks = self.cx.metadata.early_looks();
+        while let Some(Idle { topic, partitions, used_at }) = self.cx.metadata.next_idle(&mut early_looks, self.cx.now)
+        {
+            let Context { now, config, faults, metadata, .. } = &mut self.cx;
             // Until then, a batch that failed without a response may still arrive at a broker.
             let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
-            match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, now)) {
-                true => self.world.push(LocalAction::Retire { topic, partitions }),
+            match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, *now)) {
+                true => self.cx.push(LocalAction::Retire { topic, partitions }),
                 false if faults.has(Mutant::RetireBusy) => {}
                 false => metadata.keep(&topic),
             }
@@ -429,37 +398,37 @@ impl Core {
     }
 
     fn wants_producer_id(&self) -> bool {
-        let World { ids, faults, .. } = &self.world;
+        let Context { ids, faults, .. } = &self.cx;
         let is_idle = || ids.is_enabled() && ids.current().is_none();
         self.sender.awaits_producer_id() || (faults.has(Mutant::AskIdForever) && is_idle())
     }
 
-    fn ask_producer_id(&mut self, now: Instant) {
-        if self.world.another_id_at.take_if(|at| *at <= now).is_some() {
-            self.world.ids.ask_another();
+    fn ask_producer_id(&mut self) {
+        if self.cx.another_id_at.take_if(|at| *at <= self.cx.now).is_some() {
+            self.cx.ids.ask_another();
         }
-        if !self.wants_producer_id() || self.world.ids.next_ask().is_none_or(|at| at > now) {
+        if !self.wants_producer_id() || self.cx.ids.next_ask().is_none_or(|at| at > self.cx.now) {
             return;
         }
         let need = Need::producer_id();
         let is_the_same = |question: &Question| matches!(question, Question::ProducerId);
         let offers = |versions: &Versions| versions.needed::<InitProducerIdRequest>(&need).is_some();
-        let peer = match self.anyone(is_the_same, offers, now) {
+        let peer = match self.anyone(is_the_same, offers) {
             Ok(peer) => peer,
-            Err(Nobody::Offers(_)) if self.world.faults.has(Mutant::SilentWithoutApi) => return,
+            Err(Nobody::Offers(_)) if self.cx.faults.has(Mutant::SilentWithoutApi) => return,
             Err(Nobody::Offers(peer)) => {
-                let World { connections, .. } = &self.world;
+                let Context { connections, .. } = &self.cx;
                 let Some(versions) = connections.versions(peer) else { return };
                 let error = need.error(&connections.name(peer), versions);
-                return self.sender.fail_without_producer_id(&error, &mut self.world, now);
+                return self.sender.fail_without_producer_id(&error, &mut self.cx);
             }
             Err(Nobody::Yet | Nobody::Left) => return,
         };
         let request =
             InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
-        if self.ask(peer, &request, Question::ProducerId, now).is_ok() {
-            self.world.ids.asked();
-            self.world.another_id_at = Some(now + SLOW);
+        if self.ask(peer, &request, Question::ProducerId).is_ok() {
+            self.cx.ids.asked();
+            self.cx.another_id_at = Some(self.cx.now + SLOW);
         }
     }
 
@@ -469,52 +438,51 @@ impl Core {
         &mut self,
         is_the_same: impl Fn(&Question) -> bool,
         offers: impl Fn(&Versions) -> bool,
-        now: Instant,
     ) -> Result<Peer, Nobody> {
-        let World { config, metadata, connections, .. } = &mut self.world;
+        let Context { now, config, metadata, connections, .. } = &mut self.cx;
         let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
         // With a short backoff some node is always about to be retried, so the core would never ask the bootstrap
         // servers.
         if metadata.recovers() && !metadata.is_bootstrapping() && connections.is_every_node_unreachable() {
             tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
-            metadata.rebootstrap(now);
+            metadata.rebootstrap(*now);
         }
-        match connections.anyone(errand, metadata.is_bootstrapping(), now) {
+        match connections.anyone(errand, metadata.is_bootstrapping(), *now) {
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
                 tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
-                metadata.rebootstrap(now);
-                connections.anyone(errand, true, now)
+                metadata.rebootstrap(*now);
+                connections.anyone(errand, true, *now)
             }
             found => found,
         }
     }
 
     /// Closes all connections and starts again with the bootstrap servers (KIP-1102).
-    fn rebootstrap(&mut self, why: &str, now: Instant) {
+    fn rebootstrap(&mut self, why: &str) {
         tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
-        self.world.metadata.rebootstrap(now);
-        self.world.connections.lose_all(None, why, now);
+        self.cx.metadata.rebootstrap(self.cx.now);
+        self.cx.connections.lose_all(None, why, self.cx.now);
     }
 
     /// Sends a request to a peer that is ready. A request that cannot be encoded is not the peer's fault.
-    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question, now: Instant) -> Result<(), Unasked> {
-        let World { connections, .. } = &mut self.world;
+    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question) -> Result<(), Unasked> {
+        let Context { now, connections, .. } = &mut self.cx;
         let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
             let why = connections.versions(peer).map_or_else(String::new, Versions::lack::<R>);
-            connections.lose(peer, why, now);
+            connections.lose(peer, why, *now);
             return Err(Unasked::Lost);
         };
-        connections.send(peer, request, version, question, true, now).map_err(|error| {
+        connections.send(peer, request, version, question, true, *now).map_err(|error| {
             tracing::error!(%error, "a request cannot be written");
             Unasked::Unsendable { version }
         })
     }
 
     /// Handles the events of the connections.
-    fn follow_events(&mut self, now: Instant) {
-        while let Some(event) = self.world.connections.poll_event() {
+    fn follow_events(&mut self) {
+        while let Some(event) = self.cx.connections.poll_event() {
             match event {
-                Event::Moved(_) if self.world.faults.has(Mutant::MoveWakesNobody) => {}
+                Event::Moved(_) if self.cx.faults.has(Mutant::MoveWakesNobody) => {}
                 Event::Ready(peer)
                 | Event::Written(peer)
                 | Event::Idle(peer)
@@ -523,21 +491,21 @@ impl Core {
                 | Event::Gone(peer) => self.sender.wake(peer),
                 Event::Sent { peer, question } => {
                     if let Question::Produce(sent) = question {
-                        self.sender.handle_sent(sent, &mut self.world, now);
+                        self.sender.handle_sent(sent, &mut self.cx);
                     }
                     self.sender.wake(peer);
                 }
                 Event::Answered { peer, version, question, frame } => {
-                    self.handle_answer(peer, version, question, &frame, now);
+                    self.handle_answer(peer, version, question, &frame);
                     self.sender.wake(peer);
                 }
                 Event::Lost { peer, unanswered, why } => {
                     for unanswered in unanswered {
-                        self.handle_unanswered(peer, unanswered.question, unanswered.is_written, &why, now);
+                        self.handle_unanswered(peer, unanswered.question, unanswered.is_written, &why);
                     }
                     // The partitions that this node led may have new leaders.
-                    if self.world.metadata.is_known() {
-                        self.world.metadata.doubt();
+                    if self.cx.metadata.is_known() {
+                        self.cx.metadata.doubt();
                     }
                     self.sender.wake(peer);
                 }
@@ -545,134 +513,128 @@ impl Core {
         }
     }
 
-    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str, now: Instant) {
+    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str) {
         match question {
-            Question::Metadata(question) => self.world.metadata.handle_failure(question, now),
+            Question::Metadata(question) => self.cx.metadata.handle_failure(question, self.cx.now),
             Question::ProducerId => {
-                self.world.another_id_at = None;
-                self.world.ids.handle_failure(now, &mut self.world.random);
+                self.cx.another_id_at = None;
+                self.cx.ids.handle_failure(self.cx.now, &mut self.cx.random);
             }
-            Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.world, now),
+            Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.cx),
         }
     }
 
-    fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes, now: Instant) {
+    fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes) {
         let handled = match question {
             Question::Metadata(question) => match read::<MetadataRequest>(frame, version) {
                 Ok(response) => {
-                    self.throttle::<MetadataRequest>(peer, version, response.throttle_time_ms, now);
-                    self.take_metadata(peer, question, response, now)
+                    self.throttle::<MetadataRequest>(peer, version, response.throttle_time_ms);
+                    self.take_metadata(peer, question, response)
                 }
                 Err(why) => {
-                    self.world.metadata.handle_failure(question, now);
+                    self.cx.metadata.handle_failure(question, self.cx.now);
                     Err(why)
                 }
             },
             Question::ProducerId => match read::<InitProducerIdRequest>(frame, version) {
                 Ok(response) => {
-                    self.world.another_id_at = None;
-                    self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms, now);
-                    match self.world.ids.handle_response(&response, now, &mut self.world.random) {
-                        Ok(()) => self.sender.handle_producer_id(&mut self.world, now),
+                    self.cx.another_id_at = None;
+                    self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms);
+                    match self.cx.ids.handle_response(&response, self.cx.now, &mut self.cx.random) {
+                        Ok(()) => self.sender.handle_producer_id(&mut self.cx),
                         Err(code) => {
                             let refused = Error::refused(code, None);
                             let text = format!(
                                 "{} gives no producer id, which enable.idempotence=true needs: {refused}",
-                                self.world.connections.name(peer)
+                                self.cx.connections.name(peer)
                             );
                             let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
-                            self.sender.fail_without_producer_id(&error, &mut self.world, now);
+                            self.sender.fail_without_producer_id(&error, &mut self.cx);
                         }
                     }
                     Ok(())
                 }
                 Err(why) => {
-                    self.world.ids.handle_failure(now, &mut self.world.random);
+                    self.cx.ids.handle_failure(self.cx.now, &mut self.cx.random);
                     Err(why)
                 }
             },
             Question::Produce(sent) => match read::<ProduceRequest>(frame, version) {
                 Ok(response) => {
-                    self.throttle::<ProduceRequest>(peer, version, response.throttle_time_ms, now);
-                    let handled = self.sender.handle_response(sent, &response, peer, &mut self.world, now);
+                    self.throttle::<ProduceRequest>(peer, version, response.throttle_time_ms);
+                    let handled = self.sender.handle_response(sent, &response, peer, &mut self.cx);
                     if !response.node_endpoints.is_empty() {
-                        self.set_nodes(now);
+                        self.set_nodes();
                         // The response named new nodes. Batches that waited for them can be sent now.
-                        self.sender.handle_moved(&[], &mut self.world, now);
+                        self.sender.handle_moved(&[], &mut self.cx);
                     }
                     handled
                 }
                 // An unreadable response may have been a success.
                 Err(why) => {
-                    self.sender.handle_lost(sent, true, peer, &why, &mut self.world, now);
+                    self.sender.handle_lost(sent, true, peer, &why, &mut self.cx);
                     Err(why)
                 }
             },
         };
         if let Err(why) = handled {
-            self.world.connections.lose(peer, why, now);
+            self.cx.connections.lose(peer, why, self.cx.now);
         }
     }
 
     /// Mutes a peer for the time that its response asks for. In lower versions the broker has already waited that time
     /// before it answered (KIP-219).
-    fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32, now: Instant) {
+    fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32) {
         let is_asked = version >= if R::KEY == InitProducerIdRequest::KEY { 1 } else { 6 };
-        if is_asked && !self.world.faults.has(Mutant::IgnoreThrottle) {
-            self.world.connections.throttle(peer, throttle_time_ms, now);
+        if is_asked && !self.cx.faults.has(Mutant::IgnoreThrottle) {
+            self.cx.connections.throttle(peer, throttle_time_ms, self.cx.now);
         }
     }
 
     /// Applies a metadata response. An error says why the response is unusable.
-    fn take_metadata(
-        &mut self,
-        peer: Peer,
-        question: QuestionId,
-        response: MetadataResponse,
-        now: Instant,
-    ) -> Result<(), String> {
-        let World { metadata, connections, .. } = &mut self.world;
+    fn take_metadata(&mut self, peer: Peer, question: QuestionId, response: MetadataResponse) -> Result<(), String> {
+        let Context { now, metadata, connections, .. } = &mut self.cx;
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
-            metadata.handle_failure(question, now);
-            self.rebootstrap("a broker asked for it", now);
+            metadata.handle_failure(question, *now);
+            self.rebootstrap("a broker asked for it");
             return Ok(());
         }
-        match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), now) {
-            Ok(changes) => self.take_changes(peer, changes, now),
+        match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), *now) {
+            Ok(changes) => self.take_changes(peer, changes),
             Err(Useless::Refusal(why)) => return Err(why),
-            Err(Useless::Astray(why)) => connections.lose_astray(peer, why, now),
+            Err(Useless::Astray(why)) => connections.lose_astray(peer, why, *now),
         }
         Ok(())
     }
 
     /// Updates the connections to match the cluster's nodes, as known from metadata or a leader hint.
-    fn set_nodes(&mut self, now: Instant) {
-        let World { metadata, connections, .. } = &mut self.world;
-        connections.set_nodes(metadata.nodes(), metadata.cluster_id(), now);
-        self.follow_events(now);
+    fn set_nodes(&mut self) {
+        let Context { now, metadata, connections, .. } = &mut self.cx;
+        connections.set_nodes(metadata.nodes(), metadata.cluster_id(), *now);
+        self.follow_events();
     }
 
-    fn take_changes(&mut self, from: Peer, changes: Changes, now: Instant) {
+    fn take_changes(&mut self, from: Peer, changes: Changes) {
         let Changes { is_another_cluster, layouts, moved, elected, recreated, refused } = changes;
         if is_another_cluster {
             tracing::warn!("the bootstrap servers lead to another cluster than before");
-            self.world.connections.lose_all(Some(from), "its cluster is no longer the one", now);
-            self.follow_events(now);
-            self.sender.handle_another_cluster(&mut self.world, now);
+            self.cx.connections.lose_all(Some(from), "its cluster is no longer the one", self.cx.now);
+            self.follow_events();
+            self.sender.handle_another_cluster(&mut self.cx);
         }
-        self.world.connections.forgive();
-        self.set_nodes(now);
-        layouts.into_iter().for_each(|layout| self.world.push(LocalAction::Publish(layout)));
+        self.cx.connections.forgive();
+        self.set_nodes();
+        layouts.into_iter().for_each(|layout| self.cx.push(LocalAction::Publish(layout)));
         for (topic, code) in refused {
             let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());
             let error = Error::new(ErrorKind::Metadata, text).with_code(Some(code));
-            self.world.push(Action::Refuse { topic, error });
+            self.cx.push(Action::Refuse { topic, error });
         }
         for partition in recreated {
-            self.sender.handle_recreated(partition, &mut self.world, now);
+            self.sender.handle_recreated(partition, &mut self.cx);
         }
-        self.sender.handle_elected(&elected, &mut self.world, now);
-        self.sender.handle_moved(&moved, &mut self.world, now);
+        self.sender.handle_elected(&elected, &mut self.cx);
+        self.sender.handle_moved(&moved, &mut self.cx);
     }
 }
 

@@ -429,11 +429,12 @@ impl Driver {
 
     /// Describes what blocks the producer: its connection to the cluster, its oldest batch, or a topic or partition
     /// that senders wait for.
-    fn obstacle(&self, now: Instant) -> Option<String> {
+    fn obstacle(&mut self, now: Instant) -> Option<String> {
         if !self.core.is_connected() {
             let obstacles = self.core.obstacles();
             return Some(obstacles.unwrap_or_else(|| "no bootstrap server has been asked yet".to_owned()));
         }
+        let of_batch = self.core.batch_obstacle(now);
         let of_topic = |(name, wanted): (&Arc<str>, usize)| {
             let shown = crate::error::printable(name);
             let Some(topic) = self.shared.accumulator.topic(name) else {
@@ -443,7 +444,7 @@ impl Driver {
             let unit = if count == 1 { "partition" } else { "partitions" };
             format!("topic {shown} has {count} {unit}, and a send waits for partition {}", wanted.saturating_sub(1))
         };
-        self.core.batch_obstacle(now).or_else(|| self.waiting.topics.any().map(of_topic))
+        of_batch.or_else(|| self.waiting.topics.any().map(of_topic))
     }
 
     fn no_memory(&self) -> Error {

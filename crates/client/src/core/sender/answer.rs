@@ -1,7 +1,7 @@
 //! Handling of Produce responses: complete, retry or split each batch.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::PartitionProduceResponse;
@@ -15,89 +15,72 @@ use crate::accumulator::batch::Taken;
 use crate::config::Acks;
 use crate::core::backoff::Backoff;
 use crate::core::connection::Peer;
+use crate::core::context::Context;
 use crate::core::response::{Verdict, refused, verdict};
-use crate::core::{Key, LocalAction, World};
+use crate::core::{Key, LocalAction};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Completes the batches of a request with acks=0 once its last byte is written. No response will follow.
-    pub(crate) fn handle_sent(&mut self, sent: Vec<Sent>, world: &mut World, now: Instant) {
+    pub(crate) fn handle_sent(&mut self, sent: Vec<Sent>, cx: &mut Context) {
         for Sent { partition, key, .. } in sent {
             self.partition(partition).in_flight.remove(&key);
             let outcome = Outcome::Written { base_offset: None, log_append_time: None, is_acknowledged: false };
-            self.complete(partition, key, outcome, world);
-            self.review(partition, world, now);
+            self.complete(partition, key, outcome, cx);
+            self.review(partition, cx);
         }
     }
 
     /// Handles a request that gets no response.
-    pub(crate) fn handle_lost(
-        &mut self,
-        sent: Vec<Sent>,
-        is_written: bool,
-        peer: Peer,
-        why: &str,
-        world: &mut World,
-        now: Instant,
-    ) {
+    pub(crate) fn handle_lost(&mut self, sent: Vec<Sent>, is_written: bool, peer: Peer, why: &str, cx: &mut Context) {
         for Sent { partition, key, .. } in sent {
-            self.lose(partition, key, is_written, peer, why, world, now);
+            self.lose(partition, key, is_written, peer, why, cx);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that is known of an attempt")]
-    fn lose(
-        &mut self,
-        id: PartitionId,
-        key: Key,
-        is_written: bool,
-        peer: Peer,
-        why: &str,
-        world: &mut World,
-        now: Instant,
-    ) {
+    fn lose(&mut self, id: PartitionId, key: Key, is_written: bool, peer: Peer, why: &str, cx: &mut Context) {
         self.partition(id).in_flight.remove(&key);
         match self.batches.get_mut(&key) {
             Some(batch) => {
                 batch.is_maybe_written |= is_written;
-                let node = world.connections.name(peer);
+                let node = cx.connections.name(peer);
                 batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
                 // With acks=0 a broker cannot detect duplicates, so a frame that may have been sent is not sent again.
-                if is_written && world.config.acks == Acks::None && !world.faults.has(Mutant::ResendWithoutAnswers) {
+                if is_written && cx.config.acks == Acks::None && !cx.faults.has(Mutant::ResendWithoutAnswers) {
                     let text = format!("the connection ended before the request was known to be written whole: {why}");
-                    self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), world, now);
+                    self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), cx);
                 } else {
-                    self.retry(id, key, true, world, now);
+                    self.retry(id, key, true, cx);
                 }
             }
             // The batch expired in flight, and now its response will never come.
             None => self.partition(id).line.break_off(key),
         }
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Schedules a retry, unless `retries` is used up. That limit does not apply to a batch that may be written and has
     /// sequence numbers: a retry can only reveal its outcome, while giving up leaves the outcome unknown and may leave
     /// a gap. Without sequence numbers each retry could write the records again, so the limit holds.
-    fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, world: &mut World, now: Instant) {
+    fn retry(&mut self, id: PartitionId, key: Key, with_backoff: bool, cx: &mut Context) {
         let Some(batch) = self.batches.get(&key) else { return };
         let (attempts, trouble) = (batch.own_attempts(), batch.trouble.clone());
-        let is_limited = !batch.is_maybe_written || !world.ids.is_enabled();
+        let is_limited = !batch.is_maybe_written || !cx.ids.is_enabled();
         self.partition(id).waiting.insert(key);
-        if attempts > world.config.retries && is_limited {
+        if attempts > cx.config.retries && is_limited {
             let Trouble { text, code, .. } = trouble.unwrap_or_default();
             let kind = if code.is_some() { ErrorKind::Refused } else { ErrorKind::Network };
-            let text = format!("it was sent as often as retries, which is {}, allows: {text}", world.config.retries);
-            return self.fail(id, key, Error::new(kind, text), world, now);
+            let text = format!("it was sent as often as retries, which is {}, allows: {text}", cx.config.retries);
+            return self.fail(id, key, Error::new(kind, text), cx);
         }
-        let backoff = Backoff { first: world.config.retry_backoff, longest: world.config.retry_backoff_max };
-        let wait = if with_backoff { backoff.after(attempts, &mut world.random) } else { Duration::ZERO };
+        let backoff = Backoff { first: cx.config.retry_backoff, longest: cx.config.retry_backoff_max };
+        let wait = if with_backoff { backoff.after(attempts, &mut cx.random) } else { Duration::ZERO };
         let partition = self.partition(id);
         // The first waiting batch sets the time, because later batches are sent after it anyway.
         if partition.waiting.first() == Some(&key) || partition.retry_at.is_none() {
-            partition.retry_at = Some(now + wait);
+            partition.retry_at = Some(cx.now + wait);
         }
     }
 
@@ -107,8 +90,7 @@ impl Sender {
         sent: Vec<Sent>,
         response: &ProduceResponse,
         peer: Peer,
-        world: &mut World,
-        now: Instant,
+        cx: &mut Context,
     ) -> Result<(), String> {
         let mut by_name = HashMap::new();
         let mut by_id = HashMap::new();
@@ -126,11 +108,11 @@ impl Sender {
         for Sent { partition, key, topic, topic_id, index } in sent {
             let by_its_name = || by_name.get(&(&*topic, index));
             match by_id.get(&(topic_id, index)).or_else(by_its_name).copied() {
-                Some(answer) => self.handle_answer(partition, key, answer, response, peer, world, now),
+                Some(answer) => self.handle_answer(partition, key, answer, response, peer, cx),
                 None => {
                     passed_over += 1;
                     let why = "its answer passes over this partition";
-                    self.lose(partition, key, true, peer, why, world, now);
+                    self.lose(partition, key, true, peer, why, cx);
                 }
             }
         }
@@ -140,7 +122,6 @@ impl Sender {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that is known of an answer")]
     fn handle_answer(
         &mut self,
         id: PartitionId,
@@ -148,22 +129,21 @@ impl Sender {
         answer: &PartitionProduceResponse,
         response: &ProduceResponse,
         peer: Peer,
-        world: &mut World,
-        now: Instant,
+        cx: &mut Context,
     ) {
         let code = answer.error_code;
-        let is_idempotent = world.ids.is_enabled();
+        let is_idempotent = cx.ids.is_enabled();
         let partition = self.partition(id);
         partition.in_flight.remove(&key);
         let is_before = |other: Option<&Key>| other.is_some_and(|other| *other < key);
         let Partition { in_flight, waiting, splitting, .. } = partition;
         let is_head = ![in_flight, waiting, splitting].into_iter().any(|keys| is_before(keys.first()))
-            || world.faults.has(Mutant::BreakOnAnyGap);
+            || cx.faults.has(Mutant::BreakOnAnyGap);
         let Some(batch) = self.batches.get_mut(&key) else {
             // The batch expired in flight, and its sender already has the outcome.
             let partition = self.partition(id);
             match code {
-                ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(now),
+                ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => partition.line.acknowledge(cx.now),
                 _ => {
                     // An expired batch at the head may also reveal that the broker has forgotten this producer.
                     if code.reaction() == Reaction::Resequence && is_head {
@@ -172,37 +152,37 @@ impl Sender {
                     partition.line.break_off(key);
                 }
             }
-            return self.review(id, world, now);
+            return self.review(id, cx);
         };
         let topic_id = batch.topic_id;
         let asked = batch.asked(is_idempotent, is_head);
-        let verdict = verdict(answer, asked, world.faults);
+        let verdict = verdict(answer, asked, cx.faults);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();
             let said = answer.error_message.as_deref().map(|said| format!(" ({})", crate::error::printable(said)));
             let text = format!("{code}, {}{}", code.meaning(), said.unwrap_or_default());
-            batch.trouble = Some(Trouble { node: world.connections.name(peer), text, code: Some(code) });
+            batch.trouble = Some(Trouble { node: cx.connections.name(peer), text, code: Some(code) });
         }
         if code.refreshes_metadata() {
-            world.metadata.doubt();
+            cx.metadata.doubt();
             if let Peer::Node(node) = peer {
-                world.metadata.deny_leader(id, node);
+                cx.metadata.deny_leader(id, node);
             }
         }
         match verdict {
             Verdict::Written(outcome) => {
-                self.partition(id).line.acknowledge(now);
-                self.complete(id, key, outcome, world);
+                self.partition(id).line.acknowledge(cx.now);
+                self.complete(id, key, outcome, cx);
             }
-            Verdict::Retry if world.faults.has(Mutant::RebuildOnRetry) && asked.record_count > 1 => {
-                self.split(id, key, world, now)
+            Verdict::Retry if cx.faults.has(Mutant::RebuildOnRetry) && asked.record_count > 1 => {
+                self.split(id, key, cx)
             }
             Verdict::Retry => {
-                let World { metadata, .. } = world;
-                let is_told = metadata.take_hint(id, topic_id, &answer.current_leader, &response.node_endpoints, now);
-                self.retry(id, key, !is_told, world, now);
+                let is_told =
+                    cx.metadata.take_hint(id, topic_id, &answer.current_leader, &response.node_endpoints, cx.now);
+                self.retry(id, key, !is_told, cx);
             }
-            Verdict::Split => self.split(id, key, world, now),
+            Verdict::Split => self.split(id, key, cx),
             Verdict::Broken { needs_new_id } => {
                 let line = &mut self.partition(id).line;
                 line.close_gate();
@@ -211,28 +191,28 @@ impl Sender {
                 } else {
                     line.break_off(key)
                 }
-                self.retry(id, key, true, world, now);
+                self.retry(id, key, true, cx);
             }
-            Verdict::Failed(outcome) => self.refuse(id, key, outcome, world, now),
+            Verdict::Failed(outcome) => self.refuse(id, key, outcome, cx),
         }
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Requests a split of a batch that is too large, if it is surely not written. Then each attempt was refused before
     /// its append, or its frame was not sent whole. So the sequence numbers are unused, and the pieces may share them.
-    fn split(&mut self, id: PartitionId, key: Key, world: &mut World, now: Instant) {
+    fn split(&mut self, id: PartitionId, key: Key, cx: &mut Context) {
         let Some(batch) = self.batches.get(&key) else { return };
-        let was_refused = world.faults.has(Mutant::NoSplitAfterRefusal) && batch.own_attempts() > 1;
-        if (batch.is_maybe_written || was_refused) && !world.faults.has(Mutant::RebuildOnRetry) {
+        let was_refused = cx.faults.has(Mutant::NoSplitAfterRefusal) && batch.own_attempts() > 1;
+        if (batch.is_maybe_written || was_refused) && !cx.faults.has(Mutant::RebuildOnRetry) {
             let code = ErrorCode::MESSAGE_TOO_LARGE;
-            let refused = refused(code, None, batch.asked(world.ids.is_enabled(), true));
+            let refused = refused(code, None, batch.asked(cx.ids.is_enabled(), true));
             let text = format!("an earlier attempt may have been written, so the batch cannot be split: {refused}");
             let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
-            return self.refuse(id, key, Outcome::Failed(error), world, now);
+            return self.refuse(id, key, Outcome::Failed(error), cx);
         }
         let taken = batch.taken.clone();
         self.partition(id).splitting.insert(key);
-        world.push(LocalAction::Split { partition: id, whole: key, batch: taken });
+        cx.push(LocalAction::Split { partition: id, whole: key, batch: taken });
     }
 
     pub(crate) fn handle_split(
@@ -240,8 +220,7 @@ impl Sender {
         id: PartitionId,
         whole: Key,
         pieces: Result<Vec<Taken>, String>,
-        world: &mut World,
-        now: Instant,
+        cx: &mut Context,
     ) {
         self.partition(id).splitting.remove(&whole);
         match pieces {
@@ -251,7 +230,7 @@ impl Sender {
                 for taken in pieces {
                     let stamp = next;
                     let count = taken.sealed.record_count();
-                    next = stamp.filter(|_| world.ids.is_enabled()).map(|stamp| {
+                    next = stamp.filter(|_| cx.ids.is_enabled()).map(|stamp| {
                         let sequence = stamp.base_sequence().after(count);
                         Stamp::idempotent(stamp.producer_id(), stamp.producer_epoch(), sequence)
                     });
@@ -263,9 +242,9 @@ impl Sender {
             }
             Err(why) => {
                 let error = Error::new(ErrorKind::Bug, format!("a batch that was too large could not be split: {why}"));
-                self.refuse(id, whole, Outcome::Failed(error), world, now);
+                self.refuse(id, whole, Outcome::Failed(error), cx);
             }
         }
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 }

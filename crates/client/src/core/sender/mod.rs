@@ -33,10 +33,11 @@ use std::time::Instant;
 
 use kurier_protocol::Uuid;
 
+use super::Key;
 use super::connection::Peer;
+use super::context::Context;
 use super::idempotence::Line;
 use super::timer::Timers;
-use super::{Key, World};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::delivery::Outcome;
@@ -177,7 +178,7 @@ impl Sender {
     }
 
     /// Forgets a partition without batches. If it comes back, it counts as a new partition at a later epoch.
-    pub(crate) fn forget(&mut self, id: PartitionId, world: &mut World) {
+    pub(crate) fn forget(&mut self, id: PartitionId, cx: &mut Context) {
         self.timers.set(id, None);
         self.leaderless.remove(&id);
         self.awaiting_producer_id.remove(&id);
@@ -187,9 +188,9 @@ impl Sender {
             queue.ready.retain(|other| *other != id);
         }
         if let Some(identity) = partition.line.identity()
-            && !world.faults.has(Mutant::EpochFloorIgnored)
+            && !cx.faults.has(Mutant::EpochFloorIgnored)
         {
-            world.ids.forget(identity);
+            cx.ids.forget(identity);
         }
     }
 
@@ -199,31 +200,31 @@ impl Sender {
     }
 
     /// Notes that a partition has an open batch.
-    pub(crate) fn handle_opened(&mut self, id: PartitionId, left: Left, world: &mut World, now: Instant) {
+    pub(crate) fn handle_opened(&mut self, id: PartitionId, left: Left, cx: &mut Context) {
         let partition = self.partition(id);
         // The signal that the batch is full may arrive before the signal that it was opened.
         let is_full = left.is_full || partition.open.is_some_and(|open| open.is_full);
         partition.open = Some(Left { is_full, ..left });
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Notes that a partition's first batch is full.
-    pub(crate) fn handle_full(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+    pub(crate) fn handle_full(&mut self, id: PartitionId, cx: &mut Context) {
         let partition = self.partition(id);
         match &mut partition.open {
             Some(open) => open.is_full = true,
             // The batch is being taken, or the signal that it was opened is still to come.
-            open @ None => *open = Some(Left { since: now, is_full: true }),
+            open @ None => *open = Some(Left { since: cx.now, is_full: true }),
         }
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Sends open batches without lingering. Senders that wait for memory may call this often, so it reviews only
     /// partitions that linger.
-    pub(crate) fn hurry(&mut self, world: &mut World, now: Instant) {
-        self.hurry = Some(now);
+    pub(crate) fn hurry(&mut self, cx: &mut Context) {
+        self.hurry = Some(cx.now);
         for id in std::mem::take(&mut self.lingering) {
-            self.review(id, world, now);
+            self.review(id, cx);
         }
     }
 
@@ -254,36 +255,36 @@ impl Sender {
     }
 
     /// Retries at once on partitions that have elected a leader since their last attempt.
-    pub(crate) fn handle_elected(&mut self, elected: &[PartitionId], world: &mut World, now: Instant) {
+    pub(crate) fn handle_elected(&mut self, elected: &[PartitionId], cx: &mut Context) {
         for id in elected {
             self.partition(*id).retry_at = None;
-            self.review(*id, world, now);
+            self.review(*id, cx);
         }
     }
 
     /// Reviews partitions that have a new leader or had none.
-    pub(crate) fn handle_moved(&mut self, moved: &[PartitionId], world: &mut World, now: Instant) {
+    pub(crate) fn handle_moved(&mut self, moved: &[PartitionId], cx: &mut Context) {
         let leaderless = std::mem::take(&mut self.leaderless);
         for id in leaderless.into_iter().chain(moved.iter().copied()) {
-            self.review(id, world, now);
+            self.review(id, cx);
         }
     }
 
     /// Handles the re-creation of a partition's topic. Earlier attempts went to the old topic, so their batches fail
     /// instead of being retried.
-    pub(crate) fn handle_recreated(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+    pub(crate) fn handle_recreated(&mut self, id: PartitionId, cx: &mut Context) {
         let partition = self.partition(id);
         partition.line.break_off(Key::FIRST);
         partition.line.close_gate();
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Starts over with another cluster, which does not know this producer. A batch that may be written in the old
     /// cluster fails as unknown. A batch that is surely not written goes to the new cluster under a new id and
     /// sequence, even after earlier attempts or a split. All connections to the old cluster have ended, so no batch is
     /// in flight.
-    pub(crate) fn handle_another_cluster(&mut self, world: &mut World, now: Instant) {
-        world.ids.discard();
+    pub(crate) fn handle_another_cluster(&mut self, cx: &mut Context) {
+        cx.ids.discard();
         for id in self.ids() {
             let Partition { waiting, splitting, .. } = self.partition(id);
             let unfinished: Vec<Key> = waiting.iter().chain(splitting.iter()).copied().collect();
@@ -291,15 +292,15 @@ impl Sender {
                 match self.batches.get_mut(&key) {
                     Some(batch) if batch.is_maybe_written => {
                         let error = self.with_trouble(key, another_cluster());
-                        self.fail(id, key, error, world, now);
+                        self.fail(id, key, error, cx);
                     }
-                    Some(batch) => batch.forget_cluster(world.faults),
+                    Some(batch) => batch.forget_cluster(cx.faults),
                     None => {}
                 }
             }
             let partition = self.partition(id);
             (partition.line, partition.is_unsettled, partition.retry_at) = (Line::default(), false, None);
-            self.review(id, world, now);
+            self.review(id, cx);
         }
     }
 
@@ -309,27 +310,27 @@ impl Sender {
     }
 
     /// Reviews the partitions that waited for a producer id.
-    pub(crate) fn handle_producer_id(&mut self, world: &mut World, now: Instant) {
+    pub(crate) fn handle_producer_id(&mut self, cx: &mut Context) {
         for id in std::mem::take(&mut self.awaiting_producer_id) {
-            self.review(id, world, now);
+            self.review(id, cx);
         }
     }
 
     /// Fails all batches that wait for a producer id.
-    pub(crate) fn fail_without_producer_id(&mut self, error: &Error, world: &mut World, now: Instant) {
+    pub(crate) fn fail_without_producer_id(&mut self, error: &Error, cx: &mut Context) {
         for id in std::mem::take(&mut self.awaiting_producer_id) {
-            self.fail_unsent(id, error, world, now);
-            self.review(id, world, now);
+            self.fail_unsent(id, error, cx);
+            self.review(id, cx);
         }
     }
 
     /// Performs the work that is due.
-    pub(crate) fn handle_timeout(&mut self, world: &mut World, now: Instant) {
-        while let Some(id) = self.timers.pop(now) {
-            self.expire(id, world, now);
-            self.review(id, world, now);
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context) {
+        while let Some(id) = self.timers.pop(cx.now) {
+            self.expire(id, cx);
+            self.review(id, cx);
         }
-        self.handle_stall_timeout(world, now);
+        self.handle_stall_timeout(cx);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -347,7 +348,7 @@ impl Sender {
     }
 
     /// Restores a broken sequence once no batch is in flight and every batch before the gap has its outcome.
-    fn mend(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+    fn mend(&mut self, id: PartitionId, cx: &mut Context) {
         let partition = self.partition(id);
         let Partition { line, waiting, in_flight, splitting, .. } = partition;
         let is_ready = in_flight.is_empty() && splitting.is_empty();
@@ -355,10 +356,10 @@ impl Sender {
             return;
         }
         let keys: Vec<Key> = partition.waiting.iter().copied().collect();
-        let topic_id = world.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
+        let topic_id = cx.metadata.place(id).map_or(Uuid::ZERO, |place| place.topic_id);
         for key in keys {
             let Some(batch) = self.batches.get_mut(&key) else { continue };
-            if batch.stamp.is_some() && batch.is_maybe_written && !world.faults.has(Mutant::RestampUnsettled) {
+            if batch.stamp.is_some() && batch.is_maybe_written && !cx.faults.has(Mutant::RestampUnsettled) {
                 let error = if batch.is_of_another_topic(topic_id) {
                     recreated()
                 } else {
@@ -367,22 +368,22 @@ impl Sender {
                     Error::new(ErrorKind::Refused, text)
                 };
                 let error = self.with_trouble(key, error);
-                self.fail(id, key, error, world, now);
+                self.fail(id, key, error, cx);
             } else {
                 batch.stamp = None;
             }
         }
-        let delivery_timeout = world.config.delivery_timeout;
+        let delivery_timeout = cx.config.delivery_timeout;
         let partition = self.partition(id);
         let is_unsettled = std::mem::take(&mut partition.is_unsettled);
-        partition.line.mend(is_unsettled, delivery_timeout, now);
+        partition.line.mend(is_unsettled, delivery_timeout, cx.now);
         if !partition.line.has_identity() {
-            world.ids.discard();
+            cx.ids.discard();
         }
     }
 
     /// Updates a partition's queue entry and timer after its state has changed.
-    fn review(&mut self, id: PartitionId, world: &mut World, now: Instant) {
+    fn review(&mut self, id: PartitionId, cx: &mut Context) {
         #[cfg(test)]
         {
             self.reviews += 1;
@@ -390,15 +391,15 @@ impl Sender {
         if self.is_abandoned
             && let Some(open) = self.partition(id).open
         {
-            return self.drain(id, now.max(open.since), &closed(), world);
+            return self.drain(id, cx.now.max(open.since), &closed(), cx);
         }
         let hurry = self.hurry;
         match self.partition(id).open.is_some_and(|open| !open.is_full && hurry < Some(open.since)) {
             true => self.lingering.insert(id),
             false => self.lingering.remove(&id),
         };
-        self.mend(id, world, now);
-        let stand = self.stand(id, world, now);
+        self.mend(id, cx);
+        let stand = self.stand(id, cx);
         if stand != Stand::WithoutProducerId {
             self.awaiting_producer_id.remove(&id);
         }
@@ -414,54 +415,54 @@ impl Sender {
                     self.nodes.entry(node).or_default().ready.push_back(id);
                 }
                 self.awake.insert(node);
-                self.watch(node, world, now);
+                self.watch(node, cx);
             }
-            Stand::Unanswered(node) => self.watch(node, world, now),
+            Stand::Unanswered(node) => self.watch(node, cx),
             Stand::Leaderless => {
-                if world.faults.has(Mutant::ResetWhenLeaderless) {
+                if cx.faults.has(Mutant::ResetWhenLeaderless) {
                     self.partition(id).line.reset();
                 }
                 self.leaderless.insert(id);
-                world.metadata.doubt();
+                cx.metadata.doubt();
             }
             Stand::WithoutProducerId => {
                 self.awaiting_producer_id.insert(id);
             }
             Stand::Nothing | Stand::Due(_) => {}
         }
-        self.show_stall(id, world);
+        self.show_stall(id, cx);
         let due = if let Stand::Due(at) = stand { Some(at) } else { None };
-        let at = self.next_expiry(id, world).into_iter().chain(due).min();
+        let at = self.next_expiry(id, cx).into_iter().chain(due).min();
         self.timers.set(id, at);
     }
 
     /// Returns when the next of a partition's batches expires or must be closed to further records.
-    fn next_expiry(&self, id: PartitionId, world: &World) -> Option<Instant> {
+    fn next_expiry(&self, id: PartitionId, cx: &Context) -> Option<Instant> {
         let partition = self.partitions.get(&id)?;
         let created = |key: &Key| self.batches.get(key).map(|batch| batch.taken.created);
         let waiting = partition.waiting.first().and_then(created);
         let in_flight = partition.in_flight.iter().find_map(created);
         let open = partition.open.filter(|_| !partition.is_taking);
         let oldest = [waiting, in_flight, open.map(|open| open.since)].into_iter().flatten().min();
-        let expires = oldest.map(|oldest| oldest + world.config.delivery_timeout);
+        let expires = oldest.map(|oldest| oldest + cx.config.delivery_timeout);
         let grows =
-            open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + world.config.growing_time());
+            open.map(|open| open.since.max(partition.closed_at.unwrap_or(open.since)) + cx.config.growing_time());
         expires.into_iter().chain(grows).min()
     }
 
-    fn stand(&self, id: PartitionId, world: &World, now: Instant) -> Stand {
+    fn stand(&self, id: PartitionId, cx: &Context) -> Stand {
         let Some(partition) = self.partitions.get(&id) else { return Stand::Nothing };
         let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, .. } = partition;
         let first = waiting.first();
         if *is_taking || !splitting.is_empty() || !line.is_whole_before(first) || self.is_abandoned {
             return Stand::Nothing;
         }
-        let Some(due) = self.due(partition, now, world) else { return Stand::Nothing };
+        let Some(due) = self.due(partition, cx.now, cx) else { return Stand::Nothing };
         let unanswered = sent_to.map_or(Stand::Nothing, Stand::Unanswered);
-        let is_idempotent = world.ids.is_enabled();
-        let window = match is_idempotent && !world.faults.has(Mutant::NoGate) {
-            true => line.window(world.config.max_in_flight, now),
-            false => world.config.max_in_flight,
+        let is_idempotent = cx.ids.is_enabled();
+        let window = match is_idempotent && !cx.faults.has(Mutant::NoGate) {
+            true => line.window(cx.config.max_in_flight, cx.now),
+            false => cx.config.max_in_flight,
         };
         // After a batch expired in flight, later batches wait until its response shows whether its sequence numbers are
         // used.
@@ -473,21 +474,21 @@ impl Sender {
         if in_flight.len() >= if was_sent { 1 } else { window } {
             return unanswered;
         }
-        if due > now {
+        if due > cx.now {
             return Stand::Due(due);
         }
         // A leader that the cluster no longer names cannot be reached either.
-        let leader = world.metadata.place(id).and_then(|place| place.leader);
-        let Some(leader) = leader.filter(|leader| world.connections.knows(Peer::Node(*leader))) else {
+        let leader = cx.metadata.place(id).and_then(|place| place.leader);
+        let Some(leader) = leader.filter(|leader| cx.connections.knows(Peer::Node(*leader))) else {
             return Stand::Leaderless;
         };
-        if !in_flight.is_empty() && *sent_to != Some(leader) && !world.faults.has(Mutant::NoDrainOnMove) {
+        if !in_flight.is_empty() && *sent_to != Some(leader) && !cx.faults.has(Mutant::NoDrainOnMove) {
             return Stand::Nothing;
         }
         if is_idempotent && !line.has_identity() {
             return match line.not_before() {
-                Some(at) if at > now => Stand::Due(at),
-                _ if world.ids.current().is_none() => Stand::WithoutProducerId,
+                Some(at) if at > cx.now => Stand::Due(at),
+                _ if cx.ids.current().is_none() => Stand::WithoutProducerId,
                 _ => Stand::Ready(leader),
             };
         }
@@ -495,14 +496,14 @@ impl Sender {
     }
 
     /// Returns when a partition's first batch may be sent, `once` if it need not wait; `None` if there is no batch.
-    fn due(&self, partition: &Partition, once: Instant, world: &World) -> Option<Instant> {
+    fn due(&self, partition: &Partition, once: Instant, cx: &Context) -> Option<Instant> {
         let Partition { open, waiting, retry_at, .. } = partition;
         match (waiting.first(), open) {
             (None, None) => None,
             (Some(_), _) => Some(retry_at.unwrap_or(once)),
             (None, Some(Left { since, is_full })) => Some(match *is_full || self.hurry >= Some(*since) {
                 true => once,
-                false => *since + world.config.linger,
+                false => *since + cx.config.linger,
             }),
         }
     }

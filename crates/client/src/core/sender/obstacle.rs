@@ -7,17 +7,18 @@ use super::{Partition, Sender, Stand};
 use crate::accumulator::PartitionId;
 use crate::config::Acks;
 use crate::core::connection::Peer;
+use crate::core::context::Context;
 use crate::core::metadata::Place;
-use crate::core::{Key, Question, World};
+use crate::core::{Key, Question};
 use crate::error::printable;
 
 impl Sender {
     /// Says what holds up the oldest batch without an outcome; `None` if there is no such batch. Checks all partitions.
-    pub(crate) fn obstacle(&self, world: &World, now: Instant) -> Option<String> {
-        let since = |(id, partition): (&PartitionId, &Partition)| Some((self.oldest(partition, now)?, *id));
+    pub(crate) fn obstacle(&self, cx: &Context) -> Option<String> {
+        let since = |(id, partition): (&PartitionId, &Partition)| Some((self.oldest(partition, cx.now)?, *id));
         let (_, id) = self.partitions.iter().filter_map(since).min()?;
-        let place = world.metadata.place(id)?;
-        let held_up = self.held_up(id, self.partitions.get(&id)?, place, world, now);
+        let place = cx.metadata.place(id)?;
+        let held_up = self.held_up(id, self.partitions.get(&id)?, place, cx);
         Some(format!("{}-{}: {held_up}", printable(&place.topic), place.index))
     }
 
@@ -31,16 +32,16 @@ impl Sender {
     }
 
     /// Says what holds up a partition's first batch.
-    fn held_up(&self, id: PartitionId, partition: &Partition, place: &Place, world: &World, now: Instant) -> String {
+    fn held_up(&self, id: PartitionId, partition: &Partition, place: &Place, cx: &Context) -> String {
         let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, retry_at, .. } = partition;
-        let name = |node: i32| world.connections.name(Peer::Node(node));
+        let name = |node: i32| cx.connections.name(Peer::Node(node));
         let batch = |key: &Key| self.batches.get(key);
         let sent = in_flight.iter().find_map(|key| Some((key, batch(key)?)));
         if let (Some((key, sent)), Some(node)) = (sent, sent_to)
             && waiting.first().is_none_or(|first| key < first)
         {
-            let age = sent.sent_at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-            let text = match world.config.acks {
+            let age = sent.sent_at.map_or(0.0, |at| cx.now.saturating_duration_since(at).as_secs_f64());
+            let text = match cx.config.acks {
                 Acks::None => format!("{} has not taken its bytes for {age:.1} s", name(*node)),
                 _ => format!("{} has not acknowledged it for {age:.1} s", name(*node)),
             };
@@ -54,24 +55,24 @@ impl Sender {
             return "it is too large, and is being split".to_owned();
         }
         let unanswered = |node: i32| format!("{} has not answered what was sent before it", name(node));
-        let text = match self.stand(id, world, now) {
+        let text = match self.stand(id, cx) {
             Stand::Due(at) => {
-                let wait = at.saturating_duration_since(now).as_secs_f64();
+                let wait = at.saturating_duration_since(cx.now).as_secs_f64();
                 match first {
                     Some(_) if *retry_at == Some(at) => format!("it is sent again in {wait:.1} s"),
                     None if line.not_before() != Some(at) => {
-                        format!("it lingers for linger.ms, which is {}", world.config.linger.as_millis())
+                        format!("it lingers for linger.ms, which is {}", cx.config.linger.as_millis())
                     }
                     _ => format!(
                         "it is sent under another producer id in {wait:.1} s, when no earlier batch can arrive any more"
                     ),
                 }
             }
-            Stand::Leaderless => leaderless(place, world),
-            Stand::WithoutProducerId => without_producer_id(world),
+            Stand::Leaderless => leaderless(place, cx),
+            Stand::WithoutProducerId => without_producer_id(cx),
             Stand::Unanswered(node) => unanswered(node),
             Stand::Ready(node) => {
-                let obstacle = world.connections.obstacle(Peer::Node(node), world.config.max_in_flight, now);
+                let obstacle = cx.connections.obstacle(Peer::Node(node), cx.config.max_in_flight, cx.now);
                 obstacle.unwrap_or_else(|| format!("it is next in the queue for {}", name(node)))
             }
             Stand::Nothing if self.is_abandoned => "the producer is being closed".to_owned(),
@@ -90,20 +91,20 @@ fn with_trouble(text: String, batch: Option<&Batch>) -> String {
 }
 
 /// Says why a partition has no leader.
-pub(super) fn leaderless(place: &Place, world: &World) -> String {
-    if let Some(why) = world.metadata.misadvertised_leader(place) {
+pub(super) fn leaderless(place: &Place, cx: &Context) -> String {
+    if let Some(why) = cx.metadata.misadvertised_leader(place) {
         return format!("its leader cannot be connected to: {why}");
     }
-    let said = world.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
+    let said = cx.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
     format!("the partition has no leader{}", said.unwrap_or_default())
 }
 
-fn without_producer_id(world: &World) -> String {
+fn without_producer_id(cx: &Context) -> String {
     let what = "a producer id, which enable.idempotence=true needs";
-    match world.connections.asked(|question| matches!(question, Question::ProducerId)) {
-        Some(peer) => format!("{} has not answered with {what}", world.connections.name(peer)),
+    match cx.connections.asked(|question| matches!(question, Question::ProducerId)) {
+        Some(peer) => format!("{} has not answered with {what}", cx.connections.name(peer)),
         None => {
-            let why = world.obstacles().map(|why| format!(": {why}"));
+            let why = cx.obstacles().map(|why| format!(": {why}"));
             format!("no node has given {what}, yet{}", why.unwrap_or_default())
         }
     }

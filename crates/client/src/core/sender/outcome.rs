@@ -9,15 +9,16 @@ use super::{Partition, Sender};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::core::connection::Peer;
-use crate::core::{Key, LocalAction, World};
+use crate::core::context::Context;
+use crate::core::{Key, LocalAction};
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Fails batches that are older than `delivery.timeout.ms`.
-    pub(super) fn expire(&mut self, id: PartitionId, world: &mut World, now: Instant) {
-        let timeout = world.config.delivery_timeout;
+    pub(super) fn expire(&mut self, id: PartitionId, cx: &mut Context) {
+        let (now, timeout) = (cx.now, cx.config.delivery_timeout);
         let is_old = |created: Instant| created + timeout <= now;
         let error = || {
             let text = format!("no outcome within delivery.timeout.ms, which is {}", timeout.as_millis());
@@ -32,21 +33,21 @@ impl Sender {
         let open = partition.open;
         for key in waiting {
             let error = self.with_trouble(key, error());
-            self.fail(id, key, error, world, now);
+            self.fail(id, key, error, cx);
         }
         for key in in_flight {
             let error = self.with_trouble(key, error());
-            self.expire_in_flight(id, key, error, world, now);
+            self.expire_in_flight(id, key, error, cx);
         }
         if let Some(open) = open
             && is_old(open.since)
             && !self.partition(id).is_taking
             && let Some(until) = now.checked_sub(timeout)
         {
-            self.drain(id, until, &error(), world);
+            self.drain(id, until, &error(), cx);
         }
         // Close old batches, so that late records do not inherit their deadline.
-        let growing_time = world.config.growing_time();
+        let growing_time = cx.config.growing_time();
         let partition = self.partition(id);
         if let Some(open) = partition.open
             && let Some(until) = now.checked_sub(growing_time)
@@ -55,7 +56,7 @@ impl Sender {
         {
             // This also closes old batches behind the first. The next timer closes those that are still too young.
             partition.closed_at = Some(now);
-            world.push(LocalAction::CloseBatches { partition: id, until });
+            cx.push(LocalAction::CloseBatches { partition: id, until });
         }
     }
 
@@ -68,29 +69,22 @@ impl Sender {
     }
 
     /// Fails a batch in flight as unknown. It keeps its place in the sequence until its response arrives.
-    pub(super) fn expire_in_flight(
-        &mut self,
-        id: PartitionId,
-        key: Key,
-        error: Error,
-        world: &mut World,
-        now: Instant,
-    ) {
+    pub(super) fn expire_in_flight(&mut self, id: PartitionId, key: Key, error: Error, cx: &mut Context) {
         let Some(batch) = self.batches.get_mut(&key) else { return };
-        batch.is_maybe_written = !world.faults.has(Mutant::ExpiredIsUnwritten);
-        if world.faults.has(Mutant::FreeAtExpiry) {
+        batch.is_maybe_written = !cx.faults.has(Mutant::ExpiredIsUnwritten);
+        if cx.faults.has(Mutant::FreeAtExpiry) {
             batch.taken.count_as_free();
         }
-        let error = batch.describe(error, Stage::InFlight, now);
+        let error = batch.describe(error, Stage::InFlight, cx.now);
         self.partition(id).is_unsettled = true;
-        self.complete(id, key, Outcome::Failed(error), world);
+        self.complete(id, key, Outcome::Failed(error), cx);
     }
 
     /// Fails a batch that waits to be sent or retried.
-    pub(super) fn fail(&mut self, id: PartitionId, key: Key, error: Error, world: &mut World, now: Instant) {
+    pub(super) fn fail(&mut self, id: PartitionId, key: Key, error: Error, cx: &mut Context) {
         let Some(batch) = self.batches.get(&key) else { return };
         let (is_stamped, is_maybe_written) = (batch.stamp.is_some(), batch.is_maybe_written);
-        let error = self.explain(id, batch.describe(error, Stage::Backoff, now), world);
+        let error = self.explain(id, batch.describe(error, Stage::Backoff, cx.now), cx);
         let partition = self.partition(id);
         partition.waiting.remove(&key);
         if partition.waiting.is_empty() {
@@ -101,32 +95,32 @@ impl Sender {
         if is_stamped {
             partition.line.break_off(key);
         }
-        self.complete(id, key, Outcome::Failed(error), world);
+        self.complete(id, key, Outcome::Failed(error), cx);
     }
 
     /// If a batch expired before its first attempt, adds the reason to the error.
-    pub(super) fn explain(&self, id: PartitionId, error: Error, world: &World) -> Error {
+    pub(super) fn explain(&self, id: PartitionId, error: Error, cx: &Context) -> Error {
         if error.attempts() > 0 || error.kind() != ErrorKind::DeliveryTimeout {
             return error;
         }
-        let Some(place) = world.metadata.place(id) else { return error };
+        let Some(place) = cx.metadata.place(id) else { return error };
         error.because(&match place.leader {
-            None => leaderless(place, world),
-            Some(node) => match world.connections.trouble(Peer::Node(node)) {
+            None => leaderless(place, cx),
+            Some(node) => match cx.connections.trouble(Peer::Node(node)) {
                 Some(trouble) => format!("its leader cannot be reached: {trouble}"),
                 None => "its leader did not take it in time".to_owned(),
             },
         })
     }
 
-    pub(super) fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World) {
+    pub(super) fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, cx: &mut Context) {
         let Some(batch) = self.batches.remove(&key) else { return };
         self.partition(id).untold.insert(key, (batch.taken, outcome));
-        self.tell(id, world);
+        self.tell(id, cx);
     }
 
     /// Reports the known outcomes, the oldest batch's first.
-    pub(super) fn tell(&mut self, id: PartitionId, world: &mut World) {
+    pub(super) fn tell(&mut self, id: PartitionId, cx: &mut Context) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Partition { untold, waiting, in_flight, splitting, .. } = partition;
         // A batch that expired in flight has been reported already.
@@ -139,41 +133,41 @@ impl Sender {
             let mut pieces = self.batches.range(Key { batch: key.batch, first_record: 0 }..).map(|(key, _)| key);
             let is_piece = |other: &Key| other.batch == key.batch;
             let is_last = !pieces.next().is_some_and(is_piece) && !untold.keys().next().is_some_and(is_piece);
-            let is_last = is_last || world.faults.has(Mutant::SplitCountsOnce);
-            world.push(LocalAction::Complete { partition: id, batch, outcome, is_last });
+            let is_last = is_last || cx.faults.has(Mutant::SplitCountsOnce);
+            cx.push(LocalAction::Complete { partition: id, batch, outcome, is_last });
         }
         partition.release();
     }
 
     /// Completes a batch that was refused for good.
-    pub(super) fn refuse(&mut self, id: PartitionId, key: Key, outcome: Outcome, world: &mut World, now: Instant) {
+    pub(super) fn refuse(&mut self, id: PartitionId, key: Key, outcome: Outcome, cx: &mut Context) {
         let Some(batch) = self.batches.get(&key) else { return };
-        let outcome = outcome.map_errors(|error| batch.describe(error, Stage::InFlight, now));
+        let outcome = outcome.map_errors(|error| batch.describe(error, Stage::InFlight, cx.now));
         let is_maybe_written = batch.is_maybe_written;
         let partition = self.partition(id);
         partition.is_unsettled |= is_maybe_written;
         partition.line.break_off(key);
-        self.complete(id, key, outcome, world);
+        self.complete(id, key, outcome, cx);
     }
 
-    pub(super) fn fail_waiting(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
+    pub(super) fn fail_waiting(&mut self, id: PartitionId, error: &Error, cx: &mut Context) {
         let keys: Vec<Key> = self.partition(id).waiting.iter().copied().collect();
         for key in keys {
-            self.fail(id, key, error.clone(), world, now);
+            self.fail(id, key, error.clone(), cx);
         }
     }
 
     /// Fails a partition's waiting batches, and takes its open batches to fail them.
-    pub(super) fn fail_unsent(&mut self, id: PartitionId, error: &Error, world: &mut World, now: Instant) {
-        self.fail_waiting(id, error, world, now);
-        self.drain(id, now, error, world);
+    pub(super) fn fail_unsent(&mut self, id: PartitionId, error: &Error, cx: &mut Context) {
+        self.fail_waiting(id, error, cx);
+        self.drain(id, cx.now, error, cx);
     }
 
     /// Takes a partition's open batches to fail them.
-    pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, world: &mut World) {
+    pub(super) fn drain(&mut self, id: PartitionId, until: Instant, why: &Error, cx: &mut Context) {
         let partition = self.partition(id);
         partition.open = None;
-        world.push(LocalAction::Drain { partition: id, until, why: why.clone() });
+        cx.push(LocalAction::Drain { partition: id, until, why: why.clone() });
     }
 
     pub(crate) fn handle_drained(
@@ -182,32 +176,31 @@ impl Sender {
         batches: Vec<Taken>,
         left: Option<Left>,
         why: &Error,
-        world: &mut World,
-        now: Instant,
+        cx: &mut Context,
     ) {
         for taken in batches {
             let batch = Batch::new(taken);
-            let error = self.explain(id, batch.describe(why.clone(), Stage::Queued, now), world);
+            let error = self.explain(id, batch.describe(why.clone(), Stage::Queued, cx.now), cx);
             self.partition(id).untold.insert(key_of(&batch.taken), (batch.taken, Outcome::Failed(error)));
         }
-        self.tell(id, world);
+        self.tell(id, cx);
         let partition = self.partition(id);
         partition.open = left.or(partition.open);
-        self.review(id, world, now);
+        self.review(id, cx);
     }
 
     /// Stops sending, and fails all batches.
-    pub(crate) fn abandon(&mut self, world: &mut World, now: Instant) {
+    pub(crate) fn abandon(&mut self, cx: &mut Context) {
         self.is_abandoned = true;
         for id in self.ids() {
-            self.fail_waiting(id, &closed(), world, now);
+            self.fail_waiting(id, &closed(), cx);
             let keys: Vec<Key> = self.partition(id).in_flight.iter().copied().collect();
             for key in keys {
-                self.expire_in_flight(id, key, closed(), world, now);
+                self.expire_in_flight(id, key, closed(), cx);
             }
             // A batch that is being taken is older than the open ones, so its outcome must come first.
             if !self.partition(id).is_taking {
-                self.drain(id, now, &closed(), world);
+                self.drain(id, cx.now, &closed(), cx);
             }
         }
     }

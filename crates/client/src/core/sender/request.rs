@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use kurier_protocol::Uuid;
 use kurier_protocol::messages::ProduceRequest;
@@ -16,55 +15,56 @@ use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::config::Acks;
 use crate::core::connection::Peer;
+use crate::core::context::Context;
 use crate::core::metadata::Place;
 use crate::core::versions::Need;
-use crate::core::{Key, LocalAction, Question, World};
+use crate::core::{Key, LocalAction, Question};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::Mutant;
 
 impl Sender {
     /// Sends the possible requests to all nodes whose state has changed.
-    pub(crate) fn pump(&mut self, world: &mut World, now: Instant) {
+    pub(crate) fn pump(&mut self, cx: &mut Context) {
         while let Some(node) = self.awake.pop_first() {
-            self.pump_node(node, world, now);
+            self.pump_node(node, cx);
         }
     }
 
-    fn pump_node(&mut self, node: i32, world: &mut World, now: Instant) {
+    fn pump_node(&mut self, node: i32, cx: &mut Context) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if queue.is_taking {
             return;
         }
         let peer = Peer::Node(node);
-        if !world.connections.knows(peer) {
+        if !cx.connections.knows(peer) {
             for id in std::mem::take(&mut queue.ready) {
                 self.partition(id).queued = None;
-                self.review(id, world, now);
+                self.review(id, cx);
             }
-            return self.forget_node(node, world);
+            return self.forget_node(node, cx);
         }
         if queue.ready.is_empty() {
             return;
         }
-        if !world.connections.has_room(peer, world.config.max_in_flight) {
-            world.connections.want(peer, now);
+        if !cx.connections.has_room(peer, cx.config.max_in_flight) {
+            cx.connections.want(peer, cx.now);
             return;
         }
         let ready = std::mem::take(&mut queue.ready);
-        if let Err(error) = produce_version(peer, true, world) {
+        if let Err(error) = produce_version(peer, true, cx) {
             for id in ready {
                 self.partition(id).queued = None;
-                self.fail_unsent(id, &error, world, now);
-                self.review(id, world, now);
+                self.fail_unsent(id, &error, cx);
+                self.review(id, cx);
             }
             return;
         }
         let (mut sendable, mut takable) = (VecDeque::new(), Vec::new());
-        let mut room = world.config.max_request_size;
+        let mut room = cx.config.max_request_size;
         for id in ready {
-            if self.stand(id, world, now) != Stand::Ready(node) {
+            if self.stand(id, cx) != Stand::Ready(node) {
                 self.partition(id).queued = None;
-                self.review(id, world, now);
+                self.review(id, cx);
                 continue;
             }
             let first = self.partition(id).waiting.first().copied();
@@ -82,7 +82,7 @@ impl Sender {
         if takable.is_empty() || (room == 0 && !sendable.is_empty()) {
             sendable.extend(takable);
             queue.ready = sendable;
-            return self.transmit(node, world, now);
+            return self.transmit(node, cx);
         }
         queue.ready = sendable;
         queue.is_taking = true;
@@ -92,7 +92,7 @@ impl Sender {
             partition.is_taking = true;
             partition.open = None;
         }
-        world.push(LocalAction::Take { node, partitions: takable, room });
+        cx.push(LocalAction::Take { node, partitions: takable, room });
     }
 
     /// Accepts batches from the accumulator, and sends them if that is still possible.
@@ -101,15 +101,14 @@ impl Sender {
         node: i32,
         batches: Vec<(PartitionId, Taken)>,
         left: Vec<(PartitionId, Option<Left>)>,
-        world: &mut World,
-        now: Instant,
+        cx: &mut Context,
     ) {
         for (id, taken) in batches {
             let key = key_of(&taken);
             self.batches.insert(key, Batch::new(taken));
             self.partition(id).waiting.insert(key);
             if self.is_abandoned {
-                self.fail(id, key, closed(), world, now);
+                self.fail(id, key, closed(), cx);
             }
         }
         for (id, left) in left {
@@ -120,33 +119,33 @@ impl Sender {
             let is_full = partition.open.is_some_and(|open| open.is_full);
             let left = left.map(|left| Left { is_full: left.is_full || is_full, ..left });
             partition.open = left.or(partition.open);
-            self.review(id, world, now);
+            self.review(id, cx);
         }
         if let Some(queue) = self.nodes.get_mut(&node) {
             queue.is_taking = false;
         }
-        if !world.connections.knows(Peer::Node(node)) {
+        if !cx.connections.knows(Peer::Node(node)) {
             // The node left the cluster meanwhile, so its queue must be moved to other nodes.
             self.awake.insert(node);
             return;
         }
-        self.transmit(node, world, now);
+        self.transmit(node, cx);
     }
 
     /// Sends the first batch of each partition in a node's queue, as many as fit into one request.
-    fn transmit(&mut self, node: i32, world: &mut World, now: Instant) {
+    fn transmit(&mut self, node: i32, cx: &mut Context) {
         let peer = Peer::Node(node);
-        let has_room = world.connections.has_room(peer, world.config.max_in_flight);
+        let has_room = cx.connections.has_room(peer, cx.config.max_in_flight);
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if !has_room {
-            world.connections.want(peer, now);
+            cx.connections.want(peer, cx.now);
             return;
         }
         let ready = std::mem::take(&mut queue.ready);
-        let mut room = world.config.max_request_size;
+        let mut room = cx.config.max_request_size;
         let (mut chosen, mut others) = (Vec::new(), VecDeque::new());
         for id in ready {
-            if self.stand(id, world, now) != Stand::Ready(node) {
+            if self.stand(id, cx) != Stand::Ready(node) {
                 self.partition(id).queued = None;
                 others.push_back((id, false));
                 continue;
@@ -173,15 +172,15 @@ impl Sender {
         }
         changed.extend(chosen.iter().map(|(id, _)| *id));
         if !chosen.is_empty() {
-            self.send(node, chosen, world, now);
+            self.send(node, chosen, cx);
         }
         for id in changed {
-            self.review(id, world, now);
+            self.review(id, cx);
         }
         // Send the rest as soon as the node has room again.
         self.awake.remove(&node);
         if self.nodes.get(&node).is_some_and(|queue| !queue.ready.is_empty()) {
-            let has_room = world.connections.has_room(peer, world.config.max_in_flight);
+            let has_room = cx.connections.has_room(peer, cx.config.max_in_flight);
             if has_room {
                 self.awake.insert(node);
             }
@@ -189,17 +188,17 @@ impl Sender {
     }
 
     /// Sends a request with these batches.
-    fn send(&mut self, node: i32, chosen: Vec<(PartitionId, Key)>, world: &mut World, now: Instant) {
+    fn send(&mut self, node: i32, chosen: Vec<(PartitionId, Key)>, cx: &mut Context) {
         let peer = Peer::Node(node);
-        let placed = |(id, key): (PartitionId, Key)| Some((id, key, world.metadata.place(id).cloned()?));
+        let placed = |(id, key): (PartitionId, Key)| Some((id, key, cx.metadata.place(id).cloned()?));
         let chosen: Vec<(PartitionId, Key, Place)> = chosen.into_iter().filter_map(placed).collect();
         let has_topic_ids = chosen.iter().all(|(_, _, place)| place.topic_id != Uuid::ZERO);
         // Choose the version before batches take sequence numbers: unused numbers would be a gap in the log.
-        let version = match produce_version(peer, has_topic_ids, world) {
+        let version = match produce_version(peer, has_topic_ids, cx) {
             Ok(version) => version,
             Err(error) => {
                 for (id, key, _) in chosen {
-                    self.fail(id, key, error.clone(), world, now);
+                    self.fail(id, key, error.clone(), cx);
                 }
                 return;
             }
@@ -208,7 +207,7 @@ impl Sender {
         let mut topics: Vec<TopicProduceData> = Vec::new();
         let mut topic_places = HashMap::new();
         for (id, key, Place { topic, topic_id, index, .. }) in chosen {
-            match self.stamp(id, key, topic_id, world) {
+            match self.stamp(id, key, topic_id, cx) {
                 Ok(records) => {
                     let data = PartitionProduceData { index, records: Some(records) };
                     // A partition that the re-created topic no longer has keeps the old topic id.
@@ -225,26 +224,26 @@ impl Sender {
                     }
                     sent.push(Sent { partition: id, key, topic, topic_id, index });
                 }
-                Err(error) => self.fail(id, key, error, world, now),
+                Err(error) => self.fail(id, key, error, cx),
             }
         }
         if sent.is_empty() {
             return;
         }
-        let acks = world.config.acks;
+        let acks = cx.config.acks;
         let request = ProduceRequest {
             transactional_id: None,
             acks: acks.wire(),
-            timeout_ms: i32::try_from(world.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            timeout_ms: i32::try_from(cx.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
         };
         let has_answer = acks != Acks::None;
         let keys: Vec<(PartitionId, Key)> = sent.iter().map(|sent| (sent.partition, sent.key)).collect();
         let question = Question::Produce(sent);
-        if let Err(error) = world.connections.send(peer, &request, version, question, has_answer, now) {
+        if let Err(error) = cx.connections.send(peer, &request, version, question, has_answer, cx.now) {
             for (id, key) in keys {
                 let error = Error::new(ErrorKind::Bug, "a batch cannot be written").caused_by(error.clone());
-                self.fail(id, key, error, world, now);
+                self.fail(id, key, error, cx);
             }
             return;
         }
@@ -256,10 +255,10 @@ impl Sender {
             partition.retry_at = None;
             if let Some(batch) = self.batches.get_mut(&key) {
                 batch.attempts = batch.attempts.saturating_add(1);
-                batch.sent_at = Some(now);
+                batch.sent_at = Some(cx.now);
             }
         }
-        self.handle_accepted(node, world, now);
+        self.handle_accepted(node, cx);
     }
 
     /// Returns a batch's bytes. The first attempt gives the batch its sequence numbers, which it keeps.
@@ -268,7 +267,7 @@ impl Sender {
         id: PartitionId,
         key: Key,
         topic_id: Uuid,
-        world: &World,
+        cx: &Context,
     ) -> Result<kurier_protocol::Records, Error> {
         let bug = |what: &str| Error::new(ErrorKind::Bug, what);
         let Some(batch) = self.batches.get_mut(&key) else { return Err(bug("a batch is gone")) };
@@ -278,15 +277,15 @@ impl Sender {
         batch.topic_id = topic_id;
         let Some(partition) = self.partitions.get_mut(&id) else { return Err(bug("a partition is gone")) };
         let stamp = match batch.stamp {
-            Some(stamp) if !world.faults.has(Mutant::NewSequenceOnRetry) => stamp,
-            _ if world.ids.is_enabled() => {
+            Some(stamp) if !cx.faults.has(Mutant::NewSequenceOnRetry) => stamp,
+            _ if cx.ids.is_enabled() => {
                 if !partition.line.has_identity()
-                    && let Some(identity) = world.ids.current()
+                    && let Some(identity) = cx.ids.current()
                 {
-                    partition.line.begin(identity, world.ids.first_sequence());
+                    partition.line.begin(identity, cx.ids.first_sequence());
                 }
                 let count = batch.taken.sealed.record_count();
-                partition.line.stamp(count, world.faults).ok_or_else(|| bug("there is no producer id"))?
+                partition.line.stamp(count, cx.faults).ok_or_else(|| bug("there is no producer id"))?
             }
             _ => Stamp::NONE,
         };
@@ -296,10 +295,10 @@ impl Sender {
 }
 
 /// Returns the version of Produce for a peer that is ready, or an error that names the missing version.
-fn produce_version(peer: Peer, has_topic_ids: bool, world: &World) -> Result<i16, Error> {
-    let need = Need::produce(world.config.compression_type, has_topic_ids);
-    let Some(versions) = world.connections.versions(peer) else {
+fn produce_version(peer: Peer, has_topic_ids: bool, cx: &Context) -> Result<i16, Error> {
+    let need = Need::produce(cx.config.compression_type, has_topic_ids);
+    let Some(versions) = cx.connections.versions(peer) else {
         return Err(Error::new(ErrorKind::Bug, "a node that is not ready is to be sent to"));
     };
-    versions.needed::<ProduceRequest>(&need).ok_or_else(|| need.error(&world.connections.name(peer), versions))
+    versions.needed::<ProduceRequest>(&need).ok_or_else(|| need.error(&cx.connections.name(peer), versions))
 }

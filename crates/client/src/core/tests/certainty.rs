@@ -118,7 +118,7 @@ fn acks_0_frame_that_may_be_out_is_unknown_and_not_sent_again() {
         ("request.timeout.ms", |rig, _| rig.pass(ms(31_000))),
         ("the node moves", |rig, _| {
             rig.hosts = [(1, "n4".to_owned())].into();
-            rig.hands.core.world.metadata.doubt();
+            rig.hands.core.cx.metadata.doubt();
             rig.held_writes = None;
             rig.pass(ms(1_000));
         }),

@@ -222,7 +222,7 @@ fn shown(delivery: &Delivery) -> String {
 
 /// Makes the core ask for metadata again.
 fn doubt(rig: &mut Rig) {
-    rig.hands.core.world.metadata.doubt();
+    rig.hands.core.cx.metadata.doubt();
     rig.pass(ms(1_500));
 }
 

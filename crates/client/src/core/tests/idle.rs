@@ -18,7 +18,7 @@ fn kept(rig: &Rig) -> [bool; 3] {
     let TestDriver { accumulator, core, .. } = &rig.hands;
     [
         accumulator.topic("t").is_some() || !accumulator.partition_ids().is_empty(),
-        core.world.metadata.partitions().next().is_some(),
+        core.cx.metadata.partitions().next().is_some(),
         core.sender.has_partitions(),
     ]
 }
@@ -88,7 +88,7 @@ fn topic_with_data_is_in_use() {
         ("in flight", |rig| rig.send_and_linger(0)),
         ("without a leader", |rig| {
             rig.leaders = vec![(-1, 1)];
-            rig.hands.core.world.metadata.doubt();
+            rig.hands.core.cx.metadata.doubt();
             rig.pass(ms(1_000));
             rig.send_and_linger(0)
         }),

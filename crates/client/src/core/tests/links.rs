@@ -30,7 +30,7 @@ fn core_connects_to_moved_node_at_once() {
             rig.hosts = [(1, "x9".to_owned())].into();
             (rig.down, rig.silent) = Default::default();
             let (before, moved_at) = (rig.connects.len(), rig.now());
-            rig.hands.core.world.metadata.doubt();
+            rig.hands.core.cx.metadata.doubt();
             rig.pass(ms(1_500));
             let moved = rig.connects[before..].iter().find(|(host, _)| host == "x9");
             assert!(moved.is_some(), "{name}, sent before: {was_sent}, moved at {moved_at:?}: {:?}", rig.connects);
@@ -52,13 +52,13 @@ fn node_that_left_the_cluster_leaves_nothing_behind() {
     rig.pass(ms(3_000));
     assert!(rig.hands.core.sender.known_nodes().contains(&1));
     (rig.nodes, rig.leaders) = ([2, 3].into(), vec![(2, 1)]);
-    rig.hands.core.world.metadata.doubt();
+    rig.hands.core.cx.metadata.doubt();
     rig.pass(ms(2_000));
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!((request.node, fate(&delivery)), (2, Fate::At(1)));
     assert_eq!(rig.hands.core.sender.known_nodes(), [2].into());
-    assert!(!rig.hands.core.world.connections.knows(Peer::Node(1)));
+    assert!(!rig.hands.core.cx.connections.knows(Peer::Node(1)));
 }
 
 #[test]

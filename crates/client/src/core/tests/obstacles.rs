@@ -2,8 +2,9 @@
 
 use super::*;
 
-fn obstacle(rig: &Rig) -> Option<String> {
-    rig.hands.core.batch_obstacle(rig.now())
+fn obstacle(rig: &mut Rig) -> Option<String> {
+    let now = rig.now();
+    rig.hands.core.batch_obstacle(now)
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "there is no leader",
             |rig| {
                 rig.leaders = vec![(-1, 1)];
-                rig.hands.core.world.metadata.doubt();
+                rig.hands.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -59,7 +60,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader advertises port 0",
             |rig| {
                 rig.change_metadata = Box::new(|response| response.brokers[0].port = 0);
-                rig.hands.core.world.metadata.doubt();
+                rig.hands.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -70,7 +71,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader advertises what is no name",
             |rig| {
                 rig.change_metadata = Box::new(|response| response.brokers[0].host = "\n my host".to_owned());
-                rig.hands.core.world.metadata.doubt();
+                rig.hands.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -155,9 +156,9 @@ fn oldest_batch_without_an_outcome_is_explained() {
     ];
     for (name, story, expected) in stories {
         let mut rig = Rig::with(|_| {}, |rig| rig.leaders = vec![(1, 0), (1, 0)]);
-        assert_eq!(obstacle(&rig), None, "{name}");
+        assert_eq!(obstacle(&mut rig), None, "{name}");
         story(&mut rig);
-        let said = obstacle(&rig).unwrap_or_default();
+        let said = obstacle(&mut rig).unwrap_or_default();
         assert!(said.starts_with(expected) && !said.contains('\n'), "{name}: {said}");
     }
 }

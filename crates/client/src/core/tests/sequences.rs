@@ -114,7 +114,7 @@ fn new_leader_gets_no_batch_before_old_one_answers() {
     let first = rig.send_and_linger(0);
     let asked = rig.request();
     rig.leaders = vec![(2, 1)];
-    rig.hands.core.world.metadata.doubt();
+    rig.hands.core.cx.metadata.doubt();
     rig.pass(ms(200));
     let second = rig.send_and_linger(0);
     assert!(rig.requests.is_empty(), "the old leader may yet answer");
@@ -267,7 +267,7 @@ fn responses_of_old_topic_do_not_open_gate_to_recreated_one() {
     let old = rig.send_and_linger(0);
     let asked = rig.request();
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
-    rig.hands.core.world.metadata.doubt();
+    rig.hands.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
     let new: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
     assert!(rig.requests.is_empty());

@@ -41,8 +41,8 @@ features:
 	cargo check --quiet --locked -p kurier --no-default-features
 	for feature in gzip snappy lz4 zstd zstd-pure; do \
 	  cargo check --quiet --locked -p kurier --no-default-features --features $$feature || exit 1; done
-	cargo check --quiet --locked -p kurier --no-default-features --features internal
-	cargo clippy --quiet --locked -p kurier --all-features --all-targets -- -D warnings
+	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal
+	cargo clippy --quiet --locked -p kurier-engine -p kurier --all-features --all-targets -- -D warnings
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-cli --no-default-features --features zstd
 	cargo test --quiet --locked -p kurier-compression --no-default-features
@@ -91,7 +91,7 @@ test:
 ## make sim            simulate SEEDS=n worlds with random faults, from seed FROM=n on, and count the faults; SEED=n traces one world
 SEEDS ?= 10000
 FROM ?= 0
-SIMULATE = cargo run --quiet --locked --profile simulation -p kurier --features internal --example simulate --
+SIMULATE = cargo run --quiet --locked --profile simulation -p kurier-simulation --bin simulate --
 sim:
 	$(SIMULATE) $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),--seeds $(SEEDS) --from $(FROM))
 
@@ -99,8 +99,8 @@ sim:
 sim-mutants:
 	$(SIMULATE) --mutants --from $(FROM)
 
-## make sim-ledger     like sim, and append a line to crates/client/simulation.tsv
-LEDGER := crates/client/simulation.tsv
+## make sim-ledger     like sim, and append a line to crates/simulation/ledger.tsv
+LEDGER := crates/simulation/ledger.tsv
 sim-ledger:
 	commit=$$(git rev-parse --short=12 HEAD); \
 	test -z "$$(git status --porcelain -- . ':!$(LEDGER)')" || commit=$$commit+; \
@@ -144,7 +144,7 @@ oracle:
 ## make captures-read  replay captured traffic of seven clients: read it, write it again, pass it to our broker and our core
 captures-read:
 	cargo test --quiet --locked -p kurier-capture --test captures -- --nocapture --test-threads=1
-	cargo test --quiet --locked -p kurier --lib captured -- --nocapture
+	cargo test --quiet --locked -p kurier-engine --lib captured -- --nocapture
 
 ## make broker-judges  let kcat and Java write to our broker and read back; check that it accepts Java's batches and refuses corrupted ones
 broker-judges:

@@ -376,5 +376,5 @@ impl Read for Pieces {
 
 /// The producer's core, with simulated brokers whose responses come from the data.
 pub fn core(data: &[u8]) {
-    kurier::simulation::feed(data);
+    kurier_simulation::feed(data);
 }

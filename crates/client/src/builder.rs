@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kurier_compression::CompressionType;
-use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
+use kurier_partitioner::Partitioner;
 use tokio::runtime;
 
-use crate::config::{Acks, Config, HostPort, PartitionerChoice};
 use crate::driver::{Driver, Shared};
-use crate::error::{Error, ErrorKind};
 use crate::producer::{Handle, Producer};
-use crate::serializer::BytesSerializer;
+use kurier_engine::config::{Acks, Config, HostPort};
+use kurier_engine::error::{Error, ErrorKind};
+use kurier_engine::serializer::BytesSerializer;
 
 /// Configures a producer. [`Producer::builder`] creates one.
 ///
@@ -217,7 +217,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             return Err(wrong);
         }
         let config = Arc::new(config.check()?);
-        let partitioner = partitioner.unwrap_or_else(|| partitioner_of(&config));
+        let partitioner = partitioner.unwrap_or_else(|| config.new_partitioner());
         let seed = fastrand::u64(..);
         if let Some(runtime) = &runtime {
             check_runtime(runtime)?;
@@ -260,16 +260,6 @@ fn start_thread(driver: Driver) -> Result<(), Error> {
     let thread = std::thread::Builder::new().name("kurier".to_owned());
     let thread = thread.spawn(move || runtime.block_on(driver.start()));
     thread.map(drop).map_err(|error| failed("could not start the producer's thread", error))
-}
-
-fn partitioner_of(config: &Config) -> Arc<dyn Partitioner> {
-    match config.partitioner {
-        _ if config.partitioner_ignore_keys => Arc::new(Unkeyed),
-        PartitionerChoice::Java => Arc::new(Keyed::JAVA),
-        PartitionerChoice::RoundRobin => Arc::new(RoundRobin::new()),
-        PartitionerChoice::Explicit => Arc::new(Explicit),
-        PartitionerChoice::Keyed(name) => Arc::new(Keyed::named(name).unwrap_or_default()),
-    }
 }
 
 impl<KS, VS> fmt::Debug for ProducerBuilder<KS, VS> {

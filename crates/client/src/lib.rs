@@ -18,47 +18,27 @@
 //! (`accumulator`). A single-threaded state machine without I/O (`core`) schedules batches and interprets responses; it
 //! handles batches, never records. Only `driver` touches sockets, clocks and tasks.
 
-mod accumulator;
 mod builder;
-mod closing;
-mod codecs;
-mod config;
-mod core;
-mod delivery;
 mod driver;
-mod error;
-mod fault_injection;
-mod local_actions;
 pub mod manual;
 #[cfg(all(test, shuttle))]
 mod models;
 mod producer;
-mod record;
-mod serializer;
-#[cfg(feature = "internal")]
-#[doc(hidden)]
-pub mod simulation;
-#[cfg(all(test, not(feature = "internal")))]
-#[allow(unreachable_pub, reason = "with the feature it is public")]
-mod simulation;
-mod sync;
-#[cfg(any(test, feature = "internal"))]
-mod test_driver;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
 pub use builder::ProducerBuilder;
-pub use closing::{Summary, Uncalled, Undelivered, Unfinished};
-pub use config::{Acks, Config, Explained, HostPort, PartitionerChoice};
-pub use delivery::Delivery;
-pub use error::{Error, ErrorKind, SendError, Stage, Written};
 pub use kurier_compression::CompressionType;
+pub use kurier_engine::closing::{Summary, Uncalled, Undelivered, Unfinished};
+pub use kurier_engine::config::{Acks, Config, Explained, HostPort, PartitionerChoice};
+pub use kurier_engine::delivery::Delivery;
+pub use kurier_engine::error::{Error, ErrorKind, SendError, Stage, Written};
+pub use kurier_engine::record::{Record, RecordMetadata};
+pub use kurier_engine::serializer::{
+    BoxError, BytesSerializer, IntegerSerializer, Part, Serialize, Serializer, StringSerializer, Unset,
+};
 pub use kurier_partitioner as partitioner;
 pub use kurier_protocol::ErrorCode;
 pub use producer::{Producer, TopicProducer};
-pub use record::{Record, RecordMetadata};
-pub use serializer::{
-    BoxError, BytesSerializer, IntegerSerializer, Part, Serialize, Serializer, StringSerializer, Unset,
-};

@@ -11,16 +11,16 @@ use kurier_partitioner::{Choice, Partitioner, RecordView};
 use kurier_protocol::record_batch::NewRecord;
 use tokio::sync::oneshot;
 
-use crate::accumulator::memory::Permit;
-use crate::accumulator::{AppendError, Placed, Signal, Topic};
 use crate::builder::ProducerBuilder;
-use crate::closing::{Summary, Unfinished};
-use crate::config::Config;
-use crate::delivery::{Callback, Delivery};
 use crate::driver::{Command, Shared};
-use crate::error::{Error, ErrorKind, SendError};
-use crate::record::{Record, RecordMetadata, check_topic_name};
-use crate::serializer::{Bytes, BytesSerializer, Serialize};
+use kurier_engine::accumulator::memory::Permit;
+use kurier_engine::accumulator::{AppendError, Placed, Signal, Topic};
+use kurier_engine::closing::{Summary, Unfinished};
+use kurier_engine::config::Config;
+use kurier_engine::delivery::{Callback, Delivery};
+use kurier_engine::error::{Error, ErrorKind, SendError};
+use kurier_engine::record::{Record, RecordMetadata, check_topic_name};
+use kurier_engine::serializer::{Bytes, BytesSerializer, Serialize};
 
 /// Sends records. Clones share connections and batches.
 ///
@@ -196,7 +196,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             return closed;
         }
         accumulator.signal(Signal::Wanted { topic: name.into(), partitions: 0 });
-        let topic = crate::error::printable(name);
+        let topic = kurier_engine::error::printable(name);
         Error::new(ErrorKind::MetadataPending, format!("topic {topic} is not known yet; it is being asked for"))
     }
 
@@ -404,8 +404,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         V: Serialize<VS>,
     {
         let refused = |what: &str, error| {
-            let text =
-                format!("the {what} of a record for {} was not serialised", crate::error::printable(record.topic));
+            let text = format!(
+                "the {what} of a record for {} was not serialised",
+                kurier_engine::error::printable(record.topic)
+            );
             Error::new(ErrorKind::Serialization, text).caused_by(error)
         };
         let mut scratch = Scratch::take();

@@ -1,7 +1,7 @@
 //! House rules that a script can check.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kurier_xtask::{imports, sources};
 
@@ -9,8 +9,11 @@ use kurier_xtask::{imports, sources};
 fn every_public_type_has_or_references_an_example() {
     let mut missing = Vec::new();
     let mut count = 0;
-    for krate in ["protocol", "compression", "partitioner", "broker", "client"] {
-        for file in sources(krate).unwrap() {
+    // The engine's types that `kurier` exports too.
+    const EXPORTED: [&str; 5] = ["closing.rs", "config", "error.rs", "record.rs", "serializer.rs"];
+    let is_exported = |file: &Path| EXPORTED.iter().any(|name| file.iter().any(|part| part == *name));
+    for krate in ["protocol", "compression", "partitioner", "broker", "engine", "client"] {
+        for file in sources(krate).unwrap().into_iter().filter(|file| krate != "engine" || is_exported(file)) {
             let text = fs::read_to_string(&file).unwrap();
             let lines: Vec<&str> = text.lines().collect();
             for (index, line) in lines.iter().enumerate() {
@@ -39,7 +42,19 @@ fn every_public_type_has_or_references_an_example() {
 
 #[test]
 fn every_module_has_a_doc() {
-    for krate in ["protocol", "compression", "partitioner", "broker", "client", "cli", "bench", "e2e", "xtask"] {
+    for krate in [
+        "protocol",
+        "compression",
+        "partitioner",
+        "broker",
+        "engine",
+        "client",
+        "simulation",
+        "cli",
+        "bench",
+        "e2e",
+        "xtask",
+    ] {
         for file in sources(krate).unwrap() {
             let text = fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} does not open by saying what it is for", file.display());
@@ -49,35 +64,25 @@ fn every_module_has_a_doc() {
 
 #[test]
 fn engine_uses_no_sockets_tasks_or_threads() {
-    const ENGINE: [&str; 7] =
-        ["accumulator", "core", "codecs.rs", "delivery.rs", "fault_injection.rs", "local_actions.rs", "test_driver.rs"];
-    let is_pure = |file: &Path| file.components().any(|part| ENGINE.iter().any(|name| part.as_os_str() == *name));
-    let files: Vec<PathBuf> = sources("client").unwrap().into_iter().filter(|file| is_pure(file)).collect();
+    let files = sources("engine").unwrap();
     assert!(files.len() > 5, "{files:?}");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        for name in [
-            "tokio",
-            "std::net",
-            "std::thread::",
-            "use std::thread",
-            "crate::driver",
-            "crate::producer",
-            "crate::builder",
-            "crate::simulation",
-        ] {
+        let text: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for name in ["tokio", "TcpStream", "UdpSocket", "ToSocketAddrs", "std::thread::", "use std::thread"] {
             assert!(!text.contains(name), "{} names {name}, which does not belong to the engine", file.display());
         }
     }
 }
 
 /// Largest circle of imports that each crate may have: two files, and more only where that is still to change.
-const CIRCLE_MAX: [(&str, usize); 9] = [
+const CIRCLE_MAX: [(&str, usize); 10] = [
     ("protocol", 2),
     ("compression", 2),
     ("partitioner", 2),
     ("broker", 2),
     ("capture", 2),
+    ("engine", 11),
     ("client", 11),
     ("cli", 2),
     ("bench", 2),

@@ -9,10 +9,10 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::clock::SystemClock;
-use crate::accumulator::Clock;
-use crate::closing::Uncalled;
-use crate::delivery::{Calls, Runner};
-use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+use kurier_engine::accumulator::Clock;
+use kurier_engine::closing::Uncalled;
+use kurier_engine::delivery::{Calls, Runner};
+use kurier_engine::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// Queue of callbacks. Its thread starts with the first callback and, once the producer is gone, ends after the last
 /// one.
@@ -43,7 +43,7 @@ impl Queue {
         loop {
             if let Some(calls) = state.calls.front().cloned() {
                 drop(state);
-                let call = |callback: crate::delivery::Callback, result| {
+                let call = |callback: kurier_engine::delivery::Callback, result| {
                     if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
                         tracing::error!("a callback panicked; its record's outcome stands");
                     }
@@ -154,8 +154,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::delivery::{Cell, Outcome};
-    use crate::error::{Error, ErrorKind};
+    use kurier_engine::delivery::{Cell, Outcome};
+    use kurier_engine::error::{Error, ErrorKind};
 
     /// A thread that dropped the last reference under its own lock would deadlock: one leaked thread per producer.
     #[test]

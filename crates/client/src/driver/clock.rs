@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::accumulator::Clock;
+use kurier_engine::accumulator::Clock;
 
 /// The machine's clocks.
 #[derive(Clone, Copy, Debug)]

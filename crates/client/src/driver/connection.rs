@@ -17,8 +17,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
 use super::names::{Names, literal};
-use crate::config::{Config, HostPort};
-use crate::core::{ConnectionId, Ending, Input};
+use kurier_engine::config::{Config, HostPort};
+use kurier_engine::core::{ConnectionId, Ending, Input};
 
 /// A frame to write.
 pub(super) struct Frame {

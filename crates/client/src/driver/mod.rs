@@ -31,19 +31,19 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::accumulator::batch::BatchId;
-use crate::accumulator::{Clock, Signal, Topic, WANTED_TOPICS_MAX};
-use crate::closing::Summary;
-use crate::codecs::Codecs;
-use crate::config::HostPort;
-use crate::core::{Action, ConnectionId, Core, Ending, Input, LocalAction};
-use crate::error::{Error, ErrorKind, panic_text};
-use crate::fault_injection::FaultInjection;
-use crate::local_actions::{self, Rest, TakenBatches};
 #[cfg(all(test, shuttle))]
 use crate::models::connection;
 use clock::SystemClock;
 use connection::{Frame, Wires};
+use kurier_engine::accumulator::batch::BatchId;
+use kurier_engine::accumulator::{Clock, Signal, Topic, WANTED_TOPICS_MAX};
+use kurier_engine::closing::Summary;
+use kurier_engine::codecs::Codecs;
+use kurier_engine::config::HostPort;
+use kurier_engine::core::{Action, ConnectionId, Core, Ending, Input, LocalAction};
+use kurier_engine::error::{Error, ErrorKind, panic_text};
+use kurier_engine::fault_injection::FaultInjection;
+use kurier_engine::local_actions::{self, Rest, TakenBatches};
 pub(crate) use names::Names;
 use names::SystemNames;
 use shared::Alive;
@@ -436,7 +436,7 @@ impl Driver {
         }
         let of_batch = self.core.batch_obstacle(now);
         let of_topic = |(name, wanted): (&Arc<str>, usize)| {
-            let shown = crate::error::printable(name);
+            let shown = kurier_engine::error::printable(name);
             let Some(topic) = self.shared.accumulator.topic(name) else {
                 return format!("topic {shown} is not known: {}", self.core.obstacle(name));
             };
@@ -511,7 +511,7 @@ impl Driver {
         }
         let text = format!(
             "topic {} is not known within max.block.ms, which is {max_block}: {}",
-            crate::error::printable(name),
+            kurier_engine::error::printable(name),
             self.core.obstacle(name)
         );
         Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name))

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::config::{Config, DnsLookup, HostPort};
-use crate::error::{Error, ErrorKind};
+use kurier_engine::config::{Config, DnsLookup, HostPort};
+use kurier_engine::error::{Error, ErrorKind};
 
 /// Result of a look-up.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;

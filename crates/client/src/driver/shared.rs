@@ -11,14 +11,14 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::callbacks::Callbacks;
 use super::clock::SystemClock;
-use crate::accumulator::batch::Taken;
-use crate::accumulator::{Accumulator, Clock, Topic};
-use crate::closing::{Summary, Undelivered, Unfinished};
-use crate::config::Config;
-use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind, Written};
-use crate::fault_injection::FaultInjection;
-use crate::sync::{Mutex, MutexGuard};
+use kurier_engine::accumulator::batch::Taken;
+use kurier_engine::accumulator::{Accumulator, Clock, Topic};
+use kurier_engine::closing::{Summary, Undelivered, Unfinished};
+use kurier_engine::config::Config;
+use kurier_engine::delivery::Outcome;
+use kurier_engine::error::{Error, ErrorKind, Written};
+use kurier_engine::fault_injection::FaultInjection;
+use kurier_engine::sync::{Mutex, MutexGuard};
 
 /// State shared by a producer's handles and its driver.
 pub(crate) struct Shared {
@@ -64,7 +64,7 @@ impl Shared {
         let notify = Arc::new(Notify::new());
         let callbacks = Arc::new(Callbacks::default());
         let wake = Arc::clone(&notify);
-        let runner = Arc::clone(&callbacks) as Arc<dyn crate::delivery::Runner>;
+        let runner = Arc::clone(&callbacks) as Arc<dyn kurier_engine::delivery::Runner>;
         let accumulator = Accumulator::new(
             Arc::clone(&config),
             clock,
@@ -105,8 +105,7 @@ impl Shared {
 
     /// Counts of all outcomes so far.
     pub(crate) fn summary(&self) -> Summary {
-        let [written, not_written, unknown] = self.accumulator.outcomes.counts();
-        Summary { written, not_written, unknown }
+        Summary::of(self.accumulator.outcomes.counts())
     }
 
     fn left(&self) -> MutexGuard<'_, Option<Vec<Undelivered>>> {

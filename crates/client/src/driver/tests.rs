@@ -4,14 +4,14 @@ use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::NewRecord;
 
 use super::*;
-use crate::accumulator::{Layout, Leadership, PartitionId, Placed};
-use crate::config::Config;
-use crate::delivery::Delivery;
 use crate::driver::names::tests::MadeUp;
-use crate::error::Written;
 use crate::producer::{Handle, Producer};
-use crate::serializer::BytesSerializer;
 use crate::{Record, Unfinished};
+use kurier_engine::accumulator::{Layout, Leadership, PartitionId, Placed};
+use kurier_engine::config::Config;
+use kurier_engine::delivery::Delivery;
+use kurier_engine::error::Written;
+use kurier_engine::serializer::BytesSerializer;
 
 fn shared() -> Arc<Shared> {
     let mut config = Config::default();

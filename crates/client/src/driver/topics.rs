@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Patient;
-use crate::accumulator::Topic;
-use crate::error::Error;
+use kurier_engine::accumulator::Topic;
+use kurier_engine::error::Error;
 
 /// Topics that metadata is requested for, because they are unknown or lack partitions that records were sent to.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::thread::available_parallelism;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, thread};
+use kurier_engine::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// Work for a thread.
 pub(super) type Job = Box<dyn FnOnce() + Send>;

@@ -8,14 +8,14 @@ use shuttle::future::block_on;
 use tokio::sync::Notify;
 
 use super::{explore, now};
-use crate::accumulator::batch::Taken;
-use crate::accumulator::{
+use kurier_engine::accumulator::batch::Taken;
+use kurier_engine::accumulator::{
     Accumulator, AppendError, Layout, Leadership, Left, PartitionId, Placed, Signal, Still, Topic,
 };
-use crate::config::Config;
-use crate::delivery::{Delivery, NoCallbacks, Outcome};
-use crate::fault_injection::FaultInjection;
-use crate::sync::thread;
+use kurier_engine::config::Config;
+use kurier_engine::delivery::{Delivery, NoCallbacks, Outcome};
+use kurier_engine::fault_injection::FaultInjection;
+use kurier_engine::sync::thread;
 
 const PARTITION: PartitionId = PartitionId(0);
 

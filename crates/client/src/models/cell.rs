@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use shuttle::future::block_on;
 
 use super::explore;
-use crate::delivery::{Calls, Cell, Delivery, Outcome, Runner};
-use crate::sync::{Mutex, thread};
+use kurier_engine::delivery::{Calls, Cell, Delivery, Outcome, Runner};
+use kurier_engine::sync::{Mutex, thread};
 
 /// Runs callbacks at once, and keeps their results.
 #[derive(Default)]

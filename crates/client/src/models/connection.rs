@@ -9,10 +9,10 @@ use kurier_broker::{Cluster, Reply};
 use shuttle::future::block_on;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, HostPort};
-use crate::core::{ConnectionId, Input};
 use crate::driver::Names;
-use crate::sync::{Mutex, thread};
+use kurier_engine::config::{Config, HostPort};
+use kurier_engine::core::{ConnectionId, Input};
+use kurier_engine::sync::{Mutex, thread};
 
 /// A frame to write.
 pub(crate) struct Frame {

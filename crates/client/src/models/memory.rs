@@ -8,9 +8,9 @@ use std::task::{Context, Waker};
 use shuttle::future::block_on;
 
 use super::{explore, far, now};
-use crate::accumulator::memory::{Load, Memory, Permit};
-use crate::error::{Error, ErrorKind};
-use crate::sync::{Mutex, thread};
+use kurier_engine::accumulator::memory::{Load, Memory, Permit};
+use kurier_engine::error::{Error, ErrorKind};
+use kurier_engine::sync::{Mutex, thread};
 
 fn load() -> Arc<Load> {
     Arc::default()

@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 
 use super::connection::Network;
 use super::explore;
-use crate::config::Config;
 use crate::driver::{Driver, Shared};
 use crate::producer::Handle;
-use crate::serializer::{BytesSerializer, Part, Unset};
-use crate::sync::{Mutex, thread};
 use crate::{Delivery, Error, ErrorKind, Producer, Record, Summary, Unfinished, Written};
+use kurier_engine::config::Config;
+use kurier_engine::serializer::{BytesSerializer, Part, Unset};
+use kurier_engine::sync::{Mutex, thread};
 
 const TOPIC: &str = "t";
 /// Long enough, because no time passes.

@@ -1,0 +1,794 @@
+//! The accumulator: open batches by partition, into which all threads encode their records, in accounted memory.
+//!
+//! ```text
+//!  a sender's thread                                     the driver
+//!  Topic ─▶ partition ─▶ lock ─▶ OpenBatch ─▶ append     take ─▶ Taken ─▶ core
+//!                          └─▶ Signal (a batch was opened, or is ready) ──▶ core
+//! ```
+//!
+//! A batch is *ready* at `batch.size` or after `linger.ms`, and *closed* when the driver takes it. Until then it grows,
+//! up to the partition's cap. So an idle cluster gets small batches at once, and a busy one gets large batches.
+//!
+//! No user code runs under a lock. Code that holds a partition's lock may take the lock of a batch's cell and that of
+//! memory, which come last in the lock order.
+
+pub mod batch;
+mod directory;
+pub mod memory;
+pub mod outcomes;
+mod topic;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use kurier_partitioner::{Choice, Weights};
+use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
+
+use crate::config::Config;
+use crate::delivery::{Callback, Cell, Delivery, Outcome, Runner};
+use crate::error::{Error, ErrorKind};
+use crate::fault_injection::{FaultInjection, Mutant};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use batch::{BatchId, OpenBatch, Piece, Taken};
+use directory::Directory;
+use memory::{Load, Memory, Permit};
+use outcomes::Outcomes;
+pub use topic::Topic;
+use topic::{Places, RETIRED, stripe};
+
+/// Clock source for code that must not read the system clock.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Instant;
+
+    /// Milliseconds since 1970.
+    fn wall_ms(&self) -> i64;
+}
+
+/// A clock that stands still, for tests.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Still(pub Instant);
+
+#[cfg(test)]
+impl Clock for Still {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+}
+
+/// A message from senders to the core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A partition without batches got its first one, which may be full already.
+    Opened { partition: PartitionId, since: Instant, is_full: bool },
+    /// A partition's first batch is ready, whatever its age.
+    Full { partition: PartitionId },
+    /// A sender uses a topic that is not known, or that has fewer partitions than the record needs.
+    Wanted { topic: Arc<str>, partitions: usize },
+    /// A sender waits for memory.
+    Pressure,
+}
+
+/// Identifies a partition of any topic. Ids ascend as the core discovers partitions, and are never reused: a partition
+/// that was forgotten and comes back gets a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionId(pub u32);
+
+/// A topic as the core knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    pub topic: Arc<str>,
+    /// The partitions by index.
+    pub partitions: Vec<(PartitionId, Leadership)>,
+}
+
+/// The location of a partition's leader, as far as records without a key depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leadership {
+    /// No leader is known.
+    #[default]
+    None,
+    /// The leader is outside `client.rack`, or racks do not count.
+    Anywhere,
+    /// The leader is in `client.rack`, and `partitioner.rack.aware` is true (KIP-1123).
+    SameRack,
+}
+
+/// The open batches of all partitions.
+pub struct Accumulator {
+    config: Arc<Config>,
+    faults: FaultInjection,
+    pub memory: Arc<Memory>,
+    clock: Arc<dyn Clock>,
+    runner: Arc<dyn Runner>,
+    topics: Directory,
+    /// The partitions of known topics. Changes of `topics` also hold this lock.
+    partitions: Mutex<BTreeMap<PartitionId, Arc<Partition>>>,
+    signals: Mutex<Signals>,
+    wake: Box<dyn Fn() + Send + Sync>,
+    random: Mutex<fastrand::Rng>,
+    next_batch: AtomicU64,
+    /// How long a batch accepts records.
+    growing_ms: u64,
+    pub outcomes: Arc<Outcomes>,
+    closed: Mutex<Option<Error>>,
+}
+
+/// The number of topics that senders may ask for at a time. Further topics must wait until others are known.
+pub const WANTED_TOPICS_MAX: usize = 10_000;
+
+/// Signals that the core has not seen.
+#[derive(Default)]
+struct Signals {
+    list: Vec<Signal>,
+    /// Topics that senders want, each with the largest number of partitions that a sender needs.
+    wanted: BTreeMap<Arc<str>, usize>,
+    /// Whether a sender waits for memory. One signal serves all waiting senders.
+    is_pressed: bool,
+}
+
+/// A partition's batches.
+pub struct Partition {
+    id: PartitionId,
+    topic: Arc<str>,
+    index: i32,
+    queue: Mutex<Queue>,
+    load: Arc<Load>,
+    /// The largest size of a batch before compression.
+    cap: AtomicUsize,
+    /// Whether the leader has stalled, so that records without a key avoid the partition.
+    is_stalled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    batches: VecDeque<OpenBatch>,
+}
+
+impl Queue {
+    /// Frees the memory of an empty queue, which is most of an idle partition's memory.
+    fn release(&mut self) {
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
+    }
+}
+
+/// A record that could not be appended at once.
+#[derive(Debug)]
+pub struct NoRoom {
+    pub partition: Arc<Partition>,
+    pub bytes: usize,
+}
+
+/// The state of a partition's queue after a batch was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub since: Instant,
+    pub is_full: bool,
+}
+
+/// One value per partition.
+type OfEach<T> = Vec<(PartitionId, T)>;
+
+/// A record and its destination.
+#[derive(Debug)]
+pub struct Placed<'a> {
+    pub record: NewRecord<'a>,
+    pub choice: Choice,
+    /// Wall-clock time of the send, to compare with the age of a batch.
+    pub sent_ms: i64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Data under these locks is consistent at every moment, so a panic leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Accumulator {
+    pub fn new(
+        config: Arc<Config>,
+        clock: Arc<dyn Clock>,
+        runner: Arc<dyn Runner>,
+        seed: u64,
+        faults: FaultInjection,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self {
+            memory: Memory::new(config.buffer_memory),
+            growing_ms: u64::try_from(config.growing_time().as_millis()).unwrap_or(u64::MAX),
+            config,
+            faults,
+            clock,
+            runner,
+            topics: Directory::default(),
+            partitions: Mutex::default(),
+            signals: Mutex::default(),
+            wake,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            next_batch: AtomicU64::new(1),
+            outcomes: Arc::default(),
+            closed: Mutex::new(None),
+        }
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Returns a known topic.
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.get(name)
+    }
+
+    /// Queues a signal for the core, and wakes the driver.
+    pub fn signal(&self, signal: Signal) {
+        let mut signals = lock(&self.signals);
+        match signal {
+            Signal::Pressure => signals.is_pressed = true,
+            Signal::Wanted { topic, partitions } => {
+                let has_room = signals.wanted.len() < WANTED_TOPICS_MAX;
+                // A sender that does not wait tries again, so a topic without room is only delayed.
+                if let Some(most) = signals.wanted.get_mut(&topic) {
+                    *most = partitions.max(*most);
+                } else if has_room {
+                    signals.wanted.insert(topic, partitions);
+                }
+            }
+            signal => signals.list.push(signal),
+        }
+        drop(signals);
+        (self.wake)();
+    }
+
+    /// Takes the signals that the core has not seen.
+    pub fn take_signals(&self) -> Vec<Signal> {
+        let Signals { mut list, wanted, is_pressed } = std::mem::take(&mut *lock(&self.signals));
+        list.extend(wanted.into_iter().map(|(topic, partitions)| Signal::Wanted { topic, partitions }));
+        // Pressure comes last, so that it also covers batches whose opening was signalled before.
+        list.extend(is_pressed.then_some(Signal::Pressure));
+        list
+    }
+
+    /// Shows senders a topic as the core knows it.
+    pub fn publish(&self, layout: &Layout) {
+        let mut all = lock(&self.partitions);
+        let known = self.topic(&layout.topic);
+        let cap = known.as_ref().map_or(usize::MAX, |topic| topic.cap(self.clock.now()));
+        let mut partitions = Vec::with_capacity(layout.partitions.len());
+        for ((id, _), index) in layout.partitions.iter().zip(0i32..) {
+            let new = || Arc::new(self.new_partition(*id, &layout.topic, index, cap));
+            partitions.push(Arc::clone(all.entry(*id).or_insert_with(new)));
+        }
+        let led = || layout.partitions.iter().zip(0..).filter(|((_, leader), _)| *leader != Leadership::None);
+        let available = led().map(|(_, index)| index).collect();
+        let in_rack =
+            led().filter(|((_, leader), _)| *leader == Leadership::SameRack).map(|(_, index)| index).collect();
+        let places = Places { partitions: partitions.into(), available, in_rack };
+        match known {
+            Some(topic) => topic.set_places(places),
+            None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), places))),
+        }
+    }
+
+    /// Removes a topic and all its partitions, including former ones, unless one of them has a batch or memory, or a
+    /// sender waits for memory for it. Returns whether the topic was removed.
+    ///
+    /// A sender may hold the topic and append at the same time. Both happen under the partition's lock. So either the
+    /// append comes first and the topic stays, or the sender finds the topic retired and looks it up again.
+    pub fn retire(&self, name: &str, ids: &[PartitionId]) -> bool {
+        let partitions: Vec<_> = ids.iter().filter_map(|id| self.partition(*id)).collect();
+        // Take all locks at once, so that no sender sees a partly retired topic. No other code holds two of these
+        // locks.
+        let queues: Vec<_> = partitions.iter().map(|partition| lock(&partition.queue)).collect();
+        let is_used = |(partition, queue): (&Arc<Partition>, &MutexGuard<'_, Queue>)| {
+            !queue.batches.is_empty() || partition.load.is_used()
+        };
+        if partitions.iter().zip(&queues).any(is_used) {
+            return false;
+        }
+        if let Some(topic) = self.topic(name) {
+            topic.retire();
+        }
+        drop(queues);
+        let mut all = lock(&self.partitions);
+        for id in ids {
+            all.remove(id);
+        }
+        self.topics.remove(name);
+        true
+    }
+
+    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32, topic_cap: usize) -> Partition {
+        let first_cap = self.config.batch_size.saturating_mul(4).min(self.config.max_request_size).min(topic_cap);
+        Partition {
+            id,
+            topic: Arc::clone(topic),
+            index,
+            queue: Mutex::default(),
+            load: Arc::default(),
+            cap: AtomicUsize::new(first_cap),
+            is_stalled: AtomicBool::new(false),
+        }
+    }
+
+    /// Appends a record, if there is room. `permit` is memory that the sender has waited for; the unused part is freed.
+    pub fn append(
+        &self,
+        topic: &Topic,
+        placed: &Placed<'_>,
+        mut permit: Option<Permit>,
+        callback: Option<Callback>,
+    ) -> Result<Delivery, (AppendError, Option<Callback>)> {
+        let stripe = stripe();
+        loop {
+            let generation = topic.generation();
+            if generation == RETIRED {
+                return Err((AppendError::Retired, callback));
+            }
+            let places = topic.places();
+            let place = match self.place(topic, &places, placed.choice, stripe) {
+                Ok(place) => place,
+                Err(error) => return Err((AppendError::Refused(error), callback)),
+            };
+            let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
+                // A re-created topic may have fewer partitions.
+                if placed.choice == Choice::Anywhere
+                    && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
+                {
+                    topic.sticky(stripe).switch(place, next);
+                    continue;
+                }
+                return Err((AppendError::Refused(topic.no_partition(place)), callback));
+            };
+            let mut queue = lock(&partition.queue);
+            // With a single partition there is no choice and nothing to count.
+            let is_chosen = placed.choice == Choice::Anywhere && places.partitions.len() > 1;
+            // Both may have changed since the choice was made.
+            let is_current = topic.generation() == generation;
+            let still_sticks = !is_chosen || topic.sticky(stripe).current() == Some(place);
+            if !is_current || !still_sticks {
+                continue;
+            }
+            let appended = self.append_to(&mut queue, partition, topic, placed, &mut permit);
+            let appended = match appended {
+                Ok(appended) => appended,
+                Err(error) => return Err((error, callback)),
+            };
+            let delivery = Delivery::new(appended.cell, appended.index, placed.record.timestamp);
+            if let Some(callback) = callback {
+                delivery.call_back(callback);
+            }
+            drop(queue);
+            if is_chosen {
+                self.count_sticky(topic, &places, stripe, place, appended.record_bytes);
+            }
+            if let Some(signal) = appended.signal {
+                self.signal(signal);
+            }
+            return Ok(delivery);
+        }
+    }
+
+    /// Returns the partition index for a choice.
+    fn place(&self, topic: &Topic, places: &Places, choice: Choice, stripe: usize) -> Result<i32, Error> {
+        match choice {
+            Choice::Partition(index) => Ok(index),
+            Choice::Anywhere if places.partitions.len() == 1 => Ok(0),
+            Choice::Anywhere => {
+                let first = || self.weights(places).pick(lock(&self.random).u64(..));
+                let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
+                topic.sticky(stripe).current_or(first).ok_or_else(nowhere)
+            }
+        }
+    }
+
+    /// Returns the weight of each partition for records without a key: by its queued bytes, if
+    /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
+    /// Partitions led from `client.rack` go first, unless all of those are stalled.
+    fn weights(&self, places: &Places) -> Weights {
+        let all = || (0i32..).zip(&places.partitions).map(|(index, _)| index);
+        if places.available.is_empty() {
+            return Weights::even(all());
+        }
+        let in_rack = || places.in_rack.iter().copied();
+        let available = places.available.iter().copied();
+        if !self.config.adaptive_partitioning {
+            return if places.in_rack.is_empty() { Weights::even(available) } else { Weights::even(in_rack()) };
+        }
+        let partition = |index: i32| usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
+        let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
+        let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
+        let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
+        // A flag may change between two reads, so each list reads it once.
+        let mut accepting: Vec<i32> = in_rack().filter(|index| !is_stalled(*index)).collect();
+        if accepting.is_empty() {
+            accepting.extend(available.clone().filter(|index| !is_stalled(*index)));
+        }
+        match accepting.is_empty() {
+            true => Weights::by_load(available.map(load), unit),
+            false => Weights::by_load(accepting.into_iter().map(load), unit),
+        }
+    }
+
+    fn count_sticky(&self, topic: &Topic, places: &Places, stripe: usize, place: i32, record_bytes: usize) {
+        let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
+        let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
+        let sticky = topic.sticky(stripe);
+        if sticky.appended(place, bytes, switch_after)
+            && let Some(next) = self.weights(places).pick(lock(&self.random).u64(..))
+        {
+            sticky.switch(place, next);
+        }
+    }
+
+    fn append_to(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        placed: &Placed<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        let Placed { record, sent_ms, .. } = placed;
+        let cap = partition.cap.load(Ordering::Relaxed);
+        // An upper bound of the record's size: lengths and deltas are varints of few bytes.
+        let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
+        // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
+        // blocked. The difference is absolute, because another thread may have read the clock later and the wall clock
+        // may have been set.
+        let is_young = |batch: &OpenBatch| {
+            sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins)
+        };
+        let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
+        match queue.batches.back_mut().filter(takes_more) {
+            Some(batch) => match self.fill(batch, partition, topic, record, permit) {
+                // A delta or count that does not fit into this batch may fit into a new one.
+                Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, placed, permit),
+                filled => filled,
+            },
+            None => self.append_to_new(queue, partition, topic, placed, permit),
+        }
+    }
+
+    /// Appends to a new batch, and keeps the batch on success.
+    fn append_to_new(
+        &self,
+        queue: &mut Queue,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        placed: &Placed<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        if let Some(error) = lock(&self.closed).clone() {
+            return Err(AppendError::Refused(error));
+        }
+        let created = self.clock.now();
+        let mut batch = OpenBatch {
+            id: BatchId(self.next_batch.fetch_add(1, Ordering::Relaxed)),
+            builder: RecordBatchBuilder::default(),
+            cell: Arc::new(Cell::new(Arc::clone(&partition.topic), partition.index, Arc::clone(&self.runner))),
+            created,
+            opened_ms: placed.sent_ms,
+            is_full: false,
+            is_closed: false,
+        };
+        let mut appended = self.fill(&mut batch, partition, topic, &placed.record, permit)?;
+        self.outcomes.open(batch.id);
+        // Senders may already be blocked on memory that this batch holds, so mark it ready at once.
+        batch.is_full |= self.memory.is_contended();
+        appended.signal = match queue.batches.back_mut() {
+            None => Some(Signal::Opened { partition: partition.id, since: created, is_full: batch.is_full }),
+            // The previous batch will not grow any more.
+            Some(before) if !before.is_full => {
+                before.is_full = true;
+                Some(Signal::Full { partition: partition.id })
+            }
+            Some(_) => None,
+        };
+        queue.batches.push_back(batch);
+        Ok(appended)
+    }
+
+    fn fill(
+        &self,
+        batch: &mut OpenBatch,
+        partition: &Arc<Partition>,
+        topic: &Topic,
+        record: &NewRecord<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<Appended, AppendError> {
+        let index = batch.builder.record_count().cast_unsigned();
+        let refuse = |error: kurier_protocol::EncodeError| {
+            AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "the record cannot be encoded").caused_by(error))
+        };
+        let slot = batch.builder.slot(record).map_err(refuse)?;
+        let record_bytes = slot.record_bytes();
+        let limit = self.config.max_request_size.min(self.memory.total());
+        if record_bytes + BATCH_HEADER_BYTES > limit {
+            return Err(AppendError::Refused(self.too_large(record_bytes + BATCH_HEADER_BYTES)));
+        }
+        let growth = slot.growth();
+        let mut pieces = match growth {
+            0 => None,
+            _ => match self.take_memory(partition, growth, permit) {
+                Some(permit) => Some(permit),
+                None => return Err(AppendError::NoRoom(NoRoom { partition: Arc::clone(partition), bytes: growth })),
+            },
+        };
+        slot.fill(|capacity| Piece::new(capacity, pieces.as_mut()));
+        if pieces.is_some() {
+            // The caller frees the rest without the lock, because that may wake a task.
+            *permit = pieces;
+        }
+        let mut signal = None;
+        if !batch.is_full && self.is_ready(batch, topic) {
+            batch.is_full = true;
+            signal = Some(Signal::Full { partition: partition.id });
+        }
+        // With a `batch.size` of 0, each record gets its own batch.
+        batch.is_closed = self.config.batch_size == 0;
+        Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
+    }
+
+    /// Returns memory for a batch to grow: the permit, plus what it lacks.
+    fn take_memory(&self, partition: &Partition, bytes: usize, permit: &mut Option<Permit>) -> Option<Permit> {
+        if let Some(permit) = permit {
+            // During the wait, records without a key may have moved to another partition.
+            permit.pass_to(&partition.load);
+        }
+        match permit.take() {
+            None => self.memory.try_acquire(&partition.load, bytes),
+            Some(held) if held.bytes() >= bytes => Some(held),
+            Some(mut held) => match self.memory.try_acquire(&partition.load, bytes - held.bytes()) {
+                Some(more) => {
+                    held.join(more);
+                    Some(held)
+                }
+                None => {
+                    *permit = Some(held);
+                    None
+                }
+            },
+        }
+    }
+
+    /// Returns whether a batch is estimated to have `batch.size` bytes after compression.
+    fn is_ready(&self, batch: &OpenBatch, topic: &Topic) -> bool {
+        let plain_bytes = batch.builder.body_bytes();
+        let estimated = match self.config.compression_type {
+            kurier_compression::CompressionType::None => plain_bytes,
+            _ => topic.compressed_bytes(plain_bytes),
+        };
+        estimated.saturating_add(BATCH_HEADER_BYTES) >= self.config.batch_size
+    }
+
+    fn too_large(&self, bytes: usize) -> Error {
+        let Config { max_request_size, buffer_memory, .. } = &*self.config;
+        let (limit, key) = match max_request_size <= buffer_memory {
+            true => (max_request_size, "max.request.size"),
+            false => (buffer_memory, "buffer.memory"),
+        };
+        let text =
+            format!("a record of {bytes} bytes is above {key}, which is {limit}: raise it, or send less at once");
+        Error::new(ErrorKind::RecordTooLarge, text)
+    }
+
+    /// Takes for one request the first batches of these partitions that fit into `room` bytes together, but at least
+    /// one. Also returns the state of each partition's queue afterwards.
+    pub fn take_all(&self, partitions: &[PartitionId], mut room: usize) -> (OfEach<Taken>, OfEach<Option<Left>>) {
+        let (mut batches, mut left) = (Vec::new(), Vec::new());
+        for id in partitions {
+            let (taken, remainder) = self.take(*id, room, batches.is_empty());
+            if let Some(taken) = taken {
+                room = room.saturating_sub(taken.plain_bytes + BATCH_HEADER_BYTES);
+                batches.push((*id, taken));
+            }
+            left.push((*id, remainder));
+        }
+        (batches, left)
+    }
+
+    /// Takes a partition's first batch, if it fits into `room` bytes or `is_first` of its request. Also returns the
+    /// state of the queue afterwards.
+    pub fn take(&self, id: PartitionId, room: usize, is_first: bool) -> (Option<Taken>, Option<Left>) {
+        let Some(partition) = self.partition(id) else { return (None, None) };
+        let mut queue = lock(&partition.queue);
+        let fits = |batch: &OpenBatch| is_first || batch.builder.body_bytes() + BATCH_HEADER_BYTES <= room;
+        let taken = queue
+            .batches
+            .pop_front_if(|batch| fits(batch))
+            .and_then(|batch| batch.take(&partition.load, &self.outcomes));
+        queue.release();
+        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        (taken, left)
+    }
+
+    /// Takes a partition's batches that were opened by `until`. Also returns the state of the queue afterwards.
+    pub fn drain(&self, id: PartitionId, until: Instant) -> (Vec<Taken>, Option<Left>) {
+        let Some(partition) = self.partition(id) else { return (Vec::new(), None) };
+        let mut queue = lock(&partition.queue);
+        let mut taken = Vec::new();
+        while let Some(batch) = queue.batches.pop_front_if(|batch| batch.created <= until) {
+            taken.extend(batch.take(&partition.load, &self.outcomes));
+        }
+        queue.release();
+        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        (taken, left)
+    }
+
+    /// Closes a partition's batches that were opened by `created_before` to further records.
+    pub fn close_batches(&self, id: PartitionId, created_before: Instant) {
+        let Some(partition) = self.partition(id) else { return };
+        for batch in &mut lock(&partition.queue).batches {
+            batch.is_closed |= batch.created <= created_before;
+        }
+    }
+
+    fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
+        lock(&self.partitions).get(&id).cloned()
+    }
+
+    /// Sets which partitions' leaders have stalled or accept batches again.
+    pub fn set_stalled(&self, changed: &[(PartitionId, bool)]) {
+        let partitions = lock(&self.partitions);
+        for (id, is_stalled) in changed {
+            if let Some(partition) = partitions.get(id) {
+                partition.is_stalled.store(*is_stalled, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Returns the partitions of a topic that records without a key avoid.
+    #[cfg(test)]
+    pub fn left_out(&self, topic: &str) -> Vec<i32> {
+        let topic = self.topic(topic).expect("it is known");
+        let weights = self.weights(&topic.places());
+        (0i32..).take(topic.partition_count()).filter(|index| weights.share(*index) == 0.0).collect()
+    }
+
+    /// Doubles the cap of a partition's batches after a batch of `plain_bytes` that reached the cap was acknowledged.
+    /// The cap stays within `max.request.size`, and within the topic's own cap while that is remembered.
+    pub fn grow_cap(&self, id: PartitionId, plain_bytes: usize) {
+        let Some(partition) = self.partition(id) else { return };
+        let cap = partition.cap.load(Ordering::Relaxed);
+        // A batch above three quarters was probably closed because the next record did not fit.
+        if plain_bytes >= cap / 4 * 3 {
+            let now = self.clock.now();
+            let topic = self.topic(&partition.topic).filter(|_| !self.faults.has(Mutant::CapForgotten));
+            let topic_cap = topic.map_or(usize::MAX, |topic| topic.cap(now));
+            let grown = cap.saturating_mul(2).min(self.config.max_request_size).min(topic_cap);
+            partition.cap.store(grown, Ordering::Relaxed);
+        }
+    }
+
+    /// Caps the batches of a partition's topic at half the size of a batch that was too large, but not below
+    /// `batch.size`. No partition of the topic grows above that cap for a while.
+    pub fn shrink_cap(&self, id: PartitionId, plain_bytes: usize) {
+        let Some(partition) = self.partition(id) else { return };
+        let cap = (plain_bytes / 2).max(self.config.batch_size).max(1);
+        let Some(topic) = self.topic(&partition.topic) else { return };
+        let cap = topic.learn_cap(cap, self.clock.now());
+        for partition in &topic.places().partitions {
+            partition.cap.fetch_min(cap, Ordering::Relaxed);
+        }
+    }
+
+    /// Updates a topic's estimated compression ratio from one batch.
+    pub fn compressed(&self, topic: &str, plain_bytes: usize, compressed_bytes: usize) {
+        if let Some(topic) = self.topic(topic) {
+            topic.learn_compression(plain_bytes, compressed_bytes);
+        }
+    }
+
+    /// Gives a batch's records their outcome. `is_last` is false while other pieces of the batch have none.
+    pub fn complete(&self, batch: &Taken, outcome: Outcome, is_last: bool) {
+        self.outcomes.resolve(&batch.cell, batch.range.clone(), outcome);
+        if is_last {
+            self.outcomes.complete(batch.id);
+        }
+    }
+
+    /// Returns the oldest batch without an outcome, and the newest batch ever opened.
+    pub fn incomplete(&self) -> (Option<BatchId>, BatchId) {
+        let newest = BatchId(self.next_batch.load(Ordering::Relaxed).saturating_sub(1));
+        (self.outcomes.oldest(), newest)
+    }
+
+    /// Returns the number of batches without an outcome.
+    pub fn incomplete_count(&self) -> usize {
+        self.outcomes.incomplete_count()
+    }
+
+    /// Returns the ids of all partitions of known topics.
+    pub fn partition_ids(&self) -> Vec<PartitionId> {
+        lock(&self.partitions).keys().copied().collect()
+    }
+
+    /// Returns how many bytes of memory the partitions hold together.
+    #[cfg(any(test, feature = "internal"))]
+    pub fn held(&self) -> usize {
+        lock(&self.partitions).values().fold(0, |sum, partition| sum.wrapping_add(partition.load.bytes()))
+    }
+
+    /// Returns the error for new records once the accumulator is closed.
+    pub fn closed(&self) -> Option<Error> {
+        lock(&self.closed).clone()
+    }
+
+    /// Refuses all records from now on with this error.
+    pub fn close(&self, error: Error) {
+        *lock(&self.closed) = Some(error.clone());
+        // Close the open batches, so that no record slips in behind the check.
+        for partition in lock(&self.partitions).values() {
+            for batch in &mut lock(&partition.queue).batches {
+                batch.is_closed = true;
+            }
+        }
+        self.memory.turn_away(None, || error.clone());
+    }
+}
+
+/// Why a record was not appended.
+#[derive(Debug)]
+pub enum AppendError {
+    /// The record can never be appended.
+    Refused(Error),
+    /// The sender must wait for memory.
+    NoRoom(NoRoom),
+    /// The topic was removed: look it up again.
+    Retired,
+}
+
+struct Appended {
+    cell: Arc<Cell>,
+    index: u32,
+    record_bytes: usize,
+    signal: Option<Signal>,
+}
+
+/// Returns an upper bound of a record's size.
+fn bytes_of(record: &NewRecord<'_>) -> usize {
+    let header = |header: &kurier_protocol::record_batch::Header<'_>| {
+        header.key.len() + header.value.map_or(0, <[u8]>::len) + 10
+    };
+    let headers: usize = record.headers.iter().map(header).sum();
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 36
+}
+
+impl NoRoom {
+    /// Waits for the missing memory.
+    pub fn wait(&self, accumulator: &Accumulator, deadline: Instant) -> memory::Acquire {
+        let Self { partition, bytes } = self;
+        let acquire = accumulator.memory.acquire(partition.id.0, &partition.load, *bytes, deadline);
+        // `close` sets the error before it turns away the waiters. This sender has joined them before it checks for the
+        // error, so it cannot be missed.
+        if let Some(closed) = accumulator.closed() {
+            accumulator.memory.turn_away(None, || closed.clone());
+        }
+        accumulator.signal(Signal::Pressure);
+        acquire
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({}-{})", self.topic, self.index)
+    }
+}
+
+impl fmt::Debug for Accumulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accumulator").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

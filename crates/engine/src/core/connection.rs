@@ -1,0 +1,709 @@
+//! Connections to servers: their state, and the requests that wait for a response on each.
+//!
+//! ```text
+//!            want                connected             versions agreed
+//!   Idle ──────────▶ Connecting ───────────▶ Negotiating ───────────▶ Ready
+//!    ▲                   │ failed, or too slow    │                     │ lost, timed out, idle
+//!    └──── Backoff ◀─────┴────────────────────────┴─────────────────────┘
+//! ```
+//!
+//! A *peer* is a server: a bootstrap server, or a node that metadata named. A peer answers the requests on a connection
+//! in order, so each response must bear the correlation id of the oldest request. When a connection ends, its
+//! unanswered requests come back, each with whether the kernel had accepted its last byte. Before that byte, no broker
+//! can have executed the request.
+//!
+//! [`choice`] finds a peer for a request that any peer can answer; [`trouble`] says why a peer cannot be asked. The
+//! driver chooses between the addresses of a host name. The core interprets requests and responses.
+
+mod choice;
+mod trouble;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, write_request};
+
+use super::backoff::Backoff;
+use super::timer::Timers;
+use super::versions::Versions;
+use super::{Action, Actions};
+use crate::config::{Config, HostPort, Recovery};
+use crate::error::printable;
+pub(super) use choice::{Errand, Nobody};
+use trouble::IS_IT_A_BROKER;
+
+/// A server that the core may connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Peer {
+    /// A node of the cluster.
+    Node(i32),
+    /// A bootstrap server, by its position in the list.
+    Seed(u32),
+}
+
+/// Identifies a connection. Ids are never reused, so late events of an old connection can be recognized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A request without a response yet. `Q` describes its content.
+#[derive(Debug)]
+pub(super) struct Pending<Q> {
+    correlation_id: i32,
+    pub version: i16,
+    /// `None` for the ApiVersions request that opens each connection.
+    question: Option<Q>,
+    deadline: Instant,
+    /// Whether the kernel has accepted the request's last byte.
+    is_written: bool,
+    has_answer: bool,
+}
+
+/// A request that will get no response, because its connection has ended.
+#[derive(Debug)]
+pub(super) struct Unanswered<Q> {
+    pub question: Q,
+    /// Whether the broker may have executed the request.
+    pub is_written: bool,
+}
+
+/// How a connection ended, as reported for its peer.
+#[derive(Debug)]
+pub enum Ending {
+    /// The peer closed or reset the connection.
+    #[cfg_attr(shuttle, expect(dead_code, reason = "models have connections of their own"))]
+    Closed(&'static str),
+    /// The connection attempt failed, or the connection failed in another way.
+    Failed(String),
+}
+
+/// A change of a connection or of a request on it.
+#[derive(Debug)]
+pub(super) enum Event<Q> {
+    /// The peer accepts requests.
+    Ready(Peer),
+    /// The kernel accepted the last byte of a request, so there is room for another.
+    Written(Peer),
+    /// The kernel accepted the last byte of a request that has no response (acks=0).
+    Sent {
+        peer: Peer,
+        question: Q,
+    },
+    Answered {
+        peer: Peer,
+        version: i16,
+        question: Q,
+        frame: Bytes,
+    },
+    /// The connection attempt failed, or the connection has ended.
+    Lost {
+        peer: Peer,
+        unanswered: Vec<Unanswered<Q>>,
+        why: String,
+    },
+    /// The connection was closed because it was idle.
+    Idle(Peer),
+    /// A muted peer, or one in backoff, may be asked again.
+    Unmuted(Peer),
+    /// A node has a new address, and the core can connect to it at once.
+    Moved(Peer),
+    /// The cluster no longer names a node, and it has no connection.
+    Gone(Peer),
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Backoff { until: Instant },
+    Connecting { connection: ConnectionId, since: Instant },
+    Negotiating { connection: ConnectionId },
+    Ready { connection: ConnectionId, versions: Versions },
+}
+
+/// Timeouts and backoffs of connections. Requests have their own deadlines.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    setup: Backoff,
+    reconnect: Backoff,
+    request: Duration,
+    idle: Duration,
+    /// The longest time that a peer may be muted by throttling.
+    throttle: Duration,
+}
+
+#[derive(Debug)]
+struct Link<Q> {
+    host: HostPort,
+    state: State,
+    /// Consecutive connections without a useful response. A connection that becomes ready is not enough to reset this:
+    /// its peer may lack every API that the core needs.
+    failures: u32,
+    /// Consecutive connections that did not become ready.
+    setup_failures: u32,
+    /// Consecutive connections that ended during ApiVersions.
+    negotiations_broken: u32,
+    /// The version for the next ApiVersions request.
+    versions_version: i16,
+    setup_deadline: Instant,
+    pending: VecDeque<Pending<Q>>,
+    /// The last requests that expect no response, in order. Some brokers respond all the same.
+    answerless: VecDeque<i32>,
+    muted_until: Option<Instant>,
+    used_at: Instant,
+    trouble: Option<String>,
+    /// Whether any connection to the peer became ready.
+    was_ready: bool,
+    /// Whether the peer ever answered a request other than ApiVersions.
+    has_answered: bool,
+    /// Whether the peer is in backoff because a server of another cluster answered at its address.
+    is_astray: bool,
+}
+
+/// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
+/// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
+/// pays it on every connection.
+const VERSIONS_VERSION: i16 = 5;
+
+/// How many requests without a response to remember: as many small ones as fit into the socket buffers of both sides.
+const ANSWERLESS_MAX: usize = 4096;
+
+impl<Q> Link<Q> {
+    fn connection(&self) -> Option<ConnectionId> {
+        match self.state {
+            State::Idle | State::Backoff { .. } => None,
+            State::Connecting { connection, .. }
+            | State::Negotiating { connection }
+            | State::Ready { connection, .. } => Some(connection),
+        }
+    }
+}
+
+/// The connections to all peers.
+#[derive(Debug)]
+pub(super) struct Connections<Q> {
+    client_id: String,
+    /// Whether ApiVersions tells nodes which cluster and node id the core expects.
+    checks_cluster: bool,
+    /// The id of the cluster that the nodes belong to.
+    cluster_id: Option<String>,
+    patience: Patience,
+    links: BTreeMap<Peer, Link<Q>>,
+    peers: HashMap<ConnectionId, Peer>,
+    timers: Timers<Peer>,
+    next_connection: u64,
+    next_correlation_id: i32,
+    random: fastrand::Rng,
+    /// Events that the core has not seen.
+    events: VecDeque<Event<Q>>,
+    /// Actions that the core has not taken.
+    actions: Actions,
+}
+
+impl<Q: fmt::Debug> Connections<Q> {
+    pub(super) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+        let patience = Patience {
+            setup: Backoff { first: config.connection_setup_timeout, longest: config.connection_setup_timeout_max },
+            reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
+            request: config.request_timeout,
+            idle: config.connections_max_idle,
+            // By then every waiting batch has its outcome.
+            throttle: config.delivery_timeout,
+        };
+        let mut connections = Self {
+            client_id: config.client_id.clone(),
+            // As in Java: without recovery, the core could not react to a failed check.
+            checks_cluster: config.metadata_cluster_check && config.metadata_recovery == Recovery::Rebootstrap,
+            cluster_id: None,
+            patience,
+            links: BTreeMap::new(),
+            peers: HashMap::new(),
+            timers: Timers::default(),
+            next_connection: 0,
+            next_correlation_id: 0,
+            random: fastrand::Rng::with_seed(seed),
+            events: VecDeque::new(),
+            actions: Actions::new(),
+        };
+        for (host, index) in config.bootstrap_servers.iter().zip(0u32..) {
+            connections.add(Peer::Seed(index), host.clone(), now);
+        }
+        connections
+    }
+
+    fn add(&mut self, peer: Peer, host: HostPort, now: Instant) {
+        let link = Link {
+            host,
+            state: State::Idle,
+            failures: 0,
+            setup_failures: 0,
+            negotiations_broken: 0,
+            versions_version: VERSIONS_VERSION,
+            setup_deadline: now,
+            pending: VecDeque::new(),
+            answerless: VecDeque::new(),
+            muted_until: None,
+            used_at: now,
+            trouble: None,
+            was_ready: false,
+            has_answered: false,
+            is_astray: false,
+        };
+        self.links.insert(peer, link);
+    }
+
+    /// Returns the next event. Call it until it returns `None`.
+    pub(super) fn poll_event(&mut self) -> Option<Event<Q>> {
+        self.events.pop_front()
+    }
+
+    /// Moves the actions to the end of `actions`.
+    pub(super) fn move_actions(&mut self, actions: &mut Actions) {
+        actions.append(&mut self.actions);
+    }
+
+    /// Sets the cluster's nodes and their addresses. A node with a new address gets a new connection. A node that is no
+    /// longer named stays while it has a connection.
+    pub(super) fn set_nodes(&mut self, nodes: &BTreeMap<i32, HostPort>, cluster_id: Option<&str>, now: Instant) {
+        self.cluster_id = cluster_id.map(str::to_owned).filter(|_| self.checks_cluster);
+        for (id, host) in nodes {
+            let peer = Peer::Node(*id);
+            match self.links.get(&peer) {
+                Some(link) if link.host == *host => {}
+                Some(_) => {
+                    self.lose(peer, format!("node {id} has moved to {host}"), now);
+                    self.timers.set(peer, None);
+                    self.add(peer, host.clone(), now);
+                    // Records may wait for this node even if it had no connection to lose.
+                    self.events.push_back(Event::Moved(peer));
+                }
+                None => self.add(peer, host.clone(), now),
+            }
+        }
+        let is_stale = |(peer, link): (&Peer, &Link<Q>)| match peer {
+            Peer::Node(id) if !nodes.contains_key(id) && link.connection().is_none() => Some(*peer),
+            _ => None,
+        };
+        let stale: Vec<Peer> = self.links.iter().filter_map(is_stale).collect();
+        for peer in stale {
+            self.links.remove(&peer);
+            self.timers.set(peer, None);
+            self.events.push_back(Event::Gone(peer));
+        }
+    }
+
+    /// Returns the connections that are established or being established.
+    #[cfg(any(test, feature = "internal"))]
+    pub(super) fn open(&self) -> impl Iterator<Item = ConnectionId> {
+        self.peers.keys().copied()
+    }
+
+    /// Lists inconsistencies and unfinished requests: connections of unknown peers, timers of removed peers, and
+    /// requests for which `may_be_asked` is false.
+    #[cfg(any(test, feature = "internal"))]
+    pub(super) fn leftovers(&self, may_be_asked: impl Fn(&Q) -> bool) -> Vec<String> {
+        let belongs = |(connection, peer): &(&ConnectionId, &Peer)| {
+            self.links.get(peer).is_some_and(|link| link.connection() == Some(**connection))
+        };
+        let mut left: Vec<String> =
+            self.peers.iter().filter(|known| !belongs(known)).map(|(id, _)| format!("{id:?} of nobody")).collect();
+        let timers = self.timers.things().filter(|peer| !self.links.contains_key(peer));
+        left.extend(timers.map(|peer| format!("a timer of {peer:?}, which is gone")));
+        for (peer, link) in &self.links {
+            if link.connection().is_some_and(|connection| !self.peers.contains_key(&connection)) {
+                left.push(format!("{peer:?} with a connection that is nobody's"));
+            }
+            let is_left = |pending: &&Pending<Q>| pending.question.as_ref().is_some_and(|asked| !may_be_asked(asked));
+            left.extend(link.pending.iter().filter(is_left).map(|pending| format!("{peer:?} is asked {pending:?}")));
+            if link.connection().is_none() && !(link.pending.is_empty() && link.answerless.is_empty()) {
+                left.push(format!("{peer:?} with requests of the past"));
+            }
+        }
+        left
+    }
+
+    /// Returns whether nodes are known and the last connection to each of them did not become ready.
+    pub(super) fn is_every_node_unreachable(&self) -> bool {
+        let mut nodes =
+            self.links.iter().filter(|(peer, _)| matches!(peer, Peer::Node(_))).map(|(_, link)| link).peekable();
+        nodes.peek().is_some() && nodes.all(|link| link.setup_failures > 0)
+    }
+
+    /// Returns whether the peer is known.
+    pub(super) fn knows(&self, peer: Peer) -> bool {
+        self.links.contains_key(&peer)
+    }
+
+    /// Connects to a peer, unless a connection exists, is being made, or the peer is in backoff.
+    pub(super) fn want(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        if !matches!(link.state, State::Idle) {
+            return;
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.peers.insert(connection, peer);
+        let timeout = self.patience.setup.after(link.setup_failures.saturating_add(1), &mut self.random);
+        link.setup_deadline = now + timeout;
+        link.state = State::Connecting { connection, since: now };
+        self.actions.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
+        self.schedule(peer);
+    }
+
+    /// Handles a new connection: asks the server for its versions.
+    pub(super) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.state = State::Negotiating { connection };
+        // Some services close the connection when they do not know the version of ApiVersions.
+        if link.negotiations_broken >= 2 {
+            link.versions_version = 0;
+        }
+        self.ask_versions(peer, now);
+    }
+
+    fn ask_versions(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get(&peer) else { return };
+        let version = link.versions_version;
+        let (cluster_id, node_id) = match (peer, &self.cluster_id) {
+            (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
+            _ => (None, -1),
+        };
+        let request = ApiVersionsRequest {
+            client_software_name: "kurier".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id,
+            node_id,
+        };
+        if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
+            self.lose(peer, error.to_string(), now);
+        }
+    }
+
+    /// Sends a request to a peer that is ready. Without `has_answer`, the request is complete once it is written.
+    pub(super) fn send<R: Request>(
+        &mut self,
+        peer: Peer,
+        request: &R,
+        version: i16,
+        question: Q,
+        has_answer: bool,
+        now: Instant,
+    ) -> Result<(), EncodeError> {
+        self.transmit(peer, request, version, Some(question), has_answer, now)
+    }
+
+    fn transmit<R: Request>(
+        &mut self,
+        peer: Peer,
+        request: &R,
+        version: i16,
+        question: Option<Q>,
+        has_answer: bool,
+        now: Instant,
+    ) -> Result<(), EncodeError> {
+        let Some(link) = self.links.get_mut(&peer) else { return Ok(()) };
+        let Some(connection) = link.connection() else { return Ok(()) };
+        let correlation_id = self.next_correlation_id;
+        let mut chunks = Chunks::new();
+        write_request(request, version, correlation_id, Some(&self.client_id), &mut chunks)?;
+        self.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
+        let deadline = now + self.patience.request;
+        link.used_at = now;
+        if !has_answer {
+            if link.answerless.len() == ANSWERLESS_MAX {
+                link.answerless.pop_front();
+            }
+            link.answerless.push_back(correlation_id);
+        }
+        link.pending.push_back(Pending { correlation_id, version, question, deadline, is_written: false, has_answer });
+        self.actions.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
+        self.schedule(peer);
+        Ok(())
+    }
+
+    /// Notes that the kernel has accepted the last byte of a request.
+    pub(super) fn handle_written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) {
+        let event = self.written(connection, correlation_id, now);
+        self.events.extend(event);
+    }
+
+    fn written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) -> Option<Event<Q>> {
+        let peer = self.peers.get(&connection).copied()?;
+        let link = self.links.get_mut(&peer)?;
+        let at = link.pending.iter().position(|pending| pending.correlation_id == correlation_id)?;
+        let pending = link.pending.get_mut(at)?;
+        pending.is_written = true;
+        link.used_at = now;
+        if pending.has_answer {
+            return Some(Event::Written(peer));
+        }
+        let question = link.pending.remove(at)?.question?;
+        link.failures = 0;
+        self.schedule(peer);
+        Some(Event::Sent { peer, question })
+    }
+
+    /// Handles a frame from the peer.
+    pub(super) fn handle_received(&mut self, connection: ConnectionId, frame: Bytes, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.used_at = now;
+        let answered = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
+        let is_first_in_line =
+            |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
+        let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {
+            if let Some(at) = link.answerless.iter().position(|id| Some(*id) == answered) {
+                // The peer answers in order, so it skipped the requests before this one.
+                link.answerless.drain(..=at);
+                return;
+            }
+            return self.lose(peer, "it answered what was not asked".to_owned(), now);
+        };
+        if pending.question.is_some() {
+            (link.failures, link.has_answered) = (0, true);
+        }
+        self.schedule(peer);
+        match pending.question {
+            Some(question) => {
+                self.events.push_back(Event::Answered { peer, version: pending.version, question, frame });
+            }
+            None => match read_response::<ApiVersionsRequest>(&frame, pending.version) {
+                Ok((_, response)) => self.handle_versions(peer, &response, now),
+                Err(error) => self.lose(peer, error.to_string(), now),
+            },
+        }
+    }
+
+    fn handle_versions(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let State::Negotiating { connection } = link.state else { return };
+        let offered = Versions::of(response);
+        if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
+            // The response may name the versions that the peer knows. Ignore versions that are not lower than the
+            // refused one.
+            let highest =
+                offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
+            link.versions_version = highest.unwrap_or(0);
+            return self.ask_versions(peer, now);
+        }
+        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
+            && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
+        {
+            // The peer answered. A lower version would skip the check that just failed.
+            link.negotiations_broken = 0;
+            let cluster_id = printable(cluster_id);
+            let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
+            return self.lose_astray(peer, why, now);
+        }
+        if !response.error_code.is_none() {
+            let why = format!("it refused to say what it speaks: {}", response.error_code);
+            return self.lose(peer, why, now);
+        }
+        match offered {
+            Ok(versions) => {
+                link.state = State::Ready { connection, versions };
+                (link.setup_failures, link.negotiations_broken) = (0, 0);
+                (link.trouble, link.was_ready) = (None, true);
+                tracing::debug!(%link.host, ?peer, "connected");
+                self.schedule(peer);
+                self.events.push_back(Event::Ready(peer));
+            }
+            Err(why) => self.lose(peer, why, now),
+        }
+    }
+
+    /// Handles the driver's report that a connection failed or ended. The driver has already reported all writes before
+    /// it.
+    pub(super) fn handle_disconnected(&mut self, connection: ConnectionId, ending: Ending, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let why = match ending {
+            Ending::Failed(why) => why,
+            Ending::Closed(why) => match self.links.get(&peer).and_then(Link::suspicion) {
+                Some(suspicion) => format!("{why} {suspicion}"),
+                None => why.to_owned(),
+            },
+        };
+        self.end(peer, why, now);
+    }
+
+    /// Closes a peer's connection and starts its backoff. The driver may be writing at this moment, so every request
+    /// that it was given counts as written.
+    pub(super) fn lose(&mut self, peer: Peer, why: String, now: Instant) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.pending.iter_mut().for_each(|pending| pending.is_written = true);
+        }
+        self.end(peer, why, now);
+    }
+
+    /// Like [`lose`](Self::lose), when a server of another cluster answered. The peer stays in backoff until new
+    /// metadata arrives, or for longer than usual.
+    pub(super) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant) {
+        /// Backoff for nodes of another cluster. By then metadata has shown whether the node belongs to this cluster.
+        const ASTRAY: Duration = Duration::from_secs(10);
+        self.lose(peer, why, now);
+        if let (Peer::Node(_), Some(link)) = (peer, self.links.get_mut(&peer)) {
+            link.state = State::Backoff { until: now + ASTRAY };
+            link.is_astray = true;
+            self.schedule(peer);
+        }
+    }
+
+    /// Ends the backoff of nodes that seemed to belong to another cluster: new metadata has arrived.
+    pub(super) fn forgive(&mut self) {
+        let astray: Vec<Peer> = self.links.iter().filter(|(_, link)| link.is_astray).map(|(peer, _)| *peer).collect();
+        for peer in astray {
+            if let Some(link) = self.links.get_mut(&peer) {
+                (link.state, link.is_astray) = (State::Idle, false);
+            }
+            self.schedule(peer);
+            self.events.push_back(Event::Unmuted(peer));
+        }
+    }
+
+    /// Like [`lose`](Self::lose), for all peers except `but`.
+    pub(super) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant) {
+        let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
+        for peer in others {
+            self.lose(peer, why.to_owned(), now);
+        }
+    }
+
+    fn end(&mut self, peer: Peer, why: String, now: Instant) {
+        if let Some(unanswered) = self.close(peer, &why, now) {
+            self.events.push_back(Event::Lost { peer, unanswered, why });
+        }
+    }
+
+    /// Closes a peer's connection, if there is one, and returns its unanswered requests.
+    fn close(&mut self, peer: Peer, why: &str, now: Instant) -> Option<Vec<Unanswered<Q>>> {
+        let link = self.links.get_mut(&peer)?;
+        let connection = link.connection()?;
+        self.actions.push_back(Action::Disconnect(connection));
+        self.peers.remove(&connection);
+        if matches!(link.state, State::Negotiating { .. }) {
+            link.negotiations_broken += 1;
+        }
+        if matches!(link.state, State::Connecting { .. }) && link.versions_version > 0 {
+            // The broker may come back upgraded. A peer that closes connections on newer versions keeps version 0.
+            link.versions_version = VERSIONS_VERSION;
+        }
+        if !matches!(link.state, State::Ready { .. }) {
+            link.setup_failures = link.setup_failures.saturating_add(1);
+        }
+        link.failures = link.failures.saturating_add(1);
+        let until = now + self.patience.reconnect.after(link.failures, &mut self.random);
+        link.state = State::Backoff { until };
+        link.trouble = Some(why.to_owned());
+        link.muted_until = None;
+        link.answerless.clear();
+        let unanswered = |pending: Pending<Q>| {
+            pending.question.map(|question| Unanswered { question, is_written: pending.is_written })
+        };
+        let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
+        tracing::debug!(%link.host, ?peer, %why, unanswered = unanswered.len(), "connection lost");
+        self.schedule(peer);
+        Some(unanswered)
+    }
+
+    /// Mutes a peer that throttles this producer (KIP-219), and extends the deadlines of its requests by the same time.
+    pub(super) fn throttle(&mut self, peer: Peer, throttle_time_ms: i32, now: Instant) {
+        let (Ok(millis), Some(link)) = (u64::try_from(throttle_time_ms), self.links.get_mut(&peer)) else { return };
+        if millis == 0 {
+            return;
+        }
+        let wait = Duration::from_millis(millis).min(self.patience.throttle);
+        link.muted_until = link.muted_until.max(Some(now + wait));
+        for pending in &mut link.pending {
+            pending.deadline += wait;
+        }
+        self.schedule(peer);
+    }
+
+    /// Ends connections, requests and backoffs that are past their deadline.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(peer) = self.timers.pop(now) {
+            self.check(peer, now);
+            self.schedule(peer);
+        }
+    }
+
+    fn check(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        match link.state {
+            State::Idle => {}
+            State::Backoff { until } => {
+                if until <= now {
+                    (link.state, link.is_astray) = (State::Idle, false);
+                    self.events.push_back(Event::Unmuted(peer));
+                }
+            }
+            State::Connecting { .. } if link.setup_deadline <= now => {
+                let why = "no connection stood within socket.connection.setup.timeout.ms";
+                self.lose(peer, why.to_owned(), now);
+            }
+            State::Negotiating { .. } if link.setup_deadline <= now => {
+                let key = "socket.connection.setup.timeout.ms";
+                let why = format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}");
+                self.lose(peer, why, now);
+            }
+            State::Connecting { .. } => {}
+            State::Negotiating { .. } | State::Ready { .. } => {
+                if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
+                    self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now);
+                } else if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
+                    // No request is unanswered, so this is not a failure.
+                    self.close(peer, "it was not needed for connections.max.idle.ms", now);
+                    if let Some(link) = self.links.get_mut(&peer) {
+                        (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
+                    }
+                    self.events.push_back(Event::Idle(peer));
+                } else if link.muted_until.is_some_and(|until| until <= now) {
+                    link.muted_until = None;
+                    self.events.push_back(Event::Unmuted(peer));
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, peer: Peer) {
+        let at = self.links.get(&peer).and_then(|link| match link.state {
+            State::Idle => None,
+            State::Backoff { until } => Some(until),
+            State::Connecting { .. } => Some(link.setup_deadline),
+            State::Negotiating { .. } | State::Ready { .. } => {
+                let answer = match link.pending.front() {
+                    Some(pending) => pending.deadline,
+                    None => link.used_at + self.patience.idle,
+                };
+                let setup = matches!(link.state, State::Negotiating { .. }).then_some(link.setup_deadline);
+                [Some(answer), setup, link.muted_until].into_iter().flatten().min()
+            }
+        });
+        self.timers.set(peer, at);
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Returns the versions that a peer offers, if it is ready.
+    pub(super) fn versions(&self, peer: Peer) -> Option<&Versions> {
+        match &self.links.get(&peer)?.state {
+            State::Ready { versions, .. } => Some(versions),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a peer accepts one more request, with at most `max_in_flight` unanswered. While the last request
+    /// is not written yet, another one would only wait behind it.
+    pub(super) fn has_room(&self, peer: Peer, max_in_flight: usize) -> bool {
+        self.links.get(&peer).is_some_and(|link| {
+            matches!(link.state, State::Ready { .. })
+                && link.muted_until.is_none()
+                && link.pending.len() < max_in_flight
+                && link.pending.back().is_none_or(|last| last.is_written)
+        })
+    }
+}

@@ -1,0 +1,645 @@
+//! The producer's control plane: a state machine that decides which requests to send, and what their responses mean.
+//!
+//! It has no sockets, tasks, clocks or randomness of its own: the same seed and inputs always give the same actions.
+//!
+//! ```text
+//!                Input, now                                  Action
+//!   driver ─────────────────▶  Core: metadata · connections  ─────────▶ driver
+//!   accumulator, sockets             ids · sender                       sockets, accumulator, cells
+//! ```
+//!
+//! The core sees batches, never records. Its caller passes the time; [`Core::next_timeout`] says when to call again.
+
+mod advice;
+mod backoff;
+mod connection;
+mod context;
+mod idempotence;
+mod metadata;
+mod refresh;
+mod response;
+mod sender;
+mod timer;
+mod versions;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use kurier_protocol::messages::{InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest};
+use kurier_protocol::record_batch::Sequence;
+use kurier_protocol::{ErrorCode, Message, Request, read_response};
+
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Layout, Left, PartitionId, Signal};
+use crate::config::{Config, HostPort};
+use crate::delivery::Outcome;
+use crate::error::{Error, ErrorKind, Written};
+use crate::fault_injection::{FaultInjection, Mutant};
+pub use connection::{ConnectionId, Ending};
+use connection::{Connections, Errand, Event, Nobody, Peer};
+use context::Context;
+use idempotence::ProducerIds;
+use metadata::{Changes, Idle, Metadata, Useless};
+use refresh::QuestionId;
+use sender::{Sender, Sent};
+use versions::{Need, Versions};
+
+/// Something that happened outside the core.
+#[derive(Debug)]
+pub enum Input {
+    /// A sender's thread reports an event.
+    Signal(Signal),
+    /// A sender waits until a topic is known and has this many partitions.
+    Wanted { topic: Arc<str>, partitions: usize },
+    /// No sender waits for this topic any more.
+    Unwanted(Arc<str>),
+    /// Send open batches now, without lingering: a sender flushes, or waits for memory.
+    Hurry,
+    /// Stop sending: all remaining batches fail.
+    Abandon,
+    /// The answer to [`LocalAction::Take`]; `left` says what remains of each partition.
+    Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
+    /// The answer to [`LocalAction::Drain`].
+    Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
+    /// The answer to [`LocalAction::Split`]: the pieces, or why there are none.
+    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
+    /// The accumulator has removed a topic, as [`LocalAction::Retire`] asked.
+    Retired(Arc<str>),
+    /// A connection is established.
+    Connected(ConnectionId),
+    /// The kernel has accepted the last byte of a request.
+    Written { connection: ConnectionId, correlation_id: i32 },
+    /// A frame arrived, without its length.
+    Received { connection: ConnectionId, frame: Bytes },
+    /// A connection attempt failed, or a connection has ended.
+    Disconnected { connection: ConnectionId, ending: Ending },
+}
+
+/// Work for the core's caller.
+#[derive(Debug)]
+pub enum Action {
+    /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
+    Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
+    /// Close a connection, unless it is closed already.
+    Disconnect(ConnectionId),
+    /// Write a frame.
+    Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
+    /// Fail the senders that wait for a topic.
+    Refuse { topic: Arc<str>, error: Error },
+    /// Pass this to [`perform`](crate::local_actions::perform).
+    Local(LocalAction),
+}
+
+/// Work that needs no network.
+#[derive(Debug)]
+pub enum LocalAction {
+    /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
+    /// [`Input::Taken`].
+    Take { node: i32, partitions: Vec<PartitionId>, room: usize },
+    /// Take a partition's batches that were opened by `until`. Answer with [`Input::Drained`].
+    Drain { partition: PartitionId, until: Instant, why: Error },
+    /// Close a partition's batches that were opened by `until` to further records.
+    CloseBatches { partition: PartitionId, until: Instant },
+    /// Split a batch in two. Answer with [`Input::Split`].
+    Split { partition: PartitionId, whole: Key, batch: Taken },
+    /// Show senders a topic and its partitions.
+    Publish(Layout),
+    /// Remove an idle topic, unless a sender has appended to one of these partitions. Then answer with
+    /// [`Input::Retired`].
+    Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
+    /// Tell senders which partitions' leaders have stalled (true) or accept batches again (false).
+    Stall(Vec<(PartitionId, bool)>),
+    /// Give a batch's records their outcome. `is_last` is false while other pieces have none.
+    Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
+}
+
+impl From<LocalAction> for Action {
+    fn from(action: LocalAction) -> Self {
+        Self::Local(action)
+    }
+}
+
+/// Actions, in the order that the driver must follow.
+pub type Actions = VecDeque<Action>;
+
+/// How long to wait for one node to connect, or to answer a request that any node can answer, before also trying
+/// another.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// Identifies a batch or a piece of one. Keys sort in the order of their partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub batch: crate::accumulator::batch::BatchId,
+    pub first_record: u32,
+}
+
+impl Key {
+    /// The lowest key.
+    pub const FIRST: Self = Self { batch: crate::accumulator::batch::BatchId(0), first_record: 0 };
+}
+
+/// The content of a request, kept until its response arrives.
+#[derive(Debug)]
+enum Question {
+    Metadata(QuestionId),
+    ProducerId,
+    Produce(Vec<Sent>),
+}
+
+/// Why a request was not sent.
+#[derive(Debug)]
+enum Unasked {
+    /// The peer does not offer the API, and its connection was closed.
+    Lost,
+    /// The request cannot be encoded in this version.
+    Unsendable { version: i16 },
+}
+
+/// The control plane.
+#[derive(Debug)]
+pub struct Core {
+    cx: Context,
+    sender: Sender,
+}
+
+impl Core {
+    /// Creates a core that begins each new producer id at `first_sequence`: 0, except in tests.
+    pub fn new(config: Arc<Config>, seed: u64, first_sequence: Sequence, faults: FaultInjection, now: Instant) -> Self {
+        let mut core = Self {
+            cx: Context {
+                now,
+                metadata: Metadata::new(&config, seed ^ 1, faults, now),
+                connections: Connections::new(&config, seed ^ 2, now),
+                ids: ProducerIds::new(&config, first_sequence, now),
+                another_id_at: None,
+                random: fastrand::Rng::with_seed(seed),
+                config,
+                faults,
+                actions: Actions::new(),
+            },
+            sender: Sender::default(),
+        };
+        core.advance();
+        core
+    }
+
+    /// Handles an input.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        self.cx.now = now;
+        let Self { cx, sender } = self;
+        match input {
+            Input::Signal(Signal::Wanted { topic, partitions }) | Input::Wanted { topic, partitions } => {
+                cx.metadata.want(&topic, partitions, now)
+            }
+            // A late signal of a partition that was removed meanwhile: its batch has its outcome.
+            Input::Signal(Signal::Opened { partition, .. } | Signal::Full { partition })
+                if cx.metadata.place(partition).is_none() => {}
+            Input::Signal(Signal::Opened { partition, since, is_full }) => {
+                cx.metadata.use_partition(partition, now);
+                sender.handle_opened(partition, Left { since, is_full }, cx);
+            }
+            Input::Signal(Signal::Full { partition }) => {
+                cx.metadata.use_partition(partition, now);
+                sender.handle_full(partition, cx);
+            }
+            Input::Signal(Signal::Pressure) | Input::Hurry => sender.hurry(cx),
+            Input::Unwanted(topic) => cx.metadata.forget(&topic),
+            Input::Abandon => sender.abandon(cx),
+            Input::Taken { node, batches, left } => {
+                batches.iter().for_each(|(partition, _)| cx.metadata.use_partition(*partition, now));
+                sender.handle_taken(node, batches, left, cx);
+            }
+            Input::Drained { partition, batches, left, why } => {
+                sender.handle_drained(partition, batches, left, &why, cx);
+            }
+            Input::Split { partition, whole, pieces } => sender.handle_split(partition, whole, pieces, cx),
+            Input::Retired(topic) => {
+                for partition in cx.metadata.retire(&topic, now) {
+                    sender.forget(partition, cx);
+                }
+            }
+            Input::Connected(connection) => cx.connections.handle_connected(connection, now),
+            Input::Written { connection, correlation_id } => {
+                cx.connections.handle_written(connection, correlation_id, now);
+            }
+            Input::Received { connection, frame } => cx.connections.handle_received(connection, frame, now),
+            Input::Disconnected { connection, ending } => {
+                cx.connections.handle_disconnected(connection, ending, now);
+            }
+        }
+        self.advance();
+    }
+
+    /// Performs the work that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.cx.now = now;
+        self.cx.connections.handle_timeout(now);
+        self.follow_events();
+        self.sender.handle_timeout(&mut self.cx);
+        self.advance();
+    }
+
+    /// Takes all batches, each with whether it may have been sent, after a panic inside the core.
+    pub fn dismantle(&mut self) -> Vec<(Taken, Written)> {
+        self.sender.dismantle()
+    }
+
+    /// Returns the next action. Call it until it returns `None`.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.cx.poll_action()
+    }
+
+    /// Returns when to call [`Self::handle_timeout`], unless an input comes first.
+    pub fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        /// Retry interval when no node can accept a request.
+        const LOOK_AGAIN: Duration = Duration::from_millis(250);
+        let Context { metadata, connections, ids, another_id_at, .. } = &self.cx;
+        let next_id = ids.next_ask().filter(|_| self.wants_producer_id());
+        let asks = [metadata.next_ask(now), next_id].into_iter().flatten().map(|at| match at <= now {
+            true => now + LOOK_AGAIN,
+            false => at,
+        });
+        asks.chain(metadata.gives_up_at())
+            .chain(*another_id_at)
+            .chain(connections.next_timeout())
+            .chain(self.sender.next_timeout())
+            .min()
+    }
+
+    /// Describes unfinished work; empty when there is none.
+    #[cfg(any(test, feature = "internal"))]
+    pub fn leftovers(&self) -> Vec<String> {
+        let Context { metadata, connections, .. } = &self.cx;
+        let mut left = self.sender.leftovers();
+        // Metadata requests are normal at any time.
+        left.extend(connections.leftovers(|question| matches!(question, Question::Metadata(_))));
+        left.extend(metadata.leftovers());
+        left
+    }
+
+    /// Returns the connections that are established or being established.
+    #[cfg(any(test, feature = "internal"))]
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.cx.connections.open()
+    }
+
+    /// Returns whether any server has described the cluster.
+    pub fn is_connected(&self) -> bool {
+        self.cx.metadata.is_known()
+    }
+
+    /// Returns the last error that a broker gave for a topic, unless it was success.
+    pub fn topic_error(&self, topic: &str) -> Option<ErrorCode> {
+        self.cx.metadata.topic_error(topic)
+    }
+
+    /// Describes why a topic is not known, for an error text.
+    pub fn obstacle(&self, topic: &str) -> String {
+        if let Some(code) = self.topic_error(topic) {
+            let advice = match code {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => ": create it, or check its name",
+                _ => "",
+            };
+            return format!("{code}, {}{advice}", code.meaning());
+        }
+        self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
+    }
+
+    /// Describes why servers of the cluster cannot be reached, server by server.
+    pub fn obstacles(&self) -> Option<String> {
+        self.cx.obstacles()
+    }
+
+    /// Describes what holds up the oldest batch without an outcome; `None` if there is no such batch.
+    pub fn batch_obstacle(&mut self, now: Instant) -> Option<String> {
+        self.cx.now = now;
+        self.sender.obstacle(&self.cx)
+    }
+
+    /// Follows the connections' events, and sends the requests that are due and possible.
+    fn advance(&mut self) {
+        self.follow_events();
+        for ask in [Self::give_up_nodes, Self::ask_metadata, Self::ask_producer_id] {
+            ask(self);
+            self.follow_events();
+        }
+        self.sender.pump(&mut self.cx);
+    }
+
+    /// Asks the bootstrap servers again if no node has described the cluster for long.
+    fn give_up_nodes(&mut self) {
+        if self.cx.metadata.gives_up_at().is_some_and(|at| at <= self.cx.now) {
+            self.rebootstrap("nothing was heard of the cluster for metadata.recovery.rebootstrap.trigger.ms");
+        }
+    }
+
+    fn ask_metadata(&mut self) {
+        if !self.cx.metadata.asks(self.cx.now) {
+            return;
+        }
+        self.cx.metadata.try_to_ask(self.cx.now);
+        self.retire_topics();
+        let is_the_same = |question: &Question| matches!(question, Question::Metadata(_));
+        let Ok(peer) = self.anyone(is_the_same, |_| true) else { return };
+        loop {
+            let request = self.cx.metadata.request(self.cx.now);
+            let question = self.cx.metadata.next_question();
+            match self.ask(peer, &request, Question::Metadata(question)) {
+                Ok(()) => self.cx.metadata.asked(question, self.cx.now),
+                // Leave out the topics that cannot be encoded, and ask for the others.
+                Err(Unasked::Unsendable { version }) if self.refuse_unsendable(version) => continue,
+                Err(Unasked::Unsendable { .. }) => self.cx.metadata.put_off(self.cx.now),
+                Err(Unasked::Lost) => {}
+            }
+            return;
+        }
+    }
+
+    /// Refuses those topics of the last metadata request that cannot be encoded. Returns whether there were any.
+    fn refuse_unsendable(&mut self, version: i16) -> bool {
+        let unsendable = self.cx.metadata.take_unsendable(version);
+        let is_any = !unsendable.is_empty();
+        for (topic, why) in unsendable {
+            let text = format!(
+                "topic {}: its name, of {} bytes, fits into no request: use a shorter name",
+                crate::error::printable(&topic),
+                topic.len()
+            );
+            let error = Error::new(ErrorKind::Metadata, text).caused_by(why);
+            self.cx.push(Action::Refuse { topic, error });
+        }
+        is_any
+    }
+
+    /// Requests the removal of topics that have been idle for long, as Java does when it refreshes metadata, or that are
+    /// too many.
+    fn retire_topics(&mut self) {
+        let mut early_looks = self.cx.metadata.early_looks();
+        while let Some(Idle { topic, partitions, used_at }) = self.cx.metadata.next_idle(&mut early_looks, self.cx.now)
+        {
+            let Context { now, config, faults, metadata, .. } = &mut self.cx;
+            // Until then, a batch that failed without a response may still arrive at a broker.
+            let settled_at = used_at + config.linger + 2 * config.delivery_timeout;
+            match partitions.iter().all(|id| self.sender.can_forget(*id, settled_at, *now)) {
+                true => self.cx.push(LocalAction::Retire { topic, partitions }),
+                false if faults.has(Mutant::RetireBusy) => {}
+                false => metadata.keep(&topic),
+            }
+        }
+    }
+
+    fn wants_producer_id(&self) -> bool {
+        let Context { ids, faults, .. } = &self.cx;
+        let is_idle = || ids.is_enabled() && ids.current().is_none();
+        self.sender.awaits_producer_id() || (faults.has(Mutant::AskIdForever) && is_idle())
+    }
+
+    fn ask_producer_id(&mut self) {
+        if self.cx.another_id_at.take_if(|at| *at <= self.cx.now).is_some() {
+            self.cx.ids.ask_another();
+        }
+        if !self.wants_producer_id() || self.cx.ids.next_ask().is_none_or(|at| at > self.cx.now) {
+            return;
+        }
+        let need = Need::producer_id();
+        let is_the_same = |question: &Question| matches!(question, Question::ProducerId);
+        let offers = |versions: &Versions| versions.needed::<InitProducerIdRequest>(&need).is_some();
+        let peer = match self.anyone(is_the_same, offers) {
+            Ok(peer) => peer,
+            Err(Nobody::Offers(_)) if self.cx.faults.has(Mutant::SilentWithoutApi) => return,
+            Err(Nobody::Offers(peer)) => {
+                let Context { connections, .. } = &self.cx;
+                let Some(versions) = connections.versions(peer) else { return };
+                let error = need.error(&connections.name(peer), versions);
+                return self.sender.fail_without_producer_id(&error, &mut self.cx);
+            }
+            Err(Nobody::Yet | Nobody::Left) => return,
+        };
+        let request =
+            InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: i32::MAX, ..Default::default() };
+        if self.ask(peer, &request, Question::ProducerId).is_ok() {
+            self.cx.ids.asked();
+            self.cx.another_id_at = Some(self.cx.now + SLOW);
+        }
+    }
+
+    /// Picks a peer for a request that any peer can answer, skipping peers that already have the same request. Falls
+    /// back to the bootstrap servers when no node is left.
+    fn anyone(
+        &mut self,
+        is_the_same: impl Fn(&Question) -> bool,
+        offers: impl Fn(&Versions) -> bool,
+    ) -> Result<Peer, Nobody> {
+        let Context { now, config, metadata, connections, .. } = &mut self.cx;
+        let errand = Errand { is_the_same: &is_the_same, offers: &offers, max_in_flight: config.max_in_flight };
+        // With a short backoff some node is always about to be retried, so the core would never ask the bootstrap
+        // servers.
+        if metadata.recovers() && !metadata.is_bootstrapping() && connections.is_every_node_unreachable() {
+            tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
+            metadata.rebootstrap(*now);
+        }
+        match connections.anyone(errand, metadata.is_bootstrapping(), *now) {
+            Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
+                tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
+                metadata.rebootstrap(*now);
+                connections.anyone(errand, true, *now)
+            }
+            found => found,
+        }
+    }
+
+    /// Closes all connections and starts again with the bootstrap servers (KIP-1102).
+    fn rebootstrap(&mut self, why: &str) {
+        tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
+        self.cx.metadata.rebootstrap(self.cx.now);
+        self.cx.connections.lose_all(None, why, self.cx.now);
+    }
+
+    /// Sends a request to a peer that is ready. A request that cannot be encoded is not the peer's fault.
+    fn ask<R: Request>(&mut self, peer: Peer, request: &R, question: Question) -> Result<(), Unasked> {
+        let Context { now, connections, .. } = &mut self.cx;
+        let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
+            let why = connections.versions(peer).map_or_else(String::new, Versions::lack::<R>);
+            connections.lose(peer, why, *now);
+            return Err(Unasked::Lost);
+        };
+        connections.send(peer, request, version, question, true, *now).map_err(|error| {
+            tracing::error!(%error, "a request cannot be written");
+            Unasked::Unsendable { version }
+        })
+    }
+
+    /// Handles the events of the connections.
+    fn follow_events(&mut self) {
+        while let Some(event) = self.cx.connections.poll_event() {
+            match event {
+                Event::Moved(_) if self.cx.faults.has(Mutant::MoveWakesNobody) => {}
+                Event::Ready(peer)
+                | Event::Written(peer)
+                | Event::Idle(peer)
+                | Event::Unmuted(peer)
+                | Event::Moved(peer)
+                | Event::Gone(peer) => self.sender.wake(peer),
+                Event::Sent { peer, question } => {
+                    if let Question::Produce(sent) = question {
+                        self.sender.handle_sent(sent, &mut self.cx);
+                    }
+                    self.sender.wake(peer);
+                }
+                Event::Answered { peer, version, question, frame } => {
+                    self.handle_answer(peer, version, question, &frame);
+                    self.sender.wake(peer);
+                }
+                Event::Lost { peer, unanswered, why } => {
+                    for unanswered in unanswered {
+                        self.handle_unanswered(peer, unanswered.question, unanswered.is_written, &why);
+                    }
+                    // The partitions that this node led may have new leaders.
+                    if self.cx.metadata.is_known() {
+                        self.cx.metadata.doubt();
+                    }
+                    self.sender.wake(peer);
+                }
+            }
+        }
+    }
+
+    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str) {
+        match question {
+            Question::Metadata(question) => self.cx.metadata.handle_failure(question, self.cx.now),
+            Question::ProducerId => {
+                self.cx.another_id_at = None;
+                self.cx.ids.handle_failure(self.cx.now, &mut self.cx.random);
+            }
+            Question::Produce(sent) => self.sender.handle_lost(sent, is_written, peer, why, &mut self.cx),
+        }
+    }
+
+    fn handle_answer(&mut self, peer: Peer, version: i16, question: Question, frame: &Bytes) {
+        let handled = match question {
+            Question::Metadata(question) => match read::<MetadataRequest>(frame, version) {
+                Ok(response) => {
+                    self.throttle::<MetadataRequest>(peer, version, response.throttle_time_ms);
+                    self.take_metadata(peer, question, response)
+                }
+                Err(why) => {
+                    self.cx.metadata.handle_failure(question, self.cx.now);
+                    Err(why)
+                }
+            },
+            Question::ProducerId => match read::<InitProducerIdRequest>(frame, version) {
+                Ok(response) => {
+                    self.cx.another_id_at = None;
+                    self.throttle::<InitProducerIdRequest>(peer, version, response.throttle_time_ms);
+                    match self.cx.ids.handle_response(&response, self.cx.now, &mut self.cx.random) {
+                        Ok(()) => self.sender.handle_producer_id(&mut self.cx),
+                        Err(code) => {
+                            let refused = Error::refused(code, None);
+                            let text = format!(
+                                "{} gives no producer id, which enable.idempotence=true needs: {refused}",
+                                self.cx.connections.name(peer)
+                            );
+                            let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
+                            self.sender.fail_without_producer_id(&error, &mut self.cx);
+                        }
+                    }
+                    Ok(())
+                }
+                Err(why) => {
+                    self.cx.ids.handle_failure(self.cx.now, &mut self.cx.random);
+                    Err(why)
+                }
+            },
+            Question::Produce(sent) => match read::<ProduceRequest>(frame, version) {
+                Ok(response) => {
+                    self.throttle::<ProduceRequest>(peer, version, response.throttle_time_ms);
+                    let handled = self.sender.handle_response(sent, &response, peer, &mut self.cx);
+                    if !response.node_endpoints.is_empty() {
+                        self.set_nodes();
+                        // The response named new nodes. Batches that waited for them can be sent now.
+                        self.sender.handle_moved(&[], &mut self.cx);
+                    }
+                    handled
+                }
+                // An unreadable response may have been a success.
+                Err(why) => {
+                    self.sender.handle_lost(sent, true, peer, &why, &mut self.cx);
+                    Err(why)
+                }
+            },
+        };
+        if let Err(why) = handled {
+            self.cx.connections.lose(peer, why, self.cx.now);
+        }
+    }
+
+    /// Mutes a peer for the time that its response asks for. In lower versions the broker has already waited that time
+    /// before it answered (KIP-219).
+    fn throttle<R: Request>(&mut self, peer: Peer, version: i16, throttle_time_ms: i32) {
+        let is_asked = version >= if R::KEY == InitProducerIdRequest::KEY { 1 } else { 6 };
+        if is_asked && !self.cx.faults.has(Mutant::IgnoreThrottle) {
+            self.cx.connections.throttle(peer, throttle_time_ms, self.cx.now);
+        }
+    }
+
+    /// Applies a metadata response. An error says why the response is unusable.
+    fn take_metadata(&mut self, peer: Peer, question: QuestionId, response: MetadataResponse) -> Result<(), String> {
+        let Context { now, metadata, connections, .. } = &mut self.cx;
+        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
+            metadata.handle_failure(question, *now);
+            self.rebootstrap("a broker asked for it");
+            return Ok(());
+        }
+        match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), *now) {
+            Ok(changes) => self.take_changes(peer, changes),
+            Err(Useless::Refusal(why)) => return Err(why),
+            Err(Useless::Astray(why)) => connections.lose_astray(peer, why, *now),
+        }
+        Ok(())
+    }
+
+    /// Updates the connections to match the cluster's nodes, as known from metadata or a leader hint.
+    fn set_nodes(&mut self) {
+        let Context { now, metadata, connections, .. } = &mut self.cx;
+        connections.set_nodes(metadata.nodes(), metadata.cluster_id(), *now);
+        self.follow_events();
+    }
+
+    fn take_changes(&mut self, from: Peer, changes: Changes) {
+        let Changes { is_another_cluster, layouts, moved, elected, recreated, refused } = changes;
+        if is_another_cluster {
+            tracing::warn!("the bootstrap servers lead to another cluster than before");
+            self.cx.connections.lose_all(Some(from), "its cluster is no longer the one", self.cx.now);
+            self.follow_events();
+            self.sender.handle_another_cluster(&mut self.cx);
+        }
+        self.cx.connections.forgive();
+        self.set_nodes();
+        layouts.into_iter().for_each(|layout| self.cx.push(LocalAction::Publish(layout)));
+        for (topic, code) in refused {
+            let text = format!("topic {}: {code}, {}", crate::error::printable(&topic), code.meaning());
+            let error = Error::new(ErrorKind::Metadata, text).with_code(Some(code));
+            self.cx.push(Action::Refuse { topic, error });
+        }
+        for partition in recreated {
+            self.sender.handle_recreated(partition, &mut self.cx);
+        }
+        self.sender.handle_elected(&elected, &mut self.cx);
+        self.sender.handle_moved(&moved, &mut self.cx);
+    }
+}
+
+/// Names the address that a node advertises, and the setting that determines it.
+fn advertised(node: i32, address: &impl fmt::Display) -> String {
+    format!("node {node} advertises {address} (advertised.listeners on that broker)")
+}
+
+fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {
+    read_response::<R>(frame, version).map(|(_, response)| response).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,374 @@
+//! Fuzz target: the core against brokers whose responses a script of bytes decides.
+//!
+//! Responses are well formed but may have any content, so the fuzzer tests their handling, not their parsing. In every
+//! run nothing panics, every record gets an outcome, and all memory is free in the end.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kurier_partitioner::Choice;
+use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
+use kurier_protocol::messages::produce::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kurier_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+    MetadataResponse, ProduceRequest, ProduceResponse,
+};
+use kurier_protocol::record_batch::NewRecord;
+use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
+
+use kurier_engine::accumulator::{Placed, Signal};
+use kurier_engine::config::Config;
+use kurier_engine::core::{Action, ConnectionId, Ending, Input};
+use kurier_engine::delivery::{Delivery, NoCallbacks};
+use kurier_engine::test_driver::TestDriver;
+
+/// The topic of all records.
+const TOPIC: &str = "t";
+
+/// Limits of a run, and of one response.
+const STEPS_MAX: usize = 200;
+const WAKE_UPS_MAX: usize = 1000;
+const LIST_MAX: u8 = 6;
+
+/// Source of the run's choices, byte by byte; zeros after the end.
+struct Script<'a>(&'a [u8]);
+
+impl Script<'_> {
+    fn byte(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    fn below(&mut self, limit: u8) -> u8 {
+        self.byte() % limit.max(1)
+    }
+
+    /// Returns true for most bytes.
+    fn mostly(&mut self) -> bool {
+        self.byte() < 0xe0
+    }
+
+    /// Returns a small number, or one at the limits of its range.
+    fn number(&mut self) -> i64 {
+        match self.byte() {
+            0xff => i64::MAX,
+            0xfe => i64::MIN,
+            0xfd => i32::MAX.into(),
+            0xfc => i16::MAX.into(),
+            byte => i64::from(byte.cast_signed()),
+        }
+    }
+
+    fn int32(&mut self) -> i32 {
+        i32::try_from(self.number()).unwrap_or(i32::MIN)
+    }
+
+    fn int16(&mut self) -> i16 {
+        i16::try_from(self.number()).unwrap_or(i16::MIN)
+    }
+
+    fn code(&mut self) -> ErrorCode {
+        if self.mostly() { ErrorCode::NONE } else { ErrorCode(self.int16()) }
+    }
+
+    fn id(&mut self) -> Uuid {
+        Uuid([self.below(3); 16])
+    }
+
+    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(LIST_MAX)).map(|_| one(self)).collect()
+    }
+
+    fn host(&mut self) -> String {
+        match self.byte() {
+            0xff => String::new(),
+            0xfe => "\u{1b}[31m".repeat(60),
+            byte => format!("n{}", byte % 4),
+        }
+    }
+
+    fn port(&mut self) -> i32 {
+        if self.mostly() { 9092 } else { self.int32() }
+    }
+}
+
+/// A request that awaits its response.
+struct Asked {
+    connection: ConnectionId,
+    header: RequestHeader,
+    body: Bytes,
+}
+
+struct Feed<'a> {
+    script: Script<'a>,
+    hands: TestDriver,
+    /// Connections that are not open yet.
+    opening: VecDeque<ConnectionId>,
+    open: Vec<ConnectionId>,
+    asked: VecDeque<Asked>,
+    deliveries: Vec<Delivery>,
+    wake_ups: usize,
+}
+
+/// Runs the core against brokers that respond as `data` decides.
+///
+/// # Panics
+/// If the core panics, a record has no outcome in the end, or memory is not free again.
+pub fn feed(data: &[u8]) {
+    let mut script = Script(data);
+    let mut config = Config::default();
+    config.bootstrap_servers.extend("seed:9092".parse());
+    config.linger = Duration::from_millis(script.below(20).into());
+    config.enable_idempotence = script.mostly();
+    config.retries = if script.mostly() { u32::MAX } else { 2 };
+    let Ok(config) = config.check() else { return };
+    let Ok(hands) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
+    let mut feed = Feed {
+        script,
+        hands,
+        opening: VecDeque::new(),
+        open: Vec::new(),
+        asked: VecDeque::new(),
+        deliveries: Vec::new(),
+        wake_ups: 0,
+    };
+    feed.hands.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
+    for _ in 0..STEPS_MAX {
+        if feed.script.0.is_empty() {
+            break;
+        }
+        feed.turn();
+        feed.step();
+    }
+    feed.end();
+}
+
+impl Feed<'_> {
+    fn step(&mut self) {
+        match self.script.below(10) {
+            0..=3 => self.answer(),
+            4 | 5 => self.send(),
+            6 => {
+                if let Some(connection) = self.opening.pop_front() {
+                    self.open.push(connection);
+                    self.hands.handle(Input::Connected(connection));
+                }
+            }
+            7 => {
+                let at = usize::from(self.script.byte());
+                let connection = self.opening.pop_front().or_else(|| {
+                    let at = at.checked_rem(self.open.len())?;
+                    Some(self.open.swap_remove(at))
+                });
+                if let Some(connection) = connection {
+                    self.asked.retain(|asked| asked.connection != connection);
+                    self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".to_owned()) });
+                }
+            }
+            8 => {
+                let time = Duration::from_millis(self.script.byte().into());
+                self.pass(time);
+            }
+            _ => {
+                let time = Duration::from_secs(self.script.byte().into());
+                self.pass(time);
+            }
+        }
+    }
+
+    /// Advances the time in the steps that the core wants, up to a limit of steps.
+    fn pass(&mut self, time: Duration) {
+        let end = self.hands.now() + time;
+        while self.wake_ups < WAKE_UPS_MAX && self.hands.now() < end {
+            self.wake_ups += 1;
+            let now = self.hands.now();
+            let next = self.hands.core.next_timeout(now).filter(|at| *at < end).unwrap_or(end);
+            self.hands.clock.set(next.max(now + Duration::from_micros(1)).min(end));
+            self.turn();
+        }
+        self.hands.clock.set(end);
+    }
+
+    fn turn(&mut self) {
+        self.hands.tell();
+        while let Some(action) = self.hands.core.poll_action() {
+            match self.hands.act(action) {
+                Some(Action::Connect { connection, .. }) => self.opening.push_back(connection),
+                Some(Action::Disconnect(connection)) => {
+                    self.open.retain(|open| *open != connection);
+                    self.opening.retain(|opening| *opening != connection);
+                    self.asked.retain(|asked| asked.connection != connection);
+                }
+                Some(Action::Transmit { connection, correlation_id, chunks }) => {
+                    let frame: Bytes = chunks.concat().into();
+                    let (header, body) = RequestHeader::read(&frame.slice(4..)).expect("the core writes requests");
+                    self.asked.push_back(Asked { connection, header, body });
+                    self.hands.handle(Input::Written { connection, correlation_id });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        let Some(topic) = self.hands.accumulator.topic(TOPIC) else { return };
+        let value = [7; 40];
+        let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
+        let partition = i32::from(self.script.below(LIST_MAX));
+        let placed =
+            Placed { record, choice: Choice::Partition(partition), sent_ms: self.hands.accumulator.clock().wall_ms() };
+        self.deliveries.extend(self.hands.accumulator.append(&topic, &placed, None, None).ok());
+    }
+
+    /// Responds to some connection's oldest request, or sends something else on it.
+    fn answer(&mut self) {
+        let Some(Asked { connection, header, body }) = self.asked.pop_front() else { return };
+        let version = header.api_version;
+        let mut frame = Vec::new();
+        let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32() };
+        // A response that the requested version cannot encode is not sent.
+        let _unsaid = match header.api_key {
+            ApiVersionsRequest::KEY => {
+                let response = self.api_versions();
+                let version = if response.error_code == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version };
+                write_response(&response, version, correlation_id, &mut frame)
+            }
+            MetadataRequest::KEY => {
+                let response = self.metadata();
+                write_response(&response, version, correlation_id, &mut frame)
+            }
+            InitProducerIdRequest::KEY => {
+                let response = InitProducerIdResponse {
+                    throttle_time_ms: self.throttle(),
+                    error_code: self.script.code(),
+                    producer_id: self.script.number(),
+                    producer_epoch: self.script.int16(),
+                };
+                write_response(&response, version, correlation_id, &mut frame)
+            }
+            _ => {
+                let asked = ProduceRequest::read(&body, version).expect("the core writes requests");
+                let response = self.produce(&asked);
+                write_response(&response, version, correlation_id, &mut frame)
+            }
+        };
+        let frame = Bytes::from(frame);
+        if frame.len() > 4 {
+            self.hands.handle(Input::Received { connection, frame: frame.slice(4..) });
+        }
+    }
+
+    fn throttle(&mut self) -> i32 {
+        if self.script.mostly() { 0 } else { self.script.int32() }
+    }
+
+    fn api_versions(&mut self) -> ApiVersionsResponse {
+        let whole = [(0, 13), (3, 13), (18, 4), (22, 5)];
+        let api = |(api_key, max_version)| ApiVersion { api_key, min_version: 0, max_version };
+        let mut api_keys: Vec<_> = whole.into_iter().map(api).collect();
+        if !self.script.mostly() {
+            api_keys = self.script.list(|script| ApiVersion {
+                api_key: script.int16(),
+                min_version: script.int16(),
+                max_version: script.int16(),
+            });
+        }
+        let error_code = self.script.code();
+        ApiVersionsResponse { error_code, api_keys, throttle_time_ms: self.throttle(), ..Default::default() }
+    }
+
+    fn metadata(&mut self) -> MetadataResponse {
+        let throttle_time_ms = self.throttle();
+        let script = &mut self.script;
+        let brokers = script.list(|script| MetadataResponseBroker {
+            node_id: script.int32(),
+            host: script.host(),
+            port: script.port(),
+            rack: None,
+        });
+        let partition = |script: &mut Script<'_>| MetadataResponsePartition {
+            error_code: script.code(),
+            partition_index: script.int32(),
+            leader_id: script.int32(),
+            leader_epoch: script.int32(),
+            ..Default::default()
+        };
+        let topics = script.list(|script| MetadataResponseTopic {
+            error_code: script.code(),
+            name: script.mostly().then(|| TOPIC.to_owned()),
+            topic_id: script.id(),
+            partitions: script.list(partition),
+            ..Default::default()
+        });
+        let cluster_id = script.mostly().then(|| "c".to_owned());
+        let error_code = script.code();
+        MetadataResponse { throttle_time_ms, brokers, cluster_id, topics, error_code, ..Default::default() }
+    }
+
+    fn produce(&mut self, asked: &ProduceRequest) -> ProduceResponse {
+        let throttle_time_ms = self.throttle();
+        let script = &mut self.script;
+        let mut responses = Vec::new();
+        for topic in &asked.topic_data {
+            let mut partition_responses = Vec::new();
+            for data in &topic.partition_data {
+                if !script.mostly() {
+                    continue;
+                }
+                let index = if script.mostly() { data.index } else { script.int32() };
+                partition_responses.push(PartitionProduceResponse {
+                    index,
+                    error_code: ErrorCode(if script.mostly() { 0 } else { script.int16() }),
+                    base_offset: script.number(),
+                    log_append_time_ms: if script.mostly() { -1 } else { script.number() },
+                    record_errors: if script.mostly() {
+                        Vec::new()
+                    } else {
+                        script.list(|script| BatchIndexAndErrorMessage {
+                            batch_index: script.int32(),
+                            batch_index_error_message: None,
+                        })
+                    },
+                    current_leader: LeaderIdAndEpoch { leader_id: script.int32(), leader_epoch: script.int32() },
+                    ..Default::default()
+                });
+            }
+            let topic_id = if script.mostly() { topic.topic_id } else { script.id() };
+            responses.push(TopicProduceResponse { name: topic.name.clone(), topic_id, partition_responses });
+        }
+        let node_endpoints = script.list(|script| NodeEndpoint {
+            node_id: script.int32(),
+            host: script.host(),
+            port: script.port(),
+            rack: None,
+        });
+        ProduceResponse { responses, throttle_time_ms, node_endpoints }
+    }
+
+    /// Abandons everything, and checks that nothing is left.
+    fn end(mut self) {
+        self.turn();
+        self.hands.handle(Input::Hurry);
+        self.turn();
+        self.hands.handle(Input::Abandon);
+        self.turn();
+        for connection in self.open.drain(..).chain(self.opening.drain(..)) {
+            self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".to_owned()) });
+        }
+        self.turn();
+        let mut context = Context::from_waker(Waker::noop());
+        for mut delivery in self.deliveries.drain(..) {
+            assert!(Pin::new(&mut delivery).poll(&mut context).is_ready(), "a record without an outcome");
+        }
+        assert_eq!(self.hands.accumulator.memory.used(), 0, "memory is not free again");
+    }
+}

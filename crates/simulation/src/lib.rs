@@ -1,0 +1,43 @@
+//! Deterministic simulation of the producer on one thread: the real accumulator and core, a cluster in memory, and a
+//! network and clock that a seed drives.
+//!
+//! ```text
+//!   senders ─▶ Accumulator ─▶ Core ─▶ network: delays, cuts, silence ─▶ kurier_broker::Cluster
+//!      ▲         (TestDriver)            │ what is sent and answered          │ what is written
+//!      └── outcomes ──▶ Ledger ◀─────────┴── Wire ◀───────────────────────────┘
+//! ```
+//!
+//! A seed draws settings and a mix of faults. After a time of faults, all faults end, and every record must get its
+//! outcome in time. `ledger` and `wire` know the guarantees of a producer, and nothing of its implementation. The same
+//! seed always gives the same run.
+
+/// Writes to the trace, if there is one.
+macro_rules! trace {
+    ($world:expr, $($text:tt)*) => {
+        if $world.trace.is_some() {
+            $world.say(format_args!($($text)*));
+        }
+    };
+}
+
+mod brokers;
+mod checks;
+mod coverage;
+mod digest;
+mod episodes;
+mod feed;
+mod ledger;
+mod lull;
+mod network;
+mod plan;
+mod report;
+mod senders;
+mod troubles;
+mod wire;
+mod world;
+
+pub use kurier_engine::fault_injection::Mutant;
+pub use {feed::feed, ledger::Violation, report::ROWS, report::Report, world::play};
+
+#[cfg(test)]
+mod tests;

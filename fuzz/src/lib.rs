@@ -16,6 +16,11 @@ use kurier_protocol::record_batch::{
 };
 use kurier_protocol::{APIS, FrameBuffer, RequestHeader, ResponseHeader};
 
+// Here, because a published crate must not name files outside of its package.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 

@@ -191,6 +191,10 @@ mod server;
 mod settings;
 mod version;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use calls::Reply;
 pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, FaultKind};

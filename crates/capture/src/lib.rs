@@ -70,6 +70,10 @@ mod secrets;
 mod stream;
 mod writer;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use error::CaptureError;
 pub use frame::{Content, Frame, Head, Side, Unread};
 pub use reader::Reader;

@@ -4,3 +4,7 @@
 
 pub mod escapes;
 pub mod format;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

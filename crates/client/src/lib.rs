@@ -26,7 +26,7 @@ mod models;
 mod producer;
 
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
 
 pub use builder::ProducerBuilder;

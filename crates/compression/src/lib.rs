@@ -110,6 +110,10 @@ mod snappy;
 #[cfg(any(feature = "zstd", feature = "zstd-pure"))]
 mod zstd;
 
+#[cfg(all(doctest, feature = "lz4"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 use std::borrow::Cow;
 
 pub use kurier_protocol::CompressionType;

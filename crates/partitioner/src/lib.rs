@@ -95,6 +95,10 @@ mod round_robin;
 mod sticky;
 mod unkeyed;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use explicit::Explicit;
 pub use keyed::Keyed;
 pub use murmur2::murmur2;

@@ -160,6 +160,10 @@ mod uuid;
 mod varint;
 mod wire;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use api::{APIS, AnyMessage, Api, Direction};
 pub use compression_type::{CompressionType, UnknownCompression};
 pub use error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};

@@ -11,7 +11,7 @@ use crate::error::CaptureError;
 use crate::frame::Frame;
 use crate::pcap::{Segment, Segments};
 
-/// The frames of a capture, ordered by the capture time of their last bytes. See the [crate](crate) for an example.
+/// The frames of a capture, ordered by the capture time of their last bytes. See the [crate] for an example.
 ///
 /// The reader keeps incomplete frames in memory, at most 16 MiB per direction of data behind missing packets, and a
 /// little for each connection.

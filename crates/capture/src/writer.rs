@@ -15,7 +15,7 @@ const SEGMENT_BYTES: usize = 32 * 1024;
 
 /// Writes connections as packets of a pcap file: IP without a link layer, times in nanoseconds.
 ///
-/// See the [crate](crate) for an example.
+/// See the [crate] for an example.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,

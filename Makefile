@@ -18,19 +18,25 @@ run:
 	cargo build --quiet --locked -p kurier-cli
 	crates/cli/run
 
-## make check          check format, lints, documentation, each feature alone, no features, and the build without a C compiler
+## make check          run the checks format, lint, doc, features, no-c, msrv and deny; needs only Rust
 check: format lint doc features no-c msrv deny
 
+## make format         check the format
 format:
 	cargo fmt --all --check
 
+## make lint           run clippy on all crates and tests; fails on warnings
 lint:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+## make doc            build the documentation, without and with private items; fails on warnings
+# Mistakes in private docs fail only in the first run, and links from public to private items only in the second.
 doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 
-# Builds each crate with each feature alone, without features, and with all. Other default-members have no features.
+## make features       build each crate with each feature alone, without features, and with all
+# Other default-members have no features of their own.
 features:
 	cargo check --quiet --locked -p kurier-protocol
 	cargo check --quiet --locked -p kurier-protocol --all-features
@@ -49,12 +55,13 @@ features:
 	cargo test --quiet --locked -p kurier-compression --all-features
 	@echo "features: each alone, none, all"
 
+## make no-c           build with the default features where no C compiler works
 # A separate target folder, so that objects which a C compiler built earlier are not reused.
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
 	@echo "no-c: the default features, and their build scripts, pass with CC=/bin/false"
 
-## make msrv           check that rust-toolchain.toml selects the minimum Rust version of Cargo.toml, and that all crates build with it
+## make msrv           build all crates with the minimum Rust version of Cargo.toml, which rust-toolchain.toml must select
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0
 msrv:
 	@grep -q '^channel = "$(MSRV)"' rust-toolchain.toml || { echo "msrv: rust-toolchain.toml must select $(MSRV)" >&2; exit 1; }
@@ -71,7 +78,7 @@ deny:
 advisories:
 	cargo deny --locked check advisories
 
-## make minimal-versions  build all crates with the lowest versions of dependencies that Cargo.toml allows; needs crates.io
+## make minimal-versions  build all crates with the lowest versions of dependencies that Cargo.toml allows; needs the internet
 minimal-versions:
 	scripts/minimal-versions
 

@@ -33,6 +33,10 @@ pub mod sync;
 #[allow(missing_docs, reason = "each doc names the fields beside it")]
 pub mod test_driver;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub use closing::{Summary, Uncalled, Undelivered, Unfinished};
 pub use config::{Acks, Config, Explained, HostPort, PartitionerChoice};
 pub use delivery::Delivery;

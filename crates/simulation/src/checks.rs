@@ -1,11 +1,13 @@
-//! Checks at every step and at the end of a run: I7, I8, I9, and the ledger's I1 to I4.
+//! Checks at every step and at the end of a run: leaks, time limits, and the ledger's checks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use kurier_protocol::ErrorCode;
 
-use super::ledger::{Log, Violation, violation};
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, Violation, violation};
+use super::ledger::Log;
 use super::plan::topic_name;
 use super::wire::{Batch, Spot, show};
 use super::world::{World, ms};
@@ -73,7 +75,7 @@ impl World<'_> {
             Some(at) => drop(ended.remove(at)),
             None => {
                 let what = format!("a connection to port {port} sooner than {wait:?} after the {failures}. in a row");
-                self.fail(violation("I8", what));
+                self.fail(violation(Invariant::InTime, what));
             }
         }
     }
@@ -101,7 +103,7 @@ impl World<'_> {
             let others = self.pace.questions.len();
             let what =
                 format!("a question about the cluster {since:?} after the last, not {wait:?}, {others} under way");
-            self.fail(violation("I8", what));
+            self.fail(violation(Invariant::InTime, what));
         }
         // The core sent this before it handled a response that arrived at the same time and also answers it.
         let is_answered =
@@ -139,7 +141,10 @@ impl World<'_> {
         let since = self.pace.id_refused_at.map(|at| now - at).filter(|since| *since < wait);
         // After a sleep, the core may ask a second node before it handles the first node's refusal.
         if let Some(since) = since.filter(|since| !(was_slow && since.is_zero())) {
-            self.fail(violation("I8", format!("an id is asked for {since:?} after it was refused, and not {wait:?}")));
+            self.fail(violation(
+                Invariant::InTime,
+                format!("an id is asked for {since:?} after it was refused, and not {wait:?}"),
+            ));
         }
     }
 
@@ -156,17 +161,17 @@ impl World<'_> {
         let (moments, outputs) = (self.report.moments - moments, self.pace.outputs - outputs);
         if outputs > most || moments > 100 + 40 * most {
             let what = format!("{outputs} requests and connections, {moments} moments, in {time:?} with nothing to do");
-            self.fail(violation("I8", what));
+            self.fail(violation(Invariant::InTime, what));
         }
         let now = self.now();
         let open = self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection);
         let (open, known): (HashSet<_>, HashSet<_>) = (open.collect(), self.hands.core.connections().collect());
         if open != known {
-            self.fail(violation("I7", format!("{open:?} are open, and the producer knows of {known:?}")));
+            self.fail(violation(Invariant::NoLeak, format!("{open:?} are open, and the producer knows of {known:?}")));
         }
         let is_forgotten = |line: &super::network::Line| line.is_open && line.used_at + idle + ms(1) < now;
         if let Some(connection) = self.lines.iter().find(|(_, line)| is_forgotten(line)).map(|(id, _)| *id) {
-            self.fail(violation("I7", format!("{connection:?} is open, and was not used for {idle:?}")));
+            self.fail(violation(Invariant::NoLeak, format!("{connection:?} is open, and was not used for {idle:?}")));
         }
     }
 
@@ -184,16 +189,22 @@ impl World<'_> {
         self.ledger.check(&logs, &self.plan)?;
         let (used, incomplete) = (self.hands.accumulator.memory.used(), self.hands.accumulator.incomplete_count());
         if used != 0 {
-            return Err(violation("I7", format!("{used} bytes of memory are in use, and nothing is left")));
+            return Err(violation(
+                Invariant::NoLeak,
+                format!("{used} bytes of memory are in use, and nothing is left"),
+            ));
         }
         let dropped = self.hands.accumulator.outcomes.dropped();
         if dropped != 0 {
-            return Err(violation("I7", format!("{dropped} batches were dropped without an outcome")));
+            return Err(violation(Invariant::NoLeak, format!("{dropped} batches were dropped without an outcome")));
         }
         let left = if self.plan.ends_badly { Vec::new() } else { self.hands.core.leftovers() };
         match incomplete == 0 && left.is_empty() && self.flushes.is_empty() {
             true => Ok(()),
-            false => Err(violation("I7", format!("{incomplete} batches, {left:?} and {:?} are left", self.flushes))),
+            false => Err(violation(
+                Invariant::NoLeak,
+                format!("{incomplete} batches, {left:?} and {:?} are left", self.flushes),
+            )),
         }
     }
 
@@ -204,14 +215,17 @@ impl World<'_> {
         let used = self.hands.accumulator.memory.used();
         let held = self.hands.accumulator.held();
         if used != held {
-            self.fail(violation("I7", format!("{used} bytes of memory are in use, and partitions hold {held}")));
+            self.fail(violation(
+                Invariant::NoLeak,
+                format!("{used} bytes of memory are in use, and partitions hold {held}"),
+            ));
         }
         // Pieces of a split batch do not wait for memory, because the batch already has it. But each piece is rounded
         // up.
         let most = self.plan.config.buffer_memory + self.grown_by_splits;
         if used > most {
             let what = format!("{used} bytes of memory are in use, of {most}");
-            self.fail(violation("I7", what));
+            self.fail(violation(Invariant::NoLeak, what));
         }
         if used <= self.plan.config.buffer_memory {
             self.grown_by_splits = 0;
@@ -225,10 +239,13 @@ impl World<'_> {
         if let Some((number, accepted_at)) = self.ledger.oldest_open()
             && now > accepted_at + latest
         {
-            self.fail(violation("I8", format!("record {number} has no outcome after {:?}", now - accepted_at)));
+            self.fail(violation(
+                Invariant::InTime,
+                format!("record {number} has no outcome after {:?}", now - accepted_at),
+            ));
         }
         if let Some(at) = self.flushes.first().map(|flush| flush.at).filter(|at| now > *at + latest) {
-            self.fail(violation("I9", format!("a flush is not over after {:?}", now - at)));
+            self.fail(violation(Invariant::FlushInTime, format!("a flush is not over after {:?}", now - at)));
         }
     }
 }
@@ -243,7 +260,10 @@ impl World<'_> {
         let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
         let age = self.hands.clock.elapsed().saturating_sub(accepted_at);
         if error.kind() == ErrorKind::DeliveryTimeout && age + oldest < config.delivery_timeout {
-            return Err(violation("I8", format!("record {number} expires {age:?} after it was accepted: {error}")));
+            return Err(violation(
+                Invariant::InTime,
+                format!("record {number} expires {age:?} after it was accepted: {error}"),
+            ));
         }
         let is_refused = error.stage() == Some(Stage::InFlight) && error.written() == Written::No;
         let is_too_large = is_refused && error.error_code() == Some(ErrorCode::MESSAGE_TOO_LARGE);
@@ -254,7 +274,7 @@ impl World<'_> {
             Some(count @ 2..) => {
                 let what =
                     format!("record {number} fails as too large, in a batch of {count} that was not split: {error}");
-                Err(violation("I8", what))
+                Err(violation(Invariant::InTime, what))
             }
             _ => Ok(()),
         }
@@ -274,9 +294,9 @@ impl World<'_> {
             }
             if batch.bytes.len() > cap {
                 let what = format!("{} has {} bytes, and a split set {cap}", show(batch), batch.bytes.len());
-                return Err(violation("I8", what));
+                return Err(violation(Invariant::InTime, what));
             }
-            self.hit(65, "a batch that keeps below the limit that a split set");
+            self.hit(FaultRow::LastingSizeLimit, "a batch that keeps below the limit that a split set");
         }
         Ok(())
     }

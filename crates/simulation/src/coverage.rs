@@ -7,7 +7,8 @@ use kurier_protocol::messages::{MetadataResponse, ProduceResponse};
 use kurier_protocol::{ErrorCode, Uuid};
 
 use super::checks::CAP_REMEMBERED_FOR;
-use super::ledger::violation;
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, violation};
 use super::plan::topic_name;
 use super::wire::{Batch, Known, Spot, answer_for};
 use super::world::{World, ms};
@@ -72,22 +73,22 @@ impl World<'_> {
                 && hinted == node
                 && now < since + self.plan.config.retry_backoff.mul_f64(0.8)
             {
-                self.hit(26, "a hint followed without waiting");
+                self.hit(FaultRow::LeaderHinted, "a hint followed without waiting");
             }
             if !is_first || identity.0 < 0 {
                 continue;
             }
             let goes_on = self.wire.identity(spot) == Some(identity);
             if self.watch.hidden.remove(&spot) && goes_on {
-                self.hit(12, "back in sight, and the sequences go on");
+                self.hit(FaultRow::TopicHidden, "back in sight, and the sequences go on");
             }
             if let Some(before) = self.watch.held.remove(&spot).flatten()
                 && before != identity
             {
-                self.hit(17, "taken under one id or epoch, and sent under the next");
+                self.hit(FaultRow::IdChangedMeanwhile, "taken under one id or epoch, and sent under the next");
             }
             if self.watch.settled_late.remove(&spot) == Some(identity) {
-                self.hit(9, "expired in flight, then written: the line goes on");
+                self.hit(FaultRow::ExpiredInFlight, "expired in flight, then written: the line goes on");
             }
         }
         self.check_leaders(node, batches);
@@ -100,7 +101,7 @@ impl World<'_> {
             let Some((epoch, leader)) = self.watch.leaders.get(&(*id, batch.spot.index)).copied() else { continue };
             if !self.plan.is_lumpy && leader != UNSURE && leader != node {
                 let what = format!("a batch goes to node {node}, and {leader} leads since epoch {epoch}");
-                self.fail(violation("I6", what));
+                self.fail(violation(Invariant::InFlightLimit, what));
             }
         }
     }
@@ -121,8 +122,8 @@ impl World<'_> {
             refreshing += usize::from(code.refreshes_metadata());
             if self.ledger.is_told(batch.first) {
                 match code.is_none() {
-                    true => self.hit(10, "success after its sender was told of failure"),
-                    false => self.hit(10, "failure after its sender was told of one"),
+                    true => self.hit(FaultRow::LateAnswer, "success after its sender was told of failure"),
+                    false => self.hit(FaultRow::LateAnswer, "failure after its sender was told of one"),
                 }
                 if code.is_none() {
                     let identity = (batch.stamped.id, batch.stamped.epoch);
@@ -132,7 +133,7 @@ impl World<'_> {
             let (leader, epoch) = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
             if let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) {
                 if leader >= 0 && batch.topic_id != *id && batch.topic_id != Uuid::ZERO {
-                    self.hit(64, "a hint about a topic that is gone");
+                    self.hit(FaultRow::LateHint, "a hint about a topic that is gone");
                     continue;
                 }
                 let known = self.watch.leaders.get(&(*id, batch.spot.index)).map_or(-1, |(epoch, _)| *epoch);
@@ -148,18 +149,18 @@ impl World<'_> {
                     self.watch.hints.insert(batch.spot, (leader, now));
                 }
                 if is_old {
-                    self.hit(64, "a hint that is older than what is known");
+                    self.hit(FaultRow::LateHint, "a hint that is older than what is known");
                 }
             }
             if code == ErrorCode::INVALID_RECORD && self.is_amid_others(batch) {
-                self.hit(7, "refused for good, with others of its partition under way");
+                self.hit(FaultRow::RefusedAmidOthers, "refused for good, with others of its partition under way");
             }
         }
         if refreshing > 1 {
             self.watch.is_stormy = true;
         }
         if codes.len() > 2 || (codes.len() > 1 && codes.contains(&ErrorCode::NONE)) {
-            self.hit(38, "partitions of one request fare differently");
+            self.hit(FaultRow::ManyPartitionsRefused, "partitions of one request fare differently");
         }
     }
 
@@ -170,21 +171,21 @@ impl World<'_> {
     /// The producer sends a metadata request.
     pub(super) fn meet_question(&mut self) {
         if std::mem::take(&mut self.watch.is_stormy) {
-            self.hit(38, "several partitions refused at once, and one question about it");
+            self.hit(FaultRow::ManyPartitionsRefused, "several partitions refused at once, and one question about it");
         }
     }
 
     /// A metadata response reaches the producer.
     pub(super) fn meet_metadata(&mut self, response: &MetadataResponse) {
         if std::mem::take(&mut self.watch.is_metadata_lost) {
-            self.hit(37, "one question about the cluster was lost, and the next is answered");
+            self.hit(FaultRow::MetadataLost, "one question about the cluster was lost, and the next is answered");
         }
         let is_another =
             self.watch.cluster_id.as_ref().is_some_and(|known| Some(known) != response.cluster_id.as_ref());
         if is_another {
-            self.hit(36, "another cluster at the bootstrap servers");
+            self.hit(FaultRow::AnotherCluster, "another cluster at the bootstrap servers");
             if !std::mem::take(&mut self.watch.split).is_empty() {
-                self.hit(36, "another cluster, and pieces of a split batch wait");
+                self.hit(FaultRow::AnotherCluster, "another cluster, and pieces of a split batch wait");
             }
             self.watch.caps.clear();
             // Metadata of the previous cluster is void, so the producer requests it again at once.
@@ -204,7 +205,7 @@ impl World<'_> {
             }
             let (known_id, known_count) = self.watch.counts.get(&topic).copied().unwrap_or_default();
             if known_id == heard.topic_id && heard.partitions.len() < known_count {
-                self.hit(29, "a broker that lags behind names fewer");
+                self.hit(FaultRow::PartitionsAdded, "a broker that lags behind names fewer");
             }
             if known_id != heard.topic_id && known_id != Uuid::ZERO {
                 self.wire.made_anew(topic);
@@ -214,7 +215,7 @@ impl World<'_> {
                 let place = (heard.topic_id, partition.partition_index);
                 let known = self.watch.leaders.get(&place).map_or(-1, |(epoch, _)| *epoch);
                 if partition.leader_epoch < known {
-                    self.hit(27, "an older epoch of a leader");
+                    self.hit(FaultRow::OldMetadata, "an older epoch of a leader");
                 } else if nodes.contains(&partition.leader_id) {
                     self.watch.leaders.insert(place, (partition.leader_epoch, partition.leader_id));
                 } else {
@@ -228,12 +229,12 @@ impl World<'_> {
     fn meet_too_large(&mut self, batch: &Batch) {
         let limit = self.plan.topics.get(batch.spot.topic).map_or(usize::MAX, |topic| topic.max_message_bytes);
         if batch.bytes.len() > limit && batch.count > 1 {
-            self.hit(65, "a batch above the topic's own limit");
+            self.hit(FaultRow::LastingSizeLimit, "a batch above the topic's own limit");
         }
         let codes = [ErrorCode::NOT_ENOUGH_REPLICAS, ErrorCode::CORRUPT_MESSAGE, ErrorCode::UNKNOWN_TOPIC_ID];
         let history = self.wire.history(batch.spot, batch.first);
         if batch.count > 1 && history.is_some_and(|history| codes.iter().any(|code| history.met(*code))) {
-            self.hit(67, "too large, after it was refused for another reason");
+            self.hit(FaultRow::TooLargeAfterRefusal, "too large, after it was refused for another reason");
         }
     }
 
@@ -255,8 +256,8 @@ impl World<'_> {
     pub(super) fn meet_outcome(&mut self, number: u64, result: &Result<RecordMetadata, Error>) {
         if self.watch.after_sleep.remove(&number) {
             match result {
-                Ok(_) => self.hit(69, "sent right after a sleep, and written"),
-                Err(_) => self.hit(69, "sent right after a sleep, and failed"),
+                Ok(_) => self.hit(FaultRow::TimeJumpsInBatch, "sent right after a sleep, and written"),
+                Err(_) => self.hit(FaultRow::TimeJumpsInBatch, "sent right after a sleep, and failed"),
             }
         }
         match result {
@@ -272,88 +273,100 @@ impl World<'_> {
     fn meet_success(&mut self, number: u64, metadata: &RecordMetadata) {
         let Some(spot) = self.spot_of(number, metadata.partition()) else { return };
         if std::mem::take(&mut self.watch.are_all_down) {
-            self.hit(35, "all nodes were down, and then it is written");
+            self.hit(FaultRow::AllNodesDown, "all nodes were down, and then it is written");
         }
         if self.watch.added.remove(&spot) {
-            self.hit(29, "written to a partition that was added");
+            self.hit(FaultRow::PartitionsAdded, "written to a partition that was added");
         }
         if std::mem::take(&mut self.watch.has_clock_jumped) {
-            self.hit(60, "written after the clock on the wall was set");
+            self.hit(FaultRow::ClocksJump, "written after the clock on the wall was set");
         }
         // The first record of a batch stands for all of them.
         let Some(history) = self.wire.history(spot, number).cloned() else { return };
         if history.is_duplicate {
             match metadata.offset() {
-                Some(_) => self.hit(1, "written once, found by its sequence, told its first offset"),
-                None => self.hit(3, "written once, told without an offset"),
+                Some(_) => self.hit(FaultRow::AnswerLost, "written once, found by its sequence, told its first offset"),
+                None => self.hit(FaultRow::DuplicateSequence, "written once, told without an offset"),
             }
             if history.met(ErrorCode::NOT_LEADER_OR_FOLLOWER) || history.met(ErrorCode::UNKNOWN_SERVER_ERROR) {
-                self.hit(23, "refused, sent again, and found to be written");
+                self.hit(FaultRow::RefusedButWritten, "refused, sent again, and found to be written");
             }
         }
         match (history.met(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), history.is_restamped) {
-            (true, false) => self.hit(4, "a gap, sent again as it was, and written"),
-            (true, true) => self.hit(5, "settled, and written under the next epoch"),
+            (true, false) => self.hit(FaultRow::GapAfterFailure, "a gap, sent again as it was, and written"),
+            (true, true) => self.hit(FaultRow::GapAtHead, "settled, and written under the next epoch"),
             (false, _) => {}
         }
         if history.met(ErrorCode::UNKNOWN_PRODUCER_ID) && history.is_restamped {
-            self.hit(6, "forgotten, and written under the next epoch");
+            self.hit(FaultRow::UnknownProducerId, "forgotten, and written under the next epoch");
         }
         let is_unsure = |code| history.met(code) && !history.is_restamped;
         if is_unsure(ErrorCode::REQUEST_TIMED_OUT) || is_unsure(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
-            self.hit(11, "maybe written, sent again as it was, and written");
+            self.hit(FaultRow::WriteUnconfirmed, "maybe written, sent again as it was, and written");
         }
         if history.met(ErrorCode::CORRUPT_MESSAGE) {
-            self.hit(22, "damaged, sent again, and written");
+            self.hit(FaultRow::CorruptMessage, "damaged, sent again, and written");
         }
         if let Some(stamped) = history.stamped.filter(|stamped| stamped.id >= 0) {
             let left = i32::MAX - stamped.sequence;
             if left < history.count {
-                self.hit(14, "written across the end of sequences");
+                self.hit(FaultRow::SequencesWrap, "written across the end of sequences");
             }
             if stamped.epoch == i16::MAX {
-                self.hit(15, "written in the last epoch");
+                self.hit(FaultRow::EpochsUsedUp, "written in the last epoch");
             }
         }
         if self.wire.is_of_newer_topic(spot, number) {
-            self.hit(28, "written to the topic that was made anew");
+            self.hit(FaultRow::TopicRecreated, "written to the topic that was made anew");
         }
     }
 
     fn meet_failure(&mut self, error: &Error) {
         let kind = (error.kind(), error.stage(), error.written());
         match kind {
-            (ErrorKind::DeliveryTimeout, Some(Stage::Queued), Written::No) => self.hit(8, "expired, never sent"),
+            (ErrorKind::DeliveryTimeout, Some(Stage::Queued), Written::No) => {
+                self.hit(FaultRow::ExpiredQueued, "expired, never sent")
+            }
             (ErrorKind::DeliveryTimeout, Some(Stage::InFlight), _) => {
-                self.hit(9, "expired in flight");
+                self.hit(FaultRow::ExpiredInFlight, "expired in flight");
                 if self.lines.values().any(|line| line.is_open && line.up.iter().any(|frame| !frame.is_accepted)) {
-                    self.hit(63, "expired while a frame was being written");
+                    self.hit(FaultRow::MemoryInSocket, "expired while a frame was being written");
                 }
             }
-            (ErrorKind::TopicRecreated, ..) => self.hit(28, "failed, for its topic was made anew"),
-            (ErrorKind::Closed, ..) => self.hit(56, "closed with the record under way"),
+            (ErrorKind::TopicRecreated, ..) => {
+                self.hit(FaultRow::TopicRecreated, "failed, for its topic was made anew")
+            }
+            (ErrorKind::Closed, ..) => self.hit(FaultRow::Close, "closed with the record under way"),
             (ErrorKind::Refused, _, Written::Unknown) if error.error_code().is_some_and(is_told_of_another) => {
-                self.hit(23, "refused, given up, and called unknown");
+                self.hit(FaultRow::RefusedButWritten, "refused, given up, and called unknown");
             }
             _ => {}
         }
         if error.kind() == ErrorKind::DeliveryTimeout
             && self.watch.slept_at.is_some_and(|at| self.hands.clock.elapsed() < at + ms(10))
         {
-            self.hit(60, "expired by a sleep of the machine, once");
+            self.hit(FaultRow::ClocksJump, "expired by a sleep of the machine, once");
         }
         match (error.error_code(), error.written()) {
-            (Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Written::Unknown) => self.hit(5, "drained as unknown"),
-            (Some(ErrorCode::UNKNOWN_PRODUCER_ID), Written::Unknown) => self.hit(6, "forgotten, and called unknown"),
-            (Some(ErrorCode::MESSAGE_TOO_LARGE), Written::No) => self.hit(20, "a record that is too large by itself"),
-            (Some(ErrorCode::MESSAGE_TOO_LARGE), Written::Unknown) => {
-                self.hit(20, "too large, and maybe written before")
+            (Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER), Written::Unknown) => {
+                self.hit(FaultRow::GapAtHead, "drained as unknown")
             }
-            (Some(ErrorCode::CORRUPT_MESSAGE), _) => self.hit(22, "damaged until it is given up"),
-            (Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED), _) => self.hit(16, "no id for good, and told so"),
+            (Some(ErrorCode::UNKNOWN_PRODUCER_ID), Written::Unknown) => {
+                self.hit(FaultRow::UnknownProducerId, "forgotten, and called unknown")
+            }
+            (Some(ErrorCode::MESSAGE_TOO_LARGE), Written::No) => {
+                self.hit(FaultRow::TooLarge, "a record that is too large by itself")
+            }
+            (Some(ErrorCode::MESSAGE_TOO_LARGE), Written::Unknown) => {
+                self.hit(FaultRow::TooLarge, "too large, and maybe written before")
+            }
+            (Some(ErrorCode::CORRUPT_MESSAGE), _) => self.hit(FaultRow::CorruptMessage, "damaged until it is given up"),
+            (Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED), _) => {
+                self.hit(FaultRow::NoProducerId, "no id for good, and told so")
+            }
             (Some(ErrorCode::INVALID_RECORD), _) => {
                 let is_mate = error.to_string().contains("another record of its batch");
-                self.hit(21, if is_mate { "failed with the one to blame" } else { "blamed" });
+                self.hit(FaultRow::ErrorsByRecord, if is_mate { "failed with the one to blame" } else { "blamed" });
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ use kurier_broker::{Fault, FaultKind};
 use kurier_partitioner::Choice;
 use kurier_protocol::ErrorCode;
 
+use super::fault_row::FaultRow;
 use super::plan::topic_name;
 use super::troubles::SpotTrouble;
 use super::wire::Spot;
@@ -138,7 +139,7 @@ impl World<'_> {
         self.lull(dies.then_some(leader));
         self.cluster.start_node(leader);
         if self.ledger.was_written(last) {
-            self.hit(68, "written after its leader was away for longer than metadata.max.idle.ms");
+            self.hit(FaultRow::IdleTopicBusy, "written after its leader was away for longer than metadata.max.idle.ms");
         }
     }
 

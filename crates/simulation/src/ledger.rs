@@ -1,38 +1,17 @@
-//! Ledger of accepted records, their outcomes, and the logs; checks I1 to I4.
+//! Ledger of accepted records, their outcomes, and the logs; checks what the outcomes and the logs say.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kurier_protocol::record_batch::Batches;
 
+use super::invariant::{Invariant, Violation, violation};
 use super::plan::{Plan, topic_name};
 use super::wire::Spot;
 use kurier_engine::config::Acks;
 use kurier_engine::error::{Error, ErrorKind, Written};
 use kurier_engine::record::RecordMetadata;
-
-/// A broken invariant.
-///
-/// See `examples/simulate.rs` for an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The invariant: `I1` to `I9`, or `panic`.
-    pub invariant: &'static str,
-    /// Description of the failure.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.what)
-    }
-}
-
-pub(super) fn violation(invariant: &'static str, what: impl Into<String>) -> Violation {
-    Violation { invariant, what: what.into() }
-}
 
 /// An accepted record; its number is its index in the ledger.
 #[derive(Debug)]
@@ -162,12 +141,17 @@ impl Ledger {
     /// Stores a record's outcome.
     pub(super) fn tell(&mut self, number: u64, result: Result<RecordMetadata, Error>) -> Result<(), Violation> {
         let entry = usize::try_from(number).ok().and_then(|at| self.entries.get_mut(at));
-        let Some(entry) = entry else { return Err(violation("I4", format!("record {number} was never accepted"))) };
+        let Some(entry) = entry else {
+            return Err(violation(Invariant::OneOutcome, format!("record {number} was never accepted")));
+        };
         if entry.outcome.is_some() {
-            return Err(violation("I4", format!("record {number} has two outcomes")));
+            return Err(violation(Invariant::OneOutcome, format!("record {number} has two outcomes")));
         }
         if self.is_closed {
-            return Err(violation("I4", format!("record {number} is told of after the producer is closed")));
+            return Err(violation(
+                Invariant::OneOutcome,
+                format!("record {number} is told of after the producer is closed"),
+            ));
         }
         let place = match &result {
             Ok(metadata) => Some((metadata.topic().to_owned(), metadata.partition())),
@@ -176,7 +160,10 @@ impl Ledger {
         if let Some(newest) = place.and_then(|place| self.newest_told.insert(place, number))
             && newest > number
         {
-            return Err(violation("I4", format!("record {number} is told of after {newest} of the same partition")));
+            return Err(violation(
+                Invariant::OneOutcome,
+                format!("record {number} is told of after {newest} of the same partition"),
+            ));
         }
         self.open -= 1;
         entry.outcome = Some(match result {
@@ -210,7 +197,8 @@ impl Ledger {
         const LIMIT: usize = 1 << 24;
         let mut log = Log::new();
         for batch in batches.iter().flat_map(|bytes| Batches::new(bytes)) {
-            let unreadable = |what: String| violation("I1", format!("a batch in the log cannot be read: {what}"));
+            let unreadable =
+                |what: String| violation(Invariant::TrueOutcome, format!("a batch in the log cannot be read: {what}"));
             let batch = batch.map_err(|error| unreadable(error.to_string()))?;
             let body = kurier_compression::decompress_batch(&batch, LIMIT).map_err(|e| unreadable(e.to_string()))?;
             for record in batch.records_in(&body).map_err(|error| unreadable(error.to_string()))? {
@@ -219,7 +207,10 @@ impl Ledger {
                 let number = number_of(sent).unwrap_or(u64::MAX);
                 let is_as_sent = self.entry(number).is_some_and(|entry| value(number, entry.bytes) == sent);
                 if !is_as_sent {
-                    return Err(violation("I1", format!("record {number} in the log is not as it was sent")));
+                    return Err(violation(
+                        Invariant::TrueOutcome,
+                        format!("record {number} in the log is not as it was sent"),
+                    ));
                 }
                 log.push(number);
             }
@@ -242,7 +233,10 @@ impl Ledger {
         if plan.config.acks == Acks::None
             && let Some((number, times)) = times.iter().find(|(_, times)| **times > 1)
         {
-            return Err(violation("I2", format!("record {number} stands {times} times, and was sent with acks=0")));
+            return Err(violation(
+                Invariant::NoDuplicate,
+                format!("record {number} stands {times} times, and was sent with acks=0"),
+            ));
         }
         for (entry, number) in self.entries.iter().zip(0..) {
             let found = times.get(&number).copied().unwrap_or_default();
@@ -262,7 +256,7 @@ impl Ledger {
             true => Ok(()),
             false => {
                 let what = format!("record {number} stands in {}-{}", topic_name(spot.topic), spot.index);
-                Err(violation("I1", what))
+                Err(violation(Invariant::TrueOutcome, what))
             }
         }
     }
@@ -273,11 +267,11 @@ impl Ledger {
         let again = log.iter().find(|number| !seen.insert(**number));
         let at = format!("in {}-{}", topic_name(spot.topic), spot.index);
         if let Some(number) = again {
-            return Err(violation("I2", format!("{at}, {number} stands twice")));
+            return Err(violation(Invariant::NoDuplicate, format!("{at}, {number} stands twice")));
         }
         let is_disorder = |pair: &&[u64]| pair.first() > pair.last();
         match log.windows(2).find(is_disorder).filter(|_| !self.unordered.contains(&spot)) {
-            Some(pair) => Err(violation("I3", format!("{at}, records stand out of order: {pair:?}"))),
+            Some(pair) => Err(violation(Invariant::InOrder, format!("{at}, records stand out of order: {pair:?}"))),
             None => Ok(()),
         }
     }
@@ -295,7 +289,7 @@ impl Ledger {
                 && before >= offset
             {
                 let what = format!("record {number} is at offset {offset}, and {other} before it at {before}");
-                return Err(violation("I3", what));
+                return Err(violation(Invariant::InOrder, what));
             }
         }
         Ok(())
@@ -311,7 +305,7 @@ impl Ledger {
         plan: &Plan,
     ) -> Result<(), Violation> {
         match &entry.outcome {
-            None => Err(violation("I4", format!("record {number} has no outcome"))),
+            None => Err(violation(Invariant::OneOutcome, format!("record {number} has no outcome"))),
             // With acks=1, an acknowledged record may be lost with its leader.
             Some(Told::Written { .. }) if self.truncated.contains(&number) => Ok(()),
             Some(Told::Written { partition, offset: Some(offset) }) => {
@@ -321,16 +315,17 @@ impl Ledger {
                     true => Ok(()),
                     false => {
                         let what = format!("record {number} is not at offset {offset} of partition {partition}");
-                        Err(violation("I1", what))
+                        Err(violation(Invariant::TrueOutcome, what))
                     }
                 }
             }
             Some(Told::Written { .. }) if plan.config.acks == Acks::None || found > 0 => Ok(()),
-            Some(Told::Written { .. }) => {
-                Err(violation("I1", format!("record {number} is nowhere, and was said to be written")))
-            }
+            Some(Told::Written { .. }) => Err(violation(
+                Invariant::TrueOutcome,
+                format!("record {number} is nowhere, and was said to be written"),
+            )),
             Some(Told::Failed { written: Written::No, why, .. }) if found > 0 => {
-                Err(violation("I2", format!("record {number} is in the log, and was told: {why}")))
+                Err(violation(Invariant::NoDuplicate, format!("record {number} is in the log, and was told: {why}")))
             }
             Some(Told::Failed { .. }) => Ok(()),
         }

@@ -25,7 +25,9 @@ mod checks;
 mod coverage;
 mod digest;
 mod episodes;
+mod fault_row;
 mod feed;
+mod invariant;
 mod ledger;
 mod lull;
 mod network;
@@ -37,7 +39,7 @@ mod wire;
 mod world;
 
 pub use kurier_engine::fault_injection::Mutant;
-pub use {feed::feed, ledger::Violation, report::ROWS, report::Report, world::play};
+pub use {fault_row::FaultRow, feed::feed, invariant::Invariant, invariant::Violation, report::Report, world::play};
 
 #[cfg(test)]
 mod tests;

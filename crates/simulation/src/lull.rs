@@ -1,10 +1,11 @@
-//! Lulls: times without faults, at the end of a run or within it. The producer must recover in time (I8).
+//! Lulls: times without faults, at the end of a run or within it. The producer must recover in time.
 
 use std::time::Duration;
 
 use kurier_partitioner::Choice;
 
-use super::ledger::violation;
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, violation};
 use super::network::Event;
 use super::plan::{Lack, topic_name};
 use super::wire::Spot;
@@ -78,7 +79,10 @@ impl World<'_> {
             let is_late = !self.ledger.is_told(number) || self.ledger.has_expired(number);
             if is_late && self.broken.is_none() {
                 let told = self.ledger.say(number);
-                self.fail(violation("I8", format!("record {number} is not delivered in {recovery:?} of calm: {told}")));
+                self.fail(violation(
+                    Invariant::InTime,
+                    format!("record {number} is not delivered in {recovery:?} of calm: {told}"),
+                ));
             }
         }
     }
@@ -97,7 +101,7 @@ impl World<'_> {
         }
         if let Some((number, _)) = self.ledger.oldest_open() {
             let what = format!("record {number} has no outcome {:?} after all is well", self.patience());
-            self.fail(violation("I8", what));
+            self.fail(violation(Invariant::InTime, what));
         }
     }
 
@@ -131,7 +135,7 @@ impl World<'_> {
         for number in before..self.ledger.next() {
             if !self.ledger.was_written(number) && !is_too_large(self) {
                 let what = format!("record {number} is not written, though all is well: {}", self.ledger.say(number));
-                self.fail(violation("I8", what));
+                self.fail(violation(Invariant::InTime, what));
             }
         }
     }
@@ -145,14 +149,14 @@ impl World<'_> {
             if kind.is_none_or(|kind| kind == ErrorKind::DeliveryTimeout) {
                 let told = self.ledger.say(number);
                 self.fail(violation(
-                    "I8",
+                    Invariant::InTime,
                     format!("record {number} is not refused, though brokers lack {lack:?}: {told}"),
                 ));
             }
             match lack {
-                Lack::ProducerIds => self.hit(49, "without InitProducerId, and told so"),
-                Lack::Produce => self.hit(49, "without record batches, and told so"),
-                Lack::Authorization => self.hit(71, "no producer id for good, and told so"),
+                Lack::ProducerIds => self.hit(FaultRow::ApiMissing, "without InitProducerId, and told so"),
+                Lack::Produce => self.hit(FaultRow::ApiMissing, "without record batches, and told so"),
+                Lack::Authorization => self.hit(FaultRow::IdRefusedForGood, "no producer id for good, and told so"),
             }
         }
     }

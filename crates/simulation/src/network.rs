@@ -8,7 +8,8 @@ use kurier_broker::Reply;
 use kurier_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{Message, RequestHeader, read_response};
 
-use super::ledger::violation;
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, violation};
 use super::plan::topic_name;
 use super::wire::{Spot, Wire, show_all};
 use super::world::{World, ms};
@@ -94,7 +95,7 @@ impl World<'_> {
         let found = self.ports.get(&host.port).copied();
         trace!(self, "{connection:?} to {host}, node {found:?}");
         if self.watch.moved_ports.remove(&host.port) {
-            self.hit(32, "connected to a node that had moved while nobody sent");
+            self.hit(FaultRow::HostMovedUnused, "connected to a node that had moved while nobody sent");
         }
         let node = found.unwrap_or_default();
         let line = Line {
@@ -153,7 +154,7 @@ impl World<'_> {
                 }
                 self.look_at(connection, node, correlation_id, &header, &body);
             }
-            Err(error) => self.fail(violation("I5", format!("a request cannot be read: {error}"))),
+            Err(error) => self.fail(violation(Invariant::SoundSequences, format!("a request cannot be read: {error}"))),
         }
         // Usually the kernel has room.
         let wait = match self.random.u32(0..100) {
@@ -384,7 +385,7 @@ impl World<'_> {
                         true => {
                             self.wire.took_id(response.producer_id);
                             if std::mem::take(&mut self.watch.id_failures) > 0 {
-                                self.hit(16, "no id at first, and then one");
+                                self.hit(FaultRow::NoProducerId, "no id at first, and then one");
                             }
                         }
                     }
@@ -409,7 +410,7 @@ impl World<'_> {
         trace!(self, "{connection:?} is ended by the producer");
         self.leave(connection, true);
         for frame in late {
-            self.hit(18, "an answer on a connection that is given up");
+            self.hit(FaultRow::AnswerOfEndedConnection, "an answer on a connection that is given up");
             self.hands.handle(Input::Received { connection, frame });
         }
     }
@@ -466,7 +467,10 @@ impl World<'_> {
         }
         self.wire.ended(connection, &unsent);
         if is_unconfirmed && self.plan.config.acks == kurier_engine::Acks::None {
-            self.hit(66, "a connection without answers ended before its last write was confirmed");
+            self.hit(
+                FaultRow::UnansweredWrite,
+                "a connection without answers ended before its last write was confirmed",
+            );
         }
         if is_over {
             self.lines.remove(&connection);

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::NewRecord;
 
-use super::ledger::{value, violation};
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, violation};
+use super::ledger::value;
 use super::plan::topic_name;
 use super::wire::Spot;
 use super::world::{World, ms};
@@ -119,7 +121,7 @@ impl World<'_> {
             Err((AppendError::Refused(error), _)) => {
                 trace!(self, "a record of {bytes} bytes is refused: {error}");
                 if error.kind() == ErrorKind::RecordTooLarge {
-                    self.hit(54, "a record that memory could never hold, refused at once");
+                    self.hit(FaultRow::MemoryFull, "a record that memory could never hold, refused at once");
                 }
                 true
             }
@@ -142,17 +144,17 @@ impl World<'_> {
             let polled = Pin::new(&mut patient.acquire).poll(&mut Context::from_waker(Waker::noop()));
             match polled {
                 Poll::Pending if patient.deadline + ms(1) < self.now() => {
-                    self.fail(violation("I8", "who waits for memory is not told that there is none"));
+                    self.fail(violation(Invariant::InTime, "who waits for memory is not told that there is none"));
                 }
                 Poll::Pending => self.patients.push_back(patient),
                 Poll::Ready(Ok(permit)) => {
                     is_news = true;
-                    self.hit(54, "waited for memory, and got some");
+                    self.hit(FaultRow::MemoryFull, "waited for memory, and got some");
                     self.send(patient.topic, patient.choice, patient.bytes, Some(permit));
                 }
                 Poll::Ready(Err(_)) => {
                     is_news = true;
-                    self.hit(54, "waited for memory, and was turned away in time");
+                    self.hit(FaultRow::MemoryFull, "waited for memory, and was turned away in time");
                 }
             }
         }
@@ -173,15 +175,15 @@ impl World<'_> {
         let over: Vec<Flush> = self.flushes.extract_if(.., is_over).collect();
         for Flush { end, at, splits, .. } in over {
             if at < self.hands.clock.elapsed() {
-                self.hit(55, "flushed, after a while");
+                self.hit(FaultRow::Flush, "flushed, after a while");
             }
             if splits < self.watch.splits_since_flush {
-                self.hit(55, "flushed, with splits meanwhile");
+                self.hit(FaultRow::Flush, "flushed, with splits meanwhile");
             }
             if let Some((number, _)) = self.ledger.oldest_open()
                 && number < end
             {
-                self.fail(violation("I9", format!("flushed, and record {number} has no outcome")));
+                self.fail(violation(Invariant::FlushInTime, format!("flushed, and record {number} has no outcome")));
             }
         }
     }

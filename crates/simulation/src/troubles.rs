@@ -7,7 +7,8 @@ use kurier_broker::{Fault, FaultKind, UnknownProducer};
 use kurier_partitioner::Choice;
 use kurier_protocol::ErrorCode;
 
-use super::ledger::violation;
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, violation};
 use super::network::Event;
 use super::plan::Happening;
 use super::plan::topic_name;
@@ -139,7 +140,7 @@ impl World<'_> {
             Happening::GiveUp => {
                 if !self.patients.is_empty() {
                     let at = self.random.usize(..self.patients.len());
-                    self.hit(54, "gave up waiting for memory");
+                    self.hit(FaultRow::MemoryFull, "gave up waiting for memory");
                     drop(self.patients.remove(at));
                 }
             }
@@ -230,7 +231,7 @@ impl World<'_> {
         let writing = self.lines.iter().find(|(_, line)| is_writing(line)).map(|(connection, _)| *connection);
         let Some(connection) = writing.or_else(|| self.any_open()) else { return };
         trace!(self, "{connection:?} ◀ an answer to nothing");
-        self.hit(45, "an answer to nothing");
+        self.hit(FaultRow::UnaskedAnswer, "an answer to nothing");
         let frame = Bytes::from_static(&[0x7f, 0, 0, 0]);
         self.hands.handle(Input::Received { connection, frame });
     }
@@ -291,9 +292,13 @@ impl World<'_> {
         }
         let tried = self.ledger.next() - before;
         match (before..self.ledger.next()).filter(|number| self.ledger.was_written(*number)).count() {
-            0 if tried > 0 => self.hit(61, "ten minutes without a node, at full rate, within memory"),
+            0 if tried > 0 => {
+                self.hit(FaultRow::TenMinutesDown, "ten minutes without a node, at full rate, within memory")
+            }
             0 => {}
-            written => self.fail(violation("I1", format!("{written} records written without a node"))),
+            written => {
+                self.fail(violation(Invariant::TrueOutcome, format!("{written} records written without a node")))
+            }
         }
     }
 

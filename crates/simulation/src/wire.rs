@@ -1,4 +1,4 @@
-//! Checks of all traffic: sequences, bytes, in-flight limits, targets and throttling (I5 and I6). Also keeps each
+//! Checks of all traffic: sequences, bytes, in-flight limits, targets and throttling. Also keeps each
 //! batch's history for the coverage table.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,7 +11,9 @@ use kurier_protocol::messages::{ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{RecordBatch, Sequence};
 use kurier_protocol::{ErrorCode, Message, Uuid};
 
-use super::ledger::{Ledger, Violation, number_of, violation};
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, Violation, violation};
+use super::ledger::{Ledger, number_of};
 use super::plan::{Plan, topic_name};
 use kurier_engine::config::Acks;
 use kurier_engine::core::ConnectionId;
@@ -179,7 +181,7 @@ pub(super) struct Wire {
     /// The node that a partition's last batch went to.
     sent_to: HashMap<Spot, i32>,
     /// Coverage rows that the last request met.
-    pub(super) met: Vec<(u8, &'static str)>,
+    pub(super) met: Vec<(FaultRow, &'static str)>,
 }
 
 /// After this silence, the producer assumes that the broker has forgotten its partition.
@@ -211,7 +213,7 @@ impl Wire {
 
     /// Parses the batches of a request.
     pub(super) fn parse(body: &Bytes, version: i16, ledger: &Ledger) -> Result<Vec<Batch>, Violation> {
-        let wrong = |what: String| violation("I5", format!("a request cannot be read: {what}"));
+        let wrong = |what: String| violation(Invariant::SoundSequences, format!("a request cannot be read: {what}"));
         let request = ProduceRequest::read(body, version).map_err(|error| wrong(error.to_string()))?;
         let mut batches = Vec::new();
         for topic in request.topic_data {
@@ -301,11 +303,11 @@ impl Wire {
     pub(super) fn check_throttle(&mut self, connection: ConnectionId, now: Duration) -> Result<(), Violation> {
         match self.throttled.get(&connection) {
             Some(until) if now < *until => {
-                Err(violation("I8", format!("a request {:?} before the node wants any", *until - now)))
+                Err(violation(Invariant::InTime, format!("a request {:?} before the node wants any", *until - now)))
             }
             Some(_) => {
                 self.throttled.remove(&connection);
-                self.met.push((50, "waited until a node that throttled wants more"));
+                self.met.push((FaultRow::Throttled, "waited until a node that throttled wants more"));
                 Ok(())
             }
             None => Ok(()),
@@ -328,14 +330,17 @@ impl Wire {
     ) -> Result<(), Violation> {
         let on_this = self.requests.keys().filter(|(other, _)| *other == connection).count();
         if on_this >= self.max_in_flight {
-            return Err(violation("I6", format!("{} requests in flight on one connection", on_this + 1)));
+            return Err(violation(
+                Invariant::InFlightLimit,
+                format!("{} requests in flight on one connection", on_this + 1),
+            ));
         }
         let mut attempts = Vec::new();
         for batch in batches {
             self.check_place(connection, &batch)?;
             let known = self.known(&batch);
             if known == Known::Same {
-                self.met.push((2, "sent again, byte for byte"));
+                self.met.push((FaultRow::SentAgain, "sent again, byte for byte"));
             }
             self.check_certain(&batch)?;
             if self.is_idempotent {
@@ -348,10 +353,13 @@ impl Wire {
                 self.check_line(&batch, ledger)?;
                 self.by_sequence.insert((batch.place(), batch.stamped), batch.first);
             } else if known == Known::First && self.is_busy(batch.spot) {
-                self.met.push((19, "several in flight without idempotence"));
+                self.met.push((FaultRow::WithoutIdempotence, "several in flight without idempotence"));
             }
             if self.sent_to.insert(batch.spot, node).is_some_and(|before| before != node) {
-                self.met.push((25, "sent to another leader, after the one before had answered or was lost"));
+                self.met.push((
+                    FaultRow::LeaderMoved,
+                    "sent to another leader, after the one before had answered or was lost",
+                ));
             }
             let of_spot = self.batches.entry(batch.spot).or_default();
             let sent = of_spot.entry(batch.first).or_insert_with(|| Sent {
@@ -379,7 +387,10 @@ impl Wire {
             *on != connection && batches.iter().any(|(other, _)| other.spot == batch.spot)
         };
         match self.requests.iter().find(|request| is_elsewhere(*request)) {
-            Some((on, _)) => Err(violation("I6", format!("{} goes to {connection:?}, and to {on:?}", show(batch)))),
+            Some((on, _)) => Err(violation(
+                Invariant::InFlightLimit,
+                format!("{} goes to {connection:?}, and to {on:?}", show(batch)),
+            )),
             None => Ok(()),
         }
     }
@@ -388,7 +399,10 @@ impl Wire {
     fn check_certain(&self, batch: &Batch) -> Result<(), Violation> {
         let before = self.sent(batch.spot, batch.first).filter(|_| !self.has_answers);
         match before.is_some_and(|before| before.attempts.iter().any(|attempt| *attempt != Attempt::NeverSent)) {
-            true => Err(violation("I2", format!("{} may have left, and is sent again with acks=0", show(batch)))),
+            true => Err(violation(
+                Invariant::NoDuplicate,
+                format!("{} may have left, and is sent again with acks=0", show(batch)),
+            )),
             false => Ok(()),
         }
     }
@@ -397,7 +411,10 @@ impl Wire {
     fn check_id(&self, batch: &Batch) -> Result<(), Violation> {
         match self.ids.contains(&batch.stamped.id) {
             true => Ok(()),
-            false => Err(violation("I5", format!("{} has the producer id of another cluster", show(batch)))),
+            false => Err(violation(
+                Invariant::SoundSequences,
+                format!("{} has the producer id of another cluster", show(batch)),
+            )),
         }
     }
 
@@ -423,7 +440,10 @@ impl Wire {
         match self.requests.values().flatten().find(is_unresolved) {
             Some((other, _)) => {
                 let (other, this) = (show(other), show(batch));
-                Err(violation("I5", format!("{this} goes out while {other} has failed, and its answer is to come")))
+                Err(violation(
+                    Invariant::SoundSequences,
+                    format!("{this} goes out while {other} has failed, and its answer is to come"),
+                ))
             }
             None => Ok(()),
         }
@@ -445,14 +465,15 @@ impl Wire {
         };
         let window = if shut.is_some() { 1 } else { self.max_in_flight.min(5) };
         if let Some(why) = shut {
-            self.met.push((13, why));
+            self.met.push((FaultRow::FirstBatches, why));
         }
         let index = batch.spot.index;
         match others < window {
             true => Ok(()),
-            false => {
-                Err(violation("I6", format!("{} batches of partition {index} in flight, not {window}", others + 1)))
-            }
+            false => Err(violation(
+                Invariant::InFlightLimit,
+                format!("{} batches of partition {index} in flight, not {window}", others + 1),
+            )),
         }
     }
 
@@ -469,14 +490,20 @@ impl Wire {
                 before.attempts.iter().all(|attempt| attempt.is_void()) && before.attempts.iter().any(was_too_large);
             if !may_be_split || batch.count >= before.batch.count {
                 let (was, is) = (show(&before.batch), show(batch));
-                return Err(violation("I5", format!("{was} was sent, and then {is} with other bytes")));
+                return Err(violation(
+                    Invariant::SoundSequences,
+                    format!("{was} was sent, and then {is} with other bytes"),
+                ));
             }
-            self.met.push((20, "a piece under the sequences of the whole"));
+            self.met.push((FaultRow::TooLarge, "a piece under the sequences of the whole"));
         }
         let Some(known) = self.sent(batch.spot, batch.first) else { return Ok(()) };
         if known.batch.stamped != stamped && !known.attempts.iter().all(|attempt| attempt.is_void()) {
             let (was, is, attempts) = (show(&known.batch), show(batch), &known.attempts);
-            return Err(violation("I5", format!("{was} may be written ({attempts:?}), and is sent again as {is}")));
+            return Err(violation(
+                Invariant::SoundSequences,
+                format!("{was} may be written ({attempts:?}), and is sent again as {is}"),
+            ));
         }
         Ok(())
     }
@@ -488,7 +515,7 @@ impl Wire {
         let place = batch.place();
         let next = Sequence(sequence).after(batch.count);
         let was_forgotten = self.forgotten.remove(&place);
-        let wrong = |what: &str| Err(violation("I5", format!("{}: {what}", show(batch))));
+        let wrong = |what: &str| Err(violation(Invariant::SoundSequences, format!("{}: {what}", show(batch))));
         if sequence < 0 {
             return wrong("a negative sequence");
         }
@@ -517,7 +544,7 @@ impl Wire {
         // that the topic was created again.
         let may_bump = self.may_bump.remove(&place) || (line.id == id && self.may_bump_late.remove(&place));
         if was_forgotten {
-            self.met.push((70, "forgotten while it was idle, and back under a later epoch"));
+            self.met.push((FaultRow::TopicForgotten, "forgotten while it was idle, and back under a later epoch"));
         }
         if !may_bump && !was_forgotten && line.id == id {
             return wrong("the first of its epoch, and the one before had come to no harm");
@@ -528,7 +555,7 @@ impl Wire {
         if line.id != id {
             self.left_ids.insert((place, line.id));
             if line.epoch == i16::MAX {
-                self.met.push((15, "another id after the last epoch"));
+                self.met.push((FaultRow::EpochsUsedUp, "another id after the last epoch"));
             }
         }
         // Earlier batches that may be written must have their outcome before the new epoch starts. Later ones have

@@ -15,7 +15,9 @@ use kurier_protocol::record_batch::Sequence;
 use super::checks::Pace;
 use super::coverage::Watch;
 use super::digest::Digest;
-use super::ledger::{Ledger, Violation, violation};
+use super::fault_row::FaultRow;
+use super::invariant::{Invariant, Violation, violation};
+use super::ledger::Ledger;
 use super::network::{Event, Line};
 use super::plan::{Lack, Plan, topic_name};
 use super::report::Report;
@@ -42,11 +44,11 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
             world.report.digest = world.digest.get();
             (std::mem::take(&mut world.report), result)
         }
-        Err(error) => (Report::default(), Err(violation("settings", error.to_string()))),
+        Err(error) => (Report::default(), Err(violation(Invariant::ValidSettings, error.to_string()))),
     }));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-        (Report::default(), Err(violation("panic", text.unwrap_or("without words"))))
+        (Report::default(), Err(violation(Invariant::NoPanic, text.unwrap_or("without words"))))
     })
 }
 
@@ -206,7 +208,7 @@ impl<'t> World<'t> {
         }
     }
 
-    pub(super) fn hit(&mut self, row: u8, what: &'static str) {
+    pub(super) fn hit(&mut self, row: FaultRow, what: &'static str) {
         *self.report.met.entry((row, what)).or_default() += 1;
     }
 
@@ -290,7 +292,10 @@ impl<'t> World<'t> {
         let growth = self.hands.accumulator.memory.used().saturating_sub(before);
         // The records of a compressed batch take more room uncompressed in its pieces.
         if growth > whole + ROUNDING {
-            self.fail(violation("I7", format!("a batch of {whole} bytes takes {growth} more when it is split")));
+            self.fail(violation(
+                Invariant::NoLeak,
+                format!("a batch of {whole} bytes takes {growth} more when it is split"),
+            ));
         }
         self.grown_by_splits += growth;
     }
@@ -304,8 +309,8 @@ impl<'t> World<'t> {
         let before = self.ledger.next();
         self.send(0, Choice::Anywhere, 9, None);
         match self.ledger.next() == before {
-            true => self.hit(56, "a record after close, refused"),
-            false => self.fail(violation("I4", "a record is accepted after close")),
+            true => self.hit(FaultRow::Close, "a record after close, refused"),
+            false => self.fail(violation(Invariant::OneOutcome, "a record is accepted after close")),
         }
         // A second close has no effect.
         self.hands.accumulator.close(closed());
@@ -317,7 +322,10 @@ impl<'t> World<'t> {
         self.hands.let_go();
         self.turn();
         if let Some((number, _)) = self.ledger.oldest_open() {
-            self.fail(violation("I4", format!("record {number} has no outcome when the producer is closed")));
+            self.fail(violation(
+                Invariant::OneOutcome,
+                format!("record {number} has no outcome when the producer is closed"),
+            ));
         }
         self.ledger.close();
         // Frames in transit still arrive.
@@ -350,7 +358,7 @@ impl<'t> World<'t> {
             if event.is_some_and(|at| at <= now) {
                 at_this_time += 1;
                 if at_this_time > RESTLESS {
-                    return self.fail(violation("I8", "time stands still"));
+                    return self.fail(violation(Invariant::InTime, "time stands still"));
                 }
                 continue;
             }
@@ -397,12 +405,12 @@ impl<'t> World<'t> {
             let before = self.resolved.entry(batch.id).or_default();
             if before.iter().any(|other| other.start < batch.range.end && batch.range.start < other.end) {
                 let what = format!("{:?} of {:?} has two outcomes", batch.range, batch.id);
-                return self.fail(violation("I4", what));
+                return self.fail(violation(Invariant::OneOutcome, what));
             }
             before.push(batch.range.clone());
         }
         if let Action::Local(LocalAction::Split { batch, .. }) = &action {
-            self.hit(20, "split");
+            self.hit(FaultRow::TooLarge, "split");
             self.meet_split(batch);
             let whole = batch.plain_bytes;
             return self.split(action, whole);

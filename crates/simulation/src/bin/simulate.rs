@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use kurier_simulation::{Mutant, ROWS, Report, Violation, play};
+use kurier_simulation::{FaultRow, Mutant, Report, Violation, play};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -157,7 +157,7 @@ fn seeds(asked: &Asked) -> Result<ExitCode, Error> {
             format!("{from}\t{}\t{}\t{}", from.saturating_add(count).saturating_sub(1), asked.commit, asked.date);
         line += &format!("\t{}", broken.len());
         for (seed, violation) in &broken {
-            line += &format!(" {seed}:{}", violation.invariant);
+            line += &format!(" {seed}:{:?}", violation.invariant);
         }
         line += &format!("\t{}", start.elapsed().as_secs());
         writeln!(File::options().append(true).open(ledger)?, "{line}")?;
@@ -187,18 +187,18 @@ const ENOUGH_SEEDS: u64 = 10_000;
 const ENOUGH_TIMES: u64 = 100;
 
 /// Writes the coverage of the fault catalogue. Returns the rows that were hardly covered.
-fn table(total: &Report, out: &mut impl Write) -> Result<Vec<u8>, Error> {
+fn table(total: &Report, out: &mut impl Write) -> Result<Vec<FaultRow>, Error> {
     let mut rare = Vec::new();
     writeln!(out, "row of the fault catalogue, and how often the producer met what")?;
-    for (row, about) in ROWS {
-        let met = total.met.range((row, "")..(row + 1, ""));
+    for row in FaultRow::ALL {
+        let met = total.met.iter().filter(|((of, _), _)| of == row);
         let times: u64 = met.clone().map(|(_, times)| times).sum();
-        writeln!(out, "{row:>4}  {about:<42} {times:>9}")?;
+        writeln!(out, "{:>4} {:<66} {times:>9}", row.number(), row.description())?;
         for ((_, what), times) in met {
             writeln!(out, "      {times:>9} × {what}")?;
         }
         if times < ENOUGH_TIMES {
-            rare.push(row);
+            rare.push(*row);
         }
     }
     Ok(rare)

@@ -31,11 +31,13 @@ pub(super) struct Wires {
     pub(super) connection: ConnectionId,
     pub(super) frames: mpsc::Receiver<Frame>,
     pub(super) inputs: mpsc::Sender<Input>,
+    /// The largest frame that the peer may send; the driver raises it.
+    pub(super) frame_limit: Arc<AtomicUsize>,
 }
 
 /// Connects, serves the connection until it ends, and reports why it ended.
 pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPort, attempt: u32, wires: Wires) {
-    let Wires { connection, frames, inputs } = wires;
+    let Wires { connection, frames, inputs, frame_limit } = wires;
     let ending = match connect(&config, &*names, &host, attempt).await {
         Ok(stream) => {
             // The driver has stopped; no one is listening.
@@ -43,8 +45,7 @@ pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPo
                 return;
             }
             let (reader, writer) = stream.into_split();
-            let limit = AtomicUsize::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES);
-            either(write(connection, writer, frames, &inputs, &limit), read(connection, reader, &inputs, &limit)).await
+            either(write(connection, writer, frames, &inputs), read(connection, reader, &inputs, &frame_limit)).await
         }
         Err(why) => Ending::Failed(why),
     };
@@ -117,14 +118,8 @@ async fn write(
     mut writer: OwnedWriteHalf,
     mut frames: mpsc::Receiver<Frame>,
     inputs: &mpsc::Sender<Input>,
-    answer_limit: &AtomicUsize,
 ) -> Ending {
-    let mut limit = FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES;
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
-        // A second request means that the first response, to ApiVersions, was accepted. Without SASL there is no
-        // stronger proof.
-        answer_limit.store(limit, Ordering::Relaxed);
-        limit = FrameBuffer::DEFAULT_LIMIT_BYTES;
         // Reserve room first, so that no other input comes between the last byte and its `Written`.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {

@@ -23,9 +23,11 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
+use kurier_protocol::FrameBuffer;
 use kurier_protocol::record_batch::Sequence;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -75,9 +77,10 @@ pub(crate) struct Driver {
     alive: Option<Alive>,
 }
 
-/// A connection's task, and the queue of frames for it.
+/// A connection's task, the queue of frames for it, and the largest frame that it accepts.
 struct Line {
     frames: mpsc::Sender<Frame>,
+    frame_limit: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
@@ -351,10 +354,17 @@ impl Driver {
                 Action::Connect { connection, host, attempt } => {
                     // As many frames as may be unanswered, and a few metadata requests.
                     let (frames, receiver) = mpsc::channel(self.shared.config.max_in_flight.saturating_add(8));
-                    let wires = Wires { connection, frames: receiver, inputs: self.input.clone() };
+                    let frame_limit = Arc::new(AtomicUsize::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES));
+                    let (inputs, limit) = (self.input.clone(), Arc::clone(&frame_limit));
+                    let wires = Wires { connection, frames: receiver, inputs, frame_limit: limit };
                     let (config, names) = (Arc::clone(&self.shared.config), Arc::clone(&self.names));
                     let task = tokio::spawn(connection::run(config, names, host, attempt, wires)).abort_handle();
-                    self.connections.insert(connection, Line { frames, task });
+                    self.connections.insert(connection, Line { frames, frame_limit, task });
+                }
+                Action::FrameLimit { connection, bytes } => {
+                    if let Some(line) = self.connections.get(&connection) {
+                        line.frame_limit.store(bytes, Ordering::Relaxed);
+                    }
                 }
                 Action::Disconnect(connection) => {
                     if let Some(line) = self.connections.remove(&connection) {

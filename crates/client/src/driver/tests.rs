@@ -126,7 +126,7 @@ struct Panics(std::sync::atomic::AtomicBool);
 
 impl Clock for Panics {
     fn now(&self) -> Instant {
-        assert!(!self.0.swap(false, std::sync::atomic::Ordering::Relaxed), "the clock is broken");
+        assert!(!self.0.swap(false, Ordering::Relaxed), "the clock is broken");
         SystemClock.now()
     }
 
@@ -149,7 +149,7 @@ async fn driver_that_panics_fails_every_call_and_record_with_a_bug() {
     assert!(is_waiting);
     let driver = tokio::spawn(driver.run());
     let delivery = producer.send(Record::to("t").value("v")).await.unwrap();
-    clock.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    clock.0.store(true, Ordering::Relaxed);
     shared.notify.notify_one();
     driver.await.unwrap();
     let late = producer.send(Record::to("t").value("v")).await.map(drop);

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, ready};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, Reply};
@@ -25,6 +26,7 @@ pub(crate) struct Wires {
     pub(crate) connection: ConnectionId,
     pub(crate) frames: mpsc::Receiver<Frame>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) frame_limit: Arc<AtomicUsize>,
 }
 
 /// Target of all connections of one execution. It is thread-local, because all threads of a model run on one system
@@ -75,7 +77,7 @@ pub(crate) fn run(
 
 /// Nodes listen at ports equal to their ids.
 async fn serve(cluster: &Mutex<Cluster>, node: i32, wires: Wires) {
-    let Wires { connection, mut frames, inputs } = wires;
+    let Wires { connection, mut frames, inputs, frame_limit: _ } = wires;
     if inputs.send(Input::Connected(connection)).await.is_err() {
         return;
     }

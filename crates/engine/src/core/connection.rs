@@ -12,10 +12,11 @@
 //! unanswered requests come back, each with whether the kernel had accepted its last byte. Before that byte, no broker
 //! can have executed the request.
 //!
-//! [`choice`] finds a peer for a request that any peer can answer; [`trouble`] says why a peer cannot be asked. The
+//! [`handshake`] has the steps from a connection to a peer that is ready. [`choice`] finds a peer for a request that any peer can answer; [`trouble`] says why a peer cannot be asked. The
 //! driver chooses between the addresses of a host name. The core interprets requests and responses.
 
 mod choice;
+mod handshake;
 mod trouble;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -23,16 +24,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use kurier_protocol::{Chunks, EncodeError, ErrorCode, Request, read_response, write_request};
+use kurier_protocol::messages::ApiVersionsRequest;
+use kurier_protocol::{Chunks, EncodeError, Request, read_response, write_request};
 
 use super::backoff::Backoff;
 use super::timer::Timers;
 use super::versions::Versions;
 use super::{Action, Actions};
 use crate::config::{Config, HostPort, Recovery};
-use crate::error::printable;
 pub(super) use choice::{Errand, Nobody};
+use handshake::VERSIONS_VERSION;
 use trouble::IS_IT_A_BROKER;
 
 /// A server that the core may connect to.
@@ -160,11 +161,6 @@ struct Link<Q> {
     /// Whether the peer is in backoff because a server of another cluster answered at its address.
     is_astray: bool,
 }
-
-/// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
-/// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
-/// pays it on every connection.
-const VERSIONS_VERSION: i16 = 5;
 
 /// How many requests without a response to remember: as many small ones as fit into the socket buffers of both sides.
 const ANSWERLESS_MAX: usize = 4096;
@@ -351,36 +347,6 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.schedule(peer);
     }
 
-    /// Handles a new connection: asks the server for its versions.
-    pub(super) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
-        let Some(peer) = self.peers.get(&connection).copied() else { return };
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        link.state = State::Negotiating { connection };
-        // Some services close the connection when they do not know the version of ApiVersions.
-        if link.negotiations_broken >= 2 {
-            link.versions_version = 0;
-        }
-        self.ask_versions(peer, now);
-    }
-
-    fn ask_versions(&mut self, peer: Peer, now: Instant) {
-        let Some(link) = self.links.get(&peer) else { return };
-        let version = link.versions_version;
-        let (cluster_id, node_id) = match (peer, &self.cluster_id) {
-            (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
-            _ => (None, -1),
-        };
-        let request = ApiVersionsRequest {
-            client_software_name: "kurier".to_owned(),
-            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
-            cluster_id,
-            node_id,
-        };
-        if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
-            self.lose(peer, error.to_string(), now);
-        }
-    }
-
     /// Sends a request to a peer that is ready. Without `has_answer`, the request is complete once it is written.
     pub(super) fn send<R: Request>(
         &mut self,
@@ -473,44 +439,6 @@ impl<Q: fmt::Debug> Connections<Q> {
                 Ok((_, response)) => self.handle_versions(peer, &response, now),
                 Err(error) => self.lose(peer, error.to_string(), now),
             },
-        }
-    }
-
-    fn handle_versions(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let State::Negotiating { connection } = link.state else { return };
-        let offered = Versions::of(response);
-        if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
-            // The response may name the versions that the peer knows. Ignore versions that are not lower than the
-            // refused one.
-            let highest =
-                offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
-            link.versions_version = highest.unwrap_or(0);
-            return self.ask_versions(peer, now);
-        }
-        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
-            && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
-        {
-            // The peer answered. A lower version would skip the check that just failed.
-            link.negotiations_broken = 0;
-            let cluster_id = printable(cluster_id);
-            let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
-            return self.lose_astray(peer, why, now);
-        }
-        if !response.error_code.is_none() {
-            let why = format!("it refused to say what it speaks: {}", response.error_code);
-            return self.lose(peer, why, now);
-        }
-        match offered {
-            Ok(versions) => {
-                link.state = State::Ready { connection, versions };
-                (link.setup_failures, link.negotiations_broken) = (0, 0);
-                (link.trouble, link.was_ready) = (None, true);
-                tracing::debug!(%link.host, ?peer, "connected");
-                self.schedule(peer);
-                self.events.push_back(Event::Ready(peer));
-            }
-            Err(why) => self.lose(peer, why, now),
         }
     }
 

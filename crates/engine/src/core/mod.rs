@@ -85,6 +85,9 @@ pub enum Action {
     Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
     /// Close a connection, unless it is closed already.
     Disconnect(ConnectionId),
+    /// Accept frames up to this size from now on. Until then, a connection's limit is 1 MiB
+    /// ([`FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES`](kurier_protocol::FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES)).
+    FrameLimit { connection: ConnectionId, bytes: usize },
     /// Write a frame.
     Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
     /// Fail the senders that wait for a topic.

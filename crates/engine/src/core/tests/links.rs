@@ -1,5 +1,7 @@
 //! Tests of links to nodes that move, leave the cluster, or turn out to be other nodes.
 
+use kurier_protocol::FrameBuffer;
+
 use super::*;
 
 #[test]
@@ -39,6 +41,30 @@ fn core_connects_to_moved_node_at_once() {
             assert_eq!(fate(&delivery), Fate::At(1));
         }
     }
+}
+
+#[test]
+fn frame_limit_is_raised_only_for_peers_that_are_ready() {
+    let mut rig = Rig::with(
+        |_| {},
+        |rig| {
+            // Node 2 accepts connections and answers no ApiVersions.
+            rig.versions_by_node = [(2, (|_| None) as Offer)].into();
+        },
+    );
+    rig.leaders = vec![(2, 1)];
+    rig.hands.core.cx.metadata.doubt();
+    rig.pass(ms(1_500));
+    let _delivery = rig.send_and_linger(0);
+    rig.pass(ms(3_000));
+    let asked: BTreeSet<i32> = rig.identities.iter().map(|(node, ..)| *node).collect();
+    assert!(asked.contains(&2), "{asked:?}");
+    let ready = |rig: &Rig| rig.hands.core.connections().collect::<BTreeSet<_>>();
+    let raised: BTreeSet<ConnectionId> = rig.frame_limits.keys().copied().collect();
+    for (connection, node) in &rig.connections {
+        assert_eq!(raised.contains(connection), *node != 2, "{connection:?} to {node}, open: {:?}", ready(&rig));
+    }
+    assert!(rig.frame_limits.values().all(|bytes| *bytes == FrameBuffer::DEFAULT_LIMIT_BYTES));
 }
 
 #[test]

@@ -87,6 +87,8 @@ struct Rig {
     silent: BTreeSet<i32>,
     /// The node at the other end of each connection.
     connections: BTreeMap<ConnectionId, i32>,
+    /// The largest frame that each connection accepts, once the core has raised it.
+    frame_limits: BTreeMap<ConnectionId, usize>,
     requests: VecDeque<Produce>,
     next_producer_id: i64,
     metadata_asked: usize,
@@ -169,6 +171,7 @@ impl Rig {
             mute: BTreeSet::new(),
             silent: BTreeSet::new(),
             connections: BTreeMap::new(),
+            frame_limits: BTreeMap::new(),
             requests: VecDeque::new(),
             next_producer_id: 1000,
             metadata_asked: 0,
@@ -262,6 +265,7 @@ impl Rig {
                     None => self.handle(written),
                 }
             }
+            Some(Action::FrameLimit { connection, bytes }) => drop(self.frame_limits.insert(connection, bytes)),
             Some(Action::Refuse { topic, error }) => self.refused.push((topic, error)),
             _ => {}
         }

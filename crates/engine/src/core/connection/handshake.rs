@@ -1,0 +1,100 @@
+//! Steps from a connection to a peer that is ready: today, the choice of versions.
+//!
+//! ```text
+//!                connected                  versions agreed
+//!   Connecting ───────────▶ Negotiating ────────────────────────▶ Ready
+//!      driver: DNS, TCP,      ▲   │ version refused                ▲  frames up to 100 MiB
+//!      later TLS              └───┘ try a lower one    Authenticating, later: SASL, before Ready and again in time
+//! ```
+//!
+//! Until the peer is ready, a frame of it may have at most 1 MiB. A later step, such as SASL, is a state of its own
+//! between `Negotiating` and `Ready`: `handle_versions` then enters that state, and the step's last answer calls what
+//! makes the peer ready.
+
+use std::fmt;
+use std::time::Instant;
+
+use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kurier_protocol::{ErrorCode, FrameBuffer};
+
+use super::{ConnectionId, Connections, Event, Peer, State};
+use crate::core::Action;
+use crate::core::versions::Versions;
+use crate::error::printable;
+
+/// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
+/// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
+/// pays it on every connection.
+pub(super) const VERSIONS_VERSION: i16 = 5;
+
+impl<Q: fmt::Debug> Connections<Q> {
+    /// Handles a new connection: asks the server for its versions.
+    pub(in crate::core) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(peer) = self.peers.get(&connection).copied() else { return };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.state = State::Negotiating { connection };
+        // Some services close the connection when they do not know the version of ApiVersions.
+        if link.negotiations_broken >= 2 {
+            link.versions_version = 0;
+        }
+        self.ask_versions(peer, now);
+    }
+
+    fn ask_versions(&mut self, peer: Peer, now: Instant) {
+        let Some(link) = self.links.get(&peer) else { return };
+        let version = link.versions_version;
+        let (cluster_id, node_id) = match (peer, &self.cluster_id) {
+            (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
+            _ => (None, -1),
+        };
+        let request = ApiVersionsRequest {
+            client_software_name: "kurier".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster_id,
+            node_id,
+        };
+        if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
+            self.lose(peer, error.to_string(), now);
+        }
+    }
+
+    pub(super) fn handle_versions(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let State::Negotiating { connection } = link.state else { return };
+        let offered = Versions::of(response);
+        if response.error_code == ErrorCode::UNSUPPORTED_VERSION && link.versions_version > 0 {
+            // The response may name the versions that the peer knows. Ignore versions that are not lower than the
+            // refused one.
+            let highest =
+                offered.ok().and_then(|offered| offered.highest_below::<ApiVersionsRequest>(link.versions_version - 1));
+            link.versions_version = highest.unwrap_or(0);
+            return self.ask_versions(peer, now);
+        }
+        if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED
+            && let (Peer::Node(id), Some(cluster_id)) = (peer, &self.cluster_id)
+        {
+            // The peer answered. A lower version would skip the check that just failed.
+            link.negotiations_broken = 0;
+            let cluster_id = printable(cluster_id);
+            let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
+            return self.lose_astray(peer, why, now);
+        }
+        if !response.error_code.is_none() {
+            let why = format!("it refused to say what it speaks: {}", response.error_code);
+            return self.lose(peer, why, now);
+        }
+        match offered {
+            Ok(versions) => {
+                link.state = State::Ready { connection, versions };
+                (link.setup_failures, link.negotiations_broken) = (0, 0);
+                (link.trouble, link.was_ready) = (None, true);
+                tracing::debug!(%link.host, ?peer, "connected");
+                let bytes = FrameBuffer::DEFAULT_LIMIT_BYTES;
+                self.actions.push_back(Action::FrameLimit { connection, bytes });
+                self.schedule(peer);
+                self.events.push_back(Event::Ready(peer));
+            }
+            Err(why) => self.lose(peer, why, now),
+        }
+    }
+}

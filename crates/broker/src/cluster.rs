@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use kurier_protocol::{ErrorCode, Uuid};
+use kurier_protocol::{ErrorCode, NodeId, PartitionIndex, Uuid};
 
 use crate::api::Api;
 use crate::fault::{Fault, Faults};
@@ -44,7 +44,7 @@ const PARTITIONS_MAX: usize = 100_000;
 pub struct Cluster {
     settings: ClusterSettings,
     id: String,
-    nodes: BTreeMap<i32, Node>,
+    nodes: BTreeMap<NodeId, Node>,
     topics: BTreeMap<String, Topic>,
     /// Topic names by id.
     names: HashMap<Uuid, String>,
@@ -78,13 +78,13 @@ pub(crate) struct Topic {
 #[derive(Debug)]
 pub(crate) struct Partition {
     /// The leader; `None` if no eligible node is up.
-    pub(crate) leader: Option<i32>,
+    pub(crate) leader: Option<NodeId>,
     /// Rises with each change of leader, also with a change to no leader.
     pub(crate) leader_epoch: i32,
-    pub(crate) replicas: Vec<i32>,
+    pub(crate) replicas: Vec<NodeId>,
     /// Replicas in sync. The last one stays in the list when its node stops, because no other replica has the whole
     /// log.
-    pub(crate) isr: Vec<i32>,
+    pub(crate) isr: Vec<NodeId>,
     pub(crate) log: Log,
 }
 
@@ -106,7 +106,7 @@ impl Cluster {
     pub fn new(settings: ClusterSettings) -> Self {
         let node = |id: u16| {
             let advertised = advertised(&settings.advertised_listeners, usize::from(id) - 1);
-            (i32::from(id), Node { port: 0, advertised, is_up: true })
+            (NodeId(id.into()), Node { port: 0, advertised, is_up: true })
         };
         Self {
             nodes: (1..=settings.nodes).map(node).collect(),
@@ -142,10 +142,10 @@ impl Cluster {
 
     /// Returns the ids of all nodes, up or down.
     pub fn node_ids(&self) -> impl Iterator<Item = i32> {
-        self.nodes.keys().copied()
+        self.nodes.keys().map(|node| node.0)
     }
 
-    pub(crate) fn nodes(&self) -> &BTreeMap<i32, Node> {
+    pub(crate) fn nodes(&self) -> &BTreeMap<NodeId, Node> {
         &self.nodes
     }
 
@@ -154,8 +154,8 @@ impl Cluster {
     }
 
     /// Sets the host and port that a node gives to clients from now on.
-    pub fn advertise(&mut self, node: i32, host: &str, port: u16) {
-        if let Some(node) = self.nodes.get_mut(&node) {
+    pub fn advertise(&mut self, node: impl Into<NodeId>, host: &str, port: u16) {
+        if let Some(node) = self.nodes.get_mut(&node.into()) {
             node.advertised = Some((host.to_owned(), port));
         }
     }
@@ -175,13 +175,13 @@ impl Cluster {
     }
 
     /// Returns the port that a node listens on.
-    pub(crate) fn port(&self, node: i32) -> Option<u16> {
+    pub(crate) fn port(&self, node: NodeId) -> Option<u16> {
         self.nodes.get(&node).map(|node| node.port)
     }
 
     /// Sets the port that a node listens on.
     pub fn set_port(&mut self, node: i32, port: u16) {
-        if let Some(node) = self.nodes.get_mut(&node) {
+        if let Some(node) = self.nodes.get_mut(&NodeId(node)) {
             node.port = port;
         }
     }
@@ -235,7 +235,8 @@ impl Cluster {
             return Err(ErrorCode::INVALID_REPLICATION_FACTOR);
         }
         let id = self.new_topic_id();
-        let partitions: Vec<_> = (0..partitions).map(|index| self.new_partition(index, &settings)).collect();
+        let partitions: Vec<_> =
+            (0..partitions).map(|index| self.new_partition(PartitionIndex(index), &settings)).collect();
         self.partition_count += partitions.len();
         self.names.insert(id, name.to_owned());
         self.topics.insert(name.to_owned(), Topic { id, settings, partitions });
@@ -267,12 +268,12 @@ impl Cluster {
         usize::try_from(partitions).is_ok_and(|more| more <= PARTITIONS_MAX.saturating_sub(self.partition_count))
     }
 
-    fn new_partition(&self, index: i32, settings: &TopicSettings) -> Partition {
-        let ids: Vec<i32> = self.nodes.keys().copied().collect();
-        let first = usize::try_from(index).unwrap_or_default() % ids.len().max(1);
+    fn new_partition(&self, index: PartitionIndex, settings: &TopicSettings) -> Partition {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        let first = usize::try_from(index.0).unwrap_or_default() % ids.len().max(1);
         let replication = settings.replication_factor.min(ids.len());
-        let replicas: Vec<i32> = ids.iter().cycle().skip(first).take(replication).copied().collect();
-        let up: Vec<i32> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
+        let replicas: Vec<NodeId> = ids.iter().cycle().skip(first).take(replication).copied().collect();
+        let up: Vec<NodeId> = replicas.iter().copied().filter(|id| self.is_up(*id)).collect();
         let leader = up.first().copied();
         // In an empty log, replicas that are down miss nothing.
         let isr = if up.is_empty() { replicas.clone() } else { up };
@@ -315,7 +316,8 @@ impl Cluster {
         if total <= count || !self.has_room_for(total - count) {
             return Err(refuse("it must have more than now, and the cluster no more than 100,000"));
         }
-        let new: Vec<_> = (count..total).map(|index| self.new_partition(index, &topic.settings)).collect();
+        let new: Vec<_> =
+            (count..total).map(|index| self.new_partition(PartitionIndex(index), &topic.settings)).collect();
         self.partition_count += new.len();
         if let Some(topic) = self.topics.get_mut(name) {
             topic.partitions.extend(new);
@@ -338,7 +340,13 @@ impl Cluster {
     ///
     /// # Errors
     /// If there is no such partition, the node is down, or its replica is not in sync.
-    pub fn move_leader(&mut self, topic: &str, partition: i32, node: i32) -> Result<(), ClusterError> {
+    pub fn move_leader(
+        &mut self,
+        topic: &str,
+        partition: impl Into<PartitionIndex>,
+        node: impl Into<NodeId>,
+    ) -> Result<(), ClusterError> {
+        let (partition, node) = (partition.into(), node.into());
         let refuse = |why| ClusterError(format!("node {node} cannot lead {topic}-{partition}: {why}"));
         if !self.is_up(node) {
             return Err(refuse("it is not up"));
@@ -354,30 +362,30 @@ impl Cluster {
 
     /// Returns the node that leads a partition, if any.
     #[must_use]
-    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
-        self.partition(topic, partition)?.leader
+    pub fn leader(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<i32> {
+        self.partition(topic, partition.into())?.leader.map(|node| node.0)
     }
 
     /// Stops a node. Its partitions get another in-sync replica as leader, if one is up.
-    pub fn stop_node(&mut self, node: i32) {
-        self.set_up(node, false);
+    pub fn stop_node(&mut self, node: impl Into<NodeId>) {
+        self.set_up(node.into(), false);
     }
 
     /// Starts a stopped node. Its replicas come into sync, and it leads the partitions that have no leader.
-    pub fn start_node(&mut self, node: i32) {
-        self.set_up(node, true);
+    pub fn start_node(&mut self, node: impl Into<NodeId>) {
+        self.set_up(node.into(), true);
     }
 
     /// Whether a node is up.
     #[must_use]
-    pub fn is_up(&self, node: i32) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.is_up)
+    pub fn is_up(&self, node: impl Into<NodeId>) -> bool {
+        self.nodes.get(&node.into()).is_some_and(|node| node.is_up)
     }
 
-    fn set_up(&mut self, id: i32, is_up: bool) {
+    fn set_up(&mut self, id: NodeId, is_up: bool) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.is_up = is_up;
-        let up: Vec<i32> = self.nodes.iter().filter(|(_, node)| node.is_up).map(|(id, _)| *id).collect();
+        let up: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| node.is_up).map(|(id, _)| *id).collect();
         for partition in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
             partition.follow(&up);
         }
@@ -397,12 +405,12 @@ impl Cluster {
     ///
     /// # Panics
     /// If the nodes have no API of this name.
-    pub fn set_offer(&mut self, node: i32, api: &'static str, offer: Offer) {
-        self.offers.set(node, api, offer);
+    pub fn set_offer(&mut self, node: impl Into<NodeId>, api: &'static str, offer: Offer) {
+        self.offers.set(node.into(), api, offer);
     }
 
     /// Returns the lowest and highest version that a node offers of an API.
-    pub(crate) fn offered(&self, node: i32, api: Api) -> Option<(i16, i16)> {
+    pub(crate) fn offered(&self, node: NodeId, api: Api) -> Option<(i16, i16)> {
         self.offers.range(node, api, self.settings.version)
     }
 
@@ -415,16 +423,16 @@ impl Cluster {
     }
 
     /// Makes a partition forget its producers, as Kafka does after `producer.id.expiration.ms` without a batch.
-    pub fn forget_producers(&mut self, topic: &str, partition: i32) {
-        if let Some(partition) = self.partition_mut(topic, partition) {
+    pub fn forget_producers(&mut self, topic: &str, partition: impl Into<PartitionIndex>) {
+        if let Some(partition) = self.partition_mut(topic, partition.into()) {
             partition.log.forget_producers();
         }
     }
 
     /// Removes this many batches from the end of a partition's log. In Kafka this happens when a new leader lacks
     /// batches that were acknowledged with acks=1, or after an unclean election.
-    pub fn truncate(&mut self, topic: &str, partition: i32, batches: usize) {
-        if let Some(partition) = self.partition_mut(topic, partition) {
+    pub fn truncate(&mut self, topic: &str, partition: impl Into<PartitionIndex>, batches: usize) {
+        if let Some(partition) = self.partition_mut(topic, partition.into()) {
             partition.leader_epoch += 1;
             partition.log.truncate(batches);
         }
@@ -432,22 +440,22 @@ impl Cluster {
 
     /// Returns the batches of a partition as its log stores them.
     #[must_use]
-    pub fn log(&self, topic: &str, partition: i32) -> Option<Vec<Bytes>> {
-        self.partition(topic, partition)?.log.read(0, usize::MAX, true)
+    pub fn log(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<Vec<Bytes>> {
+        self.partition(topic, partition.into())?.log.read(0, usize::MAX, true)
     }
 
     /// Returns the offset after a partition's last record.
     #[must_use]
-    pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
-        Some(self.partition(topic, partition)?.log.end_offset())
+    pub fn end_offset(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<i64> {
+        Some(self.partition(topic, partition.into())?.log.end_offset())
     }
 
-    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
-        self.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    pub(crate) fn partition(&self, topic: &str, partition: PartitionIndex) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(usize::try_from(partition.0).ok()?)
     }
 
-    fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
-        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    fn partition_mut(&mut self, topic: &str, partition: PartitionIndex) -> Option<&mut Partition> {
+        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition.0).ok()?)
     }
 
     pub(crate) fn topic_mut(&mut self, name: &str) -> Option<&mut Topic> {
@@ -488,7 +496,7 @@ impl Cluster {
 impl Partition {
     /// Returns the error for a reader that asks this node and assumes this leader epoch, or -1 for no assumption
     /// (KIP-320, `Partition.localLogWithEpochOrThrow`).
-    pub(crate) fn refusal(&self, node: i32, epoch: i32) -> Option<ErrorCode> {
+    pub(crate) fn refusal(&self, node: NodeId, epoch: i32) -> Option<ErrorCode> {
         let elsewhere = Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         match epoch {
             _ if !self.replicas.contains(&node) => elsewhere,
@@ -500,8 +508,8 @@ impl Partition {
     }
 
     /// Updates the leader and the in-sync replicas after nodes went up or down.
-    fn follow(&mut self, up: &[i32]) {
-        let in_sync: Vec<i32> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
+    fn follow(&mut self, up: &[NodeId]) {
+        let in_sync: Vec<NodeId> = self.isr.iter().copied().filter(|id| up.contains(id)).collect();
         let leader = self.leader.filter(|leader| in_sync.contains(leader)).or_else(|| in_sync.first().copied());
         if leader != self.leader {
             self.leader = leader;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kurier_protocol::ErrorCode;
+use kurier_protocol::{ErrorCode, NodeId};
 
 use crate::api::Api;
 
@@ -36,7 +36,7 @@ use crate::api::Api;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     api: Api,
-    node: Option<i32>,
+    node: Option<NodeId>,
     times: usize,
     kind: FaultKind,
 }
@@ -78,8 +78,8 @@ impl Fault {
 
     /// Limits the fault to this node.
     #[must_use]
-    pub fn on_node(self, node: i32) -> Self {
-        Self { node: Some(node), ..self }
+    pub fn on_node(self, node: impl Into<NodeId>) -> Self {
+        Self { node: Some(node.into()), ..self }
     }
 
     /// Sets how often the fault happens.
@@ -88,7 +88,7 @@ impl Fault {
         Self { times, ..self }
     }
 
-    fn is_met(&self, api: Api, node: i32) -> bool {
+    fn is_met(&self, api: Api, node: NodeId) -> bool {
         self.api == api && self.node.is_none_or(|id| id == node) && self.times > 0
     }
 }
@@ -103,13 +103,13 @@ impl Faults {
     }
 
     /// Returns the oldest fault that applies to this request, if any.
-    pub(crate) fn met(&self, api: Api, node: i32) -> Option<FaultKind> {
+    pub(crate) fn met(&self, api: Api, node: NodeId) -> Option<FaultKind> {
         self.0.iter().find(|fault| fault.is_met(api, node)).map(|fault| fault.kind.clone())
     }
 
     /// Counts the fault of this request as done. Only an answered request may do so, because a waiting request comes
     /// again.
-    pub(crate) fn strike_off(&mut self, api: Api, node: i32) {
+    pub(crate) fn strike_off(&mut self, api: Api, node: NodeId) {
         if let Some(fault) = self.0.iter_mut().find(|fault| fault.is_met(api, node)) {
             fault.times -= 1;
         }

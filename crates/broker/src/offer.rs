@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use kurier_protocol::NodeId;
+
 use crate::api::Api;
 use crate::version::KafkaVersion;
 
@@ -35,12 +37,12 @@ pub enum Offer {
 
 /// Offers of nodes that differ from their Kafka version.
 #[derive(Debug, Default)]
-pub(crate) struct Offers(BTreeMap<(i32, Api), Offer>);
+pub(crate) struct Offers(BTreeMap<(NodeId, Api), Offer>);
 
 impl Offers {
     /// # Panics
     /// If the nodes have no API of this name.
-    pub(crate) fn set(&mut self, node: i32, api: &str, offer: Offer) {
+    pub(crate) fn set(&mut self, node: NodeId, api: &str, offer: Offer) {
         let api = Api::named(api);
         match offer {
             Offer::Everything => self.0.remove(&(node, api)),
@@ -49,7 +51,7 @@ impl Offers {
     }
 
     /// Returns the lowest and highest version that a node offers of an API.
-    pub(crate) fn range(&self, node: i32, api: Api, version: KafkaVersion) -> Option<(i16, i16)> {
+    pub(crate) fn range(&self, node: NodeId, api: Api, version: KafkaVersion) -> Option<(i16, i16)> {
         // librdkafka compresses only if the broker offers Produce 0. Kafka therefore offers versions that it refuses
         // (KAFKA-18659).
         let lowest = if api == Api::Produce { 0 } else { api.lowest() };

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use kurier_protocol::FrameBuffer;
+use kurier_protocol::{FrameBuffer, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -47,7 +47,7 @@ pub struct Broker {
     listen: SocketAddr,
     /// One task per node, which holds the node's listener and the tasks of its connections. A stopped task stays here,
     /// because its port may take a moment to become free.
-    nodes: Mutex<BTreeMap<i32, JoinHandle<()>>>,
+    nodes: Mutex<BTreeMap<NodeId, JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -108,8 +108,8 @@ impl Broker {
 
     /// Returns a node's listening address, whatever the node gives to clients; `None` if there is no such node.
     #[must_use]
-    pub fn listen_address(&self, node: i32) -> Option<SocketAddr> {
-        Some(SocketAddr::new(self.listen.ip(), self.shared.cluster().port(node)?))
+    pub fn listen_address(&self, node: impl Into<NodeId>) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.listen.ip(), self.shared.cluster().port(node.into())?))
     }
 
     /// Reads or changes the cluster.
@@ -136,7 +136,8 @@ impl Broker {
     }
 
     /// Stops a node: its listener and connections close, and its partitions get other leaders.
-    pub fn stop_node(&self, node: i32) {
+    pub fn stop_node(&self, node: impl Into<NodeId>) {
+        let node = node.into();
         self.with_cluster(|cluster| cluster.stop_node(node));
         if let Some(task) = self.tasks().get(&node) {
             task.abort();
@@ -150,7 +151,8 @@ impl Broker {
     ///
     /// # Cancel safety
     /// If dropped early, the node stays down, and the call may be repeated.
-    pub async fn start_node(&self, node: i32) -> io::Result<()> {
+    pub async fn start_node(&self, node: impl Into<NodeId> + Send) -> io::Result<()> {
+        let node = node.into();
         let (port, is_up) = {
             let cluster = self.shared.cluster();
             (cluster.port(node), cluster.is_up(node))
@@ -171,12 +173,12 @@ impl Broker {
         Ok(())
     }
 
-    fn listen(&self, node: i32, listener: TcpListener) {
+    fn listen(&self, node: NodeId, listener: TcpListener) {
         let task = tokio::spawn(accept(node, listener, Arc::clone(&self.shared)));
         self.tasks().insert(node, task);
     }
 
-    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, JoinHandle<()>>> {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<NodeId, JoinHandle<()>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -278,12 +280,12 @@ impl BrokerBuilder {
             cluster.create_topic(&name, partitions, settings).map_err(io::Error::other)?;
         }
         let mut listeners = Vec::new();
-        for (node, offset) in cluster.node_ids().collect::<Vec<_>>().into_iter().zip(0u16..) {
+        for (node, offset) in cluster.nodes().keys().copied().collect::<Vec<_>>().into_iter().zip(0u16..) {
             let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(offset) };
             let address = SocketAddr::new(listen.ip(), port);
             let cannot = |error| io::Error::other(format!("node {node} cannot listen on {address}: {error}"));
             let listener = TcpListener::bind(address).await.map_err(cannot)?;
-            cluster.set_port(node, listener.local_addr()?.port());
+            cluster.set_port(node.0, listener.local_addr()?.port());
             listeners.push((node, listener));
         }
         let shared = Arc::new(Shared { cluster: Mutex::new(cluster), changed: watch::Sender::new(()) });
@@ -310,7 +312,7 @@ impl fmt::Debug for Broker {
 }
 
 /// Accepts connections until it is aborted, which aborts the connections too.
-async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(node: NodeId, listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         // Accepting can fail for lack of descriptors; a short wait helps.
@@ -328,7 +330,7 @@ async fn accept(node: i32, listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Answers requests one after another, as Kafka does, until the client closes or a request closes the connection.
-async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     // An IPv4 client may reach an IPv6 listener, and needs the address in its own form.
     let reached = socket.local_addr()?.ip().to_canonical();
@@ -363,7 +365,7 @@ async fn serve(node: i32, mut socket: TcpStream, shared: &Shared) -> io::Result<
 }
 
 /// Returns the reply to a request, after waiting as long as the request may wait.
-async fn answer(node: i32, reached: IpAddr, frame: &Bytes, shared: &Shared) -> Reply {
+async fn answer(node: NodeId, reached: IpAddr, frame: &Bytes, shared: &Shared) -> Reply {
     let mut changed = shared.changed.subscribe();
     let mut late_at = None;
     loop {

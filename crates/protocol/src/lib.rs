@@ -146,6 +146,7 @@ mod error_code;
 mod field;
 mod frame;
 mod header;
+mod ids;
 #[cfg(feature = "json")]
 mod json;
 mod message;
@@ -170,6 +171,7 @@ pub use error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
 pub use error_code::{ErrorCode, Reaction};
 pub use frame::{FrameBuffer, FrameError, read_response, write_request, write_response};
 pub use header::{RequestHeader, ResponseHeader};
+pub use ids::{CorrelationId, NodeId, PartitionIndex};
 pub use message::{Message, Request};
 pub use put::{Chunks, Put};
 pub use records::Records;

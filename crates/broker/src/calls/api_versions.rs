@@ -4,9 +4,9 @@
 //! offer features whose lowest version is 0 (KIP-1022). A node answers an unknown version in version 0, with
 //! UNSUPPORTED_VERSION and its range of ApiVersions (KIP-511), as Kafka 4.3 does for version 5.
 
-use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
 use kurier_protocol::messages::api_versions::ApiVersion;
+use kurier_protocol::{ErrorCode, NodeId};
 
 use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
@@ -38,11 +38,11 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Answers an unsupported version: lists only the ApiVersions API.
-pub(super) fn only_itself(cluster: &Cluster, node: i32) -> ApiVersionsResponse {
+pub(super) fn only_itself(cluster: &Cluster, node: NodeId) -> ApiVersionsResponse {
     offering(cluster, node, &[Api::ApiVersions])
 }
 
-fn offering(cluster: &Cluster, node: i32, apis: &[Api]) -> ApiVersionsResponse {
+fn offering(cluster: &Cluster, node: NodeId, apis: &[Api]) -> ApiVersionsResponse {
     let range = |api: &Api| {
         let (min_version, max_version) = cluster.offered(node, *api)?;
         Some(ApiVersion { api_key: api.key(), min_version, max_version })

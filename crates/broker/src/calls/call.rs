@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::{ErrorCode, Message, write_response};
+use kurier_protocol::{CorrelationId, ErrorCode, Message, NodeId, write_response};
 
 /// A request without its body.
 pub(super) struct Call<'a> {
     /// The node that received the request.
-    pub(super) node: i32,
+    pub(super) node: NodeId,
     /// Node address that the client connected to.
     pub(super) reached: Option<IpAddr>,
     pub(super) client_id: Option<&'a str>,
     pub(super) version: i16,
     /// Correlation id, which the answer repeats.
-    pub(super) correlation_id: i32,
+    pub(super) correlation_id: CorrelationId,
     /// The whole frame; record data are slices of it, without a copy.
     pub(super) frame: &'a Bytes,
     /// Milliseconds since 1970.
@@ -52,7 +52,7 @@ impl Call<'_> {
     /// Encodes a response of another version than the request.
     pub(super) fn answer_in(&self, response: &impl Message, version: i16) -> Outcome {
         let mut frame = Vec::new();
-        match write_response(response, version, self.correlation_id, &mut frame) {
+        match write_response(response, version, self.correlation_id.0, &mut frame) {
             Ok(()) => Outcome::Answer(frame.into()),
             // Only a name from the request can exceed the limits of a field.
             Err(_) => Outcome::Close,

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use kurier_protocol::messages::FetchResponse;
 use kurier_protocol::messages::fetch::{FetchableTopicResponse, PartitionData};
-use kurier_protocol::{ErrorCode, Records};
+use kurier_protocol::{ErrorCode, NodeId, PartitionIndex, Records};
 
 use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
 
 struct FetchPartition {
-    partition: i32,
+    partition: PartitionIndex,
     leader_epoch: i32,
     offset: i64,
     max_bytes: usize,
@@ -40,7 +40,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let topics = reader.array(|reader| {
         let name = reader.string()?.to_owned();
         let partitions = reader.array(|reader| {
-            let partition = reader.int32()?;
+            let partition = PartitionIndex(reader.int32()?);
             let leader_epoch = if version >= 9 { reader.int32()? } else { -1 };
             let offset = reader.int64()?;
             let _last_fetched_epoch = if version >= 12 { reader.int32()? } else { -1 };
@@ -102,14 +102,14 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
 
 fn read(
     cluster: &Cluster,
-    node: i32,
+    node: NodeId,
     topic: &str,
     wanted: &FetchPartition,
     limit: &Limit,
     refuse: Option<ErrorCode>,
 ) -> PartitionData {
     let refused = |error_code| PartitionData {
-        partition_index: wanted.partition,
+        partition_index: wanted.partition.0,
         error_code,
         high_watermark: -1,
         aborted_transactions: None,
@@ -130,7 +130,7 @@ fn read(
         return refused(ErrorCode::OFFSET_OUT_OF_RANGE);
     };
     PartitionData {
-        partition_index: wanted.partition,
+        partition_index: wanted.partition.0,
         // Replicas in memory have every record at once.
         high_watermark: end_offset,
         last_stable_offset: end_offset,

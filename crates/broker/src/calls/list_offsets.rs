@@ -4,9 +4,9 @@
 //! record with the highest timestamp, -4 (from version 8 on) for the beginning of the local log, which here is the
 //! whole log. Kafka 3.7 accepts the special values in every version.
 
-use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ListOffsetsResponse;
 use kurier_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kurier_protocol::{ErrorCode, PartitionIndex};
 
 use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
@@ -20,7 +20,7 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
 struct ListOffsetsPartition {
-    index: i32,
+    index: PartitionIndex,
     leader_epoch: i32,
     timestamp: i64,
 }
@@ -33,7 +33,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     let topics = reader.array(|reader| {
         let name = reader.string()?.to_owned();
         let partitions = reader.array(|reader| {
-            let index = reader.int32()?;
+            let index = PartitionIndex(reader.int32()?);
             let leader_epoch = if call.version >= 4 { reader.int32()? } else { -1 };
             let timestamp = reader.int64()?;
             reader.tags()?;
@@ -56,7 +56,7 @@ fn find(
 ) -> ListOffsetsPartitionResponse {
     let ListOffsetsPartition { index, leader_epoch, timestamp } = *wanted;
     let refused =
-        |error_code| ListOffsetsPartitionResponse { partition_index: index, error_code, ..Default::default() };
+        |error_code| ListOffsetsPartitionResponse { partition_index: index.0, error_code, ..Default::default() };
     if let Some(code) = call.refuse {
         return refused(code);
     }
@@ -85,7 +85,7 @@ fn find(
         timestamp => log.record_at(timestamp).unwrap_or_else(|| at(-1, -1)),
     };
     ListOffsetsPartitionResponse {
-        partition_index: index,
+        partition_index: index.0,
         timestamp: found.timestamp,
         offset: found.offset,
         // The field exists from version 4 on.

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use kurier_protocol::messages::MetadataResponse;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
-use kurier_protocol::{ErrorCode, Uuid};
+use kurier_protocol::{ErrorCode, NodeId, PartitionIndex, Uuid};
 
 use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
@@ -63,15 +63,15 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         wanted.iter().map(|wanted| find(cluster, call, wanted, refuse)).collect()
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
-    let broker = |(id, node): (&i32, &Node)| {
+    let broker = |(id, node): (&NodeId, &Node)| {
         let (host, port) = cluster.address(node, call.reached);
-        MetadataResponseBroker { node_id: *id, host, port: port.into(), rack: None }
+        MetadataResponseBroker { node_id: id.0, host, port: port.into(), rack: None }
     };
     Ok(call.answer(&MetadataResponse {
         throttle_time_ms: call.throttle_time_ms,
         brokers: up().map(broker).collect(),
         cluster_id: Some(cluster.id().to_owned()),
-        controller_id: up().map(|(id, _)| *id).next().unwrap_or(-1),
+        controller_id: up().map(|(id, _)| *id).next().unwrap_or(NodeId::NONE).0,
         topics,
         ..Default::default()
     }))
@@ -122,7 +122,9 @@ fn find(
 }
 
 fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>) -> MetadataResponseTopic {
-    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| shown_partition(cluster, index, partition));
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .map(|(index, partition)| shown_partition(cluster, PartitionIndex(index), partition));
     MetadataResponseTopic {
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         name: Some(name.to_owned()),
@@ -133,16 +135,20 @@ fn shown(cluster: &Cluster, name: &str, topic: &Topic, refuse: Option<ErrorCode>
     }
 }
 
-fn shown_partition(cluster: &Cluster, index: i32, partition: &Partition) -> MetadataResponsePartition {
+fn shown_partition(cluster: &Cluster, index: PartitionIndex, partition: &Partition) -> MetadataResponsePartition {
     // In Kafka 4.3 the last replica leaves the in-sync list when its node stops, but stays eligible to lead (KIP-966).
     let has_isr = partition.leader.is_some() || cluster.settings().version < KafkaVersion::V4_3;
     MetadataResponsePartition {
         error_code: if partition.leader.is_some() { ErrorCode::NONE } else { ErrorCode::LEADER_NOT_AVAILABLE },
-        partition_index: index,
-        leader_id: partition.leader.unwrap_or(-1),
+        partition_index: index.0,
+        leader_id: partition.leader.unwrap_or(NodeId::NONE).0,
         leader_epoch: partition.leader_epoch,
-        replica_nodes: partition.replicas.clone(),
-        isr_nodes: if has_isr { partition.isr.clone() } else { Vec::new() },
-        offline_replicas: partition.replicas.iter().copied().filter(|id| !cluster.is_up(*id)).collect(),
+        replica_nodes: numbers(&partition.replicas),
+        isr_nodes: if has_isr { numbers(&partition.isr) } else { Vec::new() },
+        offline_replicas: numbers(partition.replicas.iter().filter(|id| !cluster.is_up(**id))),
     }
+}
+
+fn numbers<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> Vec<i32> {
+    nodes.into_iter().map(|node| node.0).collect()
 }

@@ -18,8 +18,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::ApiVersionsResponse;
+use kurier_protocol::{CorrelationId, ErrorCode, NodeId};
 
 use self::call::{Call, Outcome};
 use self::reader::{Malformed, Read, Reader};
@@ -56,14 +56,14 @@ impl Cluster {
     /// `now_ms` is the time in milliseconds since 1970. Set `is_late` for a request whose [waiting time](Reply::Wait)
     /// is over.
     #[must_use]
-    pub fn handle(&mut self, node: i32, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
-        self.handle_at(node, None, frame, now_ms, is_late)
+    pub fn handle(&mut self, node: impl Into<NodeId>, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
+        self.handle_at(node.into(), None, frame, now_ms, is_late)
     }
 
     /// Like [`handle`](Self::handle), for a client that reached the node at this address.
     pub(crate) fn handle_at(
         &mut self,
-        node: i32,
+        node: NodeId,
         reached: Option<IpAddr>,
         frame: &Bytes,
         now_ms: i64,
@@ -74,7 +74,7 @@ impl Cluster {
 
     fn try_handle(
         &mut self,
-        node: i32,
+        node: NodeId,
         reached: Option<IpAddr>,
         frame: &Bytes,
         now_ms: i64,
@@ -87,7 +87,7 @@ impl Cluster {
         let mut reader = Reader::new(frame);
         let key = reader.int16()?;
         let version = reader.int16()?;
-        let correlation_id = reader.int32()?;
+        let correlation_id = CorrelationId(reader.int32()?);
         let client_id = reader.nullable_string()?;
         let mut call = Call {
             node,

@@ -10,7 +10,7 @@ use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kurier_protocol::{ErrorCode, Uuid};
+use kurier_protocol::{ErrorCode, NodeId, PartitionIndex, Uuid};
 
 use super::call::{Call, Outcome};
 use super::reader::{Read, Reader};
@@ -28,7 +28,7 @@ struct TopicData<'a> {
 }
 
 struct PartitionData<'a> {
-    index: i32,
+    index: PartitionIndex,
     records: Option<&'a [u8]>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         let name = if call.version < 13 { Some(reader.string()?) } else { None };
         let id = if call.version >= 13 { Uuid(reader.uuid()?) } else { Uuid::ZERO };
         let partitions = reader.array(|reader| {
-            let data = PartitionData { index: reader.int32()?, records: reader.nullable_bytes()? };
+            let data = PartitionData { index: PartitionIndex(reader.int32()?), records: reader.nullable_bytes()? };
             reader.tags()?;
             Ok(data)
         })?;
@@ -70,7 +70,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
             if answer.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER
                 && let Some((leader, epoch)) = name.as_deref().and_then(|name| leader(cluster, name, data.index))
             {
-                answer.current_leader = LeaderIdAndEpoch { leader_id: leader, leader_epoch: epoch };
+                answer.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
                 moved_to.push(leader);
             }
             partition_responses.push(answer);
@@ -110,7 +110,7 @@ fn append(
     let (is_strict, is_internal) = (cluster.settings().is_strict, cluster.is_internal(name));
     let topic = cluster.topic_mut(name).ok_or(unknown)?;
     let settings = topic.settings.clone();
-    let index = usize::try_from(data.index).map_err(|_| unknown)?;
+    let index = usize::try_from(data.index.0).map_err(|_| unknown)?;
     let partition: &mut Partition = topic.partitions.get_mut(index).ok_or(unknown)?;
     let sent = Batch::find(data.records.unwrap_or_default(), call.version, is_strict)?;
     if !(ALL..=1).contains(&acks) {
@@ -135,17 +135,17 @@ fn append(
     Ok(appended)
 }
 
-fn answer(index: i32, result: Result<Appended, Refusal>) -> PartitionProduceResponse {
+fn answer(index: PartitionIndex, result: Result<Appended, Refusal>) -> PartitionProduceResponse {
     match result {
         Ok(Appended { base_offset, log_append_time }) => PartitionProduceResponse {
-            index,
+            index: index.0,
             base_offset,
             log_append_time_ms: log_append_time,
             log_start_offset: 0,
             ..Default::default()
         },
         Err(Refusal { code: error_code, blamed, why, is_by_log }) => PartitionProduceResponse {
-            index,
+            index: index.0,
             error_code,
             base_offset: -1,
             log_start_offset: if is_by_log { 0 } else { -1 },
@@ -163,12 +163,12 @@ fn blame(batch_index: i32, what: String) -> BatchIndexAndErrorMessage {
     BatchIndexAndErrorMessage { batch_index, batch_index_error_message: Some(what) }
 }
 
-fn leader(cluster: &Cluster, topic: &str, index: i32) -> Option<(i32, i32)> {
+fn leader(cluster: &Cluster, topic: &str, index: PartitionIndex) -> Option<(NodeId, i32)> {
     let partition = cluster.partition(topic, index)?;
     Some((partition.leader?, partition.leader_epoch))
 }
 
-fn endpoint(cluster: &Cluster, call: &Call<'_>, id: i32) -> Option<NodeEndpoint> {
+fn endpoint(cluster: &Cluster, call: &Call<'_>, id: NodeId) -> Option<NodeEndpoint> {
     let (host, port) = cluster.address(cluster.nodes().get(&id)?, call.reached);
-    Some(NodeEndpoint { node_id: id, host, port: port.into(), rack: None })
+    Some(NodeEndpoint { node_id: id.0, host, port: port.into(), rack: None })
 }

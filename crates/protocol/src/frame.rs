@@ -11,6 +11,7 @@ use nom::number::streaming::be_i32;
 use crate::api::Api;
 use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind};
 use crate::header::{ResponseHeader, put_request_header};
+use crate::ids::CorrelationId;
 use crate::message::{Message, Request};
 use crate::put::{Count, Put};
 
@@ -199,10 +200,11 @@ impl std::error::Error for FrameError {}
 pub fn write_request<R: Request>(
     request: &R,
     version: i16,
-    correlation_id: i32,
+    correlation_id: impl Into<CorrelationId>,
     client_id: Option<&str>,
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
+    let correlation_id = correlation_id.into();
     let api = api_of::<R>(version)?;
     let mut count = Count::default();
     put_request_header(api, version, correlation_id, client_id, &mut count)?;
@@ -219,11 +221,11 @@ pub fn write_request<R: Request>(
 pub fn write_response<M: Message>(
     response: &M,
     version: i16,
-    correlation_id: i32,
+    correlation_id: impl Into<CorrelationId>,
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
     let api = api_of::<M>(version)?;
-    let header = ResponseHeader { correlation_id };
+    let header = ResponseHeader { correlation_id: correlation_id.into().0 };
     let mut count = Count::default();
     header.write(api, version, &mut count);
     response.write(version, &mut count)?;

@@ -12,6 +12,7 @@ use crate::api::Api;
 use crate::context::{Context, Parsed, Version, fail};
 use crate::error::{EncodeError, EncodeErrorKind, ParseError, ParseErrorKind, Step, inside};
 use crate::field::parse_tags;
+use crate::ids::CorrelationId;
 use crate::put::Put;
 use crate::varint::put_uvarint;
 use crate::wire::{Lengthed, Wire, put_length};
@@ -74,7 +75,7 @@ impl RequestHeader {
     pub fn write(&self, out: &mut impl Put) -> Result<(), EncodeError> {
         let unknown = || EncodeError::new(EncodeErrorKind::UnknownApi(self.api_key)).of("RequestHeader", 1);
         let api = Api::of(self.api_key).ok_or_else(unknown)?;
-        put_request_header(api, self.api_version, self.correlation_id, self.client_id.as_deref(), out)
+        put_request_header(api, self.api_version, self.correlation_id.into(), self.client_id.as_deref(), out)
     }
 
     /// The header as Kafka's tools print it.
@@ -94,7 +95,7 @@ impl RequestHeader {
 pub(crate) fn put_request_header(
     api: &Api,
     api_version: i16,
-    correlation_id: i32,
+    correlation_id: CorrelationId,
     client_id: Option<&str>,
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
@@ -102,7 +103,7 @@ pub(crate) fn put_request_header(
     let refuse = |error: EncodeError| error.inside(Step::Field("client_id")).of("RequestHeader", version);
     out.put_slice(&api.key().to_be_bytes());
     out.put_slice(&api_version.to_be_bytes());
-    out.put_slice(&correlation_id.to_be_bytes());
+    out.put_slice(&correlation_id.0.to_be_bytes());
     put_length(client_id.map(str::len), String::PREFIX, PLAIN, out).map_err(refuse)?;
     out.put_slice(client_id.unwrap_or_default().as_bytes());
     if version == 2 {

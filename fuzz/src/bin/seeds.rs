@@ -65,7 +65,7 @@ fn messages() -> std::io::Result<()> {
 fn frames() -> std::io::Result<()> {
     let mut wire = Vec::new();
     for version in [3, 9] {
-        write_request(&ProduceRequest::default(), version, version.into(), Some("kurier"), &mut wire)
+        write_request(&ProduceRequest::default(), version, i32::from(version), Some("kurier"), &mut wire)
             .expect("a default");
     }
     let chunks =

@@ -52,7 +52,7 @@ impl Call<'_> {
     /// Encodes a response of another version than the request.
     pub(super) fn answer_in(&self, response: &impl Message, version: i16) -> Outcome {
         let mut frame = Vec::new();
-        match write_response(response, version, self.correlation_id.0, &mut frame) {
+        match write_response(response, version, self.correlation_id, &mut frame) {
             Ok(()) => Outcome::Answer(frame.into()),
             // Only a name from the request can exceed the limits of a field.
             Err(_) => Outcome::Close,

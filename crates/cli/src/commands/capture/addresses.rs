@@ -4,12 +4,12 @@ use anyhow::Result;
 use bytes::Bytes;
 use kurier_capture::Head;
 use kurier_protocol::messages::{FindCoordinatorRequest, MetadataRequest, ProduceRequest};
-use kurier_protocol::{Message, Request, read_response, write_response};
+use kurier_protocol::{Message, NodeId, Request, read_response, write_response};
 
 /// A node's address in a response.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    pub(crate) node_id: i32,
+    pub(crate) node_id: NodeId,
     pub(crate) host: &'a mut String,
     pub(crate) port: &'a mut i32,
 }
@@ -30,18 +30,19 @@ pub(crate) fn changed(
     match head.api_key {
         MetadataRequest::KEY => rewritten::<MetadataRequest>(head, response, change, |response| {
             let places = response.brokers.iter_mut();
-            places.map(|one| Place { node_id: one.node_id, host: &mut one.host, port: &mut one.port }).collect()
+            places.map(|one| Place { node_id: one.node_id.into(), host: &mut one.host, port: &mut one.port }).collect()
         }),
         FindCoordinatorRequest::KEY => rewritten::<FindCoordinatorRequest>(head, response, change, |response| {
-            let first = Place { node_id: response.node_id, host: &mut response.host, port: &mut response.port };
+            let first = Place { node_id: response.node_id.into(), host: &mut response.host, port: &mut response.port };
             let others = response.coordinators.iter_mut();
-            let others = others.map(|one| Place { node_id: one.node_id, host: &mut one.host, port: &mut one.port });
+            let others =
+                others.map(|one| Place { node_id: one.node_id.into(), host: &mut one.host, port: &mut one.port });
             // Versions from 4 on have a list, earlier versions a single coordinator.
             [first].into_iter().chain(others).filter(|place| !place.host.is_empty()).collect()
         }),
         ProduceRequest::KEY => rewritten::<ProduceRequest>(head, response, change, |response| {
             let places = response.node_endpoints.iter_mut();
-            places.map(|one| Place { node_id: one.node_id, host: &mut one.host, port: &mut one.port }).collect()
+            places.map(|one| Place { node_id: one.node_id.into(), host: &mut one.host, port: &mut one.port }).collect()
         }),
         _ => Ok(None),
     }

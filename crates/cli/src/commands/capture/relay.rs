@@ -21,7 +21,7 @@ use anyhow::{Context, Error, Result};
 use bytes::Bytes;
 use kurier::HostPort;
 use kurier_capture::{CaptureError, Head, Recorded, Side, Writer};
-use kurier_protocol::{FrameBuffer, FrameError};
+use kurier_protocol::{FrameBuffer, FrameError, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -49,7 +49,7 @@ pub(crate) struct Relay {
     /// The port before the first node's port; 0 gives each node a free port.
     first_port: u16,
     upstream: HostPort,
-    nodes: Mutex<BTreeMap<i32, Node>>,
+    nodes: Mutex<BTreeMap<NodeId, Node>>,
     recording: Mutex<Recording>,
     failed: mpsc::Sender<Error>,
     failure: Mutex<Option<mpsc::Receiver<Error>>>,
@@ -155,7 +155,7 @@ impl Relay {
     }
 
     /// Serves clients of a node, or of the bootstrap server.
-    fn serve(self: &Arc<Self>, listener: StdListener, node_id: Option<i32>) -> Result<SocketAddr> {
+    fn serve(self: &Arc<Self>, listener: StdListener, node_id: Option<NodeId>) -> Result<SocketAddr> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let at = listener.local_addr()?;
@@ -163,7 +163,7 @@ impl Relay {
         Ok(at)
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, node_id: Option<i32>) {
+    async fn accept(self: Arc<Self>, listener: TcpListener, node_id: Option<NodeId>) {
         loop {
             match listener.accept().await {
                 Ok((client, _)) => {
@@ -216,7 +216,7 @@ impl Relay {
     }
 
     /// Returns a node's port for clients.
-    fn node(self: &Arc<Self>, node_id: i32, upstream: HostPort) -> Result<u16> {
+    fn node(self: &Arc<Self>, node_id: NodeId, upstream: HostPort) -> Result<u16> {
         let mut nodes = lock(&self.nodes);
         if let Some(node) = nodes.get_mut(&node_id) {
             // The node may have moved.
@@ -227,7 +227,7 @@ impl Relay {
             0 => 0,
             first => i32::from(first)
                 .checked_add(1)
-                .and_then(|port| port.checked_add(node_id))
+                .and_then(|port| port.checked_add(node_id.0))
                 .and_then(|port| u16::try_from(port).ok())
                 .with_context(|| {
                     format!("there is no port for node {node_id} behind {first}: take another --listen, or port 0")

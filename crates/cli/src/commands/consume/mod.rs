@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use kurier_cli::format::{Entry, Format, Header};
+use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::{self, Record};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -90,13 +91,13 @@ fn start(text: &str) -> Result<Start, String> {
 }
 
 /// Converts a record for printing.
-fn entry<'a>(topic: &'a str, partition: i32, record: &Record<'a>) -> Entry<'a> {
+fn entry<'a>(topic: &'a str, partition: PartitionIndex, record: &Record<'a>) -> Entry<'a> {
     let header =
         |header: record_batch::Header<'a>| Header { name: header.key.into(), value: header.value.map(Into::into) };
     Entry {
         topic: Some(topic),
         offset: Some(record.offset),
-        partition: Some(partition),
+        partition: Some(partition.0),
         timestamp: Some(record.timestamp),
         key: record.key.map(Into::into),
         value: record.value.map(Into::into),
@@ -158,7 +159,7 @@ impl Consume {
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut reader = Reader::open(wanted, settings).await?;
         while left > 0 {
-            let mut print = |partition: i32, record: &Record<'_>| {
+            let mut print = |partition: PartitionIndex, record: &Record<'_>| {
                 self.format.write(&entry(&self.topic, partition, record), out)?;
                 left -= 1;
                 Ok(if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -25,7 +25,7 @@ use kurier_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsT
 use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
 use kurier_protocol::messages::{FetchRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse};
 use kurier_protocol::record_batch::{Batches, Record};
-use kurier_protocol::{ErrorCode, ParseErrorKind};
+use kurier_protocol::{ErrorCode, NodeId, ParseErrorKind, PartitionIndex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -71,8 +71,8 @@ pub(crate) struct Wanted {
 }
 
 /// Takes a record with its partition, and returns whether to continue.
-pub(crate) trait Take: FnMut(i32, &Record<'_>) -> Result<ControlFlow<()>> {}
-impl<F: FnMut(i32, &Record<'_>) -> Result<ControlFlow<()>>> Take for F {}
+pub(crate) trait Take: FnMut(PartitionIndex, &Record<'_>) -> Result<ControlFlow<()>> {}
+impl<F: FnMut(PartitionIndex, &Record<'_>) -> Result<ControlFlow<()>>> Take for F {}
 
 /// Reads a topic.
 #[derive(Debug)]
@@ -81,14 +81,14 @@ pub(crate) struct Reader {
     wanted: Wanted,
     partitions: BTreeMap<i32, Partition>,
     /// Leaders without a request in flight.
-    idle: BTreeMap<i32, Leader>,
+    idle: BTreeMap<NodeId, Leader>,
     errands: JoinSet<(Leader, Errand, Result<Answer>)>,
 }
 
 /// Read position of a partition.
 #[derive(Debug, Default)]
 struct Partition {
-    leader: Option<i32>,
+    leader: Option<NodeId>,
     /// Whether a request to the leader includes this partition.
     is_away: bool,
     /// Range to read next, if known.
@@ -104,7 +104,7 @@ struct Partition {
 /// A leader, with its connection if one is open.
 #[derive(Debug)]
 struct Leader {
-    node: i32,
+    node: NodeId,
     server: HostPort,
     connection: Option<Connection>,
     /// Counts requests; rotates the partitions so that none always comes first.
@@ -220,7 +220,8 @@ impl Reader {
     fn assign(&mut self, topic: &MetadataResponseTopic) -> Result<()> {
         for index in self.lost() {
             let told = topic.partitions.iter().find(|told| told.partition_index == index);
-            let leader = told.and_then(|told| Some((told.leader_id, self.cluster.nodes.get(&told.leader_id)?)));
+            let leader = told.map(|told| NodeId(told.leader_id));
+            let leader = leader.and_then(|node| Some((node, self.cluster.nodes.get(&node)?)));
             match (leader, self.partitions.get_mut(&index)) {
                 (Some((node, server)), Some(partition)) => {
                     partition.leader = Some(node);
@@ -243,7 +244,7 @@ impl Reader {
     }
 
     /// Returns whether a request to this node is in flight.
-    fn errands_of(&self, node: i32) -> bool {
+    fn errands_of(&self, node: NodeId) -> bool {
         self.partitions.values().any(|partition| partition.is_away && partition.leader == Some(node))
     }
 
@@ -336,7 +337,9 @@ impl Reader {
         let Some(span) = &mut partition.span else { return Ok(ControlFlow::Continue(())) };
         let before = span.offset;
         let place = |offset: i64| format!("{}-{index} after offset {offset}", self.wanted.topic);
-        let flow = span.take(records, &mut |record: &Record<'_>| take(index, record)).with_context(|| place(before))?;
+        let flow = span
+            .take(records, &mut |record: &Record<'_>| take(PartitionIndex(index), record))
+            .with_context(|| place(before))?;
         if span.offset > before || records.is_empty() || flow.is_break() {
             partition.failures = 0;
         } else {
@@ -555,7 +558,7 @@ impl Span {
 #[derive(Debug)]
 struct Cluster {
     settings: Arc<Settings>,
-    nodes: BTreeMap<i32, HostPort>,
+    nodes: BTreeMap<NodeId, HostPort>,
     /// Connection to the broker that last returned metadata.
     connection: Option<Connection>,
 }
@@ -615,7 +618,8 @@ impl Cluster {
         }
         // Nodes with a negative id or an invalid address are ignored, and so are partitions with a negative index.
         let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);
-        let places = places.filter_map(|broker| Some((broker.node_id, HostPort::of_node(&broker.host, broker.port)?)));
+        let places =
+            places.filter_map(|broker| Some((NodeId(broker.node_id), HostPort::of_node(&broker.host, broker.port)?)));
         self.nodes = places.collect();
         let peer = connection.peer().to_owned();
         self.connection = Some(connection);

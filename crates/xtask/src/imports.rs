@@ -44,6 +44,11 @@ impl Imports {
         circles
     }
 
+    /// Returns the crate's files, without those that exist in tests only.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Returns the imports between two files of a circle, to tell where to cut it.
     #[must_use]
     pub fn within(&self, circle: &BTreeSet<&str>) -> Vec<(&str, &str)> {
@@ -132,7 +137,7 @@ fn file_of(folder: &Path, module: &Module) -> PathBuf {
 }
 
 /// Whether an item exists in tests or doctests only.
-fn is_test(item: &Item) -> bool {
+pub(crate) fn is_test(item: &Item) -> bool {
     let attributes: &[Attribute] = match item {
         Item::Mod(item) => &item.attrs,
         Item::Use(item) => &item.attrs,

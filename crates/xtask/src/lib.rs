@@ -1,5 +1,6 @@
 //! Checks of this repository. `tests/tidy.rs` runs them.
 
+mod bare_ids;
 mod imports;
 
 use std::fs;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+pub use bare_ids::bare_ids;
 pub use imports::{Imports, imports};
 
 /// Returns the folder of a crate's source files.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kurier_xtask::{imports, sources};
+use kurier_xtask::{bare_ids, imports, sources};
 
 #[test]
 fn every_public_type_has_or_references_an_example() {
@@ -101,6 +101,31 @@ fn no_more_than_two_files_import_each_other() {
             for (file, import) in imports.within(circle) {
                 errors += &format!("  {file} imports {import}\n");
             }
+        }
+    }
+    assert!(errors.is_empty(), "{errors}");
+}
+
+/// Number of bare ids that the signatures of each crate may still have; it may only fall.
+const BARE_IDS_MAX: [(&str, usize); 8] = [
+    ("protocol", 0),
+    ("partitioner", 3),
+    ("broker", 2),
+    ("capture", 0),
+    ("engine", 20),
+    ("client", 0),
+    ("simulation", 19),
+    ("cli", 0),
+];
+
+#[test]
+fn ids_in_signatures_have_types_of_their_own() {
+    let mut errors = String::new();
+    for (krate, max) in BARE_IDS_MAX {
+        let found = bare_ids(krate).unwrap();
+        println!("{krate}: {} bare ids in signatures", found.len());
+        if found.len() > max {
+            errors += &format!("crate {krate}: {} bare ids instead of {max}:\n  {}\n", found.len(), found.join("\n  "));
         }
     }
     assert!(errors.is_empty(), "{errors}");

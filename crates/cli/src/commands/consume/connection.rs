@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use kurier::HostPort;
+use kurier::{Config, HostPort};
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 use kurier_protocol::{Api, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
@@ -21,20 +21,20 @@ use tokio::time::timeout;
 use crate::exit::Misuse;
 use crate::options::nowhere;
 
-/// Kafka settings of a connection and of the reader that uses it.
+/// Kafka settings of a connection and of the reader that uses it, with the producer's keys and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `bootstrap.servers`, librdkafka's `metadata.broker.list`.
     pub(crate) bootstrap_servers: Vec<HostPort>,
-    /// `client.id`, default `kurier`.
+    /// `client.id`.
     pub(crate) client_id: String,
-    /// `request.timeout.ms`, default 30,000.
+    /// `request.timeout.ms`.
     pub(crate) request_timeout: Duration,
-    /// `socket.connection.setup.timeout.ms`, default 10,000.
+    /// `socket.connection.setup.timeout.ms`.
     pub(crate) setup_timeout: Duration,
-    /// `retry.backoff.ms`, default 100; doubled with each retry.
+    /// `retry.backoff.ms`; doubled with each retry.
     pub(crate) retry_backoff: Duration,
-    /// `retry.backoff.max.ms`, default 1,000.
+    /// `retry.backoff.max.ms`.
     pub(crate) retry_backoff_max: Duration,
 }
 
@@ -44,43 +44,32 @@ impl Settings {
     /// # Errors
     /// When a value is invalid, no server is given, or the security protocol is not supported.
     pub(crate) fn new(given: &[(String, String)]) -> Result<(Self, Vec<String>)> {
-        let mut settings = Self {
-            bootstrap_servers: Vec::new(),
-            client_id: "kurier".to_owned(),
-            request_timeout: Duration::from_secs(30),
-            setup_timeout: Duration::from_secs(10),
-            retry_backoff: Duration::from_millis(100),
-            retry_backoff_max: Duration::from_secs(1),
-        };
+        let mut config = Config::default();
         let mut ignored = Vec::new();
         for (key, value) in given {
-            let millis = || {
-                let wrong = |_| Misuse::error(format!("{key} cannot be {value:?}: it takes a number of milliseconds"));
-                value.parse().map(Duration::from_millis).map_err(wrong)
-            };
             match key.as_str() {
-                "bootstrap.servers" | "metadata.broker.list" => {
-                    settings.bootstrap_servers =
-                        HostPort::list(value).map_err(|why| Misuse::error(format!("{key}: {why}")))?
-                }
-                "client.id" => settings.client_id.clone_from(value),
-                "request.timeout.ms" => settings.request_timeout = millis()?,
-                "socket.connection.setup.timeout.ms" => settings.setup_timeout = millis()?,
-                "retry.backoff.ms" => settings.retry_backoff = millis()?,
-                "retry.backoff.max.ms" => settings.retry_backoff_max = millis()?,
-                "security.protocol" if !value.is_empty() && !value.eq_ignore_ascii_case("PLAINTEXT") => {
-                    return Err(Misuse::error(format!(
-                        "security.protocol={value} is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of \
-                         the brokers"
-                    )));
-                }
-                "security.protocol" => {}
+                "bootstrap.servers"
+                | "metadata.broker.list"
+                | "client.id"
+                | "request.timeout.ms"
+                | "socket.connection.setup.timeout.ms"
+                | "retry.backoff.ms"
+                | "retry.backoff.max.ms"
+                | "security.protocol" => config.set(key, value).map_err(Misuse::error)?,
                 _ => ignored.push(key.clone()),
             }
         }
-        if settings.bootstrap_servers.is_empty() {
+        if config.bootstrap_servers.is_empty() {
             return Err(nowhere());
         }
+        let settings = Self {
+            bootstrap_servers: config.bootstrap_servers,
+            client_id: config.client_id,
+            request_timeout: config.request_timeout,
+            setup_timeout: config.connection_setup_timeout,
+            retry_backoff: config.retry_backoff,
+            retry_backoff_max: config.retry_backoff_max,
+        };
         Ok((settings, ignored))
     }
 

@@ -1,4 +1,4 @@
-//! Kurier's manual: its [architecture], its [guarantees], and the meaning of its [errors].
+//! Kurier's manual: its [architecture], its [guarantees], its [settings], and the meaning of its [errors].
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -8,3 +8,32 @@ pub mod guarantees {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
+#[cfg(test)]
+mod tests {
+    use kurier_engine::config::Config;
+
+    /// Writes the page from the table of settings.
+    fn page() -> String {
+        let mut page = "Every setting of a producer, from the table in `kurier-engine`'s `config/mod.rs`. `Config::set`, property files and \
+                        the command's `-X` take these keys. Times are in milliseconds, sizes in bytes.\n\n\
+                        | key (librdkafka's name) | default | meaning |\n|---|---|---|\n"
+            .to_owned();
+        for (keys, default, meaning) in Config::table() {
+            let (key, aliases) = keys.split_first().unwrap();
+            let aliases: String = aliases.iter().map(|alias| format!(" (`{alias}`)")).collect();
+            let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+            page += &format!("| `{key}`{aliases} | {default} | {meaning} |\n");
+        }
+        page
+    }
+
+    #[test]
+    fn settings_page_says_what_the_table_says() {
+        let is_same = page() == include_str!("settings.md");
+        assert!(is_same, "write this to crates/client/src/manual/settings.md:\n{}", page());
+    }
+}

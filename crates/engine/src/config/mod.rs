@@ -57,7 +57,7 @@ macro_rules! settings {
         $(#[doc = concat!("* `", $key, "`" $(, ", `", $alias, "`")*, ":" $(, $doc)*)])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
-            $($(#[doc = $doc])* pub $field: $type,)*
+            $($(#[doc = $doc])* #[doc(hidden)] pub $field: $type,)*
             /// Explicit settings: Java's name, and the name as it was written.
             made: BTreeMap<&'static str, &'static str>,
             /// Why a setting was adjusted, by key.
@@ -102,6 +102,17 @@ macro_rules! settings {
                     _ => {}
                 }
                 Ok(())
+            }
+
+            /// Describes every setting: its keys, Java's name first, then librdkafka's; its default; its meaning.
+            #[doc(hidden)]
+            #[must_use]
+            pub fn table() -> Vec<(&'static [&'static str], String, String)> {
+                vec![$((
+                    &[$key $(, $alias)*] as &[&str],
+                    Value::shown(&{ let default: $type = $default; default }),
+                    [$($doc.trim()),*].join(" "),
+                ),)*]
             }
 
             /// Returns every setting with its key, its value and its default.

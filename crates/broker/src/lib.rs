@@ -188,6 +188,7 @@ mod fault;
 mod log;
 mod offer;
 mod server;
+mod session;
 mod settings;
 mod version;
 

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::calls::Reply;
 use crate::cluster::{Cluster, ClusterError};
 use crate::fault::Fault;
+use crate::session::Session;
 use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
 
@@ -333,7 +334,7 @@ async fn accept(node: NodeId, listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     // An IPv4 client may reach an IPv6 listener, and needs the address in its own form.
-    let reached = socket.local_addr()?.ip().to_canonical();
+    let session = Session::reached_at(socket.local_addr()?.ip().to_canonical());
     let mut buffer = FrameBuffer::new(REQUEST_BYTES_MAX);
     loop {
         let frame = loop {
@@ -343,7 +344,7 @@ async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Resu
                 None => {}
             }
         };
-        match answer(node, reached, &frame, shared).await {
+        match answer(node, &session, &frame, shared).await {
             Reply::Send { frame, after, cut } => {
                 if !after.is_zero() {
                     sleep(after).await;
@@ -365,7 +366,7 @@ async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Resu
 }
 
 /// Returns the reply to a request, after waiting as long as the request may wait.
-async fn answer(node: NodeId, reached: IpAddr, frame: &Bytes, shared: &Shared) -> Reply {
+async fn answer(node: NodeId, session: &Session, frame: &Bytes, shared: &Shared) -> Reply {
     let mut changed = shared.changed.subscribe();
     let mut late_at = None;
     loop {
@@ -373,7 +374,7 @@ async fn answer(node: NodeId, reached: IpAddr, frame: &Bytes, shared: &Shared) -
         let (reply, has_changed) = {
             let mut cluster = shared.cluster();
             let before = cluster.changes();
-            (cluster.handle_at(node, Some(reached), frame, now_ms(), is_late), cluster.changes() != before)
+            (cluster.handle_in(node, session, frame, now_ms(), is_late), cluster.changes() != before)
         };
         if has_changed {
             shared.changed.send_replace(());

@@ -1,17 +1,18 @@
 //! A request as its handler sees it, and the handler's result.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kurier_protocol::{CorrelationId, ErrorCode, Message, NodeId, write_response};
 
+use crate::session::Session;
+
 /// A request without its body.
 pub(super) struct Call<'a> {
     /// The node that received the request.
     pub(super) node: NodeId,
-    /// Node address that the client connected to.
-    pub(super) reached: Option<IpAddr>,
+    /// The connection that the request came on.
+    pub(super) session: &'a Session,
     pub(super) client_id: Option<&'a str>,
     pub(super) version: i16,
     /// Correlation id, which the answer repeats.

@@ -64,7 +64,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     };
     let up = || cluster.nodes().iter().filter(|(_, node)| node.is_up);
     let broker = |(id, node): (&NodeId, &Node)| {
-        let (host, port) = cluster.address(node, call.reached);
+        let (host, port) = cluster.address(node, call.session.reached());
         MetadataResponseBroker { node_id: id.0, host, port: port.into(), rack: None }
     };
     Ok(call.answer(&MetadataResponse {

@@ -14,7 +14,6 @@ mod metadata;
 mod produce;
 mod reader;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,6 +25,7 @@ use self::reader::{Malformed, Read, Reader};
 use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::fault::FaultKind;
+use crate::session::Session;
 
 /// Next action of a connection. See [`Cluster`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,25 +57,25 @@ impl Cluster {
     /// is over.
     #[must_use]
     pub fn handle(&mut self, node: impl Into<NodeId>, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
-        self.handle_at(node.into(), None, frame, now_ms, is_late)
+        self.handle_in(node.into(), &Session::default(), frame, now_ms, is_late)
     }
 
-    /// Like [`handle`](Self::handle), for a client that reached the node at this address.
-    pub(crate) fn handle_at(
+    /// Like [`handle`](Self::handle), for a request on this connection.
+    pub(crate) fn handle_in(
         &mut self,
         node: NodeId,
-        reached: Option<IpAddr>,
+        session: &Session,
         frame: &Bytes,
         now_ms: i64,
         is_late: bool,
     ) -> Reply {
-        self.try_handle(node, reached, frame, now_ms, is_late).unwrap_or(Reply::Close)
+        self.try_handle(node, session, frame, now_ms, is_late).unwrap_or(Reply::Close)
     }
 
     fn try_handle(
         &mut self,
         node: NodeId,
-        reached: Option<IpAddr>,
+        session: &Session,
         frame: &Bytes,
         now_ms: i64,
         is_late: bool,
@@ -91,7 +91,7 @@ impl Cluster {
         let client_id = reader.nullable_string()?;
         let mut call = Call {
             node,
-            reached,
+            session,
             client_id,
             version,
             correlation_id,

@@ -169,6 +169,6 @@ fn leader(cluster: &Cluster, topic: &str, index: PartitionIndex) -> Option<(Node
 }
 
 fn endpoint(cluster: &Cluster, call: &Call<'_>, id: NodeId) -> Option<NodeEndpoint> {
-    let (host, port) = cluster.address(cluster.nodes().get(&id)?, call.reached);
+    let (host, port) = cluster.address(cluster.nodes().get(&id)?, call.session.reached());
     Some(NodeEndpoint { node_id: id.0, host, port: port.into(), rack: None })
 }

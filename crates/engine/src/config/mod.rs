@@ -10,6 +10,7 @@ mod explain;
 mod foreign;
 mod host_port;
 mod properties;
+mod secret;
 mod special;
 mod unsupported;
 mod values;
@@ -25,6 +26,7 @@ pub use choices::{Acks, PartitionerChoice};
 pub use choices::{DnsLookup, Recovery};
 pub use explain::Explained;
 pub use host_port::HostPort;
+pub use secret::Secret;
 use special::special;
 use values::Value;
 
@@ -94,10 +96,13 @@ macro_rules! settings {
             fn assign(&mut self, name: &str, key: &str, text: &str) -> Result<(), String> {
                 match name {
                     $(
-                        $key => match <$type as Value>::read(text) {
-                            Ok(value) => self.$field = value,
-                            Err(why) => return Err(<$type as Value>::refusal(key, text, &why)),
-                        },
+                        $key => {
+                            let text = if <$type as Value>::IS_TRIMMED { text.trim() } else { text };
+                            match <$type as Value>::read(text) {
+                                Ok(value) => self.$field = value,
+                                Err(why) => return Err(<$type as Value>::refusal(key, text, &why)),
+                            }
+                        }
                     )*
                     _ => {}
                 }
@@ -232,9 +237,9 @@ impl Config {
     /// Of kind [`Configuration`](ErrorKind::Configuration): if the key is unknown, with the key that was probably
     /// meant; if the key cannot have this value, with the allowed values.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        let (key, value) = (key.trim(), value.trim());
-        let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value) };
-        let (text, why) = match special(name, key, value) {
+        let key = key.trim();
+        let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value.trim()) };
+        let (text, why) = match special(name, key, value.trim()) {
             Some(special) => (special.text, special.why),
             None => (value.to_owned(), None),
         };

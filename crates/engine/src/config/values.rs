@@ -6,6 +6,9 @@ use super::HostPort;
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
+    /// Whether spaces at the ends of a text are no part of the value.
+    const IS_TRIMMED: bool = true;
+
     fn read(text: &str) -> Result<Self, String>;
     fn shown(&self) -> String;
 

@@ -26,6 +26,7 @@ pub(crate) struct Wires {
     pub(crate) connection: ConnectionId,
     pub(crate) frames: mpsc::Receiver<Frame>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    #[expect(dead_code, reason = "models have no socket")]
     pub(crate) frame_limit: Arc<AtomicUsize>,
 }
 

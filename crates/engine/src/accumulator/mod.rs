@@ -48,11 +48,11 @@ pub trait Clock: Send + Sync {
 }
 
 /// A clock that stands still, for tests.
-#[cfg(test)]
+#[cfg(any(test, feature = "internal"))]
 #[derive(Debug)]
 pub struct Still(pub Instant);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "internal"))]
 impl Clock for Still {
     fn now(&self) -> Instant {
         self.0

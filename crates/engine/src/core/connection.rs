@@ -74,7 +74,6 @@ pub(super) struct Unanswered<Q> {
 #[derive(Debug)]
 pub enum Ending {
     /// The peer closed or reset the connection.
-    #[cfg_attr(shuttle, expect(dead_code, reason = "models have connections of their own"))]
     Closed(&'static str),
     /// The connection attempt failed, or the connection failed in another way.
     Failed(String),

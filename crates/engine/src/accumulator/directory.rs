@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::Topic;
+use super::topic::Topic;
 
 /// Topics by name.
 #[derive(Debug, Default)]

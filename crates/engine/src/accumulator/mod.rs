@@ -16,11 +16,12 @@ pub mod batch;
 mod directory;
 pub mod memory;
 pub mod outcomes;
+mod partition;
 mod topic;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kurier_partitioner::{Choice, Weights};
@@ -34,8 +35,10 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 use directory::Directory;
-use memory::{Load, Memory, Permit};
+use memory::{Memory, Permit};
 use outcomes::Outcomes;
+pub use partition::{Partition, PartitionId};
+use partition::{Queue, lock};
 pub use topic::Topic;
 use topic::{Places, RETIRED, stripe};
 
@@ -75,11 +78,6 @@ pub enum Signal {
     /// A sender waits for memory.
     Pressure,
 }
-
-/// Identifies a partition of any topic. Ids ascend as the core discovers partitions, and are never reused: a partition
-/// that was forgotten and comes back gets a new id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PartitionId(pub u32);
 
 /// A topic as the core knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,33 +132,6 @@ struct Signals {
     is_pressed: bool,
 }
 
-/// A partition's batches.
-pub struct Partition {
-    id: PartitionId,
-    topic: Arc<str>,
-    index: i32,
-    queue: Mutex<Queue>,
-    load: Arc<Load>,
-    /// The largest size of a batch before compression.
-    cap: AtomicUsize,
-    /// Whether the leader has stalled, so that records without a key avoid the partition.
-    is_stalled: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    batches: VecDeque<OpenBatch>,
-}
-
-impl Queue {
-    /// Frees the memory of an empty queue, which is most of an idle partition's memory.
-    fn release(&mut self) {
-        if self.batches.is_empty() {
-            self.batches = VecDeque::new();
-        }
-    }
-}
-
 /// A record that could not be appended at once.
 #[derive(Debug)]
 pub struct NoRoom {
@@ -185,11 +156,6 @@ pub struct Placed<'a> {
     pub choice: Choice,
     /// Wall-clock time of the send, to compare with the age of a batch.
     pub sent_ms: i64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Data under these locks is consistent at every moment, so a panic leaves it usable.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Accumulator {
@@ -775,12 +741,6 @@ impl NoRoom {
         }
         accumulator.signal(Signal::Pressure);
         acquire
-    }
-}
-
-impl fmt::Debug for Partition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Partition({}-{})", self.topic, self.index)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, Guard};
 use kurier_partitioner::{Sticky, TopicView};
 
-use super::{Partition, lock};
+use super::partition::{Partition, lock};
 use crate::error::{Error, ErrorKind};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use kurier_compression::{Compression, CompressionType};
 
+use super::special::FOREVER;
 use super::values::Value;
 use super::{Acks, Config, refused};
 use crate::error::Error;
-
-/// Cap of every duration, 100 years, to avoid `Instant` overflow.
-pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The longest string that a request header can hold, in bytes.
 const WIRE_STRING_MAX: usize = 32_767;

@@ -1,8 +1,10 @@
 //! Values with a special meaning in Java or librdkafka, and units of librdkafka that differ.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::check::FOREVER;
+/// Cap of every duration, 100 years, to avoid `Instant` overflow.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Numbers that switch a setting off.
 struct Off {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::HostPort;
+use super::host_port::HostPort;
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {

@@ -1,4 +1,7 @@
-//! Advice to users about a refused batch, where the broker's error code is not enough.
+//! Advice to users in error texts: about a refused batch, where the broker's error code is not enough, and about a
+//! peer that cannot be asked.
+
+use std::fmt;
 
 use kurier_protocol::{CompressionType, ErrorCode};
 
@@ -6,6 +9,10 @@ use super::response::Asked;
 
 /// The default of `message.max.bytes`, which holds for topics that do not set `max.message.bytes`.
 const MESSAGE_MAX_BYTES: usize = 1_048_588;
+
+/// The question to a user whose peer does not answer.
+pub(super) const IS_IT_A_BROKER: &str =
+    "is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?";
 
 /// Describes the refused batch, and the setting to change.
 pub(super) fn advice(code: ErrorCode, asked: Asked) -> Option<String> {
@@ -61,6 +68,11 @@ fn unsupported(code: ErrorCode, Asked { codec, is_idempotent, .. }: Asked) -> Op
         _ => format!("the batch is compressed by {codec}"),
     };
     (!ways.is_empty()).then(|| format!("{batch}; set {}, or use a newer broker", ways.join(", or ")))
+}
+
+/// Names the address that a node advertises, and the setting that determines it.
+pub(super) fn advertised(node: i32, address: &impl fmt::Display) -> String {
+    format!("node {node} advertises {address} (advertised.listeners on that broker)")
 }
 
 #[cfg(test)]

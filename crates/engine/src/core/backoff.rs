@@ -1,4 +1,4 @@
-//! Exponential backoff: the wait doubles with each failure, up to a limit, with 20 % jitter (KIP-580, Java's
+//! Waits between attempts. Exponential backoff: the wait doubles with each failure, up to a limit, with 20 % jitter (KIP-580, Java's
 //! `ExponentialBackoff`).
 
 use std::time::Duration;
@@ -21,6 +21,10 @@ impl Backoff {
         wait.mul_f64(0.8 + 0.4 * random.f64()).min(self.longest)
     }
 }
+
+/// How long to wait for one node to connect, or to answer a request that any node can answer, before also trying
+/// another.
+pub(super) const SLOW: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

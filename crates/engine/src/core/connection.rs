@@ -12,10 +12,11 @@
 //! unanswered requests come back, each with whether the kernel had accepted its last byte. Before that byte, no broker
 //! can have executed the request.
 //!
-//! [`handshake`] has the steps from a connection to a peer that is ready. [`choice`] finds a peer for a request that any peer can answer; [`trouble`] says why a peer cannot be asked. The
-//! driver chooses between the addresses of a host name. The core interprets requests and responses.
+//! [`handshake`] has the steps from a connection to a peer that is ready. [`choice`] finds a peer for a request that any
+//! peer can answer; [`trouble`] says why a peer cannot be asked. The driver chooses between the addresses of a host name.
+//! The core interprets requests and responses.
 
-mod choice;
+pub(super) mod choice;
 mod handshake;
 mod trouble;
 
@@ -27,14 +28,14 @@ use bytes::Bytes;
 use kurier_protocol::messages::ApiVersionsRequest;
 use kurier_protocol::{Chunks, EncodeError, Request, read_response, write_request};
 
+use super::action::{Action, Actions, ConnectionId};
+use super::advice::IS_IT_A_BROKER;
 use super::backoff::Backoff;
+use super::input::Ending;
 use super::timer::Timers;
 use super::versions::Versions;
-use super::{Action, Actions};
 use crate::config::{Config, HostPort, Recovery};
-pub(super) use choice::{Errand, Nobody};
 use handshake::VERSIONS_VERSION;
-use trouble::IS_IT_A_BROKER;
 
 /// A server that the core may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,10 +45,6 @@ pub(super) enum Peer {
     /// A bootstrap server, by its position in the list.
     Seed(u32),
 }
-
-/// Identifies a connection. Ids are never reused, so late events of an old connection can be recognized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
 
 /// A request without a response yet. `Q` describes its content.
 #[derive(Debug)]
@@ -68,15 +65,6 @@ pub(super) struct Unanswered<Q> {
     pub question: Q,
     /// Whether the broker may have executed the request.
     pub is_written: bool,
-}
-
-/// How a connection ended, as reported for its peer.
-#[derive(Debug)]
-pub enum Ending {
-    /// The peer closed or reset the connection.
-    Closed(&'static str),
-    /// The connection attempt failed, or the connection failed in another way.
-    Failed(String),
 }
 
 /// A change of a connection or of a request on it.

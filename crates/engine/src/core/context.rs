@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::action::{Action, Actions};
 use super::connection::Connections;
 use super::idempotence::ProducerIds;
 use super::metadata::Metadata;
-use super::{Action, Actions, Question};
+use super::question::Question;
 use crate::config::Config;
 use crate::fault_injection::FaultInjection;
 

@@ -21,8 +21,8 @@ use kurier_protocol::messages::InitProducerIdResponse;
 use kurier_protocol::record_batch::{ProducerEpoch, ProducerId, Sequence, Stamp};
 use kurier_protocol::{ErrorCode, Reaction};
 
-use super::Key;
 use super::backoff::Backoff;
+use super::key::Key;
 use crate::config::Config;
 use crate::fault_injection::{FaultInjection, Mutant};
 

@@ -23,7 +23,7 @@ use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
 use kurier_protocol::{Chunks, EncodeError, ErrorCode, Reaction, Uuid, write_request};
 
-use super::advertised;
+use super::advice::advertised;
 use super::refresh::{QuestionId, Refresh};
 use crate::accumulator::{Layout, Leadership, PartitionId};
 use crate::config::{Config, HostPort, Recovery};

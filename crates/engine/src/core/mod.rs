@@ -10,20 +10,22 @@
 //!
 //! The core sees batches, never records. Its caller passes the time; [`Core::next_timeout`] says when to call again.
 
+mod action;
 mod advice;
 mod backoff;
 mod connection;
 mod context;
 mod idempotence;
+mod input;
+mod key;
 mod metadata;
+mod question;
 mod refresh;
 mod response;
 mod sender;
 mod timer;
 mod versions;
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,124 +35,23 @@ use kurier_protocol::record_batch::Sequence;
 use kurier_protocol::{ErrorCode, Message, Request, read_response};
 
 use crate::accumulator::batch::Taken;
-use crate::accumulator::{Layout, Left, PartitionId, Signal};
-use crate::config::{Config, HostPort};
-use crate::delivery::Outcome;
+use crate::accumulator::{Left, Signal};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Written};
 use crate::fault_injection::{FaultInjection, Mutant};
-pub use connection::{ConnectionId, Ending};
-use connection::{Connections, Errand, Event, Nobody, Peer};
+pub use action::{Action, Actions, ConnectionId, LocalAction};
+use backoff::SLOW;
+use connection::choice::{Errand, Nobody};
+use connection::{Connections, Event, Peer};
 use context::Context;
 use idempotence::ProducerIds;
+pub use input::{Ending, Input};
+pub use key::Key;
 use metadata::{Changes, Idle, Metadata, Useless};
+use question::Question;
 use refresh::QuestionId;
-use sender::{Sender, Sent};
+use sender::Sender;
 use versions::{Need, Versions};
-
-/// Something that happened outside the core.
-#[derive(Debug)]
-pub enum Input {
-    /// A sender's thread reports an event.
-    Signal(Signal),
-    /// A sender waits until a topic is known and has this many partitions.
-    Wanted { topic: Arc<str>, partitions: usize },
-    /// No sender waits for this topic any more.
-    Unwanted(Arc<str>),
-    /// Send open batches now, without lingering: a sender flushes, or waits for memory.
-    Hurry,
-    /// Stop sending: all remaining batches fail.
-    Abandon,
-    /// The answer to [`LocalAction::Take`]; `left` says what remains of each partition.
-    Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
-    /// The answer to [`LocalAction::Drain`].
-    Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
-    /// The answer to [`LocalAction::Split`]: the pieces, or why there are none.
-    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
-    /// The accumulator has removed a topic, as [`LocalAction::Retire`] asked.
-    Retired(Arc<str>),
-    /// A connection is established.
-    Connected(ConnectionId),
-    /// The kernel has accepted the last byte of a request.
-    Written { connection: ConnectionId, correlation_id: i32 },
-    /// A frame arrived, without its length.
-    Received { connection: ConnectionId, frame: Bytes },
-    /// A connection attempt failed, or a connection has ended.
-    Disconnected { connection: ConnectionId, ending: Ending },
-}
-
-/// Work for the core's caller.
-#[derive(Debug)]
-pub enum Action {
-    /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
-    Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
-    /// Close a connection, unless it is closed already.
-    Disconnect(ConnectionId),
-    /// Accept frames up to this size from now on. Until then, a connection's limit is 1 MiB
-    /// ([`FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES`](kurier_protocol::FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES)).
-    FrameLimit { connection: ConnectionId, bytes: usize },
-    /// Write a frame.
-    Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
-    /// Fail the senders that wait for a topic.
-    Refuse { topic: Arc<str>, error: Error },
-    /// Pass this to [`perform`](crate::local_actions::perform).
-    Local(LocalAction),
-}
-
-/// Work that needs no network.
-#[derive(Debug)]
-pub enum LocalAction {
-    /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
-    /// [`Input::Taken`].
-    Take { node: i32, partitions: Vec<PartitionId>, room: usize },
-    /// Take a partition's batches that were opened by `until`. Answer with [`Input::Drained`].
-    Drain { partition: PartitionId, until: Instant, why: Error },
-    /// Close a partition's batches that were opened by `until` to further records.
-    CloseBatches { partition: PartitionId, until: Instant },
-    /// Split a batch in two. Answer with [`Input::Split`].
-    Split { partition: PartitionId, whole: Key, batch: Taken },
-    /// Show senders a topic and its partitions.
-    Publish(Layout),
-    /// Remove an idle topic, unless a sender has appended to one of these partitions. Then answer with
-    /// [`Input::Retired`].
-    Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
-    /// Tell senders which partitions' leaders have stalled (true) or accept batches again (false).
-    Stall(Vec<(PartitionId, bool)>),
-    /// Give a batch's records their outcome. `is_last` is false while other pieces have none.
-    Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
-}
-
-impl From<LocalAction> for Action {
-    fn from(action: LocalAction) -> Self {
-        Self::Local(action)
-    }
-}
-
-/// Actions, in the order that the driver must follow.
-pub type Actions = VecDeque<Action>;
-
-/// How long to wait for one node to connect, or to answer a request that any node can answer, before also trying
-/// another.
-const SLOW: Duration = Duration::from_millis(500);
-
-/// Identifies a batch or a piece of one. Keys sort in the order of their partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    pub batch: crate::accumulator::batch::BatchId,
-    pub first_record: u32,
-}
-
-impl Key {
-    /// The lowest key.
-    pub const FIRST: Self = Self { batch: crate::accumulator::batch::BatchId(0), first_record: 0 };
-}
-
-/// The content of a request, kept until its response arrives.
-#[derive(Debug)]
-enum Question {
-    Metadata(QuestionId),
-    ProducerId,
-    Produce(Vec<Sent>),
-}
 
 /// Why a request was not sent.
 #[derive(Debug)]
@@ -633,11 +534,6 @@ impl Core {
         self.sender.handle_elected(&elected, &mut self.cx);
         self.sender.handle_moved(&moved, &mut self.cx);
     }
-}
-
-/// Names the address that a node advertises, and the setting that determines it.
-fn advertised(node: i32, address: &impl fmt::Display) -> String {
-    format!("node {node} advertises {address} (advertised.listeners on that broker)")
 }
 
 fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {

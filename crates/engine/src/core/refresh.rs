@@ -19,8 +19,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::SLOW;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, SLOW};
 use crate::config::Config;
 
 /// Most topics in one request. Its answer lists all their partitions and must fit into one frame.

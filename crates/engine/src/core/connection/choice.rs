@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Connections, Link, Peer, State};
-use crate::core::SLOW;
+use crate::core::backoff::SLOW;
 use crate::core::versions::Versions;
 
 /// Why no peer can be asked now.

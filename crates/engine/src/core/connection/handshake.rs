@@ -17,8 +17,8 @@ use std::time::Instant;
 use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use kurier_protocol::{ErrorCode, FrameBuffer};
 
-use super::{ConnectionId, Connections, Event, Peer, State};
-use crate::core::Action;
+use super::{Connections, Event, Peer, State};
+use crate::core::action::{Action, ConnectionId};
 use crate::core::versions::Versions;
 use crate::error::printable;
 

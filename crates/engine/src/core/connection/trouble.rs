@@ -4,12 +4,8 @@ use std::fmt;
 use std::time::Instant;
 
 use super::{Connections, Link, Peer, State};
-use crate::core::advertised;
+use crate::core::advice::{IS_IT_A_BROKER, advertised};
 use crate::error::printable;
-
-/// The question to a user whose peer does not answer.
-pub(super) const IS_IT_A_BROKER: &str =
-    "is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?";
 
 impl<Q> Link<Q> {
     /// Says what kind of server may be closing the connection; `None` for a peer that is known to be a broker.

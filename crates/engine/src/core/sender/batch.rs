@@ -7,7 +7,7 @@ use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Stamp};
 use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::accumulator::batch::Taken;
-use crate::core::Key;
+use crate::core::key::Key;
 use crate::core::response::Asked;
 use crate::error::{Error, Stage, Written};
 use crate::fault_injection::{FaultInjection, Mutant};

@@ -22,21 +22,21 @@
 
 mod answer;
 mod batch;
+mod failure;
 mod obstacle;
 mod outcome;
 mod request;
 mod stall;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use kurier_protocol::Uuid;
 
-use super::Key;
 use super::connection::Peer;
 use super::context::Context;
 use super::idempotence::Line;
+use super::key::Key;
 use super::timer::Timers;
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
@@ -44,7 +44,7 @@ use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Written};
 use crate::fault_injection::Mutant;
 use batch::Batch;
-use outcome::{another_cluster, closed, recreated};
+use failure::{another_cluster, closed, recreated};
 
 /// All batches that are queued, waiting or in flight.
 #[derive(Debug, Default)]
@@ -69,16 +69,6 @@ pub(super) struct Sender {
     /// Partitions whose first open batch lingers. Only these can be hurried.
     lingering: BTreeSet<PartitionId>,
     is_abandoned: bool,
-}
-
-/// A batch in a request, kept until its response arrives.
-#[derive(Debug)]
-pub(super) struct Sent {
-    partition: PartitionId,
-    key: Key,
-    topic: Arc<str>,
-    topic_id: Uuid,
-    index: i32,
 }
 
 /// The partitions that have a batch for a node, in round-robin order.

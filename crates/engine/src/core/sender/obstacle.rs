@@ -8,8 +8,9 @@ use crate::accumulator::PartitionId;
 use crate::config::Acks;
 use crate::core::connection::Peer;
 use crate::core::context::Context;
+use crate::core::key::Key;
 use crate::core::metadata::Place;
-use crate::core::{Key, Question};
+use crate::core::question::Question;
 use crate::error::printable;
 
 impl Sender {

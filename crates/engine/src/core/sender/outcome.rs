@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::batch::{Batch, key_of};
+use super::failure::closed;
 use super::obstacle::leaderless;
 use super::{Partition, Sender};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
+use crate::core::action::LocalAction;
 use crate::core::connection::Peer;
 use crate::core::context::Context;
-use crate::core::{Key, LocalAction};
+use crate::core::key::Key;
 use crate::delivery::Outcome;
 use crate::error::{Error, ErrorKind, Stage};
 use crate::fault_injection::Mutant;
@@ -204,19 +206,4 @@ impl Sender {
             }
         }
     }
-}
-
-pub(super) fn recreated() -> Error {
-    Error::new(ErrorKind::TopicRecreated, "its topic was deleted and made anew while it was on its way")
-}
-
-pub(super) fn another_cluster() -> Error {
-    Error::new(
-        ErrorKind::TopicRecreated,
-        "the bootstrap servers lead to another cluster now, and it was sent to the old one",
-    )
-}
-
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer was closed before the record was delivered")
 }

@@ -9,16 +9,18 @@ use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData}
 use kurier_protocol::record_batch::Stamp;
 
 use super::batch::{Batch, key_of};
-use super::outcome::{closed, recreated};
-use super::{Sender, Sent, Stand};
+use super::failure::{closed, recreated};
+use super::{Sender, Stand};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId};
 use crate::config::Acks;
+use crate::core::action::LocalAction;
 use crate::core::connection::Peer;
 use crate::core::context::Context;
+use crate::core::key::Key;
 use crate::core::metadata::Place;
+use crate::core::question::{Question, Sent};
 use crate::core::versions::Need;
-use crate::core::{Key, LocalAction, Question};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::Mutant;
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use super::{Sender, Stand};
 use crate::accumulator::PartitionId;
-use crate::core::LocalAction;
+use crate::core::action::LocalAction;
 use crate::core::context::Context;
 
 impl Sender {

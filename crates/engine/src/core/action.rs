@@ -1,0 +1,68 @@
+//! The work that the core leaves to its caller.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::key::Key;
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Layout, PartitionId};
+use crate::config::HostPort;
+use crate::delivery::Outcome;
+use crate::error::Error;
+
+/// Work for the core's caller.
+#[derive(Debug)]
+pub enum Action {
+    /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
+    Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
+    /// Close a connection, unless it is closed already.
+    Disconnect(ConnectionId),
+    /// Accept frames up to this size from now on. Until then, a connection's limit is 1 MiB
+    /// ([`FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES`](kurier_protocol::FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES)).
+    FrameLimit { connection: ConnectionId, bytes: usize },
+    /// Write a frame.
+    Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
+    /// Fail the senders that wait for a topic.
+    Refuse { topic: Arc<str>, error: Error },
+    /// Pass this to [`perform`](crate::local_actions::perform).
+    Local(LocalAction),
+}
+
+/// Work that needs no network.
+#[derive(Debug)]
+pub enum LocalAction {
+    /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
+    /// [`Input::Taken`](super::Input::Taken).
+    Take { node: i32, partitions: Vec<PartitionId>, room: usize },
+    /// Take a partition's batches that were opened by `until`. Answer with [`Input::Drained`](super::Input::Drained).
+    Drain { partition: PartitionId, until: Instant, why: Error },
+    /// Close a partition's batches that were opened by `until` to further records.
+    CloseBatches { partition: PartitionId, until: Instant },
+    /// Split a batch in two. Answer with [`Input::Split`](super::Input::Split).
+    Split { partition: PartitionId, whole: Key, batch: Taken },
+    /// Show senders a topic and its partitions.
+    Publish(Layout),
+    /// Remove an idle topic, unless a sender has appended to one of these partitions. Then answer with
+    /// [`Input::Retired`](super::Input::Retired).
+    Retire { topic: Arc<str>, partitions: Vec<PartitionId> },
+    /// Tell senders which partitions' leaders have stalled (true) or accept batches again (false).
+    Stall(Vec<(PartitionId, bool)>),
+    /// Give a batch's records their outcome. `is_last` is false while other pieces have none.
+    Complete { partition: PartitionId, batch: Taken, outcome: Outcome, is_last: bool },
+}
+
+impl From<LocalAction> for Action {
+    fn from(action: LocalAction) -> Self {
+        Self::Local(action)
+    }
+}
+
+/// Actions, in the order that the driver must follow.
+pub type Actions = VecDeque<Action>;
+
+/// Identifies a connection. Ids are never reused, so late events of an old connection can be recognized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);

@@ -1,0 +1,51 @@
+//! The events that the core's caller reports.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::action::ConnectionId;
+use super::key::Key;
+use crate::accumulator::batch::Taken;
+use crate::accumulator::{Left, PartitionId, Signal};
+use crate::error::Error;
+
+/// Something that happened outside the core.
+#[derive(Debug)]
+pub enum Input {
+    /// A sender's thread reports an event.
+    Signal(Signal),
+    /// A sender waits until a topic is known and has this many partitions.
+    Wanted { topic: Arc<str>, partitions: usize },
+    /// No sender waits for this topic any more.
+    Unwanted(Arc<str>),
+    /// Send open batches now, without lingering: a sender flushes, or waits for memory.
+    Hurry,
+    /// Stop sending: all remaining batches fail.
+    Abandon,
+    /// The answer to [`LocalAction::Take`](super::LocalAction::Take); `left` says what remains of each partition.
+    Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
+    /// The answer to [`LocalAction::Drain`](super::LocalAction::Drain).
+    Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
+    /// The answer to [`LocalAction::Split`](super::LocalAction::Split): the pieces, or why there are none.
+    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
+    /// The accumulator has removed a topic, as [`LocalAction::Retire`](super::LocalAction::Retire) asked.
+    Retired(Arc<str>),
+    /// A connection is established.
+    Connected(ConnectionId),
+    /// The kernel has accepted the last byte of a request.
+    Written { connection: ConnectionId, correlation_id: i32 },
+    /// A frame arrived, without its length.
+    Received { connection: ConnectionId, frame: Bytes },
+    /// A connection attempt failed, or a connection has ended.
+    Disconnected { connection: ConnectionId, ending: Ending },
+}
+
+/// How a connection ended, as reported for its peer.
+#[derive(Debug)]
+pub enum Ending {
+    /// The peer closed or reset the connection.
+    Closed(&'static str),
+    /// The connection attempt failed, or the connection failed in another way.
+    Failed(String),
+}

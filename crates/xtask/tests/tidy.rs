@@ -82,7 +82,7 @@ const CIRCLE_MAX: [(&str, usize); 10] = [
     ("partitioner", 2),
     ("broker", 2),
     ("capture", 2),
-    ("engine", 12),
+    ("engine", 2),
     ("client", 2),
     ("cli", 2),
     ("bench", 2),

@@ -29,7 +29,7 @@ pub(super) const VERSIONS_VERSION: i16 = 5;
 
 impl<Q: fmt::Debug> Connections<Q> {
     /// Handles a new connection: asks the server for its versions.
-    pub(in crate::core) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
+    pub(crate) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
         let Some(peer) = self.peers.get(&connection).copied() else { return };
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Negotiating { connection };

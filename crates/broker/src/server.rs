@@ -284,7 +284,7 @@ impl BrokerBuilder {
         for (node, offset) in cluster.nodes().keys().copied().collect::<Vec<_>>().into_iter().zip(0u16..) {
             let port = if listen.port() == 0 { 0 } else { listen.port().saturating_add(offset) };
             let address = SocketAddr::new(listen.ip(), port);
-            let cannot = |error| io::Error::other(format!("node {node} cannot listen on {address}: {error}"));
+            let cannot = |error: io::Error| io::Error::new(error.kind(), CannotListen { node, address, source: error });
             let listener = TcpListener::bind(address).await.map_err(cannot)?;
             cluster.set_port(node.0, listener.local_addr()?.port());
             listeners.push((node, listener));
@@ -296,6 +296,15 @@ impl BrokerBuilder {
         }
         Ok(broker)
     }
+}
+
+/// Error of a node that cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("node {node} cannot listen on {address}")]
+struct CannotListen {
+    node: NodeId,
+    address: SocketAddr,
+    source: io::Error,
 }
 
 impl Drop for Broker {

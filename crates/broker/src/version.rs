@@ -51,10 +51,10 @@ impl fmt::Display for KafkaVersion {
 /// use kurier_broker::KafkaVersion;
 ///
 /// let error = "2.8".parse::<KafkaVersion>().unwrap_err();
-/// assert_eq!(error.to_string(), "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3");
+/// assert_eq!(error.to_string(), "cannot imitate Kafka 2.8: choose 3.7, 3.9 or 4.3");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no cluster here behaves as Kafka {0}; there are 3.7, 3.9, 4.3")]
+#[error("cannot imitate Kafka {0}: choose 3.7, 3.9 or 4.3")]
 pub struct UnknownVersion(String);
 
 impl FromStr for KafkaVersion {

@@ -10,14 +10,14 @@ use thiserror::Error;
 pub enum CaptureError {
     /// The file is neither pcap nor pcapng.
     #[error(
-        "this is no capture: neither pcap nor pcapng ({reason}); tcpdump -w, Wireshark and kurier capture write them"
+        "the file is not a capture: neither pcap nor pcapng ({reason}); tcpdump -w, Wireshark and kurier capture write such files"
     )]
     NotACapture {
         /// The parser's message.
         reason: String,
     },
     /// The file is damaged after some packets.
-    #[error("the capture is damaged behind its packet {packets}: {reason}")]
+    #[error("the capture is damaged after packet {packets}: {reason}")]
     Damaged {
         /// Number of packets read before.
         packets: u64,
@@ -25,11 +25,9 @@ pub enum CaptureError {
         reason: String,
     },
     /// The packets have an unknown link type.
-    #[error(
-        "the capture is of a link of type {0}, which is not known here; capture on Ethernet, loopback or any (tcpdump -i any)"
-    )]
+    #[error("the capture has the unknown link type {0}; capture on Ethernet, loopback or any (tcpdump -i any)")]
     UnknownLink(i32),
     /// The file cannot be written.
-    #[error("the capture cannot be written: {0}")]
+    #[error("cannot write the capture")]
     Io(#[from] io::Error),
 }

@@ -1,11 +1,10 @@
 //! A captured request or response, with its time, its sender and its content.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::{AnyMessage, Api, Direction, RequestHeader, ResponseHeader};
+use kurier_protocol::{AnyMessage, Api, Direction, ParseError, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
 use crate::secrets::{self, is_confidential, masked};
@@ -94,25 +93,18 @@ pub struct Content {
 }
 
 /// Reason for keeping a frame as raw bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unread {
     /// The request was not captured or does not follow Kafka's protocol.
+    #[error("its request was not captured or is a bare SASL token")]
     NoHead,
     /// The API or version is unknown.
+    #[error("its API or version is unknown")]
     Unknown,
-    /// The body contradicts the header; the text is the reader's error.
-    Damaged(String),
-}
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHead => f.write_str("its request was not captured or is a bare SASL token"),
-            Self::Unknown => f.write_str("an API or a version that is not known here"),
-            Self::Damaged(reason) => f.write_str(reason),
-        }
-    }
+    /// The body contradicts the header.
+    #[error(transparent)]
+    Damaged(#[from] ParseError),
 }
 
 impl Frame {
@@ -121,25 +113,24 @@ impl Frame {
     /// # Errors
     /// With the reason, if the frame can only be shown as bytes.
     pub fn read(&self) -> Result<Content, Unread> {
-        let damaged = |error: kurier_protocol::ParseError| Unread::Damaged(error.to_string());
         let head = self.head.ok_or(Unread::NoHead)?;
         // Brokers answer an unknown version of ApiVersions in version 0.
         let api = Api::of(head.api_key).ok_or(Unread::Unknown)?;
         let (direction, version, client_id, body): (&Direction, _, _, _) = match self.side {
             Side::Client => {
                 head.api().ok_or(Unread::Unknown)?;
-                let (header, body) = RequestHeader::read(&self.bytes).map_err(damaged)?;
+                let (header, body) = RequestHeader::read(&self.bytes)?;
                 (api.request(), head.api_version, header.client_id, body)
             }
             Side::Server => {
-                let (_, body) = ResponseHeader::read(&self.bytes, api, head.api_version).map_err(damaged)?;
+                let (_, body) = ResponseHeader::read(&self.bytes, api, head.api_version)?;
                 (api.response(), api.response_version(head.api_version, &body), None, body)
             }
         };
         if !api.versions().contains(&version) {
             return Err(Unread::Unknown);
         }
-        let message = direction.read(&body, version).map_err(damaged)?;
+        let message = direction.read(&body, version)?;
         Ok(Content { api, version, client_id, message, head, side: self.side })
     }
 
@@ -214,7 +205,7 @@ impl Content {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
+    use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

@@ -203,7 +203,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     /// let producer = builder.start()?;
     /// assert!(producer.obstacle().await.is_some());
     /// let error = producer.connected().await.unwrap_err();
-    /// assert!(error.to_string().contains("127.0.0.1:1: Connection refused"), "{error}");
+    /// assert!(format!("{error:#}").contains("127.0.0.1:1: Connection refused"), "{error:#}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -249,7 +249,7 @@ fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
         (true, false) => "I/O",
         (false, false) => "timers and I/O",
     };
-    let text = format!("the runtime that was given to the builder has no {missing}: build it with enable_all()");
+    let text = format!("the runtime given to the builder has no {missing}: build it with enable_all()");
     Err(Error::new(ErrorKind::Configuration, text))
 }
 

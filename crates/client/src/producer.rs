@@ -197,7 +197,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         }
         accumulator.signal(Signal::Wanted { topic: name.into(), partitions: 0 });
         let topic = kurier_engine::error::printable(name);
-        Error::new(ErrorKind::MetadataPending, format!("topic {topic} is not known yet; it is being asked for"))
+        Error::new(
+            ErrorKind::MetadataPending,
+            format!("topic {topic} is not known yet; the producer has requested it: send again"),
+        )
     }
 
     fn send_now<K, V>(&self, topic: &Topic, record: &Record<'_, K, V>) -> Result<Delivery, Error>
@@ -214,7 +217,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
                 Some(partitions) => {
                     accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
-                    Err(error.and("the producer asks the cluster for more"))
+                    Err(error.and("the producer has requested the topic's partitions again"))
                 }
                 None => Err(error),
             },
@@ -314,7 +317,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// ```text
     /// orders-0: node 1 (kafka-1:9092): Connection refused (os error 111)
-    /// orders-0: node 1 (kafka-1:9092) has not acknowledged it for 3.2 s
+    /// orders-0: node 1 (kafka-1:9092) has not acknowledged the batch for 3.2 s
     /// orders-0: the partition has no leader (LEADER_NOT_AVAILABLE (5), the partition has no leader; an election may be
     ///   under way)
     /// topic orders has 6 partitions, and a send waits for partition 8
@@ -405,7 +408,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     {
         let refused = |what: &str, error| {
             let text = format!(
-                "the {what} of a record for {} was not serialised",
+                "cannot serialize the {what} of a record for topic {}",
                 kurier_engine::error::printable(record.topic)
             );
             Error::new(ErrorKind::Serialization, text).caused_by(error)
@@ -437,7 +440,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                     topic.with_view(|view| self.handle.partitioner.partition(&RecordView::new(key, value), view));
                 chosen.ok_or_else(nowhere).and_then(|chosen| {
                     chosen.map_err(|error| {
-                        Error::new(ErrorKind::Partitioning, "the partitioner refused a record").caused_by(error)
+                        Error::new(ErrorKind::Partitioning, "the partitioner rejected the record").caused_by(error)
                     })
                 })
             }
@@ -501,7 +504,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                         let learnt = self.learn(&topic.name, partitions, deadline).await;
                         topic = learnt.map_err(|why| match why.kind() {
                             ErrorKind::Closed => why,
-                            _ => error.and(&why.to_string()),
+                            _ => error.caused_by(why),
                         })?;
                     }
                     None => return Err(error),

@@ -118,9 +118,9 @@ async fn close_after_the_runtime_was_shut_down_is_an_error() {
             (count, usize::try_from(count).unwrap())
         );
         assert_eq!(unfinished.cause().map(kurier::Error::kind), Some(ErrorKind::Closed));
-        assert!(unfinished.to_string().contains("was shut down"), "{unfinished}");
+        assert!(format!("{unfinished:#}").contains("was shut down"), "{unfinished:#}");
         for error in [producer.flush().await.map(drop).unwrap_err(), producer.topic("u").await.map(drop).unwrap_err()] {
-            assert!(error.kind() == ErrorKind::Closed && error.to_string().contains("was shut down"), "{error}");
+            assert!(error.kind() == ErrorKind::Closed && format!("{error:#}").contains("was shut down"), "{error}");
         }
     }
 }
@@ -132,7 +132,7 @@ async fn too_large_max_in_flight_is_refused_at_build() {
     for count in [usize::MAX, 1_000_001] {
         let error = producer(&broker).set("acks", "1").set(key, &count.to_string()).build().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(error.to_string().contains(key) && error.to_string().contains("1000000"), "{error}");
+        assert!(format!("{error:#}").contains(key) && format!("{error:#}").contains("1000000"), "{error}");
     }
     producer(&broker).set("acks", "1").set(key, "1000000").build().await.unwrap();
 }
@@ -145,7 +145,7 @@ async fn runtime_without_timers_or_io_is_refused_at_build() {
         let broker = Broker::start().await.unwrap();
         let error = producer(&broker).runtime(other.handle().clone()).build().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
-        assert!(error.to_string().contains("enable_all()"), "{error}");
+        assert!(format!("{error:#}").contains("enable_all()"), "{error}");
         other.shutdown_background();
     }
 }
@@ -192,7 +192,7 @@ async fn try_setting(broker: &Broker, key: &str, value: &str, is_idempotent: boo
     let built = timeout(LONG, builder.build()).await.map_err(|_| "build hangs")?;
     let producer = match built {
         Ok(producer) => producer,
-        Err(error) if error.kind() == ErrorKind::Configuration && error.to_string().contains(key) => return Ok(0),
+        Err(error) if error.kind() == ErrorKind::Configuration && format!("{error:#}").contains(key) => return Ok(0),
         // A millisecond may be too short to reach a broker.
         Err(error) if (key, value, error.kind()) == ("max.block.ms", "1", ErrorKind::Network) => return Ok(0),
         Err(error) => return Err(format!("build: {error:?}")),

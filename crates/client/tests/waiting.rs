@@ -62,7 +62,7 @@ async fn send_waits_at_most_max_block() {
     let accepted = fill(&topic, &"x".repeat(500));
     let error = topic.send(topic.record().partition(1).value("y".repeat(500))).await.unwrap_err();
     assert_eq!((error.kind(), error.written(), error.is_retriable()), (ErrorKind::BufferFull, Written::No, true));
-    let text = error.to_string();
+    let text = format!("{error:#}");
     assert!(text.contains("buffer.memory, which is 32768") && text.contains("max.block.ms, which is 50"), "{text}");
     heal(&broker);
     assert_eq!(producer.flush().await.unwrap().written, u64::try_from(accepted.len()).unwrap());
@@ -181,7 +181,7 @@ async fn try_send_returns_the_reason_and_the_record() {
     assert_eq!((refused.error.kind(), refused.error.is_retriable()), (ErrorKind::Partitioning, false));
     let refused = producer.try_send(Record::to("t").value(vec![0; 2 << 20])).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::RecordTooLarge);
-    assert!(refused.to_string().contains("max.request.size, which is 1048576"), "{refused}");
+    assert!(format!("{refused:#}").contains("max.request.size, which is 1048576"), "{refused}");
 }
 
 #[tokio::test]
@@ -628,7 +628,7 @@ async fn keys_and_values_go_through_their_serializers() {
     let error = producer.send(Record::to("t").key(1).value(Order(13))).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::Serialization, false));
     assert!(
-        error.to_string().contains("the value of a record for t was not serialised: 13 brings bad luck"),
+        format!("{error:#}").contains("cannot serialize the value of a record for topic t: 13 brings bad luck"),
         "{error}"
     );
     producer.deliver(Record::to("t").key(-1i64).value(Order(14))).await.unwrap();
@@ -683,7 +683,7 @@ async fn custom_partitioner_is_skipped_if_the_record_names_a_partition() {
     assert!((0..5).contains(&anywhere.partition()));
     let error = producer.send(Record::to("t").key("c").value("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Partitioning);
-    assert!(error.to_string().contains("topic t has no partition 5: it has 5"), "{error}");
+    assert!(format!("{error:#}").contains("topic t has no partition 5: it has 5"), "{error}");
     let seen = partitioner.0.lock().unwrap();
     assert_eq!(*seen, [Some(b"a".to_vec()), None, Some(b"c".to_vec())]);
 }

@@ -16,7 +16,7 @@ use thiserror::Error;
 pub struct CompressError {
     /// The codec.
     pub codec: CompressionType,
-    /// The library's error.
+    /// The library's error, as text: no type of the library is in this crate's API.
     pub reason: String,
 }
 
@@ -37,11 +37,11 @@ pub enum DecompressError {
     Damaged {
         /// The codec.
         codec: CompressionType,
-        /// The codec's error.
+        /// The codec's error, as text.
         reason: String,
     },
     /// Kafka has no codec with this id.
-    #[error("the batch is compressed by a codec with the id {0}, which is not in use")]
+    #[error("the batch has the unknown codec id {0}")]
     UnknownCodec(u8),
     /// The batch uses a codec that this build lacks.
     #[error(transparent)]

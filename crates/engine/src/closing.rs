@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kurier_protocol::record_batch;
 
-use crate::error::{Error, Written};
+use crate::error::{Error, Written, write_causes};
 use crate::record::RecordMetadata;
 
 /// The number of a producer's records with each outcome, since it was built.
@@ -117,8 +117,8 @@ impl IntoIterator for Unfinished {
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Some(cause) => write!(f, "the producer ended before it was closed: {cause}")?,
-            None => write!(f, "the producer was closed before it was done")?,
+            Some(_) => write!(f, "the producer ended before it was closed")?,
+            None => write!(f, "the producer was closed before all records and callbacks were done")?,
         }
         if !self.records.is_empty() {
             write!(f, "; {} records were not delivered", self.records.len())?;
@@ -126,7 +126,8 @@ impl fmt::Display for Unfinished {
         if !self.uncalled.is_empty() {
             write!(f, "; {} callbacks had not returned", self.uncalled.len())?;
         }
-        write!(f, "; in all: {}", self.counts)
+        write!(f, "; in all: {}", self.counts)?;
+        write_causes(self, f)
     }
 }
 

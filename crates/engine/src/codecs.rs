@@ -9,7 +9,7 @@ use kurier_protocol::record_batch::{NewRecord, RecordBatch, RecordBatchBuilder, 
 
 use crate::accumulator::batch::Taken;
 use crate::accumulator::memory::Memory;
-use crate::error::panic_text;
+use crate::error::{Cause, panic_text};
 
 /// Idle codecs, kept for reuse because their contexts are large.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Codecs {
             Ok(Some(sealed)) => taken.sealed = sealed,
             Ok(None) => {}
             Err(_) => {
-                tracing::error!(codec = ?self.compression.kind(), "a codec panicked; a batch goes uncompressed");
+                tracing::error!(codec = ?self.compression.kind(), "a codec panicked; sending a batch uncompressed");
             }
         }
     }
@@ -57,7 +57,7 @@ impl Codecs {
             }
             Ok(()) => None,
             Err(error) => {
-                tracing::warn!(%error, "a batch goes uncompressed");
+                tracing::warn!(%error, "could not compress a batch; sending it uncompressed");
                 None
             }
         };
@@ -66,21 +66,21 @@ impl Codecs {
     }
 
     /// Splits a batch of at least two records into halves by size. A panic in a codec or a parser is an error.
-    pub fn split(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
-        catch_unwind(AssertUnwindSafe(|| self.halves(whole))).unwrap_or_else(|panic| Err(panic_text(&*panic)))
+    pub fn split(&self, whole: &Taken) -> Result<Vec<Taken>, Cause> {
+        catch_unwind(AssertUnwindSafe(|| self.halves(whole))).unwrap_or_else(|panic| Err(panic_text(&*panic).into()))
     }
 
-    fn halves(&self, whole: &Taken) -> Result<Vec<Taken>, String> {
+    fn halves(&self, whole: &Taken) -> Result<Vec<Taken>, Cause> {
         /// The most that a batch of this producer can hold.
         const LIMIT: usize = i32::MAX as usize;
-        let bytes = whole.sealed.stamp(&Stamp::NONE).map_err(|error| error.to_string())?.to_bytes();
-        let (batch, _) = RecordBatch::parse(&bytes).map_err(|error| error.to_string())?;
-        let body = decompress_batch(&batch, LIMIT).map_err(|error| error.to_string())?;
+        let bytes = whole.sealed.stamp(&Stamp::NONE)?.to_bytes();
+        let (batch, _) = RecordBatch::parse(&bytes)?;
+        let body = decompress_batch(&batch, LIMIT)?;
         let half = whole.plain_bytes / 2;
         let mut builders = vec![RecordBatchBuilder::new()];
         let last = batch.header().record_count - 1;
-        for (record, index) in batch.records_in(&body).map_err(|error| error.to_string())?.zip(0..) {
-            let record = record.map_err(|error| error.to_string())?;
+        for (record, index) in batch.records_in(&body)?.zip(0..) {
+            let record = record?;
             let headers: Vec<_> = record.headers.collect();
             let new =
                 NewRecord { timestamp: record.timestamp, key: record.key, value: record.value, headers: &headers };
@@ -91,7 +91,7 @@ impl Codecs {
                 builders.push(RecordBatchBuilder::new());
             }
             let Some(builder) = builders.last_mut() else { continue };
-            builder.append(&new).map_err(|error| error.to_string())?;
+            builder.append(&new)?;
         }
         let mut pieces = Vec::new();
         let mut first = whole.range.start;
@@ -108,7 +108,7 @@ impl Codecs {
         }
         match pieces.len() {
             2 => Ok(pieces),
-            count => Err(format!("its records make {count} pieces")),
+            count => Err(format!("its records make {count} pieces").into()),
         }
     }
 }

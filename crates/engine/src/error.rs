@@ -11,6 +11,10 @@ use kurier_protocol::ErrorCode;
 /// Cheap to clone: all records of a batch share one error. Check [`written`](Self::written) before sending a record
 /// again.
 ///
+/// `{error}` says what failed and what to do. [`source`](std::error::Error::source) has the cause, and its source the
+/// next one. `{error:#}` prints the whole chain in one line, from the failure to its root cause: use it in logs. The
+/// `{:#}` of `anyhow` prints the same line.
+///
 /// ```
 /// use kurier::{ErrorKind, Producer, Written};
 ///
@@ -23,7 +27,7 @@ use kurier_protocol::ErrorCode;
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
-type Cause = Arc<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Clone)]
 struct Inner {
@@ -160,9 +164,9 @@ impl Error {
     }
 
     #[doc(hidden)]
-    pub fn caused_by(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let cause: Box<dyn std::error::Error + Send + Sync> = cause.into();
-        self.change(|inner| inner.cause = Some(cause.into()))
+    pub fn caused_by(self, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        self.change(|inner| inner.cause = Some(cause))
     }
 
     #[doc(hidden)]
@@ -283,8 +287,9 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    /// Writes this error; with `{:#}` also its causes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, text, written, place, node, stage, attempts, age, cause, .. } = &*self.0;
+        let Inner { kind, text, written, place, node, stage, attempts, age, .. } = &*self.0;
         if let Some((topic, partition)) = place {
             write!(f, "produce to {}-{partition}", printable(topic))?;
             if let Some(node) = node {
@@ -293,9 +298,6 @@ impl fmt::Display for Error {
             write!(f, ": ")?;
         }
         write!(f, "{text}")?;
-        if let Some(cause) = cause {
-            write!(f, ": {cause}")?;
-        }
         if let (Some(stage), Some(age)) = (stage, age) {
             write!(f, "; {stage}, ")?;
             match attempts {
@@ -313,20 +315,87 @@ impl fmt::Display for Error {
         if *kind == ErrorKind::Bug {
             write!(f, "; this is a bug in Kurier, please report it")?;
         }
-        Ok(())
+        write_causes(self, f)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({:?}: {self})", self.0.kind)
+        write!(f, "Error({:?}: {self:#})", self.0.kind)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.cause.as_deref().map(|cause| cause as _)
+        self.0.cause.as_ref().map(Cause::as_error)
     }
+}
+
+/// Reason for a failure: an error with its own causes, or a text. Cheap to clone.
+///
+/// As for [`Error`], `{:#}` prints the whole chain.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    /// Returns a cause with this text, whose source is this cause.
+    #[must_use]
+    pub fn context(self, text: impl Into<String>) -> Self {
+        Self(Arc::new(Context { text: text.into(), cause: self }))
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + 'static) {
+        &*self.0
+    }
+}
+
+impl<T: Into<BoxError>> From<T> for Cause {
+    fn from(error: T) -> Self {
+        Self(error.into().into())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        write_causes(self.as_error(), f)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")
+    }
+}
+
+/// A text for a step on the way to a cause.
+#[derive(Debug)]
+struct Context {
+    text: String,
+    cause: Cause,
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Context {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_error())
+    }
+}
+
+/// Writes the causes of an error behind its own text, if `{:#}` asks for them.
+pub(crate) fn write_causes(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if f.alternate() {
+        for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+            write!(f, ": {cause}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes text of a user or a peer safe for terminals and logs: escapes control characters and those that reorder or
@@ -355,7 +424,7 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("it panicked: {}", printable(text.unwrap_or("without a message")))
 }
 
-/// A record that was not accepted, with the reason.
+/// A record that was not accepted, with the reason. It displays and has the same causes as its [`Error`].
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -388,7 +457,7 @@ impl<R> fmt::Display for SendError<R> {
 
 impl<R: fmt::Debug> std::error::Error for SendError<R> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 
@@ -400,7 +469,10 @@ impl<R> From<SendError<R>> for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::closing::{Summary, Unfinished};
 
     #[test]
     fn long_text_is_cut() {
@@ -414,28 +486,65 @@ mod tests {
         assert!(error.to_string().len() < 1_000, "{}", error.to_string().len());
     }
 
+    /// Every kind of error.
+    const KINDS: [ErrorKind; 16] = [
+        ErrorKind::Configuration,
+        ErrorKind::RecordTooLarge,
+        ErrorKind::InvalidTimestamp,
+        ErrorKind::InvalidTopic,
+        ErrorKind::Serialization,
+        ErrorKind::Partitioning,
+        ErrorKind::Metadata,
+        ErrorKind::MetadataPending,
+        ErrorKind::BufferFull,
+        ErrorKind::DeliveryTimeout,
+        ErrorKind::Refused,
+        ErrorKind::Unsupported,
+        ErrorKind::Network,
+        ErrorKind::Closed,
+        ErrorKind::TopicRecreated,
+        ErrorKind::Bug,
+    ];
+
+    fn chain(error: &dyn std::error::Error) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn error_displays_itself_and_its_chain_reaches_the_root_cause() {
+        const ROOT: &str = "connection reset";
+        let root = || Cause::from(io::Error::other(ROOT)).context("no response");
+        for kind in KINDS {
+            let plain = Error::new(kind, "it failed").caused_by(root());
+            let placed = plain.clone().at(&"t".into(), 1).after(Stage::InFlight, 2, Duration::from_secs(3));
+            let nested = Error::new(kind, "it failed").caused_by(placed.clone());
+            let unfinished = Unfinished::new(Summary::default(), Vec::new(), Vec::new(), Some(plain.clone()));
+            let sent = SendError { error: placed.clone(), record: () };
+            let errors: [(&dyn std::error::Error, usize, String); 5] = [
+                (&plain, 3, format!("{plain:#}")),
+                (&placed, 3, format!("{placed:#}")),
+                (&nested, 4, format!("{nested:#}")),
+                (&sent, 3, format!("{sent:#}")),
+                (&unfinished, 4, format!("{unfinished:#}")),
+            ];
+            for (error, steps, shown) in errors {
+                let chain = chain(error);
+                assert_eq!((chain.len(), chain.last().map(String::as_str)), (steps, Some(ROOT)), "{chain:?}");
+                assert_eq!(shown, chain.join(": "));
+                for (at, step) in chain.iter().enumerate() {
+                    let is_repeated = |later: &String| step.contains(later.as_str());
+                    assert!(!chain.iter().skip(at + 1).any(is_repeated), "{step} repeats its cause");
+                }
+                let root = std::iter::successors(Some(error), |error| error.source()).last().unwrap();
+                assert!(root.is::<io::Error>(), "{root:?}");
+            }
+        }
+    }
+
     #[test]
     fn manual_describes_every_kind() {
-        let kinds = [
-            ErrorKind::Configuration,
-            ErrorKind::RecordTooLarge,
-            ErrorKind::InvalidTimestamp,
-            ErrorKind::InvalidTopic,
-            ErrorKind::Serialization,
-            ErrorKind::Partitioning,
-            ErrorKind::Metadata,
-            ErrorKind::MetadataPending,
-            ErrorKind::BufferFull,
-            ErrorKind::DeliveryTimeout,
-            ErrorKind::Refused,
-            ErrorKind::Unsupported,
-            ErrorKind::Network,
-            ErrorKind::Closed,
-            ErrorKind::TopicRecreated,
-            ErrorKind::Bug,
-        ];
         let manual = include_str!("../../client/src/manual/errors.md");
         let rows: Vec<&str> = manual.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-        assert_eq!(rows, kinds.map(|kind| format!("{kind:?}")));
+        assert_eq!(rows, KINDS.map(|kind| format!("{kind:?}")));
     }
 }

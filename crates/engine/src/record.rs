@@ -118,7 +118,7 @@ impl<'a, K, V> Record<'a, K, V> {
             Some(timestamp) if timestamp < 0 => {
                 let topic = printable(self.topic);
                 let text = format!(
-                    "the timestamp of a record for {topic} is {timestamp}: give milliseconds since 1970, which is 0 or more, \
+                    "the timestamp of a record for topic {topic} is {timestamp}: use milliseconds since 1970, which is 0 or more, \
                      or leave the timestamp out"
                 );
                 Err(Error::new(ErrorKind::InvalidTimestamp, text))
@@ -139,13 +139,13 @@ pub fn check_topic_name(name: &str) -> Result<(), Error> {
         "it must not be \".\" or \"..\"".to_owned()
     } else if let Some(letter) = name.chars().find(|letter| !is_allowed(*letter)) {
         let letter = printable(letter.encode_utf8(&mut [0; 4]));
-        format!("it has \"{letter}\", and only ASCII letters, digits, '.', '_' and '-' are allowed")
+        format!("it contains \"{letter}\", and only ASCII letters, digits, '.', '_' and '-' are allowed")
     } else if name.len() > CHARACTERS_MAX {
         format!("it has {} characters, and at most {CHARACTERS_MAX} are allowed", name.len())
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorKind::InvalidTopic, format!("\"{}\" is no name for a topic: {why}", printable(name))))
+    Err(Error::new(ErrorKind::InvalidTopic, format!("\"{}\" is not a valid topic name: {why}", printable(name))))
 }
 
 impl<K, V> fmt::Debug for Record<'_, K, V> {
@@ -231,15 +231,15 @@ mod tests {
         }
         let (long, longest) = ("a".repeat(250), "a".repeat(40_000));
         for (name, expected) in [
-            ("", "\"\" is no name for a topic: it is empty"),
-            (".", "\".\" is no name for a topic: it must not be"),
-            ("..", "\"..\" is no name"),
-            ("a b", "\"a b\" is no name for a topic: it has \" \", and only ASCII letters"),
-            ("a/b", "it has \"/\""),
-            ("gr\u{fc}n", "it has \"\u{fc}\""),
-            ("a\x1b[2J", "\"a\\u{1b}[2J\" is no name for a topic: it has \"\\u{1b}\""),
+            ("", "\"\" is not a valid topic name: it is empty"),
+            (".", "\".\" is not a valid topic name: it must not be"),
+            ("..", "\"..\" is not a valid"),
+            ("a b", "\"a b\" is not a valid topic name: it contains \" \", and only ASCII letters"),
+            ("a/b", "it contains \"/\""),
+            ("gr\u{fc}n", "it contains \"\u{fc}\""),
+            ("a\x1b[2J", "\"a\\u{1b}[2J\" is not a valid topic name: it contains \"\\u{1b}\""),
             (&long, "it has 250 characters, and at most 249 are allowed"),
-            (&longest, "a... (40000 bytes in all)\" is no name for a topic: it has 40000 characters"),
+            (&longest, "a... (40000 bytes in all)\" is not a valid topic name: it has 40000 characters"),
         ] {
             let error = check_topic_name(name).unwrap_err();
             let text = error.to_string();

@@ -141,13 +141,16 @@ impl<'a> TopicView<'a> {
     }
 }
 
-/// An error of a partitioner about a record.
+/// An error of a partitioner about a record. Its source is the reason.
 ///
 /// ```
+/// use std::error::Error;
+///
 /// use kurier_partitioner::PartitionError;
 ///
-/// let error = PartitionError::new("orders", "the key is no number");
-/// assert_eq!(error.to_string(), "no partition of orders was chosen: the key is no number");
+/// let error = PartitionError::new("orders", "the key is not a number");
+/// assert_eq!(error.to_string(), "cannot choose a partition of topic orders");
+/// assert_eq!(error.source().unwrap().to_string(), "the key is not a number");
 /// ```
 #[derive(Debug)]
 pub struct PartitionError {
@@ -171,7 +174,7 @@ impl PartitionError {
 
 impl fmt::Display for PartitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no partition of {} was chosen: {}", self.topic, self.source)
+        write!(f, "cannot choose a partition of topic {}", self.topic)
     }
 }
 

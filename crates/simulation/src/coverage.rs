@@ -365,7 +365,7 @@ impl World<'_> {
                 self.hit(FaultRow::NoProducerId, "no id for good, and told so")
             }
             (Some(ErrorCode::INVALID_RECORD), _) => {
-                let is_mate = error.to_string().contains("another record of its batch");
+                let is_mate = error.to_string().contains("another record of the batch");
                 self.hit(FaultRow::ErrorsByRecord, if is_mate { "failed with the one to blame" } else { "blamed" });
             }
             _ => {}

@@ -171,7 +171,7 @@ impl Feed<'_> {
                 });
                 if let Some(connection) = connection {
                     self.asked.retain(|asked| asked.connection != connection);
-                    self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".to_owned()) });
+                    self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
                 }
             }
             8 => {
@@ -362,7 +362,7 @@ impl Feed<'_> {
         self.hands.handle(Input::Abandon);
         self.turn();
         for connection in self.open.drain(..).chain(self.opening.drain(..)) {
-            self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".to_owned()) });
+            self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".into()) });
         }
         self.turn();
         let mut context = Context::from_waker(Waker::noop());

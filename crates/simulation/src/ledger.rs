@@ -168,7 +168,7 @@ impl Ledger {
         self.open -= 1;
         entry.outcome = Some(match result {
             Ok(metadata) => Told::Written { partition: metadata.partition(), offset: metadata.offset() },
-            Err(error) => Told::Failed { written: error.written(), kind: error.kind(), why: error.to_string() },
+            Err(error) => Told::Failed { written: error.written(), kind: error.kind(), why: format!("{error:#}") },
         });
         Ok(())
     }

@@ -422,7 +422,7 @@ impl World<'_> {
         }
         trace!(self, "{connection:?} is cut: {why}");
         self.leave(connection, false);
-        self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed(why.to_owned()) });
+        self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed(why.into()) });
     }
 
     /// Ends the producer's use of a connection. Requests that the kernel has may still be executed, all or the first of

@@ -44,7 +44,7 @@ pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str
             world.report.digest = world.digest.get();
             (std::mem::take(&mut world.report), result)
         }
-        Err(error) => (Report::default(), Err(violation(Invariant::ValidSettings, error.to_string()))),
+        Err(error) => (Report::default(), Err(violation(Invariant::ValidSettings, format!("{error:#}")))),
     }));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());

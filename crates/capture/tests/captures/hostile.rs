@@ -55,7 +55,7 @@ fn packets_of_more_than_16_mib_are_damage() {
 fn invalid_headers_are_refused() {
     for file in [&b""[..], b"\xd4", &PCAP[..23], &[0xff; 64], b"GET / HTTP/1.1\r\n\r\n"] {
         let error = Reader::new(file).err().map(|error| error.to_string());
-        assert!(error.is_some_and(|error| error.starts_with("this is no capture")), "{file:?}");
+        assert!(error.is_some_and(|error| error.starts_with("the file is not a capture")), "{file:?}");
     }
     let wide = [&PCAP[..20], b"\x93\0\0\0", &files(64)[0][24..], &[0; 64]].concat();
     assert!(matches!(check(&wide[..]).0, Err(CaptureError::UnknownLink(0x93))));

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::names::{Names, literal};
 use kurier_engine::config::{Config, HostPort};
 use kurier_engine::core::{ConnectionId, Ending, Input};
+use kurier_engine::error::Cause;
 
 /// A frame to write.
 pub(super) struct Frame {
@@ -53,17 +54,18 @@ pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPo
 }
 
 /// Connects to the first of the host's addresses that accepts. Looks the addresses up each time, because they change.
-async fn connect(config: &Config, names: &dyn Names, host: &HostPort, attempt: u32) -> Result<TcpStream, String> {
+async fn connect(config: &Config, names: &dyn Names, host: &HostPort, attempt: u32) -> Result<TcpStream, Cause> {
     let found = names.addresses(host).await;
-    let addresses = found.map_err(|error| format!("its address was not found: {error}"))?;
+    let addresses = found.map_err(|error| Cause::from(error).context("cannot resolve its name"))?;
     let is_literal = literal(host).is_some();
     connect_to_one(config, addresses, attempt).await.map_err(|mut refusals| match refusals.pop() {
-        None => "its name has no address".to_owned(),
-        Some((_, why)) if is_literal => why.to_string(),
+        None => "its name has no address".into(),
+        Some((_, why)) if is_literal => why.into(),
+        Some((address, why)) if refusals.is_empty() => Cause::from(why).context(address.to_string()),
         Some(last) => {
             refusals.push(last);
             let each: Vec<String> = refusals.iter().map(|(address, why)| format!("{address}: {why}")).collect();
-            each.join(", ")
+            each.join(", ").into()
         }
     })
 }
@@ -123,7 +125,7 @@ async fn write(
         // Reserve room first, so that no other input comes between the last byte and its `Written`.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {
-            return ending("it could not be written to", &error);
+            return ending("cannot write to it", error);
         }
         permit.send(Input::Written { connection, correlation_id });
     }
@@ -131,16 +133,16 @@ async fn write(
 }
 
 /// Describes the end of a connection after a socket error.
-fn ending(what: &str, error: &io::Error) -> Ending {
+fn ending(what: &str, error: io::Error) -> Ending {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match error.kind() {
         ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
-        _ => Ending::Failed(format!("{what}: {error}")),
+        _ => Ending::Failed(Cause::from(error).context(what)),
     }
 }
 
 fn unneeded() -> Ending {
-    Ending::Failed("it is no longer needed".to_owned())
+    Ending::Failed("the connection is not needed any more".into())
 }
 
 async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::Result<()> {
@@ -179,7 +181,7 @@ async fn read(
         match reader.read_buf(buffer.room()).await {
             Ok(0) => return Ending::Closed("it closed the connection"),
             Ok(_) => {}
-            Err(error) => return ending("it could not be read from", &error),
+            Err(error) => return ending("cannot read from it", error),
         }
         buffer.set_limit(limit.load(Ordering::Relaxed));
         loop {
@@ -190,7 +192,7 @@ async fn read(
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return Ending::Failed(error.to_string()),
+                Err(error) => return Ending::Failed(error.into()),
             }
         }
     }
@@ -219,8 +221,8 @@ mod tests {
             let (inputs, mut heard) = mpsc::channel(9);
             let ending = read(ConnectionId(1), stream.into_split().0, &inputs, &AtomicUsize::new(limit)).await;
             let said = match &ending {
-                Ending::Closed(said) => said,
-                Ending::Failed(said) => said.as_str(),
+                Ending::Closed(said) => (*said).to_owned(),
+                Ending::Failed(said) => said.to_string(),
             };
             assert!(said.starts_with(why), "{said}");
             assert!(matches!(heard.try_recv(), Ok(Input::Received { frame, .. }) if frame == "abcd"));

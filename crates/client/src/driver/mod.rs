@@ -183,7 +183,7 @@ impl Driver {
                 };
                 for question in questions {
                     if let Command::Obstacle { reply } = question {
-                        let text = format!("no name in bootstrap.servers has an address yet: {}", trouble.get());
+                        let text = format!("no name in bootstrap.servers has an address yet: {:#}", trouble.get());
                         let _ = reply.send(Some(text));
                     }
                 }
@@ -206,8 +206,8 @@ impl Driver {
                 Ok(_) if self.is_over => break,
                 Ok(until) => happened = self.wait(until).await,
                 Err(panic) => {
-                    let text = format!("the producer's driver failed: {}", panic_text(&*panic));
-                    self.failure = Some(Error::new(ErrorKind::Bug, text));
+                    let error = Error::new(ErrorKind::Bug, "the producer's driver failed");
+                    self.failure = Some(error.caused_by(panic_text(&*panic)));
                     break;
                 }
             }
@@ -285,8 +285,8 @@ impl Driver {
                     if left > 0 {
                         tracing::warn!(
                             batches = left,
-                            "a producer was dropped with batches under way; they are still delivered, unless the process ends \
-                             before: call close"
+                            "a producer was dropped with unfinished batches; it still delivers them, unless the process ends \
+                             first: call close"
                         );
                     }
                     self.close(now + self.shared.config.delivery_timeout);
@@ -318,7 +318,7 @@ impl Driver {
         let topics = &mut self.waiting.topics;
         if topics.len() >= WANTED_TOPICS_MAX && !topics.contains(&name) {
             if let Some((_, reply)) = waiter {
-                let text = format!("{WANTED_TOPICS_MAX} other topics are being asked for: begin with fewer at once");
+                let text = format!("the producer already waits for {WANTED_TOPICS_MAX} topics: request fewer at once");
                 let _ = reply.send(Err(Error::new(ErrorKind::Metadata, text)));
             }
             return;
@@ -377,7 +377,7 @@ impl Driver {
                         // A task that has ended reports its reason in an input of its own.
                         Ok(()) | Err(TrySendError::Closed(_)) => {}
                         Err(TrySendError::Full(_)) => {
-                            let ending = Ending::Failed("its line is full".to_owned());
+                            let ending = Ending::Failed("its outgoing queue is full".into());
                             self.core.handle(Input::Disconnected { connection, ending }, now);
                         }
                     }
@@ -459,13 +459,16 @@ impl Driver {
 
     fn no_memory(&self) -> Error {
         let config = &self.shared.config;
-        let why = self.core.obstacles().unwrap_or_else(|| "the brokers are slower than this producer".to_owned());
+        let why = self
+            .core
+            .obstacles()
+            .unwrap_or_else(|| "the brokers accept records more slowly than the application sends them".to_owned());
         let text = format!(
-            "no room under buffer.memory, which is {}, within max.block.ms, which is {}: {why}",
+            "no room under buffer.memory, which is {}, within max.block.ms, which is {}",
             config.buffer_memory,
             config.max_block.as_millis()
         );
-        Error::new(ErrorKind::BufferFull, text)
+        Error::new(ErrorKind::BufferFull, text).caused_by(why)
     }
 
     fn serve_reach(&mut self, now: Instant) {
@@ -477,12 +480,12 @@ impl Driver {
         }
         for (_, reply) in self.waiting.reach.extract_if(.., |(deadline, _)| *deadline <= now) {
             let config = &self.shared.config;
-            let why = self.core.obstacles().unwrap_or_else(|| "none has answered yet".to_owned());
+            let why = self.core.obstacles().unwrap_or_else(|| "no server has answered yet".to_owned());
             let text = format!(
-                "no bootstrap server could be reached within max.block.ms, which is {}; check bootstrap.servers: {why}",
+                "cannot reach a bootstrap server within max.block.ms, which is {}; check bootstrap.servers",
                 config.max_block.as_millis()
             );
-            let _ = reply.send(Err(Error::new(ErrorKind::Network, text)));
+            let _ = reply.send(Err(Error::new(ErrorKind::Network, text).caused_by(why)));
         }
     }
 
@@ -516,15 +519,15 @@ impl Driver {
         if self.shared.accumulator.topic(name).is_some() {
             return Error::new(
                 ErrorKind::Partitioning,
-                format!("this partition did not appear within max.block.ms, which is {max_block}"),
+                format!("the topic did not get this partition within max.block.ms, which is {max_block}"),
             );
         }
         let text = format!(
-            "topic {} is not known within max.block.ms, which is {max_block}: {}",
-            kurier_engine::error::printable(name),
-            self.core.obstacle(name)
+            "topic {} was not found within max.block.ms, which is {max_block}",
+            kurier_engine::error::printable(name)
         );
-        Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name))
+        let error = Error::new(ErrorKind::Metadata, text).with_code(self.core.topic_error(name));
+        error.caused_by(self.core.obstacle(name))
     }
 
     fn serve_flushes(&mut self) {
@@ -648,7 +651,7 @@ impl fmt::Debug for Driver {
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed: make another to send more")
+    Error::new(ErrorKind::Closed, "the producer is closed: build another to send more")
 }
 
 fn shut_down() -> Error {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use kurier_engine::config::{Config, DnsLookup, HostPort};
-use kurier_engine::error::{Error, ErrorKind};
+use kurier_engine::error::{Cause, Error, ErrorKind};
 
 /// Result of a look-up.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
@@ -63,17 +63,17 @@ pub(super) fn literal(host: &HostPort) -> Option<IpAddr> {
 
 /// Why no bootstrap server has an address yet.
 #[derive(Debug, Default)]
-pub(super) struct Trouble(Mutex<Option<String>>);
+pub(super) struct Trouble(Mutex<Option<Cause>>);
 
 impl Trouble {
-    fn set(&self, why: String) {
+    fn set(&self, why: Cause) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     /// Returns the last look-up's error for each server.
-    pub(super) fn get(&self) -> String {
+    pub(super) fn get(&self) -> Cause {
         let said = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        said.unwrap_or_else(|| "the resolver has not answered".to_owned())
+        said.unwrap_or_else(|| "the resolver has not answered".into())
     }
 }
 
@@ -100,18 +100,18 @@ pub(super) async fn bootstrap(config: &Config, names: &dyn Names, trouble: &Trou
         None => retries.await,
     };
     found.ok_or_else(|| {
-        let trouble = trouble.get();
         let text = match patience(config) {
             Some((patience, key)) if !config.bootstrap_resolve_timeout.is_zero() => format!(
-                "no name in bootstrap.servers could be resolved within {key}, which is {}; check the names: {trouble}",
+                "cannot resolve any name in bootstrap.servers within {key}, which is {}; check the names",
                 patience.as_millis()
             ),
-            _ => format!(
-                "no name in bootstrap.servers could be resolved; check the names, or set bootstrap.resolve.timeout.ms to keep \
-                 trying: {trouble}"
-            ),
+            _ => {
+                "cannot resolve any name in bootstrap.servers; check the names, or set bootstrap.resolve.timeout.ms to \
+                  keep trying"
+                    .to_owned()
+            }
         };
-        Error::new(ErrorKind::Network, text)
+        Error::new(ErrorKind::Network, text).caused_by(trouble.get())
     })
 }
 
@@ -124,7 +124,7 @@ fn patience(config: &Config) -> Option<(Duration, &'static str)> {
 }
 
 /// Looks up all names once. The error lists the problem with each.
-async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, String> {
+async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, Cause> {
     let servers = &config.bootstrap_servers;
     let mut troubles = Vec::new();
     match config.dns_lookup {
@@ -140,11 +140,26 @@ async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, St
             }
         }
     }
-    Err(troubles.join(", "))
+    Err(joined(troubles))
+}
+
+/// Returns one cause for several: a single one keeps its own causes, several become a list.
+fn joined(mut troubles: Vec<Cause>) -> Cause {
+    match troubles.pop() {
+        Some(only) if troubles.is_empty() => only,
+        last => {
+            let each: Vec<String> = troubles.iter().chain(&last).map(|trouble| format!("{trouble:#}")).collect();
+            each.join(", ").into()
+        }
+    }
+}
+
+fn no_address(server: &HostPort) -> Cause {
+    Cause::from("its name has no address").context(server.to_string())
 }
 
 /// Whether one of these servers has an address. All look-ups run at once, so that a slow one delays no other.
-async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> bool {
+async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<Cause>) -> bool {
     let mut asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
     poll_fn(|cx| {
         let mut is_found = false;
@@ -153,8 +168,8 @@ async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<Strin
             Poll::Ready(found) => {
                 match found {
                     Ok(addresses) if !addresses.is_empty() => is_found = true,
-                    Ok(_) => troubles.push(format!("{server}: its name has no address")),
-                    Err(error) => troubles.push(format!("{server}: {error}")),
+                    Ok(_) => troubles.push(no_address(server)),
+                    Err(error) => troubles.push(Cause::from(error).context(server.to_string())),
                 }
                 false
             }
@@ -166,19 +181,19 @@ async fn first(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<Strin
 
 /// Returns the canonical name of each address of each server, like Java's `getCanonicalHostName`: the address itself if
 /// it has no name, or a name that does not resolve back to it.
-async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<String>) -> Vec<HostPort> {
+async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<Cause>) -> Vec<HostPort> {
     let asked: Vec<_> = servers.iter().map(|server| (server, names.addresses(server))).collect();
     let mut seen = BTreeSet::new();
     let mut canonical = Vec::new();
     for (server, answer) in asked {
         let addresses = match answer.await {
             Ok(addresses) if addresses.is_empty() => {
-                troubles.push(format!("{server}: its name has no address"));
+                troubles.push(no_address(server));
                 continue;
             }
             Ok(addresses) => addresses,
             Err(error) => {
-                troubles.push(format!("{server}: {error}"));
+                troubles.push(Cause::from(error).context(server.to_string()));
                 continue;
             }
         };
@@ -248,7 +263,7 @@ pub(super) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bootstrap_needs_one_name_that_resolves() {
-        const NONE: &str = "no name in bootstrap.servers could be resolved; check the names, or set \
+        const NONE: &str = "cannot resolve any name in bootstrap.servers; check the names, or set \
                             bootstrap.resolve.timeout.ms to keep trying: a:1: no such host, b:2: no such host";
         for (servers, addresses, expected) in [
             ("a:1,b:2", &["a", "b"][..], None),
@@ -262,7 +277,9 @@ pub(super) mod tests {
             match (found, expected) {
                 // Names that do not resolve yet stay in the list; each connection looks them up again.
                 (Ok(found), None) => assert_eq!(found.len(), 2, "{servers}"),
-                (Err(error), Some(text)) => assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::Network, text)),
+                (Err(error), Some(text)) => {
+                    assert_eq!((error.kind(), &*format!("{error:#}")), (ErrorKind::Network, text))
+                }
                 (found, _) => panic!("{servers}: {found:?}"),
             }
         }
@@ -271,7 +288,7 @@ pub(super) mod tests {
     #[tokio::test(start_paused = true)]
     async fn bootstrap_keeps_trying_for_its_timeout() {
         for (resolve, block, failures, expected) in [
-            ("0", "60000", 1, Some("could be resolved; check the names")),
+            ("0", "60000", 1, Some("cannot resolve any name in bootstrap.servers; check the names")),
             ("5000", "60000", 3, None),
             (
                 "5000",
@@ -292,7 +309,7 @@ pub(super) mod tests {
             let found = bootstrap(&config(&settings), &names, &Trouble::default()).await;
             match (found, expected) {
                 (Ok(_), None) => {}
-                (Err(error), Some(text)) => assert!(error.to_string().contains(text), "{error}"),
+                (Err(error), Some(text)) => assert!(format!("{error:#}").contains(text), "{error:#}"),
                 (found, _) => panic!("{settings:?}: {found:?}"),
             }
         }
@@ -302,7 +319,7 @@ pub(super) mod tests {
     async fn bootstrap_stops_waiting_for_a_silent_resolver() {
         let names = MadeUp { is_silent: true, ..Default::default() };
         let error = bootstrap(&config(&[("bootstrap.servers", "a:1")]), &names, &Trouble::default()).await.unwrap_err();
-        assert!(error.to_string().ends_with("the resolver has not answered"), "{error}");
+        assert!(format!("{error:#}").ends_with("the resolver has not answered"), "{error:#}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -329,6 +346,6 @@ pub(super) mod tests {
         assert_eq!(found, ["one.example:1", "two.example:1", "10.0.0.3:1", "10.0.0.4:1"]);
         let error =
             bootstrap(&config(&[("bootstrap.servers", "gone:1"), key]), &names, &Trouble::default()).await.unwrap_err();
-        assert!(error.to_string().contains("gone:1: no such host"), "{error}");
+        assert!(format!("{error:#}").contains("gone:1: no such host"), "{error:#}");
     }
 }

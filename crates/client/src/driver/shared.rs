@@ -126,7 +126,7 @@ impl Shared {
 
     /// Error for a call whose reply the driver dropped.
     pub(crate) fn ended(&self) -> Error {
-        let closed = || Error::new(ErrorKind::Closed, "the producer is closed: make another to send more");
+        let closed = || Error::new(ErrorKind::Closed, "the producer is closed: build another to send more");
         self.accumulator.outcomes.failure().or_else(|| self.accumulator.closed()).unwrap_or_else(closed)
     }
 

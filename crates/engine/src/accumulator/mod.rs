@@ -473,7 +473,7 @@ impl Accumulator {
     ) -> Result<Appended, AppendError> {
         let index = batch.builder.record_count().cast_unsigned();
         let refuse = |error: kurier_protocol::EncodeError| {
-            AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "the record cannot be encoded").caused_by(error))
+            AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "cannot encode the record").caused_by(error))
         };
         let slot = batch.builder.slot(record).map_err(refuse)?;
         let record_bytes = slot.record_bytes();
@@ -542,8 +542,9 @@ impl Accumulator {
             true => (max_request_size, "max.request.size"),
             false => (buffer_memory, "buffer.memory"),
         };
-        let text =
-            format!("a record of {bytes} bytes is above {key}, which is {limit}: raise it, or send less at once");
+        let text = format!(
+            "a record of {bytes} bytes is above {key}, which is {limit}: raise the setting, or send a smaller record"
+        );
         Error::new(ErrorKind::RecordTooLarge, text)
     }
 

@@ -145,7 +145,7 @@ mod tests {
                 guard.may_be_sent();
             }
             if is_failed {
-                outcomes.fail(Error::new(ErrorKind::Closed, "the runtime is gone"));
+                outcomes.fail(Error::new(ErrorKind::Closed, "the producer's runtime has ended"));
             }
             let written_at =
                 |base| Outcome::Written { base_offset: Some(base), log_append_time: None, is_acknowledged: true };

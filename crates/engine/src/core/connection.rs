@@ -35,6 +35,7 @@ use super::input::Ending;
 use super::timer::Timers;
 use super::versions::Versions;
 use crate::config::{Config, HostPort, Recovery};
+use crate::error::Cause;
 use handshake::VERSIONS_VERSION;
 
 /// A server that the core may connect to.
@@ -89,7 +90,7 @@ pub(super) enum Event<Q> {
     Lost {
         peer: Peer,
         unanswered: Vec<Unanswered<Q>>,
-        why: String,
+        why: Cause,
     },
     /// The connection was closed because it was idle.
     Idle(Peer),
@@ -140,7 +141,7 @@ struct Link<Q> {
     answerless: VecDeque<i32>,
     muted_until: Option<Instant>,
     used_at: Instant,
-    trouble: Option<String>,
+    trouble: Option<Cause>,
     /// Whether any connection to the peer became ready.
     was_ready: bool,
     /// Whether the peer ever answered a request other than ApiVersions.
@@ -255,7 +256,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             match self.links.get(&peer) {
                 Some(link) if link.host == *host => {}
                 Some(_) => {
-                    self.lose(peer, format!("node {id} has moved to {host}"), now);
+                    self.lose(peer, format!("node {id} has moved to {host}").into(), now);
                     self.timers.set(peer, None);
                     self.add(peer, host.clone(), now);
                     // Records may wait for this node even if it had no connection to lose.
@@ -412,7 +413,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                 link.answerless.drain(..=at);
                 return;
             }
-            return self.lose(peer, "it answered what was not asked".to_owned(), now);
+            return self.lose(peer, "unexpected response (unknown correlation id)".into(), now);
         };
         if pending.question.is_some() {
             (link.failures, link.has_answered) = (0, true);
@@ -424,7 +425,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             }
             None => match read_response::<ApiVersionsRequest>(&frame, pending.version) {
                 Ok((_, response)) => self.handle_versions(peer, &response, now),
-                Err(error) => self.lose(peer, error.to_string(), now),
+                Err(error) => self.lose(peer, Cause::from(error).context("cannot read its response"), now),
             },
         }
     }
@@ -436,8 +437,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         let why = match ending {
             Ending::Failed(why) => why,
             Ending::Closed(why) => match self.links.get(&peer).and_then(Link::suspicion) {
-                Some(suspicion) => format!("{why} {suspicion}"),
-                None => why.to_owned(),
+                Some(suspicion) => format!("{why} {suspicion}").into(),
+                None => why.into(),
             },
         };
         self.end(peer, why, now);
@@ -445,7 +446,7 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Closes a peer's connection and starts its backoff. The driver may be writing at this moment, so every request
     /// that it was given counts as written.
-    pub(super) fn lose(&mut self, peer: Peer, why: String, now: Instant) {
+    pub(super) fn lose(&mut self, peer: Peer, why: Cause, now: Instant) {
         if let Some(link) = self.links.get_mut(&peer) {
             link.pending.iter_mut().for_each(|pending| pending.is_written = true);
         }
@@ -454,7 +455,7 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Like [`lose`](Self::lose), when a server of another cluster answered. The peer stays in backoff until new
     /// metadata arrives, or for longer than usual.
-    pub(super) fn lose_astray(&mut self, peer: Peer, why: String, now: Instant) {
+    pub(super) fn lose_astray(&mut self, peer: Peer, why: Cause, now: Instant) {
         /// Backoff for nodes of another cluster. By then metadata has shown whether the node belongs to this cluster.
         const ASTRAY: Duration = Duration::from_secs(10);
         self.lose(peer, why, now);
@@ -481,18 +482,18 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(super) fn lose_all(&mut self, but: Option<Peer>, why: &str, now: Instant) {
         let others: Vec<Peer> = self.links.keys().copied().filter(|peer| Some(*peer) != but).collect();
         for peer in others {
-            self.lose(peer, why.to_owned(), now);
+            self.lose(peer, why.into(), now);
         }
     }
 
-    fn end(&mut self, peer: Peer, why: String, now: Instant) {
+    fn end(&mut self, peer: Peer, why: Cause, now: Instant) {
         if let Some(unanswered) = self.close(peer, &why, now) {
             self.events.push_back(Event::Lost { peer, unanswered, why });
         }
     }
 
     /// Closes a peer's connection, if there is one, and returns its unanswered requests.
-    fn close(&mut self, peer: Peer, why: &str, now: Instant) -> Option<Vec<Unanswered<Q>>> {
+    fn close(&mut self, peer: Peer, why: &Cause, now: Instant) -> Option<Vec<Unanswered<Q>>> {
         let link = self.links.get_mut(&peer)?;
         let connection = link.connection()?;
         self.actions.push_back(Action::Disconnect(connection));
@@ -510,14 +511,14 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.failures = link.failures.saturating_add(1);
         let until = now + self.patience.reconnect.after(link.failures, &mut self.random);
         link.state = State::Backoff { until };
-        link.trouble = Some(why.to_owned());
+        link.trouble = Some(why.clone());
         link.muted_until = None;
         link.answerless.clear();
         let unanswered = |pending: Pending<Q>| {
             pending.question.map(|question| Unanswered { question, is_written: pending.is_written })
         };
         let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
-        tracing::debug!(%link.host, ?peer, %why, unanswered = unanswered.len(), "connection lost");
+        tracing::debug!(%link.host, ?peer, why = format_args!("{why:#}"), unanswered = unanswered.len(), "connection lost");
         self.schedule(peer);
         Some(unanswered)
     }
@@ -555,21 +556,21 @@ impl<Q: fmt::Debug> Connections<Q> {
                 }
             }
             State::Connecting { .. } if link.setup_deadline <= now => {
-                let why = "no connection stood within socket.connection.setup.timeout.ms";
-                self.lose(peer, why.to_owned(), now);
+                let why = "it did not accept a connection within socket.connection.setup.timeout.ms";
+                self.lose(peer, why.into(), now);
             }
             State::Negotiating { .. } if link.setup_deadline <= now => {
                 let key = "socket.connection.setup.timeout.ms";
                 let why = format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}");
-                self.lose(peer, why, now);
+                self.lose(peer, why.into(), now);
             }
             State::Connecting { .. } => {}
             State::Negotiating { .. } | State::Ready { .. } => {
                 if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
-                    self.lose(peer, "it did not answer within request.timeout.ms".to_owned(), now);
+                    self.lose(peer, "it did not answer within request.timeout.ms".into(), now);
                 } else if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
                     // No request is unanswered, so this is not a failure.
-                    self.close(peer, "it was not needed for connections.max.idle.ms", now);
+                    self.close(peer, &"it was idle for connections.max.idle.ms".into(), now);
                     if let Some(link) = self.links.get_mut(&peer) {
                         (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
                     }

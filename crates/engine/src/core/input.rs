@@ -8,7 +8,7 @@ use super::action::ConnectionId;
 use super::key::Key;
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, PartitionId, Signal};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 
 /// Something that happened outside the core.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub enum Input {
     /// The answer to [`LocalAction::Drain`](super::LocalAction::Drain).
     Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
     /// The answer to [`LocalAction::Split`](super::LocalAction::Split): the pieces, or why there are none.
-    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, String> },
+    Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, Cause> },
     /// The accumulator has removed a topic, as [`LocalAction::Retire`](super::LocalAction::Retire) asked.
     Retired(Arc<str>),
     /// A connection is established.
@@ -47,5 +47,5 @@ pub enum Ending {
     /// The peer closed or reset the connection.
     Closed(&'static str),
     /// The connection attempt failed, or the connection failed in another way.
-    Failed(String),
+    Failed(Cause),
 }

@@ -476,7 +476,7 @@ impl Metadata {
                 true => Ok(true),
                 false => {
                     let (heard, known) = (printable(heard), printable(known));
-                    Err(Useless::Astray(format!("it belongs to cluster {heard}, and not to {known}")))
+                    Err(Useless::Astray(format!("it belongs to cluster {heard}, not to {known}")))
                 }
             },
             _ => Ok(false),
@@ -667,7 +667,7 @@ impl Changes {
 /// Returns the nodes of a response that have valid ids and addresses.
 fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, String> {
     if !response.error_code.is_none() {
-        return Err(format!("it refused to describe the cluster: {}", response.error_code));
+        return Err(format!("it refused Metadata: {}", response.error_code));
     }
     let node = |broker: &MetadataResponseBroker| {
         let host = HostPort::of_node(&broker.host, broker.port)?;
@@ -677,12 +677,12 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
     match nodes.len() {
         0 => Err(match misadvertised(&response.brokers).first_key_value() {
             Some((id, address)) => {
-                format!("it names no node that can be connected to: {}", no_address(*id, address))
+                format!("its response names no node with a valid address: {}", no_address(*id, address))
             }
-            None => "it names no nodes of the cluster".to_owned(),
+            None => "its response names no nodes".to_owned(),
         }),
         1..=NODES_MAX => Ok(nodes),
-        count => Err(format!("it names {count} nodes, and no cluster has more than {NODES_MAX}")),
+        count => Err(format!("its response names {count} nodes, more than the limit of {NODES_MAX}")),
     }
 }
 
@@ -697,5 +697,5 @@ fn misadvertised(brokers: &[MetadataResponseBroker]) -> BTreeMap<i32, String> {
 }
 
 fn no_address(node: i32, address: &String) -> String {
-    format!("{}, which is no address of a broker", advertised(node, address))
+    format!("{}, which is not a valid address", advertised(node, address))
 }

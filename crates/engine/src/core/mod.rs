@@ -37,7 +37,7 @@ use kurier_protocol::{ErrorCode, Message, Request, read_response};
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Left, Signal};
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Written};
+use crate::error::{Cause, Error, ErrorKind, Written};
 use crate::fault_injection::{FaultInjection, Mutant};
 pub use action::{Action, Actions, ConnectionId, LocalAction};
 use backoff::SLOW;
@@ -268,7 +268,7 @@ impl Core {
         let is_any = !unsendable.is_empty();
         for (topic, why) in unsendable {
             let text = format!(
-                "topic {}: its name, of {} bytes, fits into no request: use a shorter name",
+                "topic {}: its name of {} bytes does not fit into a request: use a shorter name",
                 crate::error::printable(&topic),
                 topic.len()
             );
@@ -342,12 +342,12 @@ impl Core {
         // With a short backoff some node is always about to be retried, so the core would never ask the bootstrap
         // servers.
         if metadata.recovers() && !metadata.is_bootstrapping() && connections.is_every_node_unreachable() {
-            tracing::info!("the last attempt to reach each node has failed: the bootstrap servers are asked again");
+            tracing::info!("the last attempt to reach each node failed; asking the bootstrap servers again");
             metadata.rebootstrap(*now);
         }
         match connections.anyone(errand, metadata.is_bootstrapping(), *now) {
             Err(Nobody::Left) if metadata.recovers() && !metadata.is_bootstrapping() => {
-                tracing::info!("no node of the cluster can be reached: the bootstrap servers are asked again");
+                tracing::info!("cannot reach any node of the cluster; asking the bootstrap servers again");
                 metadata.rebootstrap(*now);
                 connections.anyone(errand, true, *now)
             }
@@ -357,7 +357,7 @@ impl Core {
 
     /// Closes all connections and starts again with the bootstrap servers (KIP-1102).
     fn rebootstrap(&mut self, why: &str) {
-        tracing::warn!(why, "all connections are ended, and the bootstrap servers are asked again");
+        tracing::warn!(why, "closing all connections and asking the bootstrap servers again");
         self.cx.metadata.rebootstrap(self.cx.now);
         self.cx.connections.lose_all(None, why, self.cx.now);
     }
@@ -367,11 +367,11 @@ impl Core {
         let Context { now, connections, .. } = &mut self.cx;
         let Some(version) = connections.versions(peer).and_then(Versions::highest::<R>) else {
             let why = connections.versions(peer).map_or_else(String::new, Versions::lack::<R>);
-            connections.lose(peer, why, *now);
+            connections.lose(peer, why.into(), *now);
             return Err(Unasked::Lost);
         };
         connections.send(peer, request, version, question, true, *now).map_err(|error| {
-            tracing::error!(%error, "a request cannot be written");
+            tracing::error!(%error, "could not encode a request");
             Unasked::Unsendable { version }
         })
     }
@@ -411,7 +411,7 @@ impl Core {
         }
     }
 
-    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &str) {
+    fn handle_unanswered(&mut self, peer: Peer, question: Question, is_written: bool, why: &Cause) {
         match question {
             Question::Metadata(question) => self.cx.metadata.handle_failure(question, self.cx.now),
             Question::ProducerId => {
@@ -441,12 +441,12 @@ impl Core {
                     match self.cx.ids.handle_response(&response, self.cx.now, &mut self.cx.random) {
                         Ok(()) => self.sender.handle_producer_id(&mut self.cx),
                         Err(code) => {
-                            let refused = Error::refused(code, None);
                             let text = format!(
-                                "{} gives no producer id, which enable.idempotence=true needs: {refused}",
+                                "{} refused a producer id, which enable.idempotence=true needs",
                                 self.cx.connections.name(peer)
                             );
                             let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
+                            let error = error.caused_by(Error::refused(code, None));
                             self.sender.fail_without_producer_id(&error, &mut self.cx);
                         }
                     }
@@ -490,17 +490,17 @@ impl Core {
     }
 
     /// Applies a metadata response. An error says why the response is unusable.
-    fn take_metadata(&mut self, peer: Peer, question: QuestionId, response: MetadataResponse) -> Result<(), String> {
+    fn take_metadata(&mut self, peer: Peer, question: QuestionId, response: MetadataResponse) -> Result<(), Cause> {
         let Context { now, metadata, connections, .. } = &mut self.cx;
         if response.error_code == ErrorCode::REBOOTSTRAP_REQUIRED && metadata.recovers() {
             metadata.handle_failure(question, *now);
-            self.rebootstrap("a broker asked for it");
+            self.rebootstrap("a broker requires it (REBOOTSTRAP_REQUIRED)");
             return Ok(());
         }
         match metadata.handle_response(question, response, matches!(peer, Peer::Seed(_)), *now) {
             Ok(changes) => self.take_changes(peer, changes),
-            Err(Useless::Refusal(why)) => return Err(why),
-            Err(Useless::Astray(why)) => connections.lose_astray(peer, why, *now),
+            Err(Useless::Refusal(why)) => return Err(why.into()),
+            Err(Useless::Astray(why)) => connections.lose_astray(peer, why.into(), *now),
         }
         Ok(())
     }
@@ -515,8 +515,8 @@ impl Core {
     fn take_changes(&mut self, from: Peer, changes: Changes) {
         let Changes { is_another_cluster, layouts, moved, elected, recreated, refused } = changes;
         if is_another_cluster {
-            tracing::warn!("the bootstrap servers lead to another cluster than before");
-            self.cx.connections.lose_all(Some(from), "its cluster is no longer the one", self.cx.now);
+            tracing::warn!("the bootstrap servers now lead to another cluster");
+            self.cx.connections.lose_all(Some(from), "it belongs to the previous cluster", self.cx.now);
             self.follow_events();
             self.sender.handle_another_cluster(&mut self.cx);
         }
@@ -536,8 +536,9 @@ impl Core {
     }
 }
 
-fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, String> {
-    read_response::<R>(frame, version).map(|(_, response)| response).map_err(|error| error.to_string())
+fn read<R: Request>(frame: &Bytes, version: i16) -> Result<R::Response, Cause> {
+    let response = read_response::<R>(frame, version).map(|(_, response)| response);
+    response.map_err(|error| Cause::from(error).context("cannot read its response"))
 }
 
 #[cfg(test)]

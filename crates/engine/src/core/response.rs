@@ -100,8 +100,8 @@ fn failed(answer: &PartitionProduceResponse, asked: Asked) -> Outcome {
     if culprits.is_empty() {
         return Outcome::Failed(whole);
     }
-    let others = format!("another record of its batch was refused: {whole}");
-    Outcome::Rejected { culprits, others: Error::new(whole.kind(), others).with_code(Some(answer.error_code)) }
+    let others = Error::new(whole.kind(), "the broker refused another record of the batch");
+    Outcome::Rejected { culprits, others: others.with_code(Some(answer.error_code)).caused_by(whole) }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use kurier_protocol::{ErrorCode, FrameBuffer};
 use super::{Connections, Event, Peer, State};
 use crate::core::action::{Action, ConnectionId};
 use crate::core::versions::Versions;
-use crate::error::printable;
+use crate::error::{Cause, Error, printable};
 
 /// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
 /// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
@@ -54,7 +54,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             node_id,
         };
         if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
-            self.lose(peer, error.to_string(), now);
+            self.lose(peer, error.into(), now);
         }
     }
 
@@ -77,10 +77,10 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.negotiations_broken = 0;
             let cluster_id = printable(cluster_id);
             let why = format!("the broker at {} is not node {id} of cluster {cluster_id}", link.host);
-            return self.lose_astray(peer, why, now);
+            return self.lose_astray(peer, why.into(), now);
         }
         if !response.error_code.is_none() {
-            let why = format!("it refused to say what it speaks: {}", response.error_code);
+            let why = Cause::from(Error::refused(response.error_code, None)).context("it refused ApiVersions");
             return self.lose(peer, why, now);
         }
         match offered {
@@ -94,7 +94,7 @@ impl<Q: fmt::Debug> Connections<Q> {
                 self.schedule(peer);
                 self.events.push_back(Event::Ready(peer));
             }
-            Err(why) => self.lose(peer, why, now),
+            Err(why) => self.lose(peer, why.into(), now),
         }
     }
 }

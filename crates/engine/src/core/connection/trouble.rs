@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::{Connections, Link, Peer, State};
 use crate::core::advice::{IS_IT_A_BROKER, advertised};
-use crate::error::printable;
+use crate::error::{Cause, printable};
+
+const NOT_CONNECTED: &str = "not connected yet";
 
 impl<Q> Link<Q> {
     /// Says what kind of server may be closing the connection; `None` for a peer that is known to be a broker.
@@ -37,25 +39,26 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Lists why peers cannot be asked, one text per peer.
     pub(crate) fn troubles(&self) -> Vec<String> {
-        self.links.keys().filter_map(|peer| self.trouble(*peer)).collect()
+        let shown = |cause: Cause| printable(&format!("{cause:#}"));
+        self.links.keys().filter_map(|peer| self.trouble(*peer).map(shown)).collect()
     }
 
     /// Says why a peer cannot be asked: the last failure of its connection, or the step that is missing.
-    pub(crate) fn trouble(&self, peer: Peer) -> Option<String> {
+    pub(crate) fn trouble(&self, peer: Peer) -> Option<Cause> {
         let link = self.links.get(&peer)?;
         let why = match (&link.trouble, &link.state) {
-            (Some(trouble), _) => printable(trouble),
-            (None, State::Connecting { .. }) => "no connection stands yet".to_owned(),
+            (Some(trouble), _) => trouble.clone(),
+            (None, State::Connecting { .. }) => NOT_CONNECTED.into(),
             (None, State::Negotiating { .. }) => {
-                format!("it was connected to and does not answer: {IS_IT_A_BROKER}")
+                format!("it accepted the connection but does not answer: {IS_IT_A_BROKER}").into()
             }
             (None, State::Idle | State::Backoff { .. } | State::Ready { .. }) => return None,
         };
         Some(match peer {
             Peer::Node(id) if !link.was_ready => {
-                format!("{}, and no connection to it can be made: {why}", advertised(id, &link.host))
+                why.context(format!("{}, but Kurier cannot connect to it", advertised(id, &link.host)))
             }
-            _ => format!("{}: {why}", self.name(peer)),
+            _ => why.context(self.name(peer)),
         })
     }
 
@@ -68,10 +71,12 @@ impl<Q: fmt::Debug> Connections<Q> {
             return Some(format!("{name} throttles this producer for another {left:.1} s"));
         }
         if !matches!(link.state, State::Ready { .. }) {
-            return Some(self.trouble(peer).unwrap_or_else(|| format!("{name}: no connection stands yet")));
+            let not_connected = || Cause::from(NOT_CONNECTED).context(name);
+            let trouble = self.trouble(peer).unwrap_or_else(not_connected);
+            return Some(printable(&format!("{trouble:#}")));
         }
         if link.pending.back().is_some_and(|last| !last.is_written) {
-            return Some(format!("{name} reads nothing from its connection"));
+            return Some(format!("{name} does not read from its connection"));
         }
         let is_full = link.pending.len() >= max_in_flight;
         is_full.then(|| format!("{name} has not answered {} requests", link.pending.len()))

@@ -21,7 +21,7 @@ use crate::core::key::Key;
 use crate::core::question::Sent;
 use crate::core::response::{Verdict, refused, verdict};
 use crate::delivery::Outcome;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::fault_injection::Mutant;
 
 impl Sender {
@@ -36,23 +36,25 @@ impl Sender {
     }
 
     /// Handles a request that gets no response.
-    pub(crate) fn handle_lost(&mut self, sent: Vec<Sent>, is_written: bool, peer: Peer, why: &str, cx: &mut Context) {
+    pub(crate) fn handle_lost(&mut self, sent: Vec<Sent>, is_written: bool, peer: Peer, why: &Cause, cx: &mut Context) {
         for Sent { partition, key, .. } in sent {
             self.lose(partition, key, is_written, peer, why, cx);
         }
     }
 
-    fn lose(&mut self, id: PartitionId, key: Key, is_written: bool, peer: Peer, why: &str, cx: &mut Context) {
+    fn lose(&mut self, id: PartitionId, key: Key, is_written: bool, peer: Peer, why: &Cause, cx: &mut Context) {
         self.partition(id).in_flight.remove(&key);
         match self.batches.get_mut(&key) {
             Some(batch) => {
                 batch.is_maybe_written |= is_written;
                 let node = cx.connections.name(peer);
-                batch.trouble = Some(Trouble { node, text: format!("no answer: {why}"), code: None });
+                let error = Error::new(ErrorKind::Network, "no response").caused_by(why.clone());
+                batch.trouble = Some(Trouble { node, error });
                 // With acks=0 a broker cannot detect duplicates, so a frame that may have been sent is not sent again.
                 if is_written && cx.config.acks == Acks::None && !cx.faults.has(Mutant::ResendWithoutAnswers) {
-                    let text = format!("the connection ended before the request was known to be written whole: {why}");
-                    self.refuse(id, key, Outcome::Failed(Error::new(ErrorKind::Network, text)), cx);
+                    let text = "the connection ended before the request was completely written";
+                    let error = Error::new(ErrorKind::Network, text).caused_by(why.clone());
+                    self.refuse(id, key, Outcome::Failed(error), cx);
                 } else {
                     self.retry(id, key, true, cx);
                 }
@@ -72,10 +74,11 @@ impl Sender {
         let is_limited = !batch.is_maybe_written || !cx.ids.is_enabled();
         self.partition(id).waiting.insert(key);
         if attempts > cx.config.retries && is_limited {
-            let Trouble { text, code, .. } = trouble.unwrap_or_default();
-            let kind = if code.is_some() { ErrorKind::Refused } else { ErrorKind::Network };
-            let text = format!("it was sent as often as retries, which is {}, allows: {text}", cx.config.retries);
-            return self.fail(id, key, Error::new(kind, text), cx);
+            let is_refused = trouble.is_some_and(|trouble| trouble.error.error_code().is_some());
+            let kind = if is_refused { ErrorKind::Refused } else { ErrorKind::Network };
+            let text = format!("no attempt succeeded within retries, which is {}", cx.config.retries);
+            let error = self.with_trouble(key, Error::new(kind, text));
+            return self.fail(id, key, error, cx);
         }
         let backoff = Backoff { first: cx.config.retry_backoff, longest: cx.config.retry_backoff_max };
         let wait = if with_backoff { backoff.after(attempts, &mut cx.random) } else { Duration::ZERO };
@@ -93,7 +96,7 @@ impl Sender {
         response: &ProduceResponse,
         peer: Peer,
         cx: &mut Context,
-    ) -> Result<(), String> {
+    ) -> Result<(), Cause> {
         let mut by_name = HashMap::new();
         let mut by_id = HashMap::new();
         for topic in &response.responses {
@@ -113,14 +116,14 @@ impl Sender {
                 Some(answer) => self.handle_answer(partition, key, answer, response, peer, cx),
                 None => {
                     passed_over += 1;
-                    let why = "its answer passes over this partition";
-                    self.lose(partition, key, true, peer, why, cx);
+                    let why = Cause::from("the response omits this partition");
+                    self.lose(partition, key, true, peer, &why, cx);
                 }
             }
         }
         match passed_over {
             0 => Ok(()),
-            _ => Err(format!("its answer to Produce passes over {passed_over} partitions")),
+            _ => Err(Cause::from(format!("its Produce response omits {passed_over} partitions"))),
         }
     }
 
@@ -161,9 +164,8 @@ impl Sender {
         let verdict = verdict(answer, asked, cx.faults);
         if !matches!(verdict, Verdict::Written(_)) {
             batch.is_maybe_written |= !code.is_unwritten();
-            let said = answer.error_message.as_deref().map(|said| format!(" ({})", crate::error::printable(said)));
-            let text = format!("{code}, {}{}", code.meaning(), said.unwrap_or_default());
-            batch.trouble = Some(Trouble { node: cx.connections.name(peer), text, code: Some(code) });
+            let error = Error::refused(code, answer.error_message.as_deref());
+            batch.trouble = Some(Trouble { node: cx.connections.name(peer), error });
         }
         if code.refreshes_metadata() {
             cx.metadata.doubt();
@@ -208,8 +210,8 @@ impl Sender {
         if (batch.is_maybe_written || was_refused) && !cx.faults.has(Mutant::RebuildOnRetry) {
             let code = ErrorCode::MESSAGE_TOO_LARGE;
             let refused = refused(code, None, batch.asked(cx.ids.is_enabled(), true));
-            let text = format!("an earlier attempt may have been written, so the batch cannot be split: {refused}");
-            let error = Error::new(ErrorKind::Refused, text).with_code(Some(code));
+            let text = "the batch cannot be split, because an earlier attempt may have been written";
+            let error = Error::new(ErrorKind::Refused, text).with_code(Some(code)).caused_by(refused);
             return self.refuse(id, key, Outcome::Failed(error), cx);
         }
         let taken = batch.taken.clone();
@@ -221,7 +223,7 @@ impl Sender {
         &mut self,
         id: PartitionId,
         whole: Key,
-        pieces: Result<Vec<Taken>, String>,
+        pieces: Result<Vec<Taken>, Cause>,
         cx: &mut Context,
     ) {
         self.partition(id).splitting.remove(&whole);
@@ -243,7 +245,7 @@ impl Sender {
                 self.partition(id).retry_at = None;
             }
             Err(why) => {
-                let error = Error::new(ErrorKind::Bug, format!("a batch that was too large could not be split: {why}"));
+                let error = Error::new(ErrorKind::Bug, "cannot split a batch that is too large").caused_by(why);
                 self.refuse(id, whole, Outcome::Failed(error), cx);
             }
         }

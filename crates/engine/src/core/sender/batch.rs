@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use kurier_protocol::Uuid;
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Stamp};
-use kurier_protocol::{ErrorCode, Uuid};
 
 use crate::accumulator::batch::Taken;
 use crate::core::key::Key;
@@ -32,16 +32,15 @@ pub(super) struct Batch {
 }
 
 /// The last failure of a batch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) node: String,
-    pub(super) text: String,
-    pub(super) code: Option<ErrorCode>,
+    pub(super) error: Error,
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the last try ended so: {}", self.text)
+        write!(f, "last error: {:#}", self.error)
     }
 }
 
@@ -113,7 +112,7 @@ impl Batch {
         let error =
             error.written_is(written).after(stage, self.attempts, now.saturating_duration_since(self.taken.created));
         match &self.trouble {
-            Some(trouble) => error.on(Some(trouble.node.clone())).with_code(trouble.code),
+            Some(trouble) => error.on(Some(trouble.node.clone())).with_code(trouble.error.error_code()),
             None => error,
         }
     }

@@ -3,13 +3,13 @@
 use crate::error::{Error, ErrorKind};
 
 pub(super) fn recreated() -> Error {
-    Error::new(ErrorKind::TopicRecreated, "its topic was deleted and made anew while it was on its way")
+    Error::new(ErrorKind::TopicRecreated, "the topic was deleted and created again before the record was acknowledged")
 }
 
 pub(super) fn another_cluster() -> Error {
     Error::new(
         ErrorKind::TopicRecreated,
-        "the bootstrap servers lead to another cluster now, and it was sent to the old one",
+        "the bootstrap servers now lead to another cluster, and the record was sent to the old one",
     )
 }
 

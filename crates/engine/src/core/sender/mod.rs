@@ -353,8 +353,8 @@ impl Sender {
                 let error = if batch.is_of_another_topic(topic_id) {
                     recreated()
                 } else {
-                    let text = "its sequence broke off: a batch before it is missing, or the broker has forgotten this \
-                                producer";
+                    let text = "the sequence is broken: an earlier batch is missing, or the broker has forgotten this \
+                                producer id";
                     Error::new(ErrorKind::Refused, text)
                 };
                 let error = self.with_trouble(key, error);

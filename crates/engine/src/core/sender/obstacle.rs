@@ -43,29 +43,29 @@ impl Sender {
         {
             let age = sent.sent_at.map_or(0.0, |at| cx.now.saturating_duration_since(at).as_secs_f64());
             let text = match cx.config.acks {
-                Acks::None => format!("{} has not taken its bytes for {age:.1} s", name(*node)),
-                _ => format!("{} has not acknowledged it for {age:.1} s", name(*node)),
+                Acks::None => format!("{} has not accepted the batch's bytes for {age:.1} s", name(*node)),
+                _ => format!("{} has not acknowledged the batch for {age:.1} s", name(*node)),
             };
             return with_trouble(text, Some(sent));
         }
         let first = waiting.first().and_then(batch);
         if *is_taking && first.is_none() {
-            return "it is being compressed".to_owned();
+            return "the batch is being compressed".to_owned();
         }
         if !splitting.is_empty() {
-            return "it is too large, and is being split".to_owned();
+            return "the batch is too large and is being split".to_owned();
         }
-        let unanswered = |node: i32| format!("{} has not answered what was sent before it", name(node));
+        let unanswered = |node: i32| format!("{} has not answered an earlier batch", name(node));
         let text = match self.stand(id, cx) {
             Stand::Due(at) => {
                 let wait = at.saturating_duration_since(cx.now).as_secs_f64();
                 match first {
-                    Some(_) if *retry_at == Some(at) => format!("it is sent again in {wait:.1} s"),
+                    Some(_) if *retry_at == Some(at) => format!("retry in {wait:.1} s"),
                     None if line.not_before() != Some(at) => {
-                        format!("it lingers for linger.ms, which is {}", cx.config.linger.as_millis())
+                        format!("the batch waits for linger.ms, which is {}", cx.config.linger.as_millis())
                     }
                     _ => format!(
-                        "it is sent under another producer id in {wait:.1} s, when no earlier batch can arrive any more"
+                        "the batch waits {wait:.1} s for a new producer id, until no earlier batch can arrive any more"
                     ),
                 }
             }
@@ -74,10 +74,10 @@ impl Sender {
             Stand::Unanswered(node) => unanswered(node),
             Stand::Ready(node) => {
                 let obstacle = cx.connections.obstacle(Peer::Node(node), cx.config.max_in_flight, cx.now);
-                obstacle.unwrap_or_else(|| format!("it is next in the queue for {}", name(node)))
+                obstacle.unwrap_or_else(|| format!("the batch is next in the queue for {}", name(node)))
             }
             Stand::Nothing if self.is_abandoned => "the producer is being closed".to_owned(),
-            Stand::Nothing => sent_to.map_or_else(|| "it is next".to_owned(), unanswered),
+            Stand::Nothing => sent_to.map_or_else(|| "the batch is next".to_owned(), unanswered),
         };
         with_trouble(text, first)
     }
@@ -94,7 +94,7 @@ fn with_trouble(text: String, batch: Option<&Batch>) -> String {
 /// Says why a partition has no leader.
 pub(super) fn leaderless(place: &Place, cx: &Context) -> String {
     if let Some(why) = cx.metadata.misadvertised_leader(place) {
-        return format!("its leader cannot be connected to: {why}");
+        return format!("cannot connect to its leader: {why}");
     }
     let said = cx.metadata.topic_error(&place.topic).map(|code| format!(" ({code}, {})", code.meaning()));
     format!("the partition has no leader{}", said.unwrap_or_default())
@@ -106,7 +106,7 @@ fn without_producer_id(cx: &Context) -> String {
         Some(peer) => format!("{} has not answered with {what}", cx.connections.name(peer)),
         None => {
             let why = cx.obstacles().map(|why| format!(": {why}"));
-            format!("no node has given {what}, yet{}", why.unwrap_or_default())
+            format!("no node has returned {what}, yet{}", why.unwrap_or_default())
         }
     }
 }

@@ -62,10 +62,10 @@ impl Sender {
         }
     }
 
-    /// Appends the batch's last failure to an error's text.
+    /// Makes the batch's last failure the cause of an error.
     pub(super) fn with_trouble(&self, key: Key, error: Error) -> Error {
         match self.batches.get(&key).and_then(|batch| batch.trouble.as_ref()) {
-            Some(trouble) => Error::new(error.kind(), format!("{error}; {trouble}")),
+            Some(trouble) => error.caused_by(trouble.error.clone()),
             None => error,
         }
     }
@@ -106,13 +106,13 @@ impl Sender {
             return error;
         }
         let Some(place) = cx.metadata.place(id) else { return error };
-        error.because(&match place.leader {
-            None => leaderless(place, cx),
+        match place.leader {
+            None => error.caused_by(leaderless(place, cx)),
             Some(node) => match cx.connections.trouble(Peer::Node(node)) {
-                Some(trouble) => format!("its leader cannot be reached: {trouble}"),
-                None => "its leader did not take it in time".to_owned(),
+                Some(trouble) => error.because("cannot reach the partition's leader").caused_by(trouble),
+                None => error.because("the partition's leader did not accept the batch in time"),
             },
-        })
+        }
     }
 
     pub(super) fn complete(&mut self, id: PartitionId, key: Key, outcome: Outcome, cx: &mut Context) {

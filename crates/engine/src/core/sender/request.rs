@@ -244,7 +244,7 @@ impl Sender {
         let question = Question::Produce(sent);
         if let Err(error) = cx.connections.send(peer, &request, version, question, has_answer, cx.now) {
             for (id, key) in keys {
-                let error = Error::new(ErrorKind::Bug, "a batch cannot be written").caused_by(error.clone());
+                let error = Error::new(ErrorKind::Bug, "cannot encode a Produce request").caused_by(error.clone());
                 self.fail(id, key, error, cx);
             }
             return;
@@ -272,12 +272,12 @@ impl Sender {
         cx: &Context,
     ) -> Result<kurier_protocol::Records, Error> {
         let bug = |what: &str| Error::new(ErrorKind::Bug, what);
-        let Some(batch) = self.batches.get_mut(&key) else { return Err(bug("a batch is gone")) };
+        let Some(batch) = self.batches.get_mut(&key) else { return Err(bug("a batch is missing")) };
         if batch.is_of_another_topic(topic_id) {
             return Err(recreated());
         }
         batch.topic_id = topic_id;
-        let Some(partition) = self.partitions.get_mut(&id) else { return Err(bug("a partition is gone")) };
+        let Some(partition) = self.partitions.get_mut(&id) else { return Err(bug("a partition is missing")) };
         let stamp = match batch.stamp {
             Some(stamp) if !cx.faults.has(Mutant::NewSequenceOnRetry) => stamp,
             _ if cx.ids.is_enabled() => {
@@ -287,12 +287,12 @@ impl Sender {
                     partition.line.begin(identity, cx.ids.first_sequence());
                 }
                 let count = batch.taken.sealed.record_count();
-                partition.line.stamp(count, cx.faults).ok_or_else(|| bug("there is no producer id"))?
+                partition.line.stamp(count, cx.faults).ok_or_else(|| bug("the producer id is missing"))?
             }
             _ => Stamp::NONE,
         };
         batch.stamp = Some(stamp);
-        batch.taken.sealed.stamp(&stamp).map_err(|error| bug("a batch is too long").caused_by(error))
+        batch.taken.sealed.stamp(&stamp).map_err(|error| bug("cannot encode a batch").caused_by(error))
     }
 }
 
@@ -300,7 +300,7 @@ impl Sender {
 fn produce_version(peer: Peer, has_topic_ids: bool, cx: &Context) -> Result<i16, Error> {
     let need = Need::produce(cx.config.compression_type, has_topic_ids);
     let Some(versions) = cx.connections.versions(peer) else {
-        return Err(Error::new(ErrorKind::Bug, "a node that is not ready is to be sent to"));
+        return Err(Error::new(ErrorKind::Bug, "the node of a Produce request is not ready"));
     };
     versions.needed::<ProduceRequest>(&need).ok_or_else(|| need.error(&cx.connections.name(peer), versions))
 }

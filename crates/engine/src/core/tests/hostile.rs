@@ -147,7 +147,7 @@ fn api_versions_with_invalid_ranges_are_rejected_and_retried_with_backoff() {
                 let (_, said) = refuse(ErrorCode(9_999), &[(0, 13), (3, 13)])?;
                 Some((version, said))
             },
-            "it refused to say what it speaks: UNKNOWN (9999)",
+            "it refused ApiVersions: UNKNOWN (9999)",
         ),
         ("nothing at all", |_| None, "cut"),
     ];
@@ -290,19 +290,19 @@ fn metadata_with_longest_host_and_highest_port_is_accepted() {
 fn metadata_without_valid_node_or_above_10000_nodes_is_rejected() {
     type Lie = fn(&mut MetadataResponse);
     let lies: [(Lie, &str); 4] = [
-        (|response| response.brokers.clear(), "it names no nodes of the cluster"),
+        (|response| response.brokers.clear(), "its response names no nodes"),
         (
             |response| response.brokers.iter_mut().for_each(|node| node.port = 0),
-            "it names no node that can be connected to: node 1 advertises n1:0 (advertised.listeners on that broker), which \
-             is no address of a broker",
+            "its response names no node with a valid address: node 1 advertises n1:0 (advertised.listeners on that broker), which \
+             is not a valid address",
         ),
-        (|response| response.error_code = ErrorCode(-2), "it refused to describe the cluster: UNKNOWN (-2)"),
+        (|response| response.error_code = ErrorCode(-2), "it refused Metadata: UNKNOWN (-2)"),
         (
             |response| {
                 let node = |node_id| MetadataResponseBroker { node_id, host: "n".to_owned(), port: 9092, rack: None };
                 response.brokers.extend((10..10_008).map(node));
             },
-            "it names 10001 nodes, and no cluster has more than 10000",
+            "its response names 10001 nodes, more than the limit of 10000",
         ),
     ];
     for (lie, said) in lies {
@@ -512,7 +512,7 @@ fn metadata_and_responses_are_shown_without_escapes() {
     rig.answer(request.connection, request.correlation_id - 1, 13, &response);
     rig.turn();
     let obstacles = rig.hands.core.obstacles().unwrap();
-    assert!(obstacles.contains("it belongs to cluster \\u{1b}[2J, and not to c"), "{obstacles:?}");
+    assert!(obstacles.contains("it belongs to cluster \\u{1b}[2J, not to c"), "{obstacles:?}");
     rig.down.insert(1);
     rig.pass(ms(130_000));
     assert!(is_harmless(&shown(&delivery)), "{:?}", shown(&delivery));

@@ -44,7 +44,7 @@ fn overlong_topic_name_is_refused_and_closes_no_connection() {
         assert_eq!(rig.connects.len(), connects, "{others}");
         let [(topic, error)] = &rig.refused[..] else { panic!("{others}: {:?}", rig.refused) };
         assert_eq!((topic, error.kind()), (&overlong(), ErrorKind::Metadata));
-        let text = error.to_string();
+        let text = format!("{error:#}");
         assert!(text.starts_with("topic xxx") && text.contains("40000 bytes"), "{text}");
         assert!(names.iter().all(|name| rig.hands.accumulator.topic(name).is_some()), "{others}");
         rig.settle(&request, ErrorCode::NONE, 1);

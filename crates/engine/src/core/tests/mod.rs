@@ -289,7 +289,7 @@ impl Rig {
                 let versions = self.versions_by_node.get(&node).unwrap_or(&self.versions);
                 match versions(version) {
                     Some((version, response)) => self.answer(connection, correlation_id, version, &response),
-                    None => self.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".to_owned()) }),
+                    None => self.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) }),
                 }
             }
             MetadataRequest::KEY => {
@@ -431,7 +431,7 @@ impl Rig {
         let cut: Vec<ConnectionId> =
             self.connections.iter().filter(|(_, other)| **other == node).map(|(connection, _)| *connection).collect();
         for connection in cut {
-            self.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".to_owned()) });
+            self.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
         }
     }
 

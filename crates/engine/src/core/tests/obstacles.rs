@@ -17,7 +17,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 drop(rig.send(0, 10));
                 rig.turn();
             },
-            "t-0: it lingers for linger.ms, which is 5",
+            "t-0: the batch waits for linger.ms, which is 5",
         ),
         (
             "the leader was never reached",
@@ -25,7 +25,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.down = [1].into();
                 drop(rig.send_and_linger(0));
             },
-            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: cut",
+            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), but Kurier cannot connect to it: cut",
         ),
         (
             "the leader was never reached, nor has it refused",
@@ -33,8 +33,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.silent = [1].into();
                 drop(rig.send_and_linger(0));
             },
-            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), and no connection to it can be made: no \
-             connection stands yet",
+            "t-0: node 1 advertises n1:9092 (advertised.listeners on that broker), but Kurier cannot connect to it: not connected yet",
         ),
         (
             "the leader is gone",
@@ -64,8 +63,8 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
-            "t-0: its leader cannot be connected to: node 1 advertises n1:0 (advertised.listeners on that broker), which is no \
-             address of a broker",
+            "t-0: cannot connect to its leader: node 1 advertises n1:0 (advertised.listeners on that broker), which is not a valid \
+             address",
         ),
         (
             "the leader advertises what is no name",
@@ -75,8 +74,8 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
-            "t-0: its leader cannot be connected to: node 1 advertises \\n my host:9092 (advertised.listeners on that broker), \
-             which is no address of a broker",
+            "t-0: cannot connect to its leader: node 1 advertises \\n my host:9092 (advertised.listeners on that broker), \
+             which is not a valid address",
         ),
         (
             "the leader is silent",
@@ -84,7 +83,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 drop(rig.send_and_linger(0));
                 rig.pass(ms(3_200));
             },
-            "t-0: node 1 (n1:9092) has not acknowledged it for 3.2 s",
+            "t-0: node 1 (n1:9092) has not acknowledged the batch for 3.2 s",
         ),
         (
             "an older batch of another partition is not answered",
@@ -94,7 +93,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 drop(rig.send(0, 10));
                 rig.turn();
             },
-            "t-1: node 1 (n1:9092) has not acknowledged it for 1.0 s",
+            "t-1: node 1 (n1:9092) has not acknowledged the batch for 1.0 s",
         ),
         (
             "the leader throttles",
@@ -124,7 +123,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 drop(rig.send_and_linger(1));
                 rig.pass(ms(2_000));
             },
-            "t-0: node 1 (n1:9092) has not acknowledged it for 2.0 s",
+            "t-0: node 1 (n1:9092) has not acknowledged the batch for 2.0 s",
         ),
         (
             "nobody gives a producer id",
@@ -133,7 +132,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 drop(rig.send_and_linger(0));
                 rig.pass(ms(2_000));
             },
-            "t-0: no node has given a producer id, which enable.idempotence=true needs, yet",
+            "t-0: no node has returned a producer id, which enable.idempotence=true needs, yet",
         ),
         (
             "the leader refuses for now",
@@ -142,7 +141,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 let request = rig.request();
                 rig.settle(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
             },
-            "t-0: it is sent again in 0.1 s; the last try ended so: NOT_ENOUGH_REPLICAS (19)",
+            "t-0: retry in 0.1 s; last error: NOT_ENOUGH_REPLICAS (19)",
         ),
         (
             "the batch is being compressed",
@@ -151,7 +150,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
                 rig.hands.held_takes = Some(VecDeque::new());
                 drop(rig.send_and_linger(0));
             },
-            "t-0: it is being compressed",
+            "t-0: the batch is being compressed",
         ),
     ];
     for (name, story, expected) in stories {

@@ -4,7 +4,7 @@ use super::*;
 
 fn shown(delivery: &Delivery) -> String {
     match outcome(delivery) {
-        Poll::Ready(Err(error)) => error.to_string(),
+        Poll::Ready(Err(error)) => format!("{error:#}"),
         other => panic!("{other:?}"),
     }
 }

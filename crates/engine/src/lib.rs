@@ -38,7 +38,7 @@ pub mod test_driver;
 mod readme {}
 
 pub use closing::{Summary, Uncalled, Undelivered, Unfinished};
-pub use config::{Acks, Config, Explained, HostPort, PartitionerChoice};
+pub use config::{Acks, Config, Explained, HostPort, InvalidHostPort, PartitionerChoice};
 pub use delivery::Delivery;
 pub use error::{Error, ErrorKind, SendError, Stage, Written};
 pub use kurier_compression::CompressionType;

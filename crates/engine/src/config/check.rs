@@ -208,10 +208,14 @@ impl Config {
         };
         let compression = Compression::new(self.compression_type);
         let compression = match level {
-            Some(level) => compression.with_level(level).map_err(|error| refused(format!("{key}: {error}")))?,
+            Some(level) => compression
+                .with_level(level)
+                .map_err(|error| refused(format!("{key} cannot be {level}")).caused_by(error))?,
             None => compression,
         };
-        compression.codec().map_err(|error| refused(format!("compression.type: {error}")))?;
+        compression.codec().map_err(|error| {
+            refused(format!("compression.type cannot be {}", self.compression_type)).caused_by(error)
+        })?;
         Ok(compression)
     }
 }

@@ -1,8 +1,10 @@
 //! Settings that choose one of several named values.
 
 use kurier_compression::CompressionType;
+use kurier_protocol::UnknownCompression;
 
-use super::values::Value;
+use super::values::{Value, cannot_be};
+use crate::error::Error;
 
 /// Which replicas must have a record before the broker acknowledges it (`acks`).
 ///
@@ -31,12 +33,12 @@ impl Acks {
 }
 
 impl Value for Acks {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
         match text {
             "0" => Ok(Self::None),
             "1" => Ok(Self::Leader),
             "all" | "-1" => Ok(Self::All),
-            _ => Err("it is 0, 1 or all (which -1 says as well)".to_owned()),
+            _ => Err(cannot_be(key, text, "it is 0, 1 or all (-1 means all)")),
         }
     }
 
@@ -72,18 +74,19 @@ pub enum PartitionerChoice {
 }
 
 impl Value for PartitionerChoice {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
         match text.rsplit('.').next().unwrap_or_default() {
             "" | "java" | "DefaultPartitioner" | "UniformStickyPartitioner" => Ok(Self::Java),
             "RoundRobinPartitioner" | "round_robin" => Ok(Self::RoundRobin),
             "explicit" => Ok(Self::Explicit),
             name => match kurier_partitioner::Keyed::named(name) {
                 Some(keyed) => Ok(Self::Keyed(keyed.name())),
-                None => Err(
+                None => Err(cannot_be(
+                    key,
+                    text,
                     "it is java, round_robin, explicit, or one of librdkafka's: murmur2, murmur2_random, consistent, \
-                    consistent_random, fnv1a, fnv1a_random; one of your own is given to the builder"
-                        .to_owned(),
-                ),
+                     consistent_random, fnv1a, fnv1a_random; to use your own, pass it to the builder's partitioner()",
+                )),
             },
         }
     }
@@ -112,11 +115,11 @@ pub enum Recovery {
 }
 
 impl Value for Recovery {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
         match text.to_ascii_lowercase().as_str() {
             "none" => Ok(Self::None),
             "rebootstrap" => Ok(Self::Rebootstrap),
-            _ => Err("it is none or rebootstrap".to_owned()),
+            _ => Err(cannot_be(key, text, "it is none or rebootstrap")),
         }
     }
 
@@ -142,11 +145,11 @@ pub enum DnsLookup {
 }
 
 impl Value for DnsLookup {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
         match text {
             "use_all_dns_ips" => Ok(Self::AllAddresses),
             "resolve_canonical_bootstrap_servers_only" => Ok(Self::CanonicalNames),
-            _ => Err("it is use_all_dns_ips or resolve_canonical_bootstrap_servers_only".to_owned()),
+            _ => Err(cannot_be(key, text, "it is use_all_dns_ips or resolve_canonical_bootstrap_servers_only")),
         }
     }
 
@@ -160,8 +163,8 @@ impl Value for DnsLookup {
 }
 
 impl Value for CompressionType {
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: kurier_protocol::UnknownCompression| error.to_string())
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        text.parse().map_err(|_: UnknownCompression| cannot_be(key, text, "it is none, gzip, snappy, lz4 or zstd"))
     }
 
     fn shown(&self) -> String {

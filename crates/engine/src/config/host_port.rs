@@ -1,7 +1,8 @@
 //! Host and port, as settings and brokers write them.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{AddrParseError, Ipv4Addr, Ipv6Addr};
+use std::num::ParseIntError;
 use std::str::FromStr;
 
 use crate::error::printable;
@@ -11,7 +12,7 @@ use crate::error::printable;
 /// ```
 /// let host: kurier::HostPort = "[::1]:9092".parse()?;
 /// assert_eq!((host.host.as_str(), host.port), ("::1", 9092));
-/// # Ok::<(), String>(())
+/// # Ok::<(), kurier::InvalidHostPort>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
@@ -36,16 +37,16 @@ impl HostPort {
     /// ```
     /// let servers = kurier::HostPort::list("kafka-1:9092, PLAINTEXT://kafka-2:9092")?;
     /// assert_eq!((servers.len(), servers[1].host.as_str()), (2, "kafka-2"));
-    /// # Ok::<(), String>(())
+    /// # Ok::<(), kurier::InvalidHostPort>(())
     /// ```
     ///
     /// # Errors
     /// Quotes the first wrong entry, and shows the right form. An entry with `@`, `?` or `=` may contain a password,
     /// and the comma before it may be part of the password: then the error has only that entry's number.
-    pub fn list(text: &str) -> Result<Vec<Self>, String> {
+    pub fn list(text: &str) -> Result<Vec<Self>, InvalidHostPort> {
         let servers = || text.split(',').map(str::trim).filter(|server| !server.is_empty());
         for (server, number) in servers().zip(1..) {
-            refuse_password(server).map_err(|why| format!("entry {number} is not host:port: {why}"))?;
+            refuse_password(server).map_err(|flaw| flaw.of(&format!("entry {number}")))?;
         }
         servers().map(Self::from_str).collect()
     }
@@ -60,25 +61,85 @@ impl fmt::Display for HostPort {
 }
 
 impl FromStr for HostPort {
-    type Err = String;
+    type Err = InvalidHostPort;
 
     /// Parses `host:port`, with brackets around an IPv6 address. Accepts the prefix `PLAINTEXT://`, because listeners
     /// are often copied with their protocol.
-    fn from_str(text: &str) -> Result<Self, String> {
-        refuse_password(text).map_err(|why| format!("the address is not host:port: {why}"))?;
-        let shown = printable(text);
+    fn from_str(text: &str) -> Result<Self, InvalidHostPort> {
+        refuse_password(text).map_err(|flaw| flaw.of("the address"))?;
+        let quoted = format!("\"{}\"", printable(text));
         let (scheme, address) = text.rsplit_once("://").unwrap_or(("PLAINTEXT", text));
-        let why = match parse(address) {
-            _ if !is_plain(scheme) => return Err(unsupported(&shown)),
+        let flaw = match parse(address) {
+            _ if !is_plain(scheme) => return Err(unsupported(&quoted)),
             Ok(server) => return Ok(server),
-            Err(why) => why,
+            Err(flaw) => flaw,
         };
         // A typing error in a scheme, as in PLAINTEXT//kafka:9092, is no path behind the port.
-        match misspelled(address) {
-            Some((scheme, _)) if !is_plain(scheme) => Err(unsupported(&shown)),
-            Some((_, server)) => Err(format!("\"{shown}\" is not host:port: write {server}")),
-            None => Err(format!("\"{shown}\" is not host:port: {why}")),
+        Err(match misspelled(address) {
+            Some((scheme, _)) if !is_plain(scheme) => unsupported(&quoted),
+            Some((_, server)) => Flaw::from(format!("write {server}")).of(&quoted),
+            None => flaw.of(&quoted),
+        })
+    }
+}
+
+/// A text that is not `host:port`.
+///
+/// The error quotes the text and shows the right form. Its source is the standard library's error, if the text has a
+/// number or an address that cannot be parsed.
+///
+/// ```
+/// let error = "kafka".parse::<kurier::HostPort>().unwrap_err();
+/// assert_eq!(error.to_string(), "\"kafka\" is not host:port: the port is missing: write kafka:9092");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidHostPort {
+    text: String,
+    cause: Option<Cause>,
+}
+
+impl fmt::Display for InvalidHostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for InvalidHostPort {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.cause.as_ref()? {
+            Cause::Port(error) => Some(error),
+            Cause::Address(error) => Some(error),
         }
+    }
+}
+
+/// The standard library's error for a part of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Port(ParseIntError),
+    Address(AddrParseError),
+}
+
+/// What is wrong with an address, and the right form.
+struct Flaw {
+    text: String,
+    cause: Option<Cause>,
+}
+
+impl Flaw {
+    /// Returns the error for the text that has this flaw.
+    fn of(self, what: &str) -> InvalidHostPort {
+        InvalidHostPort { text: format!("{what} is not host:port: {}", self.text), cause: self.cause }
+    }
+
+    fn caused_by(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+}
+
+impl<T: Into<String>> From<T> for Flaw {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), cause: None }
     }
 }
 
@@ -86,11 +147,12 @@ fn is_plain(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("PLAINTEXT")
 }
 
-fn unsupported(shown: &str) -> String {
-    format!(
-        "\"{shown}\" has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; TLS and SASL \
-         are not supported yet: use a PLAINTEXT listener of the brokers"
-    )
+fn unsupported(quoted: &str) -> InvalidHostPort {
+    let text = format!(
+        "{quoted} has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; TLS and SASL are \
+         not supported yet: use a PLAINTEXT listener of the brokers"
+    );
+    InvalidHostPort { text, cause: None }
 }
 
 /// Splits a server behind a misspelled scheme, such as `PLAINTEXT//` or `PLAINTEXT:/`. A missing scheme, as in
@@ -104,19 +166,19 @@ fn misspelled(text: &str) -> Option<(&str, HostPort)> {
 }
 
 /// Refuses text that may contain a password, without a part of it.
-fn refuse_password(text: &str) -> Result<(), String> {
+fn refuse_password(text: &str) -> Result<(), Flaw> {
     let what = match text {
         _ if text.contains('@') => "remove the name and the password before the host",
         _ if text.contains(['?', '=']) => "remove the parameters after the port",
         _ => return Ok(()),
     };
-    Err(format!("{what}, as in kafka-1:9092"))
+    Err(format!("{what}, as in kafka-1:9092").into())
 }
 
 /// Parses `host:port`. An error says what is wrong and shows the right form.
-fn parse(text: &str) -> Result<HostPort, String> {
+fn parse(text: &str) -> Result<HostPort, Flaw> {
     let is_quote = |letter| matches!(letter, '"' | '\'' | '`' | '“' | '”' | '„' | '‘' | '’');
-    let wrong = |why: &str| Err(why.to_owned());
+    let wrong = |why: &str| Err(why.into());
     if text.contains(is_quote) {
         return wrong("remove the quotation marks");
     }
@@ -131,7 +193,8 @@ fn parse(text: &str) -> Result<HostPort, String> {
             check_ipv6(address)?;
             let port = rest.strip_prefix(':').unwrap_or(rest);
             if !port.is_empty() && port == rest {
-                return Err(format!("a colon stands between host and port: write [{address}]:{}", suggested(port)));
+                let text = format!("a colon must separate host and port: write [{address}]:{}", suggested(port));
+                return Err(text.into());
             }
             (address, port)
         }
@@ -140,7 +203,7 @@ fn parse(text: &str) -> Result<HostPort, String> {
             let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
             let is_ipv6 = |letter: char| letter.is_ascii_hexdigit() || matches!(letter, ':' | '.');
             if host.contains(':') && host.chars().all(is_ipv6) {
-                return wrong("an IPv6 address stands in brackets, as [::1]:9092");
+                return wrong("write an IPv6 address in brackets, as [::1]:9092");
             }
             check_host(host)?;
             (host, port)
@@ -148,17 +211,19 @@ fn parse(text: &str) -> Result<HostPort, String> {
     };
     if port.is_empty() {
         let shown = HostPort { host: host.to_owned(), port: 9092 };
-        return Err(format!("the port is missing: write {shown}"));
+        return Err(format!("the port is missing: write {shown}").into());
     }
     // Rust's parser accepts a leading plus sign.
     let is_number = port.bytes().all(|digit| digit.is_ascii_digit());
+    let not_a_port = || Flaw::from("the port must be a number from 1 to 65535");
     match port.parse() {
         Ok(port) if is_number && port > 0 => Ok(HostPort { host: host.to_owned(), port }),
-        _ => wrong("the port must be a number from 1 to 65535"),
+        Ok(_) => Err(not_a_port()),
+        Err(error) => Err(not_a_port().caused_by(Cause::Port(error))),
     }
 }
 
-const BRACKETS: &str = "brackets stand only around an IPv6 address, as [::1]:9092";
+const BRACKETS: &str = "use brackets only around an IPv6 address, as [::1]:9092";
 
 /// Returns this port for an example, or Kafka's default port.
 fn suggested(port: &str) -> u16 {
@@ -166,38 +231,42 @@ fn suggested(port: &str) -> u16 {
 }
 
 /// Checks an IPv6 address, which may have a zone, as in `fe80::1%eth0`.
-fn check_ipv6(address: &str) -> Result<(), String> {
+fn check_ipv6(address: &str) -> Result<(), Flaw> {
     let (address, zone) = address.split_once('%').unwrap_or((address, "0"));
     let is_zone = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if is_zone && address.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { Err(BRACKETS.to_owned()) }
+    match address.parse::<Ipv6Addr>() {
+        Ok(_) if is_zone => Ok(()),
+        Ok(_) => Err(BRACKETS.into()),
+        Err(error) => Err(Flaw::from(BRACKETS).caused_by(Cause::Address(error))),
+    }
 }
 
 /// Checks that a host is a DNS name or an IPv4 address. Allows underscores: host names should not have them, but
 /// container networks use them.
-fn check_host(host: &str) -> Result<(), String> {
+fn check_host(host: &str) -> Result<(), Flaw> {
     /// RFC 1035, without the final dot.
     const NAME_MAX: usize = 253;
     /// RFC 1035.
     const LABEL_MAX: usize = 63;
     if host.is_empty() {
-        return Err("the host is missing".to_owned());
+        return Err("the host is missing".into());
     }
     let is_possible = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     if let Some(letter) = host.chars().find(|letter| !is_possible(letter)) {
         let hint = if letter.is_ascii() { "" } else { "; write an international name in its ASCII form, as xn--…" };
-        return Err(format!("a host has no '{}'{hint}", printable(&letter.to_string())));
+        return Err(format!("a host cannot contain '{}'{hint}", printable(&letter.to_string())).into());
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > NAME_MAX {
-        return Err(format!("the host has more than {NAME_MAX} characters"));
+        return Err(format!("the host has more than {NAME_MAX} characters").into());
     }
     let labels: Vec<&str> = name.split('.').collect();
     if labels.iter().any(|label| !(1..=LABEL_MAX).contains(&label.len())) {
-        return Err(format!("a host has 1 to {LABEL_MAX} characters between two dots"));
+        return Err(format!("each part of a host between two dots has 1 to {LABEL_MAX} characters").into());
     }
     let is_ipv4 = labels.len() == 4 && labels.iter().all(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-    if is_ipv4 && name.parse::<Ipv4Addr>().is_err() {
-        return Err(format!("{name} is no IPv4 address"));
+    if is_ipv4 && let Err(error) = name.parse::<Ipv4Addr>() {
+        return Err(Flaw::from(format!("{name} is not an IPv4 address")).caused_by(Cause::Address(error)));
     }
     Ok(())
 }

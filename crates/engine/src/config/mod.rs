@@ -25,7 +25,7 @@ use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
 pub use choices::{Acks, PartitionerChoice};
 pub use choices::{DnsLookup, Recovery};
 pub use explain::Explained;
-pub use host_port::HostPort;
+pub use host_port::{HostPort, InvalidHostPort};
 pub use secret::Secret;
 use special::special;
 use values::Value;
@@ -93,15 +93,12 @@ macro_rules! settings {
             }
 
             /// Sets the setting `name`. The error says why `key`, as it was written, cannot have this value.
-            fn assign(&mut self, name: &str, key: &str, text: &str) -> Result<(), String> {
+            fn assign(&mut self, name: &str, key: &str, text: &str) -> Result<(), Error> {
                 match name {
                     $(
                         $key => {
                             let text = if <$type as Value>::IS_TRIMMED { text.trim() } else { text };
-                            match <$type as Value>::read(text) {
-                                Ok(value) => self.$field = value,
-                                Err(why) => return Err(<$type as Value>::refusal(key, text, &why)),
-                            }
+                            self.$field = <$type as Value>::read(key, text)?;
                         }
                     )*
                     _ => {}
@@ -243,7 +240,7 @@ impl Config {
             Some(special) => (special.text, special.why),
             None => (value.to_owned(), None),
         };
-        self.assign(name, key, &text).map_err(refused)?;
+        self.assign(name, key, &text)?;
         self.made.insert(name, key);
         match why {
             Some(why) => self.adjusted.insert(name, format!("{text}: {why}")),

@@ -1,13 +1,12 @@
 //! Parser for Java properties files.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read;
 
 use java_properties::PropertiesIter;
 
 use super::{Config, refused};
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 
 /// Byte order marks, which would otherwise become part of the first key.
 const MARKS: [(&[u8], &str); 3] = [(b"\xef\xbb\xbf", "UTF-8"), (b"\xfe\xff", "UTF-16"), (b"\xff\xfe", "UTF-16")];
@@ -41,16 +40,16 @@ impl Config {
     /// begins with a byte order mark, or has a wrong escape.
     pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
         const LIMIT_BYTES: usize = 1 << 20;
-        let wrong = |why: &dyn fmt::Display| refused(format!("the file of properties cannot be read: {why}"));
+        let wrong = |why: BoxError| refused("cannot read the properties file".to_owned()).caused_by(why);
         let mut bytes = Vec::new();
-        file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
+        file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(error.into()))?;
         if bytes.len() > LIMIT_BYTES {
-            return Err(wrong(&format!("it has more than {LIMIT_BYTES} bytes")));
+            return Err(wrong(format!("it has more than {LIMIT_BYTES} bytes").into()));
         }
         if let Some((_, encoding)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
-            return Err(wrong(&format!(
-                "it begins with a byte order mark of {encoding}: save it as ASCII, without the mark"
-            )));
+            return Err(wrong(
+                format!("it begins with a byte order mark of {encoding}: save it as ASCII, without the mark").into(),
+            ));
         }
         // java-properties would follow the byte order mark of another encoding, panics if such a file ends in half a
         // character, and drops a last line that consists of a backslash only.
@@ -58,7 +57,7 @@ impl Config {
         let mut pairs = BTreeMap::new();
         PropertiesIter::new_with_encoding(text.as_bytes(), encoding_rs::UTF_8)
             .read_into(|key, value| drop(pairs.insert(key, value)))
-            .map_err(|error| wrong(&error))?;
+            .map_err(|error| wrong(error.into()))?;
         Ok(pairs.into_iter().collect())
     }
 }

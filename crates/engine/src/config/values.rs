@@ -3,24 +3,27 @@
 use std::time::Duration;
 
 use super::host_port::HostPort;
+use crate::error::{Error, ErrorKind};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
     /// Whether spaces at the ends of a text are no part of the value.
     const IS_TRIMMED: bool = true;
 
-    fn read(text: &str) -> Result<Self, String>;
+    /// Reads the value of a key.
+    fn read(key: &str, text: &str) -> Result<Self, Error>;
     fn shown(&self) -> String;
+}
 
-    /// Error text for a value that a key cannot have.
-    fn refusal(key: &str, text: &str, why: &str) -> String {
-        format!("{key} cannot be {text:?}: {why}")
-    }
+/// Returns the error for a value that a key cannot have, with the values that it can have.
+pub(super) fn cannot_be(key: &str, text: &str, allowed: &str) -> Error {
+    Error::new(ErrorKind::Configuration, format!("{key} cannot be {text:?}: {allowed}"))
 }
 
 impl Value for Duration {
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse().map(Self::from_millis).map_err(|_| "it takes a number of milliseconds".to_owned())
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        let millis = text.parse().map_err(|_| cannot_be(key, text, "it takes a number of milliseconds"))?;
+        Ok(Self::from_millis(millis))
     }
 
     fn shown(&self) -> String {
@@ -31,8 +34,9 @@ impl Value for Duration {
 macro_rules! numbers {
     ($($type:ty)*) => {$(
         impl Value for $type {
-            fn read(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|_| format!("it takes a number from {} to {}", Self::MIN, Self::MAX))
+            fn read(key: &str, text: &str) -> Result<Self, Error> {
+                let allowed = || format!("it takes a number from {} to {}", Self::MIN, Self::MAX);
+                text.parse().map_err(|_| cannot_be(key, text, &allowed()))
             }
 
             fn shown(&self) -> String {
@@ -45,11 +49,11 @@ macro_rules! numbers {
 numbers! { usize u32 i32 }
 
 impl Value for bool {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
         match text.to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err("it is true or false".to_owned()),
+            _ => Err(cannot_be(key, text, "it is true or false")),
         }
     }
 
@@ -59,7 +63,7 @@ impl Value for bool {
 }
 
 impl Value for String {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(_: &str, text: &str) -> Result<Self, Error> {
         Ok(text.to_owned())
     }
 
@@ -69,16 +73,15 @@ impl Value for String {
 }
 
 impl Value for Vec<HostPort> {
-    fn read(text: &str) -> Result<Self, String> {
-        HostPort::list(text)
+    /// The cause quotes the wrong entry. The error does not quote the list, which can be long.
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        HostPort::list(text).map_err(|error| {
+            let text = format!("{key} is not a list of host:port servers");
+            Error::new(ErrorKind::Configuration, text).caused_by(error)
+        })
     }
 
     fn shown(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    }
-
-    /// The reason quotes the wrong entry, because a list can be long.
-    fn refusal(key: &str, _: &str, why: &str) -> String {
-        format!("{key}: {why}")
     }
 }

@@ -34,7 +34,7 @@ pub fn escaped(rest: &mut Peekable<Chars<'_>>) -> Result<u8, String> {
             let digits: String = digits.chars().chain(rest.next_if(char::is_ascii_hexdigit)).collect();
             u8::from_str_radix(&digits, 16).map_err(|_| r"\x takes hexadecimal digits, such as \x1f".to_owned())
         }
-        Some(other) => Err(format!(r"\{other} is not known: there are \t, \n, \r, \\ and \xNN")),
+        Some(other) => Err(format!(r"\{other} is unknown: use \t, \n, \r, \\ or \xNN")),
         None => Err(r"it ends in a backslash: write \\ for one".to_owned()),
     }
 }
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn unknown_escape_is_refused() {
-        for (text, says) in [(r"a\q", r"\q is not known"), ("a\\", "ends in a backslash"), (r"\xg", "hexadecimal")] {
+        for (text, says) in [(r"a\q", r"\q is unknown"), ("a\\", "ends in a backslash"), (r"\xg", "hexadecimal")] {
             let error = unescaped(text).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }

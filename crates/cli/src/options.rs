@@ -43,7 +43,7 @@ pub(crate) fn property(text: &str) -> Result<(String, String)> {
 /// Parses the address of a server, such as `127.0.0.1:9092` or `localhost:0`.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let first = text.to_socket_addrs().map(|mut addresses| addresses.next());
-    first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as 127.0.0.1:9092".to_owned())
+    first.ok().flatten().ok_or_else(|| "it takes a host of this machine and a port, as in 127.0.0.1:9092".to_owned())
 }
 
 impl Options {
@@ -54,10 +54,10 @@ impl Options {
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
         let mut config = Config::default();
         for (key, value) in self.settings()? {
-            config.set(&key, &value).map_err(Misuse::error)?;
+            config.set(&key, &value).map_err(Misuse::of)?;
         }
         for (key, value) in others {
-            config.set(key, &value).map_err(Misuse::error)?;
+            config.set(key, &value).map_err(Misuse::of)?;
         }
         let is_nowhere = |line: &Explained| line.key == "bootstrap.servers" && line.value.as_deref() == Some("");
         if config.explain().iter().any(is_nowhere) { Err(nowhere()) } else { Ok(config) }
@@ -72,8 +72,8 @@ impl Options {
         if let Some(path) = &self.command_config {
             let shown = path.display();
             let file = File::open(path)
-                .map_err(|error| Misuse::error(format!("--command-config: {shown} cannot be read: {error}")))?;
-            let wrong = |error| Misuse::error(format!("--command-config {shown}: {error}"));
+                .map_err(|error| Misuse::because(format_args!("--command-config: {shown} cannot be read"), error))?;
+            let wrong = |error| Misuse::because(format_args!("--command-config {shown}"), error);
             settings.extend(Config::read_properties(file).map_err(wrong)?);
         }
         for text in &self.properties {
@@ -87,7 +87,7 @@ impl Options {
 
 /// Returns the error for a missing bootstrap server.
 pub(crate) fn nowhere() -> Error {
-    Misuse::error("where is the cluster? Name a broker by -b HOST:PORT")
+    Misuse::error("no bootstrap server given: name a broker with -b HOST:PORT")
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Target {
         let read = opened.and_then(|file| file.take(BEGINNING_BYTES).read_to_end(&mut beginning));
         read.map_err(|error| error.to_string())?;
         if !is_ours(&beginning) {
-            return Err(format!("it exists and is no {kind}: choose another file, or remove it"));
+            return Err(format!("the file exists and is not a {kind}: choose another file, or remove it"));
         }
         // A link stays; its target is replaced.
         let path = fs::canonicalize(path).map_err(|error| error.to_string())?;
@@ -119,7 +119,7 @@ fn check_folder(path: &Path) -> Result<(), String> {
     let folder = folder(path);
     let created = Builder::new().prefix(".kurier-").tempfile_in(folder);
     // The error's own text has the temporary file's name.
-    let cannot = |error: io::Error| format!("no file can be created in {}: {}", folder.display(), error.kind());
+    let cannot = |error: io::Error| format!("cannot create a file in {}: {}", folder.display(), error.kind());
     created.map(drop).map_err(cannot)
 }
 
@@ -210,7 +210,7 @@ mod tests {
             ("input", Err("also an input")),
             ("hard link", Err("also an input")),
             ("link", Err("also an input")),
-            ("other", Err("is no report")),
+            ("other", Err("is not a report")),
             (".", Err("is a directory")),
             ("link to nothing", Err("link to a file that does not exist")),
             ("missing/new", Err("missing: entity not found")),

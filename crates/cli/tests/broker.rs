@@ -155,20 +155,17 @@ fn wildcard_listener_advertises_reachable_address() {
 #[test]
 fn invalid_arguments_are_refused_with_allowed_values() {
     for (arguments, says) in [
-        (["--as-version", "2.8"], "no cluster here behaves as Kafka 2.8; there are 3.7, 3.9, 4.3"),
+        (["--as-version", "2.8"], "cannot imitate Kafka 2.8: choose 3.7, 3.9 or 4.3"),
         (["-t", "t"], "a name, a colon and a number of partitions"),
         (["--listen", "9092"], "it takes a host of this machine and a port"),
         (["--advertised-listeners", "h"], "the port is missing"),
-        (["--advertised-listeners", "SSL://h:9092"], "this broker speaks PLAINTEXT only, not SSL"),
+        (["--advertised-listeners", "SSL://h:9092"], "this broker speaks only PLAINTEXT, not SSL"),
         (["--advertised-listeners", "0.0.0.0:9092"], "clients cannot connect to 0.0.0.0:9092"),
         (["--advertised-listeners", "h:1,h:2"], "2 addresses for 1 nodes"),
-        (["-X", "advertised.listeners=SSL://h:9092"], "this broker speaks PLAINTEXT only, not SSL"),
-        (["-X", "num.partition=3"], "num.partition is no setting of this broker: did you mean num.partitions?"),
-        (["-X", "num.pratition=3"], "num.pratition is no setting of this broker: did you mean num.partitions?"),
-        (
-            ["-X", "foo=1"],
-            "foo is no setting of this broker: it has advertised.listeners, auto.create.topics.enable, num",
-        ),
+        (["-X", "advertised.listeners=SSL://h:9092"], "this broker speaks only PLAINTEXT, not SSL"),
+        (["-X", "num.partition=3"], "unknown broker setting num.partition: did you mean num.partitions?"),
+        (["-X", "num.pratition=3"], "unknown broker setting num.pratition: did you mean num.partitions?"),
+        (["-X", "foo=1"], "unknown broker setting foo: it has advertised.listeners, auto.create.topics.enable, num"),
         (["-X", "message.timestamp.type=CreateTime"], "it has advertised.listeners"),
         (["-X", "=x"], "the key before = is missing"),
         (["-X", "num.partitions=0"], "num.partitions cannot be \"0\": it takes a number from 1 to 2147483647"),

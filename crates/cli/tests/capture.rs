@@ -80,7 +80,7 @@ fn relay_listens_on_a_host_name() {
     assert!(address.ip().is_loopback(), "{address}");
     for wrong in ["localhost", "9192", "localhost:65536"] {
         let arguments = ["capture", "--listen", wrong, "--upstream", "localhost:1", "--out", "never.pcap"];
-        kurier(&arguments).fails(2).says(&["--listen", "it takes a host of this machine and a port, as 127.0.0.1"]);
+        kurier(&arguments).fails(2).says(&["--listen", "it takes a host of this machine and a port, as in 127.0.0.1"]);
     }
 }
 
@@ -235,9 +235,9 @@ fn unreachable_cluster_and_unwritable_file_are_named() {
     let capturing = Capturing::start(&nobody);
     kurier(&["consume", "-b", &capturing.bootstrap_server, "-t", "events", "-e"]).fails(1);
     let (_, said) = capturing.end();
-    assert!(said.contains(&format!("{nobody} cannot be reached")), "{said}");
+    assert!(said.contains(&format!("cannot reach {nobody}")), "{said}");
     let ran = kurier(&["capture", "--upstream", &nobody, "--out", "no/such/folder.pcap"]);
-    ran.fails(2).says(&["no/such/folder.pcap: no file can be created in no/such: "]);
+    ran.fails(2).says(&["no/such/folder.pcap: cannot create a file in no/such: "]);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn capture_on_an_occupied_address_keeps_the_older_file() {
     std::fs::write(&old, Writer::new(Vec::new()).unwrap().get_mut().repeat(2)).unwrap();
     let before = std::fs::read(&old).unwrap();
     let ran = kurier(&["capture", "--listen", &address, "--upstream", &nobody, "--out", old.to_str().unwrap()]);
-    ran.fails(1).says(&["cannot be listened on"]);
+    ran.fails(1).says(&["cannot listen on"]);
     assert!(std::fs::read(&old).unwrap() == before);
     capturing.end();
 }

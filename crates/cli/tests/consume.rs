@@ -147,12 +147,12 @@ fn start_and_end_options_are_followed() {
 #[test]
 fn temporary_failures_are_retried() {
     let faults = [
-        ("Fetch", FaultKind::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER), "says NOT_LEADER_OR_FOLLOWER (6)"),
-        ("Fetch", FaultKind::Error(ErrorCode::KAFKA_STORAGE_ERROR), "says KAFKA_STORAGE_ERROR (56)"),
+        ("Fetch", FaultKind::Error(ErrorCode::NOT_LEADER_OR_FOLLOWER), "returned NOT_LEADER_OR_FOLLOWER (6)"),
+        ("Fetch", FaultKind::Error(ErrorCode::KAFKA_STORAGE_ERROR), "returned KAFKA_STORAGE_ERROR (56)"),
         ("Fetch", FaultKind::Error(ErrorCode::OFFSET_OUT_OF_RANGE), ""),
         ("Fetch", FaultKind::Close, "closed the connection instead of answering Fetch"),
         ("Fetch", FaultKind::Cut(30), "closed the connection instead of answering Fetch"),
-        ("ListOffsets", FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE), "says LEADER_NOT_AVAILABLE (5)"),
+        ("ListOffsets", FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE), "returned LEADER_NOT_AVAILABLE (5)"),
         ("ListOffsets", FaultKind::CloseAfter, "closed the connection instead of answering ListOffsets"),
         // At the start, the command tries the next bootstrap server without a message.
         ("Metadata", FaultKind::Close, ""),
@@ -193,7 +193,7 @@ fn silent_broker_times_out() {
     cluster.append_values(3, &["one"]);
     cluster.broker.add_fault(Fault::new("Fetch", FaultKind::Silence));
     let ran = cluster.consume(&["-e", "-X", "request.timeout.ms=300"]).prints("one\n");
-    ran.says(&["no answer to Fetch within 300 ms (request.timeout.ms)"]);
+    ran.says(&["no response to Fetch within 300 ms (request.timeout.ms)"]);
 }
 
 /// A running command and its lines as they arrive.
@@ -302,8 +302,8 @@ fn unusable_servers_are_named_with_their_causes() {
         (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT"),
         (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), "does not speak Kafka"),
         (answering(b"\0\x10\0\x01"), "a frame of 1048577 bytes is above the limit of 1048576"),
-        (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "bears the number 9"),
-        (answering(b"\0\0\0\x05\0\0\0\0\0"), "its answer to ApiVersions cannot be read: ApiVersionsResponse v3"),
+        (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "has correlation id 9"),
+        (answering(b"\0\0\0\x05\0\0\0\0\0"), "its response to ApiVersions cannot be read: ApiVersionsResponse v3"),
         (
             closing,
             "closed the connection instead of answering ApiVersions: is it a Kafka broker, and is this its PLAINTEXT",
@@ -317,11 +317,11 @@ fn unusable_servers_are_named_with_their_causes() {
         let line = ran.said.lines().find(|line| line.contains(server.as_str()) && line.contains(cause));
         assert!(line.is_some(), "{server}: {cause}: {}", ran.said);
     }
-    ran.says(&["no bootstrap server can be used", "(-b)"]);
+    ran.says(&["cannot use any bootstrap server", "(-b)"]);
 
     let silent = answering(b"");
     let arguments = ["-b", &silent, "-t", "events", "-X", "request.timeout.ms=5"];
-    consume(&arguments).fails(1).says(&["no answer to ApiVersions within 5 ms (request.timeout.ms)"]);
+    consume(&arguments).fails(1).says(&["no response to ApiVersions within 5 ms (request.timeout.ms)"]);
 }
 
 #[test]
@@ -361,11 +361,11 @@ fn server_that_closes_after_api_versions_may_want_sasl() {
 fn versions_are_negotiated_with_old_and_new_brokers() {
     let metadata = |min_version, max_version| ApiVersion { api_key: 3, min_version, max_version };
     let cases = [
-        (vec![metadata(90, 99)], "speaks Metadata 90 to 99, and Kurier 0 to 13"),
+        (vec![metadata(90, 99)], "offers Metadata in versions 90 to 99, and Kurier speaks 0 to 13"),
         (vec![], "does not offer Metadata: is this a controller's listener? Use a listener of a broker"),
-        (vec![metadata(9, 8)], "offers API 3 in versions 9 to 8, which cannot be"),
-        (vec![metadata(-1, 8)], "offers API 3 in versions -1 to 8, which cannot be"),
-        (vec![metadata(0, 8), metadata(0, 9)], "offers API 3 twice, which cannot be"),
+        (vec![metadata(9, 8)], "offers API 3 in versions 9 to 8, which is invalid"),
+        (vec![metadata(-1, 8)], "offers API 3 in versions -1 to 8, which is invalid"),
+        (vec![metadata(0, 8), metadata(0, 9)], "offers API 3 twice"),
     ];
     for (versions, says) in cases {
         consume(&["-b", &offering(versions), "-t", "events"]).fails(1).says(&[says]);
@@ -408,7 +408,7 @@ fn invalid_command_line_is_explained() {
         (&["-b", "a:1 b:2"], &["bootstrap.servers: \"a:1 b:2\" is not host:port", "separate servers by commas"]),
         (&["-b", "a:1", "-o", "middle"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-o=-1"], &["--offset", "beginning, end, or an offset"]),
-        (&["-b", "a:1", "-f", "%z"], &["--format", "%z is not known"]),
+        (&["-b", "a:1", "-f", "%z"], &["--format", "%z is unknown"]),
         (&["-b", "a:1", "-X", "client.id"], &["-X takes KEY=VALUE", "the = is missing"]),
         (&["-b", "a:1", "-X", "request.timeout.ms=soon"], &["request.timeout.ms cannot be \"soon\""]),
         (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
@@ -428,10 +428,10 @@ fn settings_without_effect_are_ignored_with_a_notice() {
     let cluster = three_nodes();
     cluster.append_values(0, &["one"]);
     for (settings, said) in [
-        (&["linger.ms=5"][..], "kurier: linger.ms means nothing to consume\n"),
+        (&["linger.ms=5"][..], "kurier: linger.ms has no effect on kurier consume\n"),
         (
             &["linger.ms=5", "acks=all", "linger.ms=6", "batch.size=1"],
-            "kurier: these settings mean nothing to consume: linger.ms, acks, batch.size\n",
+            "kurier: these settings have no effect on kurier consume: linger.ms, acks, batch.size\n",
         ),
     ] {
         let settings = settings.iter().flat_map(|setting| ["-X", setting]);

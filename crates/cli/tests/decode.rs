@@ -220,7 +220,7 @@ fn key_file_may_contain_any_bytes() {
         run(key, &["-"]).prints(&binary(key));
     }
     run(b"", &["no/such"]).fails(2).says(&["--key-file no/such cannot be read: No such file"]);
-    run(b"", &["-", "--key-file", "-"]).fails(2).says(&["standard input can be read once only"]);
+    run(b"", &["-", "--key-file", "-"]).fails(2).says(&["standard input can be read only once"]);
 }
 
 fn captured(name: &str) -> String {
@@ -335,5 +335,5 @@ fn bytes_that_may_contain_passwords_are_masked_without_secrets_option() {
 
 #[test]
 fn file_that_is_no_capture_is_refused() {
-    kurier(&["decode", "Cargo.toml"]).fails(1).says(&["Cargo.toml", "this is no capture", "tcpdump -w"]);
+    kurier(&["decode", "Cargo.toml"]).fails(1).says(&["Cargo.toml", "the file is not a capture", "tcpdump -w"]);
 }

@@ -318,7 +318,7 @@ fn unreadable_format_is_refused_before_sending() {
     let running = start(Broker::builder().topic("t", 1));
     for (arguments, says) in [
         (&["--format", "%k%s\\n"][..], "nothing says where %k ends: put %K before it"),
-        (&["--format", "%q"], "%q is not known"),
+        (&["--format", "%q"], "%q is unknown"),
         (&["--format", "json", "-Z"], "this format tells null from empty itself"),
         (&["--format", "json", "-K", ":"], "cannot be used with"),
         (&["--format", "json", "-p", "0", "--any-partition"], "cannot be used with"),

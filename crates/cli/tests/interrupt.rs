@@ -302,12 +302,12 @@ fn report_without_a_reader_is_given_up_by_the_second_signal() {
         let (mut producing, input) = reporting(&servers, options, line, count);
         let input = is_input_open.then_some(input);
         kill(&producing.child, Signal::SIGTERM);
-        producing.wait_for("the delivery report waits for its reader; another Ctrl-C gives it up");
+        producing.wait_for("the delivery report waits for its reader; another Ctrl-C ends the wait");
         kill(&producing.child, Signal::SIGTERM);
         let report = producing.child.stdout.take();
         let (status, said) = producing.end();
         assert_eq!(status, 143, "{said}");
-        assert!(said.contains("the delivery report is not whole: its reader did not read on"), "{said}");
+        assert!(said.contains("the delivery report is incomplete: its reader stopped reading"), "{said}");
         drop((input, report));
     }
 }

@@ -106,7 +106,7 @@ fn missing_topic_is_named_with_a_remedy() {
     let running = start(Broker::builder().auto_create_topics(false, 1));
     let (ran, _) = running.produce(&["-t", "nobodys"], "a\n");
     ran.ends(1).says(&[
-        "topic nobodys is not known within max.block.ms, which is 1000",
+        "topic nobodys was not found within max.block.ms, which is 1000",
         "UNKNOWN_TOPIC_OR_PARTITION (3)",
         "create it",
     ]);
@@ -139,8 +139,10 @@ fn unusable_servers_are_reported_one_by_one() {
     let servers = format!("{closed},{http},{tls},{silent},nosuchhost.invalid:9092");
     let ran = produce(&["-b", &servers, "-t", "t", "-X", "max.block.ms=3000"], "a\n");
     ran.ends(1).says(&[
-        &format!("no bootstrap server has answered yet; trying on, as long as max.block.ms allows: {closed}: Connection refused"),
-        "no bootstrap server could be reached within max.block.ms, which is 3000",
+        &format!(
+            "no bootstrap server has answered yet; still trying, up to max.block.ms: {closed}: Connection refused"
+        ),
+        "cannot reach a bootstrap server within max.block.ms, which is 3000",
         &format!("{closed}: Connection refused"),
         &format!("{http}: the peer speaks HTTP"),
         &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
@@ -152,10 +154,10 @@ fn unusable_servers_are_reported_one_by_one() {
 fn node_that_advertises_a_useless_address_is_named_with_advertised_listeners() {
     let closed: u16 = nobody().rsplit_once(':').unwrap().1.parse().unwrap();
     for (host, port, why) in [
-        ("127.0.0.1", closed, ", and no connection to it can be made: Connection refused"),
+        ("127.0.0.1", closed, ", but Kurier cannot connect to it: Connection refused"),
         // The resolver is not asked about an invalid name.
-        ("no..such", 9092, ", and no connection to it can be made: its address was not found: "),
-        ("my host", 9092, ", which is no address of a broker"),
+        ("no..such", 9092, ", but Kurier cannot connect to it: its address was not found: "),
+        ("my host", 9092, ", which is not a valid address"),
     ] {
         let running = start(Broker::builder().topic("t", 1).advertised_listeners([(host, port)]));
         let servers = running.broker.listen_address(1).unwrap().to_string();
@@ -171,11 +173,11 @@ fn topic_name_that_kafka_does_not_allow_is_refused() {
     let running = start(Broker::builder().topic("t", 1));
     for name in ["", ".", "..", "a b", "a/b", "\u{e9}", &"x".repeat(250)] {
         let (ran, report) = running.produce(&["-t", name], "a\n");
-        ran.fails(2).says(&[&format!("{name:?} is no name for a topic")]);
+        ran.fails(2).says(&[&format!("{name:?} is not a valid topic name")]);
         assert!(report.is_empty(), "{report:?}");
         let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures/java-4.3.1_kafka-4.3.1_zstd.pcap");
         let ran = kurier(&["replay", capture, "-b", &running.broker.bootstrap_servers(), "-t", name]).fails(2);
-        assert_eq!(ran.said.matches("is no name for a topic").count(), 1, "{}", ran.said);
+        assert_eq!(ran.said.matches("is not a valid topic name").count(), 1, "{}", ran.said);
     }
 }
 
@@ -186,10 +188,10 @@ fn invalid_arguments_are_refused_before_sending() {
     damaged.write_all(b"\xff\xfea").unwrap();
     let damaged = damaged.path().to_str().unwrap();
     for (arguments, parts) in [
-        (&["-t", "t"][..], &["where is the cluster? Name a broker by -b HOST:PORT"][..]),
+        (&["-t", "t"][..], &["no bootstrap server given: name a broker with -b HOST:PORT"][..]),
         (&["-b", "h", "-t", "t"], &["\"h\" is not host:port: the port is missing: write h:9092"]),
         (&["-b", "a:1;b:2", "-t", "t"], &["\"a:1;b:2\" is not host:port", "separate servers by commas"]),
-        (&["-b", "h\u{e9}:1", "-t", "t"], &["\"h\u{e9}:1\" is not host:port", "a host has no"]),
+        (&["-b", "h\u{e9}:1", "-t", "t"], &["\"h\u{e9}:1\" is not host:port", "a host cannot contain"]),
         (&["-b", "SSL://h:9093", "-t", "t"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
         (
             &["-b", "sasl_ssl://h:9093", "-t", "t"],

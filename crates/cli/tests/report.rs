@@ -55,13 +55,13 @@ fn report_over_other_data_is_refused() {
         ("link", &["input"], "link: it is also an input"),
         ("input", &["link"], "input: it is also an input"),
         ("old", &["old"], "old: it is also an input"),
-        ("data", &["input"], "data: it exists and is no delivery report"),
-        ("input", &["old"], "input: it exists and is no delivery report"),
+        ("data", &["input"], "data: the file exists and is not a delivery report"),
+        ("input", &["old"], "input: the file exists and is not a delivery report"),
         (".", &["input"], "it is a directory"),
-        ("no/such", &["input"], "no/such: no file can be created in no: "),
-        ("precious", &["input"], "precious: it exists and is no delivery report"),
+        ("no/such", &["input"], "no/such: cannot create a file in no: "),
+        ("precious", &["input"], "precious: the file exists and is not a delivery report"),
         ("dangling", &["input"], "dangling: it is a link to a file that does not exist"),
-        ("new\n\u{1b}[1m/report", &["input"], r"new\n\u{1b}[1m/report: no file can be created in new\n\u{1b}[1m: "),
+        ("new\n\u{1b}[1m/report", &["input"], r"new\n\u{1b}[1m/report: cannot create a file in new\n\u{1b}[1m: "),
     ] {
         let mut command = assert_cmd::Command::new(KURIER);
         command
@@ -167,10 +167,10 @@ fn capture_over_other_data_or_output_is_refused() {
     let input = folder.path().join("input");
     let input = input.to_str().unwrap();
     for (out, part) in [
-        (input, "input: it exists and is no capture"),
-        ("-", "--out -: the command prints its own lines there: name a file"),
-        ("/dev/stdout", "--out /dev/stdout: the command prints its own lines there: name a file"),
-        ("/dev/stderr", "--out /dev/stderr: the command prints its own lines there: name a file"),
+        (input, "input: the file exists and is not a capture"),
+        ("-", "--out -: the command prints its own lines to standard output: name a file"),
+        ("/dev/stdout", "--out /dev/stdout: the command prints its own lines to standard output: name a file"),
+        ("/dev/stderr", "--out /dev/stderr: the command prints its own lines to standard output: name a file"),
     ] {
         let ran = kurier(&["capture", "--listen", "127.0.0.1:0", "--upstream", &nobody(), "--out", out]);
         ran.fails(2).says(&[part]);

@@ -11,7 +11,7 @@ use kurier::HostPort;
 use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::exit::Misuse;
+use crate::exit::{Cause, Misuse};
 use crate::options::{listen_address, property};
 
 /// Run an in-memory Kafka cluster until Ctrl-C or SIGTERM.
@@ -48,7 +48,7 @@ pub(crate) struct Broker {
 }
 
 /// Applies a setting, or returns what its value must be.
-type Set = fn(&mut ClusterSettings, &str) -> Result<(), String>;
+type Set = fn(&mut ClusterSettings, &str) -> Result<(), Cause>;
 
 /// The Kafka broker settings that have an effect here. Allowed values are those of `KafkaConfig` in 3.7.2 and 4.3.1,
 /// with one exception: Kafka accepts a replication factor of 0 or above the maximum until a topic is created.
@@ -93,8 +93,8 @@ fn hint(key: &str) -> String {
     }
 }
 
-fn set<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
-    value.map(|value| *field = value)
+fn set<T>(field: &mut T, value: Result<T, impl Into<Cause>>) -> Result<(), Cause> {
+    value.map(|value| *field = value).map_err(Into::into)
 }
 
 fn number<N: FromStr + PartialOrd + Display>(text: &str, least: N, most: N) -> Result<N, String> {
@@ -108,11 +108,11 @@ fn one_of(text: &str, values: &[(&str, bool)]) -> Result<bool, String> {
 }
 
 /// Parses an advertised listener, such as `broker.example:9092` or `PLAINTEXT://[::1]:9092`.
-fn advertised(text: &str) -> Result<(String, u16), String> {
+fn advertised(text: &str) -> Result<(String, u16), Cause> {
     let address = match text.split_once("://") {
         None => text,
         Some((scheme, address)) if scheme.eq_ignore_ascii_case("plaintext") => address,
-        Some((scheme, _)) => return Err(format!("this broker speaks PLAINTEXT only, not {scheme}")),
+        Some((scheme, _)) => return Err(format!("this broker speaks only PLAINTEXT, not {scheme}").into()),
     };
     let HostPort { host, port } = address.parse()?;
     Ok((host, port))
@@ -120,7 +120,7 @@ fn advertised(text: &str) -> Result<(String, u16), String> {
 
 fn topic(text: &str) -> Result<(String, i32), String> {
     let (name, partitions) = text.rsplit_once(':').ok_or("it takes a name, a colon and a number of partitions")?;
-    let partitions = partitions.parse().map_err(|_| format!("{partitions:?} is no number of partitions"))?;
+    let partitions = partitions.parse().map_err(|_| format!("{partitions:?} is not a number of partitions"))?;
     Ok((name.to_owned(), partitions))
 }
 
@@ -153,7 +153,7 @@ impl Broker {
             builder = builder.topic(name, *partitions);
         }
         builder.start().await.map_err(|error| match error.kind() {
-            ErrorKind::InvalidInput => Misuse::error(error.to_string()),
+            ErrorKind::InvalidInput => Misuse::of(error),
             _ => error.into(),
         })
     }
@@ -166,9 +166,10 @@ impl Broker {
         for text in &self.properties {
             let (key, value) = property(text)?;
             let Some((_, set)) = SETTINGS.iter().find(|(name, _)| *name == key) else {
-                return Err(Misuse::error(format!("{key} is no setting of this broker: {}", hint(&key))));
+                return Err(Misuse::error(format!("unknown broker setting {key}: {}", hint(&key))));
             };
-            set(&mut settings, &value).map_err(|why| Misuse::error(format!("{key} cannot be {value:?}: {why}")))?;
+            set(&mut settings, &value)
+                .map_err(|why| Misuse::because(format_args!("{key} cannot be {value:?}"), why))?;
         }
         if !self.advertised_listeners.is_empty() {
             settings.advertised_listeners.clone_from(&self.advertised_listeners);

@@ -92,7 +92,7 @@ impl Decode {
         let name = self.file.display();
         let file: Box<dyn Read + Send> = match self.file == Path::new("-") {
             true => Box::new(io::stdin()),
-            false => Box::new(File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, &error))?),
+            false => Box::new(File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, error))?),
         };
         let mut reader = Reader::new(file).with_context(|| name.to_string())?.to_ports(self.port.iter().copied());
         let mut frames: u64 = 0;
@@ -170,5 +170,5 @@ fn read(file: &Path) -> Result<Bytes> {
         io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
         return Ok(bytes.into());
     }
-    Ok(fs::read(file).map_err(|error| Misuse::unreadable(file, &error))?.into())
+    Ok(fs::read(file).map_err(|error| Misuse::unreadable(file, error))?.into())
 }

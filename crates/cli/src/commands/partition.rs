@@ -44,7 +44,7 @@ fn keyed(name: &str) -> Result<Keyed, String> {
 impl Partition {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
         if self.key_file.iter().filter(|file| is_stdin(file)).count() > 1 {
-            return Err(Misuse::error("--key-file - stands there twice, but standard input can be read once only"));
+            return Err(Misuse::error("--key-file - is given twice, but standard input can be read only once"));
         }
         for key in &self.keys {
             self.print(key, key.as_bytes(), out)?;
@@ -70,7 +70,7 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 fn read_key(file: &Path) -> Result<Vec<u8>> {
-    let unreadable = |error| Misuse::error(format!("--key-file {} cannot be read: {error}", file.display()));
+    let unreadable = |error| Misuse::because(format_args!("--key-file {} cannot be read", file.display()), error);
     let from: Box<dyn Read> = match is_stdin(file) {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(file).map_err(unreadable)?),

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 use kurier::{Error, Producer, Record, Summary};
 use kurier_capture::{Frame, Reader, Side};
@@ -81,7 +81,7 @@ impl Replay {
 
     async fn replay(&self) -> Result<ExitCode> {
         let name = self.file.display().to_string();
-        let file = File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, &error))?;
+        let file = File::open(&self.file).map_err(|error| Misuse::unreadable(&self.file, error))?;
         let progress = progress::bar(file.metadata().ok().map(|metadata| metadata.len()));
         let reader = Reader::new(progress.wrap_read(file)).with_context(|| name.clone())?;
         let mut reader = reader.to_ports(self.port.iter().copied());
@@ -129,7 +129,7 @@ impl Replay {
             "{written} records written from {name}, {not_written} not written, {unknown} unknown; {heard}"
         ));
         if let Some(cause) = closed.cause() {
-            return Err(anyhow!("{cause}"));
+            return Err(cause.clone().into());
         }
         closed.status(ended.map(|read| read.context(name)), failures.count == 0)
     }
@@ -159,7 +159,7 @@ impl Failures {
         const TOLD_MAX: usize = 10;
         self.count += 1;
         if self.first.len() < TOLD_MAX {
-            self.first.push(error.to_string());
+            self.first.push(format!("{error:#}"));
         }
     }
 }
@@ -201,7 +201,7 @@ impl Replaying<'_> {
     /// Sends the records of a batch, in order.
     async fn send(&self, batch: &Written) -> Result<()> {
         let topic = self.topic.or(batch.topic.as_deref()).with_context(|| {
-            format!("the capture does not tell the name of topic {}: say by -t which is meant", batch.topic_id)
+            format!("the capture does not contain the name of topic {}: name it with -t", batch.topic_id)
         })?;
         // Old formats, and invalid batches that a broker accepted with acks=0.
         if let Err(error) = self.send_to(topic, batch).await {

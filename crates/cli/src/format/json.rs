@@ -145,7 +145,7 @@ fn part(
     base64: Option<Option<String>>,
 ) -> Result<Option<Part<'static>>, Flaw> {
     match (text, base64) {
-        (Some(_), Some(_)) => Err(Flaw::new(0, format!("{name} and {name}_base64 both stand there: give one"))),
+        (Some(_), Some(_)) => Err(Flaw::new(0, format!("{name} and {name}_base64 are both given: remove one"))),
         (Some(text), None) => Ok(Some(text.map(|text| text.into_bytes().into()))),
         (None, Some(base64)) => base64.map(|base64| decoded(&base64, &format!("{name}_base64"))).transpose().map(Some),
         (None, None) => Ok(None),

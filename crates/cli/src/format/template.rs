@@ -102,7 +102,7 @@ fn token(letter: Option<char>) -> Result<Token, String> {
     let Some(letter) = letter else { return Err("it ends in a percent sign: write %% for one".to_owned()) };
     TOKENS.iter().find(|(name, _)| *name == letter).map(|(_, token)| *token).ok_or_else(|| {
         let names: Vec<_> = TOKENS.iter().map(|(name, _)| format!("%{name}")).collect();
-        format!("%{letter} is not known: there are {} and %%", names.join(", "))
+        format!("%{letter} is unknown: use {} or %%", names.join(", "))
     })
 }
 
@@ -162,7 +162,7 @@ impl TemplateParser {
             pieces.iter().position(|piece| matches!(piece, Piece::Token(token) if wanted.contains(token)))
         };
         if place(&[Token::Value]).is_none() {
-            return Err("records have no value without %s".to_owned());
+            return Err("the template has no value: add %s".to_owned());
         }
         if place(&[Token::ValueLength]).is_some() && place(&[Token::ValueLengthBinary]).is_some() {
             return Err("%S and %R both give the value's length: leave out one".to_owned());
@@ -173,7 +173,7 @@ impl TemplateParser {
             let Some(token) = token_at(index) else { continue };
             let name = token.name();
             if place(&[token]) != Some(index) {
-                return Err(format!("{name} stands in it twice: leave out one"));
+                return Err(format!("{name} appears twice: remove one"));
             }
             // After the last number comes the next record.
             let (next, wrapped) = (pieces.get(index + 1), pieces.get(index + 1).or_else(|| pieces.first()));
@@ -192,16 +192,16 @@ impl TemplateParser {
                 (Token::Value | Token::Key, _) if counted => None,
                 (Token::Value, Some(Piece::Literal(_))) => None,
                 (Token::Key | Token::Headers, Some(Piece::Literal(_))) => None,
-                (Token::Value, _) => Some("nothing says where %s ends: put %S or %R before it, or text behind it"),
-                (Token::Key, _) => Some("nothing says where %k ends: put %K before it, or text behind it"),
-                (Token::Headers, _) => Some("nothing says where %h ends: put text behind it"),
+                (Token::Value, _) => Some("nothing says where %s ends: put %S or %R before it, or text after it"),
+                (Token::Key, _) => Some("nothing says where %k ends: put %K before it, or text after it"),
+                (Token::Headers, _) => Some("nothing says where %h ends: put text after it"),
                 (Token::Topic, _) if first.is_none_or(is_of_topic) => Some(
-                    "nothing says where %t ends: put text behind it that begins with no letter, digit, '.', '_' or '-'",
+                    "nothing says where %t ends: put text after it that does not begin with a letter, digit, '.', '_' or '-'",
                 ),
                 (Token::Topic, _) => None,
                 _ if first.is_none_or(|first| first.is_ascii_digit()) => {
                     return Err(format!(
-                        "nothing says where the number {name} ends: put text behind it that begins with no digit"
+                        "nothing says where the number {name} ends: put text after it that does not begin with a digit"
                     ));
                 }
                 _ => None,
@@ -382,7 +382,7 @@ impl<'a> Walk<'a> {
             return Err(Stop::More(More::UpTo(self.input.len() + 1)));
         }
         if len == 0 {
-            return Err(self.unexpected("a topic's name for %t"));
+            return Err(self.unexpected("a topic name for %t"));
         }
         self.at += len;
         Ok(())
@@ -396,7 +396,7 @@ impl<'a> Walk<'a> {
                 let is_last = index + 2 == self.parser.pieces.len();
                 self.delimited(token, literal, is_last)?
             }
-            (None, _) => return Err(self.unexpected("text behind a part without length")),
+            (None, _) => return Err(self.unexpected("text after a part without length")),
         };
         self.at += bytes.len();
         Ok(bytes)
@@ -424,7 +424,7 @@ impl<'a> Walk<'a> {
         match self.rest().get(..len) {
             Some(bytes) => Ok(bytes),
             None if self.is_end => {
-                Err(self.unexpected(&format!("{len} bytes of {name}, of which {} are there", self.rest().len())))
+                Err(self.unexpected(&format!("{len} bytes of {name}, of which {} are present", self.rest().len())))
             }
             None => Err(Stop::More(More::UpTo(self.at + len))),
         }
@@ -558,7 +558,7 @@ mod tests {
 
     #[test]
     fn invalid_template_is_refused() {
-        for (text, says) in [("%q", "%q is not known: there are %s, %S"), ("a%", "write %%"), (r"%s\z", r"\z is not")] {
+        for (text, says) in [("%q", "%q is unknown: use %s, %S"), ("a%", "write %%"), (r"%s\z", r"\z is unknown")] {
             let error = text.parse::<Template>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
@@ -567,8 +567,8 @@ mod tests {
     #[test]
     fn template_that_cannot_be_read_is_refused_with_the_reason() {
         let cases = [
-            ("", "no value without %s"),
-            (r"%k\n", "no value without %s"),
+            ("", "no value: add %s"),
+            (r"%k\n", "no value: add %s"),
             ("%s", "nothing says where %s ends"),
             (r"\n%s", "nothing says where %s ends"),
             ("%k%s\n", "nothing says where %k ends"),
@@ -579,7 +579,7 @@ mod tests {
             (r"%s\t%p", "where the number %p ends"),
             ("%t%p %s\n", "where %t ends"),
             ("%t-%p %s\n", "where %t ends"),
-            ("%s %s\n", "%s stands in it twice"),
+            ("%s %s\n", "%s appears twice"),
             ("%S %R%s", "%S and %R"),
         ];
         for (text, says) in cases {

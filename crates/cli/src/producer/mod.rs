@@ -18,7 +18,7 @@ use crate::notice;
 /// When settings contradict each other, or no server can be reached.
 pub(crate) async fn start(config: Config) -> Result<Producer> {
     let producer = Producer::builder().config(config).start().map_err(|error| match error.kind() {
-        ErrorKind::Configuration => Misuse::error(error),
+        ErrorKind::Configuration => Misuse::of(error),
         _ => error.into(),
     })?;
     patiently("no bootstrap server has answered", &producer, producer.connected()).await?;
@@ -32,7 +32,7 @@ pub(crate) async fn start(config: Config) -> Result<Producer> {
 pub(crate) async fn topic(producer: &Producer, name: &str) -> Result<TopicProducer> {
     let topic = patiently(&format!("topic {name} is not known"), producer, producer.topic(name)).await;
     topic.map_err(|error| match error.kind() {
-        ErrorKind::InvalidTopic => Misuse::error(error),
+        ErrorKind::InvalidTopic => Misuse::of(error),
         _ => error.into(),
     })
 }
@@ -45,7 +45,7 @@ async fn patiently<T>(what: &str, producer: &Producer, awaited: impl Future<Outp
         Ok(result) => result,
         Err(_) => {
             let why = producer.obstacle().await.map(|why| format!(": {why}")).unwrap_or_default();
-            notice::say(format_args!("{what} yet; trying on, as long as max.block.ms allows{why}"));
+            notice::say(format_args!("{what} yet; still trying, up to max.block.ms{why}"));
             awaited.await
         }
     }

@@ -47,14 +47,14 @@ pub(crate) struct Capture {
 impl Capture {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<ExitCode> {
         let name = self.out.display();
-        let upstream = HostPort::list(&self.upstream).map_err(|why| Misuse::error(format!("--upstream: {why}")))?;
+        let upstream = HostPort::list(&self.upstream).map_err(|why| Misuse::because("--upstream", why))?;
         let [upstream] = &upstream[..] else {
-            return Err(Misuse::error("--upstream takes one broker of the cluster: it tells the others"));
+            return Err(Misuse::error("--upstream takes one broker of the cluster: kurier learns the others from it"));
         };
         let wrong = |why: &str| Misuse::error(format!("--out {name}: {why}"));
         let target = Target::new(&self.out, &[], "capture", is_capture).map_err(|why| wrong(&why))?;
         if matches!(target, Target::Stdout | Target::Stderr) || is_output(&self.out) {
-            return Err(wrong("the command prints its own lines there: name a file"));
+            return Err(wrong("the command prints its own lines to standard output: name a file"));
         }
         // Opened only once the address is free, because it replaces an older capture.
         let listener = bind(self.listen)?;

@@ -115,7 +115,7 @@ fn now() -> Duration {
 
 /// Listens on an address.
 pub(crate) fn bind(at: SocketAddr) -> Result<StdListener> {
-    StdListener::bind(at).with_context(|| format!("{at} cannot be listened on"))
+    StdListener::bind(at).with_context(|| format!("cannot listen on {at}"))
 }
 
 impl Relay {
@@ -171,7 +171,7 @@ impl Relay {
                     let upstream = node.map_or_else(|| self.upstream.clone(), |node| node.upstream);
                     tokio::spawn(Arc::clone(&self).relay(client, upstream));
                 }
-                Err(error) => return self.fail(Error::new(error).context("no more clients can be accepted")),
+                Err(error) => return self.fail(Error::new(error).context("cannot accept more clients")),
             }
         }
     }
@@ -186,8 +186,8 @@ impl Relay {
         let broker = match connected {
             Ok(Ok(broker)) => broker,
             // The client sees what an unreachable broker would show: its connection ends.
-            Ok(Err(error)) => return notice::say(format_args!("{upstream} cannot be reached: {error}")),
-            Err(_) => return notice::say(format_args!("{upstream} cannot be reached within {CONNECT_TIMEOUT:?}")),
+            Ok(Err(error)) => return notice::say(format_args!("cannot reach {upstream}: {error}")),
+            Err(_) => return notice::say(format_args!("cannot reach {upstream} within {CONNECT_TIMEOUT:?}")),
         };
         if let Err(error) = self.both_ways(client, broker).await {
             self.fail(error);
@@ -230,7 +230,7 @@ impl Relay {
                 .and_then(|port| port.checked_add(node_id.0))
                 .and_then(|port| u16::try_from(port).ok())
                 .with_context(|| {
-                    format!("there is no port for node {node_id} behind {first}: take another --listen, or port 0")
+                    format!("there is no port for node {node_id} after {first}: choose another --listen, or port 0")
                 })?,
         };
         let at = self.serve(bind(SocketAddr::new(self.listen.ip(), port))?, Some(node_id))?;
@@ -286,7 +286,11 @@ impl Conversation {
                     buffer.extend(bytes);
                     if let Some(error) = self.answers(&mut buffer, &mut heard)? {
                         let rest = buffer.into_rest();
-                        notice::say(format_args!("{} said {} bytes that are no answer: {error}", self.at, rest.len()));
+                        notice::say(format_args!(
+                            "{} sent {} bytes that are not a response: {error}",
+                            self.at,
+                            rest.len()
+                        ));
                         heard.extend_from_slice(&rest);
                     } else {
                         frames = Some(buffer);

@@ -55,7 +55,7 @@ impl Settings {
                 | "socket.connection.setup.timeout.ms"
                 | "retry.backoff.ms"
                 | "retry.backoff.max.ms"
-                | "security.protocol" => config.set(key, value).map_err(Misuse::error)?,
+                | "security.protocol" => config.set(key, value).map_err(Misuse::of)?,
                 _ => ignored.push(key.clone()),
             }
         }
@@ -190,10 +190,10 @@ impl Connection {
         let mut keys = BTreeSet::new();
         for ApiVersion { api_key, min_version, max_version } in &response.api_keys {
             if *min_version < 0 || min_version > max_version {
-                bail!("it offers API {api_key} in versions {min_version} to {max_version}, which cannot be");
+                bail!("it offers API {api_key} in versions {min_version} to {max_version}, which is invalid");
             }
             if !keys.insert(api_key) {
-                bail!("it offers API {api_key} twice, which cannot be");
+                bail!("it offers API {api_key} twice");
             }
         }
         self.versions = response.api_keys;
@@ -219,7 +219,7 @@ impl Connection {
                 Ok(offered.max_version.min(highest))
             }
             Some(ApiVersion { min_version, max_version, .. }) => bail!(
-                "{} speaks {} {min_version} to {max_version}, and Kurier {lowest} to {highest}",
+                "{} offers {} in versions {min_version} to {max_version}, and Kurier speaks {lowest} to {highest}: use a broker of another version",
                 self.peer,
                 name_of::<R>()
             ),
@@ -235,7 +235,7 @@ impl Connection {
         let limit = self.request_timeout;
         timeout(limit, self.exchange(request, version)).await.unwrap_or_else(|_| {
             let (name, millis) = (name_of::<R>(), limit.as_millis());
-            Err(Broken::error(format!("no answer to {name} within {millis} ms (request.timeout.ms)")))
+            Err(Broken::error(format!("no response to {name} within {millis} ms (request.timeout.ms)")))
         })
     }
 
@@ -256,9 +256,11 @@ impl Connection {
             }
         };
         let (answered, response) = read_response::<R>(&frame, version)
-            .with_context(|| format!("its answer to {} cannot be read", name_of::<R>()))?;
+            .with_context(|| format!("its response to {} cannot be read", name_of::<R>()))?;
         if answered != correlation_id {
-            bail!("the answer bears the number {answered} instead of {correlation_id}: it does not speak Kafka");
+            bail!(
+                "the response has correlation id {answered} instead of {correlation_id}: is the server a Kafka broker?"
+            );
         }
         self.has_answered = !self.versions.is_empty();
         Ok(response)
@@ -328,7 +330,7 @@ mod tests {
             (vec![("bootstrap.servers", "a:1"), ("security.protocol", "SSL")], "security.protocol=SSL"),
         ] {
             let error = Settings::new(&given(&wrong)).unwrap_err();
-            assert!(error.to_string().contains(says), "{error}");
+            assert!(format!("{error:#}").contains(says), "{error:#}");
         }
     }
 }

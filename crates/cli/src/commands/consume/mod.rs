@@ -184,7 +184,7 @@ fn say_ignored(keys: &[String]) {
     }
     match distinct[..] {
         [] => {}
-        [key] => notice::say(format_args!("{key} means nothing to consume")),
-        _ => notice::say(format_args!("these settings mean nothing to consume: {}", distinct.join(", "))),
+        [key] => notice::say(format_args!("{key} has no effect on kurier consume")),
+        _ => notice::say(format_args!("these settings have no effect on kurier consume: {}", distinct.join(", "))),
     }
 }

@@ -188,7 +188,8 @@ impl Reader {
             self.send_errands();
             // No leader is known, so there is no request to wait for.
             let Some(done) = self.errands.join_next().await else { continue };
-            let (leader, errand, answer) = done.context("a task ended otherwise than by its end: this is a bug")?;
+            let (leader, errand, answer) =
+                done.context("a reading task panicked: this is a bug in Kurier, please report it")?;
             return self.handle(leader, &errand, answer, take);
         }
     }
@@ -343,7 +344,7 @@ impl Reader {
         if span.offset > before || records.is_empty() || flow.is_break() {
             partition.failures = 0;
         } else {
-            self.fail(index, &anyhow!("its leader sent nothing but records from before offset {before}"))?;
+            self.fail(index, &anyhow!("its leader returned only records before offset {before}"))?;
         }
         Ok(flow)
     }
@@ -370,7 +371,7 @@ impl Reader {
 
     /// Handles an error code for a partition.
     fn refused(&mut self, index: i32, code: ErrorCode, peer: &str) -> Result<()> {
-        let error = anyhow!("{peer} says {code}, {}", code.meaning());
+        let error = anyhow!("{peer} returned {code}, {}", code.meaning());
         if code == ErrorCode::OFFSET_OUT_OF_RANGE {
             // Old records were deleted, or the election was unclean. The leader may be unchanged.
             if let Some(partition) = self.partitions.get_mut(&index)
@@ -437,7 +438,9 @@ impl Leader {
             none => {
                 let opened = Connection::open(&self.server, settings).await;
                 let node = self.node;
-                none.insert(opened.with_context(|| format!("node {node} is not where the cluster says it is"))?)
+                none.insert(
+                    opened.with_context(|| format!("node {node} is not at the address that the cluster advertises"))?,
+                )
             }
         };
         match errand {
@@ -524,7 +527,7 @@ impl Span {
                 Ok(batch) => batch,
                 Err(error) if *error.kind() == ParseErrorKind::Truncated && index > 0 => break,
                 Err(error) if *error.kind() == ParseErrorKind::UnsupportedVersion => {
-                    return Err(Error::from(error).context("written in the format of before Kafka 0.11"));
+                    return Err(Error::from(error).context("the batch has the format from before Kafka 0.11"));
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -599,7 +602,7 @@ impl Cluster {
         }
         let none = if self.nodes.is_empty() { "bootstrap server" } else { "broker" };
         let text = format!(
-            "no {none} can be used:\n  {}\nname brokers that are up, by host and port of a PLAINTEXT listener (-b)",
+            "cannot use any {none}:\n  {}\nname brokers that are up, by host and port of a PLAINTEXT listener (-b)",
             causes.join("\n  ")
         );
         // A server that is not Kafka will stay so, but another one may come up.
@@ -614,7 +617,7 @@ impl Cluster {
     ) -> Result<MetadataResponseTopic> {
         if !response.error_code.is_none() {
             let (code, meaning) = (response.error_code, response.error_code.meaning());
-            return Err(Broken::error(format!("{} says {code}, {meaning}", connection.peer())));
+            return Err(Broken::error(format!("{} returned {code}, {meaning}", connection.peer())));
         }
         // Nodes with a negative id or an invalid address are ignored, and so are partitions with a negative index.
         let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);
@@ -627,7 +630,7 @@ impl Cluster {
         if let Some(topic) = &mut topic {
             topic.partitions.retain(|partition| partition.partition_index >= 0);
         }
-        topic.with_context(|| format!("{peer} was asked about topic {name:?} and answered about others"))
+        topic.with_context(|| format!("{peer} returned no metadata for topic {name:?}"))
     }
 
     /// Returns the error for a topic that cannot be read.
@@ -639,7 +642,7 @@ impl Cluster {
             }
             _ => "",
         };
-        anyhow!("topic {name:?} cannot be read: {peer} says {code}, {}{advice}", code.meaning())
+        anyhow!("topic {name:?} cannot be read: {peer} returned {code}, {}{advice}", code.meaning())
     }
 }
 

@@ -114,7 +114,7 @@ impl Perf {
                 false => writeln!(out, "{report}")?,
             }
             if let Some(error) = lock(&job.tally.error).as_ref() {
-                notice::say(format_args!("the first record that failed: {error}"));
+                notice::say(format_args!("first error: {error:#}"));
             }
             closed.status(ended, report.window.failed == 0 && closed.result.is_ok())
         })

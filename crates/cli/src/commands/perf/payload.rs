@@ -16,8 +16,9 @@ impl Payload {
     pub(super) fn new(record_size: u32, file: Option<&Path>) -> Result<Self> {
         let size = usize::try_from(record_size)?;
         let bytes = match file {
-            Some(path) => std::fs::read(path)
-                .map_err(|error| Misuse::error(format!("--payload-file {} cannot be read: {error}", path.display())))?,
+            Some(path) => std::fs::read(path).map_err(|error| {
+                Misuse::because(format_args!("--payload-file {} cannot be read", path.display()), error)
+            })?,
             None => letters(size.max(1 << 20) + 1),
         };
         if bytes.len() <= size {

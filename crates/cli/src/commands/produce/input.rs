@@ -99,9 +99,9 @@ impl Input {
     /// sent.
     pub(crate) fn open(&self, limit: usize) -> Result<Records> {
         let parser = match &self.format {
-            Some(format) => format
-                .parser(self.null)
-                .map_err(|reason| Misuse::error(format!("--format cannot be read: {reason}")))?,
+            Some(format) => {
+                format.parser(self.null).map_err(|reason| Misuse::because("cannot read records of --format", reason))?
+            }
             None => {
                 let delimiter = self.key_delimiter.clone().map(|Delimiter(bytes)| bytes);
                 Parser::Lines(Lines { delimiter, empty_is_null: self.null })
@@ -112,7 +112,7 @@ impl Input {
             files.push_back(PathBuf::from("-"));
         }
         for file in files.iter().filter(|file| !is_stdin(file)) {
-            check(file).map_err(|error| Misuse::error(format!("{} cannot be read: {error}", file.display())))?;
+            check(file).map_err(|error| Misuse::unreadable(file, error))?;
         }
         Ok(Records { files, reading: None, parser, limit, number: 0 })
     }
@@ -378,7 +378,8 @@ mod tests {
     fn unreadable_input_is_named() {
         let here = env!("CARGO_MANIFEST_DIR");
         for (file, says) in [("no-such-file", "No such file"), (here, "directory")] {
-            let error = input(&["-", file]).unwrap().open(10).unwrap_err().to_string();
+            let error = input(&["-", file]).unwrap().open(10).map(drop).unwrap_err();
+            let error = format!("{error:#}");
             assert!(error.contains(file) && error.contains("cannot be read") && error.contains(says), "{error}");
         }
         let mut lines = input(&[]).unwrap().open(10).unwrap();
@@ -396,7 +397,7 @@ mod tests {
         for (arguments, says) in [
             (["-H", "=v"], "a name, ="),
             (["-K", ""], "cannot be empty"),
-            (["-K", "\\q"], "\\q is not known"),
+            (["-K", "\\q"], "\\q is unknown"),
             (["-K", "\\n"], "no line would have a key"),
         ] {
             let error = input(&arguments).unwrap_err().to_string();

@@ -146,7 +146,7 @@ impl Produce {
         }
         notice::say(&total);
         if let Some(cause) = closed.cause() {
-            return Err(anyhow!("{cause}"));
+            return Err(cause.clone().into());
         }
         closed.status(ended, total.failed() == 0)
     }
@@ -284,7 +284,7 @@ impl Fates {
         const ERRORS_MAX: usize = 10;
         let mut state = lock(&self.state);
         if state.errors.len() < ERRORS_MAX {
-            state.errors.push(format!("{} {number}: {error}", self.unit));
+            state.errors.push(format!("{} {number}: {error:#}", self.unit));
         }
     }
 }

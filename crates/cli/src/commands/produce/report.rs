@@ -13,14 +13,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result};
 use indicatif::ProgressBar;
 use kurier::{RecordMetadata, Written};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use crate::exit::Misuse;
+use crate::exit::{Cause, Misuse};
 use crate::interrupt::Signals;
 use crate::notice;
 use crate::sync::lock;
@@ -68,7 +68,7 @@ impl Report {
     /// # Errors
     /// When the file is an input, holds other data, or cannot be written.
     pub(crate) fn check(path: &Path, inputs: &[FileId]) -> Result<Target> {
-        Target::new(path, inputs, "delivery report", is_report).map_err(|why| misuse(path, &why))
+        Target::new(path, inputs, "delivery report", is_report).map_err(|why| misuse(path, why))
     }
 
     /// Opens the report. An older report is replaced.
@@ -77,7 +77,7 @@ impl Report {
     /// As [`check`](Self::check).
     pub(crate) fn open(path: &Path, inputs: &[FileId]) -> Result<Arc<Self>> {
         // The file may have changed since the command started.
-        let to = Self::check(path, inputs)?.open().map_err(|error| misuse(path, &error))?;
+        let to = Self::check(path, inputs)?.open().map_err(|error| misuse(path, error))?;
         let report = Arc::new(Self::default());
         let writing = Arc::clone(&report);
         thread::Builder::new().name("kurier-report".to_owned()).spawn(move || writing.write_all(to))?;
@@ -96,7 +96,7 @@ impl Report {
             }
             Err(error) => {
                 let (topic, partition) = error.topic_partition().unwrap_or_default();
-                let (text, written) = (error.to_string(), word(error.written()));
+                let (text, written) = (format!("{error:#}"), word(error.written()));
                 json!({ "line": number, "topic": topic, "partition": partition, "error": text, "written": written })
             }
         };
@@ -105,7 +105,7 @@ impl Report {
 
     /// Writes that a record was not sent.
     pub(crate) fn refusal(&self, number: u64, topic: &str, error: &dyn fmt::Display, written: Written) {
-        let text = error.to_string();
+        let text = format!("{error:#}");
         self.add(&json!({ "line": number, "topic": topic, "error": text, "written": word(written) }));
     }
 
@@ -172,13 +172,13 @@ impl Report {
         let _first = signals.unless(pending::<()>()).await;
         let mut second = signals.unless(self.stalls()).await;
         if second.is_ok() {
-            let text = "interrupted: the delivery report waits for its reader; another Ctrl-C gives it up";
+            let text = "interrupted: the delivery report waits for its reader; another Ctrl-C ends the wait";
             progress.suspend(|| notice::say(text));
             second = signals.unless(pending()).await;
         }
         self.stalls().await;
         self.state().given_up = second.err();
-        self.end(Some(io::Error::other("its reader did not read on, and a signal gave it up")));
+        self.end(Some(io::Error::other("its reader stopped reading, and a signal ended the wait")));
     }
 
     /// Waits until lines are unwritten and no write completes.
@@ -210,9 +210,9 @@ impl Report {
         match state.error.take() {
             None => Ok(None),
             Some(error) => {
-                let error = anyhow!("the delivery report is not whole: {error}");
+                let error = Error::new(error).context("the delivery report is incomplete");
                 let Some(status) = state.given_up else { return Err(error) };
-                notice::say(error);
+                notice::say(format_args!("{error:#}"));
                 Ok(Some(status))
             }
         }
@@ -227,8 +227,8 @@ impl Report {
     }
 }
 
-fn misuse(path: &Path, why: &dyn fmt::Display) -> Error {
-    Misuse::error(format!("--delivery-report {}: {why}", path.display()))
+fn misuse(path: &Path, why: impl Into<Cause>) -> Error {
+    Misuse::because(format_args!("--delivery-report {}", path.display()), why)
 }
 
 fn word(written: Written) -> &'static str {

@@ -405,7 +405,13 @@ fn invalid_command_line_is_explained() {
         (&["-b", "localhost"], &["\"localhost\" is not host:port", "the port is missing: write localhost:9092"]),
         (&["-b", "SSL://h:9093"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
         (&["-b", "Http://h:9092"], &["Http", "security.protocol"]),
-        (&["-b", "a:1 b:2"], &["bootstrap.servers: \"a:1 b:2\" is not host:port", "separate servers by commas"]),
+        (
+            &["-b", "a:1 b:2"],
+            &[
+                "bootstrap.servers is not a list of host:port servers: \"a:1 b:2\" is not host:port",
+                "separate servers by commas",
+            ],
+        ),
         (&["-b", "a:1", "-o", "middle"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-o=-1"], &["--offset", "beginning, end, or an offset"]),
         (&["-b", "a:1", "-f", "%z"], &["--format", "%z is unknown"]),

@@ -146,7 +146,7 @@ fn unusable_servers_are_reported_one_by_one() {
         &format!("{closed}: Connection refused"),
         &format!("{http}: the peer speaks HTTP"),
         &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
-        "nosuchhost.invalid:9092: its address was not found",
+        "nosuchhost.invalid:9092: cannot resolve its name",
     ]);
 }
 
@@ -156,7 +156,7 @@ fn node_that_advertises_a_useless_address_is_named_with_advertised_listeners() {
     for (host, port, why) in [
         ("127.0.0.1", closed, ", but Kurier cannot connect to it: Connection refused"),
         // The resolver is not asked about an invalid name.
-        ("no..such", 9092, ", but Kurier cannot connect to it: its address was not found: "),
+        ("no..such", 9092, ", but Kurier cannot connect to it: cannot resolve its name: "),
         ("my host", 9092, ", which is not a valid address"),
     ] {
         let running = start(Broker::builder().topic("t", 1).advertised_listeners([(host, port)]));

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 let value = format!("tick {number}");
                 producer.send(Record::to(&topic).value(value)).await?.on_complete(|result| {
                     if let Err(error) = result {
-                        eprintln!("{error}");
+                        eprintln!("{error:#}");
                     }
                 });
             }
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match producer.close(Duration::from_secs(10)).await {
         Ok(summary) => eprintln!("{summary}"),
         Err(unfinished) => {
-            eprintln!("{unfinished}");
+            eprintln!("{unfinished:#}");
             for record in unfinished {
                 // Write them to a file or standard output, to send them again. Resend records that were not written at
                 // once; resend those that may be written only if duplicates are better than losses.

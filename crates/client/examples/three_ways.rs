@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Callbacks run in the order of the records, on a thread that does nothing else.
     let callback = |result: Result<kurier::RecordMetadata, kurier::Error>| match result {
         Ok(metadata) => println!("callback: partition {}, offset {:?}", metadata.partition(), metadata.offset()),
-        Err(error) => println!("callback: {error}"),
+        Err(error) => println!("callback: {error:#}"),
     };
     producer.send_with(record("called back"), callback).await?;
 

@@ -55,7 +55,7 @@ impl fmt::Display for Summary {
 /// ```
 /// async fn end(producer: kurier::Producer) {
 ///     if let Err(unfinished) = producer.close(std::time::Duration::from_secs(10)).await {
-///         eprintln!("{unfinished}");
+///         eprintln!("{unfinished:#}");
 ///         for record in unfinished {
 ///             eprintln!("{}-{}: {:?}", record.topic, record.partition, record.written);
 ///         }

@@ -334,7 +334,14 @@ impl std::error::Error for Error {
 /// Reason for a failure: an error with its own causes, or a text. Cheap to clone.
 ///
 /// As for [`Error`], `{:#}` prints the whole chain.
-#[doc(hidden)]
+///
+/// ```
+/// use kurier_engine::error::Cause;
+///
+/// let cause = Cause::from(std::io::Error::other("connection reset")).context("cannot read from it");
+/// assert_eq!(cause.to_string(), "cannot read from it");
+/// assert_eq!(format!("{cause:#}"), "cannot read from it: connection reset");
+/// ```
 #[derive(Clone)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
 

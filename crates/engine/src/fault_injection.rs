@@ -40,7 +40,7 @@ impl FaultInjection {
 
 /// A deliberate mistake of the producer. Each is one condition at the place of the mistake.
 ///
-/// See `examples/simulate.rs` for an example.
+/// See `crates/simulation/src/bin/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "internal"), allow(unreachable_pub, reason = "with the feature, the simulation exports it"))]
 pub enum Mutant {

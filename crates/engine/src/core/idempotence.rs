@@ -46,8 +46,8 @@ pub(super) struct Line {
     broken_from: Option<Key>,
     /// Whether brokers would refuse even the next epoch of this id.
     needs_new_id: bool,
-    /// Whether a batch of an earlier epoch may still be written: no batch of the current epoch is in the log, which
-    /// would fence the earlier one.
+    /// Whether a batch of an earlier epoch may still be written. A batch of the current epoch in the log fences the
+    /// earlier epoch, and there is none yet.
     is_unfenced: bool,
     /// The earliest time to take a new id. A new id does not fence the old one, whose batches may still arrive.
     not_before: Option<Instant>,

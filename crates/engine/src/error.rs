@@ -27,7 +27,8 @@ use kurier_protocol::ErrorCode;
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Clone)]
 struct Inner {

@@ -2,8 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// Any error.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub use crate::error::BoxError;
 
 /// Turns keys or values of a type into bytes.
 ///

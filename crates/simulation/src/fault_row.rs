@@ -1,7 +1,5 @@
 //! Catalogue of the faults that the simulation must cover.
 
-use std::fmt;
-
 /// Declares the rows once: their names, numbers and descriptions.
 macro_rules! fault_rows {
     ($(#[doc = $doc:literal] $name:ident = $number:literal,)*) => {
@@ -21,9 +19,7 @@ macro_rules! fault_rows {
             /// Returns the row's number.
             #[must_use]
             pub const fn number(self) -> u8 {
-                match self {
-                    $(Self::$name => $number,)*
-                }
+                self as u8
             }
 
             /// Describes what happened.
@@ -138,10 +134,4 @@ fault_rows! {
     TopicForgotten = 70,
     /// Brokers refused a producer id for good.
     IdRefusedForGood = 71,
-}
-
-impl fmt::Display for FaultRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:?})", self.number(), self)
-    }
 }

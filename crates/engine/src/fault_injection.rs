@@ -42,7 +42,6 @@ impl FaultInjection {
 ///
 /// See `crates/simulation/src/bin/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "internal"), allow(unreachable_pub, reason = "with the feature, the simulation exports it"))]
 pub enum Mutant {
     /// A retried batch gets the next sequences.
     NewSequenceOnRetry,

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Until the peer is ready, a frame of it may have at most 1 MiB. A later step, such as SASL, is a state of its own
-//! between `Negotiating` and `Ready`: `handle_versions` then enters that state, and the step's last answer calls what
-//! makes the peer ready.
+//! between `Negotiating` and `Ready`: `handle_versions` enters that state, and the step's last answer calls `make_ready`.
+//! `schedule` and `check` of the connections then need its deadline.
 
 use std::fmt;
 use std::time::Instant;
@@ -84,17 +84,21 @@ impl<Q: fmt::Debug> Connections<Q> {
             return self.lose(peer, why, now);
         }
         match offered {
-            Ok(versions) => {
-                link.state = State::Ready { connection, versions };
-                (link.setup_failures, link.negotiations_broken) = (0, 0);
-                (link.trouble, link.was_ready) = (None, true);
-                tracing::debug!(%link.host, ?peer, "connected");
-                let bytes = FrameBuffer::DEFAULT_LIMIT_BYTES;
-                self.actions.push_back(Action::FrameLimit { connection, bytes });
-                self.schedule(peer);
-                self.events.push_back(Event::Ready(peer));
-            }
+            Ok(versions) => self.make_ready(peer, connection, versions),
             Err(why) => self.lose(peer, why.into(), now),
         }
+    }
+
+    /// Ends the handshake: from now on the peer accepts requests.
+    fn make_ready(&mut self, peer: Peer, connection: ConnectionId, versions: Versions) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.state = State::Ready { connection, versions };
+        (link.setup_failures, link.negotiations_broken) = (0, 0);
+        (link.trouble, link.was_ready) = (None, true);
+        tracing::debug!(%link.host, ?peer, "connected");
+        let bytes = FrameBuffer::DEFAULT_LIMIT_BYTES;
+        self.actions.push_back(Action::FrameLimit { connection, bytes });
+        self.schedule(peer);
+        self.events.push_back(Event::Ready(peer));
     }
 }

@@ -1,4 +1,4 @@
-//! The trait of partitioners, with what they see and answer.
+//! The trait of partitioners, with their input and their answer.
 
 use std::error::Error;
 use std::fmt;

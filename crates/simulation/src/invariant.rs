@@ -38,7 +38,7 @@ pub enum Invariant {
 pub struct Violation {
     /// The invariant.
     pub invariant: Invariant,
-    /// What broke it.
+    /// How the run broke it.
     pub what: String,
 }
 

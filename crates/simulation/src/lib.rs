@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   senders ─▶ Accumulator ─▶ Core ─▶ network: delays, cuts, silence ─▶ kurier_broker::Cluster
-//!      ▲         (TestDriver)            │ what is sent and answered          │ what is written
+//!      ▲         (TestDriver)            │ requests and responses             │ written batches
 //!      └── outcomes ──▶ Ledger ◀─────────┴── Wire ◀───────────────────────────┘
 //! ```
 //!

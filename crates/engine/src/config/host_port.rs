@@ -120,7 +120,7 @@ enum Cause {
     Address(AddrParseError),
 }
 
-/// What is wrong with an address, and the right form.
+/// The fault of an address, with the right form.
 struct Flaw {
     text: String,
     cause: Option<Cause>,

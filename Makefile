@@ -43,6 +43,8 @@ features:
 	for feature in gzip snappy lz4 zstd zstd-pure; do \
 	  cargo check --quiet --locked -p kurier-compression --no-default-features --features $$feature || exit 1; done
 	cargo clippy --quiet --locked -p kurier-compression --all-features --all-targets -- -D warnings
+	for feature in "" sasl; do \
+	  cargo clippy --quiet --locked -p kurier-security --no-default-features --features "$$feature" --all-targets -- -D warnings || exit 1; done
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features
 	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal

@@ -12,7 +12,7 @@ fn every_public_type_has_or_references_an_example() {
     // The engine's types that `kurier` exports too.
     const EXPORTED: [&str; 5] = ["closing.rs", "config", "error.rs", "record.rs", "serializer.rs"];
     let is_exported = |file: &Path| EXPORTED.iter().any(|name| file.iter().any(|part| part == *name));
-    for krate in ["protocol", "compression", "partitioner", "broker", "engine", "client"] {
+    for krate in ["protocol", "compression", "partitioner", "security", "broker", "engine", "client"] {
         for file in sources(krate).unwrap().into_iter().filter(|file| krate != "engine" || is_exported(file)) {
             let text = fs::read_to_string(&file).unwrap();
             let lines: Vec<&str> = text.lines().collect();
@@ -46,6 +46,7 @@ fn every_module_has_a_doc() {
         "protocol",
         "compression",
         "partitioner",
+        "security",
         "broker",
         "engine",
         "client",
@@ -76,10 +77,11 @@ fn engine_uses_no_sockets_tasks_or_threads() {
 }
 
 /// Largest circle of imports that each crate may have: two files, and more only where that is still to change.
-const CIRCLE_MAX: [(&str, usize); 10] = [
+const CIRCLE_MAX: [(&str, usize); 11] = [
     ("protocol", 2),
     ("compression", 2),
     ("partitioner", 2),
+    ("security", 2),
     ("broker", 2),
     ("capture", 2),
     ("engine", 2),
@@ -107,9 +109,10 @@ fn no_more_than_two_files_import_each_other() {
 }
 
 /// Number of bare ids that the signatures of each crate may still have; it may only fall.
-const BARE_IDS_MAX: [(&str, usize); 8] = [
+const BARE_IDS_MAX: [(&str, usize); 9] = [
     ("protocol", 0),
     ("partitioner", 3),
+    ("security", 0),
     ("broker", 2),
     ("capture", 0),
     ("engine", 20),

@@ -10,7 +10,6 @@ mod explain;
 mod foreign;
 mod host_port;
 mod properties;
-mod secret;
 mod special;
 mod unsupported;
 mod values;
@@ -26,7 +25,7 @@ pub use choices::{Acks, PartitionerChoice};
 pub use choices::{DnsLookup, Recovery};
 pub use explain::Explained;
 pub use host_port::{HostPort, InvalidHostPort};
-pub use secret::Secret;
+pub use kurier_security::Secret;
 use special::special;
 use values::Value;
 

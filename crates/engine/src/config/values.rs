@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kurier_security::Secret;
+
 use super::host_port::HostPort;
 use crate::error::{Error, ErrorKind};
 
@@ -72,6 +74,20 @@ impl Value for String {
     }
 }
 
+impl Value for Secret {
+    /// Spaces at the ends belong to a password, as in Java.
+    const IS_TRIMMED: bool = false;
+
+    /// Accepts every text. An error must not quote it: `cannot_be` would.
+    fn read(_: &str, text: &str) -> Result<Self, Error> {
+        Ok(Self::from(text))
+    }
+
+    fn shown(&self) -> String {
+        if self.is_empty() { String::new() } else { "[hidden]".to_owned() }
+    }
+}
+
 impl Value for Vec<HostPort> {
     /// The cause quotes the wrong entry. The error does not quote the list, which can be long.
     fn read(key: &str, text: &str) -> Result<Self, Error> {
@@ -83,5 +99,18 @@ impl Value for Vec<HostPort> {
 
     fn shown(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_setting_keeps_its_spaces_and_is_not_shown() {
+        let secret = Secret::read("sasl.password", " hunter2 ").unwrap();
+        assert_eq!(secret.expose(), b" hunter2 ");
+        assert_eq!(secret.shown(), "[hidden]");
+        assert_eq!(Secret::default().shown(), "");
     }
 }

@@ -1,0 +1,27 @@
+//! Security of Kafka clients: secrets, credentials and the client's side of SASL.
+//!
+//! The crate has no socket, no task, no clock and no source of random numbers: the caller passes the messages of the
+//! broker, the nonce and the time. It uses no other crate of Kurier.
+//!
+//! ```
+//! use kurier_security::Secret;
+//!
+//! let password = Secret::from(" s3cret");
+//! assert_eq!(format!("{password:?}"), "[hidden]");
+//! ```
+//!
+//! | feature | content |
+//! |---|---|
+//! | none | [`Secret`] |
+//! | `sasl` (default) | mechanisms, credentials and exchanges |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
+
+pub mod secret;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+pub use secret::Secret;

@@ -25,11 +25,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_protocol::messages::ApiVersionsRequest;
-use kurier_protocol::{Chunks, EncodeError, Request, read_response, write_request};
+use kurier_protocol::{Chunks, EncodeError, Request, write_request};
 
 use super::action::{Action, Actions, ConnectionId};
-use super::advice::IS_IT_A_BROKER;
 use super::backoff::Backoff;
 use super::input::Ending;
 use super::timer::Timers;
@@ -52,12 +50,36 @@ pub(super) enum Peer {
 pub(super) struct Pending<Q> {
     correlation_id: i32,
     pub version: i16,
-    /// `None` for the ApiVersions request that opens each connection.
-    question: Option<Q>,
+    asked: Asked<Q>,
     deadline: Instant,
     /// Whether the kernel has accepted the request's last byte.
     is_written: bool,
     has_answer: bool,
+}
+
+/// The content of a request, kept until its response arrives.
+#[derive(Debug)]
+enum Asked<Q> {
+    /// ApiVersions, which opens each connection.
+    Versions,
+    /// A request of the core.
+    Question(Q),
+}
+
+impl<Q> Asked<Q> {
+    fn question(&self) -> Option<&Q> {
+        match self {
+            Self::Question(question) => Some(question),
+            Self::Versions => None,
+        }
+    }
+
+    fn into_question(self) -> Option<Q> {
+        match self {
+            Self::Question(question) => Some(question),
+            Self::Versions => None,
+        }
+    }
 }
 
 /// A request that will get no response, because its connection has ended.
@@ -111,6 +133,16 @@ enum State {
     Ready { connection: ConnectionId, versions: Versions },
 }
 
+impl State {
+    /// Returns whether the peer is not ready yet, and `socket.connection.setup.timeout.ms` limits the time until it is.
+    fn is_handshake(&self) -> bool {
+        match self {
+            Self::Connecting { .. } | Self::Negotiating { .. } => true,
+            Self::Idle | Self::Backoff { .. } | Self::Ready { .. } => false,
+        }
+    }
+}
+
 /// Timeouts and backoffs of connections. Requests have their own deadlines.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
@@ -161,6 +193,11 @@ impl<Q> Link<Q> {
             | State::Negotiating { connection }
             | State::Ready { connection, .. } => Some(connection),
         }
+    }
+
+    /// Returns whether the peer is ready and no request awaits a response.
+    fn is_unused(&self) -> bool {
+        matches!(self.state, State::Ready { .. }) && self.pending.is_empty()
     }
 }
 
@@ -298,7 +335,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             if link.connection().is_some_and(|connection| !self.peers.contains_key(&connection)) {
                 left.push(format!("{peer:?} with a connection that is nobody's"));
             }
-            let is_left = |pending: &&Pending<Q>| pending.question.as_ref().is_some_and(|asked| !may_be_asked(asked));
+            let is_left = |pending: &&Pending<Q>| pending.asked.question().is_some_and(|asked| !may_be_asked(asked));
             left.extend(link.pending.iter().filter(is_left).map(|pending| format!("{peer:?} is asked {pending:?}")));
             if link.connection().is_none() && !(link.pending.is_empty() && link.answerless.is_empty()) {
                 left.push(format!("{peer:?} with requests of the past"));
@@ -345,7 +382,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         has_answer: bool,
         now: Instant,
     ) -> Result<(), EncodeError> {
-        self.transmit(peer, request, version, Some(question), has_answer, now)
+        self.transmit(peer, request, version, Asked::Question(question), has_answer, now)
     }
 
     fn transmit<R: Request>(
@@ -353,7 +390,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         peer: Peer,
         request: &R,
         version: i16,
-        question: Option<Q>,
+        asked: Asked<Q>,
         has_answer: bool,
         now: Instant,
     ) -> Result<(), EncodeError> {
@@ -371,7 +408,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             }
             link.answerless.push_back(correlation_id);
         }
-        link.pending.push_back(Pending { correlation_id, version, question, deadline, is_written: false, has_answer });
+        link.pending.push_back(Pending { correlation_id, version, asked, deadline, is_written: false, has_answer });
         self.actions.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
         self.schedule(peer);
         Ok(())
@@ -393,7 +430,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         if pending.has_answer {
             return Some(Event::Written(peer));
         }
-        let question = link.pending.remove(at)?.question?;
+        let question = link.pending.remove(at)?.asked.into_question()?;
         link.failures = 0;
         self.schedule(peer);
         Some(Event::Sent { peer, question })
@@ -415,18 +452,13 @@ impl<Q: fmt::Debug> Connections<Q> {
             }
             return self.lose(peer, "unexpected response (unknown correlation id)".into(), now);
         };
-        if pending.question.is_some() {
-            (link.failures, link.has_answered) = (0, true);
-        }
-        self.schedule(peer);
-        match pending.question {
-            Some(question) => {
+        match pending.asked {
+            Asked::Versions => self.handle_versions(peer, &frame, pending.version, now),
+            Asked::Question(question) => {
+                (link.failures, link.has_answered) = (0, true);
+                self.schedule(peer);
                 self.events.push_back(Event::Answered { peer, version: pending.version, question, frame });
             }
-            None => match read_response::<ApiVersionsRequest>(&frame, pending.version) {
-                Ok((_, response)) => self.handle_versions(peer, &response, now),
-                Err(error) => self.lose(peer, Cause::from(error).context("cannot read its response"), now),
-            },
         }
     }
 
@@ -515,7 +547,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.muted_until = None;
         link.answerless.clear();
         let unanswered = |pending: Pending<Q>| {
-            pending.question.map(|question| Unanswered { question, is_written: pending.is_written })
+            let question = pending.asked.into_question()?;
+            Some(Unanswered { question, is_written: pending.is_written })
         };
         let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
         tracing::debug!(%link.host, ?peer, why = format_args!("{why:#}"), unanswered = unanswered.len(), "connection lost");
@@ -555,20 +588,14 @@ impl<Q: fmt::Debug> Connections<Q> {
                     self.events.push_back(Event::Unmuted(peer));
                 }
             }
-            State::Connecting { .. } if link.setup_deadline <= now => {
-                let why = "it did not accept a connection within socket.connection.setup.timeout.ms";
+            _ if link.state.is_handshake() && link.setup_deadline <= now => {
+                let why = link.delay();
                 self.lose(peer, why.into(), now);
             }
-            State::Negotiating { .. } if link.setup_deadline <= now => {
-                let key = "socket.connection.setup.timeout.ms";
-                let why = format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}");
-                self.lose(peer, why.into(), now);
-            }
-            State::Connecting { .. } => {}
-            State::Negotiating { .. } | State::Ready { .. } => {
+            State::Connecting { .. } | State::Negotiating { .. } | State::Ready { .. } => {
                 if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
                     self.lose(peer, "it did not answer within request.timeout.ms".into(), now);
-                } else if link.pending.is_empty() && link.used_at + self.patience.idle <= now {
+                } else if link.is_unused() && link.used_at + self.patience.idle <= now {
                     // No request is unanswered, so this is not a failure.
                     self.close(peer, &"it was idle for connections.max.idle.ms".into(), now);
                     if let Some(link) = self.links.get_mut(&peer) {
@@ -587,14 +614,11 @@ impl<Q: fmt::Debug> Connections<Q> {
         let at = self.links.get(&peer).and_then(|link| match link.state {
             State::Idle => None,
             State::Backoff { until } => Some(until),
-            State::Connecting { .. } => Some(link.setup_deadline),
-            State::Negotiating { .. } | State::Ready { .. } => {
-                let answer = match link.pending.front() {
-                    Some(pending) => pending.deadline,
-                    None => link.used_at + self.patience.idle,
-                };
-                let setup = matches!(link.state, State::Negotiating { .. }).then_some(link.setup_deadline);
-                [Some(answer), setup, link.muted_until].into_iter().flatten().min()
+            State::Connecting { .. } | State::Negotiating { .. } | State::Ready { .. } => {
+                let setup = link.state.is_handshake().then_some(link.setup_deadline);
+                let answer = link.pending.front().map(|pending| pending.deadline);
+                let idle = link.is_unused().then(|| link.used_at + self.patience.idle);
+                [setup, answer, idle, link.muted_until].into_iter().flatten().min()
             }
         });
         self.timers.set(peer, at);

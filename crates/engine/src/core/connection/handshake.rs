@@ -9,15 +9,16 @@
 //!
 //! Until the peer is ready, a frame of it may have at most 1 MiB. A later step, such as SASL, is a state of its own
 //! between `Negotiating` and `Ready`: `handle_versions` enters that state, and the step's last answer calls `make_ready`.
-//! `schedule` and `check` of the connections then need its deadline.
+//! `State::is_handshake` names the state, so that the setup timeout limits it, and `Asked` names its requests.
 
 use std::fmt;
 use std::time::Instant;
 
+use bytes::Bytes;
 use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use kurier_protocol::{ErrorCode, FrameBuffer};
+use kurier_protocol::{ErrorCode, FrameBuffer, read_response};
 
-use super::{Connections, Event, Peer, State};
+use super::{Asked, Connections, Event, Peer, State};
 use crate::core::action::{Action, ConnectionId};
 use crate::core::versions::Versions;
 use crate::error::{Cause, Error, printable};
@@ -53,12 +54,20 @@ impl<Q: fmt::Debug> Connections<Q> {
             cluster_id,
             node_id,
         };
-        if let Err(error) = self.transmit(peer, &request, version, None, true, now) {
+        if let Err(error) = self.transmit(peer, &request, version, Asked::Versions, true, now) {
             self.lose(peer, error.into(), now);
         }
     }
 
-    pub(super) fn handle_versions(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
+    /// Handles the response to ApiVersions.
+    pub(super) fn handle_versions(&mut self, peer: Peer, frame: &Bytes, version: i16, now: Instant) {
+        match read_response::<ApiVersionsRequest>(frame, version) {
+            Ok((_, response)) => self.handle_offer(peer, &response, now),
+            Err(error) => self.lose(peer, Cause::from(error).context("cannot read its response"), now),
+        }
+    }
+
+    fn handle_offer(&mut self, peer: Peer, response: &ApiVersionsResponse, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let State::Negotiating { connection } = link.state else { return };
         let offered = Versions::of(response);

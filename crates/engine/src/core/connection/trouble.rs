@@ -25,6 +25,15 @@ impl<Q> Link<Q> {
             _ => None,
         }
     }
+
+    /// Says which step of the handshake took too long.
+    pub(super) fn delay(&self) -> String {
+        let key = "socket.connection.setup.timeout.ms";
+        match self.state {
+            State::Negotiating { .. } => format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}"),
+            _ => format!("it did not accept a connection within {key}"),
+        }
+    }
 }
 
 impl<Q: fmt::Debug> Connections<Q> {
@@ -84,7 +93,7 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Returns the peer that has an unanswered request of this kind.
     pub(crate) fn asked(&self, is_kind: impl Fn(&Q) -> bool) -> Option<Peer> {
-        let is_asked = |link: &Link<Q>| link.pending.iter().filter_map(|it| it.question.as_ref()).any(&is_kind);
+        let is_asked = |link: &Link<Q>| link.pending.iter().filter_map(|it| it.asked.question()).any(&is_kind);
         self.links.iter().find(|(_, link)| is_asked(link)).map(|(peer, _)| *peer)
     }
 }

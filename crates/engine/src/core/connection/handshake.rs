@@ -1,14 +1,10 @@
 //! Steps from a connection to a peer that is ready: today, the choice of versions.
 //!
-//! ```text
-//!                connected                  versions agreed
-//!   Connecting ───────────▶ Negotiating ────────────────────────▶ Ready
-//!      driver: DNS, TCP,      ▲   │ version refused                ▲  frames up to 100 MiB
-//!      later TLS              └───┘ try a lower one    Authenticating, later: SASL, before Ready and again in time
-//! ```
+//! The [state diagram](super) shows them. The driver looks up the name, connects, and later starts TLS. A peer in
+//! `Negotiating` may refuse the version of ApiVersions: the core then asks again with a lower one.
 //!
 //! Until the peer is ready, a frame of it may have at most 1 MiB. A later step, such as SASL, is a state of its own
-//! between `Negotiating` and `Ready`: `handle_versions` enters that state, and the step's last answer calls `make_ready`.
+//! between `Negotiating` and `Ready`: `handle_offer` enters that state, and the step's last answer calls `make_ready`.
 //! `State::is_handshake` names the state, so that the setup timeout limits it, and `Asked` names its requests.
 
 use std::fmt;

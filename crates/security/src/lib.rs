@@ -13,15 +13,25 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`] |
-//! | `sasl` (default) | mechanisms, credentials and exchanges |
+//! | `sasl` (default) | [`Mechanism`] and [`Credentials`] |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "sasl")]
+pub mod credentials;
+#[cfg(feature = "sasl")]
+pub mod mechanism;
+#[cfg(feature = "sasl")]
+mod printable;
 pub mod secret;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "sasl")]
+pub use credentials::{Credentials, Token};
+#[cfg(feature = "sasl")]
+pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
 pub use secret::Secret;

@@ -13,7 +13,7 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`] |
-//! | `sasl` (default) | [`Mechanism`] and [`Credentials`] |
+//! | `sasl` (default) | [`Mechanism`], [`Credentials`], and the [`Exchange`] that proves them to a broker |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
@@ -21,9 +21,13 @@
 #[cfg(feature = "sasl")]
 pub mod credentials;
 #[cfg(feature = "sasl")]
+mod json;
+#[cfg(feature = "sasl")]
 pub mod mechanism;
 #[cfg(feature = "sasl")]
 mod printable;
+#[cfg(feature = "sasl")]
+pub mod sasl;
 pub mod secret;
 
 #[cfg(doctest)]
@@ -34,4 +38,6 @@ mod readme {}
 pub use credentials::{Credentials, Token};
 #[cfg(feature = "sasl")]
 pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
+#[cfg(feature = "sasl")]
+pub use sasl::{Exchange, Message, Refusal, SaslError, ScramJob, ScramProof, Step};
 pub use secret::Secret;

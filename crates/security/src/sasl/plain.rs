@@ -1,0 +1,13 @@
+//! PLAIN (RFC 4616): the client sends user name and password, and the broker answers with success or an error code.
+
+use super::checks::check;
+use super::error::SaslError;
+use super::message::Message;
+use crate::mechanism::Mechanism;
+use crate::secret::Secret;
+
+/// Returns `NUL user NUL password`: no authorization id, so that the broker takes the user name for it.
+pub(super) fn first_message(username: &str, password: &Secret) -> Result<Message, SaslError> {
+    check(Mechanism::Plain, username, password)?;
+    Ok(Message::concat(&[b"\0", username.as_bytes(), b"\0", password.expose()]))
+}

@@ -183,7 +183,6 @@ fn topic_name_that_kafka_does_not_allow_is_refused() {
 
 #[test]
 fn invalid_arguments_are_refused_before_sending() {
-    // java-properties 2.0.0 panics on this file; the command must not.
     let mut damaged = NamedTempFile::new().unwrap();
     damaged.write_all(b"\xff\xfea").unwrap();
     let damaged = damaged.path().to_str().unwrap();

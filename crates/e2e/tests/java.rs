@@ -1,4 +1,5 @@
-//! Our batches, read by the Java client like a consumer: every codec and level in this build, record for record.
+//! Our batches, read by the Java client like a consumer: every codec and level in this build, record for record. Also the
+//! golden properties files, read by Java.
 //!
 //! `make java` shows the counts. KURIER_SEED=n repeats the records of a failure.
 
@@ -73,6 +74,13 @@ fn batches_of_every_codec_are_read_by_java() {
         println!("{codec:<10} {batches:>7} {records:>8}");
     }
     assert_eq!(counts.len(), compressions().len());
+}
+
+#[test]
+fn golden_properties_are_what_java_reads() {
+    let read_properties = Jars::fetch("4.3.1").unwrap().compile("ReadProperties").unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/properties.jsonl");
+    assert_eq!(read_properties.run([""; 0]).unwrap(), fs::read_to_string(golden).unwrap());
 }
 
 /// Returns every codec at its notable levels. A feature of this crate selects the zstd implementation.

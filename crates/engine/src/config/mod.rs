@@ -227,7 +227,8 @@ impl Config {
         self.strict = is_strict;
     }
 
-    /// Sets one setting.
+    /// Sets one setting. Spaces around the key, and around numbers, names and lists, do not count; in a secret they do,
+    /// as in Java.
     ///
     /// # Errors
     /// Of kind [`Configuration`](ErrorKind::Configuration): if the key is unknown, with the key that was probably

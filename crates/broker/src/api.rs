@@ -11,9 +11,11 @@ pub(crate) enum Api {
     ListOffsets,
     Metadata,
     FindCoordinator,
+    SaslHandshake,
     ApiVersions,
     CreateTopics,
     InitProducerId,
+    SaslAuthenticate,
 }
 
 /// Facts about an API.
@@ -29,15 +31,17 @@ struct Row {
 
 impl Api {
     /// All APIs, by key.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
         Self::Metadata,
         Self::FindCoordinator,
+        Self::SaslHandshake,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::InitProducerId,
+        Self::SaslAuthenticate,
     ];
 
     /// The file of each API in `calls` explains its versions.
@@ -50,9 +54,16 @@ impl Api {
             Self::FindCoordinator => {
                 Row { key: 10, name: "FindCoordinator", lowest: 0, highest: [4, 6, 6], flexible: 3 }
             }
+            // No version of SaslHandshake is flexible.
+            Self::SaslHandshake => {
+                Row { key: 17, name: "SaslHandshake", lowest: 0, highest: [1, 1, 1], flexible: i16::MAX }
+            }
             Self::ApiVersions => Row { key: 18, name: "ApiVersions", lowest: 0, highest: [3, 4, 4], flexible: 3 },
             Self::CreateTopics => Row { key: 19, name: "CreateTopics", lowest: 2, highest: [7, 7, 7], flexible: 5 },
             Self::InitProducerId => Row { key: 22, name: "InitProducerId", lowest: 0, highest: [4, 5, 5], flexible: 2 },
+            Self::SaslAuthenticate => {
+                Row { key: 36, name: "SaslAuthenticate", lowest: 0, highest: [2, 2, 2], flexible: 2 }
+            }
         }
     }
 

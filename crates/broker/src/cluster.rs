@@ -1,7 +1,7 @@
 //! The cluster: nodes, topics, leaders, and the effect of each request on them. It has neither I/O nor a clock: callers
 //! pass a node's request as bytes, together with the time, and get the answer as bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -11,11 +11,16 @@ use crate::api::Api;
 use crate::fault::{Fault, Faults};
 use crate::log::{Log, UnknownProducer};
 use crate::offer::{Offer, Offers};
+use crate::sasl::{Answer, Authentication, Users};
+use crate::session::Login;
 use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
 
 /// Limit on the partitions of a cluster: each takes a little memory.
 const PARTITIONS_MAX: usize = 100_000;
+
+/// How many logins to remember.
+const LOGINS_MAX: usize = 10_000;
 
 /// A whole cluster in memory, without sockets and without a clock: callers pass requests as bytes, and the time.
 ///
@@ -57,6 +62,8 @@ pub struct Cluster {
     unknown_producer: UnknownProducer,
     pub(crate) faults: Faults,
     offers: Offers,
+    users: Users,
+    logins: VecDeque<Login>,
 }
 
 #[derive(Debug)]
@@ -119,6 +126,8 @@ impl Cluster {
             unknown_producer: UnknownProducer::default(),
             faults: Faults::default(),
             offers: Offers::default(),
+            users: settings.sasl.as_ref().map(Users::new).unwrap_or_default(),
+            logins: VecDeque::new(),
             id: "kurier-in-memory-00000".to_owned(),
             settings,
         }
@@ -157,6 +166,32 @@ impl Cluster {
     pub fn advertise(&mut self, node: impl Into<NodeId>, host: &str, port: u16) {
         if let Some(node) = self.nodes.get_mut(&node.into()) {
             node.advertised = Some((host.to_owned(), port));
+        }
+    }
+
+    /// Sets the password of a user, who need not exist; with `None`, removes the user. Connections that have
+    /// authenticated stay.
+    pub fn set_password(&mut self, user: &str, password: Option<&str>) {
+        self.users.set_password(user, password);
+    }
+
+    /// Returns the last 10,000 exchanges that ended, in order: who authenticated, and which attempts the nodes refused.
+    pub fn logins(&self) -> impl Iterator<Item = &Login> {
+        self.logins.iter()
+    }
+
+    pub(crate) fn note_login(&mut self, login: Login) {
+        if self.logins.len() == LOGINS_MAX {
+            self.logins.pop_front();
+        }
+        self.logins.push_back(login);
+    }
+
+    /// Handles a token of a client, on a cluster with SASL.
+    pub(crate) fn authenticate(&mut self, state: &mut Authentication, token: &[u8], now_ms: i64) -> Answer {
+        match &self.settings.sasl {
+            Some(settings) => state.handle_token(settings, &mut self.users, token, now_ms),
+            None => Answer::Refusal("this cluster has no users".to_owned()),
         }
     }
 

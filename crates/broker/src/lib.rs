@@ -122,6 +122,7 @@
 //! | Fetch | 4 to 12 | waits for records; keeps no sessions, which readers do not need |
 //! | ListOffsets | 1 to 8 | first, last, newest, by timestamp |
 //! | ApiVersions, FindCoordinator | 0 to 4, 0 to 6 | FindCoordinator always answers with an error |
+//! | SaslHandshake, SaslAuthenticate | 1, 0 to 2 | PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER with unsigned tokens |
 //!
 //! kcat reads and writes. So do the Java client and its tools: `kafka-console-producer`, `kafka-console-consumer` with
 //! `--partition` and `--offset`, `kafka-topics --create` and `--list`, `kafka-get-offsets`, `kafka-producer-perf-test`.
@@ -129,7 +130,7 @@
 //! This describes Kafka 4.3, the default. [`BrokerBuilder::version`] selects another version, with its API ranges,
 //! defaults and quirks.
 //!
-//! **Not supported**: consumer groups, transactions (refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS, SASL,
+//! **Not supported**: consumer groups, transactions (refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS,
 //! quotas, compaction and retention. Records stay in memory until their topic is deleted. Replicas are only numbers:
 //! every replica that is up has all records at once. Acknowledged records are therefore lost only through
 //! [`Cluster::truncate`], and a new topic is available at once.
@@ -187,6 +188,7 @@ mod cluster;
 mod fault;
 mod log;
 mod offer;
+mod sasl;
 mod server;
 mod session;
 mod settings;
@@ -201,6 +203,8 @@ pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
 pub use offer::Offer;
+pub use sasl::SaslSettings;
 pub use server::{Broker, BrokerBuilder};
+pub use session::{Login, Session};
 pub use settings::{ClusterSettings, TopicSettings};
 pub use version::{KafkaVersion, UnknownVersion};

@@ -25,9 +25,6 @@ use crate::session::Session;
 use crate::settings::{ClusterSettings, TopicSettings};
 use crate::version::KafkaVersion;
 
-/// Largest size of a request (`socket.request.max.bytes`).
-const REQUEST_BYTES_MAX: usize = 100 << 20;
-
 /// A running cluster with listeners. Dropping it stops the cluster.
 ///
 /// It lives on the tokio runtime that started it.
@@ -343,9 +340,10 @@ async fn accept(node: NodeId, listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     // An IPv4 client may reach an IPv6 listener, and needs the address in its own form.
-    let session = Session::reached_at(socket.local_addr()?.ip().to_canonical());
-    let mut buffer = FrameBuffer::new(REQUEST_BYTES_MAX);
+    let mut session = Session::reached_at(socket.local_addr()?.ip().to_canonical());
+    let mut buffer = FrameBuffer::new(0);
     loop {
+        buffer.set_limit(session.request_bytes_max(&shared.cluster()));
         let frame = loop {
             match buffer.next_frame().map_err(io::Error::other)? {
                 Some(frame) => break frame,
@@ -353,7 +351,7 @@ async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Resu
                 None => {}
             }
         };
-        match answer(node, &session, &frame, shared).await {
+        match answer(node, &mut session, &frame, shared).await {
             Reply::Send { frame, after, cut } => {
                 if !after.is_zero() {
                     sleep(after).await;
@@ -375,7 +373,7 @@ async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Resu
 }
 
 /// Returns the reply to a request, after waiting as long as the request may wait.
-async fn answer(node: NodeId, session: &Session, frame: &Bytes, shared: &Shared) -> Reply {
+async fn answer(node: NodeId, session: &mut Session, frame: &Bytes, shared: &Shared) -> Reply {
     let mut changed = shared.changed.subscribe();
     let mut late_at = None;
     loop {
@@ -383,7 +381,7 @@ async fn answer(node: NodeId, session: &Session, frame: &Bytes, shared: &Shared)
         let (reply, has_changed) = {
             let mut cluster = shared.cluster();
             let before = cluster.changes();
-            (cluster.handle_in(node, session, frame, now_ms(), is_late), cluster.changes() != before)
+            (cluster.handle_on(node, session, frame, now_ms(), is_late), cluster.changes() != before)
         };
         if has_changed {
             shared.changed.send_replace(());

@@ -1,24 +1,75 @@
-//! Facts about one connection that the handling of its requests needs.
+//! What a node knows of one connection: its address, and who the client is.
 
 use std::net::IpAddr;
 
-/// A connection as its node knows it. A server keeps one for each socket; a call without a socket has the default.
+use kurier_protocol::NodeId;
+
+use crate::api::Api;
+use crate::cluster::Cluster;
+use crate::sasl::Authentication;
+
+/// A connection as its node knows it. A server keeps one for each socket.
 ///
-/// Later the principal and the state of its authentication belong here.
+/// ```
+/// use bytes::Bytes;
+/// use kurier_broker::{Cluster, ClusterSettings, Reply, SaslSettings, Session};
+///
+/// let sasl = Some(SaslSettings::default().user("alice", "alice-secret"));
+/// let mut cluster = Cluster::new(ClusterSettings { sasl, ..ClusterSettings::default() });
+/// let mut session = Session::default();
+/// // Metadata 0, before the client has authenticated.
+/// let frame = Bytes::from_static(b"\0\x03\0\0\0\0\0\x01\xff\xff\0\0\0\0");
+/// assert_eq!(cluster.handle_on(1, &mut session, &frame, 1_700_000_000_000, false), Reply::Close);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Session {
+pub struct Session {
     /// The node's address that the client connected to, if there is a socket.
     reached: Option<IpAddr>,
+    /// Stays at its start on a cluster without SASL.
+    pub(crate) authentication: Authentication,
 }
 
 impl Session {
     /// Creates the session of a client that connected to this address.
     pub(crate) fn reached_at(address: IpAddr) -> Self {
-        Self { reached: Some(address) }
+        Self { reached: Some(address), ..Self::default() }
     }
 
     /// Returns the node's address that the client connected to, if there is a socket.
     pub(crate) fn reached(&self) -> Option<IpAddr> {
         self.reached
     }
+
+    /// Returns the name that the client has authenticated with, if it has.
+    #[must_use]
+    pub fn principal(&self) -> Option<&str> {
+        self.authentication.principal()
+    }
+
+    /// Returns whether the node of this cluster executes a request of this API now. If not, it closes the connection.
+    pub(crate) fn admits(&self, cluster: &Cluster, api: Api, now_ms: i64) -> bool {
+        cluster.settings().sasl.is_none() || self.authentication.admits(api, now_ms)
+    }
+
+    /// Returns the largest request that the node takes now, in bytes: before a client has authenticated, Kafka takes
+    /// less (`sasl.server.max.receive.size`).
+    pub(crate) fn request_bytes_max(&self, cluster: &Cluster) -> usize {
+        const BEFORE: usize = 512 << 10;
+        const AFTER: usize = 100 << 20;
+        if cluster.settings().sasl.is_some() && self.principal().is_none() { BEFORE } else { AFTER }
+    }
+}
+
+/// A client that has authenticated, for [`Cluster::logins`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Login {
+    /// The node that the client connected to.
+    pub node: NodeId,
+    /// The client's name; `None` if the node refused it.
+    pub principal: Option<String>,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    /// Whether the client had authenticated before on the same connection.
+    pub is_again: bool,
 }

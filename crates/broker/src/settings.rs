@@ -1,5 +1,6 @@
 //! Settings of clusters and topics.
 
+use crate::sasl::SaslSettings;
 use crate::version::KafkaVersion;
 
 /// Settings of a topic, after Kafka's names.
@@ -88,6 +89,8 @@ pub struct ClusterSettings {
     /// Whether to refuse input that Kafka accepts but no client should send: bytes after a request or a batch, record
     /// offsets that do not count from 0, lengths below -1, a producer id without an epoch.
     pub is_strict: bool,
+    /// Who may connect, and how. `None` lets everybody connect, without SASL.
+    pub sasl: Option<SaslSettings>,
 }
 
 impl Default for ClusterSettings {
@@ -102,6 +105,7 @@ impl Default for ClusterSettings {
             host: "127.0.0.1".to_owned(),
             advertised_listeners: Vec::new(),
             is_strict: true,
+            sasl: None,
         }
     }
 }

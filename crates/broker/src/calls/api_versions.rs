@@ -13,7 +13,7 @@ use super::reader::{Read, Reader};
 use crate::api::Api;
 use crate::cluster::Cluster;
 
-pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &Cluster, call: &mut Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let mut is_well_named = true;
     if call.version >= 3 {
         let (software_name, software_version) = (reader.string()?, reader.string()?);
@@ -23,6 +23,9 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.end()?;
     let refuse = call.refuse.or_else(|| (!is_well_named).then_some(ErrorCode::INVALID_REQUEST));
     let offer = if refuse.is_none() { offering(cluster, call.node, &Api::ALL) } else { ApiVersionsResponse::default() };
+    if refuse.is_none() {
+        call.session.authentication.answers_versions();
+    }
     Ok(call.answer(&ApiVersionsResponse {
         error_code: refuse.unwrap_or(ErrorCode::NONE),
         throttle_time_ms: call.throttle_time_ms,

@@ -12,7 +12,7 @@ pub(super) struct Call<'a> {
     /// The node that received the request.
     pub(super) node: NodeId,
     /// The connection that the request came on.
-    pub(super) session: &'a Session,
+    pub(super) session: &'a mut Session,
     pub(super) client_id: Option<&'a str>,
     pub(super) version: i16,
     /// Correlation id, which the answer repeats.
@@ -36,6 +36,8 @@ pub(super) struct Call<'a> {
 pub(super) enum Outcome {
     /// A response frame.
     Answer(Bytes),
+    /// A response frame, sent after this time. Then the node closes the connection.
+    Last { frame: Bytes, after: Duration },
     /// No response wanted.
     Nothing,
     /// Try again after a change of the cluster, or after this time.

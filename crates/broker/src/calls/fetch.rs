@@ -28,7 +28,7 @@ struct Limit {
     wants_one: bool,
 }
 
-pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let version = call.version;
     let _replica_id = reader.int32()?;
     let max_wait_ms = reader.int32()?;

@@ -25,7 +25,7 @@ struct ListOffsetsPartition {
     timestamp: i64,
 }
 
-pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
+pub(super) fn handle(cluster: &Cluster, call: &Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let _replica_id = reader.int32()?;
     if call.version >= 2 {
         let _isolation_level = reader.int8()?;

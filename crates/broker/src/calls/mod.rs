@@ -13,6 +13,8 @@ mod list_offsets;
 mod metadata;
 mod produce;
 mod reader;
+mod sasl_authenticate;
+mod sasl_handshake;
 
 use std::time::Duration;
 
@@ -57,25 +59,25 @@ impl Cluster {
     /// is over.
     #[must_use]
     pub fn handle(&mut self, node: impl Into<NodeId>, frame: &Bytes, now_ms: i64, is_late: bool) -> Reply {
-        self.handle_in(node.into(), &Session::default(), frame, now_ms, is_late)
+        self.handle_on(node, &mut Session::default(), frame, now_ms, is_late)
     }
 
     /// Like [`handle`](Self::handle), for a request on this connection.
-    pub(crate) fn handle_in(
+    pub fn handle_on(
         &mut self,
-        node: NodeId,
-        session: &Session,
+        node: impl Into<NodeId>,
+        session: &mut Session,
         frame: &Bytes,
         now_ms: i64,
         is_late: bool,
     ) -> Reply {
-        self.try_handle(node, session, frame, now_ms, is_late).unwrap_or(Reply::Close)
+        self.try_handle(node.into(), session, frame, now_ms, is_late).unwrap_or(Reply::Close)
     }
 
     fn try_handle(
         &mut self,
         node: NodeId,
-        session: &Session,
+        session: &mut Session,
         frame: &Bytes,
         now_ms: i64,
         is_late: bool,
@@ -115,6 +117,9 @@ impl Cluster {
                 _ => Err(Malformed),
             };
         }
+        if !call.session.admits(self, api, now_ms) {
+            return Ok(Reply::Close);
+        }
         let mut reader = reader.flexible(api.is_flexible(version)).strict(self.settings().is_strict);
         reader.tags()?;
 
@@ -131,7 +136,7 @@ impl Cluster {
         }
         let mut outcome = match fault {
             Some(FaultKind::Close) => Outcome::Close,
-            _ => self.execute(api, &call, reader.clone())?,
+            _ => self.execute(api, &mut call, reader.clone())?,
         };
         if let Outcome::Wait(time) = outcome {
             return Ok(Reply::Wait(time));
@@ -139,7 +144,7 @@ impl Cluster {
         self.faults.strike_off(api, node);
         if let Some(FaultKind::ErrorAfter(code)) = fault {
             call.refuse = Some(code);
-            outcome = self.execute(api, &call, reader)?;
+            outcome = self.execute(api, &mut call, reader)?;
         }
         Ok(match fault {
             Some(FaultKind::CloseAfter) => Reply::Close,
@@ -151,24 +156,29 @@ impl Cluster {
     }
 
     /// Reads a request's body and executes it.
-    fn execute(&mut self, api: Api, call: &Call<'_>, body: Reader<'_>) -> Read<Outcome> {
-        let handle = match api {
-            Api::Produce => produce::handle,
-            Api::Fetch => fetch::handle,
-            Api::ListOffsets => list_offsets::handle,
-            Api::Metadata => metadata::handle,
-            Api::FindCoordinator => find_coordinator::handle,
-            Api::ApiVersions => api_versions::handle,
-            Api::CreateTopics => create_topics::handle,
-            Api::InitProducerId => init_producer_id::handle,
-        };
-        handle(self, call, body)
+    fn execute(&mut self, api: Api, call: &mut Call<'_>, body: Reader<'_>) -> Read<Outcome> {
+        match api {
+            Api::Produce => produce::handle(self, call, body),
+            Api::Fetch => fetch::handle(self, call, body),
+            Api::ListOffsets => list_offsets::handle(self, call, body),
+            Api::Metadata => metadata::handle(self, call, body),
+            Api::FindCoordinator => find_coordinator::handle(self, call, body),
+            Api::SaslHandshake => sasl_handshake::handle(self, call, body),
+            Api::ApiVersions => api_versions::handle(self, call, body),
+            Api::CreateTopics => create_topics::handle(self, call, body),
+            Api::InitProducerId => init_producer_id::handle(self, call, body),
+            Api::SaslAuthenticate => sasl_authenticate::handle(self, call, body),
+        }
     }
 }
 
 fn reply(outcome: Outcome, after: Duration, cut: Option<usize>) -> Reply {
     match outcome {
         Outcome::Answer(frame) => Reply::Send { frame, after, cut },
+        Outcome::Last { frame, after: delay } => {
+            let cut = cut.unwrap_or(frame.len());
+            Reply::Send { frame, after: after.max(delay), cut: Some(cut) }
+        }
         Outcome::Nothing => Reply::Nothing,
         Outcome::Wait(time) => Reply::Wait(time),
         Outcome::Close => Reply::Close,

@@ -1,6 +1,7 @@
 //! Tests of the cluster from the clients' side. All of them use `kurier-protocol` for the wire; the cluster reads
 //! requests with a reader of its own.
 
+mod authentication;
 // The suite sends compressed batches.
 #[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]
 mod conformance;

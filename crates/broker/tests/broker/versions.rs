@@ -39,9 +39,11 @@ fn every_version_of_api_versions_lists_the_ranges() {
             ("ListOffsets", 1, 8),
             ("Metadata", 0, 13),
             ("FindCoordinator", 0, 6),
+            ("SaslHandshake", 0, 1),
             ("ApiVersions", 0, 4),
             ("CreateTopics", 2, 7),
             ("InitProducerId", 0, 5),
+            ("SaslAuthenticate", 0, 2),
         ];
         assert_eq!(ranges(&response), spoken, "version {version}");
     }
@@ -54,9 +56,9 @@ fn older_kafka_offers_older_versions() {
         let response = ask(&mut cluster, 1, 0, &request("", ""));
         ranges(&response).into_iter().map(|(_, _, highest)| highest).collect::<Vec<_>>()
     };
-    assert_eq!(highest(KafkaVersion::V3_7), [10, 12, 8, 12, 4, 3, 7, 4]);
-    assert_eq!(highest(KafkaVersion::V3_9), [11, 12, 8, 12, 6, 4, 7, 5]);
-    assert_eq!(highest(KafkaVersion::V4_3), [13, 12, 8, 13, 6, 4, 7, 5]);
+    assert_eq!(highest(KafkaVersion::V3_7), [10, 12, 8, 12, 4, 1, 3, 7, 4, 2]);
+    assert_eq!(highest(KafkaVersion::V3_9), [11, 12, 8, 12, 6, 1, 4, 7, 5, 2]);
+    assert_eq!(highest(KafkaVersion::V4_3), [13, 12, 8, 13, 6, 1, 4, 7, 5, 2]);
 }
 
 /// A client that asks for too high a version gets the supported range, in version 0 (KIP-511).

@@ -1,0 +1,276 @@
+//! SASL on a node's side: the states of a connection, and the mechanisms.
+//!
+//! ```text
+//!            ApiVersions, once         SaslHandshake               SaslAuthenticate
+//!   Start ─────────────────────▶ Start ─────────────▶ Exchanging ───────────────────▶ Authenticated
+//!                                                        ▲    │ refused: the node answers and closes   │
+//!                                                        │    └──▶                                    │
+//!                                                        └──────── SaslHandshake, again in time ──────┘
+//! ```
+//!
+//! The states and texts are those of Kafka's `SaslServerAuthenticator`. A session ends after
+//! [`SaslSettings::max_reauth`], or when its token ends (KIP-368); then the node closes the connection on any request
+//! but SaslHandshake.
+//!
+//! The mechanisms share no code with the client's, so that both cannot make the same mistake.
+
+mod oauthbearer;
+mod plain;
+mod scram;
+mod users;
+
+use std::time::Duration;
+
+use kurier_protocol::{ErrorCode, Secret};
+
+pub(crate) use users::Users;
+
+use crate::api::Api;
+use scram::Hash;
+
+/// Who may connect, and how. See [`ClusterSettings::sasl`](crate::ClusterSettings::sasl).
+///
+/// ```
+/// use kurier_broker::SaslSettings;
+///
+/// let sasl = SaslSettings::default().user("alice", "alice-secret");
+/// assert_eq!(sasl.mechanisms, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
+/// assert!(!format!("{sasl:?}").contains("alice-secret"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaslSettings {
+    /// Names and passwords, for PLAIN and SCRAM.
+    pub users: Vec<(String, Secret)>,
+    /// Mechanisms that the nodes offer (`sasl.enabled.mechanisms`): PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER.
+    /// The nodes accept every unsigned token (RFC 7519, `alg` `none`) that names a subject and has not ended.
+    pub mechanisms: Vec<String>,
+    /// Iterations of SCRAM. Kafka's own tool sets 4,096 to 16,384.
+    pub scram_iterations: u32,
+    /// Time after which a client must authenticate again (`connections.max.reauth.ms`); `None` for never.
+    pub max_reauth: Option<Duration>,
+    /// Time between a refusal and its answer (`connection.failed.authentication.delay.ms`).
+    pub refusal_delay: Duration,
+}
+
+impl SaslSettings {
+    /// Adds a user. A later password of the same user replaces an earlier one.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), Secret::from(password.as_bytes())));
+        self
+    }
+}
+
+impl Default for SaslSettings {
+    /// No users, every mechanism with a password, 4,096 iterations, sessions without end, refusals after 100 ms.
+    fn default() -> Self {
+        Self {
+            users: Vec::new(),
+            mechanisms: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(str::to_owned).to_vec(),
+            scram_iterations: 4096,
+            max_reauth: None,
+            refusal_delay: Duration::from_millis(100),
+        }
+    }
+}
+
+/// The client's identity after a successful exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identity {
+    mechanism: Mechanism,
+    name: String,
+    /// Milliseconds since 1970.
+    expires_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mechanism {
+    Plain,
+    Scram(Hash),
+    OAuthBearer,
+}
+
+impl Mechanism {
+    const ALL: [Self; 4] = [Self::Plain, Self::Scram(Hash::Sha256), Self::Scram(Hash::Sha512), Self::OAuthBearer];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Scram(Hash::Sha256) => "SCRAM-SHA-256",
+            Self::Scram(Hash::Sha512) => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Expects SaslHandshake.
+    #[default]
+    Start,
+    /// Expects SaslAuthenticate.
+    Exchanging(Exchange),
+    /// The client tried to authenticate again with another mechanism. Kafka refuses its next token.
+    OtherMechanism(Mechanism),
+    Authenticated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Exchange {
+    Plain,
+    Scram(scram::Exchange),
+    OAuthBearer(oauthbearer::Exchange),
+}
+
+/// Answer to a token of the client.
+enum Step {
+    /// The exchange goes on.
+    Challenge(Vec<u8>),
+    /// The client is this user.
+    Success { last: Vec<u8>, name: String, expires_ms: Option<i64> },
+}
+
+/// Why the node refuses a token, in words for the client. `None` stands for Kafka's general text.
+struct Refusal(Option<String>);
+
+/// The state of a connection's authentication.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Authentication {
+    state: State,
+    /// Whether the node has answered ApiVersions. It answers once before the client has authenticated.
+    has_versions: bool,
+    identity: Option<Identity>,
+    /// When the client last began to authenticate again.
+    reauthenticated_ms: Option<i64>,
+}
+
+/// Answer to SaslHandshake.
+pub(crate) struct Handshake {
+    pub(crate) error_code: ErrorCode,
+    /// Whether the node closes the connection after the answer.
+    pub(crate) closes: bool,
+}
+
+/// Answer to SaslAuthenticate.
+pub(crate) enum Answer {
+    Token {
+        bytes: Vec<u8>,
+        session_lifetime_ms: i64,
+    },
+    /// The node closes the connection after this answer.
+    Refusal(String),
+}
+
+/// Kafka ignores a second attempt within this time.
+const REAUTHENTICATION_MIN_MS: i64 = 1000;
+
+impl Authentication {
+    /// Returns the name that the client has proved to have.
+    pub(crate) fn principal(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.name.as_str())
+    }
+
+    /// Returns whether the client has authenticated, and no exchange is under way.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state == State::Authenticated
+    }
+
+    /// Returns whether the node executes a request of this API now. If not, it closes the connection.
+    pub(crate) fn admits(&self, api: Api, now_ms: i64) -> bool {
+        match (&self.state, api) {
+            (State::Start, Api::ApiVersions) => !self.has_versions,
+            (State::Start, Api::SaslHandshake) => true,
+            (State::Exchanging(_) | State::OtherMechanism(_), Api::SaslAuthenticate) => true,
+            (State::Start | State::Exchanging(_) | State::OtherMechanism(_), _) => false,
+            (State::Authenticated, Api::SaslHandshake) => true,
+            (State::Authenticated, _) => {
+                self.identity.as_ref().and_then(|identity| identity.expires_ms).is_none_or(|end| now_ms < end)
+            }
+        }
+    }
+
+    /// Notes that the node answers ApiVersions without an error.
+    pub(crate) fn answers_versions(&mut self) {
+        self.has_versions = true;
+    }
+
+    /// Handles a proposal of a mechanism.
+    pub(crate) fn handle_handshake(&mut self, settings: &SaslSettings, name: &str, now_ms: i64) -> Handshake {
+        let is_again = matches!(self.state, State::Authenticated);
+        let is_early = |last: i64| now_ms.saturating_sub(last) < REAUTHENTICATION_MIN_MS;
+        if is_again && self.reauthenticated_ms.is_some_and(is_early) {
+            return Handshake { error_code: ErrorCode::ILLEGAL_SASL_STATE, closes: false };
+        }
+        let is_enabled = settings.mechanisms.iter().any(|enabled| enabled == name);
+        let Some(mechanism) = Mechanism::ALL.into_iter().find(|one| one.name() == name).filter(|_| is_enabled) else {
+            return Handshake { error_code: ErrorCode::UNSUPPORTED_SASL_MECHANISM, closes: true };
+        };
+        if is_again {
+            self.reauthenticated_ms = Some(now_ms);
+        }
+        self.state = match &self.identity {
+            Some(identity) if identity.mechanism != mechanism => State::OtherMechanism(mechanism),
+            _ => State::Exchanging(match mechanism {
+                Mechanism::Plain => Exchange::Plain,
+                Mechanism::Scram(hash) => Exchange::Scram(scram::Exchange::new(hash)),
+                Mechanism::OAuthBearer => Exchange::OAuthBearer(oauthbearer::Exchange::default()),
+            }),
+        };
+        Handshake { error_code: ErrorCode::NONE, closes: false }
+    }
+
+    /// Handles a token of the client, in a state that [admits](Self::admits) it.
+    pub(crate) fn handle_token(
+        &mut self,
+        settings: &SaslSettings,
+        users: &mut Users,
+        token: &[u8],
+        now_ms: i64,
+    ) -> Answer {
+        let (mechanism, step) = match &mut self.state {
+            State::Exchanging(Exchange::Plain) => (Mechanism::Plain, plain::handle(users, token)),
+            State::Exchanging(Exchange::Scram(exchange)) => {
+                (Mechanism::Scram(exchange.hash()), exchange.handle(users, token, now_ms))
+            }
+            State::Exchanging(Exchange::OAuthBearer(exchange)) => {
+                (Mechanism::OAuthBearer, exchange.handle(token, now_ms))
+            }
+            State::OtherMechanism(asked) => {
+                let had = self.identity.as_ref().map_or("none", |identity| identity.mechanism.name());
+                return Answer::Refusal(format!(
+                    "SASL mechanism '{}' requested by client is not supported for re-authentication of mechanism '{had}'",
+                    asked.name(),
+                ));
+            }
+            State::Start | State::Authenticated => return Answer::Refusal("no exchange is under way".to_owned()),
+        };
+        match step {
+            Ok(Step::Challenge(bytes)) => Answer::Token { bytes, session_lifetime_ms: 0 },
+            Ok(Step::Success { last, name, expires_ms }) => {
+                if let Some(identity) = &self.identity
+                    && identity.name != name
+                {
+                    return Answer::Refusal(format!(
+                        "Cannot change principals during re-authentication from User.{}: User.{name}",
+                        identity.name
+                    ));
+                }
+                let max_reauth = settings.max_reauth.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+                let left = expires_ms.map(|end| end.saturating_sub(now_ms).max(0));
+                let lifetime = [max_reauth, left].into_iter().flatten().min();
+                let expires_ms = lifetime.map(|lifetime| now_ms.saturating_add(lifetime));
+                self.identity = Some(Identity { mechanism, name, expires_ms });
+                self.state = State::Authenticated;
+                Answer::Token { bytes: last, session_lifetime_ms: lifetime.unwrap_or(0) }
+            }
+            Err(Refusal(Some(why))) => Answer::Refusal(why),
+            Err(Refusal(None)) => {
+                let kind = if self.identity.is_some() { "re-authentication" } else { "authentication" };
+                let name = mechanism.name();
+                Answer::Refusal(format!(
+                    "Authentication failed during {kind} due to invalid credentials with SASL mechanism {name}"
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! SCRAM-SHA-256 and SCRAM-SHA-512 (RFC 5802, RFC 7677), as Kafka's `ScramSaslServer`: the node keeps the stored key
+//! and the server key, not the password.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256, Sha512};
+
+use super::users::Users;
+use super::{Refusal, Step};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Hash {
+    Sha256,
+    Sha512,
+}
+
+impl Hash {
+    fn digest(self, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(data).to_vec(),
+            Self::Sha512 => Sha512::digest(data).to_vec(),
+        }
+    }
+
+    fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        const ANY_LENGTH: &str = "HMAC takes a key of any length";
+        match self {
+            Self::Sha256 => {
+                let mac = Hmac::<Sha256>::new_from_slice(key).expect(ANY_LENGTH);
+                mac.chain_update(data).finalize().into_bytes().to_vec()
+            }
+            Self::Sha512 => {
+                let mac = Hmac::<Sha512>::new_from_slice(key).expect(ANY_LENGTH);
+                mac.chain_update(data).finalize().into_bytes().to_vec()
+            }
+        }
+    }
+
+    fn salted_password(self, password: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+        match self {
+            Self::Sha256 => {
+                let mut key = vec![0; 32];
+                pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut key);
+                key
+            }
+            Self::Sha512 => {
+                let mut key = vec![0; 64];
+                pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut key);
+                key
+            }
+        }
+    }
+}
+
+/// What a node keeps of a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Keys {
+    salt: Vec<u8>,
+    iterations: u32,
+    stored_key: Vec<u8>,
+    server_key: Vec<u8>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("iterations", &self.iterations).finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// Derives the keys. The salt follows from the name, so that a test always sees the same bytes.
+    pub(super) fn derive(hash: Hash, name: &str, password: &[u8], iterations: u32) -> Self {
+        let salt = hash.digest(name.as_bytes());
+        let salted = hash.salted_password(password, &salt, iterations);
+        let stored_key = hash.digest(&hash.hmac(&salted, b"Client Key"));
+        Self { stored_key, server_key: hash.hmac(&salted, b"Server Key"), salt, iterations }
+    }
+}
+
+/// An exchange with one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Exchange {
+    hash: Hash,
+    begun: Option<Begun>,
+}
+
+/// An exchange after the first message of each side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Begun {
+    name: String,
+    keys: Keys,
+    nonce: String,
+    /// Both first messages, as the signatures cover them.
+    messages: String,
+}
+
+impl Exchange {
+    pub(super) fn new(hash: Hash) -> Self {
+        Self { hash, begun: None }
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub(super) fn handle(&mut self, users: &mut Users, token: &[u8], now_ms: i64) -> Result<Step, Refusal> {
+        let text = std::str::from_utf8(token).map_err(|_| Refusal(None))?;
+        match self.begun.take() {
+            None => self.handle_first(users, text, now_ms),
+            Some(begun) => self.handle_final(begun, text),
+        }
+    }
+
+    fn handle_first(&mut self, users: &mut Users, text: &str, now_ms: i64) -> Result<Step, Refusal> {
+        let bare = text.strip_prefix("n,,").ok_or(Refusal(None))?;
+        let mut fields = bare.split(',');
+        let name = fields.next().and_then(|field| field.strip_prefix("n=")).and_then(unescaped).ok_or(Refusal(None))?;
+        let client_nonce = fields.next().and_then(|field| field.strip_prefix("r=")).ok_or(Refusal(None))?;
+        if client_nonce.is_empty() || !client_nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Refusal(None));
+        }
+        let seed = format!("{client_nonce} {} {now_ms}", users.next_exchange());
+        let nonce = format!("{client_nonce}{}", STANDARD.encode(&self.hash.digest(seed.as_bytes())[..18]));
+        let keys = users.keys(&name, self.hash).ok_or(Refusal(None))?.clone();
+        let answer = format!("r={nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
+        self.begun = Some(Begun { name, keys, nonce, messages: format!("{bare},{answer}") });
+        Ok(Step::Challenge(answer.into_bytes()))
+    }
+
+    fn handle_final(&self, begun: Begun, text: &str) -> Result<Step, Refusal> {
+        let Begun { name, keys, nonce, messages } = begun;
+        let (without_proof, proof) = text.rsplit_once(",p=").ok_or(Refusal(None))?;
+        if without_proof != format!("c=biws,r={nonce}") {
+            return Err(Refusal(None));
+        }
+        let proof = STANDARD.decode(proof).map_err(|_| Refusal(None))?;
+        let message = format!("{messages},{without_proof}");
+        let signature = self.hash.hmac(&keys.stored_key, message.as_bytes());
+        if proof.len() != signature.len() {
+            return Err(Refusal(None));
+        }
+        let client_key: Vec<u8> = proof.iter().zip(&signature).map(|(proof, mask)| proof ^ mask).collect();
+        if self.hash.digest(&client_key) != keys.stored_key {
+            return Err(Refusal(None));
+        }
+        let server_signature = self.hash.hmac(&keys.server_key, message.as_bytes());
+        let last = format!("v={}", STANDARD.encode(server_signature)).into_bytes();
+        Ok(Step::Success { last, name, expires_ms: None })
+    }
+}
+
+/// Undoes the escapes of a name; `None` for a wrong escape.
+fn unescaped(name: &str) -> Option<String> {
+    let (mut text, mut rest) = (String::new(), name);
+    while let Some((before, after)) = rest.split_once('=') {
+        text.push_str(before);
+        let (letter, after) = match after.get(..2)? {
+            "2C" => (',', after.get(2..)?),
+            "3D" => ('=', after.get(2..)?),
+            _ => return None,
+        };
+        text.push(letter);
+        rest = after;
+    }
+    text.push_str(rest);
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hash, Keys, unescaped};
+
+    /// The example of RFC 7677, with its salt.
+    #[test]
+    fn keys_match_the_example_of_rfc_7677() {
+        use base64::Engine;
+        let decode = |text| super::STANDARD.decode(text).unwrap();
+        let hash = Hash::Sha256;
+        let salted = hash.salted_password(b"pencil", &decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096);
+        let nonces = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let message =
+            format!("n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonces},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r={nonces}");
+        let signature = hash.hmac(&hash.hmac(&salted, b"Server Key"), message.as_bytes());
+        assert_eq!(signature, decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
+    }
+
+    #[test]
+    fn salts_differ_by_name() {
+        let of = |name| Keys::derive(Hash::Sha512, name, b"secret", 2);
+        assert_ne!(of("alice").stored_key, of("bob").stored_key);
+    }
+
+    #[test]
+    fn names_have_two_escapes() {
+        let cases = [
+            ("alice", Some("alice")),
+            ("a=2Cb=3Dc", Some("a,b=c")),
+            ("a=2", None),
+            ("a=2cb", None),
+            ("a=", None),
+            ("", None),
+        ];
+        for (name, meant) in cases {
+            assert_eq!(unescaped(name).as_deref(), meant, "{name}");
+        }
+    }
+}

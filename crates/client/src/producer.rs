@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use kurier_partitioner::{Choice, Partitioner, RecordView};
+use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::NewRecord;
 use tokio::sync::oneshot;
 
@@ -213,7 +214,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let parts = self.serialize(record)?;
         match self.append(topic, record, &parts, None, None) {
             Ok(delivery) => Ok(delivery),
-            Err((AppendError::Refused(error), _)) => match topic.lacks(record.partition) {
+            Err((AppendError::Refused(error), _)) => match topic.lacks(record.partition.map(PartitionIndex)) {
                 Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
                 Some(partitions) => {
                     accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
@@ -499,7 +500,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         loop {
             let mut permit = None;
             match obstacle {
-                AppendError::Refused(error) => match topic.lacks(record.partition) {
+                AppendError::Refused(error) => match topic.lacks(record.partition.map(PartitionIndex)) {
                     Some(partitions) => {
                         let learnt = self.learn(&topic.name, partitions, deadline).await;
                         topic = learnt.map_err(|why| match why.kind() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kurier_protocol::record_batch;
+use kurier_protocol::{PartitionIndex, record_batch};
 
 use crate::error::{Error, Written, write_causes};
 use crate::record::RecordMetadata;
@@ -182,11 +182,16 @@ pub struct Undelivered {
 
 impl Undelivered {
     #[doc(hidden)]
-    pub fn new(topic: &Arc<str>, partition: i32, record: record_batch::Record<'_>, written: Written) -> Self {
+    pub fn new(
+        topic: &Arc<str>,
+        partition: PartitionIndex,
+        record: record_batch::Record<'_>,
+        written: Written,
+    ) -> Self {
         let own = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         Self {
             topic: Arc::clone(topic),
-            partition,
+            partition: partition.0,
             key: own(record.key),
             value: own(record.value),
             headers: record.headers.map(|header| (Bytes::copy_from_slice(header.key), own(header.value))).collect(),

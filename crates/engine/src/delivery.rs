@@ -13,6 +13,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use kurier_protocol::PartitionIndex;
+
 use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
 use crate::sync::{Mutex, MutexGuard};
@@ -196,7 +198,7 @@ impl Outcome {
 /// The outcomes of a batch's records, with the wakers and callbacks that wait for them.
 pub struct Cell {
     topic: Arc<str>,
-    partition: i32,
+    partition: PartitionIndex,
     runner: Arc<dyn Runner>,
     state: Mutex<State>,
 }
@@ -235,7 +237,7 @@ impl State {
 
 impl Cell {
     #[doc(hidden)]
-    pub fn new(topic: Arc<str>, partition: i32, runner: Arc<dyn Runner>) -> Self {
+    pub fn new(topic: Arc<str>, partition: PartitionIndex, runner: Arc<dyn Runner>) -> Self {
         Self { topic, partition, runner, state: Mutex::default() }
     }
 
@@ -246,7 +248,7 @@ impl Cell {
 
     /// Returns the records' topic and partition.
     #[doc(hidden)]
-    pub fn place(&self) -> (&Arc<str>, i32) {
+    pub fn place(&self) -> (&Arc<str>, PartitionIndex) {
         (&self.topic, self.partition)
     }
 
@@ -349,7 +351,7 @@ impl Cell {
         match outcome {
             Outcome::Written { base_offset, log_append_time, is_acknowledged } => Ok(RecordMetadata {
                 topic: Arc::clone(&self.topic),
-                partition: self.partition,
+                partition: self.partition.0,
                 offset: base_offset.map(|offset| offset.saturating_add(place.into())),
                 timestamp: log_append_time.unwrap_or(timestamp),
                 is_acknowledged: *is_acknowledged,
@@ -447,7 +449,7 @@ mod tests {
 
     fn cell() -> (Arc<Cell>, Arc<Later>) {
         let runner = Arc::new(Later::default());
-        (Arc::new(Cell::new("t".into(), 3, Arc::clone(&runner) as Arc<dyn Runner>)), runner)
+        (Arc::new(Cell::new("t".into(), PartitionIndex(3), Arc::clone(&runner) as Arc<dyn Runner>)), runner)
     }
 
     fn written(offset: i64) -> Outcome {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kurier_protocol::ErrorCode;
+use kurier_protocol::{ErrorCode, PartitionIndex};
 
 /// Why a record was not delivered, or a call failed.
 ///
@@ -35,7 +35,7 @@ struct Inner {
     kind: ErrorKind,
     text: String,
     written: Written,
-    place: Option<(Arc<str>, i32)>,
+    place: Option<(Arc<str>, PartitionIndex)>,
     node: Option<String>,
     code: Option<ErrorCode>,
     stage: Option<Stage>,
@@ -188,7 +188,7 @@ impl Error {
     }
 
     #[doc(hidden)]
-    pub fn at(self, topic: &Arc<str>, partition: i32) -> Self {
+    pub fn at(self, topic: &Arc<str>, partition: PartitionIndex) -> Self {
         self.change(|inner| inner.place = Some((Arc::clone(topic), partition)))
     }
 
@@ -233,7 +233,7 @@ impl Error {
     /// The record's topic and partition, if they were already chosen.
     #[must_use]
     pub fn topic_partition(&self) -> Option<(&str, i32)> {
-        self.0.place.as_ref().map(|(topic, partition)| (&**topic, *partition))
+        self.0.place.as_ref().map(|(topic, partition)| (&**topic, partition.0))
     }
 
     /// The last error code that a broker returned for the record or call.
@@ -524,7 +524,8 @@ mod tests {
         let root = || Cause::from(io::Error::other(ROOT)).context("no response");
         for kind in KINDS {
             let plain = Error::new(kind, "it failed").caused_by(root());
-            let placed = plain.clone().at(&"t".into(), 1).after(Stage::InFlight, 2, Duration::from_secs(3));
+            let placed =
+                plain.clone().at(&"t".into(), PartitionIndex(1)).after(Stage::InFlight, 2, Duration::from_secs(3));
             let nested = Error::new(kind, "it failed").caused_by(placed.clone());
             let unfinished = Unfinished::new(Summary::default(), Vec::new(), Vec::new(), Some(plain.clone()));
             let sent = SendError { error: placed.clone(), record: () };

@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use kurier_protocol::NodeId;
+
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Accumulator, Left, PartitionId};
 use crate::codecs::Codecs;
@@ -79,7 +81,7 @@ pub fn perform(action: LocalAction, accumulator: &Accumulator, codecs: &Codecs) 
 /// Batches on their way from the accumulator to the core.
 #[derive(Debug)]
 pub struct TakenBatches {
-    pub node: i32,
+    pub node: NodeId,
     pub batches: Vec<(PartitionId, Taken)>,
     pub left: Vec<(PartitionId, Option<Left>)>,
 }

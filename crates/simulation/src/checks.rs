@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use kurier_protocol::ErrorCode;
+use kurier_protocol::{CorrelationId, ErrorCode};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, Violation, violation};
@@ -25,7 +25,7 @@ pub(super) struct Pace {
     id_asked_at: Option<Instant>,
     pub(super) id_refused_at: Option<Instant>,
     /// Metadata requests in flight, in order: connection, correlation id, and the time of sending.
-    questions: Vec<(ConnectionId, i32, Instant)>,
+    questions: Vec<(ConnectionId, CorrelationId, Instant)>,
     /// How many metadata requests in a row came early.
     hasty: u32,
     /// The topics of the last metadata request.
@@ -81,7 +81,12 @@ impl World<'_> {
     }
 
     /// Checks that a metadata request does not come too early.
-    pub(super) fn pace_metadata(&mut self, connection: ConnectionId, correlation_id: i32, topics: HashSet<String>) {
+    pub(super) fn pace_metadata(
+        &mut self,
+        connection: ConnectionId,
+        correlation_id: CorrelationId,
+        topics: HashSet<String>,
+    ) {
         let config = &self.plan.config;
         let wait = least(1, config.retry_backoff, config.retry_backoff_max);
         let is_news = !topics.is_subset(&self.pace.topics);
@@ -119,8 +124,13 @@ impl World<'_> {
     }
 
     /// Ends a metadata request, answered or lost. Returns whether it was still in flight.
-    pub(super) fn pace_told(&mut self, connection: ConnectionId, correlation_id: i32, is_answered: bool) -> bool {
-        let is_it = |(on, id, _): &(ConnectionId, i32, Instant)| (*on, *id) == (connection, correlation_id);
+    pub(super) fn pace_told(
+        &mut self,
+        connection: ConnectionId,
+        correlation_id: CorrelationId,
+        is_answered: bool,
+    ) -> bool {
+        let is_it = |(on, id, _): &(ConnectionId, CorrelationId, Instant)| (*on, *id) == (connection, correlation_id);
         let Some(at) = self.pace.questions.iter().position(is_it) else { return false };
         if is_answered {
             // The other nodes got the same request; their responses are no longer needed.

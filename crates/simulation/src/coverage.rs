@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use kurier_protocol::messages::{MetadataResponse, ProduceResponse};
-use kurier_protocol::{ErrorCode, Uuid};
+use kurier_protocol::{CorrelationId, ErrorCode, Uuid};
 
 use super::checks::CAP_REMEMBERED_FOR;
 use super::fault_row::FaultRow;
@@ -107,7 +107,12 @@ impl World<'_> {
     }
 
     /// A Produce response reaches the producer.
-    pub(super) fn meet_answer(&mut self, connection: ConnectionId, correlation_id: i32, response: &ProduceResponse) {
+    pub(super) fn meet_answer(
+        &mut self,
+        connection: ConnectionId,
+        correlation_id: CorrelationId,
+        response: &ProduceResponse,
+    ) {
         let batches: Vec<Batch> = self.wire.asked(connection, correlation_id).cloned().collect();
         let now = self.now();
         let (mut refreshing, mut codes) = (0, HashSet::new());
@@ -244,7 +249,7 @@ impl World<'_> {
         let Some(topic) = (0..self.plan.topics.len()).find(|topic| topic_name(*topic) == batch.cell.topic()) else {
             return;
         };
-        self.watch.split.insert(Spot { topic, index: batch.cell.place().1 });
+        self.watch.split.insert(Spot { topic, index: batch.cell.place().1.0 });
         let now = self.hands.clock.elapsed();
         let known = self.watch.caps.get(&topic).filter(|(_, since)| now < *since + CAP_REMEMBERED_FOR);
         let cap = (batch.plain_bytes / 2).max(self.plan.config.batch_size);

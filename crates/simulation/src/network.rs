@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kurier_broker::Reply;
 use kurier_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest};
-use kurier_protocol::{Message, RequestHeader, read_response};
+use kurier_protocol::{CorrelationId, Message, RequestHeader, read_response};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
@@ -45,7 +45,7 @@ pub(super) struct Line {
     is_ready: bool,
     pub(super) used_at: Instant,
     /// Unanswered requests: the correlation id and the API.
-    questions: Vec<(i32, i16)>,
+    questions: Vec<(CorrelationId, i16)>,
     pub(super) is_connected: bool,
     /// Whether the producer still uses it.
     pub(super) is_open: bool,
@@ -64,7 +64,7 @@ pub(super) struct Line {
 
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) correlation_id: i32,
+    pub(super) correlation_id: CorrelationId,
     /// The producer's own memory.
     pub(super) chunks: Vec<Bytes>,
     pub(super) is_accepted: bool,
@@ -75,7 +75,7 @@ pub(super) struct Frame {
 pub(super) struct Answer {
     pub(super) at: Instant,
     pub(super) frame: Bytes,
-    pub(super) correlation_id: i32,
+    pub(super) correlation_id: CorrelationId,
     pub(super) key: i16,
     pub(super) version: i16,
     /// Batches that the node recognised as duplicates.
@@ -136,7 +136,7 @@ impl World<'_> {
         self.cluster.is_up(node) && !self.unreachable.contains(&node)
     }
 
-    pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes>) {
+    pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: CorrelationId, chunks: Vec<Bytes>) {
         let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };
         let (node, now) = (line.node, self.now());
         // With lumpy inputs, the core may have sent this before it handled the throttle time.
@@ -175,7 +175,7 @@ impl World<'_> {
         &mut self,
         connection: ConnectionId,
         node: i32,
-        correlation_id: i32,
+        correlation_id: CorrelationId,
         header: &RequestHeader,
         body: &Bytes,
     ) {
@@ -433,11 +433,11 @@ impl World<'_> {
         (line.is_open, line.left_at) = (false, now);
         line.down.clear();
         let (port, failures) = (line.port, if line.is_ready { 1 } else { line.failures.saturating_add(1) });
-        let questions: Vec<i32> =
+        let questions: Vec<CorrelationId> =
             line.questions.drain(..).filter(|(_, key)| *key == MetadataRequest::KEY).map(|(id, _)| id).collect();
         let is_unconfirmed = by_us && line.up.iter().any(|frame| !frame.is_accepted);
         let may_get_through = |frame: &Frame| frame.is_accepted || by_us;
-        let unsent: Vec<i32> =
+        let unsent: Vec<CorrelationId> =
             line.up.iter().filter(|frame| !may_get_through(frame)).map(|frame| frame.correlation_id).collect();
         line.up.retain(may_get_through);
         let executed = self.random.usize(0..=line.up.len());

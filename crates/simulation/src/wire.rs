@@ -9,7 +9,7 @@ use bytes::Bytes;
 use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use kurier_protocol::messages::{ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{RecordBatch, Sequence};
-use kurier_protocol::{ErrorCode, Message, Uuid};
+use kurier_protocol::{CorrelationId, ErrorCode, Message, Uuid};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, Violation, violation};
@@ -170,7 +170,7 @@ pub(super) struct Wire {
     left_ids: HashSet<(Place, i64)>,
     gates: HashMap<(Place, i64), Gate>,
     /// Unanswered requests with batches, and each batch's attempt number.
-    requests: BTreeMap<(ConnectionId, i32), Vec<(Batch, usize)>>,
+    requests: BTreeMap<(ConnectionId, CorrelationId), Vec<(Batch, usize)>>,
     /// Partitions with a reason to start another epoch.
     may_bump: HashSet<Place>,
     /// Partitions with a second reason: their topic was created again. A core that handles inputs late may learn of
@@ -267,7 +267,11 @@ impl Wire {
     }
 
     /// Returns the batches of an unanswered request.
-    pub(super) fn asked(&self, connection: ConnectionId, correlation_id: i32) -> impl Iterator<Item = &Batch> {
+    pub(super) fn asked(
+        &self,
+        connection: ConnectionId,
+        correlation_id: CorrelationId,
+    ) -> impl Iterator<Item = &Batch> {
         self.requests.get(&(connection, correlation_id)).into_iter().flatten().map(|(batch, _)| batch)
     }
 
@@ -323,7 +327,7 @@ impl Wire {
     pub(super) fn send(
         &mut self,
         (connection, node): (ConnectionId, i32),
-        correlation_id: i32,
+        correlation_id: CorrelationId,
         batches: Vec<Batch>,
         ledger: &Ledger,
         now: Duration,
@@ -383,7 +387,7 @@ impl Wire {
 
     /// Checks that no batch goes to a new leader while the old one has not answered.
     fn check_place(&self, connection: ConnectionId, batch: &Batch) -> Result<(), Violation> {
-        let is_elsewhere = |((on, _), batches): (&(ConnectionId, i32), &Vec<(Batch, usize)>)| {
+        let is_elsewhere = |((on, _), batches): (&(ConnectionId, CorrelationId), &Vec<(Batch, usize)>)| {
             *on != connection && batches.iter().any(|(other, _)| other.spot == batch.spot)
         };
         match self.requests.iter().find(|request| is_elsewhere(*request)) {
@@ -598,7 +602,7 @@ impl Wire {
     pub(super) fn answered(
         &mut self,
         connection: ConnectionId,
-        correlation_id: i32,
+        correlation_id: CorrelationId,
         response: &ProduceResponse,
         ledger: &Ledger,
         now: Duration,
@@ -680,14 +684,15 @@ impl Wire {
     }
 
     /// A request without a response is written.
-    pub(super) fn forget(&mut self, connection: ConnectionId, correlation_id: i32) {
+    pub(super) fn forget(&mut self, connection: ConnectionId, correlation_id: CorrelationId) {
         self.requests.remove(&(connection, correlation_id));
     }
 
     /// A connection has ended. The kernel did not have all of the `never_sent` requests.
-    pub(super) fn ended(&mut self, connection: ConnectionId, never_sent: &[i32]) {
+    pub(super) fn ended(&mut self, connection: ConnectionId, never_sent: &[CorrelationId]) {
         self.throttled.remove(&connection);
-        let ended: Vec<i32> = self.requests.keys().filter(|(on, _)| *on == connection).map(|(_, id)| *id).collect();
+        let ended: Vec<CorrelationId> =
+            self.requests.keys().filter(|(on, _)| *on == connection).map(|(_, id)| *id).collect();
         for correlation_id in ended {
             let fate = if never_sent.contains(&correlation_id) { Attempt::NeverSent } else { Attempt::Unanswered };
             for (batch, attempt) in self.requests.remove(&(connection, correlation_id)).into_iter().flatten() {

@@ -115,9 +115,9 @@ const BARE_IDS_MAX: [(&str, usize); 9] = [
     ("security", 0),
     ("broker", 2),
     ("capture", 0),
-    ("engine", 20),
+    ("engine", 2),
     ("client", 0),
-    ("simulation", 19),
+    ("simulation", 10),
     ("cli", 0),
 ];
 

@@ -153,6 +153,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use kurier_protocol::PartitionIndex;
+
     use super::*;
     use kurier_engine::delivery::{Cell, Outcome};
     use kurier_engine::error::{Error, ErrorKind};
@@ -164,7 +166,7 @@ mod tests {
         let queue = Arc::clone(&callbacks.0);
         // The test runs the thread's loop itself.
         queue.state().is_running = true;
-        let cell = Arc::new(Cell::new("t".into(), 0, Arc::clone(&callbacks) as Arc<dyn Runner>));
+        let cell = Arc::new(Cell::new("t".into(), PartitionIndex(0), Arc::clone(&callbacks) as Arc<dyn Runner>));
         cell.add_callback(0, 0, Box::new(drop));
         cell.resolve(0..1, Outcome::Failed(Error::new(ErrorKind::Closed, "closed")));
         drop((cell, callbacks));

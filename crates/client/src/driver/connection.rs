@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use kurier_protocol::FrameBuffer;
+use kurier_protocol::{CorrelationId, FrameBuffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,7 +23,7 @@ use kurier_engine::error::Cause;
 
 /// A frame to write.
 pub(super) struct Frame {
-    pub(super) correlation_id: i32,
+    pub(super) correlation_id: CorrelationId,
     pub(super) chunks: Vec<Bytes>,
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the driver without sockets, or against an in-memory cluster.
 
 use kurier_partitioner::Choice;
+use kurier_protocol::NodeId;
 use kurier_protocol::record_batch::NewRecord;
 
 use super::*;
@@ -31,7 +32,7 @@ fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let batches = vec![(PartitionId(0), taken.unwrap())];
     (
         UnderWay {
-            taken: TakenBatches { node: 1, batches, left: vec![(PartitionId(0), left)] },
+            taken: TakenBatches { node: NodeId(1), batches, left: vec![(PartitionId(0), left)] },
             shared: Arc::clone(shared),
             _alive: None,
         },

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use kurier_protocol::PartitionIndex;
 use shuttle::future::block_on;
 
 use super::explore;
@@ -51,7 +52,7 @@ fn delivery_wakes_its_last_waker_and_callback_runs_once() {
         24_000,
         || {
             let runner = Arc::new(Now::default());
-            let cell = Arc::new(Cell::new("t".into(), 0, Arc::clone(&runner) as Arc<dyn Runner>));
+            let cell = Arc::new(Cell::new("t".into(), PartitionIndex(0), Arc::clone(&runner) as Arc<dyn Runner>));
             let delivery = |index| Delivery::new(Arc::clone(&cell), index, 0);
             let resolve = |range: std::ops::Range<u32>, offset| {
                 let cell = Arc::clone(&cell);

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, Reply};
+use kurier_protocol::{CorrelationId, NodeId};
 use shuttle::future::block_on;
 use tokio::sync::mpsc;
 
@@ -17,7 +18,7 @@ use kurier_engine::sync::{Mutex, thread};
 
 /// A frame to write.
 pub(crate) struct Frame {
-    pub(crate) correlation_id: i32,
+    pub(crate) correlation_id: CorrelationId,
     pub(crate) chunks: Vec<Bytes>,
 }
 
@@ -71,13 +72,13 @@ pub(crate) fn run(
 ) -> impl Future<Output = ()> + use<> {
     let network = NETWORK.with_borrow(Clone::clone).expect("the execution has a network");
     let cluster = Arc::clone(&network.cluster);
-    let thread = thread::spawn(move || block_on(serve(&cluster, host.port.into(), wires)));
+    let thread = thread::spawn(move || block_on(serve(&cluster, NodeId(host.port.into()), wires)));
     network.threads.lock().unwrap().push(thread);
     ready(())
 }
 
 /// Nodes listen at ports equal to their ids.
-async fn serve(cluster: &Mutex<Cluster>, node: i32, wires: Wires) {
+async fn serve(cluster: &Mutex<Cluster>, node: NodeId, wires: Wires) {
     let Wires { connection, mut frames, inputs, frame_limit: _ } = wires;
     if inputs.send(Input::Connected(connection)).await.is_err() {
         return;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kurier_partitioner::{Choice, Weights};
+use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
@@ -230,7 +231,7 @@ impl Accumulator {
         let cap = known.as_ref().map_or(usize::MAX, |topic| topic.cap(self.clock.now()));
         let mut partitions = Vec::with_capacity(layout.partitions.len());
         for ((id, _), index) in layout.partitions.iter().zip(0i32..) {
-            let new = || Arc::new(self.new_partition(*id, &layout.topic, index, cap));
+            let new = || Arc::new(self.new_partition(*id, &layout.topic, PartitionIndex(index), cap));
             partitions.push(Arc::clone(all.entry(*id).or_insert_with(new)));
         }
         let led = || layout.partitions.iter().zip(0..).filter(|((_, leader), _)| *leader != Leadership::None);
@@ -272,7 +273,7 @@ impl Accumulator {
         true
     }
 
-    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: i32, topic_cap: usize) -> Partition {
+    fn new_partition(&self, id: PartitionId, topic: &Arc<str>, index: PartitionIndex, topic_cap: usize) -> Partition {
         let first_cap = self.config.batch_size.saturating_mul(4).min(self.config.max_request_size).min(topic_cap);
         Partition {
             id,

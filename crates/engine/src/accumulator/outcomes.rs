@@ -126,6 +126,8 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
+    use kurier_protocol::PartitionIndex;
+
     use super::*;
     use crate::delivery::{Delivery, NoCallbacks};
 
@@ -137,7 +139,7 @@ mod tests {
             (true, true, ErrorKind::Closed, Written::Unknown),
         ] {
             let outcomes = Arc::new(Outcomes::default());
-            let cell = Arc::new(Cell::new("t".into(), 0, Arc::new(NoCallbacks)));
+            let cell = Arc::new(Cell::new("t".into(), PartitionIndex(0), Arc::new(NoCallbacks)));
             outcomes.open(BatchId(1));
             let guard = Guard::new(BatchId(1), &cell, 6, &outcomes);
             let another = Arc::clone(&guard);

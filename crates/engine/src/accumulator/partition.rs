@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use kurier_protocol::PartitionIndex;
+
 use super::batch::OpenBatch;
 use super::memory::Load;
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
@@ -18,7 +20,7 @@ pub struct PartitionId(pub u32);
 pub struct Partition {
     pub(super) id: PartitionId,
     pub(super) topic: Arc<str>,
-    pub(super) index: i32,
+    pub(super) index: PartitionIndex,
     pub(super) queue: Mutex<Queue>,
     pub(super) load: Arc<Load>,
     /// The largest size of a batch before compression.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use kurier_partitioner::{Sticky, TopicView};
+use kurier_protocol::PartitionIndex;
 
 use super::partition::{Partition, lock};
 use crate::error::{Error, ErrorKind};
@@ -95,8 +96,8 @@ impl Topic {
     }
 
     /// Returns the number of partitions that the topic needs to have this one; `None` if it has it.
-    pub fn lacks(&self, partition: Option<i32>) -> Option<usize> {
-        let wanted = usize::try_from(partition?).ok()?.checked_add(1)?;
+    pub fn lacks(&self, partition: Option<PartitionIndex>) -> Option<usize> {
+        let wanted = usize::try_from(partition?.0).ok()?.checked_add(1)?;
         (self.partition_count() < wanted).then_some(wanted)
     }
 

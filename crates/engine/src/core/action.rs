@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use kurier_protocol::{CorrelationId, NodeId};
 
 use super::key::Key;
 use crate::accumulator::batch::Taken;
@@ -24,7 +25,7 @@ pub enum Action {
     /// ([`FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES`](kurier_protocol::FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES)).
     FrameLimit { connection: ConnectionId, bytes: usize },
     /// Write a frame.
-    Transmit { connection: ConnectionId, correlation_id: i32, chunks: Vec<Bytes> },
+    Transmit { connection: ConnectionId, correlation_id: CorrelationId, chunks: Vec<Bytes> },
     /// Fail the senders that wait for a topic.
     Refuse { topic: Arc<str>, error: Error },
     /// Pass this to [`perform`](crate::local_actions::perform).
@@ -36,7 +37,7 @@ pub enum Action {
 pub enum LocalAction {
     /// Take and compress the first batch of each of these partitions, up to `room` bytes in total. Answer with
     /// [`Input::Taken`](super::Input::Taken).
-    Take { node: i32, partitions: Vec<PartitionId>, room: usize },
+    Take { node: NodeId, partitions: Vec<PartitionId>, room: usize },
     /// Take a partition's batches that were opened by `until`. Answer with [`Input::Drained`](super::Input::Drained).
     Drain { partition: PartitionId, until: Instant, why: Error },
     /// Close a partition's batches that were opened by `until` to further records.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use kurier_protocol::{CompressionType, ErrorCode};
+use kurier_protocol::{CompressionType, ErrorCode, NodeId};
 
 use super::response::Asked;
 
@@ -71,7 +71,7 @@ fn unsupported(code: ErrorCode, Asked { codec, is_idempotent, .. }: Asked) -> Op
 }
 
 /// Names the address that a node advertises, and the setting that determines it.
-pub(super) fn advertised(node: i32, address: &impl fmt::Display) -> String {
+pub(super) fn advertised(node: NodeId, address: &impl fmt::Display) -> String {
     format!("node {node} advertises {address} (advertised.listeners on that broker)")
 }
 

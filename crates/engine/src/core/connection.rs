@@ -25,7 +25,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_protocol::{Chunks, EncodeError, Request, write_request};
+use kurier_protocol::{Chunks, CorrelationId, EncodeError, NodeId, Request, write_request};
 
 use super::action::{Action, Actions, ConnectionId};
 use super::backoff::Backoff;
@@ -40,7 +40,7 @@ use handshake::VERSIONS_VERSION;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Peer {
     /// A node of the cluster.
-    Node(i32),
+    Node(NodeId),
     /// A bootstrap server, by its position in the list.
     Seed(u32),
 }
@@ -48,7 +48,7 @@ pub(super) enum Peer {
 /// A request without a response yet. `Q` describes its content.
 #[derive(Debug)]
 pub(super) struct Pending<Q> {
-    correlation_id: i32,
+    correlation_id: CorrelationId,
     pub version: i16,
     asked: Asked<Q>,
     deadline: Instant,
@@ -170,7 +170,7 @@ struct Link<Q> {
     setup_deadline: Instant,
     pending: VecDeque<Pending<Q>>,
     /// The last requests that expect no response, in order. Some brokers respond all the same.
-    answerless: VecDeque<i32>,
+    answerless: VecDeque<CorrelationId>,
     muted_until: Option<Instant>,
     used_at: Instant,
     trouble: Option<Cause>,
@@ -214,7 +214,7 @@ pub(super) struct Connections<Q> {
     peers: HashMap<ConnectionId, Peer>,
     timers: Timers<Peer>,
     next_connection: u64,
-    next_correlation_id: i32,
+    next_correlation_id: CorrelationId,
     random: fastrand::Rng,
     /// Events that the core has not seen.
     events: VecDeque<Event<Q>>,
@@ -242,7 +242,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             peers: HashMap::new(),
             timers: Timers::default(),
             next_connection: 0,
-            next_correlation_id: 0,
+            next_correlation_id: CorrelationId(0),
             random: fastrand::Rng::with_seed(seed),
             events: VecDeque::new(),
             actions: Actions::new(),
@@ -286,7 +286,7 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Sets the cluster's nodes and their addresses. A node with a new address gets a new connection. A node that is no
     /// longer named stays while it has a connection.
-    pub(super) fn set_nodes(&mut self, nodes: &BTreeMap<i32, HostPort>, cluster_id: Option<&str>, now: Instant) {
+    pub(super) fn set_nodes(&mut self, nodes: &BTreeMap<NodeId, HostPort>, cluster_id: Option<&str>, now: Instant) {
         self.cluster_id = cluster_id.map(str::to_owned).filter(|_| self.checks_cluster);
         for (id, host) in nodes {
             let peer = Peer::Node(*id);
@@ -399,7 +399,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let correlation_id = self.next_correlation_id;
         let mut chunks = Chunks::new();
         write_request(request, version, correlation_id, Some(&self.client_id), &mut chunks)?;
-        self.next_correlation_id = correlation_id.wrapping_add(1) & i32::MAX;
+        self.next_correlation_id = CorrelationId(correlation_id.0.wrapping_add(1) & i32::MAX);
         let deadline = now + self.patience.request;
         link.used_at = now;
         if !has_answer {
@@ -415,12 +415,12 @@ impl<Q: fmt::Debug> Connections<Q> {
     }
 
     /// Notes that the kernel has accepted the last byte of a request.
-    pub(super) fn handle_written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) {
+    pub(super) fn handle_written(&mut self, connection: ConnectionId, correlation_id: CorrelationId, now: Instant) {
         let event = self.written(connection, correlation_id, now);
         self.events.extend(event);
     }
 
-    fn written(&mut self, connection: ConnectionId, correlation_id: i32, now: Instant) -> Option<Event<Q>> {
+    fn written(&mut self, connection: ConnectionId, correlation_id: CorrelationId, now: Instant) -> Option<Event<Q>> {
         let peer = self.peers.get(&connection).copied()?;
         let link = self.links.get_mut(&peer)?;
         let at = link.pending.iter().position(|pending| pending.correlation_id == correlation_id)?;
@@ -441,7 +441,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let Some(peer) = self.peers.get(&connection).copied() else { return };
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.used_at = now;
-        let answered = frame.first_chunk().map(|id| i32::from_be_bytes(*id));
+        let answered = frame.first_chunk().map(|id| CorrelationId(i32::from_be_bytes(*id)));
         let is_first_in_line =
             |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
         let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {

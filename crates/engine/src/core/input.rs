@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kurier_protocol::{CorrelationId, NodeId};
 
 use super::action::ConnectionId;
 use super::key::Key;
@@ -24,7 +25,7 @@ pub enum Input {
     /// Stop sending: all remaining batches fail.
     Abandon,
     /// The answer to [`LocalAction::Take`](super::LocalAction::Take); `left` says what remains of each partition.
-    Taken { node: i32, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
+    Taken { node: NodeId, batches: Vec<(PartitionId, Taken)>, left: Vec<(PartitionId, Option<Left>)> },
     /// The answer to [`LocalAction::Drain`](super::LocalAction::Drain).
     Drained { partition: PartitionId, batches: Vec<Taken>, left: Option<Left>, why: Error },
     /// The answer to [`LocalAction::Split`](super::LocalAction::Split): the pieces, or why there are none.
@@ -34,7 +35,7 @@ pub enum Input {
     /// A connection is established.
     Connected(ConnectionId),
     /// The kernel has accepted the last byte of a request.
-    Written { connection: ConnectionId, correlation_id: i32 },
+    Written { connection: ConnectionId, correlation_id: CorrelationId },
     /// A frame arrived, without its length.
     Received { connection: ConnectionId, frame: Bytes },
     /// A connection attempt failed, or a connection has ended.

@@ -21,7 +21,7 @@ use kurier_protocol::messages::metadata::{
 };
 use kurier_protocol::messages::produce::{LeaderIdAndEpoch, NodeEndpoint};
 use kurier_protocol::messages::{MetadataRequest, MetadataResponse};
-use kurier_protocol::{Chunks, EncodeError, ErrorCode, Reaction, Uuid, write_request};
+use kurier_protocol::{Chunks, EncodeError, ErrorCode, NodeId, PartitionIndex, Reaction, Uuid, write_request};
 
 use super::advice::advertised;
 use super::refresh::{QuestionId, Refresh};
@@ -49,13 +49,13 @@ const HINT_COUNTS_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Metadata {
     /// How long a topic is kept after it was last used.
     max_idle: Duration,
-    nodes: BTreeMap<i32, HostPort>,
+    nodes: BTreeMap<NodeId, HostPort>,
     /// Invalid addresses that nodes advertise.
-    misadvertised: BTreeMap<i32, String>,
+    misadvertised: BTreeMap<NodeId, String>,
     /// `client.rack`, if `partitioner.rack.aware` is true (KIP-1123).
     rack: Option<String>,
     /// The nodes in that rack.
-    near: BTreeSet<i32>,
+    near: BTreeSet<NodeId>,
     topics: BTreeMap<Arc<str>, Topic>,
     /// When to check whether each topic has been idle for `max_idle`; one entry per topic.
     idle_checks: BTreeSet<(Instant, Arc<str>)>,
@@ -104,11 +104,11 @@ struct Topic {
 pub(super) struct Place {
     pub topic: Arc<str>,
     pub topic_id: Uuid,
-    pub index: i32,
+    pub index: PartitionIndex,
     /// The partition's leader, if there is one and its address is known.
-    pub leader: Option<i32>,
+    pub leader: Option<NodeId>,
     /// The leader according to metadata, even if its address is not known.
-    named_leader: i32,
+    named_leader: NodeId,
     /// The leader epoch according to metadata.
     leader_epoch: i32,
     /// The hint that named the leader, until metadata names a leader.
@@ -199,7 +199,7 @@ impl Metadata {
         self.cluster_id.as_deref()
     }
 
-    pub(super) fn nodes(&self) -> &BTreeMap<i32, HostPort> {
+    pub(super) fn nodes(&self) -> &BTreeMap<NodeId, HostPort> {
         &self.nodes
     }
 
@@ -457,7 +457,7 @@ impl Metadata {
                 .brokers
                 .iter()
                 .filter(|node| node.rack.as_ref() == Some(own))
-                .map(|node| node.node_id)
+                .map(|node| NodeId(node.node_id))
                 .collect(),
             None => BTreeSet::new(),
         };
@@ -553,9 +553,9 @@ impl Metadata {
                     let place = Place {
                         topic: Arc::clone(name),
                         topic_id: topic.id,
-                        index,
+                        index: PartitionIndex(index),
                         leader: None,
-                        named_leader: -1,
+                        named_leader: NodeId::NONE,
                         leader_epoch: -1,
                         hint: None,
                         shown: Leadership::None,
@@ -580,12 +580,13 @@ impl Metadata {
             if partition.leader_epoch >= 0 && partition.leader_epoch < newest_epoch {
                 continue;
             }
-            let leader = Some(partition.leader_id).filter(|leader| self.nodes.contains_key(leader));
+            let named_leader = NodeId(partition.leader_id);
+            let leader = Some(named_leader).filter(|leader| self.nodes.contains_key(leader));
             if leader.is_some() && (0..partition.leader_epoch).contains(&newest_epoch) {
                 changes.elected.push(id);
             }
             place.leader_epoch = place.leader_epoch.max(partition.leader_epoch);
-            place.named_leader = partition.leader_id;
+            place.named_leader = named_leader;
             place.hint = None;
             if leader != place.leader {
                 place.leader = leader;
@@ -627,17 +628,17 @@ impl Metadata {
         }
         let endpoint = endpoints.iter().find(|endpoint| endpoint.node_id == leader.leader_id);
         let host = endpoint.and_then(|endpoint| HostPort::of_node(&endpoint.host, endpoint.port));
-        if let Entry::Vacant(unknown) = self.nodes.entry(leader.leader_id) {
+        if let Entry::Vacant(unknown) = self.nodes.entry(NodeId(leader.leader_id)) {
             let Some(host) = host else { return false };
             unknown.insert(host);
         }
-        place.leader = Some(leader.leader_id);
+        place.leader = Some(NodeId(leader.leader_id));
         place.hint = Some(Hint { leader_epoch: leader.leader_epoch, until: now + HINT_COUNTS_FOR });
         true
     }
 
     /// Notes that a node denies leading a partition: a hint that named this node was wrong, or is out of date.
-    pub(super) fn deny_leader(&mut self, id: PartitionId, node: i32) {
+    pub(super) fn deny_leader(&mut self, id: PartitionId, node: NodeId) {
         if let Some(place) = self.places.get_mut(&id)
             && place.leader == Some(node)
         {
@@ -665,15 +666,15 @@ impl Changes {
 }
 
 /// Returns the nodes of a response that have valid ids and addresses.
-fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, String> {
+fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<NodeId, HostPort>, String> {
     if !response.error_code.is_none() {
         return Err(format!("it refused Metadata: {}", response.error_code));
     }
     let node = |broker: &MetadataResponseBroker| {
         let host = HostPort::of_node(&broker.host, broker.port)?;
-        (broker.node_id >= 0).then_some((broker.node_id, host))
+        (broker.node_id >= 0).then_some((NodeId(broker.node_id), host))
     };
-    let nodes: BTreeMap<i32, HostPort> = response.brokers.iter().filter_map(node).collect();
+    let nodes: BTreeMap<NodeId, HostPort> = response.brokers.iter().filter_map(node).collect();
     match nodes.len() {
         0 => Err(match misadvertised(&response.brokers).first_key_value() {
             Some((id, address)) => {
@@ -687,15 +688,16 @@ fn nodes_of(response: &MetadataResponse) -> Result<BTreeMap<i32, HostPort>, Stri
 }
 
 /// Returns the invalid addresses in a response, for the first nodes that have one.
-fn misadvertised(brokers: &[MetadataResponseBroker]) -> BTreeMap<i32, String> {
+fn misadvertised(brokers: &[MetadataResponseBroker]) -> BTreeMap<NodeId, String> {
     /// More are not worth their memory.
     const NODES_NAMED_MAX: usize = 100;
     let is_wrong = |broker: &&MetadataResponseBroker| HostPort::of_node(&broker.host, broker.port).is_none();
-    let address =
-        |broker: &MetadataResponseBroker| (broker.node_id, format!("{}:{}", printable(&broker.host), broker.port));
+    let address = |broker: &MetadataResponseBroker| {
+        (NodeId(broker.node_id), format!("{}:{}", printable(&broker.host), broker.port))
+    };
     brokers.iter().filter(is_wrong).take(NODES_NAMED_MAX).map(address).collect()
 }
 
-fn no_address(node: i32, address: &String) -> String {
+fn no_address(node: NodeId, address: &String) -> String {
     format!("{}, which is not a valid address", advertised(node, address))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kurier_protocol::Uuid;
+use kurier_protocol::{PartitionIndex, Uuid};
 
 use super::key::Key;
 use super::refresh::QuestionId;
@@ -23,5 +23,5 @@ pub(super) struct Sent {
     pub(super) key: Key,
     pub(super) topic: Arc<str>,
     pub(super) topic_id: Uuid,
-    pub(super) index: i32,
+    pub(super) index: PartitionIndex,
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use kurier_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use kurier_protocol::{ErrorCode, FrameBuffer, read_response};
+use kurier_protocol::{ErrorCode, FrameBuffer, NodeId, read_response};
 
 use super::{Asked, Connections, Event, Peer, State};
 use crate::core::action::{Action, ConnectionId};
@@ -42,13 +42,13 @@ impl<Q: fmt::Debug> Connections<Q> {
         let version = link.versions_version;
         let (cluster_id, node_id) = match (peer, &self.cluster_id) {
             (Peer::Node(node_id), Some(cluster_id)) => (Some(cluster_id.clone()), node_id),
-            _ => (None, -1),
+            _ => (None, NodeId::NONE),
         };
         let request = ApiVersionsRequest {
             client_software_name: "kurier".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_id,
-            node_id,
+            node_id: node_id.0,
         };
         if let Err(error) = self.transmit(peer, &request, version, Asked::Versions, true, now) {
             self.lose(peer, error.into(), now);

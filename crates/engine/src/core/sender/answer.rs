@@ -6,7 +6,7 @@ use std::time::Duration;
 use kurier_protocol::messages::ProduceResponse;
 use kurier_protocol::messages::produce::PartitionProduceResponse;
 use kurier_protocol::record_batch::Stamp;
-use kurier_protocol::{ErrorCode, Reaction, Uuid};
+use kurier_protocol::{ErrorCode, PartitionIndex, Reaction, Uuid};
 
 use super::batch::{Trouble, key_of};
 use super::{Partition, Sender};
@@ -101,11 +101,12 @@ impl Sender {
         let mut by_id = HashMap::new();
         for topic in &response.responses {
             for answer in &topic.partition_responses {
+                let index = PartitionIndex(answer.index);
                 // If a partition is listed twice, its first entry counts.
                 if topic.topic_id == Uuid::ZERO {
-                    by_name.entry((topic.name.as_str(), answer.index)).or_insert(answer);
+                    by_name.entry((topic.name.as_str(), index)).or_insert(answer);
                 } else {
-                    by_id.entry((topic.topic_id, answer.index)).or_insert(answer);
+                    by_id.entry((topic.topic_id, index)).or_insert(answer);
                 }
             }
         }

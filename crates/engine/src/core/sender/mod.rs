@@ -31,7 +31,7 @@ mod stall;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
-use kurier_protocol::Uuid;
+use kurier_protocol::{NodeId, Uuid};
 
 use super::connection::Peer;
 use super::context::Context;
@@ -51,12 +51,12 @@ use failure::{another_cluster, closed, recreated};
 pub(super) struct Sender {
     partitions: BTreeMap<PartitionId, Partition>,
     batches: BTreeMap<Key, Batch>,
-    nodes: HashMap<i32, Queue>,
+    nodes: HashMap<NodeId, Queue>,
     /// Nodes whose queues must be checked.
-    awake: BTreeSet<i32>,
+    awake: BTreeSet<NodeId>,
     timers: Timers<PartitionId>,
     /// When to check whether a node has stalled.
-    stall_timers: Timers<i32>,
+    stall_timers: Timers<NodeId>,
     /// How often a partition was reviewed.
     #[cfg(test)]
     pub reviews: usize,
@@ -92,13 +92,13 @@ struct Partition {
     /// Whether batches of the partition are being taken.
     is_taking: bool,
     /// The node whose queue holds the partition.
-    queued: Option<i32>,
+    queued: Option<NodeId>,
     /// Batches to send or to retry.
     waiting: BTreeSet<Key>,
     /// Batches without a response. One that is missing in `Sender::batches` has expired in flight.
     in_flight: BTreeSet<Key>,
     /// The node that has the batches in flight.
-    sent_to: Option<i32>,
+    sent_to: Option<NodeId>,
     /// Batches that are being split. They are neither waiting nor in flight; their pieces come back.
     splitting: BTreeSet<Key>,
     retry_at: Option<Instant>,
@@ -145,9 +145,9 @@ enum Stand {
     /// It waits for a producer id.
     WithoutProducerId,
     /// It can send to this node.
-    Ready(i32),
+    Ready(NodeId),
     /// It waits until this node has answered earlier requests.
-    Unanswered(i32),
+    Unanswered(NodeId),
 }
 
 impl Sender {
@@ -226,7 +226,7 @@ impl Sender {
 
     /// Returns the nodes that have a queue or a timer.
     #[cfg(test)]
-    pub(crate) fn known_nodes(&self) -> BTreeSet<i32> {
+    pub(crate) fn known_nodes(&self) -> BTreeSet<NodeId> {
         self.nodes.keys().chain(self.stall_timers.things()).copied().collect()
     }
 

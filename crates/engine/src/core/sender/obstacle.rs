@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use kurier_protocol::NodeId;
+
 use super::batch::Batch;
 use super::{Partition, Sender, Stand};
 use crate::accumulator::PartitionId;
@@ -35,7 +37,7 @@ impl Sender {
     /// Says what holds up a partition's first batch.
     fn held_up(&self, id: PartitionId, partition: &Partition, place: &Place, cx: &Context) -> String {
         let Partition { is_taking, waiting, in_flight, sent_to, splitting, line, retry_at, .. } = partition;
-        let name = |node: i32| cx.connections.name(Peer::Node(node));
+        let name = |node: NodeId| cx.connections.name(Peer::Node(node));
         let batch = |key: &Key| self.batches.get(key);
         let sent = in_flight.iter().find_map(|key| Some((key, batch(key)?)));
         if let (Some((key, sent)), Some(node)) = (sent, sent_to)
@@ -55,7 +57,7 @@ impl Sender {
         if !splitting.is_empty() {
             return "the batch is too large and is being split".to_owned();
         }
-        let unanswered = |node: i32| format!("{} has not answered an earlier batch", name(node));
+        let unanswered = |node: NodeId| format!("{} has not answered an earlier batch", name(node));
         let text = match self.stand(id, cx) {
             Stand::Due(at) => {
                 let wait = at.saturating_duration_since(cx.now).as_secs_f64();

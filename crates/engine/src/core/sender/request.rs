@@ -3,10 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use kurier_protocol::Uuid;
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use kurier_protocol::record_batch::Stamp;
+use kurier_protocol::{NodeId, Uuid};
 
 use super::batch::{Batch, key_of};
 use super::failure::{closed, recreated};
@@ -32,7 +32,7 @@ impl Sender {
         }
     }
 
-    fn pump_node(&mut self, node: i32, cx: &mut Context) {
+    fn pump_node(&mut self, node: NodeId, cx: &mut Context) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if queue.is_taking {
             return;
@@ -100,7 +100,7 @@ impl Sender {
     /// Accepts batches from the accumulator, and sends them if that is still possible.
     pub(crate) fn handle_taken(
         &mut self,
-        node: i32,
+        node: NodeId,
         batches: Vec<(PartitionId, Taken)>,
         left: Vec<(PartitionId, Option<Left>)>,
         cx: &mut Context,
@@ -135,7 +135,7 @@ impl Sender {
     }
 
     /// Sends the first batch of each partition in a node's queue, as many as fit into one request.
-    fn transmit(&mut self, node: i32, cx: &mut Context) {
+    fn transmit(&mut self, node: NodeId, cx: &mut Context) {
         let peer = Peer::Node(node);
         let has_room = cx.connections.has_room(peer, cx.config.max_in_flight);
         let Some(queue) = self.nodes.get_mut(&node) else { return };
@@ -190,7 +190,7 @@ impl Sender {
     }
 
     /// Sends a request with these batches.
-    fn send(&mut self, node: i32, chosen: Vec<(PartitionId, Key)>, cx: &mut Context) {
+    fn send(&mut self, node: NodeId, chosen: Vec<(PartitionId, Key)>, cx: &mut Context) {
         let peer = Peer::Node(node);
         let placed = |(id, key): (PartitionId, Key)| Some((id, key, cx.metadata.place(id).cloned()?));
         let chosen: Vec<(PartitionId, Key, Place)> = chosen.into_iter().filter_map(placed).collect();
@@ -211,7 +211,7 @@ impl Sender {
         for (id, key, Place { topic, topic_id, index, .. }) in chosen {
             match self.stamp(id, key, topic_id, cx) {
                 Ok(records) => {
-                    let data = PartitionProduceData { index, records: Some(records) };
+                    let data = PartitionProduceData { index: index.0, records: Some(records) };
                     // A partition that the re-created topic no longer has keeps the old topic id.
                     let place = *topic_places.entry((Arc::clone(&topic), topic_id)).or_insert(topics.len());
                     match topics.get_mut(place) {

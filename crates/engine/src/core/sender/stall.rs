@@ -16,6 +16,8 @@
 
 use std::time::Instant;
 
+use kurier_protocol::NodeId;
+
 use super::{Sender, Stand};
 use crate::accumulator::PartitionId;
 use crate::core::action::LocalAction;
@@ -23,7 +25,7 @@ use crate::core::context::Context;
 
 impl Sender {
     /// Starts the timer of a node that has work.
-    pub(super) fn watch(&mut self, node: i32, cx: &Context) {
+    pub(super) fn watch(&mut self, node: NodeId, cx: &Context) {
         let timeout = cx.config.availability_timeout;
         if timeout.is_zero() {
             return;
@@ -36,7 +38,7 @@ impl Sender {
     }
 
     /// Notes that a node has accepted a request.
-    pub(super) fn handle_accepted(&mut self, node: i32, cx: &mut Context) {
+    pub(super) fn handle_accepted(&mut self, node: NodeId, cx: &mut Context) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         // The timer keeps running; its handler checks the new time.
         if let Some(since) = &mut queue.idle_since {
@@ -65,7 +67,7 @@ impl Sender {
 
     /// Returns since when the node has had work that it does not accept, `idle_since` at the earliest; `None` without
     /// work.
-    fn work_since(&self, node: i32, idle_since: Instant, cx: &Context) -> Option<Instant> {
+    fn work_since(&self, node: NodeId, idle_since: Instant, cx: &Context) -> Option<Instant> {
         let ids = self.partitions.keys().copied();
         let is_led = |id: &PartitionId| cx.metadata.place(*id).is_some_and(|place| place.leader == Some(node));
         let is_held_up = |id: &PartitionId| match self.stand(*id, cx) {
@@ -77,18 +79,18 @@ impl Sender {
     }
 
     /// Forgets a node that the cluster no longer names.
-    pub(super) fn forget_node(&mut self, node: i32, cx: &mut Context) {
+    pub(super) fn forget_node(&mut self, node: NodeId, cx: &mut Context) {
         self.set_stalled(node, false, cx);
         self.stall_timers.set(node, None);
         self.nodes.remove(&node);
     }
 
-    fn set_stalled(&mut self, node: i32, is_stalled: bool, cx: &mut Context) {
+    fn set_stalled(&mut self, node: NodeId, is_stalled: bool, cx: &mut Context) {
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if std::mem::replace(&mut queue.is_stalled, is_stalled) == is_stalled {
             return;
         }
-        tracing::debug!(node, is_stalled, "records without a key leave a node out, or come back to it");
+        tracing::debug!(%node, is_stalled, "records without a key leave a node out, or come back to it");
         let changed: Vec<_> = cx.metadata.partitions().filter_map(|id| self.change_of_stall(id, cx)).collect();
         if !changed.is_empty() {
             cx.push(LocalAction::Stall(changed));

@@ -160,7 +160,7 @@ impl<'a> Play<'a> {
                 self.hands.handle(Input::Written { connection, correlation_id });
                 let answer = self.answer(connection, &frame.slice(4..));
                 // Replace the client's correlation id with the core's.
-                let frame = [&correlation_id.to_be_bytes(), &answer[4..]].concat().into();
+                let frame = [&correlation_id.0.to_be_bytes(), &answer[4..]].concat().into();
                 self.hands.handle(Input::Received { connection, frame });
             }
             Some(Action::Refuse { topic, error }) => panic!("{topic}: {error}"),

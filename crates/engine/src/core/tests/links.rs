@@ -1,6 +1,6 @@
 //! Tests of links to nodes that move, leave the cluster, or turn out to be other nodes.
 
-use kurier_protocol::FrameBuffer;
+use kurier_protocol::{FrameBuffer, NodeId};
 
 use super::*;
 
@@ -74,15 +74,15 @@ fn node_that_left_the_cluster_leaves_nothing_behind() {
     rig.down = [1].into();
     rig.cut(1);
     rig.pass(ms(3_000));
-    assert!(rig.hands.core.sender.known_nodes().contains(&1));
+    assert!(rig.hands.core.sender.known_nodes().contains(&NodeId(1)));
     (rig.nodes, rig.leaders) = ([2, 3].into(), vec![(2, 1)]);
     rig.hands.core.cx.metadata.doubt();
     rig.pass(ms(2_000));
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!((request.node, fate(&delivery)), (2, Fate::At(1)));
-    assert_eq!(rig.hands.core.sender.known_nodes(), [2].into());
-    assert!(!rig.hands.core.cx.connections.knows(Peer::Node(1)));
+    assert_eq!(rig.hands.core.sender.known_nodes(), [NodeId(2)].into());
+    assert!(!rig.hands.core.cx.connections.knows(Peer::Node(NodeId(1))));
 }
 
 #[test]

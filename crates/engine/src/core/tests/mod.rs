@@ -258,7 +258,7 @@ impl Rig {
             Some(Action::Disconnect(connection)) => drop(self.connections.remove(&connection)),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 let frame: Bytes = chunks.concat().into();
-                self.read(connection, correlation_id, &frame.slice(4..));
+                self.read(connection, correlation_id.0, &frame.slice(4..));
                 let written = Input::Written { connection, correlation_id };
                 match &mut self.held_writes {
                     Some(held) => held.push(written),

@@ -138,7 +138,8 @@ fn scram(client: &mut Client, mechanism: &str, name: &str, password: &str) -> Se
 
 #[test]
 fn every_mechanism_admits_a_user() {
-    let cases: [(&str, fn(&mut Client)); 5] = [
+    type Authenticate = fn(&mut Client);
+    let cases: [(&str, Authenticate); 5] = [
         ("PLAIN", |client| {
             assert_eq!(client.propose("PLAIN"), ErrorCode::NONE);
             assert_eq!(client.accepted(b"\0alice\0alice-secret"), (vec![], 0));

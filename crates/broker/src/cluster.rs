@@ -150,8 +150,8 @@ impl Cluster {
     }
 
     /// Returns the ids of all nodes, up or down.
-    pub fn node_ids(&self) -> impl Iterator<Item = i32> {
-        self.nodes.keys().map(|node| node.0)
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.keys().copied()
     }
 
     pub(crate) fn nodes(&self) -> &BTreeMap<NodeId, Node> {
@@ -215,8 +215,8 @@ impl Cluster {
     }
 
     /// Sets the port that a node listens on.
-    pub fn set_port(&mut self, node: i32, port: u16) {
-        if let Some(node) = self.nodes.get_mut(&NodeId(node)) {
+    pub fn set_port(&mut self, node: impl Into<NodeId>, port: u16) {
+        if let Some(node) = self.nodes.get_mut(&node.into()) {
             node.port = port;
         }
     }
@@ -397,8 +397,8 @@ impl Cluster {
 
     /// Returns the node that leads a partition, if any.
     #[must_use]
-    pub fn leader(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<i32> {
-        self.partition(topic, partition.into())?.leader.map(|node| node.0)
+    pub fn leader(&self, topic: &str, partition: impl Into<PartitionIndex>) -> Option<NodeId> {
+        self.partition(topic, partition.into())?.leader
     }
 
     /// Stops a node. Its partitions get another in-sync replica as leader, if one is up.

@@ -36,7 +36,7 @@
 //! // Then partition 0 has another leader, and after that its node is down until further notice.
 //! broker.with_cluster(|cluster| cluster.move_leader("orders", 0, 2))?;
 //! broker.stop_node(2);
-//! assert_eq!(broker.with_cluster(|cluster| cluster.leader("orders", 0)), Some(1));
+//! assert_eq!(broker.with_cluster(|cluster| cluster.leader("orders", 0)), Some(1.into()));
 //! broker.start_node(2).await?;
 //!
 //! // Here the client under test would have written.

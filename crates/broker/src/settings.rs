@@ -63,9 +63,10 @@ impl Default for TopicSettings {
 ///
 /// ```
 /// use kurier_broker::{Cluster, ClusterSettings};
+/// use kurier_protocol::NodeId;
 ///
 /// let cluster = Cluster::new(ClusterSettings { nodes: 3, auto_create_topics: false, ..ClusterSettings::default() });
-/// assert!(cluster.node_ids().eq([1, 2, 3]));
+/// assert!(cluster.node_ids().eq([1, 2, 3].map(NodeId)));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {

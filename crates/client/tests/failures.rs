@@ -238,7 +238,7 @@ async fn metadata_finds_a_moved_leader() {
     let topic = producer.topic("t").await.unwrap();
     for (node, offset) in [(1, 0), (2, 1), (3, 2), (1, 3)] {
         let old = broker.with_cluster(|cluster| cluster.leader("t", 0)).unwrap();
-        if node != old {
+        if old.0 != node {
             broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
             // The refusal says that the node does not lead, but does not name the leader.
             let refusal = FaultKind::Error(ErrorCode::LEADER_NOT_AVAILABLE);
@@ -883,7 +883,7 @@ async fn refusal_with_acks_0_costs_only_a_connection() {
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("lost")).await.unwrap();
     let leader = broker.with_cluster(|cluster| cluster.leader("t", 0)).unwrap();
-    broker.with_cluster(|cluster| cluster.move_leader("t", 0, 3 - leader)).unwrap();
+    broker.with_cluster(|cluster| cluster.move_leader("t", 0, 3 - leader.0)).unwrap();
     let arrived = async {
         while values(&broker, "t", 0).last().is_none_or(|value| value != "arrived") {
             topic.deliver(topic.record().value("arrived")).await.unwrap();

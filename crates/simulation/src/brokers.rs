@@ -93,7 +93,7 @@ impl World<'_> {
             };
             let all = response.responses.iter_mut().filter(|topic| is_of(topic, batch));
             let mut all = all.flat_map(|topic| &mut topic.partition_responses);
-            if let Some(answer) = all.find(|answer| answer.index == batch.spot.index) {
+            if let Some(answer) = all.find(|answer| batch.spot.index == answer.index.into()) {
                 (answer.error_code, answer.base_offset) = (code, -1);
             }
         }
@@ -149,7 +149,7 @@ impl SpotTrouble {
         let blamed = (0..batch.count).filter(|place| self.blames && place % 3 == 0);
         let blame = |batch_index| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: None };
         PartitionProduceResponse {
-            index: batch.spot.index,
+            index: batch.spot.index.0,
             error_code: self.code,
             base_offset: -1,
             record_errors: blamed.map(blame).collect(),

@@ -277,8 +277,9 @@ impl World<'_> {
         }
         let is_refused = error.stage() == Some(Stage::InFlight) && error.written() == Written::No;
         let is_too_large = is_refused && error.error_code() == Some(ErrorCode::MESSAGE_TOO_LARGE);
-        let spot =
-            error.topic_partition().and_then(|(_, index)| Some(Spot { topic: self.ledger.topic_of(number)?, index }));
+        let spot = error
+            .topic_partition()
+            .and_then(|(_, index)| Some(Spot { topic: self.ledger.topic_of(number)?, index: index.into() }));
         let count = spot.filter(|_| is_too_large).and_then(|spot| self.wire.batch_size_of(spot, number));
         match count {
             Some(count @ 2..) => {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use kurier_protocol::messages::{MetadataResponse, ProduceResponse};
-use kurier_protocol::{CorrelationId, ErrorCode, Uuid};
+use kurier_protocol::{CorrelationId, ErrorCode, NodeId, PartitionIndex, Uuid};
 
 use super::checks::CAP_REMEMBERED_FOR;
 use super::fault_row::FaultRow;
@@ -18,19 +18,19 @@ use kurier_engine::error::{Error, ErrorKind, Stage, Written};
 use kurier_engine::record::RecordMetadata;
 
 /// Stands for the leader that a hint named, because the producer may not have followed the hint.
-const UNSURE: i32 = -1;
+const UNSURE: NodeId = NodeId::NONE;
 
 /// State that shows whether the producer notices a fault.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// Each partition's leader and leader epoch, as the producer last learnt them.
-    leaders: HashMap<(Uuid, i32), (i32, i32)>,
+    leaders: HashMap<(Uuid, PartitionIndex), (i32, NodeId)>,
     /// The nodes that the producer knows.
-    nodes: HashSet<i32>,
+    nodes: HashSet<NodeId>,
     /// Each topic's id and partition count, as the producer knows them.
     counts: HashMap<usize, (Uuid, usize)>,
     /// Leader hints not followed yet: the node, and the time.
-    hints: HashMap<Spot, (i32, Instant)>,
+    hints: HashMap<Spot, (NodeId, Instant)>,
     /// Partitions of topics that were missing from metadata.
     hidden: HashSet<Spot>,
     /// Partitions that were added and have no records yet.
@@ -62,7 +62,7 @@ pub(super) struct Watch {
 
 impl World<'_> {
     /// The producer sends batches to a node.
-    pub(super) fn meet_send(&mut self, node: i32, batches: &[Batch]) {
+    pub(super) fn meet_send(&mut self, node: NodeId, batches: &[Batch]) {
         let now = self.now();
         for batch in batches {
             let spot = batch.spot;
@@ -95,7 +95,7 @@ impl World<'_> {
     }
 
     /// Checks that batches go to the leader that the producer last learnt.
-    fn check_leaders(&mut self, node: i32, batches: &[Batch]) {
+    fn check_leaders(&mut self, node: NodeId, batches: &[Batch]) {
         for batch in batches {
             let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) else { continue };
             let Some((epoch, leader)) = self.watch.leaders.get(&(*id, batch.spot.index)).copied() else { continue };
@@ -135,16 +135,16 @@ impl World<'_> {
                     self.watch.settled_late.insert(batch.spot, identity);
                 }
             }
-            let (leader, epoch) = (answer.current_leader.leader_id, answer.current_leader.leader_epoch);
+            let (leader, epoch) = (NodeId(answer.current_leader.leader_id), answer.current_leader.leader_epoch);
             if let Some((id, _)) = self.watch.counts.get(&batch.spot.topic) {
-                if leader >= 0 && batch.topic_id != *id && batch.topic_id != Uuid::ZERO {
+                if leader != NodeId::NONE && batch.topic_id != *id && batch.topic_id != Uuid::ZERO {
                     self.hit(FaultRow::LateHint, "a hint about a topic that is gone");
                     continue;
                 }
                 let known = self.watch.leaders.get(&(*id, batch.spot.index)).map_or(-1, |(epoch, _)| *epoch);
                 let is_known = self.watch.nodes.contains(&leader);
-                let has_endpoint = response.node_endpoints.iter().any(|endpoint| endpoint.node_id == leader);
-                let is_old = leader >= 0 && epoch < known;
+                let has_endpoint = response.node_endpoints.iter().any(|endpoint| NodeId(endpoint.node_id) == leader);
+                let is_old = leader != NodeId::NONE && epoch < known;
                 // The producer ignores the hint for a batch that has its outcome.
                 let is_open = !self.ledger.is_told(batch.first);
                 if is_open && epoch > known && (is_known || has_endpoint) {
@@ -197,14 +197,15 @@ impl World<'_> {
             self.pace.metadata_at = None;
         }
         self.watch.cluster_id.clone_from(&response.cluster_id);
-        let nodes: HashSet<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
+        let nodes: HashSet<NodeId> = response.brokers.iter().map(|broker| NodeId(broker.node_id)).collect();
         self.watch.nodes.clone_from(&nodes);
         for heard in &response.topics {
             let name = heard.name.as_deref().unwrap_or_default();
             let Some(topic) = (0..self.plan.topics.len()).find(|topic| topic_name(*topic) == name) else { continue };
             if !heard.error_code.is_none() {
                 let (_, count) = self.watch.counts.get(&topic).copied().unwrap_or_default();
-                let spots = (0..i32::try_from(count).unwrap_or_default()).map(|index| Spot { topic, index });
+                let spots = (0..i32::try_from(count).unwrap_or_default())
+                    .map(|index| Spot { topic, index: PartitionIndex(index) });
                 self.watch.hidden.extend(spots);
                 continue;
             }
@@ -217,12 +218,13 @@ impl World<'_> {
             }
             self.watch.counts.insert(topic, (heard.topic_id, heard.partitions.len().max(known_count)));
             for partition in &heard.partitions {
-                let place = (heard.topic_id, partition.partition_index);
+                let place = (heard.topic_id, PartitionIndex(partition.partition_index));
+                let leader = NodeId(partition.leader_id);
                 let known = self.watch.leaders.get(&place).map_or(-1, |(epoch, _)| *epoch);
                 if partition.leader_epoch < known {
                     self.hit(FaultRow::OldMetadata, "an older epoch of a leader");
-                } else if nodes.contains(&partition.leader_id) {
-                    self.watch.leaders.insert(place, (partition.leader_epoch, partition.leader_id));
+                } else if nodes.contains(&leader) {
+                    self.watch.leaders.insert(place, (partition.leader_epoch, leader));
                 } else {
                     self.watch.leaders.remove(&place);
                 }
@@ -249,7 +251,7 @@ impl World<'_> {
         let Some(topic) = (0..self.plan.topics.len()).find(|topic| topic_name(*topic) == batch.cell.topic()) else {
             return;
         };
-        self.watch.split.insert(Spot { topic, index: batch.cell.place().1.0 });
+        self.watch.split.insert(Spot { topic, index: batch.cell.place().1 });
         let now = self.hands.clock.elapsed();
         let known = self.watch.caps.get(&topic).filter(|(_, since)| now < *since + CAP_REMEMBERED_FOR);
         let cap = (batch.plain_bytes / 2).max(self.plan.config.batch_size);
@@ -271,12 +273,12 @@ impl World<'_> {
         }
     }
 
-    fn spot_of(&self, number: u64, index: i32) -> Option<Spot> {
+    fn spot_of(&self, number: u64, index: PartitionIndex) -> Option<Spot> {
         Some(Spot { topic: self.ledger.topic_of(number)?, index })
     }
 
     fn meet_success(&mut self, number: u64, metadata: &RecordMetadata) {
-        let Some(spot) = self.spot_of(number, metadata.partition()) else { return };
+        let Some(spot) = self.spot_of(number, metadata.partition().into()) else { return };
         if std::mem::take(&mut self.watch.are_all_down) {
             self.hit(FaultRow::AllNodesDown, "all nodes were down, and then it is written");
         }

@@ -1,8 +1,7 @@
 //! Faults of several steps. Most end in a lull, and the producer must recover in it.
 
 use kurier_broker::{Fault, FaultKind};
-use kurier_partitioner::Choice;
-use kurier_protocol::ErrorCode;
+use kurier_protocol::{ErrorCode, NodeId};
 
 use super::fault_row::FaultRow;
 use super::plan::topic_name;
@@ -14,12 +13,12 @@ use kurier_engine::core::ConnectionId;
 impl World<'_> {
     /// Refuses a node's connections while batches wait to be retried there, then moves the node. No records are sent
     /// meanwhile, and the leaders stay the same.
-    pub(super) fn move_in_silence(&mut self, node: i32) {
+    pub(super) fn move_in_silence(&mut self, node: NodeId) {
         let transit = self.plan.latency * 4 + ms(2);
         self.paused.insert(node, self.now() + self.plan.config.linger + transit * 2);
         for spot in self.spots() {
             if self.leader(spot) == Some(node) {
-                self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+                self.send(spot.topic, spot.choice(), 9, None);
             }
         }
         self.pass(self.plan.config.linger + transit);
@@ -39,9 +38,9 @@ impl World<'_> {
         let transit = self.plan.latency * 4 + ms(10);
         let late = transit + self.plan.config.request_timeout / 2;
         self.paused.insert(old, self.now() + self.plan.config.linger + transit);
-        self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+        self.send(spot.topic, spot.choice(), 9, None);
         self.pass(self.plan.config.linger + transit / 2);
-        let others: Vec<i32> = (1..=self.plan.nodes.into()).filter(|node| *node != old).collect();
+        let others: Vec<NodeId> = self.plan.node_ids().filter(|node| *node != old).collect();
         for _ in 0..self.random.usize(1..4) {
             let to = *self.random.choice(&others).unwrap_or(&old);
             let _ = self.cluster.move_leader(topic_name(spot.topic), spot.index, to);
@@ -61,12 +60,12 @@ impl World<'_> {
             self.cut(connection, "reset by peer");
         }
         for other in self.spots().into_iter().filter(|other| other.topic == spot.topic && *other != spot) {
-            self.send(other.topic, Choice::Partition(other.index), 9, None);
+            self.send(other.topic, other.choice(), 9, None);
         }
         self.pass(late);
         self.late.remove(&old);
         for _ in 0..3 {
-            self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+            self.send(spot.topic, spot.choice(), 9, None);
         }
     }
 
@@ -78,7 +77,7 @@ impl World<'_> {
             self.cluster.add_fault(Fault::new("Produce", FaultKind::Throttle(throttle)));
             self.spot_troubles.push(SpotTrouble { spot, code: ErrorCode::MESSAGE_TOO_LARGE, blames: false, times: 1 });
             for _ in 0..4 {
-                self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+                self.send(spot.topic, spot.choice(), 9, None);
             }
             let transit = self.plan.latency * 4 + ms(2);
             self.pass(self.plan.config.linger + transit);
@@ -90,7 +89,7 @@ impl World<'_> {
         for topic in 0..self.plan.topics.len() {
             self.replace_topic(topic);
         }
-        for node in 1..=self.plan.nodes.into() {
+        for node in self.plan.node_ids() {
             self.move_node(node);
             self.cluster.start_node(node);
         }
@@ -126,12 +125,12 @@ impl World<'_> {
         let full = config.batch_size / 40 + 2;
         self.cut_off(leader);
         for _ in 0..full {
-            self.send(spot.topic, Choice::Partition(spot.index), 40, None);
+            self.send(spot.topic, spot.choice(), 40, None);
         }
         let most = idle.mul_f64(0.7 + self.random.f64() / 5.0);
         self.pass(most);
         let last = self.ledger.next();
-        self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+        self.send(spot.topic, spot.choice(), 9, None);
         self.pass(idle.mul_f64(0.35));
         // Two of three nodes are enough replicas. The producer can learn of another leader only by requesting the
         // topic.
@@ -145,7 +144,7 @@ impl World<'_> {
 
     /// The machine sleeps while a batch is open, and a record is sent before the core has read the time.
     pub(super) fn suspend(&mut self, spot: Spot) {
-        self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+        self.send(spot.topic, spot.choice(), 9, None);
         if self.random.bool() {
             self.turn();
         }
@@ -153,15 +152,15 @@ impl World<'_> {
         self.hands.clock.set(self.now() + time);
         self.watch.slept_at = Some(self.hands.clock.elapsed());
         self.watch.after_sleep.insert(self.ledger.next());
-        self.send(spot.topic, Choice::Partition(spot.index), 9, None);
+        self.send(spot.topic, spot.choice(), 9, None);
     }
 
-    fn leader(&self, spot: Spot) -> Option<i32> {
+    fn leader(&self, spot: Spot) -> Option<NodeId> {
         self.cluster.leader(topic_name(spot.topic), spot.index)
     }
 
     /// Ends a node's connections and refuses new ones. The node stays up and keeps its leaderships.
-    fn cut_off(&mut self, node: i32) {
+    fn cut_off(&mut self, node: NodeId) {
         self.unreachable.insert(node);
         let on_it = self.lines.iter().filter(|(_, line)| line.node == node && line.is_open);
         let on_it: Vec<ConnectionId> = on_it.map(|(connection, _)| *connection).collect();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::Batches;
 
 use super::invariant::{Invariant, Violation, violation};
@@ -18,7 +19,7 @@ use kurier_engine::record::RecordMetadata;
 struct Entry {
     topic: usize,
     /// The partition, if the sender chose it.
-    partition: Option<i32>,
+    partition: Option<PartitionIndex>,
     bytes: usize,
     accepted_at: Duration,
     outcome: Option<Told>,
@@ -27,7 +28,7 @@ struct Entry {
 /// A record's outcome, as its sender got it.
 #[derive(Debug)]
 enum Told {
-    Written { partition: i32, offset: Option<i64> },
+    Written { partition: PartitionIndex, offset: Option<i64> },
     Failed { written: Written, kind: ErrorKind, why: String },
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Ledger {
     /// The oldest record that may be open.
     first_open: usize,
     /// The newest completed record of each partition.
-    newest_told: HashMap<(String, i32), u64>,
+    newest_told: HashMap<(String, PartitionIndex), u64>,
     /// Records that a new leader lacked.
     truncated: HashSet<u64>,
     /// Partitions without a guaranteed order: their topic was created again, and batches name the topic by its name.
@@ -64,7 +65,7 @@ impl Ledger {
         self.entries.len() as u64
     }
 
-    pub(super) fn accept(&mut self, topic: usize, partition: Option<i32>, bytes: usize, now: Duration) {
+    pub(super) fn accept(&mut self, topic: usize, partition: Option<PartitionIndex>, bytes: usize, now: Duration) {
         self.entries.push(Entry { topic, partition, bytes, accepted_at: now, outcome: None });
         self.open += 1;
     }
@@ -154,8 +155,8 @@ impl Ledger {
             ));
         }
         let place = match &result {
-            Ok(metadata) => Some((metadata.topic().to_owned(), metadata.partition())),
-            Err(error) => error.topic_partition().map(|(topic, partition)| (topic.to_owned(), partition)),
+            Ok(metadata) => Some((metadata.topic().to_owned(), metadata.partition().into())),
+            Err(error) => error.topic_partition().map(|(topic, partition)| (topic.to_owned(), partition.into())),
         };
         if let Some(newest) = place.and_then(|place| self.newest_told.insert(place, number))
             && newest > number
@@ -167,7 +168,7 @@ impl Ledger {
         }
         self.open -= 1;
         entry.outcome = Some(match result {
-            Ok(metadata) => Told::Written { partition: metadata.partition(), offset: metadata.offset() },
+            Ok(metadata) => Told::Written { partition: metadata.partition().into(), offset: metadata.offset() },
             Err(error) => Told::Failed { written: error.written(), kind: error.kind(), why: format!("{error:#}") },
         });
         Ok(())

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use kurier_partitioner::Choice;
+use kurier_protocol::NodeId;
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
 use super::network::Event;
 use super::plan::{Lack, topic_name};
-use super::wire::Spot;
 use super::world::{World, ms};
 use kurier_engine::core::ConnectionId;
 use kurier_engine::error::ErrorKind;
@@ -37,7 +36,7 @@ impl World<'_> {
         self.paused.clear();
         self.unreachable.clear();
         self.late.clear();
-        for node in 1..=self.plan.nodes.into() {
+        for node in self.plan.node_ids() {
             self.cluster.start_node(node);
         }
         let waiting: Vec<ConnectionId> = self.lines.keys().copied().collect();
@@ -49,7 +48,7 @@ impl World<'_> {
 
     /// Ends all faults for the time that the producer may need to recover, except that one node may stay dead. No
     /// records are sent meanwhile.
-    pub(super) fn lull(&mut self, dead: Option<i32>) {
+    pub(super) fn lull(&mut self, dead: Option<NodeId>) {
         trace!(self, "-- a lull, without node {dead:?}");
         self.calm();
         if let Some(node) = dead {
@@ -117,8 +116,8 @@ impl World<'_> {
             self.pass(ms(20));
         }
         let before = self.ledger.next();
-        for Spot { topic, index } in self.spots() {
-            self.send(topic, Choice::Partition(index), 9, None);
+        for spot in self.spots() {
+            self.send(spot.topic, spot.choice(), 9, None);
         }
         self.pass(self.patience());
         before

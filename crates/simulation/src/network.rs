@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kurier_broker::Reply;
 use kurier_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest};
-use kurier_protocol::{CorrelationId, Message, RequestHeader, read_response};
+use kurier_protocol::{CorrelationId, Message, NodeId, RequestHeader, read_response};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
@@ -37,7 +37,7 @@ pub(super) enum Event {
 /// A connection. It may outlive the producer's use of it, while frames are in transit.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) node: i32,
+    pub(super) node: NodeId,
     port: u16,
     /// The number of failures in a row before it.
     failures: u32,
@@ -97,7 +97,7 @@ impl World<'_> {
         if self.watch.moved_ports.remove(&host.port) {
             self.hit(FaultRow::HostMovedUnused, "connected to a node that had moved while nobody sent");
         }
-        let node = found.unwrap_or_default();
+        let node = found.unwrap_or(NodeId::NONE);
         let line = Line {
             node,
             port: host.port,
@@ -132,7 +132,7 @@ impl World<'_> {
     }
 
     /// Returns whether a connection to a node can be made.
-    fn is_reachable(&self, node: i32) -> bool {
+    fn is_reachable(&self, node: NodeId) -> bool {
         self.cluster.is_up(node) && !self.unreachable.contains(&node)
     }
 
@@ -174,7 +174,7 @@ impl World<'_> {
     fn look_at(
         &mut self,
         connection: ConnectionId,
-        node: i32,
+        node: NodeId,
         correlation_id: CorrelationId,
         header: &RequestHeader,
         body: &Bytes,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kurier_broker::UnknownProducer;
+use kurier_protocol::NodeId;
 
 use kurier_engine::config::{Acks, Config};
 
@@ -303,5 +304,10 @@ impl Plan {
             }
         }
         H::Send
+    }
+
+    /// Returns the ids of the cluster's nodes.
+    pub(super) fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.nodes.into()).map(NodeId)
     }
 }

@@ -78,7 +78,7 @@ impl World<'_> {
             if let Err(error) = &result
                 && let (Some(topic), Some((_, index))) = (self.ledger.topic_of(number), error.topic_partition())
             {
-                self.wire.failed(Spot { topic, index });
+                self.wire.failed(Spot { topic, index: index.into() });
             }
             if let Err(error) = &result {
                 let failed = self.check_failure(number, error);
@@ -114,7 +114,7 @@ impl World<'_> {
             Ok(delivery) => {
                 delivery.forget();
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));
-                let partition = if let Choice::Partition(index) = choice { Some(index) } else { None };
+                let partition = if let Choice::Partition(index) = choice { Some(index.into()) } else { None };
                 self.ledger.accept(topic, partition, bytes.max(8), self.hands.clock.elapsed());
                 true
             }

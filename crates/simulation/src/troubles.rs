@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kurier_broker::{Fault, FaultKind, UnknownProducer};
 use kurier_partitioner::Choice;
-use kurier_protocol::ErrorCode;
+use kurier_protocol::{ErrorCode, NodeId, PartitionIndex};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
@@ -31,10 +31,10 @@ impl World<'_> {
         if happening != Happening::Send {
             trace!(self, "-- {happening:?}");
         }
-        let node = self.random.i32(1..=self.plan.nodes.into());
+        let node = NodeId(self.random.i32(1..=self.plan.nodes.into()));
         let topic = self.random.usize(..self.plan.topics.len());
         let partitions = self.partitions.get(topic).copied().unwrap_or(1);
-        let index = self.random.i32(0..partitions);
+        let index = PartitionIndex(self.random.i32(0..partitions));
         let spot = Spot { topic, index };
         let now = self.now();
         match happening {
@@ -42,7 +42,7 @@ impl World<'_> {
                 for _ in 0..self.random.usize(1..6) {
                     let choice = match self.random.u32(0..4) {
                         0 => Choice::Anywhere,
-                        _ => Choice::Partition(index),
+                        _ => spot.choice(),
                     };
                     let bytes = self.random.usize(8..=self.plan.largest_record);
                     self.send(topic, choice, bytes, None);
@@ -146,7 +146,7 @@ impl World<'_> {
             }
             Happening::AddPartition => {
                 if partitions < 6 && self.cluster.add_partitions(topic_name(topic), partitions + 1).is_ok() {
-                    self.watch.added.insert(Spot { topic, index: partitions });
+                    self.watch.added.insert(Spot { topic, index: PartitionIndex(partitions) });
                     if let Some(partitions) = self.partitions.get_mut(topic) {
                         *partitions += 1;
                     }
@@ -192,7 +192,7 @@ impl World<'_> {
             Happening::Burst => {
                 for _ in 0..self.random.usize(20..80) {
                     let bytes = self.random.usize(8..=self.plan.largest_record);
-                    if !self.send(topic, Choice::Partition(index), bytes, None) {
+                    if !self.send(topic, spot.choice(), bytes, None) {
                         break;
                     }
                 }
@@ -273,7 +273,7 @@ impl World<'_> {
     /// All nodes are dead for ten minutes, while all senders send as fast as memory allows.
     pub(super) fn outage(&mut self) {
         trace!(self, "-- ten minutes without a node");
-        for node in 1..=self.plan.nodes.into() {
+        for node in self.plan.node_ids() {
             self.stop_node(node);
         }
         let end = self.now() + ms(600_000);
@@ -287,7 +287,7 @@ impl World<'_> {
             }
             self.pass(ms(100));
         }
-        for node in 1..=self.plan.nodes.into() {
+        for node in self.plan.node_ids() {
             self.cluster.start_node(node);
         }
         let tried = self.ledger.next() - before;
@@ -309,10 +309,10 @@ impl World<'_> {
     }
 
     /// A node dies and loses all requests it has not read.
-    pub(super) fn stop_node(&mut self, node: i32) {
+    pub(super) fn stop_node(&mut self, node: NodeId) {
         self.cluster.stop_node(node);
         self.paused.remove(&node);
-        self.watch.are_all_down |= (1..=self.plan.nodes.into()).all(|node| !self.cluster.is_up(node));
+        self.watch.are_all_down |= self.plan.node_ids().all(|node| !self.cluster.is_up(node));
         let on_it: Vec<ConnectionId> =
             self.lines.iter().filter(|(_, line)| line.node == node).map(|(connection, _)| *connection).collect();
         for connection in on_it {
@@ -325,7 +325,7 @@ impl World<'_> {
     }
 
     /// Moves a node to another port. The bootstrap servers keep their ports.
-    pub(super) fn move_node(&mut self, node: i32) {
+    pub(super) fn move_node(&mut self, node: NodeId) {
         let port = self.next_port;
         self.next_port += 1;
         self.ports.retain(|port, other| *other != node || is_bootstrap(*port));

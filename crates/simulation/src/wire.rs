@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kurier_partitioner::Choice;
 use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use kurier_protocol::messages::{ProduceRequest, ProduceResponse};
 use kurier_protocol::record_batch::{RecordBatch, Sequence};
-use kurier_protocol::{CorrelationId, ErrorCode, Message, Uuid};
+use kurier_protocol::{CorrelationId, ErrorCode, Message, NodeId, PartitionIndex, Uuid};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, Violation, violation};
@@ -23,7 +24,14 @@ use kurier_engine::core::ConnectionId;
 pub(super) struct Spot {
     /// The topic's number in the plan.
     pub(super) topic: usize,
-    pub(super) index: i32,
+    pub(super) index: PartitionIndex,
+}
+
+impl Spot {
+    /// Returns the choice of this partition for a record.
+    pub(super) fn choice(self) -> Choice {
+        Choice::Partition(self.index.0)
+    }
 }
 
 /// A batch's producer id, epoch and first sequence.
@@ -179,7 +187,7 @@ pub(super) struct Wire {
     /// The throttle time of each connection.
     throttled: HashMap<ConnectionId, Duration>,
     /// The node that a partition's last batch went to.
-    sent_to: HashMap<Spot, i32>,
+    sent_to: HashMap<Spot, NodeId>,
     /// Coverage rows that the last request met.
     pub(super) met: Vec<(FaultRow, &'static str)>,
 }
@@ -236,7 +244,7 @@ impl Wire {
                 };
                 batches.push(Batch {
                     topic_id: topic.topic_id,
-                    spot: Spot { topic: number, index: data.index },
+                    spot: Spot { topic: number, index: PartitionIndex(data.index) },
                     stamped,
                     count: header.record_count,
                     first,
@@ -326,7 +334,7 @@ impl Wire {
     /// Checks an outgoing request with batches.
     pub(super) fn send(
         &mut self,
-        (connection, node): (ConnectionId, i32),
+        (connection, node): (ConnectionId, NodeId),
         correlation_id: CorrelationId,
         batches: Vec<Batch>,
         ledger: &Ledger,
@@ -715,7 +723,7 @@ pub(super) fn answer_for<'a>(batch: &Batch, response: &'a ProduceResponse) -> Op
         id => topic.topic_id == id,
     };
     let mut topics = response.responses.iter().filter(is_it);
-    topics.find_map(|topic| topic.partition_responses.iter().find(|answer| answer.index == batch.spot.index))
+    topics.find_map(|topic| topic.partition_responses.iter().find(|answer| batch.spot.index == answer.index.into()))
 }
 
 /// Formats a batch for a person.

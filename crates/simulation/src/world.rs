@@ -11,6 +11,7 @@ use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, Offer, TopicSettings};
 use kurier_partitioner::Choice;
 use kurier_protocol::record_batch::Sequence;
+use kurier_protocol::{NodeId, PartitionIndex};
 
 use super::checks::Pace;
 use super::coverage::Watch;
@@ -78,14 +79,14 @@ pub(super) struct World<'t> {
     pub(super) lines: BTreeMap<ConnectionId, Line>,
     pub(super) events: BTreeMap<(Instant, u64), Event>,
     pub(super) next_event: u64,
-    pub(super) paused: BTreeMap<i32, Instant>,
+    pub(super) paused: BTreeMap<NodeId, Instant>,
     /// The node behind each port, including the bootstrap servers' ports. Other ports refuse connections.
-    pub(super) ports: BTreeMap<u16, i32>,
+    pub(super) ports: BTreeMap<u16, NodeId>,
     pub(super) next_port: u16,
     /// Nodes that are up but unreachable.
-    pub(super) unreachable: BTreeSet<i32>,
+    pub(super) unreachable: BTreeSet<NodeId>,
     /// Nodes whose responses arrive no earlier than this time.
-    pub(super) late: BTreeMap<i32, Instant>,
+    pub(super) late: BTreeMap<NodeId, Instant>,
     /// The number of clusters that the bootstrap servers led to before this one.
     pub(super) era: u32,
     /// Logs of deleted topics.
@@ -118,8 +119,9 @@ impl<'t> World<'t> {
         let mut config = plan.config.clone();
         for node in 1..=plan.nodes {
             let (bootstrap, port) = (BOOTSTRAP_PORT + node, FIRST_PORT + node);
-            cluster.set_port(node.into(), port);
-            ports.extend([(bootstrap, i32::from(node)), (port, i32::from(node))]);
+            let node = NodeId(node.into());
+            cluster.set_port(node, port);
+            ports.extend([(bootstrap, node), (port, node)]);
             config.bootstrap_servers.push(HostPort { host: "127.0.0.1".to_owned(), port: bootstrap });
         }
         let config = Arc::new(config.check()?);
@@ -174,7 +176,7 @@ impl<'t> World<'t> {
 
     /// Removes from all nodes the APIs that their Kafka version, or the plan, lacks.
     fn limit_offers(&mut self) {
-        for node in 1..=self.plan.nodes.into() {
+        for node in self.plan.node_ids() {
             self.cluster.set_offer(node, "Produce", Offer::UpTo(self.plan.produce_max));
             match self.plan.lack {
                 Some(Lack::ProducerIds) => self.cluster.set_offer(node, "InitProducerId", Offer::Nothing),
@@ -197,7 +199,9 @@ impl<'t> World<'t> {
 
     /// Returns all partitions.
     pub(super) fn spots(&self) -> Vec<Spot> {
-        let of_topic = |(topic, partitions): (usize, &i32)| (0..*partitions).map(move |index| Spot { topic, index });
+        let of_topic = |(topic, partitions): (usize, &i32)| {
+            (0..*partitions).map(move |index| Spot { topic, index: PartitionIndex(index) })
+        };
         self.partitions.iter().enumerate().flat_map(of_topic).collect()
     }
 

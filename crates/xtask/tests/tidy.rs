@@ -82,7 +82,7 @@ const CIRCLE_MAX: [(&str, usize); 11] = [
     ("compression", 2),
     ("partitioner", 2),
     ("security", 2),
-    ("broker", 2),
+    ("broker", 0),
     ("capture", 2),
     ("engine", 2),
     ("client", 2),
@@ -113,11 +113,11 @@ const BARE_IDS_MAX: [(&str, usize); 9] = [
     ("protocol", 0),
     ("partitioner", 3),
     ("security", 0),
-    ("broker", 2),
+    ("broker", 0),
     ("capture", 0),
     ("engine", 2),
     ("client", 0),
-    ("simulation", 10),
+    ("simulation", 0),
     ("cli", 0),
 ];
 

@@ -43,7 +43,7 @@ impl Peer for InMemory {
     }
 
     fn nodes(&self) -> Vec<i32> {
-        self.cluster.node_ids().collect()
+        self.cluster.node_ids().map(|node| node.0).collect()
     }
 
     fn exchange(&mut self, node: i32, frame: &Bytes, _: bool) -> Exchange {

@@ -3,7 +3,7 @@
 use kurier_broker::{Cluster, TopicSettings, UnknownProducer};
 use kurier_protocol::messages::MetadataRequest;
 use kurier_protocol::messages::metadata::MetadataResponsePartition;
-use kurier_protocol::{ErrorCode, Request};
+use kurier_protocol::{ErrorCode, NodeId, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -21,7 +21,7 @@ fn seen(cluster: &mut Cluster) -> (i32, i32, Vec<i32>) {
 
 fn partitions(cluster: &mut Cluster) -> Vec<MetadataResponsePartition> {
     let node = cluster.node_ids().find(|node| cluster.is_up(*node)).unwrap();
-    ask_all(cluster, node, &MetadataRequest { topics: None, ..Default::default() }).topics.remove(0).partitions
+    ask_all(cluster, node.0, &MetadataRequest { topics: None, ..Default::default() }).topics.remove(0).partitions
 }
 
 fn ask_all<R: Request>(cluster: &mut Cluster, node: i32, request: &R) -> R::Response {
@@ -40,7 +40,7 @@ fn a_leader_moves_and_its_epoch_rises() {
         let before = cluster.leader("t", 0).unwrap();
         cluster.move_leader("t", 0, node).unwrap();
         assert_eq!(seen(&mut cluster), (node, epoch, vec![1, 2, 3]));
-        assert_eq!(written_by(&mut cluster, before, ALL), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+        assert_eq!(written_by(&mut cluster, before.0, ALL), ErrorCode::NOT_LEADER_OR_FOLLOWER);
         assert_eq!(written_by(&mut cluster, node, ALL), ErrorCode::NONE);
     }
     assert_eq!(values(&cluster, "t", 0).len(), 4);
@@ -100,7 +100,7 @@ fn a_topic_may_be_created_while_its_replicas_are_down() {
     assert_eq!(seen(&mut cluster), (1, 1, vec![1]));
     assert_eq!(cluster.leader("t", 1), None);
     cluster.start_node(2);
-    assert_eq!(cluster.leader("t", 1), Some(2));
+    assert_eq!(cluster.leader("t", 1), Some(NodeId(2)));
 }
 
 #[test]
@@ -149,7 +149,7 @@ proptest! {
                 Event::Write { node, .. } if !cluster.is_up(node) => continue,
                 Event::Write { node, acks } => {
                     let in_sync = seen(&mut cluster).2.len();
-                    let expected = if cluster.leader("t", 0) != Some(node) {
+                    let expected = if cluster.leader("t", 0) != Some(NodeId(node)) {
                         (ErrorCode::NOT_LEADER_OR_FOLLOWER, -1)
                     } else if acks == ALL && in_sync < min_insync_replicas.min(replication_factor) {
                         (ErrorCode::NOT_ENOUGH_REPLICAS, -1)
@@ -168,7 +168,7 @@ proptest! {
             }
             let (leader, epoch, in_sync) = seen(&mut cluster);
             let leader = (leader >= 0).then_some(leader);
-            prop_assert_eq!(cluster.leader("t", 0), leader);
+            prop_assert_eq!(cluster.leader("t", 0), leader.map(NodeId));
             prop_assert_eq!(in_sync.is_empty(), leader.is_none());
             prop_assert!(leader.is_none_or(|leader| cluster.is_up(leader) && in_sync.contains(&leader)));
             prop_assert!(epoch >= before.1 && (leader == before.0 || epoch > before.1), "{:?} to {:?}", before, (leader, epoch));

@@ -35,6 +35,9 @@ doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked --document-private-items
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
 
+# Each provides the cryptography of TLS.
+TLS_PROVIDERS := tls-graviola tls-ring tls-aws-lc
+
 ## make features       build each crate without features, with each feature that changes its code, and with all
 # The codecs' features change only kurier-compression. The other crates pass them on, and `make lint` builds them with most.
 features:
@@ -43,8 +46,11 @@ features:
 	for feature in gzip snappy lz4 zstd zstd-pure; do \
 	  cargo check --quiet --locked -p kurier-compression --no-default-features --features $$feature || exit 1; done
 	cargo clippy --quiet --locked -p kurier-compression --all-features --all-targets -- -D warnings
-	for feature in "" sasl; do \
+	for feature in "" sasl $(TLS_PROVIDERS) tls tls-ring,tls-aws-lc tls-graviola,tls-webpki-roots tls-graviola,tls-encrypted-keys; do \
 	  cargo clippy --quiet --locked -p kurier-security --no-default-features --features "$$feature" --all-targets -- -D warnings || exit 1; done
+	for provider in $(TLS_PROVIDERS); do \
+	  cargo test --quiet --locked -p kurier-security --no-default-features --features $$provider --test tls || exit 1; done
+	cargo test --quiet --locked -p kurier-security --all-features --test tls
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features
 	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal
@@ -54,11 +60,12 @@ features:
 	  || { echo "features: these lines need a build with each codec alone, here in the Makefile" >&2; exit 1; }
 	@echo "features: each alone, none, all"
 
-## make no-c           build with the default features where no C compiler works
+## make no-c           build with the default features, and test TLS by Graviola, where no C compiler works
 # A separate target folder, so that objects which a C compiler built earlier are not reused.
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
-	@echo "no-c: the default features, and their build scripts, pass with CC=/bin/false"
+	CC=/bin/false CXX=/bin/false cargo test --locked --target-dir target/no-c -p kurier-security --features tls-graviola --test tls
+	@echo "no-c: the default features, their build scripts, and TLS by Graviola pass with CC=/bin/false"
 
 ## make msrv           build all crates with the minimum Rust version of Cargo.toml, which rust-toolchain.toml must select
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml).0

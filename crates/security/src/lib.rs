@@ -1,7 +1,7 @@
-//! Security of Kafka clients: secrets, credentials and the client's side of SASL.
+//! Security of Kafka clients: secrets, credentials, the client's side of SASL, and the settings of TLS.
 //!
 //! The crate has no socket, no task, no clock and no source of random numbers: the caller passes the messages of the
-//! broker, the nonce and the time. It uses no other crate of Kurier.
+//! broker, the nonce and the time. Only TLS reads files, those of its settings. The crate uses no other crate of Kurier.
 //!
 //! ```
 //! use kurier_security::Secret;
@@ -14,6 +14,10 @@
 //! |---|---|
 //! | none | [`Secret`] |
 //! | `sasl` (default) | [`Mechanism`], [`Credentials`], and the [`Exchange`] that proves them to a broker |
+//! | `tls` | [`tls::TlsConfig`]: certificates, keys and settings for rustls; the application brings the provider of cryptography |
+//! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a [provider](tls::Provider) |
+//! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
+//! | `tls-encrypted-keys` | private keys that a password encrypts |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
@@ -29,6 +33,8 @@ mod printable;
 #[cfg(feature = "sasl")]
 pub mod sasl;
 pub mod secret;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -175,7 +175,7 @@ impl World<'_> {
         }
         let now = self.now();
         let open = self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection);
-        let (open, known): (HashSet<_>, HashSet<_>) = (open.collect(), self.hands.core.connections().collect());
+        let (open, known): (HashSet<_>, HashSet<_>) = (open.collect(), self.driver.core.connections().collect());
         if open != known {
             self.fail(violation(Invariant::NoLeak, format!("{open:?} are open, and the producer knows of {known:?}")));
         }
@@ -197,18 +197,18 @@ impl World<'_> {
             logs.entry(spot).or_default().push(self.ledger.read(&batches)?);
         }
         self.ledger.check(&logs, &self.plan)?;
-        let (used, incomplete) = (self.hands.accumulator.memory.used(), self.hands.accumulator.incomplete_count());
+        let (used, incomplete) = (self.driver.accumulator.memory.used(), self.driver.accumulator.incomplete_count());
         if used != 0 {
             return Err(violation(
                 Invariant::NoLeak,
                 format!("{used} bytes of memory are in use, and nothing is left"),
             ));
         }
-        let dropped = self.hands.accumulator.outcomes.dropped();
+        let dropped = self.driver.accumulator.outcomes.dropped();
         if dropped != 0 {
             return Err(violation(Invariant::NoLeak, format!("{dropped} batches were dropped without an outcome")));
         }
-        let left = if self.plan.ends_badly { Vec::new() } else { self.hands.core.leftovers() };
+        let left = if self.plan.ends_badly { Vec::new() } else { self.driver.core.leftovers() };
         match incomplete == 0 && left.is_empty() && self.flushes.is_empty() {
             true => Ok(()),
             false => Err(violation(
@@ -222,8 +222,8 @@ impl World<'_> {
     pub(super) fn check_now(&mut self) {
         let config = &self.plan.config;
         let latest = config.delivery_timeout + ms(1);
-        let used = self.hands.accumulator.memory.used();
-        let held = self.hands.accumulator.held();
+        let used = self.driver.accumulator.memory.used();
+        let held = self.driver.accumulator.held();
         if used != held {
             self.fail(violation(
                 Invariant::NoLeak,
@@ -241,11 +241,11 @@ impl World<'_> {
             self.grown_by_splits = 0;
         }
         // A batch in compression expires later; and the core may still have work to do at this time.
-        let is_due = self.hands.core.next_timeout(self.now()).is_some_and(|at| at <= self.now());
-        if self.hands.held_takes.is_some() || is_due {
+        let is_due = self.driver.core.next_timeout(self.now()).is_some_and(|at| at <= self.now());
+        if self.driver.held_takes.is_some() || is_due {
             return;
         }
-        let now = self.hands.clock.elapsed();
+        let now = self.driver.clock.elapsed();
         if let Some((number, accepted_at)) = self.ledger.oldest_open()
             && now > accepted_at + latest
         {
@@ -268,7 +268,7 @@ impl World<'_> {
         let accepted_at = self.ledger.accepted_at(number).unwrap_or_default();
         // A record may inherit the deadline of an older batch.
         let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
-        let age = self.hands.clock.elapsed().saturating_sub(accepted_at);
+        let age = self.driver.clock.elapsed().saturating_sub(accepted_at);
         if error.kind() == ErrorKind::DeliveryTimeout && age + oldest < config.delivery_timeout {
             return Err(violation(
                 Invariant::InTime,
@@ -296,7 +296,7 @@ impl World<'_> {
         if self.plan.config.compression_type != kurier_engine::CompressionType::None {
             return Ok(());
         }
-        let now = self.hands.clock.elapsed();
+        let now = self.driver.clock.elapsed();
         for batch in batches.iter().filter(|batch| batch.count > 1) {
             let Some((cap, since)) = self.watch.caps.get(&batch.spot.topic).copied() else { continue };
             let is_younger = self.ledger.accepted_at(batch.first).is_some_and(|at| at > since);

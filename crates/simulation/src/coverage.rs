@@ -252,7 +252,7 @@ impl World<'_> {
             return;
         };
         self.watch.split.insert(Spot { topic, index: batch.cell.place().1 });
-        let now = self.hands.clock.elapsed();
+        let now = self.driver.clock.elapsed();
         let known = self.watch.caps.get(&topic).filter(|(_, since)| now < *since + CAP_REMEMBERED_FOR);
         let cap = (batch.plain_bytes / 2).max(self.plan.config.batch_size);
         let cap = known.map_or(cap, |(known, _)| cap.min(*known));
@@ -350,7 +350,7 @@ impl World<'_> {
             _ => {}
         }
         if error.kind() == ErrorKind::DeliveryTimeout
-            && self.watch.slept_at.is_some_and(|at| self.hands.clock.elapsed() < at + ms(10))
+            && self.watch.slept_at.is_some_and(|at| self.driver.clock.elapsed() < at + ms(10))
         {
             self.hit(FaultRow::ClocksJump, "expired by a sleep of the machine, once");
         }

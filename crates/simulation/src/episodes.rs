@@ -149,8 +149,8 @@ impl World<'_> {
             self.turn();
         }
         let time = self.plan.config.delivery_timeout.mul_f64(0.3 + self.random.f64() * 1.5);
-        self.hands.clock.set(self.now() + time);
-        self.watch.slept_at = Some(self.hands.clock.elapsed());
+        self.driver.clock.set(self.now() + time);
+        self.watch.slept_at = Some(self.driver.clock.elapsed());
         self.watch.after_sleep.insert(self.ledger.next());
         self.send(spot.topic, spot.choice(), 9, None);
     }

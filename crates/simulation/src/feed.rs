@@ -110,7 +110,7 @@ struct Asked {
 
 struct Feed<'a> {
     script: Script<'a>,
-    hands: TestDriver,
+    driver: TestDriver,
     /// Connections that are not open yet.
     opening: VecDeque<ConnectionId>,
     open: Vec<ConnectionId>,
@@ -131,17 +131,17 @@ pub fn feed(data: &[u8]) {
     config.enable_idempotence = script.mostly();
     config.retries = if script.mostly() { u32::MAX } else { 2 };
     let Ok(config) = config.check() else { return };
-    let Ok(hands) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
+    let Ok(driver) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
     let mut feed = Feed {
         script,
-        hands,
+        driver,
         opening: VecDeque::new(),
         open: Vec::new(),
         asked: VecDeque::new(),
         deliveries: Vec::new(),
         wake_ups: 0,
     };
-    feed.hands.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
+    feed.driver.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
     for _ in 0..STEPS_MAX {
         if feed.script.0.is_empty() {
             break;
@@ -160,7 +160,7 @@ impl Feed<'_> {
             6 => {
                 if let Some(connection) = self.opening.pop_front() {
                     self.open.push(connection);
-                    self.hands.handle(Input::Connected(connection));
+                    self.driver.handle(Input::Connected(connection));
                 }
             }
             7 => {
@@ -171,7 +171,7 @@ impl Feed<'_> {
                 });
                 if let Some(connection) = connection {
                     self.asked.retain(|asked| asked.connection != connection);
-                    self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
+                    self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
                 }
             }
             8 => {
@@ -187,21 +187,21 @@ impl Feed<'_> {
 
     /// Advances the time in the steps that the core wants, up to a limit of steps.
     fn pass(&mut self, time: Duration) {
-        let end = self.hands.now() + time;
-        while self.wake_ups < WAKE_UPS_MAX && self.hands.now() < end {
+        let end = self.driver.now() + time;
+        while self.wake_ups < WAKE_UPS_MAX && self.driver.now() < end {
             self.wake_ups += 1;
-            let now = self.hands.now();
-            let next = self.hands.core.next_timeout(now).filter(|at| *at < end).unwrap_or(end);
-            self.hands.clock.set(next.max(now + Duration::from_micros(1)).min(end));
+            let now = self.driver.now();
+            let next = self.driver.core.next_timeout(now).filter(|at| *at < end).unwrap_or(end);
+            self.driver.clock.set(next.max(now + Duration::from_micros(1)).min(end));
             self.turn();
         }
-        self.hands.clock.set(end);
+        self.driver.clock.set(end);
     }
 
     fn turn(&mut self) {
-        self.hands.tell();
-        while let Some(action) = self.hands.core.poll_action() {
-            match self.hands.act(action) {
+        self.driver.tell();
+        while let Some(action) = self.driver.core.poll_action() {
+            match self.driver.act(action) {
                 Some(Action::Connect { connection, .. }) => self.opening.push_back(connection),
                 Some(Action::Disconnect(connection)) => {
                     self.open.retain(|open| *open != connection);
@@ -212,7 +212,7 @@ impl Feed<'_> {
                     let frame: Bytes = chunks.concat().into();
                     let (header, body) = RequestHeader::read(&frame.slice(4..)).expect("the core writes requests");
                     self.asked.push_back(Asked { connection, header, body });
-                    self.hands.handle(Input::Written { connection, correlation_id });
+                    self.driver.handle(Input::Written { connection, correlation_id });
                 }
                 _ => {}
             }
@@ -220,13 +220,13 @@ impl Feed<'_> {
     }
 
     fn send(&mut self) {
-        let Some(topic) = self.hands.accumulator.topic(TOPIC) else { return };
+        let Some(topic) = self.driver.accumulator.topic(TOPIC) else { return };
         let value = [7; 40];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let partition = i32::from(self.script.below(LIST_MAX));
         let placed =
-            Placed { record, choice: Choice::Partition(partition), sent_ms: self.hands.accumulator.clock().wall_ms() };
-        self.deliveries.extend(self.hands.accumulator.append(&topic, &placed, None, None).ok());
+            Placed { record, choice: Choice::Partition(partition), sent_ms: self.driver.accumulator.clock().wall_ms() };
+        self.deliveries.extend(self.driver.accumulator.append(&topic, &placed, None, None).ok());
     }
 
     /// Responds to some connection's oldest request, or sends something else on it.
@@ -263,7 +263,7 @@ impl Feed<'_> {
         };
         let frame = Bytes::from(frame);
         if frame.len() > 4 {
-            self.hands.handle(Input::Received { connection, frame: frame.slice(4..) });
+            self.driver.handle(Input::Received { connection, frame: frame.slice(4..) });
         }
     }
 
@@ -357,18 +357,18 @@ impl Feed<'_> {
     /// Abandons everything, and checks that nothing is left.
     fn end(mut self) {
         self.turn();
-        self.hands.handle(Input::Hurry);
+        self.driver.handle(Input::Hurry);
         self.turn();
-        self.hands.handle(Input::Abandon);
+        self.driver.handle(Input::Abandon);
         self.turn();
         for connection in self.open.drain(..).chain(self.opening.drain(..)) {
-            self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".into()) });
+            self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".into()) });
         }
         self.turn();
         let mut context = Context::from_waker(Waker::noop());
         for mut delivery in self.deliveries.drain(..) {
             assert!(Pin::new(&mut delivery).poll(&mut context).is_ready(), "a record without an outcome");
         }
-        assert_eq!(self.hands.accumulator.memory.used(), 0, "memory is not free again");
+        assert_eq!(self.driver.accumulator.memory.used(), 0, "memory is not free again");
     }
 }

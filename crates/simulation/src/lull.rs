@@ -43,7 +43,7 @@ impl World<'_> {
         for connection in waiting {
             self.at(self.now(), Event::Serve(connection));
         }
-        self.hands.let_go();
+        self.driver.let_go();
     }
 
     /// Ends all faults for the time that the producer may need to recover, except that one node may stay dead. No
@@ -61,7 +61,7 @@ impl World<'_> {
     /// Checks that no open record expires although it had enough time left.
     fn prove_recovery(&mut self) {
         let config = &self.plan.config;
-        let (now, recovery) = (self.hands.clock.elapsed(), self.recovery());
+        let (now, recovery) = (self.driver.clock.elapsed(), self.recovery());
         // A record may inherit the deadline of an older batch.
         let oldest = config.linger + config.delivery_timeout / 16 + ms(1);
         let is_due = |accepted_at: Duration| now + recovery + oldest < accepted_at + config.delivery_timeout;
@@ -107,7 +107,7 @@ impl World<'_> {
     /// Sends a record to every partition once all topics are known. Returns the number of the first record.
     fn send_to_all(&mut self) -> u64 {
         let topics = 0..self.plan.topics.len();
-        let is_unknown = |this: &Self, topic: usize| this.hands.accumulator.topic(topic_name(topic)).is_none();
+        let is_unknown = |this: &Self, topic: usize| this.driver.accumulator.topic(topic_name(topic)).is_none();
         for topic in topics.clone().filter(|topic| is_unknown(self, *topic)).collect::<Vec<_>>() {
             self.want(topic);
         }

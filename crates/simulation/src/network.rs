@@ -141,7 +141,7 @@ impl World<'_> {
         let (node, now) = (line.node, self.now());
         // With lumpy inputs, the core may have sent this before it handled the throttle time.
         if !self.plan.is_lumpy {
-            let on_time = self.wire.check_throttle(connection, self.hands.clock.elapsed());
+            let on_time = self.wire.check_throttle(connection, self.driver.clock.elapsed());
             self.ensure(on_time);
         }
         let frame = Bytes::from(chunks.concat()).slice(4..);
@@ -191,7 +191,7 @@ impl World<'_> {
                         trace!(self, "{connection:?} ▶ node {node}: Produce #{correlation_id}{batches}");
                     }
                     self.meet_send(node, &batches);
-                    let now = self.hands.clock.elapsed();
+                    let now = self.driver.clock.elapsed();
                     let is_small = self.check_caps(&batches);
                     self.ensure(is_small);
                     let sent = self.wire.send((connection, node), correlation_id, batches, &self.ledger, now);
@@ -228,14 +228,14 @@ impl World<'_> {
                 if let Some(line) = self.lines.get_mut(&connection) {
                     line.is_connected = true;
                 }
-                self.hands.handle(Input::Connected(connection));
+                self.driver.handle(Input::Connected(connection));
             }
             Event::NotConnected(connection) => self.cut(connection, "refused"),
             Event::Accepted(connection) => self.accept(connection),
             Event::Serve(connection) => self.serve(connection),
             Event::Deliver(connection) => self.deliver(connection),
             Event::Closed(connection) => self.cut(connection, "closed by the node"),
-            Event::LetGo => self.hands.let_go(),
+            Event::LetGo => self.driver.let_go(),
         }
     }
 
@@ -251,7 +251,7 @@ impl World<'_> {
         if self.plan.config.acks == kurier_engine::Acks::None {
             self.wire.forget(connection, correlation_id);
         }
-        self.hands.handle(Input::Written { connection, correlation_id });
+        self.driver.handle(Input::Written { connection, correlation_id });
     }
 
     /// A node reads the next request of a connection, if there is one.
@@ -299,7 +299,7 @@ impl World<'_> {
             true => self.refuse_some(&header, request, &body),
             false => (request, Vec::new()),
         };
-        let reply = self.cluster.handle(node, &request, self.hands.clock.wall_ms(), false);
+        let reply = self.cluster.handle(node, &request, self.driver.clock.wall_ms(), false);
         if is_produce && !is_open {
             trace!(self, "node {node} executes #{} of {connection:?}, which has ended", frame.correlation_id);
         }
@@ -364,7 +364,7 @@ impl World<'_> {
                         self.wire.found_duplicate(spot, first);
                     }
                     self.meet_answer(connection, id, &response);
-                    self.wire.answered(connection, id, &response, &self.ledger, self.hands.clock.elapsed());
+                    self.wire.answered(connection, id, &response, &self.ledger, self.driver.clock.elapsed());
                 }
             }
             MetadataRequest::KEY => {
@@ -396,9 +396,9 @@ impl World<'_> {
         if let Ok(throttle @ 1..) = u64::try_from(answer.throttle_time_ms) {
             // After this time all pending records have their outcome; no wait is longer because of throttling.
             let pause = ms(throttle).min(self.plan.config.delivery_timeout);
-            self.wire.throttle(connection, self.hands.clock.elapsed() + pause);
+            self.wire.throttle(connection, self.driver.clock.elapsed() + pause);
         }
-        self.hands.handle(Input::Received { connection, frame: answer.frame });
+        self.driver.handle(Input::Received { connection, frame: answer.frame });
     }
 
     /// The producer closes a connection. Responses that have arrived meanwhile still reach the core.
@@ -411,7 +411,7 @@ impl World<'_> {
         self.leave(connection, true);
         for frame in late {
             self.hit(FaultRow::AnswerOfEndedConnection, "an answer on a connection that is given up");
-            self.hands.handle(Input::Received { connection, frame });
+            self.driver.handle(Input::Received { connection, frame });
         }
     }
 
@@ -422,7 +422,7 @@ impl World<'_> {
         }
         trace!(self, "{connection:?} is cut: {why}");
         self.leave(connection, false);
-        self.hands.handle(Input::Disconnected { connection, ending: Ending::Failed(why.into()) });
+        self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed(why.into()) });
     }
 
     /// Ends the producer's use of a connection. Requests that the kernel has may still be executed, all or the first of

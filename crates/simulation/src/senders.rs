@@ -95,27 +95,27 @@ impl World<'_> {
         self.watch.caps.remove(&topic);
         self.wire.forgot_topic(topic);
         self.pace_want(topic_name(topic));
-        self.hands.accumulator.signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 });
+        self.driver.accumulator.signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 });
     }
 
     /// Sends a record of this size. Returns `true` if it was accepted or refused.
     pub(super) fn send(&mut self, topic: usize, choice: Choice, bytes: usize, permit: Option<Permit>) -> bool {
-        let Some(known) = self.hands.accumulator.topic(topic_name(topic)) else {
+        let Some(known) = self.driver.accumulator.topic(topic_name(topic)) else {
             self.want(topic);
             return false;
         };
         let number = self.ledger.next();
         let value = value(number, bytes);
-        let sent_ms = self.hands.clock.wall_ms();
+        let sent_ms = self.driver.clock.wall_ms();
         let record = NewRecord { timestamp: sent_ms, value: Some(&value), ..Default::default() };
         let told = Arc::clone(&self.told);
         let callback = Box::new(move |result| lock(&told).push((number, result)));
-        match self.hands.accumulator.append(&known, &Placed { record, choice, sent_ms }, permit, Some(callback)) {
+        match self.driver.accumulator.append(&known, &Placed { record, choice, sent_ms }, permit, Some(callback)) {
             Ok(delivery) => {
                 delivery.forget();
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));
                 let partition = if let Choice::Partition(index) = choice { Some(index.into()) } else { None };
-                self.ledger.accept(topic, partition, bytes.max(8), self.hands.clock.elapsed());
+                self.ledger.accept(topic, partition, bytes.max(8), self.driver.clock.elapsed());
                 true
             }
             Err((AppendError::Refused(error), _)) => {
@@ -129,7 +129,7 @@ impl World<'_> {
             Err((AppendError::Retired, _)) => false,
             Err((AppendError::NoRoom(missing), _)) => {
                 let deadline = self.now() + self.plan.config.max_block;
-                let acquire = missing.wait(&self.hands.accumulator, deadline);
+                let acquire = missing.wait(&self.driver.accumulator, deadline);
                 self.patients.push_back(Patient { acquire, topic, choice, bytes, deadline });
                 false
             }
@@ -162,19 +162,19 @@ impl World<'_> {
     }
 
     pub(super) fn flush(&mut self) {
-        let (_, newest) = self.hands.accumulator.incomplete();
+        let (_, newest) = self.driver.accumulator.incomplete();
         trace!(self, "flush, up to {newest:?}");
-        let at = self.hands.clock.elapsed();
+        let at = self.driver.clock.elapsed();
         self.flushes.push(Flush { newest, end: self.ledger.next(), at, splits: self.watch.splits_since_flush });
-        self.hands.handle(Input::Hurry);
+        self.driver.handle(Input::Hurry);
     }
 
     pub(super) fn serve_flushes(&mut self) {
-        let (oldest, _) = self.hands.accumulator.incomplete();
+        let (oldest, _) = self.driver.accumulator.incomplete();
         let is_over = |flush: &mut Flush| oldest.is_none_or(|oldest| oldest > flush.newest);
         let over: Vec<Flush> = self.flushes.extract_if(.., is_over).collect();
         for Flush { end, at, splits, .. } in over {
-            if at < self.hands.clock.elapsed() {
+            if at < self.driver.clock.elapsed() {
                 self.hit(FaultRow::Flush, "flushed, after a while");
             }
             if splits < self.watch.splits_since_flush {

@@ -125,7 +125,7 @@ impl World<'_> {
             }
             Happening::MoveNode => self.move_node(node),
             Happening::HoldTakes => {
-                self.hands.held_takes.get_or_insert_default();
+                self.driver.held_takes.get_or_insert_default();
                 for spot in self.spots() {
                     self.watch.held.insert(spot, self.wire.identity(spot));
                 }
@@ -134,8 +134,8 @@ impl World<'_> {
             }
             Happening::Sleep => {
                 let time = ms(self.random.u64(1_000..600_000));
-                self.hands.clock.set(now + time);
-                self.watch.slept_at = Some(self.hands.clock.elapsed());
+                self.driver.clock.set(now + time);
+                self.watch.slept_at = Some(self.driver.clock.elapsed());
             }
             Happening::GiveUp => {
                 if !self.patients.is_empty() {
@@ -181,7 +181,7 @@ impl World<'_> {
             }
             Happening::SetClock => {
                 const DAY_MS: i64 = 86_400_000;
-                self.hands.clock.set_wall(self.random.i64(-DAY_MS..=DAY_MS));
+                self.driver.clock.set_wall(self.random.i64(-DAY_MS..=DAY_MS));
                 self.watch.has_clock_jumped = true;
             }
             Happening::MoveInSilence => self.move_in_silence(node),
@@ -233,7 +233,7 @@ impl World<'_> {
         trace!(self, "{connection:?} ◀ an answer to nothing");
         self.hit(FaultRow::UnaskedAnswer, "an answer to nothing");
         let frame = Bytes::from_static(&[0x7f, 0, 0, 0]);
-        self.hands.handle(Input::Received { connection, frame });
+        self.driver.handle(Input::Received { connection, frame });
     }
 
     /// A new leader lacks the last batches, as followers may unless acks=all.

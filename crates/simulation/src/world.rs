@@ -65,7 +65,7 @@ pub(super) const fn ms(millis: u64) -> Duration {
 pub(super) struct World<'t> {
     pub(super) plan: Plan,
     pub(super) random: fastrand::Rng,
-    pub(super) hands: TestDriver,
+    pub(super) driver: TestDriver,
     pub(super) cluster: Cluster,
     /// The partition count of each topic.
     pub(super) partitions: Vec<i32>,
@@ -128,14 +128,14 @@ impl<'t> World<'t> {
         plan.config = Config::clone(&config);
         let due = Arc::new(Due::default());
         let runner = Arc::clone(&due) as Arc<dyn Runner>;
-        let hands = TestDriver::with(Arc::clone(&config), runner, Sequence(plan.first_sequence), faults)?;
-        let start = hands.now();
+        let driver = TestDriver::with(Arc::clone(&config), runner, Sequence(plan.first_sequence), faults)?;
+        let start = driver.now();
         let wire = Wire::new(&plan);
         let mut world = Self {
             partitions: plan.topics.iter().map(|topic| topic.partitions).collect(),
             plan,
             random,
-            hands,
+            driver,
             cluster,
             ledger: Ledger::default(),
             wire,
@@ -206,7 +206,7 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn say(&mut self, text: fmt::Arguments<'_>) {
-        let at = self.hands.clock.elapsed();
+        let at = self.driver.clock.elapsed();
         if let Some(trace) = &mut self.trace {
             trace(&format!("{:>6}.{:06}  {text}", at.as_secs(), at.subsec_micros()));
         }
@@ -219,7 +219,7 @@ impl<'t> World<'t> {
     pub(super) fn fail(&mut self, violation: Violation) {
         trace!(self, "VIOLATION of {violation}");
         if self.trace.is_some() {
-            for left in self.hands.core.leftovers() {
+            for left in self.driver.core.leftovers() {
                 trace!(self, "    the core has {left}");
             }
         }
@@ -233,7 +233,7 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn now(&self) -> Instant {
-        self.hands.now()
+        self.driver.now()
     }
 
     pub(super) fn run(&mut self) -> Result<(), Violation> {
@@ -244,7 +244,7 @@ impl<'t> World<'t> {
             }
         }
         for topic in 0..self.plan.topics.len() {
-            self.hands.handle(Input::Signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 }));
+            self.driver.handle(Input::Signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 }));
         }
         self.pass(ms(300));
         for step in 0..self.plan.steps {
@@ -279,7 +279,7 @@ impl<'t> World<'t> {
         self.settle_network();
         self.check_end()?;
         self.report.records = self.ledger.counts();
-        self.report.time = self.hands.clock.elapsed();
+        self.report.time = self.driver.clock.elapsed();
         self.stop_if_broken()
     }
 
@@ -291,9 +291,9 @@ impl<'t> World<'t> {
     fn split(&mut self, action: Action, whole: usize) {
         /// The minimum size of a piece, and the unused part of its last segment.
         const ROUNDING: usize = 2 * 1_024;
-        let before = self.hands.accumulator.memory.used();
-        self.hands.act(action);
-        let growth = self.hands.accumulator.memory.used().saturating_sub(before);
+        let before = self.driver.accumulator.memory.used();
+        self.driver.act(action);
+        let growth = self.driver.accumulator.memory.used().saturating_sub(before);
         // The records of a compressed batch take more room uncompressed in its pieces.
         if growth > whole + ROUNDING {
             self.fail(violation(
@@ -308,7 +308,7 @@ impl<'t> World<'t> {
     pub(super) fn end(&mut self) {
         trace!(self, "the producer ends here");
         let closed = || Error::new(ErrorKind::Closed, "closed");
-        self.hands.accumulator.close(closed());
+        self.driver.accumulator.close(closed());
         self.patients.clear();
         let before = self.ledger.next();
         self.send(0, Choice::Anywhere, 9, None);
@@ -317,13 +317,13 @@ impl<'t> World<'t> {
             false => self.fail(violation(Invariant::OneOutcome, "a record is accepted after close")),
         }
         // A second close has no effect.
-        self.hands.accumulator.close(closed());
-        self.hands.handle(Input::Hurry);
+        self.driver.accumulator.close(closed());
+        self.driver.handle(Input::Hurry);
         let time = ms(self.random.u64(0..500));
         self.pass(time);
-        self.hands.handle(Input::Abandon);
+        self.driver.handle(Input::Abandon);
         self.turn();
-        self.hands.let_go();
+        self.driver.let_go();
         self.turn();
         if let Some((number, _)) = self.ledger.oldest_open() {
             self.fail(violation(
@@ -367,20 +367,20 @@ impl<'t> World<'t> {
                 continue;
             }
             at_this_time = 0;
-            let own = [self.hands.core.next_timeout(now), self.hands.accumulator.memory.next_deadline()];
+            let own = [self.driver.core.next_timeout(now), self.driver.accumulator.memory.next_deadline()];
             let next = own.into_iter().flatten().min().map(|at| at.max(now + Duration::from_micros(100)));
             let next = event.into_iter().chain(next).min().filter(|at| *at < end);
             if now == end {
                 return;
             }
             self.report.moments += 1;
-            self.hands.clock.set(next.unwrap_or(end));
+            self.driver.clock.set(next.unwrap_or(end));
         }
     }
 
     /// Carries out all actions of the core.
     pub(super) fn drain(&mut self) {
-        while let Some(action) = self.hands.core.poll_action() {
+        while let Some(action) = self.driver.core.poll_action() {
             self.act(action);
         }
     }
@@ -388,12 +388,12 @@ impl<'t> World<'t> {
     /// Does everything that is due now.
     pub(super) fn turn(&mut self) {
         loop {
-            self.hands.tell();
+            self.driver.tell();
             self.drain();
             self.run_callbacks();
             let now = self.now();
             let full = || Error::new(ErrorKind::BufferFull, "no room");
-            self.hands.accumulator.memory.turn_away(Some(now), full);
+            self.driver.accumulator.memory.turn_away(Some(now), full);
             let is_news = self.serve_patients();
             self.serve_flushes();
             self.check_now();
@@ -404,7 +404,7 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn act(&mut self, action: Action) {
-        self.digest.add(self.hands.clock.elapsed(), &action);
+        self.digest.add(self.driver.clock.elapsed(), &action);
         if let Action::Local(LocalAction::Complete { batch, .. }) = &action {
             let before = self.resolved.entry(batch.id).or_default();
             if before.iter().any(|other| other.start < batch.range.end && batch.range.start < other.end) {
@@ -419,7 +419,7 @@ impl<'t> World<'t> {
             let whole = batch.plain_bytes;
             return self.split(action, whole);
         }
-        match self.hands.act(action) {
+        match self.driver.act(action) {
             Some(Action::Connect { connection, host, attempt }) => self.connect(connection, &host, attempt),
             Some(Action::Disconnect(connection)) => self.end_line(connection),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {

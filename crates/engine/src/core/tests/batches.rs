@@ -20,7 +20,7 @@ fn pieces_of_too_large_batch_keep_its_sequences() {
         rig.settle(&request, ErrorCode::NONE, sequence.into());
     }
     assert_eq!(deliveries.iter().map(fate).collect::<Vec<_>>(), [1, 2, 3, 4].map(Fate::At));
-    assert_eq!((fate(&follower), rig.hands.accumulator.incomplete_count()), (Fate::At(5), 0));
+    assert_eq!((fate(&follower), rig.driver.accumulator.incomplete_count()), (Fate::At(5), 0));
 }
 
 #[test]
@@ -56,12 +56,12 @@ fn patient() -> Rig {
 #[test]
 fn batch_ready_during_take_of_earlier_one_does_not_linger() {
     let mut rig = patient();
-    rig.hands.held_takes = Some(VecDeque::new());
+    rig.driver.held_takes = Some(VecDeque::new());
     let _first: Vec<Delivery> = (0..14).map(|_| rig.send(0, 300)).collect();
     rig.turn();
     let second: Vec<Delivery> = (0..4).map(|_| rig.send(0, 300)).collect();
     rig.turn();
-    rig.hands.let_go();
+    rig.driver.let_go();
     rig.turn();
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 0);
@@ -75,7 +75,7 @@ fn signals_in_any_order_make_batch_ready() {
     let mut rig = patient();
     rig.down = [1].into();
     let delivery = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
-    let signals = rig.hands.accumulator.take_signals();
+    let signals = rig.driver.accumulator.take_signals();
     assert_eq!(signals.len(), 2);
     for signal in signals.into_iter().rev() {
         rig.handle(Input::Signal(signal));
@@ -96,21 +96,21 @@ fn record_sent_during_abandon_fails_as_closed() {
     let mut deliveries: Vec<Delivery> = (0..12).map(|_| rig.send(0, 300)).collect();
     rig.down = [1].into();
     rig.turn();
-    rig.hands.clock.set(rig.now() + ms(1));
+    rig.driver.clock.set(rig.now() + ms(1));
     deliveries.push(rig.send(0, 300));
-    rig.hands.core.handle(Input::Abandon, time_is_up);
+    rig.driver.core.handle(Input::Abandon, time_is_up);
     rig.turn();
     for delivery in &deliveries {
         assert_eq!(fate(delivery), Fate::Failed(ErrorKind::Closed, Written::No));
     }
-    assert_eq!(rig.hands.accumulator.incomplete_count(), 0);
+    assert_eq!(rig.driver.accumulator.incomplete_count(), 0);
 }
 
 #[test]
 fn abandon_fails_batch_without_signal() {
     let mut rig = Rig::new(|_| {});
     let delivery = rig.send(0, 10);
-    drop(rig.hands.accumulator.take_signals());
+    drop(rig.driver.accumulator.take_signals());
     rig.handle(Input::Abandon);
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
@@ -119,12 +119,12 @@ fn abandon_fails_batch_without_signal() {
 #[test]
 fn abandon_fails_batch_that_is_being_taken() {
     let mut rig = Rig::new(|_| {});
-    rig.hands.held_takes = Some(VecDeque::new());
+    rig.driver.held_takes = Some(VecDeque::new());
     let delivery = rig.send_and_linger(0);
     rig.handle(Input::Abandon);
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Open);
-    rig.hands.let_go();
+    rig.driver.let_go();
     rig.turn();
     assert_eq!(fate(&delivery), Fate::Failed(ErrorKind::Closed, Written::No));
 }
@@ -176,20 +176,20 @@ fn too_large_record_is_split_off_at_any_position() {
 #[test]
 fn no_batch_lingers_while_a_sender_waits_for_memory() {
     let mut rig = Rig::new(|config| (config.linger, config.buffer_memory) = (ms(10_000), 2_048));
-    let topic = rig.hands.accumulator.topic("t").unwrap();
+    let topic = rig.driver.accumulator.topic("t").unwrap();
     let value = [7; 900];
     let record = NewRecord { value: Some(&value), ..Default::default() };
-    let placed = Placed { record, choice: Choice::Partition(0), sent_ms: rig.hands.accumulator.clock().wall_ms() };
+    let placed = Placed { record, choice: Choice::Partition(0), sent_ms: rig.driver.accumulator.clock().wall_ms() };
     let mut deliveries = Vec::new();
     let missing = loop {
-        match rig.hands.accumulator.append(&topic, &placed, None, None) {
+        match rig.driver.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => deliveries.push(delivery),
             Err((AppendError::NoRoom(missing), _)) => break missing,
             Err((error, _)) => panic!("{error:?}"),
         }
     };
     let deadline = rig.now() + ms(60_000);
-    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.hands.accumulator, deadline)).collect();
+    let mut waiting: VecDeque<_> = (0..3).map(|_| missing.wait(&rig.driver.accumulator, deadline)).collect();
     while let Some(mut first) = waiting.pop_front() {
         rig.turn();
         let request = rig.request();
@@ -198,7 +198,7 @@ fn no_batch_lingers_while_a_sender_waits_for_memory() {
         let Poll::Ready(permit) = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("there is room")
         };
-        let appended = rig.hands.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
+        let appended = rig.driver.accumulator.append(&topic, &placed, Some(permit.unwrap()), None);
         deliveries.push(appended.map_err(|(error, _)| error).unwrap());
     }
     assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));
@@ -213,8 +213,8 @@ fn record_sent_after_a_pause_has_its_own_delivery_timeout() {
         });
         let before = rig.send(0, 10);
         // The driver does not notice the pause, so the first batch is still open.
-        rig.hands.clock.set(rig.now() + pause);
-        rig.hands.clock.set_wall(wall_off_ms);
+        rig.driver.clock.set(rig.now() + pause);
+        rig.driver.clock.set_wall(wall_off_ms);
         let after = rig.send(0, 10);
         rig.down = rig.nodes.clone();
         rig.cut(1);
@@ -237,15 +237,15 @@ fn memory_pressure_reviews_only_lingering_partitions() {
     rig.cut(1);
     let mut deliveries: Vec<Delivery> = (0..COUNT).map(|partition| rig.send(partition, 1)).collect();
     rig.turn();
-    let lingering = |rig: &Rig| rig.hands.core.sender.lingering_count();
+    let lingering = |rig: &Rig| rig.driver.core.sender.lingering_count();
     assert_eq!(lingering(&rig), 200);
     rig.handle(Input::Signal(Signal::Pressure));
     assert_eq!(lingering(&rig), 0);
-    rig.hands.clock.set(rig.now() + ms(1));
-    let reviews = rig.hands.core.sender.reviews;
+    rig.driver.clock.set(rig.now() + ms(1));
+    let reviews = rig.driver.core.sender.reviews;
     rig.handle(Input::Signal(Signal::Pressure));
-    assert_eq!(rig.hands.core.sender.reviews, reviews, "no partition is reviewed again");
-    rig.hands.clock.set(rig.now() + ms(1));
+    assert_eq!(rig.driver.core.sender.reviews, reviews, "no partition is reviewed again");
+    rig.driver.clock.set(rig.now() + ms(1));
     // A batch that is opened later lingers until the next hurry.
     rig.leaders.push((1, 0));
     rig.handle(Input::Wanted { topic: "t".into(), partitions: 201 });

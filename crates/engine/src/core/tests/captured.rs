@@ -112,7 +112,7 @@ fn scenes<'a>(frames: &'a [Frame]) -> Vec<Scene<'a>> {
 /// The core in a scene.
 struct Play<'a> {
     scene: &'a Scene<'a>,
-    hands: TestDriver,
+    driver: TestDriver,
     hosts: BTreeMap<ConnectionId, String>,
     said: Vec<i16>,
 }
@@ -131,37 +131,37 @@ impl<'a> Play<'a> {
         ] {
             config.set(key, &value).unwrap();
         }
-        let hands = TestDriver::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks)).unwrap();
-        Self { scene, hands, hosts: BTreeMap::new(), said: Vec::new() }
+        let driver = TestDriver::new(Arc::new(config.check().unwrap()), Arc::new(NoCallbacks)).unwrap();
+        Self { scene, driver, hosts: BTreeMap::new(), said: Vec::new() }
     }
 
     /// Lets half a second pass.
     fn pass(&mut self) {
-        let end = self.hands.now() + ms(500);
-        while self.hands.now() < end {
-            self.hands.tell();
-            while let Some(action) = self.hands.core.poll_action() {
+        let end = self.driver.now() + ms(500);
+        while self.driver.now() < end {
+            self.driver.tell();
+            while let Some(action) = self.driver.core.poll_action() {
                 self.act(action);
             }
-            let next = self.hands.core.next_timeout(self.hands.now()).unwrap_or(end);
-            self.hands.clock.set(next.max(self.hands.now() + ms(1)).min(end));
+            let next = self.driver.core.next_timeout(self.driver.now()).unwrap_or(end);
+            self.driver.clock.set(next.max(self.driver.now() + ms(1)).min(end));
         }
     }
 
     fn act(&mut self, action: Action) {
-        match self.hands.act(action) {
+        match self.driver.act(action) {
             Some(Action::Connect { connection, host, .. }) => {
                 self.hosts.insert(connection, host.to_string());
-                self.hands.handle(Input::Connected(connection));
+                self.driver.handle(Input::Connected(connection));
             }
             Some(Action::Disconnect(connection)) => panic!("{} is given up", self.hosts[&connection]),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 let frame: Bytes = chunks.concat().into();
-                self.hands.handle(Input::Written { connection, correlation_id });
+                self.driver.handle(Input::Written { connection, correlation_id });
                 let answer = self.answer(connection, &frame.slice(4..));
                 // Replace the client's correlation id with the core's.
                 let frame = [&correlation_id.0.to_be_bytes(), &answer[4..]].concat().into();
-                self.hands.handle(Input::Received { connection, frame });
+                self.driver.handle(Input::Received { connection, frame });
             }
             Some(Action::Refuse { topic, error }) => panic!("{topic}: {error}"),
             _ => {}
@@ -225,10 +225,10 @@ fn places(request: &ProduceRequest) -> BTreeSet<(String, Uuid, i32)> {
 /// Plays a scene. Returns how many batches the core considers written, and how many failed.
 fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
     let mut play = Play::new(scene);
-    play.hands.handle(Input::Signal(Signal::Wanted { topic: scene.topic.as_str().into(), partitions: 0 }));
+    play.driver.handle(Input::Signal(Signal::Wanted { topic: scene.topic.as_str().into(), partitions: 0 }));
     play.pass();
     let topic =
-        play.hands.accumulator.topic(&scene.topic).unwrap_or_else(|| panic!("{name}: {} is not known", scene.topic));
+        play.driver.accumulator.topic(&scene.topic).unwrap_or_else(|| panic!("{name}: {} is not known", scene.topic));
     let answer = scene.produce.answered::<ProduceResponse>();
     let answers: Vec<_> = answer.responses.iter().flat_map(|topic| &topic.partition_responses).collect();
     let deliveries: Vec<_> = answers
@@ -238,9 +238,9 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
             let placed = Placed {
                 record,
                 choice: Choice::Partition(answer.index),
-                sent_ms: play.hands.accumulator.clock().wall_ms(),
+                sent_ms: play.driver.accumulator.clock().wall_ms(),
             };
-            play.hands.accumulator.append(&topic, &placed, None, None).unwrap_or_else(|_| panic!("there is room"))
+            play.driver.accumulator.append(&topic, &placed, None, None).unwrap_or_else(|_| panic!("there is room"))
         })
         .collect();
     play.pass();

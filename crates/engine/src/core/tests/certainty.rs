@@ -96,10 +96,10 @@ fn batch_that_is_being_taken_goes_to_the_new_cluster() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
     let old_id = rig.next_producer_id;
-    rig.hands.held_takes = Some(VecDeque::new());
+    rig.driver.held_takes = Some(VecDeque::new());
     let delivery = rig.send_and_linger(0);
     change_cluster(&mut rig);
-    rig.hands.let_go();
+    rig.driver.let_go();
     rig.pass(ms(100));
     settle_in_new_cluster(&mut rig, old_id, &[1]);
     assert_eq!(fate(&delivery), Fate::At(0));
@@ -118,7 +118,7 @@ fn acks_0_frame_that_may_be_out_is_unknown_and_not_sent_again() {
         ("request.timeout.ms", |rig, _| rig.pass(ms(31_000))),
         ("the node moves", |rig, _| {
             rig.hosts = [(1, "n4".to_owned())].into();
-            rig.hands.core.cx.metadata.doubt();
+            rig.driver.core.cx.metadata.doubt();
             rig.held_writes = None;
             rig.pass(ms(1_000));
         }),

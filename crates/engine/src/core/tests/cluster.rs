@@ -65,7 +65,7 @@ fn open_batch_of_removed_leader_waits_for_next_leader() {
     // The last metadata for the partition is older than the known one, and the cluster has lost node 1 since.
     for (leader_epoch, nodes) in [(5, vec![1, 2, 3]), (4, vec![2, 3])] {
         (rig.leaders, rig.nodes) = (vec![(1, leader_epoch)], nodes.into_iter().collect());
-        rig.hands.core.cx.metadata.doubt();
+        rig.driver.core.cx.metadata.doubt();
         rig.pass(ms(1_000));
     }
     let delivery = rig.send_and_linger(0);
@@ -82,14 +82,14 @@ fn open_batch_of_removed_leader_waits_for_next_leader() {
 fn hint_that_moves_a_node_keeps_batches_in_flight_to_it() {
     let mut rig = Rig::new(|_| {});
     rig.leaders = vec![(1, 1), (2, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
     let deliveries = [rig.send_and_linger(0), rig.send_and_linger(1)];
     let (to_1, to_2) = (rig.request(), rig.request());
     assert_eq!((to_1.node, to_2.node), (1, 2));
     // The cluster no longer names node 2, but the connection to it stays.
     (rig.nodes, rig.leaders) = ([1, 3].into(), vec![(1, 1), (2, 0)]);
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
     let answer = PartitionProduceResponse {
         error_code: ErrorCode::NOT_LEADER_OR_FOLLOWER,
@@ -260,7 +260,7 @@ fn metadata_from_node_of_another_cluster_is_ignored() {
     let delivery = rig.send_and_linger(0);
     rig.pass(ms(5_000));
     assert!(rig.requests.is_empty());
-    assert!(rig.hands.core.obstacles().unwrap().contains("it belongs to cluster d, not to c"));
+    assert!(rig.driver.core.obstacles().unwrap().contains("it belongs to cluster d, not to c"));
     (rig.topic_id, rig.down) = (Uuid([7; 16]), BTreeSet::new());
     rig.pass(ms(2_000));
     let request = rig.request();
@@ -298,7 +298,7 @@ fn slow_metadata_answer_makes_core_ask_another_node() {
     rig.mute = [1, 2].into();
     rig.leaders = vec![(3, 1)];
     let before = rig.metadata_asked;
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(2_500));
     assert!(rig.metadata_asked > before);
     let delivery = rig.send_and_linger(0);
@@ -309,7 +309,7 @@ fn slow_metadata_answer_makes_core_ask_another_node() {
     // If no node answers, the core asks each of them once.
     rig.mute.insert(3);
     let before = rig.metadata_asked;
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(20_000));
     assert!(rig.metadata_asked - before <= 3, "{}", rig.metadata_asked - before);
 }
@@ -324,11 +324,11 @@ fn leaders_in_the_rack_are_published_while_racks_count() {
                 rig.leaders = vec![(1, 0), (2, 0), (1, 0), (-1, 0)];
             },
         );
-        let in_rack = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().in_rack();
+        let in_rack = |rig: &Rig| rig.driver.accumulator.topic("t").unwrap().in_rack();
         assert_eq!(in_rack(&rig), before, "{is_aware}");
         // The nodes come back with their racks swapped.
         rig.racks = [(1, "b"), (2, "a")].into();
-        rig.hands.core.cx.metadata.doubt();
+        rig.driver.core.cx.metadata.doubt();
         rig.pass(ms(300));
         assert_eq!(in_rack(&rig), after, "{is_aware}");
     }
@@ -340,10 +340,10 @@ fn leader_from_hint_is_published_with_next_metadata() {
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
     rig.leaders = vec![(-1, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(300));
     let is_led = |rig: &Rig| {
-        rig.hands.accumulator.topic("t").unwrap().with_view(|view| view.available().to_vec()).unwrap() == [0]
+        rig.driver.accumulator.topic("t").unwrap().with_view(|view| view.available().to_vec()).unwrap() == [0]
     };
     assert!(!is_led(&rig));
     rig.leaders = vec![(2, 2)];
@@ -384,7 +384,7 @@ fn moved_node_gets_same_bytes_at_new_address() {
     let delivery = rig.send_and_linger(0);
     let before = rig.request();
     rig.hosts = [(1, "x1".to_owned())].into();
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
     let again = rig.request();
     assert_eq!(rig.connects.last().unwrap().0, "x1");
@@ -416,17 +416,17 @@ fn two_nodes_at_one_address_stay_distinct() {
 fn topic_without_partitions_or_error_counts_as_missing() {
     let mut rig = Rig::new(|_| {});
     rig.open_gate(0);
-    let partitions = |rig: &Rig| rig.hands.accumulator.topic("t").unwrap().partition_count();
+    let partitions = |rig: &Rig| rig.driver.accumulator.topic("t").unwrap().partition_count();
     rig.leaders = Vec::new();
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
-    assert_eq!(rig.hands.core.topic_error("t"), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    assert_eq!(rig.driver.core.topic_error("t"), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert_eq!(partitions(&rig), 1);
     // Partitions without a leader are no reason to give up either.
     rig.leaders = vec![(-1, 1), (-1, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
-    assert_eq!((rig.hands.core.topic_error("t"), partitions(&rig)), (None, 2));
+    assert_eq!((rig.driver.core.topic_error("t"), partitions(&rig)), (None, 2));
     let delivery = rig.send_and_linger(1);
     rig.pass(ms(5_000));
     assert!(rig.requests.is_empty());
@@ -572,7 +572,7 @@ fn missing_partitions_are_asked_for_while_a_sender_waits() {
     assert!((8..=16).contains(&(rig.metadata_asked - before)), "{}", rig.metadata_asked - before);
     rig.leaders = vec![(1, 0), (1, 0)];
     assert_eq!(wait(&mut rig), 1);
-    assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 2);
+    assert_eq!(rig.driver.accumulator.topic("t").unwrap().partition_count(), 2);
 }
 
 /// A rig where node 1 leads partitions 0 and 1, and node 2 leads partitions 2 and 3. A node stalls after one second. It
@@ -590,7 +590,7 @@ fn stalling(change: impl FnOnce(&mut Config)) -> Rig {
 
 /// Returns the partitions that records without a key avoid.
 fn left_out(rig: &Rig) -> Vec<i32> {
-    rig.hands.accumulator.left_out("t")
+    rig.driver.accumulator.left_out("t")
 }
 
 #[test]
@@ -678,12 +678,12 @@ fn stall_follows_current_leader_of_partition() {
     rig.pass(ms(1_500));
     assert_eq!(left_out(&rig), [0, 1]);
     rig.leaders = vec![(2, 1), (1, 0), (1, 1), (2, 0)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_500));
     assert_eq!(left_out(&rig), [1, 2]);
     // The topic grows, and the node leads the new partition.
     rig.leaders.push((1, 0));
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_500));
     assert_eq!(left_out(&rig), [1, 2, 4]);
 }

@@ -162,7 +162,7 @@ fn api_versions_with_invalid_ranges_are_rejected_and_retried_with_backoff() {
         assert!(rig.requests.is_empty(), "{name}");
         // Each connection asks four times at most. In the end, each of the four peers reconnects once per second.
         assert!((4..=200).contains(&rig.versions_asked.len()), "{name}: {}", rig.versions_asked.len());
-        let obstacles = rig.hands.core.obstacles().unwrap_or_default();
+        let obstacles = rig.driver.core.obstacles().unwrap_or_default();
         assert!(obstacles.contains(said), "{name}: {said} is not in {obstacles}");
         rig.versions = truth;
         rig.pass(ms(5_000));
@@ -222,7 +222,7 @@ fn shown(delivery: &Delivery) -> String {
 
 /// Makes the core ask for metadata again.
 fn doubt(rig: &mut Rig) {
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_500));
 }
 
@@ -312,7 +312,7 @@ fn metadata_without_valid_node_or_above_10000_nodes_is_rejected() {
         rig.leaders = vec![(3, 9)];
         let before = rig.metadata_asked;
         doubt(&mut rig);
-        let obstacles = rig.hands.core.obstacles().unwrap();
+        let obstacles = rig.driver.core.obstacles().unwrap();
         assert!(obstacles.contains(said), "{said} is not in {obstacles}");
         assert!(rig.metadata_asked - before < 20, "{}", rig.metadata_asked - before);
         // Earlier metadata stays valid. The rig answers metadata before earlier Produce requests, which closes the
@@ -343,7 +343,7 @@ fn metadata_with_duplicate_nodes_or_partitions_counts_them_once() {
         response.topics.extend(topics);
     });
     doubt(&mut rig);
-    assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), 1);
+    assert_eq!(rig.driver.accumulator.topic("t").unwrap().partition_count(), 1);
     let delivery = rig.send_and_linger(0);
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 0);
@@ -393,7 +393,7 @@ fn metadata_with_impossible_partitions_keeps_known_ones() {
         rig.open_gate(0);
         rig.change_metadata = Box::new(move |response| response.topics.iter_mut().for_each(lie));
         doubt(&mut rig);
-        assert_eq!(rig.hands.accumulator.topic("t").unwrap().partition_count(), count, "{name}");
+        assert_eq!(rig.driver.accumulator.topic("t").unwrap().partition_count(), count, "{name}");
         let delivery = rig.send_and_linger(0);
         rig.pass(ms(500));
         assert_eq!(rig.requests.front().map(|request| request.node), leader, "{name}");
@@ -420,10 +420,10 @@ fn metadata_above_200000_partitions_counts_topic_as_missing() {
         rig.open_gate(0);
         rig.leaders = vec![(1, 0); count];
         doubt(&mut rig);
-        let known = rig.hands.accumulator.topic("t").unwrap().partition_count();
+        let known = rig.driver.accumulator.topic("t").unwrap().partition_count();
         assert_eq!(known, if is_believed { count } else { 1 });
         let error = (!is_believed).then_some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        assert_eq!(rig.hands.core.topic_error("t"), error);
+        assert_eq!(rig.driver.core.topic_error("t"), error);
         let delivery = rig.send_and_linger(0);
         let request = rig.request();
         rig.settle(&request, ErrorCode::NONE, 1);
@@ -511,7 +511,7 @@ fn metadata_and_responses_are_shown_without_escapes() {
     let response = MetadataResponse { cluster_id: Some("\x1b[2J".to_owned()), ..rig.describe(true) };
     rig.answer(request.connection, request.correlation_id - 1, 13, &response);
     rig.turn();
-    let obstacles = rig.hands.core.obstacles().unwrap();
+    let obstacles = rig.driver.core.obstacles().unwrap();
     assert!(obstacles.contains("it belongs to cluster \\u{1b}[2J, not to c"), "{obstacles:?}");
     rig.down.insert(1);
     rig.pass(ms(130_000));

@@ -15,7 +15,7 @@ fn rig() -> Rig {
 
 /// Returns whether the accumulator, the metadata and the sender know the topic or a partition of it.
 fn kept(rig: &Rig) -> [bool; 3] {
-    let TestDriver { accumulator, core, .. } = &rig.hands;
+    let TestDriver { accumulator, core, .. } = &rig.driver;
     [
         accumulator.topic("t").is_some() || !accumulator.partition_ids().is_empty(),
         core.cx.metadata.partitions().next().is_some(),
@@ -28,7 +28,7 @@ impl Rig {
     fn learn(&mut self) {
         self.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
         self.turn();
-        assert!(self.hands.accumulator.topic("t").is_some());
+        assert!(self.driver.accumulator.topic("t").is_some());
     }
 }
 
@@ -88,7 +88,7 @@ fn topic_with_data_is_in_use() {
         ("in flight", |rig| rig.send_and_linger(0)),
         ("without a leader", |rig| {
             rig.leaders = vec![(-1, 1)];
-            rig.hands.core.cx.metadata.doubt();
+            rig.driver.core.cx.metadata.doubt();
             rig.pass(ms(1_000));
             rig.send_and_linger(0)
         }),
@@ -162,11 +162,11 @@ fn record_appended_while_its_topic_is_being_forgotten_is_delivered() {
     let end = rig.now() + ms(20_000);
     let retire = loop {
         assert!(rig.now() < end, "the topic is idle");
-        let next = rig.hands.core.next_timeout(rig.now()).unwrap();
-        rig.hands.clock.set(next);
-        rig.hands.tell();
+        let next = rig.driver.core.next_timeout(rig.now()).unwrap();
+        rig.driver.clock.set(next);
+        rig.driver.tell();
         let mut retire = None;
-        while let Some(action) = rig.hands.core.poll_action() {
+        while let Some(action) = rig.driver.core.poll_action() {
             match action {
                 Action::Local(LocalAction::Retire { .. }) => retire = Some(action),
                 action => rig.act(action),
@@ -197,5 +197,5 @@ fn late_signals_of_a_forgotten_partition_change_nothing() {
     assert_eq!(kept(&rig), [false; 3]);
     // The topic comes back with new partition ids.
     rig.learn();
-    assert_eq!(rig.hands.accumulator.partition_ids(), [PartitionId(1)]);
+    assert_eq!(rig.driver.accumulator.partition_ids(), [PartitionId(1)]);
 }

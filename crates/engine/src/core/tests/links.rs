@@ -32,7 +32,7 @@ fn core_connects_to_moved_node_at_once() {
             rig.hosts = [(1, "x9".to_owned())].into();
             (rig.down, rig.silent) = Default::default();
             let (before, moved_at) = (rig.connects.len(), rig.now());
-            rig.hands.core.cx.metadata.doubt();
+            rig.driver.core.cx.metadata.doubt();
             rig.pass(ms(1_500));
             let moved = rig.connects[before..].iter().find(|(host, _)| host == "x9");
             assert!(moved.is_some(), "{name}, sent before: {was_sent}, moved at {moved_at:?}: {:?}", rig.connects);
@@ -53,7 +53,7 @@ fn frame_limit_is_raised_only_for_peers_that_are_ready() {
         },
     );
     rig.leaders = vec![(2, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_500));
     let _delivery = rig.send_and_linger(0);
     rig.pass(ms(3_000));
@@ -74,15 +74,15 @@ fn node_that_left_the_cluster_leaves_nothing_behind() {
     rig.down = [1].into();
     rig.cut(1);
     rig.pass(ms(3_000));
-    assert!(rig.hands.core.sender.known_nodes().contains(&NodeId(1)));
+    assert!(rig.driver.core.sender.known_nodes().contains(&NodeId(1)));
     (rig.nodes, rig.leaders) = ([2, 3].into(), vec![(2, 1)]);
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(2_000));
     let request = rig.request();
     rig.settle(&request, ErrorCode::NONE, 1);
     assert_eq!((request.node, fate(&delivery)), (2, Fate::At(1)));
-    assert_eq!(rig.hands.core.sender.known_nodes(), [NodeId(2)].into());
-    assert!(!rig.hands.core.cx.connections.knows(Peer::Node(NodeId(1))));
+    assert_eq!(rig.driver.core.sender.known_nodes(), [NodeId(2)].into());
+    assert!(!rig.driver.core.cx.connections.knows(Peer::Node(NodeId(1))));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn wrong_broker_is_avoided_until_new_metadata() {
     let delivery = rig.send_and_linger(0);
     rig.pass(ms(5_000));
     assert!(rig.requests.is_empty());
-    let obstacles = rig.hands.core.obstacles().unwrap();
+    let obstacles = rig.driver.core.obstacles().unwrap();
     assert!(obstacles.contains("the broker at n1:9092 is not node 1 of cluster c"), "{obstacles}");
     let tries = rig.connects.iter().filter(|(host, _)| host == "n1").count();
     assert!(tries < 20, "{tries}");

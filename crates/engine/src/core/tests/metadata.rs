@@ -46,7 +46,7 @@ fn overlong_topic_name_is_refused_and_closes_no_connection() {
         assert_eq!((topic, error.kind()), (&overlong(), ErrorKind::Metadata));
         let text = format!("{error:#}");
         assert!(text.starts_with("topic xxx") && text.contains("40000 bytes"), "{text}");
-        assert!(names.iter().all(|name| rig.hands.accumulator.topic(name).is_some()), "{others}");
+        assert!(names.iter().all(|name| rig.driver.accumulator.topic(name).is_some()), "{others}");
         rig.settle(&request, ErrorCode::NONE, 1);
         assert_eq!(fate(&delivery), Fate::At(1));
     }
@@ -183,7 +183,7 @@ fn refresh_in_parts_resumes_after_a_lost_answer() {
     rig.topics_asked.clear();
     rig.mute = rig.nodes.clone();
     rig.mute.insert(SEED);
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.turn();
     // The first part is lost, and its connection ends.
     for node in rig.nodes.clone().into_iter().chain([SEED]) {
@@ -253,13 +253,13 @@ fn missing_topics_do_not_put_off_a_refresh() {
     rig.topics_asked.clear();
     let start = rig.now();
     let mut number = 0;
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     while rig.now() < start + ms(10_000) {
         want(&mut rig, &format!("gone-{number}"));
         rig.turn();
         number += 1;
         rig.pass(ms(50));
-        rig.hands.core.cx.metadata.doubt();
+        rig.driver.core.cx.metadata.doubt();
     }
     let of_t = rig.topics_asked.iter().filter(|asked| asked.contains(&"t".to_owned())).count();
     assert!(
@@ -276,7 +276,7 @@ fn leader_hint_for_another_topic_of_the_name_is_ignored() {
     let old = rig.send_and_linger(0);
     let asked = rig.request();
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(2, 0)]);
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(300));
     // The hint is about the topic that was deleted.
     hint(&mut rig, &asked, 3, 9);
@@ -350,7 +350,7 @@ fn topic_with_records_under_way_stays_in_use() {
         rig.open_gate(0);
         if !is_led {
             rig.leaders = vec![(-1, 1)];
-            rig.hands.core.cx.metadata.doubt();
+            rig.driver.core.cx.metadata.doubt();
             rig.pass(ms(300));
         }
         let delivery = story(&mut rig);
@@ -382,7 +382,7 @@ fn topic_with_a_batch_behind_a_full_one_stays_in_use() {
     });
     rig.open_gate(0);
     rig.leaders = vec![(-1, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(300));
     let first = (0..4).map(|_| rig.send(0, 300)).last().unwrap();
     rig.turn();

@@ -74,7 +74,7 @@ type Offer = fn(i16) -> Option<(i16, ApiVersionsResponse)>;
 
 /// The core with its driver, and a cluster with one topic, `t`.
 struct Rig {
-    hands: TestDriver,
+    driver: TestDriver,
     /// The leader and leader epoch of each partition.
     leaders: Vec<(i32, i32)>,
     topic_id: Uuid,
@@ -163,7 +163,7 @@ impl Rig {
         change(&mut config);
         let config = Arc::new(config.check().unwrap());
         let mut rig = Self {
-            hands: TestDriver::new(config, Arc::new(NoCallbacks)).unwrap(),
+            driver: TestDriver::new(config, Arc::new(NoCallbacks)).unwrap(),
             leaders: vec![(1, 0)],
             topic_id: Uuid([7; 16]),
             nodes: [1, 2, 3].into(),
@@ -201,16 +201,16 @@ impl Rig {
         rig.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
         rig.turn();
         rig.pass(ms(200));
-        assert!(rig.hands.accumulator.topic("t").is_some(), "the topic is known");
+        assert!(rig.driver.accumulator.topic("t").is_some(), "the topic is known");
         rig
     }
 
     fn now(&self) -> Instant {
-        self.hands.now()
+        self.driver.now()
     }
 
     fn handle(&mut self, input: Input) {
-        self.hands.handle(input);
+        self.driver.handle(input);
     }
 
     /// Lets time pass, and wakes the core when it asks for that.
@@ -218,10 +218,10 @@ impl Rig {
         let end = self.now() + time;
         for _ in 0..100_000 {
             let connected = self.connecting.front().map(|(at, _)| *at);
-            let due = self.hands.core.next_timeout(self.now()).into_iter().chain(connected).min();
+            let due = self.driver.core.next_timeout(self.now()).into_iter().chain(connected).min();
             let next = due.filter(|at| *at < end).unwrap_or(end);
             let next = next.max(self.now() + Duration::from_micros(1)).min(end);
-            self.hands.clock.set(next);
+            self.driver.clock.set(next);
             self.turn();
             if next == end {
                 return;
@@ -232,17 +232,17 @@ impl Rig {
 
     /// Performs all actions that are possible now.
     fn turn(&mut self) {
-        while let Some((_, connection)) = self.connecting.pop_front_if(|(at, _)| *at <= self.hands.now()) {
+        while let Some((_, connection)) = self.connecting.pop_front_if(|(at, _)| *at <= self.driver.now()) {
             self.handle(Input::Connected(connection));
         }
-        self.hands.tell();
-        while let Some(action) = self.hands.core.poll_action() {
+        self.driver.tell();
+        while let Some(action) = self.driver.core.poll_action() {
             self.act(action);
         }
     }
 
     fn act(&mut self, action: Action) {
-        match self.hands.act(action) {
+        match self.driver.act(action) {
             Some(Action::Connect { connection, host, .. }) => {
                 let node = host.host.get(1..).and_then(|node| node.parse().ok()).unwrap_or(SEED);
                 self.connections.insert(connection, node);
@@ -448,9 +448,9 @@ impl Rig {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let placed =
-            Placed { record, choice: Choice::Partition(partition), sent_ms: self.hands.accumulator.clock().wall_ms() };
-        let topic = self.hands.accumulator.topic("t").unwrap();
-        match self.hands.accumulator.append(&topic, &placed, None, None) {
+            Placed { record, choice: Choice::Partition(partition), sent_ms: self.driver.accumulator.clock().wall_ms() };
+        let topic = self.driver.accumulator.topic("t").unwrap();
+        match self.driver.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => delivery,
             Err((error, _)) => panic!("{error:?}"),
         }

@@ -4,7 +4,7 @@ use super::*;
 
 fn obstacle(rig: &mut Rig) -> Option<String> {
     let now = rig.now();
-    rig.hands.core.batch_obstacle(now)
+    rig.driver.core.batch_obstacle(now)
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "there is no leader",
             |rig| {
                 rig.leaders = vec![(-1, 1)];
-                rig.hands.core.cx.metadata.doubt();
+                rig.driver.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -59,7 +59,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader advertises port 0",
             |rig| {
                 rig.change_metadata = Box::new(|response| response.brokers[0].port = 0);
-                rig.hands.core.cx.metadata.doubt();
+                rig.driver.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -70,7 +70,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the leader advertises what is no name",
             |rig| {
                 rig.change_metadata = Box::new(|response| response.brokers[0].host = "\n my host".to_owned());
-                rig.hands.core.cx.metadata.doubt();
+                rig.driver.core.cx.metadata.doubt();
                 rig.pass(ms(1_000));
                 drop(rig.send_and_linger(0));
             },
@@ -147,7 +147,7 @@ fn oldest_batch_without_an_outcome_is_explained() {
             "the batch is being compressed",
             |rig| {
                 rig.open_gate(0);
-                rig.hands.held_takes = Some(VecDeque::new());
+                rig.driver.held_takes = Some(VecDeque::new());
                 drop(rig.send_and_linger(0));
             },
             "t-0: the batch is being compressed",
@@ -168,7 +168,7 @@ fn no_more_than_32_servers_are_named() {
     rig.lose_nodes();
     // The core tries each server meanwhile.
     rig.pass(ms(60_000));
-    let said = rig.hands.core.obstacles().unwrap();
+    let said = rig.driver.core.obstacles().unwrap();
     assert_eq!(said.split("; ").count(), 33, "{said}");
     assert!(said.ends_with("; and so on, for 68 more"), "{said}");
 }

@@ -114,7 +114,7 @@ fn new_leader_gets_no_batch_before_old_one_answers() {
     let first = rig.send_and_linger(0);
     let asked = rig.request();
     rig.leaders = vec![(2, 1)];
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(200));
     let second = rig.send_and_linger(0);
     assert!(rig.requests.is_empty(), "the old leader may yet answer");
@@ -267,7 +267,7 @@ fn responses_of_old_topic_do_not_open_gate_to_recreated_one() {
     let old = rig.send_and_linger(0);
     let asked = rig.request();
     (rig.topic_id, rig.leaders) = (Uuid([8; 16]), vec![(1, 0)]);
-    rig.hands.core.cx.metadata.doubt();
+    rig.driver.core.cx.metadata.doubt();
     rig.pass(ms(1_000));
     let new: Vec<Delivery> = (0..3).map(|_| rig.send_and_linger(0)).collect();
     assert!(rig.requests.is_empty());
@@ -301,7 +301,7 @@ fn batches_sent_before_topic_recreation_fail() {
 #[test]
 fn partitions_of_recreated_topic_reuse_old_ids() {
     let mut rig = Rig::new(|config| config.metadata_max_age = ms(1_000));
-    let ids = |rig: &Rig| rig.hands.accumulator.partition_ids().len();
+    let ids = |rig: &Rig| rig.driver.accumulator.partition_ids().len();
     for round in 0..20u8 {
         (rig.topic_id, rig.leaders) = (Uuid([10 + round; 16]), vec![(1, 0); 1 + usize::from(round % 2) * 3]);
         rig.pass(ms(3_000));

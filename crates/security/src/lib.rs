@@ -28,7 +28,7 @@ pub mod credentials;
 mod json;
 #[cfg(feature = "sasl")]
 pub mod mechanism;
-#[cfg(feature = "sasl")]
+#[cfg(any(feature = "sasl", feature = "tls"))]
 mod printable;
 #[cfg(feature = "sasl")]
 pub mod sasl;

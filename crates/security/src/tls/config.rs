@@ -1,6 +1,7 @@
 //! The settings of TLS as one value, which a producer's connections share.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use rustls::{ClientConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::error::TlsError;
+use super::explain::{self, Side};
 use super::identity::{Identity, IdentitySource};
 use super::pem::PemSource;
 use super::provider::{self, Provider};
@@ -60,6 +62,12 @@ struct Facts {
     chain: Vec<CertificateDer<'static>>,
 }
 
+impl Facts {
+    fn versions(&self) -> String {
+        self.versions.iter().map(|version| version.name()).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl TlsConfig {
     /// Returns a builder with the defaults: the system's roots, no client certificate, TLS 1.2 and 1.3.
     #[must_use]
@@ -92,6 +100,34 @@ impl TlsConfig {
         }
     }
 
+    /// Explains why a handshake with a host failed. Only if no connection to this broker was ever ready, the text asks
+    /// whether the port is a PLAINTEXT one.
+    #[must_use]
+    pub fn explain_handshake(&self, error: &io::Error, dialled_host: &str, has_been_ready: bool) -> TlsError {
+        explain::handshake(error, &self.side(&self.expected_name(dialled_host)), has_been_ready)
+    }
+
+    /// Explains an error of TLS after the handshake. In TLS 1.3 a broker refuses a client's certificate only then, so that
+    /// the first read fails. Returns `None` for other errors of the connection.
+    #[must_use]
+    pub fn explain(&self, error: &io::Error, dialled_host: &str) -> Option<TlsError> {
+        Some(explain::tls(explain::of_rustls(error)?, &self.side(&self.expected_name(dialled_host))))
+    }
+
+    fn expected_name(&self, dialled_host: &str) -> String {
+        self.server_name(dialled_host).map_or_else(|_| dialled_host.to_owned(), |name| name.to_str().into_owned())
+    }
+
+    fn side<'a>(&self, server_name: &'a str) -> Side<'a> {
+        let facts = self.0.facts.as_ref();
+        Side {
+            server_name,
+            roots: facts.map(|facts| facts.trusted.to_string()),
+            has_identity: facts.map(|facts| !facts.chain.is_empty()),
+            versions: facts.map_or_else(|| "those of the application's configuration".to_owned(), Facts::versions),
+        }
+    }
+
     /// Returns whether both trust the same roots and have the same client certificate: then a reload changes nothing.
     /// Without facts, as for configurations of the application, they are the same only if they share their settings.
     #[must_use]
@@ -112,10 +148,9 @@ impl fmt::Display for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.facts {
             None => f.write_str("a rustls::ClientConfig of the application")?,
-            Some(Facts { provider, versions, trusted, chain }) => {
-                let versions: Vec<&str> = versions.iter().map(|version| version.name()).collect();
-                let certificate = if chain.is_empty() { "no client certificate" } else { "a client certificate" };
-                write!(f, "{}; provider {provider}; {trusted}; {certificate}", versions.join(", "))?;
+            Some(facts) => {
+                let certificate = if facts.chain.is_empty() { "no client certificate" } else { "a client certificate" };
+                write!(f, "{}; provider {}; {}; {certificate}", facts.versions(), facts.provider, facts.trusted)?;
             }
         }
         match &self.0.server_name {

@@ -24,6 +24,7 @@ pub mod pem;
 pub mod provider;
 pub mod version;
 
+mod explain;
 mod identity;
 mod roots;
 

@@ -3,6 +3,7 @@
 //! `make features` runs them with each provider. testdata/ORIGIN.md describes the certificates.
 #![cfg(any(feature = "tls-ring", feature = "tls-aws-lc", feature = "tls-graviola"))]
 
+mod handshakes;
 mod settings;
 
 use kurier_security::Secret;

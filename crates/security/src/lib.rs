@@ -13,7 +13,7 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`] |
-//! | `sasl` (default) | [`Mechanism`], [`Credentials`], and the [`Exchange`] that proves them to a broker |
+//! | `sasl` (default) | [`Mechanism`], [`Credentials`], the [`Exchange`] that proves them to a broker, [`Claims`] |
 //! | `tls` | [`tls::TlsConfig`]: certificates, keys and settings for rustls; the application brings the provider of cryptography |
 //! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a [provider](tls::Provider) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
@@ -26,6 +26,8 @@
 pub mod credentials;
 #[cfg(feature = "sasl")]
 mod json;
+#[cfg(feature = "sasl")]
+pub mod jwt;
 #[cfg(feature = "sasl")]
 pub mod mechanism;
 #[cfg(any(feature = "sasl", feature = "tls"))]
@@ -42,6 +44,8 @@ mod readme {}
 
 #[cfg(feature = "sasl")]
 pub use credentials::{Credentials, Token};
+#[cfg(feature = "sasl")]
+pub use jwt::{Claim, Claims, JwtError, UnsecuredToken};
 #[cfg(feature = "sasl")]
 pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
 #[cfg(feature = "sasl")]

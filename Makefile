@@ -140,9 +140,9 @@ golden:
 ## make e2e            compare with other implementations: java schema oracle broker-judges; needs Maven, Java 17 and kcat
 e2e: schema oracle java broker-judges
 
-## make java           let the Java client read our batches, with every codec and both zstd libraries
+## make java           let the Java client read our batches, with every codec and both zstd libraries, and the files in testdata/sasl
 java:
-	cargo test --quiet --locked -p kurier-e2e --test java -- --nocapture
+	cargo test --quiet --locked -p kurier-e2e --test java --test sasl -- --nocapture
 	cargo test --quiet --locked -p kurier-e2e --no-default-features --features zstd --test java -- --nocapture
 
 ## make schema         compare our field tables with the descriptors in the kafka-clients jars

@@ -67,7 +67,7 @@ impl Jars {
         self.folder.join(format!("kafka-clients-{}.jar", self.version))
     }
 
-    /// Compiles a program in this crate's folder `java`.
+    /// Compiles a program in this crate's folder `java`. It may use those that were compiled before.
     ///
     /// # Errors
     /// If the compiler is missing or reports errors.
@@ -75,10 +75,11 @@ impl Jars {
         let classes = target().join(format!("java-{}", self.version));
         fs::create_dir_all(&classes)?;
         let mut javac = Command::new("javac");
-        javac.args(["-nowarn", "-encoding", "UTF-8", "-cp"]).arg(self.folder.join("*")).arg("-d").arg(&classes);
+        let path = format!("{}/*:{}", self.folder.display(), classes.display());
+        javac.args(["-nowarn", "-encoding", "UTF-8", "-cp", &path, "-d"]).arg(&classes);
         javac.arg(sources().join(format!("{program}.java")));
         run(&mut javac, "apt-get install openjdk-17-jdk-headless")?;
-        Ok(Program { path: format!("{}/*:{}", self.folder.display(), classes.display()), class: program })
+        Ok(Program { path, class: program })
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `tests/schema.rs` | the descriptors inside the kafka-clients jar | Do our tables of fields match Kafka's? |
 //! | `tests/oracle.rs` | the kafka-protocol crate | Do we agree on arbitrary messages of every version, in both directions? |
 //! | `tests/java.rs` | the Java client's `MemoryRecords` | Does Java read our batches, of every codec, record for record? |
+//! | `tests/sasl.rs` | the Java client's `JaasContext` and `ScramSaslClient` | Did Java write the files in testdata/sasl? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | Can others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and Java | Does `kurier produce` lose, double or reorder a record? |
 //! | `tests/captures` | tshark and kcat, on traffic of Java, confluent-kafka and franz-go with real Apache Kafka | Do we read the same from a capture? |

@@ -13,7 +13,7 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`] |
-//! | `sasl` (default) | [`Mechanism`], [`Credentials`], the [`Exchange`] that proves them to a broker, [`Claims`] |
+//! | `sasl` (default) | [`Mechanism`], [`Credentials`], the [`Exchange`] that proves them to a broker, [`JaasEntry`], [`Claims`] |
 //! | `tls` | [`tls::TlsConfig`]: certificates, keys and settings for rustls; the application brings the provider of cryptography |
 //! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a [provider](tls::Provider) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
@@ -24,6 +24,8 @@
 
 #[cfg(feature = "sasl")]
 pub mod credentials;
+#[cfg(feature = "sasl")]
+pub mod jaas;
 #[cfg(feature = "sasl")]
 mod json;
 #[cfg(feature = "sasl")]
@@ -44,6 +46,8 @@ mod readme {}
 
 #[cfg(feature = "sasl")]
 pub use credentials::{Credentials, Token};
+#[cfg(feature = "sasl")]
+pub use jaas::{JaasEntry, JaasError, JaasErrorKind, JaasLogin, OauthLogin};
 #[cfg(feature = "sasl")]
 pub use jwt::{Claim, Claims, JwtError, UnsecuredToken};
 #[cfg(feature = "sasl")]

@@ -46,6 +46,27 @@ fn first_messages_of_rfcs() {
     );
 }
 
+/// The lines of `testdata/sasl/exchanges.jsonl` with OAUTHBEARER are first messages of Java's client.
+#[test]
+fn first_messages_of_java() {
+    let mut count = 0;
+    for line in include_str!("../../../testdata/sasl/exchanges.jsonl").lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if line["mechanism"] == "OAUTHBEARER" {
+            let extensions: Vec<(&str, &str)> = line["extensions"]
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str().unwrap()))
+                .collect();
+            let message = first(&bearer(line["value"].as_str().unwrap(), &extensions));
+            assert_eq!(str::from_utf8(&message).unwrap(), line["messages"][0].as_str().unwrap());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2);
+}
+
 #[test]
 fn credentials_that_no_message_can_carry() {
     let long = "x".repeat(8 * 1024 + 1);

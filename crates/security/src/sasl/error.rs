@@ -44,7 +44,7 @@ pub enum SaslError {
     Inexpressible {
         /// The mechanism of the credentials.
         mechanism: Mechanism,
-        /// The part of the credentials, and what is wrong with it.
+        /// The part of the credentials that is wrong, and why.
         why: &'static str,
     },
     /// The caller passed a message or a proof at a time when the exchange expects none.

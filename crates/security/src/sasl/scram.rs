@@ -213,6 +213,8 @@ fn refused(mechanism: Mechanism, error: &str) -> SaslError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
@@ -248,6 +250,60 @@ mod tests {
         assert_eq!(job.unproven, "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j");
         assert_eq!(STANDARD.encode(&*proof), "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=");
         assert_eq!(STANDARD.encode(&*signature), "rmF9pqV8S7suAoZWja4dJRkFsKQ=");
+    }
+
+    /// Each line of `testdata/sasl/exchanges.jsonl` is an exchange between Java's client and Java's server.
+    #[test]
+    fn exchanges_are_those_of_java() {
+        let mut count = 0;
+        for line in include_str!("../../../../testdata/sasl/exchanges.jsonl").lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let mechanism = match line["mechanism"].as_str().unwrap() {
+                "SCRAM-SHA-256" => ScramMechanism::Sha256,
+                "SCRAM-SHA-512" => ScramMechanism::Sha512,
+                _ => continue,
+            };
+            let messages: Vec<&str> =
+                line["messages"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+            let username = line["username"].as_str().unwrap();
+            let password = line["password"].as_str().unwrap().into();
+            check_exchange(mechanism, username, &password, line["token"].as_bool().unwrap(), &messages);
+            count += 1;
+        }
+        assert_eq!(count, 14);
+    }
+
+    /// Connections of a Java client to a real broker.
+    #[test]
+    fn exchanges_are_those_of_captured_traffic() {
+        let path = "../../testdata/captures/java-4.3.1_kafka-4.3.1_sasl-scram-256.pcap";
+        let mut connections: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+        for frame in kurier_capture::Reader::new(std::fs::File::open(path).unwrap()).unwrap() {
+            let frame = frame.unwrap();
+            let Ok(content) = frame.read() else { continue };
+            if content.api.name() != "SaslAuthenticate" {
+                continue;
+            }
+            let message = STANDARD.decode(content.body(true)["authBytes"].as_str().unwrap()).unwrap();
+            let text = String::from_utf8(message).unwrap();
+            connections.entry(frame.connection).or_default().push(text);
+        }
+        for messages in connections.values() {
+            let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+            check_exchange(ScramMechanism::Sha256, "alice", &"alice-secret".into(), false, &messages);
+        }
+        assert!(connections.len() > 1, "{}", connections.len());
+    }
+
+    /// Checks that we send what another client sent, and accept what the broker answered.
+    fn check_exchange(mechanism: ScramMechanism, username: &str, password: &Secret, is_token: bool, messages: &[&str]) {
+        let [client_first, server_first, client_last, server_last] = messages else { panic!("{messages:?}") };
+        let nonce = client_first.split(",r=").nth(1).unwrap().split(',').next().unwrap();
+        let (start, first) = start(mechanism, username, password, is_token, nonce.to_owned()).unwrap();
+        assert_eq!(str::from_utf8(first.as_bytes()), Ok(*client_first));
+        let proof = start.read_first(server_first.as_bytes(), 65_536).unwrap().run();
+        assert_eq!(str::from_utf8(proof.message.as_bytes()), Ok(*client_last));
+        assert_eq!(read_last(mechanism.into(), server_last.as_bytes(), &proof.signature), Ok(()));
     }
 
     #[test]

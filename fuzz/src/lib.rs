@@ -158,7 +158,7 @@ pub fn request(data: &[u8]) {
     let (lowest, highest) = (*api.versions().start(), *api.versions().end());
     let api_version = lowest + i16::from(*version) % (highest - lowest + 2);
     let header =
-        RequestHeader { api_key: api.key(), api_version, correlation_id: 7, client_id: Some("fuzz".to_owned()) };
+        RequestHeader { api_key: api.key(), api_version, correlation_id: 7.into(), client_id: Some("fuzz".to_owned()) };
     let mut frame = Vec::new();
     header.write(&mut frame).expect("the API is known");
     frame.extend_from_slice(body);
@@ -171,7 +171,7 @@ pub fn request(data: &[u8]) {
         buffer.extend(&answer);
         let answer = buffer.next_frame().expect("a frame").expect("a whole one");
         let (header, body) = ResponseHeader::read(&answer, api, api_version).expect("the header of an answer");
-        assert_eq!(header.correlation_id, 7);
+        assert_eq!(header.correlation_id.0, 7);
         api.response().read(&body, api.response_version(api_version, &body)).expect("an answer in the version asked");
     }
     // A second time, on the changed cluster.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::{FrameBuffer, RequestHeader};
+use kurier_protocol::{CorrelationId, FrameBuffer, RequestHeader};
 
 use crate::frame::{Frame, Head, Side};
 use crate::frames::Frames;
@@ -124,7 +124,7 @@ impl Connection {
     /// Responses come in the order of their requests, so earlier requests without a response had none.
     fn answer(&mut self, frames: &mut Vec<Frame>, number: u64) {
         while let Some((time, bytes)) = self.held.pop_front() {
-            let correlation_id = bytes.first_chunk().copied().map(i32::from_be_bytes);
+            let correlation_id = bytes.first_chunk().copied().map(i32::from_be_bytes).map(CorrelationId);
             let at = self.asked.iter().position(|asked| Some(asked.head.correlation_id) == correlation_id);
             if at.is_none() && self.requests.stream.has_hole() && self.held.len() < HELD_MAX {
                 self.held.push_front((time, bytes));
@@ -185,7 +185,9 @@ fn client_id(frame: &[u8]) -> Option<&str> {
 /// Whether bytes from the middle of a stream begin with the response to an open request.
 fn begins_response(bytes: &[u8], asked: &VecDeque<Asked>) -> bool {
     let Some((claimed, rest)) = bytes.split_first_chunk() else { return false };
-    let Some(correlation_id) = rest.first_chunk().copied().map(i32::from_be_bytes) else { return false };
+    let Some(correlation_id) = rest.first_chunk().copied().map(i32::from_be_bytes).map(CorrelationId) else {
+        return false;
+    };
     possible(*claimed).is_some() && asked.iter().any(|asked| asked.head.correlation_id == correlation_id)
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_protocol::{AnyMessage, Api, Direction, ParseError, RequestHeader, ResponseHeader};
+use kurier_protocol::{AnyMessage, Api, CorrelationId, Direction, ParseError, RequestHeader, ResponseHeader};
 use serde_json::{Map, Value};
 
 use crate::secrets::{self, is_confidential, masked};
@@ -52,7 +52,7 @@ pub struct Head {
     /// Version of request and response; for exceptions see [`Api::response_version`].
     pub api_version: i16,
     /// The id that pairs request and response.
-    pub correlation_id: i32,
+    pub correlation_id: CorrelationId,
 }
 
 impl Head {
@@ -65,7 +65,7 @@ impl Head {
         Some(Self {
             api_key: i16::from_be_bytes(*api_key),
             api_version: i16::from_be_bytes(*api_version),
-            correlation_id: i32::from_be_bytes(*correlation_id),
+            correlation_id: CorrelationId(i32::from_be_bytes(*correlation_id)),
         })
     }
 
@@ -157,7 +157,7 @@ impl Frame {
                 put("api", api.name().into());
             }
             put("version", head.api_version.into());
-            put("correlationId", head.correlation_id.into());
+            put("correlationId", head.correlation_id.0.into());
         }
         if let Some(number) = self.answers {
             put("answers", number.into());

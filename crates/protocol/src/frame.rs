@@ -225,7 +225,7 @@ pub fn write_response<M: Message>(
     out: &mut impl Put,
 ) -> Result<(), EncodeError> {
     let api = api_of::<M>(version)?;
-    let header = ResponseHeader { correlation_id: correlation_id.into().0 };
+    let header = ResponseHeader { correlation_id: correlation_id.into() };
     let mut count = Count::default();
     header.write(api, version, &mut count);
     response.write(version, &mut count)?;
@@ -242,19 +242,19 @@ pub fn write_response<M: Message>(
 /// ```
 /// use bytes::Bytes;
 /// use kurier_protocol::messages::ApiVersionsRequest;
-/// use kurier_protocol::{ErrorCode, read_response};
+/// use kurier_protocol::{CorrelationId, ErrorCode, read_response};
 ///
 /// // From Kafka 4.3.1, asked for version 5.
 /// let frame = Bytes::from_static(&[0, 0, 0, 9, 0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 4]);
 /// let (correlation_id, response) = read_response::<ApiVersionsRequest>(&frame, 5)?;
-/// assert_eq!((correlation_id, response.error_code), (9, ErrorCode::UNSUPPORTED_VERSION));
+/// assert_eq!((correlation_id, response.error_code), (CorrelationId(9), ErrorCode::UNSUPPORTED_VERSION));
 /// assert_eq!(response.api_keys[0].max_version, 4);
 /// # Ok::<(), kurier_protocol::ParseError>(())
 /// ```
 ///
 /// # Errors
 /// When the bytes are not such a response.
-pub fn read_response<R: Request>(frame: &Bytes, version: i16) -> Result<(i32, R::Response), ParseError> {
+pub fn read_response<R: Request>(frame: &Bytes, version: i16) -> Result<(CorrelationId, R::Response), ParseError> {
     let unknown = || ParseError::whole(R::Response::SCHEMA.name, version, ParseErrorKind::UnknownApi(R::KEY));
     let api = Api::of(R::KEY).ok_or_else(unknown)?;
     let (header, body) = ResponseHeader::read(frame, api, version)?;

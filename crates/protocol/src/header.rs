@@ -20,9 +20,10 @@ use crate::wire::{Lengthed, Wire, put_length};
 /// The header of a request.
 ///
 /// ```
-/// use kurier_protocol::RequestHeader;
+/// use kurier_protocol::{CorrelationId, RequestHeader};
 ///
-/// let header = RequestHeader { api_key: 3, api_version: 12, correlation_id: 7, client_id: Some("me".to_owned()) };
+/// let (correlation_id, client_id) = (CorrelationId(7), Some("me".to_owned()));
+/// let header = RequestHeader { api_key: 3, api_version: 12, correlation_id, client_id };
 /// let mut frame = Vec::new();
 /// header.write(&mut frame)?;
 /// frame.extend_from_slice(b"body");
@@ -36,7 +37,7 @@ pub struct RequestHeader {
     /// The version of the body and of the response.
     pub api_version: i16,
     /// The number that the response will carry.
-    pub correlation_id: i32,
+    pub correlation_id: CorrelationId,
     /// The client's name, for the broker's logs and quotas (`client.id`).
     pub client_id: Option<String>,
 }
@@ -62,6 +63,7 @@ impl RequestHeader {
         let (rest, api_version) = field("request_api_version", rest, context)?;
         *version = api.request_header_version(api_version);
         let (rest, correlation_id) = field("correlation_id", rest, context)?;
+        let correlation_id = CorrelationId(correlation_id);
         // A plain string even in header v2.
         let (rest, client_id) = field("client_id", rest, context)?;
         let (rest, ()) = no_tags(rest, *version == 2)?;
@@ -75,7 +77,7 @@ impl RequestHeader {
     pub fn write(&self, out: &mut impl Put) -> Result<(), EncodeError> {
         let unknown = || EncodeError::new(EncodeErrorKind::UnknownApi(self.api_key)).of("RequestHeader", 1);
         let api = Api::of(self.api_key).ok_or_else(unknown)?;
-        put_request_header(api, self.api_version, self.correlation_id.into(), self.client_id.as_deref(), out)
+        put_request_header(api, self.api_version, self.correlation_id, self.client_id.as_deref(), out)
     }
 
     /// The header as Kafka's tools print it.
@@ -85,7 +87,7 @@ impl RequestHeader {
         serde_json::json!({
             "requestApiKey": self.api_key,
             "requestApiVersion": self.api_version,
-            "correlationId": self.correlation_id,
+            "correlationId": self.correlation_id.0,
             "clientId": self.client_id,
         })
     }
@@ -115,20 +117,20 @@ pub(crate) fn put_request_header(
 /// The header of a response.
 ///
 /// ```
-/// use kurier_protocol::{Api, ResponseHeader};
+/// use kurier_protocol::{Api, CorrelationId, ResponseHeader};
 ///
 /// let api = Api::named("Metadata").unwrap();
 /// let mut frame = Vec::new();
-/// ResponseHeader { correlation_id: 7 }.write(api, 12, &mut frame);
+/// ResponseHeader { correlation_id: CorrelationId(7) }.write(api, 12, &mut frame);
 /// assert_eq!(frame, [0, 0, 0, 7, 0], "and no tagged fields");
 /// let (header, body) = ResponseHeader::read(&frame.into(), api, 12)?;
-/// assert_eq!((header.correlation_id, body.len()), (7, 0));
+/// assert_eq!((header.correlation_id, body.len()), (CorrelationId(7), 0));
 /// # Ok::<(), kurier_protocol::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHeader {
     /// The number of the request.
-    pub correlation_id: i32,
+    pub correlation_id: CorrelationId,
 }
 
 impl ResponseHeader {
@@ -140,6 +142,7 @@ impl ResponseHeader {
         let version = api.response_header_version(api_version);
         let parse = |context| {
             let (rest, correlation_id) = field("correlation_id", frame, context)?;
+            let correlation_id = CorrelationId(correlation_id);
             let (rest, ()) = no_tags(rest, version == 1)?;
             Ok((rest, Self { correlation_id }))
         };
@@ -151,7 +154,7 @@ impl ResponseHeader {
 
     /// Writes the header of a response to a request of this API and version.
     pub fn write(self, api: &Api, api_version: i16, out: &mut impl Put) {
-        out.put_slice(&self.correlation_id.to_be_bytes());
+        out.put_slice(&self.correlation_id.0.to_be_bytes());
         if api.response_header_version(api_version) == 1 {
             put_uvarint(0, out);
         }
@@ -161,7 +164,7 @@ impl ResponseHeader {
     #[cfg(feature = "json")]
     #[must_use]
     pub fn json(self) -> serde_json::Value {
-        serde_json::json!({ "correlationId": self.correlation_id })
+        serde_json::json!({ "correlationId": self.correlation_id.0 })
     }
 }
 

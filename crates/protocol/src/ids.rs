@@ -35,7 +35,7 @@ pub struct PartitionIndex(pub i32);
 ///
 /// assert_ne!(CorrelationId(1), CorrelationId::from(2));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CorrelationId(pub i32);
 
 macro_rules! numbers {

@@ -40,14 +40,14 @@
 //! buffer.extend(&wire);
 //! let frame = buffer.next_frame()?.expect("it is all there");
 //! let (header, body) = RequestHeader::read(&frame)?;
-//! assert_eq!((header.api_key, header.api_version, header.correlation_id), (3, 12, 1));
+//! assert_eq!((header.api_key, header.api_version, header.correlation_id.0), (3, 12, 1));
 //! assert_eq!(MetadataRequest::read(&body, header.api_version)?, request);
 //!
 //! // Its answer bears the same number.
 //! let mut answer = Vec::new();
 //! write_response(&MetadataResponse::default(), header.api_version, header.correlation_id, &mut answer)?;
 //! let frame = Bytes::from(answer).slice(4..);
-//! assert_eq!(read_response::<MetadataRequest>(&frame, 12)?, (1, MetadataResponse::default()));
+//! assert_eq!(read_response::<MetadataRequest>(&frame, 12)?, (1.into(), MetadataResponse::default()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

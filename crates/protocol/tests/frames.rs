@@ -90,7 +90,8 @@ fn every_header_is_read_as_it_was_written() {
     for api in APIS {
         for version in api.versions() {
             for client_id in [None, Some(String::new()), Some("kurier-1".to_owned())] {
-                let header = RequestHeader { api_key: api.key(), api_version: version, correlation_id: -7, client_id };
+                let header =
+                    RequestHeader { api_key: api.key(), api_version: version, correlation_id: (-7).into(), client_id };
                 let mut frame = Vec::new();
                 header.write(&mut frame).unwrap();
                 frame.extend(b"body");
@@ -100,7 +101,7 @@ fn every_header_is_read_as_it_was_written() {
                     assert!(RequestHeader::read(&frame.slice(..len)).is_err());
                 }
             }
-            let header = ResponseHeader { correlation_id: 0x0102_0304 };
+            let header = ResponseHeader { correlation_id: 0x0102_0304.into() };
             let mut frame = Vec::new();
             header.write(api, version, &mut frame);
             assert_eq!(frame.len(), if api.response_header_version(version) == 1 { 5 } else { 4 });
@@ -116,7 +117,7 @@ fn api_versions_response_always_has_header_v0() {
     assert_eq!(frame[..8], [0, 0, 0, 12, 0, 0, 0, 9]);
     assert_eq!(frame[8..], [0, 0, 1, 0, 0, 0, 0, 0], "error, an empty array, throttle, no tags");
     let (correlation_id, response) = read_response::<ApiVersionsRequest>(&Bytes::from(frame).slice(4..), 4).unwrap();
-    assert_eq!((correlation_id, response), (9, ApiVersionsResponse::default()));
+    assert_eq!((correlation_id.0, response), (9, ApiVersionsResponse::default()));
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn request_frame_has_length_header_and_body() {
     let mut buffer = FrameBuffer::new(1 << 20);
     buffer.extend(&frame);
     let (header, body) = RequestHeader::read(&buffer.next_frame().unwrap().unwrap()).unwrap();
-    assert_eq!((header.api_key, header.api_version, header.correlation_id), (3, 9, 3));
+    assert_eq!((header.api_key, header.api_version, header.correlation_id.0), (3, 9, 3));
     assert_eq!(MetadataRequest::read(&body, 9).unwrap(), request);
 }
 

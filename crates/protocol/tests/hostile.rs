@@ -94,7 +94,7 @@ fn header_of_response_is_flexible_except_for_api_versions() {
             }
             // The same bytes are either a tag of two bytes or the start of the body.
             let (header, body) = read(b"\0\0\0\x07\x01\x05\x02abc").unwrap();
-            assert_eq!(header.correlation_id, 7);
+            assert_eq!(header.correlation_id.0, 7);
             assert_eq!(body, if is_flexible { &b"c"[..] } else { b"\x01\x05\x02abc" }, "{about}");
             // Tags that are missing, out of order, or longer than the frame.
             for tags in

@@ -234,7 +234,7 @@ impl Feed<'_> {
         let Some(Asked { connection, header, body }) = self.asked.pop_front() else { return };
         let version = header.api_version;
         let mut frame = Vec::new();
-        let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32() };
+        let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32().into() };
         // A response that the requested version cannot encode is not sent.
         let _unsaid = match header.api_key {
             ApiVersionsRequest::KEY => {

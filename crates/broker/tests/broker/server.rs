@@ -54,7 +54,7 @@ impl Connection {
     async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
         let number = self.send(version, request).await;
         let (correlation_id, response) = read_response::<R>(&self.receive().await?, version).unwrap();
-        assert_eq!(correlation_id, number);
+        assert_eq!(correlation_id.0, number);
         Some(response)
     }
 }
@@ -125,7 +125,7 @@ async fn pipelined_and_split_requests_are_answered() {
     }
     for number in 0..10 {
         let frame = connection.receive().await.unwrap();
-        assert_eq!(read_response::<MetadataRequest>(&frame, 12).unwrap().0, number);
+        assert_eq!(read_response::<MetadataRequest>(&frame, 12).unwrap().0, number.into());
     }
 }
 

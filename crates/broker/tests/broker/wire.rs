@@ -56,7 +56,7 @@ pub(crate) fn response<R: Request>(frame: &Bytes, version: i16) -> R::Response {
     let length = u32::try_from(frame.len() - 4).unwrap();
     assert_eq!(frame[..4], length.to_be_bytes());
     let (correlation_id, response) = read_response::<R>(&frame.slice(4..), version).unwrap();
-    assert_eq!(correlation_id, CORRELATION_ID);
+    assert_eq!(correlation_id.0, CORRELATION_ID);
     response
 }
 

@@ -96,7 +96,7 @@ impl Agreement {
         let Some(head) = our.head else {
             return self.differ(our, their, "we know no request for it");
         };
-        if head.correlation_id != their.correlation_id {
+        if head.correlation_id.0 != their.correlation_id {
             return self.differ(our, their, &format!("correlation id {}", their.correlation_id));
         }
         let version = (head.api_key, head.api_version);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use kurier_e2e::cluster::Detour;
 use kurier_protocol::messages::ProduceRequest;
-use kurier_protocol::{FrameBuffer, Message, RequestHeader};
+use kurier_protocol::{CorrelationId, FrameBuffer, Message, RequestHeader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -91,7 +91,7 @@ async fn pass(client: TcpStream, node: SocketAddr, cuts: &Cuts) -> Result<()> {
 }
 
 /// Correlation ids of unanswered Produce requests.
-type Produced = Mutex<HashSet<i32>>;
+type Produced = Mutex<HashSet<CorrelationId>>;
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Produced) -> Result<()> {
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
@@ -111,7 +111,8 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, produced: &Pro
     let mut buffer = FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES);
     while from.read_buf(buffer.room()).await? > 0 {
         while let Some(frame) = buffer.next_frame()? {
-            let correlation_id = i32::from_be_bytes(*frame.first_chunk().context("a correlation id")?);
+            let correlation_id = frame.first_chunk().context("a correlation id")?;
+            let correlation_id = CorrelationId(i32::from_be_bytes(*correlation_id));
             let is_produced = produced.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation_id);
             if is_produced && cuts.cut() {
                 return Ok(());

@@ -21,7 +21,7 @@ use anyhow::{Context, Error, Result};
 use bytes::Bytes;
 use kurier::HostPort;
 use kurier_capture::{CaptureError, Head, Recorded, Side, Writer};
-use kurier_protocol::{FrameBuffer, FrameError, NodeId};
+use kurier_protocol::{CorrelationId, FrameBuffer, FrameError, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -339,7 +339,7 @@ impl Conversation {
     /// Returns the response with its length, with addresses replaced.
     fn answer(&self, response: &Bytes) -> Result<Vec<u8>> {
         lock(&self.relay.recording).counts.responses += 1;
-        let correlation_id = response.first_chunk().copied().map(i32::from_be_bytes);
+        let correlation_id = response.first_chunk().copied().map(i32::from_be_bytes).map(CorrelationId);
         let head = {
             let mut asked = lock(&self.asked);
             let at = asked.iter().position(|head| Some(head.correlation_id) == correlation_id);

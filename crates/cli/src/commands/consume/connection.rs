@@ -13,7 +13,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use kurier::{Config, HostPort};
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
-use kurier_protocol::{Api, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
+use kurier_protocol::{Api, CorrelationId, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -109,7 +109,7 @@ pub(crate) struct Connection {
     versions: Vec<ApiVersion>,
     /// Whether the server has answered a request other than ApiVersions.
     has_answered: bool,
-    next_correlation_id: i32,
+    next_correlation_id: CorrelationId,
     client_id: String,
     request_timeout: Duration,
 }
@@ -163,7 +163,7 @@ impl Connection {
             buffer: FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES),
             versions: Vec::new(),
             has_answered: false,
-            next_correlation_id: 0,
+            next_correlation_id: CorrelationId(0),
             client_id: settings.client_id.clone(),
             request_timeout: settings.request_timeout,
         };
@@ -241,7 +241,7 @@ impl Connection {
 
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
         let correlation_id = self.next_correlation_id;
-        self.next_correlation_id = correlation_id.wrapping_add(1);
+        self.next_correlation_id = CorrelationId(correlation_id.0.wrapping_add(1));
         let mut frame = Vec::new();
         write_request(request, version, correlation_id, Some(&self.client_id), &mut frame)?;
         self.socket.write_all(&frame).await.map_err(|error| self.ended::<R>(error))?;

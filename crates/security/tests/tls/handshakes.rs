@@ -97,7 +97,7 @@ fn exchange(
     let mut bytes = bytes.as_slice();
     while !bytes.is_empty() {
         server.read_tls(&mut bytes).unwrap();
-        *server_error = server_error.take().or(server.process_new_packets().err());
+        *server_error = server_error.take().or_else(|| server.process_new_packets().err());
     }
     let mut bytes = Vec::new();
     while server.wants_write() {

@@ -51,6 +51,8 @@ features:
 	for provider in $(TLS_PROVIDERS); do \
 	  cargo test --quiet --locked -p kurier-security --no-default-features --features $$provider --test tls || exit 1; done
 	cargo test --quiet --locked -p kurier-security --all-features --test tls
+	for feature in tls $(TLS_PROVIDERS); do \
+	  cargo clippy --quiet --locked -p kurier-broker --no-default-features --features $$feature --all-targets -- -D warnings || exit 1; done
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features
 	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal
@@ -65,6 +67,7 @@ features:
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
 	CC=/bin/false CXX=/bin/false cargo test --locked --target-dir target/no-c -p kurier-security --features tls-graviola --test tls
+	CC=/bin/false CXX=/bin/false cargo test --locked --target-dir target/no-c -p kurier-broker --features tls-graviola --test broker tls::
 	@echo "no-c: the default features, their build scripts, and TLS by Graviola pass with CC=/bin/false"
 
 ## make msrv           build all crates with the minimum Rust version of Cargo.toml, which rust-toolchain.toml must select

@@ -124,14 +124,16 @@
 //! | ApiVersions, FindCoordinator | 0 to 4, 0 to 6 | FindCoordinator always answers with an error |
 //! | SaslHandshake, SaslAuthenticate | 1, 0 to 2 | PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER with unsigned tokens |
 //!
+//! With the feature `tls` and a provider of cryptography (`tls-graviola`, `tls-ring`, `tls-aws-lc`), all listeners can use
+//! TLS, and require a certificate of each client (`ServerTls`).
+//!
 //! kcat reads and writes. So do the Java client and its tools: `kafka-console-producer`, `kafka-console-consumer` with
 //! `--partition` and `--offset`, `kafka-topics --create` and `--list`, `kafka-get-offsets`, `kafka-producer-perf-test`.
 //!
 //! This describes Kafka 4.3, the default. [`BrokerBuilder::version`] selects another version, with its API ranges,
 //! defaults and quirks.
 //!
-//! **Not supported**: consumer groups, transactions (refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED), TLS,
-//! quotas, compaction and retention. Records stay in memory until their topic is deleted. Replicas are only numbers:
+//! **Not supported**: consumer groups, transactions (refused with TRANSACTIONAL_ID_AUTHORIZATION_FAILED), quotas, compaction and retention. Records stay in memory until their topic is deleted. Replicas are only numbers:
 //! every replica that is up has all records at once. Acknowledged records are therefore lost only through
 //! [`Cluster::truncate`], and a new topic is available at once.
 //!
@@ -192,6 +194,8 @@ mod sasl;
 mod server;
 mod session;
 mod settings;
+#[cfg(feature = "tls")]
+mod tls;
 mod version;
 
 #[cfg(doctest)]
@@ -207,4 +211,6 @@ pub use sasl::SaslSettings;
 pub use server::{Broker, BrokerBuilder};
 pub use session::{Login, Session};
 pub use settings::{ClusterSettings, TopicSettings};
+#[cfg(feature = "tls")]
+pub use tls::ServerTls;
 pub use version::{KafkaVersion, UnknownVersion};

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kurier_protocol::{FrameBuffer, NodeId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,6 +23,8 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::fault::Fault;
 use crate::session::Session;
 use crate::settings::{ClusterSettings, TopicSettings};
+#[cfg(feature = "tls")]
+use crate::tls::{Acceptor, ServerTls};
 use crate::version::KafkaVersion;
 
 /// A running cluster with listeners. Dropping it stops the cluster.
@@ -52,6 +54,9 @@ struct Shared {
     cluster: Mutex<Cluster>,
     /// Wakes waiting readers after a change.
     changed: watch::Sender<()>,
+    /// For new connections; `None` for listeners without TLS.
+    #[cfg(feature = "tls")]
+    tls: Mutex<Option<Acceptor>>,
 }
 
 impl Shared {
@@ -78,6 +83,8 @@ pub struct BrokerBuilder {
     settings: ClusterSettings,
     topics: Vec<(String, i32, Option<TopicSettings>)>,
     listen: SocketAddr,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 impl Broker {
@@ -93,7 +100,13 @@ impl Broker {
     #[must_use]
     pub fn builder() -> BrokerBuilder {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        BrokerBuilder { settings: ClusterSettings::default(), topics: Vec::new(), listen }
+        BrokerBuilder {
+            settings: ClusterSettings::default(),
+            topics: Vec::new(),
+            listen,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// Returns every node's host and port as clients see them, separated by commas, for `bootstrap.servers`.
@@ -168,6 +181,17 @@ impl Broker {
         let listener = TcpListener::bind(SocketAddr::new(self.listen.ip(), port)).await?;
         self.with_cluster(|cluster| cluster.start_node(node));
         self.listen(node, listener);
+        Ok(())
+    }
+
+    /// Replaces the certificates of all nodes, for new connections only. Without TLS before, new connections must use it.
+    ///
+    /// # Errors
+    /// The same as [`ServerTls`]'s; the old certificates stay.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, tls: &ServerTls) -> io::Result<()> {
+        let acceptor = tls.acceptor()?;
+        *self.shared.tls.lock().unwrap_or_else(PoisonError::into_inner) = Some(acceptor);
         Ok(())
     }
 
@@ -263,12 +287,22 @@ impl BrokerBuilder {
         self
     }
 
+    /// Lets every node speak TLS only (`security.protocol=SSL`, with [SASL](ClusterSettings::sasl) `SASL_SSL`).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Starts the nodes.
     ///
     /// # Errors
-    /// If a port cannot be opened or a topic cannot be created.
+    /// If a port cannot be opened, a topic cannot be created, or a certificate cannot be used.
     pub async fn start(self) -> io::Result<Broker> {
-        let Self { mut settings, topics, listen } = self;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.as_ref().map(ServerTls::acceptor).transpose()?;
+        let Self { mut settings, topics, listen, .. } = self;
         settings.host = listen.ip().to_string();
         check_listen(listen, settings.nodes)?;
         check_advertised(&settings.advertised_listeners, settings.nodes)?;
@@ -286,7 +320,12 @@ impl BrokerBuilder {
             cluster.set_port(node.0, listener.local_addr()?.port());
             listeners.push((node, listener));
         }
-        let shared = Arc::new(Shared { cluster: Mutex::new(cluster), changed: watch::Sender::new(()) });
+        let shared = Arc::new(Shared {
+            cluster: Mutex::new(cluster),
+            changed: watch::Sender::new(()),
+            #[cfg(feature = "tls")]
+            tls: Mutex::new(tls),
+        });
         let broker = Broker { shared, listen, nodes: Mutex::default() };
         for (node, listener) in listeners {
             broker.listen(node, listener);
@@ -331,16 +370,31 @@ async fn accept(node: NodeId, listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             // An error ends only this connection.
-            let _ = serve(node, socket, &shared).await;
+            let _ = open(node, socket, &shared).await;
         });
     }
 }
 
-/// Answers requests one after another, as Kafka does, until the client closes or a request closes the connection.
-async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+/// Serves a connection, with TLS if the listeners use it.
+async fn open(node: NodeId, socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
     // An IPv4 client may reach an IPv6 listener, and needs the address in its own form.
-    let mut session = Session::reached_at(socket.local_addr()?.ip().to_canonical());
+    let session = Session::reached_at(socket.local_addr()?.ip().to_canonical());
+    #[cfg(feature = "tls")]
+    {
+        let tls = shared.tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(tls) = tls {
+            return serve(node, tls.accept(socket).await?, session, shared).await;
+        }
+    }
+    serve(node, socket, session, shared).await
+}
+
+/// Answers requests one after another, as Kafka does, until the client closes or a request closes the connection.
+async fn serve<S>(node: NodeId, mut socket: S, mut session: Session, shared: &Shared) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
     let mut buffer = FrameBuffer::new(0);
     loop {
         buffer.set_limit(session.request_bytes_max(&shared.cluster()));
@@ -358,6 +412,8 @@ async fn serve(node: NodeId, mut socket: TcpStream, shared: &Shared) -> io::Resu
                 }
                 let whole = cut.is_none();
                 socket.write_all(&frame.slice(..cut.unwrap_or(frame.len()).min(frame.len()))).await?;
+                // TLS holds data back until then.
+                socket.flush().await?;
                 if !whole {
                     return Ok(());
                 }

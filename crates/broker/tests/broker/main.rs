@@ -7,6 +7,7 @@ mod authentication;
 mod conformance;
 #[cfg(all(feature = "gzip", feature = "snappy", feature = "lz4"))]
 mod conforming;
+mod connection;
 mod faults;
 mod hostile;
 mod leaders;
@@ -15,6 +16,8 @@ mod produce;
 mod reading;
 mod sequences;
 mod server;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc", feature = "tls-graviola"))]
+mod tls;
 mod topics;
 mod versions;
 mod wire;

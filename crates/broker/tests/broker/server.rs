@@ -4,60 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kurier_broker::{Broker, Fault, FaultKind};
 use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
 use kurier_protocol::messages::{FetchRequest, MetadataRequest};
-use kurier_protocol::{ErrorCode, FrameBuffer, Request, read_response, write_request};
+use kurier_protocol::{ErrorCode, read_response, write_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::connection::Connection;
 use crate::wire::{ALL, batch, produce_request, values};
-
-/// A connection to a node.
-struct Connection {
-    socket: TcpStream,
-    buffer: FrameBuffer,
-    next: i32,
-}
-
-impl Connection {
-    async fn to(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).await.unwrap();
-        Self { socket, buffer: FrameBuffer::new(1 << 20), next: 1 }
-    }
-
-    /// Sends a request and returns its correlation id.
-    async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
-        let mut wire = Vec::new();
-        write_request(request, version, self.next, Some("tests"), &mut wire).unwrap();
-        self.socket.write_all(&wire).await.unwrap();
-        self.next += 1;
-        self.next - 1
-    }
-
-    /// Returns the next response, or `None` when the node has closed the connection.
-    async fn receive(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(frame) = self.buffer.next_frame().unwrap() {
-                return Some(frame);
-            }
-            // If a node has not read all bytes, the connection may end with a reset.
-            match self.socket.read_buf(self.buffer.room()).await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    async fn ask<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
-        let number = self.send(version, request).await;
-        let (correlation_id, response) = read_response::<R>(&self.receive().await?, version).unwrap();
-        assert_eq!(correlation_id.0, number);
-        Some(response)
-    }
-}
 
 /// Returns each node's address.
 fn addresses(broker: &Broker) -> Vec<SocketAddr> {
@@ -186,7 +142,7 @@ async fn a_stopped_node_closes_and_restarts_on_its_port() {
         assert_eq!(before.receive().await, None);
         // Either no one listens, or the connection gets no answer.
         if let Ok(socket) = TcpStream::connect(addresses[0]).await {
-            let mut late = Connection { socket, buffer: FrameBuffer::new(1 << 20), next: 1 };
+            let mut late = Connection::over(socket);
             assert_eq!(late.receive().await, None);
         }
         let seen = waiting.ask(12, &metadata()).await.unwrap();

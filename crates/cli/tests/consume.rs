@@ -403,7 +403,7 @@ fn invalid_command_line_is_explained() {
     let cases: [(&[&str], &[&str]); 12] = [
         (&[], &["-b HOST:PORT"]),
         (&["-b", "localhost"], &["\"localhost\" is not host:port", "the port is missing: write localhost:9092"]),
-        (&["-b", "SSL://h:9093"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
+        (&["-b", "SSL://h:9093"], &["names SSL for h:9093, but security.protocol is PLAINTEXT: make them agree"]),
         (&["-b", "Http://h:9092"], &["Http", "security.protocol"]),
         (
             &["-b", "a:1 b:2"],

@@ -191,11 +191,11 @@ fn invalid_arguments_are_refused_before_sending() {
         (&["-b", "h", "-t", "t"], &["\"h\" is not host:port: the port is missing: write h:9092"]),
         (&["-b", "a:1;b:2", "-t", "t"], &["\"a:1;b:2\" is not host:port", "separate servers by commas"]),
         (&["-b", "h\u{e9}:1", "-t", "t"], &["\"h\u{e9}:1\" is not host:port", "a host cannot contain"]),
-        (&["-b", "SSL://h:9093", "-t", "t"], &["SSL", "security.protocol", "TLS and SASL are not supported yet"]),
         (
-            &["-b", "sasl_ssl://h:9093", "-t", "t"],
-            &["sasl_ssl", "security.protocol", "TLS and SASL are not supported yet"],
+            &["-b", "SSL://h:9093", "-t", "t"],
+            &["names SSL for h:9093, but security.protocol is PLAINTEXT: make them agree"],
         ),
+        (&["-b", "sasl_ssl://h:9093", "-t", "t"], &["names SASL_SSL for h:9093"]),
         (&["-b", "a:1,SASL_PLAINTEXT://h:9093", "-t", "t"], &["SASL_PLAINTEXT", "security.protocol"]),
         (&["-b", "http://h:9092", "-t", "t"], &["http", "security.protocol"]),
         (

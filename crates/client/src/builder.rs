@@ -12,7 +12,7 @@ use tokio::runtime;
 
 use crate::driver::{Driver, Shared};
 use crate::producer::{Handle, Producer};
-use kurier_engine::config::{Acks, Config, HostPort};
+use kurier_engine::config::{Acks, Config, SecurityProtocol, Servers};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::serializer::BytesSerializer;
 
@@ -112,7 +112,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     #[must_use]
     pub fn bootstrap_servers(mut self, servers: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let servers: Vec<String> = servers.into_iter().map(|server| server.as_ref().to_owned()).collect();
-        self.config.bootstrap_servers = Vec::<HostPort>::new();
+        self.config.bootstrap_servers = Servers::default();
         self.set("bootstrap.servers", &servers.join(","))
     }
 
@@ -217,6 +217,14 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             return Err(wrong);
         }
         let config = Arc::new(config.check()?);
+        let protocol = config.security().protocol;
+        if protocol != SecurityProtocol::Plaintext {
+            let text = format!(
+                "security.protocol={protocol} is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of \
+                 the brokers"
+            );
+            return Err(Error::new(ErrorKind::Configuration, text));
+        }
         let partitioner = partitioner.unwrap_or_else(|| config.new_partitioner());
         let seed = fastrand::u64(..);
         if let Some(runtime) = &runtime {

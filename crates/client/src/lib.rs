@@ -32,7 +32,9 @@ mod readme {}
 pub use builder::ProducerBuilder;
 pub use kurier_compression::CompressionType;
 pub use kurier_engine::closing::{Summary, Uncalled, Undelivered, Unfinished};
-pub use kurier_engine::config::{Acks, Config, Explained, HostPort, InvalidHostPort, PartitionerChoice};
+pub use kurier_engine::config::{
+    Acks, Config, Explained, HostPort, InvalidHostPort, PartitionerChoice, SecurityProtocol,
+};
 pub use kurier_engine::delivery::Delivery;
 pub use kurier_engine::error::{Error, ErrorKind, SendError, Stage, Written};
 pub use kurier_engine::record::{Record, RecordMetadata};

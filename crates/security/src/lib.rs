@@ -12,8 +12,8 @@
 //!
 //! | feature | content |
 //! |---|---|
-//! | none | [`Secret`] |
-//! | `sasl` (default) | [`Mechanism`], [`Credentials`], the [`Exchange`] that proves them to a broker, [`JaasEntry`], [`Claims`] |
+//! | none | [`Secret`], [`Mechanism`], [`Credentials`] |
+//! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`] |
 //! | `tls` | [`tls::TlsConfig`]: certificates, keys and settings for rustls; the application brings the provider of cryptography |
 //! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a [provider](tls::Provider) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
@@ -22,7 +22,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
-#[cfg(feature = "sasl")]
 pub mod credentials;
 #[cfg(feature = "sasl")]
 pub mod jaas;
@@ -30,9 +29,7 @@ pub mod jaas;
 mod json;
 #[cfg(feature = "sasl")]
 pub mod jwt;
-#[cfg(feature = "sasl")]
 pub mod mechanism;
-#[cfg(any(feature = "sasl", feature = "tls"))]
 mod printable;
 #[cfg(feature = "sasl")]
 pub mod sasl;
@@ -44,13 +41,11 @@ pub mod tls;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-#[cfg(feature = "sasl")]
 pub use credentials::{Credentials, Token};
 #[cfg(feature = "sasl")]
 pub use jaas::{JaasEntry, JaasError, JaasErrorKind, JaasLogin, OauthLogin};
 #[cfg(feature = "sasl")]
 pub use jwt::{Claim, Claims, JwtError, UnsecuredToken};
-#[cfg(feature = "sasl")]
 pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
 #[cfg(feature = "sasl")]
 pub use sasl::{Exchange, Message, Refusal, SaslError, ScramJob, ScramProof, Step};

@@ -126,7 +126,7 @@ struct Feed<'a> {
 pub fn feed(data: &[u8]) {
     let mut script = Script(data);
     let mut config = Config::default();
-    config.bootstrap_servers.extend("seed:9092".parse());
+    config.set("bootstrap.servers", "seed:9092").expect("it is a server");
     config.linger = Duration::from_millis(script.below(20).into());
     config.enable_idempotence = script.mostly();
     config.retries = if script.mostly() { u32::MAX } else { 2 };

@@ -116,15 +116,15 @@ impl<'t> World<'t> {
     ) -> Result<Self, Error> {
         let mut cluster = Cluster::new(ClusterSettings { nodes: plan.nodes, ..ClusterSettings::default() });
         let mut ports = BTreeMap::new();
-        let mut config = plan.config.clone();
+        let mut servers = Vec::new();
         for node in 1..=plan.nodes {
             let (bootstrap, port) = (BOOTSTRAP_PORT + node, FIRST_PORT + node);
             let node = NodeId(node.into());
             cluster.set_port(node, port);
             ports.extend([(bootstrap, node), (port, node)]);
-            config.bootstrap_servers.push(HostPort { host: "127.0.0.1".to_owned(), port: bootstrap });
+            servers.push(HostPort { host: "127.0.0.1".to_owned(), port: bootstrap });
         }
-        let config = Arc::new(config.check()?);
+        let config = Arc::new(plan.config.with_bootstrap_servers(servers).check()?);
         plan.config = Config::clone(&config);
         let due = Arc::new(Due::default());
         let runner = Arc::clone(&due) as Arc<dyn Runner>;

@@ -130,7 +130,7 @@ async fn look_up(config: &Config, names: &dyn Names) -> Result<Vec<HostPort>, Ca
     match config.dns_lookup {
         DnsLookup::AllAddresses => {
             if servers.iter().any(|server| literal(server).is_some()) || first(servers, names, &mut troubles).await {
-                return Ok(servers.clone());
+                return Ok(servers.to_vec());
             }
         }
         DnsLookup::CanonicalNames => {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use kurier_compression::{Compression, CompressionType};
 
 use super::special::FOREVER;
-use super::values::Value;
-use super::{Acks, Config, refused};
+use super::values::{Value, refused};
+use super::{Acks, Config};
 use crate::error::Error;
 
 /// The longest string that a request header can hold, in bytes.
@@ -31,6 +31,7 @@ impl Config {
         self.limit_times();
         self.check_delivery_timeout()?;
         self.compression()?;
+        self.check_security()?;
         // As in Java, a first wait that is set without a longest wait is also the longest.
         if self.is_made("reconnect.backoff.ms") && !self.is_made("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
@@ -108,6 +109,11 @@ impl Config {
             &mut self.connection_setup_timeout_max,
             &mut self.connections_max_idle,
             &mut self.availability_timeout,
+            &mut self.tls_reload,
+            &mut self.login_connect_timeout,
+            &mut self.login_read_timeout,
+            &mut self.login_retry_backoff,
+            &mut self.login_retry_backoff_max,
         ] {
             *time = (*time).min(FOREVER);
         }

@@ -10,10 +10,11 @@ impl Config {
     #[must_use]
     pub fn explain(&self) -> Vec<Explained> {
         let setting = |(key, value, default): (&'static str, String, String)| {
-            let why = match self.adjusted.get(key) {
-                Some(why) => format!("adjusted to {why}"),
-                None if self.is_made(key) => format!("set (default {default})"),
-                None => "default".to_owned(),
+            let why = match (self.adjusted.get(key), self.unused.get(key)) {
+                (Some(why), _) => format!("adjusted to {why}"),
+                (None, Some(why)) => format!("set, without effect: {why}"),
+                (None, None) if self.is_made(key) => format!("set (default {default})"),
+                (None, None) => "default".to_owned(),
             };
             Explained { key: key.to_owned(), value: Some(value), why }
         };

@@ -94,6 +94,7 @@ const KEYS: &[&str] = &[
     "session.timeout.ms",
     "share.acknowledgement.mode",
     "share.acquire.mode",
+    "ssl.client.auth",
     "status.storage.partitions",
     "status.storage.replication.factor",
     "status.storage.topic",

@@ -5,6 +5,7 @@ use std::net::{AddrParseError, Ipv4Addr, Ipv6Addr};
 use std::num::ParseIntError;
 use std::str::FromStr;
 
+use super::security::protocol::SecurityProtocol;
 use crate::error::printable;
 
 /// A host and its port.
@@ -44,12 +45,22 @@ impl HostPort {
     /// Quotes the first wrong entry, and shows the right form. An entry with `@`, `?` or `=` may contain a password,
     /// and the comma before it may be part of the password: then the error has only that entry's number.
     pub fn list(text: &str) -> Result<Vec<Self>, InvalidHostPort> {
-        let servers = || text.split(',').map(str::trim).filter(|server| !server.is_empty());
-        for (server, number) in servers().zip(1..) {
-            refuse_password(server).map_err(|flaw| flaw.of(&format!("entry {number}")))?;
-        }
-        servers().map(Self::from_str).collect()
+        entries(text)?.map(Self::from_str).collect()
     }
+
+    /// Like [`list`](Self::list), for servers that may have the name of any security protocol as a scheme.
+    pub(super) fn list_with_schemes(text: &str) -> Result<Vec<(Option<SecurityProtocol>, Self)>, InvalidHostPort> {
+        entries(text)?.map(parse_with_scheme).collect()
+    }
+}
+
+/// Returns the entries of a list of servers, if no entry has a password.
+fn entries(text: &str) -> Result<impl Iterator<Item = &str>, InvalidHostPort> {
+    let entries = || text.split(',').map(str::trim).filter(|server| !server.is_empty());
+    for (server, number) in entries().zip(1..) {
+        refuse_password(server).map_err(|flaw| flaw.of(&format!("entry {number}")))?;
+    }
+    Ok(entries())
 }
 
 impl fmt::Display for HostPort {
@@ -66,21 +77,37 @@ impl FromStr for HostPort {
     /// Parses `host:port`, with brackets around an IPv6 address. Accepts the prefix `PLAINTEXT://`, because listeners
     /// are often copied with their protocol.
     fn from_str(text: &str) -> Result<Self, InvalidHostPort> {
-        refuse_password(text).map_err(|flaw| flaw.of("the address"))?;
-        let quoted = format!("\"{}\"", printable(text));
-        let (scheme, address) = text.rsplit_once("://").unwrap_or(("PLAINTEXT", text));
-        let flaw = match parse(address) {
-            _ if !is_plain(scheme) => return Err(unsupported(&quoted)),
-            Ok(server) => return Ok(server),
-            Err(flaw) => flaw,
-        };
-        // A typing error in a scheme, as in PLAINTEXT//kafka:9092, is no path behind the port.
-        Err(match misspelled(address) {
-            Some((scheme, _)) if !is_plain(scheme) => unsupported(&quoted),
-            Some((_, server)) => Flaw::from(format!("write {server}")).of(&quoted),
-            None => flaw.of(&quoted),
-        })
+        match parse_with_scheme(text)? {
+            (None | Some(SecurityProtocol::Plaintext), server) => Ok(server),
+            (Some(scheme), server) => {
+                let text = format!("{server} has the scheme {scheme}://, and an address takes none but PLAINTEXT://");
+                Err(InvalidHostPort { text, cause: None })
+            }
+        }
     }
+}
+
+/// Parses `host:port` behind the name of a security protocol and `://`, or without one.
+fn parse_with_scheme(text: &str) -> Result<(Option<SecurityProtocol>, HostPort), InvalidHostPort> {
+    refuse_password(text).map_err(|flaw| flaw.of("the address"))?;
+    let quoted = format!("\"{}\"", printable(text));
+    let (scheme, address) = match text.rsplit_once("://") {
+        Some((scheme, address)) => (Some(SecurityProtocol::named(scheme).ok_or_else(|| unknown(&quoted))?), address),
+        None => (None, text),
+    };
+    let flaw = match parse(address) {
+        Ok(server) => return Ok((scheme, server)),
+        Err(flaw) => flaw,
+    };
+    // A typing error in a scheme, as in PLAINTEXT//kafka:9092, is no path behind the port.
+    Err(match misspelled(address) {
+        Some((scheme, server)) if SecurityProtocol::named(scheme).is_some() => {
+            Flaw::from(format!("write {scheme}://{server}")).of(&quoted)
+        }
+        Some(("", server)) => Flaw::from(format!("write {server}")).of(&quoted),
+        Some(_) => unknown(&quoted),
+        None => flaw.of(&quoted),
+    })
 }
 
 /// A text that is not `host:port`.
@@ -143,26 +170,20 @@ impl<T: Into<String>> From<T> for Flaw {
     }
 }
 
-fn is_plain(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("PLAINTEXT")
-}
-
-fn unsupported(quoted: &str) -> InvalidHostPort {
+fn unknown(quoted: &str) -> InvalidHostPort {
     let text = format!(
-        "{quoted} has a scheme other than PLAINTEXT://, the only security.protocol that Kurier speaks; TLS and SASL are \
-         not supported yet: use a PLAINTEXT listener of the brokers"
+        "{quoted} has a scheme that is no security.protocol: write host:port, and set security.protocol to PLAINTEXT, SSL, \
+         SASL_PLAINTEXT or SASL_SSL"
     );
     InvalidHostPort { text, cause: None }
 }
 
-/// Splits a server behind a misspelled scheme, such as `PLAINTEXT//` or `PLAINTEXT:/`. A missing scheme, as in
-/// `//kafka:9092`, counts as PLAINTEXT.
+/// Splits a server behind a misspelled scheme, such as `PLAINTEXT//` or `PLAINTEXT:/`.
 fn misspelled(text: &str) -> Option<(&str, HostPort)> {
     let (before, server) = text.rsplit_once('/')?;
     let scheme = before.trim_end_matches([':', '/']);
     let is_scheme = scheme.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    let server = parse(server).ok().filter(|_| is_scheme)?;
-    Some((if scheme.is_empty() { "PLAINTEXT" } else { scheme }, server))
+    parse(server).ok().filter(|_| is_scheme).map(|server| (scheme, server))
 }
 
 /// Refuses text that may contain a password, without a part of it.

@@ -10,26 +10,40 @@ mod explain;
 mod foreign;
 mod host_port;
 mod properties;
+mod security;
+mod servers;
 mod special;
 mod unsupported;
 mod values;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kurier_compression::CompressionType;
 use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
+use kurier_security::Mechanism;
 
-pub use choices::{Acks, PartitionerChoice};
-pub use choices::{DnsLookup, Recovery};
+pub use choices::{Acks, DnsLookup, PartitionerChoice, Recovery};
 pub use explain::Explained;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use kurier_security::Secret;
+#[doc(hidden)]
+pub use security::choices::{CipherSuites, EndpointIdentification, StoreType, TlsVersion};
+pub use security::choices::{Roots, TlsProvider, TlsVersions};
+pub use security::protocol::SecurityProtocol;
+#[doc(hidden)]
+pub use security::values::ServerName;
+pub use security::{
+    Identity, LoginSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
+};
+#[doc(hidden)]
+pub use servers::Servers;
 use special::special;
 use values::Value;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// Milliseconds.
 const fn ms(millis: u64) -> Duration {
@@ -63,10 +77,14 @@ macro_rules! settings {
             made: BTreeMap<&'static str, &'static str>,
             /// Why a setting was adjusted, by key.
             adjusted: BTreeMap<&'static str, String>,
+            /// Why an explicit setting has no effect, by key.
+            unused: BTreeMap<&'static str, String>,
             /// Keys that were given but have no effect, with the reason.
             ignored: BTreeMap<String, &'static str>,
             /// Whether an unsupported or unknown key is an error, not a warning.
             strict: bool,
+            /// TLS and SASL, once the settings were checked.
+            security: SecurityConfig,
         }
 
         impl Default for Config {
@@ -75,8 +93,10 @@ macro_rules! settings {
                     $($field: $default,)*
                     made: BTreeMap::new(),
                     adjusted: BTreeMap::new(),
+                    unused: BTreeMap::new(),
                     ignored: BTreeMap::new(),
                     strict: true,
+                    security: SecurityConfig::default(),
                 }
             }
         }
@@ -126,7 +146,7 @@ macro_rules! settings {
 
 settings! {
     /// The first brokers to contact, as `host:port`; they name the others.
-    "bootstrap.servers" | "metadata.broker.list" => bootstrap_servers: Vec<HostPort> = Vec::new();
+    "bootstrap.servers" | "metadata.broker.list" => bootstrap_servers: Servers = Servers::default();
     /// How long build retries the look-up of the bootstrap servers while none of their names has an address (KIP-909).
     /// With 0 it looks them up once, and fails if none has one, as Java does. Build waits at most `max.block.ms` in
     /// all, unless that is 0. Names without an address at build stay in the list, and each connection looks them up
@@ -218,6 +238,87 @@ settings! {
     "partitioner.rack.aware" => rack_aware: bool = false;
     /// The rack, or availability zone, that this producer runs in. Kafka compares it with the brokers' `broker.rack`.
     "client.rack" => client_rack: String = String::new();
+    /// Whether connections are encrypted, and whether the client authenticates: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or
+    /// `SASL_SSL`, in any letter case. A scheme in `bootstrap.servers`, as in `SSL://kafka-1:9093`, must agree.
+    "security.protocol" => security_protocol: SecurityProtocol = SecurityProtocol::Plaintext;
+    /// A PEM file with the certificates of the authorities that may sign a broker's certificate, or a folder of such
+    /// files. Without it, and without `ssl.truststore.certificates`, `kurier.tls.roots` decides.
+    "ssl.truststore.location" | "ssl.ca.location" => truststore_location: Option<PathBuf> = None;
+    /// The same certificates as PEM text, up to 4 MiB (KIP-651).
+    "ssl.truststore.certificates" | "ssl.ca.pem" => truststore_certificates: Secret = Secret::default();
+    /// `PEM`, the only form that is supported. Without it the content decides.
+    "ssl.truststore.type" => truststore_type: StoreType = StoreType::Detected;
+    /// A PEM file with the private key of the client, its certificate and its chain, in any order.
+    "ssl.keystore.location" => keystore_location: Option<PathBuf> = None;
+    /// `PEM`, the only form that is supported. Without it the content decides.
+    "ssl.keystore.type" => keystore_type: StoreType = StoreType::Detected;
+    /// The certificate of the client and its chain as PEM text (KIP-651). Requires `ssl.keystore.key`.
+    "ssl.keystore.certificate.chain" | "ssl.certificate.pem" => certificate_chain: Secret = Secret::default();
+    /// The private key of the client as PEM text: PKCS#8, PKCS#1 or SEC1.
+    "ssl.keystore.key" | "ssl.key.pem" => private_key: Secret = Secret::default();
+    /// A PEM file with the certificate of the client and its chain, as in librdkafka. Requires `ssl.key.location`.
+    "ssl.certificate.location" => certificate_location: Option<PathBuf> = None;
+    /// A PEM file with the private key of the client, as in librdkafka.
+    "ssl.key.location" => key_location: Option<PathBuf> = None;
+    /// The password of an encrypted private key in PKCS#8.
+    "ssl.key.password" => key_password: Secret = Secret::default();
+    /// The versions of TLS that the client offers: `TLSv1.2` and `TLSv1.3`. Older versions are not safe.
+    "ssl.enabled.protocols" => tls_versions: TlsVersions = TlsVersions::BOTH;
+    /// `TLSv1.2` removes TLS 1.3 from `ssl.enabled.protocols`; `TLSv1.3` and `TLS` remove nothing.
+    "ssl.protocol" => ssl_protocol: TlsVersion = TlsVersion::Tls13;
+    /// IANA names of the cipher suites that the client offers, separated by commas. Without them it offers all of the
+    /// provider's.
+    "ssl.cipher.suites" => cipher_suites: CipherSuites = CipherSuites::default();
+    /// `https`: the certificate of a broker must be for the host that was dialled. Only code can switch this off; see
+    /// `kurier.tls.server.name` for brokers with another name.
+    "ssl.endpoint.identification.algorithm" => endpoint_identification: EndpointIdentification = EndpointIdentification::Https;
+    /// The DNS name or IP address that the certificate of every broker must be for, instead of the host that was
+    /// dialled.
+    "kurier.tls.server.name" => tls_server_name: Option<ServerName> = None;
+    /// Where the client finds the authorities that it trusts, if no `ssl.truststore` setting names them: `system`,
+    /// `mozilla` (feature `tls-webpki-roots`), or `auto`, which is the system's store or, if that is empty, Mozilla's
+    /// list.
+    "kurier.tls.roots" => tls_roots: Roots = Roots::Auto;
+    /// The library that encrypts: `aws-lc`, `ring` or `graviola`, each a feature; `auto` for the process's default or
+    /// else the first that is compiled in.
+    "kurier.tls.provider" => tls_provider: TlsProvider = TlsProvider::Auto;
+    /// How often the files of keys and certificates are compared with their content in use: 1,000 or more, or 0 for
+    /// never.
+    "kurier.tls.reload.ms" => tls_reload: Duration = ms(60_000);
+    /// How the client authenticates: `SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN` or `OAUTHBEARER`. Required with
+    /// `SASL_PLAINTEXT` and `SASL_SSL`. Java's default, `GSSAPI`, is not supported.
+    "sasl.mechanism" | "sasl.mechanisms" => sasl_mechanism: Option<Mechanism> = None;
+    /// The user name for `PLAIN` and `SCRAM`.
+    "sasl.username" => sasl_username: String = String::new();
+    /// The password for `PLAIN` and `SCRAM`. Spaces at its ends belong to it. It stays in memory that other code may
+    /// have copied, and on a command line every user of the machine can read it: prefer `kurier.sasl.password.file`.
+    "sasl.password" => sasl_password: Secret = Secret::default();
+    /// A file with the password for `PLAIN` and `SCRAM`, with or without a final newline.
+    "kurier.sasl.password.file" => sasl_password_file: Option<PathBuf> = None;
+    /// Mechanism and credentials as one JAAS entry that ends with a semicolon, as in Java. Excludes `sasl.username`.
+    "sasl.jaas.config" => sasl_jaas_config: Secret = Secret::default();
+    /// Whether `PLAIN` and `OAUTHBEARER` may send a password or a token unencrypted to other machines.
+    "kurier.sasl.allow.cleartext" => sasl_allow_cleartext: bool = false;
+    /// The most iterations of PBKDF2 that a broker may ask for in SCRAM: 4,096 to 1,000,000. Kafka creates users with
+    /// 4,096 to 16,384.
+    "kurier.sasl.scram.max.iterations" => scram_max_iterations: u32 = 65_536;
+    /// How much of a token's lifetime passes before the client asks for the next one: 0.5 to 1.
+    "sasl.login.refresh.window.factor" => login_window_factor: f64 = 0.8;
+    /// How much later the client asks at most, at random, as a part of the token's lifetime: 0 to 0.25.
+    "sasl.login.refresh.window.jitter" => login_window_jitter: f64 = 0.05;
+    /// The least age of a token that is replaced, in seconds: 0 to 900. Does not count if it and
+    /// `sasl.login.refresh.buffer.seconds` together exceed the lifetime.
+    "sasl.login.refresh.min.period.seconds" => login_min_period_seconds: u32 = 60;
+    /// How long before its end a token is replaced at the latest, in seconds: 0 to 3,600.
+    "sasl.login.refresh.buffer.seconds" => login_buffer_seconds: u32 = 300;
+    /// How long a connection to the provider of tokens may take. Java has no limit.
+    "sasl.login.connect.timeout.ms" => login_connect_timeout: Duration = ms(10_000);
+    /// How long the provider of tokens may take to answer. Java has no limit.
+    "sasl.login.read.timeout.ms" => login_read_timeout: Duration = ms(10_000);
+    /// The first wait before the client asks the provider of tokens again.
+    "sasl.login.retry.backoff.ms" => login_retry_backoff: Duration = ms(100);
+    /// The longest such wait; it doubles up to this.
+    "sasl.login.retry.backoff.max.ms" => login_retry_backoff_max: Duration = ms(10_000);
 }
 
 impl Config {
@@ -231,7 +332,7 @@ impl Config {
     /// as in Java.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration): if the key is unknown, with the key that was probably
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if the key is unknown, with the key that was probably
     /// meant; if the key cannot have this value, with the allowed values.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let key = key.trim();
@@ -273,7 +374,7 @@ impl Config {
     /// Returns these settings with other bootstrap servers.
     #[doc(hidden)]
     pub fn with_bootstrap_servers(&self, bootstrap_servers: Vec<HostPort>) -> Self {
-        Self { bootstrap_servers, ..self.clone() }
+        Self { bootstrap_servers: bootstrap_servers.into(), ..self.clone() }
     }
 
     /// Creates the partitioner that these settings choose.
@@ -289,13 +390,16 @@ impl Config {
         }
     }
 
+    /// TLS and SASL as these settings ask for them. Says `PLAINTEXT` until [`check`](Self::check) has returned.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn security(&self) -> &SecurityConfig {
+        &self.security
+    }
+
     /// The largest request and record in force, in bytes: `max.request.size`.
     #[must_use]
     pub fn max_request_size(&self) -> usize {
         self.max_request_size
     }
-}
-
-fn refused(why: String) -> Error {
-    Error::new(ErrorKind::Configuration, why)
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{Config, refused};
+use super::Config;
+use super::values::refused;
 use crate::error::{BoxError, Error};
 
 /// The largest properties file, in bytes: far more than all settings need.

@@ -1,7 +1,8 @@
 //! Keys that are not settings of this producer: some have no effect here, others ask for features that Kurier lacks.
 
+use super::Config;
 use super::foreign::{self, is_foreign};
-use super::{Config, refused};
+use super::values::refused;
 use crate::error::{Error, printable};
 
 /// Keys of Java's and librdkafka's producers that have no effect here, by the reason.
@@ -9,14 +10,7 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
     ("serializers are given to the builder", &["key.serializer", "value.serializer"]),
     (
         "there are no classes to load",
-        &[
-            "interceptor.classes",
-            "metric.reporters",
-            "config.providers",
-            "security.providers",
-            "plugin.library.paths",
-            "interceptors",
-        ],
+        &["interceptor.classes", "metric.reporters", "plugin.library.paths", "interceptors"],
     ),
     (
         "metrics are counted, not sampled",
@@ -70,14 +64,38 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
         &["debug", "log_level", "log.queue", "log.thread.name", "log.connection.close"],
     ),
     (
-        "there is no TLS and no SASL yet",
+        "the TLS library chooses it",
+        &["ssl.keymanager.algorithm", "ssl.trustmanager.algorithm", "ssl.secure.random.implementation"],
+    ),
+    (
+        "there is no Kerberos",
         &[
-            "enable.ssl.certificate.verification",
-            "https.ca.location",
-            "https.ca.pem",
-            "enable.sasl.oauthbearer.unsecure.jwt",
+            "sasl.kerberos.keytab",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.kerberos.min.time.before.relogin",
+            "sasl.kerberos.principal",
+            "sasl.kerberos.service.name",
+            "sasl.kerberos.ticket.renew.jitter",
+            "sasl.kerberos.ticket.renew.window.factor",
         ],
     ),
+    (
+        "only brokers validate tokens",
+        &[
+            "sasl.oauthbearer.allow.unverified.audience",
+            "sasl.oauthbearer.allow.unverified.issuer",
+            "sasl.oauthbearer.clock.skew.seconds",
+            "sasl.oauthbearer.expected.audience",
+            "sasl.oauthbearer.expected.issuer",
+            "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+            "sasl.oauthbearer.jwks.endpoint.url",
+            "sasl.oauthbearer.scope.claim.name",
+            "sasl.oauthbearer.sub.claim.name",
+        ],
+    ),
+    ("there is no token endpoint yet", &["https.ca.location", "https.ca.pem"]),
     (
         "only a program can set it, through librdkafka's functions",
         &[
@@ -98,6 +116,7 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
             "resolve_cb",
             "socket_cb",
             "ssl_ca",
+            "ssl.certificate.verify_cb",
             "ssl_certificate",
             "ssl_engine_callback_data",
             "ssl_key",
@@ -114,28 +133,75 @@ struct NotYet {
     /// The values that ask for nothing, in any letter case. An empty value never asks for anything.
     harmless: &'static [&'static str],
     remedy: &'static str,
+    /// Whether the key stays an error if the settings are not strict, because without it connections would be safer or
+    /// less safe than the user asked for.
+    is_grave: bool,
+}
+
+impl NotYet {
+    /// A key that a lenient configuration ignores.
+    const fn new(key: &'static str, harmless: &'static [&'static str], remedy: &'static str) -> Self {
+        Self { key, harmless, remedy, is_grave: false }
+    }
 }
 
 const NOT_YET: &[NotYet] = &[
-    NotYet { key: "security.protocol", harmless: &["PLAINTEXT"], remedy: PLAINTEXT_ALONE },
-    NotYet { key: "ssl.", harmless: &[], remedy: PLAINTEXT_ALONE },
-    NotYet { key: "sasl.", harmless: &[], remedy: PLAINTEXT_ALONE },
-    NotYet { key: "transactional.id", harmless: &[], remedy: NO_TRANSACTIONS },
-    NotYet { key: "transaction.two.phase.commit.enable", harmless: &["false"], remedy: NO_TRANSACTIONS },
+    NotYet::new("transactional.id", &[], NO_TRANSACTIONS),
+    NotYet::new("transaction.two.phase.commit.enable", &["false"], NO_TRANSACTIONS),
+    NotYet::new(
+        "enable.gapless.guarantee",
+        &["false"],
+        "leave it out; with enable.idempotence records keep their order, and each failed record has its error",
+    ),
+    NotYet::new("queuing.strategy", &["fifo"], "records of a partition are sent in their order"),
+    NotYet::new("compression.level", &["-1"], "set compression.gzip.level or compression.zstd.level instead"),
+    NotYet::new("ssl.truststore.password", &[], NO_STORE_PASSWORD),
+    NotYet::new("ssl.keystore.password", &[], NO_STORE_PASSWORD),
     NotYet {
-        key: "enable.gapless.guarantee",
-        harmless: &["false"],
-        remedy: "leave it out; with enable.idempotence records keep their order, and each failed record has its error",
+        is_grave: true,
+        ..NotYet::new(
+            "enable.ssl.certificate.verification",
+            &["true"],
+            "leave it out; for a private authority set ssl.truststore.location, for brokers with another name \
+             kurier.tls.server.name",
+        )
     },
-    NotYet { key: "queuing.strategy", harmless: &["fifo"], remedy: "records of a partition are sent in their order" },
-    NotYet {
-        key: "compression.level",
-        harmless: &["-1"],
-        remedy: "set compression.gzip.level or compression.zstd.level instead",
-    },
+    NotYet::new("ssl.engine.factory.class", &[], OWN_TLS),
+    NotYet::new("ssl.engine.id", &[], OWN_TLS),
+    NotYet::new("ssl.engine.location", &[], OWN_TLS),
+    NotYet::new("ssl.provider", &[], OWN_TLS),
+    NotYet::new("ssl.providers", &[], OWN_TLS),
+    NotYet::new("security.providers", &[], OWN_TLS),
+    NotYet::new("ssl.curves.list", &[], OWN_TLS),
+    NotYet::new("ssl.sigalgs.list", &[], OWN_TLS),
+    NotYet::new("ssl.crl.location", &[], OWN_TLS),
+    NotYet::new("ssl.ca.certificate.stores", &["Root"], "set ssl.truststore.location"),
+    NotYet::new("sasl.client.callback.handler.class", &[JAVA_CLIENT_HANDLER], OWN_TOKENS),
+    NotYet::new("sasl.login.callback.handler.class", &JAVA_LOGIN_HANDLERS, OWN_TOKENS),
+    NotYet::new("sasl.login.class", &[JAVA_LOGIN], OWN_TOKENS),
+    NotYet::new("sasl.oauthbearer.jwt.validator.class", &JAVA_VALIDATORS, OWN_TOKENS),
+    NotYet::new("sasl.oauthbearer.metadata.authentication.type", &["none"], OWN_TOKENS),
+    NotYet::new("sasl.oauthbearer.", &[], OWN_TOKENS),
+    NotYet::new("enable.sasl.oauthbearer.unsecure.jwt", &["false"], OWN_TOKENS),
+    NotYet::new("config.providers", &[], "write the values instead of ${...}, because no provider expands them here"),
 ];
 
-const PLAINTEXT_ALONE: &str = "Kurier has neither TLS nor SASL; use a PLAINTEXT listener of the brokers";
+const NO_STORE_PASSWORD: &str = "remove it: a PEM store has no password, and ssl.key.password protects a key in it; a JKS or \
+                                 PKCS12 store must be converted to PEM, see ssl.truststore.type";
+const OWN_TLS: &str = "leave it out, or give the builder a rustls configuration";
+const OWN_TOKENS: &str = "leave it out, or implement TokenProvider";
+const JAVA_CLIENT_HANDLER: &str = "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler";
+const JAVA_LOGIN: &str = "org.apache.kafka.common.security.authenticator.DefaultLogin";
+const JAVA_LOGIN_HANDLERS: [&str; 4] = [
+    "org.apache.kafka.common.security.authenticator.AbstractLogin$DefaultLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler",
+    "org.apache.kafka.common.security.oauthbearer.internals.unsecured.OAuthBearerUnsecuredLoginCallbackHandler",
+];
+const JAVA_VALIDATORS: [&str; 2] = [
+    "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator",
+    "org.apache.kafka.common.security.oauthbearer.ClientJwtValidator",
+];
 const NO_TRANSACTIONS: &str = "leave it out; Kurier has no transactions yet";
 
 impl NotYet {
@@ -147,9 +213,10 @@ impl NotYet {
         self.harmless.iter().any(|harmless| harmless.eq_ignore_ascii_case(value))
     }
 
-    /// Error for a refused value. Does not show values of TLS and SASL, which may be secrets.
+    /// Error for a refused value. Shows no values of TLS and SASL, which may be secrets.
     fn refusal(&self, key: &str, value: &str) -> Error {
-        let shown = if self.key.ends_with('.') { String::new() } else { format!("={}", printable(value)) };
+        let is_secret = key.starts_with("ssl.") || key.starts_with("sasl.");
+        let shown = if is_secret { String::new() } else { format!("={}", printable(value)) };
         refused(format!("{}{shown} is not supported yet: {}", printable(key), self.remedy))
     }
 }
@@ -166,7 +233,7 @@ impl Config {
             "it is empty, as without it"
         } else if not_yet.is_some_and(|known| known.is_harmless(value)) {
             "it is so anyway"
-        } else if !self.strict {
+        } else if !self.strict && !not_yet.is_some_and(|known| known.is_grave) {
             if not_yet.is_some() { "it is not supported yet" } else { "it is not known" }
         } else {
             return Err(not_yet.map_or_else(|| unknown(key), |known| known.refusal(key, value)));

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kurier_security::Secret;
 
-use super::host_port::HostPort;
 use crate::error::{Error, ErrorKind};
 
 /// A type that a setting can have.
@@ -17,9 +16,14 @@ pub(super) trait Value: Sized {
     fn shown(&self) -> String;
 }
 
+/// Returns the error for settings that no producer can work with.
+pub(super) fn refused(why: String) -> Error {
+    Error::new(ErrorKind::Configuration, why)
+}
+
 /// Returns the error for a value that a key cannot have, with the values that it can have.
 pub(super) fn cannot_be(key: &str, text: &str, allowed: &str) -> Error {
-    Error::new(ErrorKind::Configuration, format!("{key} cannot be {text:?}: {allowed}"))
+    refused(format!("{key} cannot be {text:?}: {allowed}"))
 }
 
 impl Value for Duration {
@@ -85,20 +89,6 @@ impl Value for Secret {
 
     fn shown(&self) -> String {
         if self.is_empty() { String::new() } else { "[hidden]".to_owned() }
-    }
-}
-
-impl Value for Vec<HostPort> {
-    /// The cause quotes the wrong entry. The error does not quote the list, which can be long.
-    fn read(key: &str, text: &str) -> Result<Self, Error> {
-        HostPort::list(text).map_err(|error| {
-            let text = format!("{key} is not a list of host:port servers");
-            Error::new(ErrorKind::Configuration, text).caused_by(error)
-        })
-    }
-
-    fn shown(&self) -> String {
-        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 }
 

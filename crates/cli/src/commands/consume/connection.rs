@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use kurier::{Config, HostPort};
+use kurier::{Config, HostPort, SecurityProtocol};
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 use kurier_protocol::{Api, CorrelationId, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
@@ -62,8 +62,15 @@ impl Settings {
         if config.bootstrap_servers.is_empty() {
             return Err(nowhere());
         }
+        let protocol = config.security_protocol;
+        if protocol != SecurityProtocol::Plaintext {
+            return Err(Misuse::error(format!(
+                "security.protocol={protocol} is not supported yet: use a PLAINTEXT listener of the brokers"
+            )));
+        }
+        let config = config.check().map_err(Misuse::of)?;
         let settings = Self {
-            bootstrap_servers: config.bootstrap_servers,
+            bootstrap_servers: config.bootstrap_servers.to_vec(),
             client_id: config.client_id,
             request_timeout: config.request_timeout,
             setup_timeout: config.connection_setup_timeout,

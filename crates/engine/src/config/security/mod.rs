@@ -1,0 +1,220 @@
+//! TLS and SASL as the settings ask for them: the checked result, which the driver reads.
+//!
+//! The settings themselves are lines of the table, as all others. `check.rs` turns them into a [`SecurityConfig`].
+
+mod check;
+pub(super) mod choices;
+pub(super) mod protocol;
+#[cfg(test)]
+mod tests;
+pub(super) mod values;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret};
+
+use self::choices::{Roots, TlsProvider, TlsVersions};
+use self::protocol::SecurityProtocol;
+use super::host_port::HostPort;
+use super::values::refused;
+use crate::error::Error;
+
+/// TLS and SASL as the settings ask for them. The settings agree with each other; the files that they name were not
+/// read.
+///
+/// ```
+/// use kurier_engine::config::{Config, SecurityProtocol};
+///
+/// let mut config = Config::default();
+/// for (key, value) in [
+///     ("bootstrap.servers", "kafka-1:9093"),
+///     ("security.protocol", "SASL_SSL"),
+///     ("sasl.mechanism", "SCRAM-SHA-512"),
+///     ("sasl.username", "alice"),
+///     ("sasl.password", "alice-secret"),
+/// ] {
+///     config.set(key, value)?;
+/// }
+/// let config = config.check()?;
+/// let security = config.security();
+/// assert_eq!(security.protocol, SecurityProtocol::SaslSsl);
+/// assert!(security.tls.is_some() && security.sasl.is_some());
+/// assert!(!format!("{config:?}").contains("alice-secret"));
+/// # Ok::<(), kurier_engine::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecurityConfig {
+    /// `security.protocol`.
+    pub protocol: SecurityProtocol,
+    /// TLS, if the protocol has it.
+    pub tls: Option<TlsSettings>,
+    /// SASL, if the protocol has it.
+    pub sasl: Option<SaslSettings>,
+}
+
+impl SecurityConfig {
+    /// Checks that the password or token may go to this address of a broker: encrypted, or without leaving this
+    /// machine, or because `kurier.sasl.allow.cleartext` allows it.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration), with the way out.
+    pub fn check_cleartext(&self, broker: &HostPort, address: IpAddr) -> Result<(), Error> {
+        let Some(sasl) = self.sasl.as_ref().filter(|_| self.tls.is_none()) else { return Ok(()) };
+        if !sasl.mechanism.reveals_secret() || sasl.allow_cleartext || address.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let what = if sasl.mechanism == Mechanism::Plain { "password" } else { "token" };
+        Err(refused(format!(
+            "{} would send the {what} unencrypted to {broker}: use SASL_SSL, or set kurier.sasl.allow.cleartext=true",
+            sasl.mechanism
+        )))
+    }
+}
+
+/// Settings of TLS.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsSettings {
+    /// The authorities that may sign the certificate of a broker.
+    pub trust: Trust,
+    /// The certificate that the client shows, if it has one.
+    pub identity: Option<Identity>,
+    /// The versions that the client offers.
+    pub versions: TlsVersions,
+    /// The IANA names of the cipher suites that the client offers; all of the provider's if there are none.
+    pub cipher_suites: Vec<String>,
+    /// The name or address that the certificate of every broker must be for, instead of the host that was dialled
+    /// (`kurier.tls.server.name`).
+    pub server_name: Option<String>,
+    /// The library that encrypts (`kurier.tls.provider`).
+    pub provider: TlsProvider,
+    /// How often the files are compared with their content in use; `None` for never (`kurier.tls.reload.ms`).
+    pub reload: Option<Duration>,
+}
+
+/// The authorities that may sign the certificate of a broker.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trust {
+    /// The authorities that the system or a crate trusts (`kurier.tls.roots`).
+    Roots(Roots),
+    /// The certificates of the authorities (`ssl.truststore.location`, `ssl.truststore.certificates`).
+    Certificates(PemSource),
+}
+
+/// Certificate and private key of the client.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// The certificate and its chain, in any order.
+    pub certificates: PemSource,
+    /// The private key: the same file, or another.
+    pub key: PemSource,
+    /// The password of the key (`ssl.key.password`).
+    pub key_password: Option<Secret>,
+}
+
+/// PEM text, or the place that has it.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PemSource {
+    /// A file; for certificates of authorities also a folder of files.
+    Path(PathBuf),
+    /// The text itself.
+    Text {
+        /// The setting with the text, for errors.
+        setting: &'static str,
+        /// The text.
+        text: Secret,
+    },
+}
+
+/// Settings of SASL.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SaslSettings {
+    /// `sasl.mechanism`.
+    pub mechanism: Mechanism,
+    /// The source of the credentials.
+    pub credentials: SaslCredentials,
+    /// Whether `PLAIN` and `OAUTHBEARER` may reveal their secret to everyone on the path
+    /// (`kurier.sasl.allow.cleartext`).
+    pub allow_cleartext: bool,
+    /// The most iterations of PBKDF2 that a broker may ask for (`kurier.sasl.scram.max.iterations`).
+    pub scram_max_iterations: u32,
+    /// When and how a token is replaced.
+    pub login: LoginSettings,
+}
+
+/// The source of the credentials.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SaslCredentials {
+    /// User name and password stand in the settings.
+    Known(Credentials),
+    /// The password stands in a file, with or without a final newline (`kurier.sasl.password.file`).
+    PasswordFile {
+        /// The user name.
+        username: String,
+        /// The file with the password.
+        path: PathBuf,
+    },
+    /// The program provides the tokens of `OAUTHBEARER`; no setting does.
+    Program,
+}
+
+impl SaslSettings {
+    /// Returns the credentials of this mechanism for a user name and a password.
+    ///
+    /// Returns `None` for `OAUTHBEARER`, which takes a token.
+    #[must_use]
+    pub fn with_password(&self, username: String, password: Secret, is_delegation_token: bool) -> Option<Credentials> {
+        password_credentials(self.mechanism, username, password, is_delegation_token)
+    }
+}
+
+fn password_credentials(
+    mechanism: Mechanism,
+    username: String,
+    password: Secret,
+    is_delegation_token: bool,
+) -> Option<Credentials> {
+    let mechanism = match mechanism {
+        Mechanism::Plain => return Some(Credentials::Plain { username, password }),
+        Mechanism::ScramSha256 => ScramMechanism::Sha256,
+        Mechanism::ScramSha512 => ScramMechanism::Sha512,
+        _ => return None,
+    };
+    Some(Credentials::Scram { mechanism, username, password, is_delegation_token })
+}
+
+/// When and how the client replaces a token of `OAUTHBEARER` (`sasl.login.*`).
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoginSettings {
+    /// How much of a token's lifetime passes before the client asks for the next one.
+    pub window_factor: f64,
+    /// How much later the client asks at most, at random, as a part of the lifetime.
+    pub window_jitter: f64,
+    /// The least age of a token that is replaced. Neither this nor `buffer` counts if both together exceed the lifetime.
+    pub min_period: Duration,
+    /// How long before its end a token is replaced at the latest.
+    pub buffer: Duration,
+    /// How long a connection to the provider of tokens may take.
+    pub connect_timeout: Duration,
+    /// How long the provider may take to answer.
+    pub read_timeout: Duration,
+    /// The first wait before the client asks again after a failure.
+    pub retry_backoff: Duration,
+    /// The longest such wait.
+    pub retry_backoff_max: Duration,
+}

@@ -1,0 +1,345 @@
+//! Tests of the settings of TLS and SASL: what each combination gives, or the error.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kurier_security::{Credentials, ScramMechanism};
+
+use super::choices::{Roots, TlsProvider, TlsVersions};
+use super::{Identity, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+
+const SSL: &str = "security.protocol=SSL";
+const SASL_SSL: &str = "security.protocol=SASL_SSL";
+const SASL_PLAINTEXT: &str = "security.protocol=SASL_PLAINTEXT";
+const SCRAM: &str = "sasl.mechanism=SCRAM-SHA-512";
+const PLAIN: &str = "sasl.mechanism=PLAIN";
+const USER: &str = "sasl.username=alice";
+const PASSWORD: &str = "sasl.password=hunter2";
+const CA: &str = "ssl.truststore.location=/ca.pem";
+
+/// Sets these settings, each `key=value`, after a bootstrap server.
+fn config(settings: &[&str]) -> Result<Config, Error> {
+    let mut config = Config::default();
+    config.set("bootstrap.servers", "b:9092")?;
+    for setting in settings {
+        let (key, value) = setting.split_once('=').unwrap();
+        config.set(key, value)?;
+    }
+    Ok(config)
+}
+
+fn checked(settings: &[&str]) -> Result<Config, Error> {
+    config(settings)?.check()
+}
+
+fn security(settings: &[&str]) -> SecurityConfig {
+    checked(settings).unwrap_or_else(|error| panic!("{settings:?}: {error:#}")).security().clone()
+}
+
+#[test]
+fn conflict_is_an_error_that_says_what_to_do() {
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &[SASL_SSL],
+            "sasl.mechanism is missing, and security.protocol is SASL_SSL (Java's default, GSSAPI, is not supported): set one of \
+             SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, OAUTHBEARER",
+        ),
+        (&[SASL_PLAINTEXT, USER, PASSWORD], "sasl.mechanism is missing"),
+        // Credentials and stores without their protocol.
+        (&[SSL, PASSWORD], "sasl.password is set, but security.protocol is SSL: set SASL_SSL, or remove it"),
+        (&[SSL, SCRAM, USER], "sasl.username is set, but security.protocol is SSL: set SASL_SSL, or remove it"),
+        (
+            &[PASSWORD],
+            "sasl.password is set, but security.protocol is not set, so it is PLAINTEXT: set SASL_SSL, or remove it",
+        ),
+        (&["kurier.sasl.password.file=/p"], "kurier.sasl.password.file is set, but security.protocol is not set"),
+        (&["sasl.jaas.config=x"], "sasl.jaas.config is set, but security.protocol is not set"),
+        (
+            &[CA],
+            "ssl.truststore.location is set, but security.protocol is not set, so it is PLAINTEXT: set SSL, or remove it",
+        ),
+        (&[CA, USER], "so it is PLAINTEXT: set SASL_SSL, or remove it"),
+        (
+            &[SASL_PLAINTEXT, SCRAM, "ssl.ca.location=/ca"],
+            "ssl.ca.location is set, but security.protocol is SASL_PLAINTEXT: set SASL_SSL, or remove it",
+        ),
+        (&["ssl.key.password=hunter2"], "ssl.key.password is set, but security.protocol is not set"),
+        // Schemes of the bootstrap servers.
+        (
+            &["bootstrap.servers=SSL://h:9093"],
+            "bootstrap.servers names SSL for h:9093, but security.protocol is PLAINTEXT: make them agree",
+        ),
+        (
+            &[SSL, "metadata.broker.list=ssl://h:9093,i:1,plaintext://[::1]:9092"],
+            "metadata.broker.list names PLAINTEXT for [::1]:9092, but security.protocol is SSL: make them agree",
+        ),
+        // Certificates and keys.
+        (&[SSL, CA, "ssl.ca.pem=x"], "ssl.truststore.location and ssl.ca.pem are both set: remove one"),
+        (
+            &[SSL, "ssl.keystore.certificate.chain=x"],
+            "ssl.keystore.certificate.chain is set without ssl.keystore.key: set both, or neither",
+        ),
+        (&[SSL, "ssl.key.pem=x"], "ssl.key.pem is set without ssl.keystore.certificate.chain: set both, or neither"),
+        (&[SSL, "ssl.certificate.location=/c"], "ssl.certificate.location is set without ssl.key.location"),
+        (&[SSL, "ssl.key.location=/k"], "ssl.key.location is set without ssl.certificate.location"),
+        (
+            &[SSL, "ssl.keystore.location=/k", "ssl.certificate.location=/c"],
+            "ssl.keystore.location and ssl.certificate.location are both set: remove one",
+        ),
+        (&[SSL, "ssl.keystore.location=/k", "ssl.keystore.key=x"], "ssl.keystore.key are both set: remove one"),
+        (&[SSL, "ssl.key.location=/k", "ssl.keystore.key=x"], "ssl.key.location and ssl.keystore.key are both set"),
+        (
+            &[SSL, "ssl.protocol=TLSv1.2", "ssl.enabled.protocols=TLSv1.3"],
+            "ssl.enabled.protocols is TLSv1.3, but ssl.protocol is TLSv1.2, so no version is left",
+        ),
+        (
+            &[SSL, "ssl.endpoint.identification.algorithm=none"],
+            "ssl.endpoint.identification.algorithm cannot switch the check of names off: remove it; for brokers with another name \
+             set kurier.tls.server.name",
+        ),
+        (&[SSL, "ssl.endpoint.identification.algorithm="], "cannot switch the check of names off"),
+        (&[SSL, "kurier.tls.reload.ms=999"], "kurier.tls.reload.ms must be 0 or at least 1000, and is 999"),
+        // Credentials.
+        (
+            &[SASL_PLAINTEXT, "bootstrap.servers=10.0.0.1:9092", PLAIN, USER, PASSWORD],
+            "PLAIN would send the password unencrypted to 10.0.0.1:9092: use SASL_SSL, or set kurier.sasl.allow.cleartext=true",
+        ),
+        (
+            &[SASL_PLAINTEXT, "bootstrap.servers=[2001:db8::1]:9092", "sasl.mechanism=OAUTHBEARER"],
+            "OAUTHBEARER would send the token unencrypted to [2001:db8::1]:9092",
+        ),
+        (&[SASL_SSL, SCRAM, PASSWORD], "sasl.username is missing: SCRAM-SHA-512 needs a user name and a password"),
+        (&[SASL_SSL, PLAIN, USER], "sasl.password is missing: PLAIN needs a user name and a password"),
+        (&[SASL_SSL, PLAIN, USER, "sasl.password="], "sasl.password is missing"),
+        (
+            &[SASL_SSL, SCRAM, USER, PASSWORD, "kurier.sasl.password.file=/p"],
+            "sasl.password and kurier.sasl.password.file are both set: remove one",
+        ),
+        (
+            &[SASL_SSL, SCRAM, PASSWORD, "sasl.username=a\0b"],
+            "sasl.username cannot be used: it contains a NUL character",
+        ),
+        (&[SASL_SSL, SCRAM, USER, "sasl.password=hunter2\0"], "sasl.password cannot be used: it contains a NUL"),
+        // Limits.
+        (
+            &[SASL_SSL, SCRAM, USER, PASSWORD, "kurier.sasl.scram.max.iterations=4095"],
+            "kurier.sasl.scram.max.iterations must be from 4096 to 1000000, and is 4095",
+        ),
+        (&[SASL_SSL, SCRAM, "kurier.sasl.scram.max.iterations=1000001"], "from 4096 to 1000000, and is 1000001"),
+        (&[SASL_SSL, SCRAM, "sasl.login.refresh.window.factor=0.4"], "must be from 0.5 to 1, and is 0.4"),
+        (&[SASL_SSL, SCRAM, "sasl.login.refresh.window.jitter=0.3"], "must be from 0 to 0.25, and is 0.3"),
+        (&[SASL_SSL, SCRAM, "sasl.login.refresh.min.period.seconds=901"], "must be from 0 to 900, and is 901"),
+        (&[SASL_SSL, SCRAM, "sasl.login.refresh.buffer.seconds=3601"], "must be from 0 to 3600, and is 3601"),
+        (&[SASL_SSL, SCRAM, "sasl.login.connect.timeout.ms=0"], "must be at least 1, and is 0"),
+        (&[SASL_SSL, SCRAM, "sasl.login.retry.backoff.ms=20000"], "must be from 1 to 10000, and is 20000"),
+    ];
+    for (settings, expected) in cases {
+        for is_strict in [true, false] {
+            let mut config = config(settings).unwrap();
+            config.strict(is_strict);
+            let error = config.check().expect_err(expected);
+            let text = format!("{error:#}");
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{settings:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn wrong_value_is_an_error_that_says_what_to_do() {
+    for (setting, expected) in [
+        ("security.protocol=TLS", "it is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),
+        ("ssl.truststore.type=jks", "only PEM is supported: convert the store by keytool -importkeystore -srckeystore"),
+        ("ssl.keystore.type=PKCS12", "only PEM is supported: convert the store by openssl pkcs12 -in FILE.p12 -out"),
+        ("ssl.keystore.type=BCFKS", "it is PEM"),
+        ("ssl.key.location=-----BEGIN PRIVATE KEY-----hunter2", "takes the path of a file, and has the content of one"),
+        ("ssl.enabled.protocols=TLSv1.1,TLSv1.2", "the versions are TLSv1.2 and TLSv1.3; older ones are not safe"),
+        ("ssl.protocol=SSLv3", "older ones are not safe"),
+        ("ssl.cipher.suites=ECDHE-RSA-AES128-GCM-SHA256", "not OpenSSL's names"),
+        ("ssl.endpoint.identification.algorithm=http", "it is https"),
+        ("kurier.tls.server.name=kafka-1:9093", "it takes a DNS name or an IP address, without a port"),
+        ("kurier.tls.roots=java", "it is auto, system or mozilla"),
+        ("kurier.tls.provider=openssl", "it is auto, aws-lc, ring or graviola"),
+        ("sasl.mechanism=GSSAPI", "GSSAPI (Kerberos) is not supported: use SCRAM-SHA-512"),
+        ("sasl.mechanism=AWS_MSK_IAM", "use OAUTHBEARER, see \"MSK IAM\""),
+        ("sasl.mechanisms=PLAIN,SCRAM-SHA-512", "it is exactly one mechanism"),
+        ("sasl.login.refresh.window.factor=NaN", "it takes a number, as 0.8"),
+        ("kurier.sasl.allow.cleartext=yes", "it is true or false"),
+        // Keys that are not supported.
+        (
+            "ssl.truststore.password=hunter2",
+            "remove it: a PEM store has no password, and ssl.key.password protects a key",
+        ),
+        ("ssl.keystore.password=hunter2", "a JKS or PKCS12 store must be converted to PEM"),
+        ("enable.ssl.certificate.verification=false", "for a private authority set ssl.truststore.location"),
+        ("ssl.engine.factory.class=com.example.Mine", "give the builder a rustls configuration"),
+        ("ssl.provider=BC", "give the builder a rustls configuration"),
+        ("security.providers=com.example.Mine", "give the builder a rustls configuration"),
+        ("ssl.curves.list=X25519", "give the builder a rustls configuration"),
+        ("ssl.sigalgs.list=x", "give the builder a rustls configuration"),
+        ("ssl.crl.location=/crl", "give the builder a rustls configuration"),
+        ("sasl.login.callback.handler.class=com.example.Mine", "implement TokenProvider"),
+        ("sasl.login.class=com.example.Mine", "implement TokenProvider"),
+        ("sasl.oauthbearer.metadata.authentication.type=azure_imds", "implement TokenProvider"),
+        ("sasl.oauthbearer.token.endpoint.url=https://h/token", "implement TokenProvider"),
+        ("sasl.oauthbearer.client.credentials.client.secret=hunter2", "implement TokenProvider"),
+        ("config.providers=env", "no provider expands them here"),
+        ("sasl.passwort=hunter2", "did you mean sasl.password?"),
+        ("kurier.tls.server.nam=h", "did you mean kurier.tls.server.name?"),
+        ("ssl.foo=1", "the page of kurier::Config lists all settings"),
+    ] {
+        let error = config(&[setting]).expect_err(setting);
+        let (key, _) = setting.split_once('=').unwrap();
+        let text = format!("{error:#}");
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(text.contains(key) && text.contains(expected) && !text.contains("hunter2"), "{setting}: {text}");
+    }
+}
+
+#[test]
+fn lenient_settings_still_refuse_to_weaken_tls() {
+    let mut config = Config::default();
+    config.strict(false);
+    config.set("ssl.truststore.password", "hunter2").unwrap();
+    config.set("ssl.engine.id", "pkcs11").unwrap();
+    config.set("enable.ssl.certificate.verification", "true").unwrap();
+    config.set("enable.ssl.certificate.verification", "false").unwrap_err();
+}
+
+#[test]
+fn written_plaintext_leaves_the_rest_without_effect() {
+    let settings = [
+        "security.protocol=plaintext",
+        SCRAM,
+        USER,
+        PASSWORD,
+        CA,
+        "ssl.key.password=hunter2",
+        "kurier.tls.roots=system",
+    ];
+    let config = checked(&settings).unwrap();
+    assert_eq!(config.security(), &SecurityConfig::default());
+    let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
+    for line in [
+        "security.protocol=PLAINTEXT # set (default PLAINTEXT)",
+        "sasl.mechanism=SCRAM-SHA-512 # set, without effect: security.protocol is PLAINTEXT",
+        "sasl.username=alice # set, without effect: security.protocol is PLAINTEXT",
+        "sasl.password=[hidden] # set, without effect: security.protocol is PLAINTEXT",
+        "ssl.truststore.location=/ca.pem # set, without effect: security.protocol is PLAINTEXT",
+        "ssl.key.password=[hidden] # set, without effect: security.protocol is PLAINTEXT",
+        "kurier.tls.roots=system # set, without effect: security.protocol is PLAINTEXT",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+    }
+    assert!(!format!("{config:?}{lines:?}").contains("hunter2"));
+}
+
+#[test]
+fn settings_give_tls() {
+    let tls = |settings: &[&str]| security(settings).tls.unwrap();
+    let plain = tls(&[SSL]);
+    assert_eq!(plain.trust, Trust::Roots(Roots::Auto));
+    assert_eq!((plain.identity, plain.versions, plain.server_name), (None, TlsVersions::BOTH, None));
+    assert_eq!((plain.provider, plain.reload), (TlsProvider::Auto, Some(Duration::from_secs(60))));
+
+    let path = |path: &str| PemSource::Path(PathBuf::from(path));
+    let text = |setting, text: &str| PemSource::Text { setting, text: text.into() };
+    let full = tls(&[
+        "security.protocol=ssl",
+        "bootstrap.servers=SSL://h:9093",
+        "ssl.truststore.certificates=ca",
+        "ssl.truststore.type=PEM",
+        "ssl.keystore.type=",
+        "ssl.certificate.pem=chain",
+        "ssl.key.location=/k",
+        "ssl.key.password= hunter2 ",
+        "ssl.enabled.protocols=TLSv1.3, TLSv1.2",
+        "ssl.protocol=TLSv1.2",
+        "ssl.cipher.suites=TLS_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384",
+        "ssl.endpoint.identification.algorithm=HTTPS",
+        "kurier.tls.server.name=kafka.example",
+        "kurier.tls.provider=ring",
+        "kurier.tls.reload.ms=0",
+    ]);
+    assert_eq!(full.trust, Trust::Certificates(text("ssl.truststore.certificates", "ca")));
+    let identity = Identity {
+        certificates: text("ssl.certificate.pem", "chain"),
+        key: path("/k"),
+        key_password: Some(" hunter2 ".into()),
+    };
+    assert_eq!(full.identity, Some(identity));
+    assert_eq!(full.versions, TlsVersions { tls_1_2: true, tls_1_3: false });
+    assert_eq!(full.cipher_suites, ["TLS_AES_128_GCM_SHA256", "TLS13_AES_256_GCM_SHA384"]);
+    assert_eq!(full.server_name.as_deref(), Some("kafka.example"));
+    assert_eq!((full.provider, full.reload), (TlsProvider::Ring, None));
+
+    let bundle = tls(&[SSL, CA, "ssl.keystore.location=/k", "kurier.tls.server.name=::1", "kurier.tls.roots=mozilla"]);
+    assert_eq!(bundle.trust, Trust::Certificates(path("/ca.pem")));
+    assert_eq!(bundle.identity, Some(Identity { certificates: path("/k"), key: path("/k"), key_password: None }));
+    assert_eq!(bundle.server_name.as_deref(), Some("::1"));
+}
+
+#[test]
+fn settings_give_credentials() {
+    let scram = |mechanism, password: &str| {
+        SaslCredentials::Known(Credentials::Scram {
+            mechanism,
+            username: "alice".to_owned(),
+            password: password.into(),
+            is_delegation_token: false,
+        })
+    };
+    let plain = Credentials::Plain { username: "alice".to_owned(), password: "hunter2".into() };
+    let file = SaslCredentials::PasswordFile { username: "alice".to_owned(), path: PathBuf::from("/p") };
+    let cases: &[(&[&str], SaslCredentials)] = &[
+        (&[SASL_SSL, SCRAM, USER, PASSWORD], scram(ScramMechanism::Sha512, "hunter2")),
+        (
+            &[SASL_PLAINTEXT, "sasl.mechanisms=SCRAM-SHA-256", USER, "sasl.password= hunter2 "],
+            scram(ScramMechanism::Sha256, " hunter2 "),
+        ),
+        (&[SASL_SSL, PLAIN, USER, PASSWORD], SaslCredentials::Known(plain.clone())),
+        (
+            &[SASL_PLAINTEXT, PLAIN, USER, PASSWORD, "bootstrap.servers=127.1.2.3:1,[::1]:2"],
+            SaslCredentials::Known(plain),
+        ),
+        (&[SASL_SSL, SCRAM, USER, "kurier.sasl.password.file=/p"], file),
+        (&[SASL_SSL, "sasl.mechanism=OAUTHBEARER", USER, PASSWORD], SaslCredentials::Program),
+    ];
+    for (settings, expected) in cases {
+        assert_eq!(&security(settings).sasl.unwrap().credentials, expected, "{settings:?}");
+    }
+}
+
+#[test]
+fn password_goes_in_the_clear_to_this_machine_only() {
+    let [here, mapped, there] = ["127.0.0.1", "::ffff:127.0.0.1", "10.0.0.1"].map(|address| address.parse().unwrap());
+    let broker = "b:9092".parse().unwrap();
+    let cases: &[(&[&str], bool)] = &[
+        (&[SASL_PLAINTEXT, PLAIN, USER, PASSWORD], false),
+        (&[SASL_PLAINTEXT, PLAIN, USER, PASSWORD, "kurier.sasl.allow.cleartext=true"], true),
+        (&[SASL_PLAINTEXT, "sasl.mechanism=OAUTHBEARER"], false),
+        (&[SASL_PLAINTEXT, SCRAM, USER, PASSWORD], true),
+        (&[SASL_SSL, PLAIN, USER, PASSWORD], true),
+        (&[SSL], true),
+        (&[], true),
+    ];
+    for (settings, is_allowed) in cases {
+        let security = security(settings);
+        security.check_cleartext(&broker, here).unwrap();
+        security.check_cleartext(&broker, mapped).unwrap();
+        let checked = security.check_cleartext(&broker, there);
+        assert_eq!(checked.is_ok(), *is_allowed, "{settings:?}");
+        if let Err(error) = checked {
+            assert!(error.to_string().contains("unencrypted to b:9092: use SASL_SSL"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn every_protocol_has_its_name() {
+    for protocol in SecurityProtocol::ALL {
+        assert_eq!(SecurityProtocol::named(&protocol.to_string().to_lowercase()), Some(protocol));
+    }
+}

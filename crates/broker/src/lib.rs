@@ -207,10 +207,9 @@ pub use cluster::{Cluster, ClusterError};
 pub use fault::{Fault, FaultKind};
 pub use log::UnknownProducer;
 pub use offer::Offer;
-pub use sasl::SaslSettings;
 pub use server::{Broker, BrokerBuilder};
 pub use session::{Login, Session};
-pub use settings::{ClusterSettings, TopicSettings};
+pub use settings::{ClusterSettings, SaslSettings, TopicSettings};
 #[cfg(feature = "tls")]
 pub use tls::ServerTls;
 pub use version::{KafkaVersion, UnknownVersion};

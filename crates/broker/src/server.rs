@@ -22,7 +22,7 @@ use crate::calls::Reply;
 use crate::cluster::{Cluster, ClusterError};
 use crate::fault::Fault;
 use crate::session::Session;
-use crate::settings::{ClusterSettings, TopicSettings};
+use crate::settings::{ClusterSettings, SaslSettings, TopicSettings};
 #[cfg(feature = "tls")]
 use crate::tls::{Acceptor, ServerTls};
 use crate::version::KafkaVersion;
@@ -230,6 +230,24 @@ impl BrokerBuilder {
         self
     }
 
+    /// Makes clients authenticate by SASL (default: everybody may connect).
+    ///
+    /// ```
+    /// use kurier_broker::{Broker, SaslSettings};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let broker = Broker::builder().sasl(SaslSettings::default().user("alice", "alice-secret")).start().await?;
+    /// assert_eq!(broker.with_cluster(|cluster| cluster.logins().count()), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn sasl(mut self, sasl: SaslSettings) -> Self {
+        self.settings.sasl = Some(sasl);
+        self
+    }
+
     /// Sets the settings of topics without settings of their own.
     #[must_use]
     pub fn topics_by_default(mut self, settings: TopicSettings) -> Self {
@@ -397,7 +415,7 @@ where
 {
     let mut buffer = FrameBuffer::new(0);
     loop {
-        buffer.set_limit(session.request_bytes_max(&shared.cluster()));
+        buffer.set_limit(session.request_bytes_max(shared.cluster().settings()));
         let frame = loop {
             match buffer.next_frame().map_err(io::Error::other)? {
                 Some(frame) => break frame,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use kurier_protocol::NodeId;
 
 use crate::api::Api;
-use crate::cluster::Cluster;
 use crate::sasl::Authentication;
+use crate::settings::ClusterSettings;
 
 /// A connection as its node knows it. A server keeps one for each socket.
 ///
@@ -46,21 +46,29 @@ impl Session {
         self.authentication.principal()
     }
 
-    /// Returns whether the node of this cluster executes a request of this API now. If not, it closes the connection.
-    pub(crate) fn admits(&self, cluster: &Cluster, api: Api, now_ms: i64) -> bool {
-        cluster.settings().sasl.is_none() || self.authentication.admits(api, now_ms)
+    /// Returns whether a node with these settings executes a request of this API now. If not, it closes the connection.
+    pub(crate) fn admits(&self, settings: &ClusterSettings, api: Api, now_ms: i64) -> bool {
+        settings.sasl.is_none() || self.authentication.admits(api, now_ms)
     }
 
     /// Returns the largest request that the node takes now, in bytes: before a client has authenticated, Kafka takes
     /// less (`sasl.server.max.receive.size`).
-    pub(crate) fn request_bytes_max(&self, cluster: &Cluster) -> usize {
+    pub(crate) fn request_bytes_max(&self, settings: &ClusterSettings) -> usize {
         const BEFORE: usize = 512 << 10;
         const AFTER: usize = 100 << 20;
-        if cluster.settings().sasl.is_some() && self.principal().is_none() { BEFORE } else { AFTER }
+        if settings.sasl.is_some() && self.principal().is_none() { BEFORE } else { AFTER }
     }
 }
 
-/// A client that has authenticated, for [`Cluster::logins`].
+/// The end of an exchange, for [`Cluster::logins`](crate::Cluster::logins).
+///
+/// ```
+/// use kurier_broker::{Cluster, ClusterSettings, Login};
+///
+/// let cluster = Cluster::new(ClusterSettings::default());
+/// let refused = |login: &&Login| login.principal.is_none();
+/// assert_eq!(cluster.logins().filter(refused).count(), 0);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Login {

@@ -1,6 +1,9 @@
 //! Settings of clusters and topics.
 
-use crate::sasl::SaslSettings;
+use std::time::Duration;
+
+use kurier_protocol::Secret;
+
 use crate::version::KafkaVersion;
 
 /// Settings of a topic, after Kafka's names.
@@ -107,6 +110,52 @@ impl Default for ClusterSettings {
             advertised_listeners: Vec::new(),
             is_strict: true,
             sasl: None,
+        }
+    }
+}
+
+/// Who may connect, and how. See [`ClusterSettings::sasl`](crate::ClusterSettings::sasl).
+///
+/// ```
+/// use kurier_broker::SaslSettings;
+///
+/// let sasl = SaslSettings::default().user("alice", "alice-secret");
+/// assert_eq!(sasl.mechanisms, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
+/// assert!(!format!("{sasl:?}").contains("alice-secret"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaslSettings {
+    /// Names and passwords, for PLAIN and SCRAM.
+    pub users: Vec<(String, Secret)>,
+    /// Mechanisms that the nodes offer (`sasl.enabled.mechanisms`): PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER.
+    /// The nodes accept every unsigned token (RFC 7519, `alg` `none`) that names a subject and has not ended.
+    pub mechanisms: Vec<String>,
+    /// Iterations of SCRAM. Kafka's own tool sets 4,096 to 16,384.
+    pub scram_iterations: u32,
+    /// Time after which a client must authenticate again (`connections.max.reauth.ms`); `None` for never.
+    pub max_reauth: Option<Duration>,
+    /// Time between a refusal and its answer (`connection.failed.authentication.delay.ms`).
+    pub refusal_delay: Duration,
+}
+
+impl SaslSettings {
+    /// Adds a user. A later password of the same user replaces an earlier one.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), Secret::from(password.as_bytes())));
+        self
+    }
+}
+
+impl Default for SaslSettings {
+    /// No users, every mechanism with a password, 4,096 iterations, sessions without end, refusals after 100 ms.
+    fn default() -> Self {
+        Self {
+            users: Vec::new(),
+            mechanisms: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(str::to_owned).to_vec(),
+            scram_iterations: 4096,
+            max_reauth: None,
+            refusal_delay: Duration::from_millis(100),
         }
     }
 }

@@ -10,11 +10,15 @@ use kurier_compression::CompressionType;
 use kurier_partitioner::Partitioner;
 use tokio::runtime;
 
-use crate::driver::{Driver, Shared};
+use crate::credentials::{CredentialSource, TokenProvider};
+use crate::driver::credentials::Source;
+use crate::driver::{Driver, Given, Protection, Shared};
 use crate::producer::{Handle, Producer};
-use kurier_engine::config::{Acks, Config, SecurityProtocol, Servers};
+use kurier_engine::config::{Acks, Config, Servers};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::serializer::BytesSerializer;
+#[cfg(feature = "tls")]
+use kurier_security::tls::TlsConfig;
 
 /// Configures a producer. [`Producer::builder`] creates one.
 ///
@@ -51,6 +55,7 @@ pub struct ProducerBuilder<KS = BytesSerializer, VS = BytesSerializer> {
     value_serializer: VS,
     partitioner: Option<Arc<dyn Partitioner>>,
     runtime: Option<runtime::Handle>,
+    given: Given,
 }
 
 impl Default for ProducerBuilder {
@@ -62,6 +67,7 @@ impl Default for ProducerBuilder {
             value_serializer: BytesSerializer,
             partitioner: None,
             runtime: None,
+            given: Given::default(),
         }
     }
 }
@@ -136,6 +142,9 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        if self.given.credentials.is_some() {
+            self.config.note_source();
+        }
         self
     }
 
@@ -150,15 +159,40 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     /// Serializer of keys. Without one, keys are anything that is bytes.
     #[must_use]
     pub fn key_serializer<S>(self, key_serializer: S) -> ProducerBuilder<S, VS> {
-        let Self { config, wrong, value_serializer, partitioner, runtime, .. } = self;
-        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
+        let Self { config, wrong, value_serializer, partitioner, runtime, given, .. } = self;
+        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime, given }
     }
 
     /// Serializer of values. Without one, values are anything that is bytes.
     #[must_use]
     pub fn value_serializer<S>(self, value_serializer: S) -> ProducerBuilder<KS, S> {
-        let Self { config, wrong, key_serializer, partitioner, runtime, .. } = self;
-        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime }
+        let Self { config, wrong, key_serializer, partitioner, runtime, given, .. } = self;
+        ProducerBuilder { config, wrong, key_serializer, value_serializer, partitioner, runtime, given }
+    }
+
+    /// Source of tokens, for `sasl.mechanism=OAUTHBEARER`.
+    #[must_use]
+    pub fn token_provider(mut self, provider: impl TokenProvider + 'static) -> Self {
+        self.given.credentials = Some(Source::Tokens(Arc::new(provider)));
+        self.config.note_source();
+        self
+    }
+
+    /// Source of user names and passwords, instead of `sasl.username` and `sasl.password`.
+    #[must_use]
+    pub fn credential_source(mut self, source: impl CredentialSource + 'static) -> Self {
+        self.given.credentials = Some(Source::Program(Arc::new(source)));
+        self.config.note_source();
+        self
+    }
+
+    /// Configuration of TLS, instead of the settings `ssl.*` and `kurier.tls.*`. `security.protocol` must be `SSL` or
+    /// `SASL_SSL`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: TlsConfig) -> Self {
+        self.given.tls = Some(config);
+        self
     }
 
     /// Runs the producer's tasks on this runtime instead of on a thread of its own. Build the runtime with
@@ -212,26 +246,19 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     /// # Errors
     /// Of kind [`Configuration`](ErrorKind::Configuration), as [`build`](Self::build).
     pub fn start(self) -> Result<Producer<KS, VS>, Error> {
-        let Self { config, wrong, key_serializer, value_serializer, partitioner, runtime } = self;
+        let Self { config, wrong, key_serializer, value_serializer, partitioner, runtime, given } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
         let config = Arc::new(config.check()?);
-        let protocol = config.security().protocol;
-        if protocol != SecurityProtocol::Plaintext {
-            let text = format!(
-                "security.protocol={protocol} is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of \
-                 the brokers"
-            );
-            return Err(Error::new(ErrorKind::Configuration, text));
-        }
         let partitioner = partitioner.unwrap_or_else(|| config.new_partitioner());
         let seed = fastrand::u64(..);
         if let Some(runtime) = &runtime {
             check_runtime(runtime)?;
         }
+        let protection = Protection::new(&config, given)?;
         let shared = Shared::new(Arc::clone(&config), seed);
-        let driver = Driver::new(Arc::clone(&shared), seed)?;
+        let driver = Driver::protected(Arc::clone(&shared), seed, protection)?;
         match runtime {
             Some(runtime) => drop(runtime.spawn(driver.start())),
             None => start_thread(driver)?,

@@ -19,6 +19,7 @@
 //! handles batches, never records. Only `driver` touches sockets, clocks and tasks.
 
 mod builder;
+pub mod credentials;
 mod driver;
 pub mod manual;
 #[cfg(all(test, shuttle))]
@@ -43,4 +44,7 @@ pub use kurier_engine::serializer::{
 };
 pub use kurier_partitioner as partitioner;
 pub use kurier_protocol::ErrorCode;
+pub use kurier_security::Secret;
+#[cfg(feature = "tls")]
+pub use kurier_security::tls;
 pub use producer::{Producer, TopicProducer};

@@ -22,6 +22,9 @@ use kurier_engine::delivery::{Callback, Delivery};
 use kurier_engine::error::{Error, ErrorKind, SendError};
 use kurier_engine::record::{Record, RecordMetadata, check_topic_name};
 use kurier_engine::serializer::{Bytes, BytesSerializer, Serialize};
+use kurier_security::Credentials;
+#[cfg(feature = "tls")]
+use kurier_security::tls::TlsConfig;
 
 /// Sends records. Clones share connections and batches.
 ///
@@ -264,6 +267,37 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         let (reply, answer) = oneshot::channel();
         self.shared().command(Command::Flush { reply });
         answer.await.map_err(|_| self.shared().ended())
+    }
+
+    /// Uses other credentials from now on, for example after a vault has changed a password.
+    ///
+    /// Connections of the same user stay, and use them when they authenticate again. Connections of another user are
+    /// replaced once their requests are answered. No record is lost. Without SASL the call has no effect.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        self.shared().command(Command::SetCredentials(credentials));
+    }
+
+    /// Uses another configuration of TLS from now on, for example with a new client certificate.
+    ///
+    /// If its certificates differ, all connections are replaced, each once its requests are answered. No record is lost.
+    /// Without TLS the call has no effect.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, config: TlsConfig) {
+        self.shared().command(Command::SetTls(config));
+    }
+
+    /// Reads the files of certificates, keys and passwords again now, instead of after `kurier.tls.reload.ms`.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration) if a file cannot be used: the producer keeps the old ones. Of
+    /// kind [`Closed`](ErrorKind::Closed) if the producer is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping this future changes nothing.
+    pub async fn reload_security(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared().command(Command::ReloadSecurity { reply });
+        answer.await.unwrap_or_else(|_| Err(self.shared().ended()))
     }
 
     /// Accepts no more records, waits up to `patience` until every record has its outcome and every callback has run,

@@ -249,10 +249,6 @@ async fn conflicting_settings_are_refused() {
         (builder().compression(CompressionType::Gzip).set("compression.gzip.level", "10"), "compression.gzip.level"),
         // The first error is reported.
         (builder().set("linger.m", "1").set("batch", "1"), "did you mean linger.ms?"),
-        (
-            builder().set("security.protocol", "SSL"),
-            "security.protocol=SSL is not supported yet: Kurier has neither TLS nor SASL; use a PLAINTEXT listener of the brokers",
-        ),
         (builder().set("transactional.id", "mine"), "transactional.id=mine is not supported yet: leave it out"),
         (
             builder().set("compression.level", "5"),

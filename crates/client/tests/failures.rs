@@ -382,8 +382,8 @@ async fn error_suspects_a_tls_or_sasl_listener() {
         ),
         (
             "Metadata",
-            "the connection when it was asked more than ApiVersions: is this a SASL or TLS listener? Kurier speaks \
-             neither yet; use a PLAINTEXT listener of the broker",
+            "the connection at the first request after ApiVersions: does this listener require SASL? Set \
+             security.protocol and sasl.mechanism",
         ),
     ] {
         let broker = Broker::start().await.unwrap();

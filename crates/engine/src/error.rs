@@ -77,6 +77,9 @@ pub enum ErrorKind {
     /// A broker lacks an API, or a version of an API, that the configuration needs. The error text names the API, the
     /// setting that needs it, and the way out.
     Unsupported,
+    /// A broker refused the credentials or our certificate, or did not prove its identity. Correct the credentials or the
+    /// trusted certificates.
+    Authentication,
     /// No broker could be reached, or a broker broke the protocol.
     Network,
     /// The producer is closed, or was closed before the record was delivered.
@@ -495,7 +498,7 @@ mod tests {
     }
 
     /// Every kind of error.
-    const KINDS: [ErrorKind; 16] = [
+    const KINDS: [ErrorKind; 17] = [
         ErrorKind::Configuration,
         ErrorKind::RecordTooLarge,
         ErrorKind::InvalidTimestamp,
@@ -508,6 +511,7 @@ mod tests {
         ErrorKind::DeliveryTimeout,
         ErrorKind::Refused,
         ErrorKind::Unsupported,
+        ErrorKind::Authentication,
         ErrorKind::Network,
         ErrorKind::Closed,
         ErrorKind::TopicRecreated,

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kurier_protocol::record_batch::Sequence;
+use kurier_security::Credentials;
 
 use crate::accumulator::{Accumulator, Clock, Signal};
 use crate::codecs::Codecs;
-use crate::config::Config;
-use crate::core::{Action, Core, Input};
+use crate::config::{Config, SaslCredentials};
+use crate::core::{Action, Core, Grant, Input, SeededEntropy};
 use crate::delivery::Runner;
 use crate::error::Error;
 use crate::fault_injection::FaultInjection;
@@ -69,6 +70,8 @@ pub struct TestDriver {
     pub held_takes: Option<VecDeque<TakenBatches>>,
     /// Topics that senders wait for, with the partition count they need.
     awaited: HashMap<Arc<str>, usize>,
+    /// The credentials that the core gets when it asks for some.
+    grant: Option<Arc<Grant>>,
 }
 
 impl TestDriver {
@@ -86,12 +89,18 @@ impl TestDriver {
         faults: FaultInjection,
     ) -> Result<Self, Error> {
         const SEED: u64 = 1;
+        let grant = match config.security().sasl.as_ref().map(|sasl| &sasl.credentials) {
+            Some(SaslCredentials::Known(credentials)) => {
+                Some(Arc::new(Grant { credentials: credentials.clone(), generation: 0, expires_at: None }))
+            }
+            _ => None,
+        };
         let clock = Arc::new(ManualClock::new());
         let as_clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, SEED, faults, Box::new(|| {}));
         let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));
-        let core = Core::new(config, SEED, first_sequence, faults, clock.now());
-        Ok(Self { core, accumulator, codecs, clock, held_takes: None, awaited: HashMap::new() })
+        let core = Core::new(config, SEED, Box::new(SeededEntropy::new(SEED)), first_sequence, faults, clock.now());
+        Ok(Self { core, accumulator, codecs, clock, held_takes: None, awaited: HashMap::new(), grant })
     }
 
     pub fn now(&self) -> Instant {
@@ -116,9 +125,30 @@ impl TestDriver {
         self.core.handle_timeout(now);
     }
 
-    /// Performs an action of the core, or returns it if it needs a network.
+    /// Sets the credentials for the core, and reports the change.
+    pub fn set_credentials(&mut self, credentials: Credentials, expires_at: Option<Instant>) {
+        let generation = self.grant.as_ref().map_or(0, |grant| grant.generation) + 1;
+        let grant = Arc::new(Grant { credentials, generation, expires_at });
+        self.grant = Some(Arc::clone(&grant));
+        self.handle(Input::Credentials(Ok(grant)));
+    }
+
+    /// Performs an action of the core, or returns it if it needs a network. Without credentials, a request for some is
+    /// returned too.
     pub fn act(&mut self, action: Action) -> Option<Action> {
-        let Action::Local(action) = action else { return Some(action) };
+        let action = match (action, &self.grant) {
+            (Action::Local(action), _) => action,
+            (Action::FetchCredentials { .. }, Some(grant)) => {
+                let grant = Arc::clone(grant);
+                self.handle(Input::Credentials(Ok(grant)));
+                return None;
+            }
+            (Action::Compute { connection, job }, _) => {
+                self.handle(Input::Computed { connection, proof: job.run() });
+                return None;
+            }
+            (action, _) => return Some(action),
+        };
         match local_actions::perform(action, &self.accumulator, &self.codecs) {
             Rest::Nothing => {}
             Rest::Answer(input) => self.handle(input),

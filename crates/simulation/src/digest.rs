@@ -15,7 +15,7 @@ impl Digest {
     pub(super) fn add(&mut self, at: Duration, action: &Action) {
         let state = &mut self.0;
         match action {
-            Action::Connect { connection, host, attempt } => (1, at, connection, host.port, attempt).hash(state),
+            Action::Connect { connection, host, attempt, .. } => (1, at, connection, host.port, attempt).hash(state),
             Action::Disconnect(connection) => (2, at, connection).hash(state),
             Action::Transmit { connection, correlation_id, chunks } => {
                 (3, at, connection, correlation_id, chunks).hash(state);

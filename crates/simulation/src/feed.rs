@@ -160,7 +160,7 @@ impl Feed<'_> {
             6 => {
                 if let Some(connection) = self.opening.pop_front() {
                     self.open.push(connection);
-                    self.driver.handle(Input::Connected(connection));
+                    self.driver.handle(Input::Connected { connection, is_private: true });
                 }
             }
             7 => {

@@ -228,7 +228,7 @@ impl World<'_> {
                 if let Some(line) = self.lines.get_mut(&connection) {
                     line.is_connected = true;
                 }
-                self.driver.handle(Input::Connected(connection));
+                self.driver.handle(Input::Connected { connection, is_private: true });
             }
             Event::NotConnected(connection) => self.cut(connection, "refused"),
             Event::Accepted(connection) => self.accept(connection),

@@ -420,7 +420,7 @@ impl<'t> World<'t> {
             return self.split(action, whole);
         }
         match self.driver.act(action) {
-            Some(Action::Connect { connection, host, attempt }) => self.connect(connection, &host, attempt),
+            Some(Action::Connect { connection, host, attempt, .. }) => self.connect(connection, &host, attempt),
             Some(Action::Disconnect(connection)) => self.end_line(connection),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 self.transmit(connection, correlation_id, chunks);

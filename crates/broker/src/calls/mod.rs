@@ -117,7 +117,7 @@ impl Cluster {
                 _ => Err(Malformed),
             };
         }
-        if !call.session.admits(self, api, now_ms) {
+        if !call.session.admits(self.settings(), api, now_ms) {
             return Ok(Reply::Close);
         }
         let mut reader = reader.flexible(api.is_flexible(version)).strict(self.settings().is_strict);

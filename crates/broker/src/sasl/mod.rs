@@ -14,65 +14,21 @@
 //!
 //! The mechanisms share no code with the client's, so that both cannot make the same mistake.
 
+mod keys;
 mod oauthbearer;
 mod plain;
 mod scram;
+mod step;
 mod users;
 
-use std::time::Duration;
-
-use kurier_protocol::{ErrorCode, Secret};
+use kurier_protocol::ErrorCode;
 
 pub(crate) use users::Users;
 
 use crate::api::Api;
-use scram::Hash;
-
-/// Who may connect, and how. See [`ClusterSettings::sasl`](crate::ClusterSettings::sasl).
-///
-/// ```
-/// use kurier_broker::SaslSettings;
-///
-/// let sasl = SaslSettings::default().user("alice", "alice-secret");
-/// assert_eq!(sasl.mechanisms, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]);
-/// assert!(!format!("{sasl:?}").contains("alice-secret"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SaslSettings {
-    /// Names and passwords, for PLAIN and SCRAM.
-    pub users: Vec<(String, Secret)>,
-    /// Mechanisms that the nodes offer (`sasl.enabled.mechanisms`): PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER.
-    /// The nodes accept every unsigned token (RFC 7519, `alg` `none`) that names a subject and has not ended.
-    pub mechanisms: Vec<String>,
-    /// Iterations of SCRAM. Kafka's own tool sets 4,096 to 16,384.
-    pub scram_iterations: u32,
-    /// Time after which a client must authenticate again (`connections.max.reauth.ms`); `None` for never.
-    pub max_reauth: Option<Duration>,
-    /// Time between a refusal and its answer (`connection.failed.authentication.delay.ms`).
-    pub refusal_delay: Duration,
-}
-
-impl SaslSettings {
-    /// Adds a user. A later password of the same user replaces an earlier one.
-    #[must_use]
-    pub fn user(mut self, name: &str, password: &str) -> Self {
-        self.users.push((name.to_owned(), Secret::from(password.as_bytes())));
-        self
-    }
-}
-
-impl Default for SaslSettings {
-    /// No users, every mechanism with a password, 4,096 iterations, sessions without end, refusals after 100 ms.
-    fn default() -> Self {
-        Self {
-            users: Vec::new(),
-            mechanisms: ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map(str::to_owned).to_vec(),
-            scram_iterations: 4096,
-            max_reauth: None,
-            refusal_delay: Duration::from_millis(100),
-        }
-    }
-}
+use crate::settings::SaslSettings;
+use keys::Hash;
+use step::{Refusal, Step};
 
 /// The client's identity after a successful exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,17 +77,6 @@ enum Exchange {
     Scram(scram::Exchange),
     OAuthBearer(oauthbearer::Exchange),
 }
-
-/// Answer to a token of the client.
-enum Step {
-    /// The exchange goes on.
-    Challenge(Vec<u8>),
-    /// The client is this user.
-    Success { last: Vec<u8>, name: String, expires_ms: Option<i64> },
-}
-
-/// Why the node refuses a token, in words for the client. `None` stands for Kafka's general text.
-struct Refusal(Option<String>);
 
 /// The state of a connection's authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{Refusal, Step};
+use super::step::{Refusal, Step};
 
 /// The answer to a token that the node refuses. The client sends one more byte, and gets the refusal itself.
 const INVALID_TOKEN: &str = r#"{"status":"invalid_token"}"#;

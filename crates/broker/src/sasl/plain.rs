@@ -1,7 +1,7 @@
 //! PLAIN (RFC 4616), with the texts of Kafka's `PlainSaslServer`.
 
+use super::step::{Refusal, Step};
 use super::users::Users;
-use super::{Refusal, Step};
 
 pub(super) fn handle(users: &Users, token: &[u8]) -> Result<Step, Refusal> {
     let refuse = |why: &str| Err(Refusal(Some(format!("Authentication failed: {why}"))));

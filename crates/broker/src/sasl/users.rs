@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use kurier_protocol::Secret;
 
-use super::SaslSettings;
-use super::scram::{Hash, Keys};
+use super::keys::{Hash, Keys};
+use crate::settings::SaslSettings;
 
 /// The users of a cluster.
 #[derive(Debug, Default)]

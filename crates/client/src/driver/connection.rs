@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use kurier_protocol::{CorrelationId, FrameBuffer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
 use super::names::{Names, literal};
+use super::transport::{Target, Transport};
 use kurier_engine::config::{Config, HostPort};
 use kurier_engine::core::{ConnectionId, Ending, Input};
 use kurier_engine::error::Cause;
@@ -37,20 +37,50 @@ pub(super) struct Wires {
 }
 
 /// Connects, serves the connection until it ends, and reports why it ended.
-pub(super) async fn run(config: Arc<Config>, names: Arc<dyn Names>, host: HostPort, attempt: u32, wires: Wires) {
-    let Wires { connection, frames, inputs, frame_limit } = wires;
-    let ending = match connect(&config, &*names, &host, attempt).await {
-        Ok(stream) => {
+pub(super) async fn run(target: Target, wires: Wires) {
+    let (connection, inputs) = (wires.connection, wires.inputs.clone());
+    let ending = match open(&target).await {
+        Ok(transport) => {
+            let is_private = transport.is_private();
             // The driver has stopped; no one is listening.
-            if inputs.send(Input::Connected(connection)).await.is_err() {
+            if inputs.send(Input::Connected { connection, is_private }).await.is_err() {
                 return;
             }
-            let (reader, writer) = stream.into_split();
-            either(write(connection, writer, frames, &inputs), read(connection, reader, &inputs, &frame_limit)).await
+            match transport {
+                Transport::Plain(stream) => {
+                    let (reader, writer) = stream.into_split();
+                    serve(reader, writer, wires, &target).await
+                }
+                #[cfg(feature = "tls")]
+                Transport::Tls(stream) => {
+                    let (reader, writer) = tokio::io::split(stream);
+                    serve(reader, writer, wires, &target).await
+                }
+            }
         }
-        Err(why) => Ending::Failed(why),
+        Err(ending) => ending,
     };
     let _ = inputs.send(Input::Disconnected { connection, ending }).await;
+}
+
+/// Connects to a server and starts TLS, if the settings ask for it.
+async fn open(target: &Target) -> Result<Transport, Ending> {
+    let Target { config, names, security, host, attempt, was_ready } = target;
+    let stream = connect(config, &**names, host, *attempt).await.map_err(Ending::Failed)?;
+    security.secure(stream, host, *was_ready).await
+}
+
+/// Serves a connection until it ends.
+async fn serve(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    wires: Wires,
+    target: &Target,
+) -> Ending {
+    let Wires { connection, frames, inputs, frame_limit } = wires;
+    let fault = |what: &str, error: io::Error| target.security.ending(what, error, &target.host);
+    let writing = write(connection, writer, frames, &inputs, fault);
+    either(writing, read(connection, reader, &inputs, &frame_limit, fault)).await
 }
 
 /// Connects to the first of the host's addresses that accepts. Looks the addresses up each time, because they change.
@@ -117,35 +147,27 @@ async fn either(writer: impl Future<Output = Ending>, reader: impl Future<Output
 
 async fn write(
     connection: ConnectionId,
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut frames: mpsc::Receiver<Frame>,
     inputs: &mpsc::Sender<Input>,
+    fault: impl Fn(&str, io::Error) -> Ending,
 ) -> Ending {
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {
         // Reserve room first, so that no other input comes between the last byte and its `Written`.
         let Ok(permit) = inputs.reserve().await else { break };
         if let Err(error) = write_all(&mut writer, chunks).await {
-            return ending("cannot write to it", error);
+            return fault("cannot write to it", error);
         }
         permit.send(Input::Written { connection, correlation_id });
     }
     unneeded()
 }
 
-/// Describes the end of a connection after a socket error.
-fn ending(what: &str, error: io::Error) -> Ending {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    match error.kind() {
-        ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
-        _ => Ending::Failed(Cause::from(error).context(what)),
-    }
-}
-
 fn unneeded() -> Ending {
     Ending::Failed("the connection is not needed any more".into())
 }
 
-async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::Result<()> {
+async fn write_all(writer: &mut (impl AsyncWrite + Unpin), mut chunks: Vec<Bytes>) -> io::Result<()> {
     /// More slices do not speed up a write.
     const SLICES_MAX: usize = 64;
     let mut first = 0;
@@ -167,21 +189,23 @@ async fn write_all(writer: &mut OwnedWriteHalf, mut chunks: Vec<Bytes>) -> io::R
             first += 1;
         }
     }
-    Ok(())
+    // TLS keeps bytes back. Until they are with the kernel, no broker can execute the request.
+    writer.flush().await
 }
 
 async fn read(
     connection: ConnectionId,
-    mut reader: OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     inputs: &mpsc::Sender<Input>,
     limit: &AtomicUsize,
+    fault: impl Fn(&str, io::Error) -> Ending,
 ) -> Ending {
     let mut buffer = FrameBuffer::new(limit.load(Ordering::Relaxed));
     loop {
         match reader.read_buf(buffer.room()).await {
             Ok(0) => return Ending::Closed("it closed the connection"),
             Ok(_) => {}
-            Err(error) => return ending("cannot read from it", error),
+            Err(error) => return fault("cannot read from it", error),
         }
         buffer.set_limit(limit.load(Ordering::Relaxed));
         loop {
@@ -200,6 +224,7 @@ async fn read(
 
 #[cfg(test)]
 mod tests {
+    use super::super::transport::Security;
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -219,10 +244,13 @@ mod tests {
             server.write_all(said).await.unwrap();
             drop(server);
             let (inputs, mut heard) = mpsc::channel(9);
-            let ending = read(ConnectionId(1), stream.into_split().0, &inputs, &AtomicUsize::new(limit)).await;
+            let fault = |what: &str, error| Security::Plain.ending(what, error, &"host:1".parse().unwrap());
+            let limit = AtomicUsize::new(limit);
+            let ending = read(ConnectionId(1), stream.into_split().0, &inputs, &limit, fault).await;
             let said = match &ending {
                 Ending::Closed(said) => (*said).to_owned(),
                 Ending::Failed(said) => said.to_string(),
+                Ending::Untrusted(said) => said.to_string(),
             };
             assert!(said.starts_with(why), "{said}");
             assert!(matches!(heard.try_recv(), Ok(Input::Received { frame, .. }) if frame == "abcd"));

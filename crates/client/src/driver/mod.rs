@@ -9,13 +9,20 @@
 //!
 //! Only this module uses sockets, host names, clocks and tasks.
 
+mod blocking;
 mod callbacks;
 mod clock;
 #[cfg(not(all(test, shuttle)))]
 mod connection;
+pub(crate) mod credentials;
+mod entropy;
 mod names;
+mod protection;
 mod shared;
+#[cfg(feature = "tls")]
+mod tls;
 mod topics;
+mod transport;
 mod workers;
 
 use std::collections::HashMap;
@@ -41,16 +48,20 @@ use kurier_engine::accumulator::batch::BatchId;
 use kurier_engine::accumulator::{Clock, Signal, Topic, WANTED_TOPICS_MAX};
 use kurier_engine::closing::Summary;
 use kurier_engine::codecs::Codecs;
-use kurier_engine::config::HostPort;
-use kurier_engine::core::{Action, ConnectionId, Core, Ending, Input, LocalAction};
+use kurier_engine::config::{Config, HostPort};
+use kurier_engine::core::{Action, ConnectionId, Core, Ending, Input, Job, LocalAction};
 use kurier_engine::error::{Error, ErrorKind, panic_text};
 use kurier_engine::fault_injection::FaultInjection;
 use kurier_engine::local_actions::{self, Rest, TakenBatches};
 pub(crate) use names::Names;
 use names::SystemNames;
+use protection::Keepers;
+pub(crate) use protection::{Given, Protection};
 use shared::Alive;
 pub(crate) use shared::{Command, Shared};
 use topics::{Topics, Waiter};
+use transport::Security;
+pub(crate) use transport::Target;
 use workers::Workers;
 
 /// The control task.
@@ -59,6 +70,10 @@ pub(crate) struct Driver {
     core: Core,
     seed: u64,
     names: Arc<dyn Names>,
+    /// `None` once its tasks have started.
+    protection: Option<Protection>,
+    security: Security,
+    keepers: Keepers,
     codecs: Arc<Codecs>,
     workers: Workers,
     inputs: mpsc::Receiver<Input>,
@@ -128,16 +143,29 @@ enum Happened {
 /// Inputs handled in one round, and the capacity of their channel. A full channel blocks connection tasks.
 const INPUTS_MAX: usize = 1024;
 
+fn new_core(config: Arc<Config>, seed: u64, now: Instant) -> Core {
+    Core::new(config, seed, Box::new(entropy::SystemEntropy), Sequence::FIRST, FaultInjection::NONE, now)
+}
+
 impl Driver {
+    #[cfg(test)]
     pub(crate) fn new(shared: Arc<Shared>, seed: u64) -> Result<Self, Error> {
+        Self::protected(shared, seed, Protection::NONE)
+    }
+
+    /// Creates a driver whose connections are protected.
+    pub(crate) fn protected(shared: Arc<Shared>, seed: u64, protection: Protection) -> Result<Self, Error> {
         let (input, inputs) = mpsc::channel(INPUTS_MAX);
         let (under_way, compressed) = mpsc::unbounded_channel();
         let now = shared.accumulator.clock().now();
         let codecs = Codecs::new(shared.config.compression()?, Arc::clone(&shared.accumulator.memory));
         Ok(Self {
-            core: Core::new(Arc::clone(&shared.config), seed, Sequence::FIRST, FaultInjection::NONE, now),
+            core: new_core(Arc::clone(&shared.config), seed, now),
             seed,
             names: Arc::new(SystemNames),
+            security: protection.security.clone(),
+            protection: Some(protection),
+            keepers: Keepers::default(),
             codecs: Arc::new(codecs),
             workers: Workers::new(),
             alive: shared.take_alive(),
@@ -160,7 +188,7 @@ impl Driver {
             Ok(servers) => {
                 let config = self.shared.config.with_bootstrap_servers(servers);
                 // Timeouts count from here.
-                self.core = Core::new(Arc::new(config), self.seed, Sequence::FIRST, FaultInjection::NONE, self.now());
+                self.core = new_core(Arc::new(config), self.seed, self.now());
                 self.run().await;
             }
             Err(error) => self.failure = Some(error),
@@ -196,6 +224,9 @@ impl Driver {
 
     /// Runs until the producer is closed.
     pub(crate) async fn run(mut self) {
+        if let Some(protection) = self.protection.take() {
+            self.keepers = protection.start(&self.input);
+        }
         let mut happened = Happened::Nothing;
         loop {
             let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -279,6 +310,14 @@ impl Driver {
                 Command::Obstacle { reply } => {
                     let _ = reply.send(self.obstacle(now));
                 }
+                Command::SetCredentials(credentials) => self.keepers.set_credentials(credentials),
+                #[cfg(feature = "tls")]
+                Command::SetTls(config) => {
+                    if let Some(input) = self.keepers.set_tls(config) {
+                        self.core.handle(input, now);
+                    }
+                }
+                Command::ReloadSecurity { reply } => self.keepers.reload(reply),
                 Command::Close { deadline } => self.close(deadline),
                 Command::Detach if self.closing.is_none() => {
                     let left = self.shared.accumulator.incomplete_count();
@@ -351,14 +390,16 @@ impl Driver {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { connection, host, attempt } => {
+                Action::Connect { connection, host, attempt, was_ready } => {
                     // As many frames as may be unanswered, and a few metadata requests.
                     let (frames, receiver) = mpsc::channel(self.shared.config.max_in_flight.saturating_add(8));
                     let frame_limit = Arc::new(AtomicUsize::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES));
                     let (inputs, limit) = (self.input.clone(), Arc::clone(&frame_limit));
                     let wires = Wires { connection, frames: receiver, inputs, frame_limit: limit };
                     let (config, names) = (Arc::clone(&self.shared.config), Arc::clone(&self.names));
-                    let task = tokio::spawn(connection::run(config, names, host, attempt, wires)).abort_handle();
+                    let security = self.security.clone();
+                    let target = Target { config, names, security, host, attempt, was_ready };
+                    let task = tokio::spawn(connection::run(target, wires)).abort_handle();
                     self.connections.insert(connection, Line { frames, frame_limit, task });
                 }
                 Action::FrameLimit { connection, bytes } => {
@@ -382,6 +423,12 @@ impl Driver {
                         }
                     }
                 }
+                Action::FetchCredentials { reason } => {
+                    if let Some(input) = self.keepers.fetch(reason) {
+                        self.core.handle(input, now);
+                    }
+                }
+                Action::Compute { connection, job } => self.compute(connection, job),
                 Action::Refuse { topic, error } => {
                     for waiting in self.waiting.topics.take(&topic, usize::MAX).0 {
                         let _ = waiting.reply.send(Err(error.clone()));
@@ -389,6 +436,16 @@ impl Driver {
                 }
                 Action::Local(action) => self.perform(action, now),
             }
+        }
+    }
+
+    /// Runs a slow job of SASL on a worker's thread, and passes its result to the core.
+    fn compute(&self, connection: ConnectionId, job: Job) {
+        let inputs = self.input.clone();
+        let work = move || drop(inputs.blocking_send(Input::Computed { connection, proof: job.run() }));
+        if let Err(work) = self.workers.run(Box::new(work)) {
+            // No thread starts. The connection tasks wait meanwhile.
+            drop(std::thread::Builder::new().spawn(work));
         }
     }
 
@@ -431,6 +488,7 @@ impl Driver {
     /// Replies to calls whose deadline has passed or whose condition is met.
     fn serve(&mut self, now: Instant) {
         self.shared.accumulator.memory.turn_away(Some(now), || self.no_memory());
+        self.serve_verdict(now);
         self.serve_reach(now);
         self.serve_topics(now);
         self.serve_flushes();
@@ -469,6 +527,18 @@ impl Driver {
             config.max_block.as_millis()
         );
         Error::new(ErrorKind::BufferFull, text).caused_by(why)
+    }
+
+    /// Fails the calls that wait for the cluster, if there is no point in waiting.
+    fn serve_verdict(&mut self, now: Instant) {
+        let Some(error) = self.core.verdict().cloned() else { return };
+        for (_, reply) in self.waiting.reach.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for (name, waiters) in self.waiting.topics.clear() {
+            waiters.into_iter().for_each(|waiting| drop(waiting.reply.send(Err(error.clone()))));
+            self.core.handle(Input::Unwanted(name), now);
+        }
     }
 
     fn serve_reach(&mut self, now: Instant) {

@@ -1,21 +1,16 @@
 //! Looks up host names in both directions, and resolves the bootstrap servers at build.
 
 use std::collections::BTreeSet;
-use std::future::{Future, poll_fn};
-use std::io;
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+pub(crate) use super::blocking::Answer;
+use super::blocking::on_a_thread;
 use kurier_engine::config::{Config, DnsLookup, HostPort};
 use kurier_engine::error::{Cause, Error, ErrorKind};
-
-/// Result of a look-up.
-pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Resolver for host names. Tests use one without a network.
 pub(crate) trait Names: Send + Sync {
@@ -25,6 +20,9 @@ pub(crate) trait Names: Send + Sync {
     /// Looks up the name of an address.
     fn name(&self, address: IpAddr) -> Answer<String>;
 }
+
+/// The name of a thread that looks up a name.
+const THREAD: &str = "kurier-names";
 
 /// The system's resolver.
 #[derive(Debug)]
@@ -36,24 +34,12 @@ impl Names for SystemNames {
             return Box::pin(std::future::ready(Ok(vec![SocketAddr::new(address, host.port)])));
         }
         let host = host.clone();
-        on_a_thread(move || (host.host.as_str(), host.port).to_socket_addrs().map(Iterator::collect))
+        on_a_thread(THREAD, move || (host.host.as_str(), host.port).to_socket_addrs().map(Iterator::collect))
     }
 
     fn name(&self, address: IpAddr) -> Answer<String> {
-        on_a_thread(move || Ok(dns_lookup::lookup_addr(&address)?))
+        on_a_thread(THREAD, move || Ok(dns_lookup::lookup_addr(&address)?))
     }
-}
-
-/// Runs a blocking look-up of the system's resolver. A thread of its own for each look-up needs nothing of the user's
-/// runtime. If no thread starts, only this look-up fails.
-fn on_a_thread<T: Send + 'static>(ask: impl FnOnce() -> io::Result<T> + Send + 'static) -> Answer<T> {
-    let (told, answer) = oneshot::channel();
-    let asks = move || drop(told.send(ask()));
-    let started = std::thread::Builder::new().name("kurier-names".to_owned()).spawn(asks);
-    Box::pin(async move {
-        started?;
-        answer.await.unwrap_or_else(|_| Err(io::Error::other("the look-up panicked")))
-    })
 }
 
 /// Returns the host's address, if it is given as one and not as a name.
@@ -217,6 +203,7 @@ async fn canonical(servers: &[HostPort], names: &dyn Names, troubles: &mut Vec<C
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::HashMap;
+    use std::io;
 
     use super::*;
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use kurier_compression::decompress_batch;
 use kurier_protocol::record_batch::{RecordBatch, Stamp};
+use kurier_security::Credentials;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::callbacks::Callbacks;
@@ -49,6 +50,13 @@ pub(crate) enum Command {
     Flush { reply: oneshot::Sender<Summary> },
     /// Reply with what blocks the call or the batch that has waited longest.
     Obstacle { reply: oneshot::Sender<Option<String>> },
+    /// Authenticate with these from now on.
+    SetCredentials(Credentials),
+    /// Use this for new connections, and replace the others.
+    #[cfg(feature = "tls")]
+    SetTls(kurier_security::tls::TlsConfig),
+    /// Read the files of TLS and SASL again. Reply when that is done.
+    ReloadSecurity { reply: oneshot::Sender<Result<(), Error>> },
     /// Accept no more records, and end when all are done or at the deadline.
     Close { deadline: Instant },
     /// The last handle is gone: no more records or commands will come.

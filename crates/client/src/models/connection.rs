@@ -11,8 +11,7 @@ use kurier_protocol::{CorrelationId, NodeId};
 use shuttle::future::block_on;
 use tokio::sync::mpsc;
 
-use crate::driver::Names;
-use kurier_engine::config::{Config, HostPort};
+use crate::driver::Target;
 use kurier_engine::core::{ConnectionId, Input};
 use kurier_engine::sync::{Mutex, thread};
 
@@ -63,16 +62,10 @@ impl Network {
 }
 
 /// Connects, and serves the connection on a thread of its own until the driver drops it.
-pub(crate) fn run(
-    _: Arc<Config>,
-    _: Arc<dyn Names>,
-    host: HostPort,
-    _: u32,
-    wires: Wires,
-) -> impl Future<Output = ()> + use<> {
+pub(crate) fn run(target: Target, wires: Wires) -> impl Future<Output = ()> + use<> {
     let network = NETWORK.with_borrow(Clone::clone).expect("the execution has a network");
     let cluster = Arc::clone(&network.cluster);
-    let thread = thread::spawn(move || block_on(serve(&cluster, NodeId(host.port.into()), wires)));
+    let thread = thread::spawn(move || block_on(serve(&cluster, NodeId(target.host.port.into()), wires)));
     network.threads.lock().unwrap().push(thread);
     ready(())
 }
@@ -80,7 +73,7 @@ pub(crate) fn run(
 /// Nodes listen at ports equal to their ids.
 async fn serve(cluster: &Mutex<Cluster>, node: NodeId, wires: Wires) {
     let Wires { connection, mut frames, inputs, frame_limit: _ } = wires;
-    if inputs.send(Input::Connected(connection)).await.is_err() {
+    if inputs.send(Input::Connected { connection, is_private: true }).await.is_err() {
         return;
     }
     while let Some(Frame { correlation_id, chunks }) = frames.recv().await {

@@ -75,6 +75,8 @@ macro_rules! settings {
             $($(#[doc = $doc])* #[doc(hidden)] pub $field: $type,)*
             /// Explicit settings: Java's name, and the name as it was written.
             made: BTreeMap<&'static str, &'static str>,
+            /// Whether the program provides credentials, so that no setting has to.
+            has_source: bool,
             /// Why a setting was adjusted, by key.
             adjusted: BTreeMap<&'static str, String>,
             /// Why an explicit setting has no effect, by key.
@@ -92,6 +94,7 @@ macro_rules! settings {
                 Self {
                     $($field: $default,)*
                     made: BTreeMap::new(),
+                    has_source: false,
                     adjusted: BTreeMap::new(),
                     unused: BTreeMap::new(),
                     ignored: BTreeMap::new(),
@@ -354,6 +357,12 @@ impl Config {
     #[doc(hidden)]
     pub fn made(&mut self, name: &'static str) {
         self.made.insert(name, name);
+    }
+
+    /// Notes that the program provides credentials, so that no setting has to.
+    #[doc(hidden)]
+    pub fn note_source(&mut self) {
+        self.has_source = true;
     }
 
     fn is_made(&self, name: &str) -> bool {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use kurier_protocol::{CorrelationId, NodeId};
 
+use super::access::{FetchReason, Job};
 use super::key::Key;
 use crate::accumulator::batch::Taken;
 use crate::accumulator::{Layout, PartitionId};
@@ -17,13 +18,18 @@ use crate::error::Error;
 /// Work for the core's caller.
 #[derive(Debug)]
 pub enum Action {
-    /// Connect to the first address of a host that accepts. Each attempt starts with a later address.
-    Connect { connection: ConnectionId, host: HostPort, attempt: u32 },
+    /// Connect to the first address of a host that accepts. Each attempt starts with a later address. `was_ready` says
+    /// whether any connection to this server was ever ready.
+    Connect { connection: ConnectionId, host: HostPort, attempt: u32, was_ready: bool },
     /// Close a connection, unless it is closed already.
     Disconnect(ConnectionId),
     /// Accept frames up to this size from now on. Until then, a connection's limit is 1 MiB
     /// ([`FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES`](kurier_protocol::FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES)).
     FrameLimit { connection: ConnectionId, bytes: usize },
+    /// Fetch credentials. Answer with [`Input::Credentials`](super::Input::Credentials).
+    FetchCredentials { reason: FetchReason },
+    /// Run a job on a thread that may block. Answer with [`Input::Computed`](super::Input::Computed).
+    Compute { connection: ConnectionId, job: Job },
     /// Write a frame.
     Transmit { connection: ConnectionId, correlation_id: CorrelationId, chunks: Vec<Bytes> },
     /// Fail the senders that wait for a topic.

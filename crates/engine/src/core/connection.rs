@@ -16,8 +16,10 @@
 //! peer can answer; [`trouble`] says why a peer cannot be asked. The driver chooses between the addresses of a host name.
 //! The core interprets requests and responses.
 
+mod authentication;
 pub(super) mod choice;
 mod handshake;
+mod session;
 mod trouble;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -27,14 +29,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kurier_protocol::{Chunks, CorrelationId, EncodeError, NodeId, Request, write_request};
 
+use super::access::{Access, Admission, Entropy, Policy};
 use super::action::{Action, Actions, ConnectionId};
 use super::backoff::Backoff;
 use super::input::Ending;
 use super::timer::Timers;
 use super::versions::Versions;
 use crate::config::{Config, HostPort, Recovery};
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use handshake::VERSIONS_VERSION;
+use session::{Authentication, Session};
 
 /// A server that the core may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +66,10 @@ pub(super) struct Pending<Q> {
 enum Asked<Q> {
     /// ApiVersions, which opens each connection.
     Versions,
+    /// SaslHandshake, which proposes a mechanism.
+    SaslHandshake,
+    /// SaslAuthenticate, which carries a token.
+    SaslAuthenticate,
     /// A request of the core.
     Question(Q),
 }
@@ -70,14 +78,14 @@ impl<Q> Asked<Q> {
     fn question(&self) -> Option<&Q> {
         match self {
             Self::Question(question) => Some(question),
-            Self::Versions => None,
+            Self::Versions | Self::SaslHandshake | Self::SaslAuthenticate => None,
         }
     }
 
     fn into_question(self) -> Option<Q> {
         match self {
             Self::Question(question) => Some(question),
-            Self::Versions => None,
+            Self::Versions | Self::SaslHandshake | Self::SaslAuthenticate => None,
         }
     }
 }
@@ -127,18 +135,34 @@ pub(super) enum Event<Q> {
 #[derive(Debug)]
 enum State {
     Idle,
-    Backoff { until: Instant },
-    Connecting { connection: ConnectionId, since: Instant },
-    Negotiating { connection: ConnectionId },
-    Ready { connection: ConnectionId, versions: Versions },
+    /// Waits for credentials.
+    Blocked,
+    Backoff {
+        until: Instant,
+    },
+    Connecting {
+        connection: ConnectionId,
+        since: Instant,
+    },
+    Negotiating {
+        connection: ConnectionId,
+    },
+    Authenticating {
+        connection: ConnectionId,
+        versions: Versions,
+    },
+    Ready {
+        connection: ConnectionId,
+        versions: Versions,
+    },
 }
 
 impl State {
     /// Returns whether the peer is not ready yet, and `socket.connection.setup.timeout.ms` limits the time until it is.
     fn is_handshake(&self) -> bool {
         match self {
-            Self::Connecting { .. } | Self::Negotiating { .. } => true,
-            Self::Idle | Self::Backoff { .. } | Self::Ready { .. } => false,
+            Self::Connecting { .. } | Self::Negotiating { .. } | Self::Authenticating { .. } => true,
+            Self::Idle | Self::Blocked | Self::Backoff { .. } | Self::Ready { .. } => false,
         }
     }
 }
@@ -180,6 +204,14 @@ struct Link<Q> {
     has_answered: bool,
     /// Whether the peer is in backoff because a server of another cluster answered at its address.
     is_astray: bool,
+    /// Whether nobody on the way can read the connection: it is encrypted, or does not leave the machine.
+    is_private: bool,
+    /// Why one side did not accept the certificate of the other, the last time that they connected.
+    untrusted: Option<Error>,
+    authentication: Option<Authentication>,
+    session: Option<Session>,
+    /// Whether the connection takes no more requests, and is closed when all are answered.
+    is_retiring: bool,
 }
 
 /// How many requests without a response to remember: as many small ones as fit into the socket buffers of both sides.
@@ -188,16 +220,17 @@ const ANSWERLESS_MAX: usize = 4096;
 impl<Q> Link<Q> {
     fn connection(&self) -> Option<ConnectionId> {
         match self.state {
-            State::Idle | State::Backoff { .. } => None,
+            State::Idle | State::Blocked | State::Backoff { .. } => None,
             State::Connecting { connection, .. }
             | State::Negotiating { connection }
+            | State::Authenticating { connection, .. }
             | State::Ready { connection, .. } => Some(connection),
         }
     }
 
     /// Returns whether the peer is ready and no request awaits a response.
     fn is_unused(&self) -> bool {
-        matches!(self.state, State::Ready { .. }) && self.pending.is_empty()
+        matches!(self.state, State::Ready { .. }) && self.pending.is_empty() && self.authentication.is_none()
     }
 }
 
@@ -216,6 +249,10 @@ pub(super) struct Connections<Q> {
     next_connection: u64,
     next_correlation_id: CorrelationId,
     random: fastrand::Rng,
+    /// Settings of SASL; `None` without it.
+    policy: Option<Policy>,
+    access: Access,
+    entropy: Box<dyn Entropy>,
     /// Events that the core has not seen.
     events: VecDeque<Event<Q>>,
     /// Actions that the core has not taken.
@@ -223,7 +260,7 @@ pub(super) struct Connections<Q> {
 }
 
 impl<Q: fmt::Debug> Connections<Q> {
-    pub(super) fn new(config: &Config, seed: u64, now: Instant) -> Self {
+    pub(super) fn new(config: &Config, seed: u64, entropy: Box<dyn Entropy>, now: Instant) -> Self {
         let patience = Patience {
             setup: Backoff { first: config.connection_setup_timeout, longest: config.connection_setup_timeout_max },
             reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
@@ -244,6 +281,9 @@ impl<Q: fmt::Debug> Connections<Q> {
             next_connection: 0,
             next_correlation_id: CorrelationId(0),
             random: fastrand::Rng::with_seed(seed),
+            policy: config.security().sasl.as_ref().map(Policy::of),
+            access: Access::new(),
+            entropy,
             events: VecDeque::new(),
             actions: Actions::new(),
         };
@@ -270,6 +310,11 @@ impl<Q: fmt::Debug> Connections<Q> {
             was_ready: false,
             has_answered: false,
             is_astray: false,
+            is_private: false,
+            untrusted: None,
+            authentication: None,
+            session: None,
+            is_retiring: false,
         };
         self.links.insert(peer, link);
     }
@@ -362,14 +407,78 @@ impl<Q: fmt::Debug> Connections<Q> {
         if !matches!(link.state, State::Idle) {
             return;
         }
+        match self.policy.map(|_| self.access.admit(now)) {
+            None | Some(Admission::Connect) => {}
+            Some(Admission::Until(until)) => {
+                link.state = State::Backoff { until };
+                return self.schedule(peer);
+            }
+            Some(Admission::Wait) => {
+                link.state = State::Blocked;
+                return;
+            }
+            Some(Admission::Fetch(reason)) => {
+                link.state = State::Blocked;
+                return self.actions.push_back(Action::FetchCredentials { reason });
+            }
+        }
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
         self.peers.insert(connection, peer);
         let timeout = self.patience.setup.after(link.setup_failures.saturating_add(1), &mut self.random);
         link.setup_deadline = now + timeout;
         link.state = State::Connecting { connection, since: now };
-        self.actions.push_back(Action::Connect { connection, host: link.host.clone(), attempt: link.failures });
+        let (host, was_ready) = (link.host.clone(), link.was_ready);
+        self.actions.push_back(Action::Connect { connection, host, attempt: link.failures, was_ready });
         self.schedule(peer);
+    }
+
+    /// Returns the peers whose links are so.
+    fn peers_with(&self, is_so: impl Fn(&Link<Q>) -> bool) -> Vec<Peer> {
+        self.links.iter().filter(|(_, link)| is_so(link)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Lets a peer without a connection connect at once.
+    fn set_idle(&mut self, peer: Peer) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.state = State::Idle;
+        }
+        self.schedule(peer);
+        self.events.push_back(Event::Unmuted(peer));
+    }
+
+    /// Lets the peers that waited for credentials connect.
+    fn unblock(&mut self) {
+        for peer in self.peers_with(|link| matches!(link.state, State::Blocked)) {
+            self.set_idle(peer);
+        }
+    }
+
+    /// Replaces a connection when its requests are answered.
+    fn retire(&mut self, peer: Peer) {
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.is_retiring = true;
+        }
+        self.schedule(peer);
+    }
+
+    /// Replaces all connections, each when its requests are answered.
+    pub(super) fn retire_all(&mut self) {
+        for peer in self.peers_with(|link| link.connection().is_some()) {
+            self.retire(peer);
+        }
+    }
+
+    /// Returns the error for calls that wait for the cluster, if there is no point in waiting.
+    pub(super) fn verdict(&self) -> Option<&Error> {
+        let mut seeds = self.links.iter().filter(|(peer, _)| matches!(peer, Peer::Seed(_))).map(|(_, link)| link);
+        let is_ready = |link: &Link<Q>| matches!(link.state, State::Ready { .. });
+        // As long as one bootstrap server may accept us, calls wait for it.
+        let untrusted = || match self.links.values().any(is_ready) {
+            true => None,
+            false => seeds.try_fold(None, |_, link| link.untrusted.as_ref().map(Some)).flatten(),
+        };
+        self.access.verdict().or_else(untrusted)
     }
 
     /// Sends a request to a peer that is ready. Without `has_answer`, the request is complete once it is written.
@@ -454,6 +563,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         };
         match pending.asked {
             Asked::Versions => self.handle_versions(peer, &frame, pending.version, now),
+            Asked::SaslHandshake => self.handle_sasl_handshake(peer, &frame, pending.version, now),
+            Asked::SaslAuthenticate => self.handle_sasl_authenticate(peer, &frame, pending.version, now),
             Asked::Question(question) => {
                 (link.failures, link.has_answered) = (0, true);
                 self.schedule(peer);
@@ -466,8 +577,12 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// it.
     pub(super) fn handle_disconnected(&mut self, connection: ConnectionId, ending: Ending, now: Instant) {
         let Some(peer) = self.peers.get(&connection).copied() else { return };
+        if matches!(ending, Ending::Closed(_)) && self.refuse_by_close(peer, now) {
+            return;
+        }
         let why = match ending {
             Ending::Failed(why) => why,
+            Ending::Untrusted(error) => return self.lose_untrusted(peer, error, now),
             Ending::Closed(why) => match self.links.get(&peer).and_then(Link::suspicion) {
                 Some(suspicion) => format!("{why} {suspicion}").into(),
                 None => why.into(),
@@ -496,6 +611,19 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.is_astray = true;
             self.schedule(peer);
         }
+    }
+
+    /// Like [`lose`](Self::lose), when one side does not accept the certificate of the other. The backoff is longer, for
+    /// only people can change that.
+    fn lose_untrusted(&mut self, peer: Peer, error: Error, now: Instant) {
+        const FIRST: Duration = Duration::from_secs(1);
+        const LONGEST: Duration = Duration::from_secs(30);
+        self.lose(peer, error.clone().into(), now);
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let wait = Backoff { first: FIRST, longest: LONGEST }.after(link.failures, &mut self.random);
+        link.state = State::Backoff { until: now + wait };
+        link.untrusted = Some(error);
+        self.schedule(peer);
     }
 
     /// Ends the backoff of nodes that seemed to belong to another cluster: new metadata has arrived.
@@ -542,10 +670,13 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
         link.failures = link.failures.saturating_add(1);
         let until = now + self.patience.reconnect.after(link.failures, &mut self.random);
+        let until = until.max(self.access.until().unwrap_or(until));
         link.state = State::Backoff { until };
         link.trouble = Some(why.clone());
         link.muted_until = None;
+        (link.authentication, link.session, link.is_retiring) = (None, None, false);
         link.answerless.clear();
+        self.access.handle_end(connection);
         let unanswered = |pending: Pending<Q>| {
             let question = pending.asked.into_question()?;
             Some(Unanswered { question, is_written: pending.is_written })
@@ -553,6 +684,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let unanswered: Vec<_> = link.pending.drain(..).filter_map(unanswered).collect();
         tracing::debug!(%link.host, ?peer, why = format_args!("{why:#}"), unanswered = unanswered.len(), "connection lost");
         self.schedule(peer);
+        self.start_queued(now);
         Some(unanswered)
     }
 
@@ -581,7 +713,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     fn check(&mut self, peer: Peer, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         match link.state {
-            State::Idle => {}
+            State::Idle | State::Blocked => {}
             State::Backoff { until } => {
                 if until <= now {
                     (link.state, link.is_astray) = (State::Idle, false);
@@ -592,12 +724,15 @@ impl<Q: fmt::Debug> Connections<Q> {
                 let why = link.delay();
                 self.lose(peer, why.into(), now);
             }
-            State::Connecting { .. } | State::Negotiating { .. } | State::Ready { .. } => {
+            State::Connecting { .. }
+            | State::Negotiating { .. }
+            | State::Authenticating { .. }
+            | State::Ready { .. } => {
                 if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
                     self.lose(peer, "it did not answer within request.timeout.ms".into(), now);
-                } else if link.is_unused() && link.used_at + self.patience.idle <= now {
+                } else if link.is_unused() && (link.is_retiring || link.used_at + self.patience.idle <= now) {
                     // No request is unanswered, so this is not a failure.
-                    self.close(peer, &"it was idle for connections.max.idle.ms".into(), now);
+                    self.close(peer, &"it is not needed any more".into(), now);
                     if let Some(link) = self.links.get_mut(&peer) {
                         (link.state, link.failures, link.trouble) = (State::Idle, 0, None);
                     }
@@ -605,6 +740,8 @@ impl<Q: fmt::Debug> Connections<Q> {
                 } else if link.muted_until.is_some_and(|until| until <= now) {
                     link.muted_until = None;
                     self.events.push_back(Event::Unmuted(peer));
+                } else if link.session.is_some() {
+                    self.check_session(peer, now);
                 }
             }
         }
@@ -612,13 +749,19 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     fn schedule(&mut self, peer: Peer) {
         let at = self.links.get(&peer).and_then(|link| match link.state {
-            State::Idle => None,
+            State::Idle | State::Blocked => None,
             State::Backoff { until } => Some(until),
-            State::Connecting { .. } | State::Negotiating { .. } | State::Ready { .. } => {
+            State::Connecting { .. }
+            | State::Negotiating { .. }
+            | State::Authenticating { .. }
+            | State::Ready { .. } => {
                 let setup = link.state.is_handshake().then_some(link.setup_deadline);
                 let answer = link.pending.front().map(|pending| pending.deadline);
-                let idle = link.is_unused().then(|| link.used_at + self.patience.idle);
-                [setup, answer, idle, link.muted_until].into_iter().flatten().min()
+                let wait = if link.is_retiring { Duration::ZERO } else { self.patience.idle };
+                let idle = link.is_unused().then(|| link.used_at + wait);
+                let session = link.session.as_ref().filter(|_| link.authentication.is_none());
+                let session = session.and_then(Session::next);
+                [setup, answer, idle, session, link.muted_until].into_iter().flatten().min()
             }
         });
         self.timers.set(peer, at);
@@ -642,6 +785,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.links.get(&peer).is_some_and(|link| {
             matches!(link.state, State::Ready { .. })
                 && link.muted_until.is_none()
+                && link.authentication.is_none()
+                && !link.is_retiring
                 && link.pending.len() < max_in_flight
                 && link.pending.back().is_none_or(|last| last.is_written)
         })

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kurier_protocol::{CorrelationId, NodeId};
+use kurier_security::ScramProof;
 
+use super::access::{CredentialError, Grant};
 use super::action::ConnectionId;
 use super::key::Key;
 use crate::accumulator::batch::Taken;
@@ -32,8 +34,14 @@ pub enum Input {
     Split { partition: PartitionId, whole: Key, pieces: Result<Vec<Taken>, Cause> },
     /// The accumulator has removed a topic, as [`LocalAction::Retire`](super::LocalAction::Retire) asked.
     Retired(Arc<str>),
-    /// A connection is established.
-    Connected(ConnectionId),
+    /// A connection is established. It is private if it is encrypted or does not leave the machine.
+    Connected { connection: ConnectionId, is_private: bool },
+    /// The answer to [`Action::FetchCredentials`](super::Action::FetchCredentials), or credentials that have changed.
+    Credentials(Result<Arc<Grant>, CredentialError>),
+    /// The answer to [`Action::Compute`](super::Action::Compute).
+    Computed { connection: ConnectionId, proof: ScramProof },
+    /// The certificates have changed: the core replaces all connections.
+    TlsChanged,
     /// The kernel has accepted the last byte of a request.
     Written { connection: ConnectionId, correlation_id: CorrelationId },
     /// A frame arrived, without its length.
@@ -49,4 +57,6 @@ pub enum Ending {
     Closed(&'static str),
     /// The connection attempt failed, or the connection failed in another way.
     Failed(Cause),
+    /// One side does not accept the certificate of the other. Another attempt will end alike.
+    Untrusted(Error),
 }

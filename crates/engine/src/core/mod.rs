@@ -10,6 +10,7 @@
 //!
 //! The core sees batches, never records. Its caller passes the time; [`Core::next_timeout`] says when to call again.
 
+mod access;
 mod action;
 mod advice;
 mod backoff;
@@ -39,6 +40,7 @@ use crate::accumulator::{Left, Signal};
 use crate::config::Config;
 use crate::error::{Cause, Error, ErrorKind, Written};
 use crate::fault_injection::{FaultInjection, Mutant};
+pub use access::{CredentialError, Entropy, FetchReason, Grant, Job, SeededEntropy};
 pub use action::{Action, Actions, ConnectionId, LocalAction};
 use backoff::SLOW;
 use connection::choice::{Errand, Nobody};
@@ -71,12 +73,19 @@ pub struct Core {
 
 impl Core {
     /// Creates a core that begins each new producer id at `first_sequence`: 0, except in tests.
-    pub fn new(config: Arc<Config>, seed: u64, first_sequence: Sequence, faults: FaultInjection, now: Instant) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        seed: u64,
+        entropy: Box<dyn Entropy>,
+        first_sequence: Sequence,
+        faults: FaultInjection,
+        now: Instant,
+    ) -> Self {
         let mut core = Self {
             cx: Context {
                 now,
                 metadata: Metadata::new(&config, seed ^ 1, faults, now),
-                connections: Connections::new(&config, seed ^ 2, now),
+                connections: Connections::new(&config, seed ^ 2, entropy, now),
                 ids: ProducerIds::new(&config, first_sequence, now),
                 another_id_at: None,
                 random: fastrand::Rng::with_seed(seed),
@@ -125,7 +134,12 @@ impl Core {
                     sender.forget(partition, cx);
                 }
             }
-            Input::Connected(connection) => cx.connections.handle_connected(connection, now),
+            Input::Connected { connection, is_private } => {
+                cx.connections.handle_connected(connection, is_private, now);
+            }
+            Input::Credentials(fetched) => cx.connections.handle_credentials(fetched, now),
+            Input::Computed { connection, proof } => cx.connections.handle_computed(connection, proof, now),
+            Input::TlsChanged => cx.connections.retire_all(),
             Input::Written { connection, correlation_id } => {
                 cx.connections.handle_written(connection, correlation_id, now);
             }
@@ -210,6 +224,12 @@ impl Core {
             return format!("{code}, {}{advice}", code.meaning());
         }
         self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
+    }
+
+    /// Returns the error for calls that wait for the cluster, if there is no point in waiting: brokers refuse the
+    /// credentials, or the configuration does not match theirs.
+    pub fn verdict(&self) -> Option<&Error> {
+        self.cx.connections.verdict()
     }
 
     /// Describes why servers of the cluster cannot be reached, server by server.

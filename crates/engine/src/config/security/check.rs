@@ -239,7 +239,7 @@ impl Config {
                 "sasl.jaas.config is not supported yet: set sasl.username and sasl.password".to_owned(),
             ));
         }
-        if mechanism == Mechanism::OauthBearer {
+        if mechanism == Mechanism::OauthBearer || self.has_source {
             return Ok(SaslCredentials::Program);
         }
         let missing = |key: &str| refused(format!("{key} is missing: {mechanism} needs a user name and a password"));

@@ -71,7 +71,8 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         }
         let is_under_way = |(_, link): (&Peer, &Link<Q>)| match link.state {
             State::Connecting { since, .. } => now < since + SLOW,
-            State::Negotiating { .. } => now < link.used_at + SLOW,
+            State::Negotiating { .. } | State::Authenticating { .. } => now < link.used_at + SLOW,
+            State::Blocked => true,
             // A ready peer has room again soon, unless it is silent or muted.
             State::Ready { .. } => link.muted_until.is_none() && now < link.used_at + SLOW && is_free(link),
             State::Idle | State::Backoff { .. } => false,

@@ -1,10 +1,10 @@
-//! Steps from a connection to a peer that is ready: today, the choice of versions.
+//! Steps from a connection to a peer that is ready: the choice of versions, then [SASL](super::authentication).
 //!
-//! The [state diagram](super) shows them. The driver looks up the name, connects, and later starts TLS. A peer in
+//! The [state diagram](super) shows them. The driver looks up the name, connects, and starts TLS. A peer in
 //! `Negotiating` may refuse the version of ApiVersions: the core then asks again with a lower one.
 //!
-//! Until the peer is ready, a frame of it may have at most 1 MiB. A later step, such as SASL, is a state of its own
-//! between `Negotiating` and `Ready`: `handle_offer` enters that state, and the step's last answer calls `make_ready`.
+//! Until the peer is ready, a frame of it may have at most 1 MiB. A further step is a state of its own between
+//! `Negotiating` and `Ready`: the step before it enters that state, and its last answer calls `make_ready`.
 //! `State::is_handshake` names the state, so that the setup timeout limits it, and `Asked` names its requests.
 
 use std::fmt;
@@ -26,10 +26,11 @@ pub(super) const VERSIONS_VERSION: i16 = 5;
 
 impl<Q: fmt::Debug> Connections<Q> {
     /// Handles a new connection: asks the server for its versions.
-    pub(crate) fn handle_connected(&mut self, connection: ConnectionId, now: Instant) {
+    pub(crate) fn handle_connected(&mut self, connection: ConnectionId, is_private: bool, now: Instant) {
         let Some(peer) = self.peers.get(&connection).copied() else { return };
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Negotiating { connection };
+        (link.is_private, link.untrusted) = (is_private, None);
         // Some services close the connection when they do not know the version of ApiVersions.
         if link.negotiations_broken >= 2 {
             link.versions_version = 0;
@@ -89,13 +90,14 @@ impl<Q: fmt::Debug> Connections<Q> {
             return self.lose(peer, why, now);
         }
         match offered {
+            Ok(versions) if self.policy.is_some() => self.authenticate(peer, connection, versions, now),
             Ok(versions) => self.make_ready(peer, connection, versions),
             Err(why) => self.lose(peer, why.into(), now),
         }
     }
 
     /// Ends the handshake: from now on the peer accepts requests.
-    fn make_ready(&mut self, peer: Peer, connection: ConnectionId, versions: Versions) {
+    pub(super) fn make_ready(&mut self, peer: Peer, connection: ConnectionId, versions: Versions) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Ready { connection, versions };
         (link.setup_failures, link.negotiations_broken) = (0, 0);

@@ -18,8 +18,8 @@ impl<Q> Link<Q> {
             }
             // A SASL listener answers ApiVersions, and nothing else before the client has authenticated.
             State::Ready { .. } if !self.has_answered && !self.pending.is_empty() => Some(
-                "when it was asked more than ApiVersions: is this a SASL or TLS listener? Kurier speaks neither yet; use a \
-                 PLAINTEXT listener of the broker"
+                "at the first request after ApiVersions: does this listener require SASL? Set security.protocol and \
+                 sasl.mechanism"
                     .to_owned(),
             ),
             _ => None,
@@ -58,10 +58,14 @@ impl<Q: fmt::Debug> Connections<Q> {
         let why = match (&link.trouble, &link.state) {
             (Some(trouble), _) => trouble.clone(),
             (None, State::Connecting { .. }) => NOT_CONNECTED.into(),
+            (None, State::Blocked | State::Backoff { .. }) => {
+                self.access.trouble().unwrap_or_else(|| "no connection yet: it waits for credentials".into())
+            }
+            (None, State::Authenticating { .. }) => "it has not answered during SASL authentication".into(),
             (None, State::Negotiating { .. }) => {
                 format!("it accepted the connection but does not answer: {IS_IT_A_BROKER}").into()
             }
-            (None, State::Idle | State::Backoff { .. } | State::Ready { .. }) => return None,
+            (None, State::Idle | State::Ready { .. }) => return None,
         };
         Some(match peer {
             Peer::Node(id) if !link.was_ready => {

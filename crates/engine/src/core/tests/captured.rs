@@ -152,7 +152,7 @@ impl<'a> Play<'a> {
         match self.driver.act(action) {
             Some(Action::Connect { connection, host, .. }) => {
                 self.hosts.insert(connection, host.to_string());
-                self.driver.handle(Input::Connected(connection));
+                self.driver.handle(Input::Connected { connection, is_private: true });
             }
             Some(Action::Disconnect(connection)) => panic!("{} is given up", self.hosts[&connection]),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {

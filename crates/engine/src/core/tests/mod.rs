@@ -1,6 +1,7 @@
 //! Tests that drive the core by hand. The rig's cluster answers ApiVersions, Metadata and InitProducerId by itself;
 //! each test decides the responses to Produce.
 
+mod authentication;
 mod batches;
 mod captured;
 mod certainty;
@@ -233,7 +234,7 @@ impl Rig {
     /// Performs all actions that are possible now.
     fn turn(&mut self) {
         while let Some((_, connection)) = self.connecting.pop_front_if(|(at, _)| *at <= self.driver.now()) {
-            self.handle(Input::Connected(connection));
+            self.handle(Input::Connected { connection, is_private: true });
         }
         self.driver.tell();
         while let Some(action) = self.driver.core.poll_action() {
@@ -252,7 +253,7 @@ impl Rig {
                 } else if !self.connects_in.is_zero() {
                     self.connecting.push_back((self.now() + self.connects_in, connection));
                 } else if !self.silent.contains(&node) {
-                    self.handle(Input::Connected(connection));
+                    self.handle(Input::Connected { connection, is_private: true });
                 }
             }
             Some(Action::Disconnect(connection)) => drop(self.connections.remove(&connection)),

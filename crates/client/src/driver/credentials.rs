@@ -1,0 +1,278 @@
+//! The task that fetches credentials for the core, and replaces them in time.
+//!
+//! ```text
+//!   core ── FetchCredentials ──▶ ┌──────┐ ──▶ source: settings, password file, provider
+//!   handle ── set_credentials ─▶ │ task │
+//!   core ◀───── Credentials ──── └──────┘ ◀── time: a token expires, a file may have changed
+//! ```
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use kurier_engine::accumulator::Clock;
+use kurier_engine::config::{LoginSettings, SaslCredentials, SaslSettings};
+use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
+use kurier_engine::error::{Error, ErrorKind};
+use kurier_security::{Credentials, Secret};
+use tokio::sync::mpsc;
+use tokio::time::{timeout, timeout_at};
+use zeroize::Zeroizing;
+
+use super::blocking::on_a_thread;
+use super::clock::SystemClock;
+use crate::credentials::{CredentialSource, TokenError, TokenProvider, TokenRequest};
+
+/// Where the credentials come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Fixed(Credentials),
+    PasswordFile { username: String, path: PathBuf },
+    Tokens(Arc<dyn TokenProvider>),
+    Program(Arc<dyn CredentialSource>),
+}
+
+impl Source {
+    /// Returns the source that the settings name; `None` if the program must provide one.
+    pub(crate) fn of(settings: &SaslSettings) -> Option<Self> {
+        match &settings.credentials {
+            SaslCredentials::Known(credentials) => Some(Self::Fixed(credentials.clone())),
+            SaslCredentials::PasswordFile { username, path } => {
+                Some(Self::PasswordFile { username: username.clone(), path: path.clone() })
+            }
+            SaslCredentials::Program => None,
+        }
+    }
+}
+
+/// Work for the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Fetch credentials for the core.
+    Fetch(FetchReason),
+    /// Use these credentials from now on.
+    Replace(Credentials),
+}
+
+/// How many commands may wait. The core asks once at a time.
+pub(crate) const COMMANDS_MAX: usize = 16;
+
+/// How often a password file is read again.
+const FILE_POLL: Duration = Duration::from_secs(10);
+/// Largest password file.
+const FILE_BYTES_MAX: u64 = 8 * 1024;
+
+/// The task.
+pub(super) struct Task {
+    pub(super) source: Source,
+    pub(super) settings: SaslSettings,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) inputs: mpsc::Sender<Input>,
+}
+
+impl Task {
+    /// Runs until the driver ends.
+    pub(super) async fn run(mut self) {
+        let mut current: Option<Arc<Grant>> = None;
+        let mut failures = 0;
+        loop {
+            let due = self.due(current.as_deref(), failures);
+            let command = match due {
+                Some(due) => timeout_at(due.into(), self.commands.recv()).await,
+                None => Ok(self.commands.recv().await),
+            };
+            let is_asked = command.is_ok();
+            let reason = match command {
+                Ok(None) => return,
+                Ok(Some(Command::Fetch(reason))) => reason,
+                Ok(Some(Command::Replace(credentials))) => {
+                    self.source = Source::Fixed(credentials);
+                    FetchReason::First
+                }
+                Err(_) => FetchReason::SessionEnds,
+            };
+            let input = match self.fetch(reason).await {
+                Ok(credentials) => {
+                    failures = 0;
+                    let generation = match &current {
+                        Some(old) if old.credentials == credentials => old.generation,
+                        Some(old) => old.generation + 1,
+                        None => 1,
+                    };
+                    // A file that has not changed is no news.
+                    let is_same = current.as_ref().is_some_and(|old| old.generation == generation);
+                    let expires_at = self.expires_at(&credentials);
+                    let grant = Arc::new(Grant { credentials, generation, expires_at });
+                    current = Some(Arc::clone(&grant));
+                    if is_same && !is_asked {
+                        continue;
+                    }
+                    Input::Credentials(Ok(grant))
+                }
+                Err(error) => {
+                    failures += 1;
+                    if !is_asked {
+                        // The old ones are still good for a while.
+                        tracing::warn!(why = format_args!("{:#}", error.why), "cannot renew the credentials");
+                        continue;
+                    }
+                    Input::Credentials(Err(error))
+                }
+            };
+            if self.inputs.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns when to fetch without being asked.
+    fn due(&self, current: Option<&Grant>, failures: u32) -> Option<Instant> {
+        let now = SystemClock.now();
+        let current = current?;
+        let login = &self.settings.login;
+        match &self.source {
+            Source::Fixed(_) => None,
+            Source::PasswordFile { .. } => Some(now + FILE_POLL),
+            Source::Tokens(_) | Source::Program(_) if failures > 0 => Some(now + retry_wait(login, failures)),
+            Source::Tokens(_) | Source::Program(_) => {
+                let left = current.expires_at?.saturating_duration_since(now);
+                Some(now + renewal(login, left, fastrand::f64()))
+            }
+        }
+    }
+
+    async fn fetch(&self, reason: FetchReason) -> Result<Credentials, CredentialError> {
+        let login = &self.settings.login;
+        let limit = login.connect_timeout + login.read_timeout;
+        let request = TokenRequest { reason };
+        let fetched = match &self.source {
+            Source::Fixed(credentials) => return Ok(credentials.clone()),
+            Source::PasswordFile { username, path } => {
+                let password = read_password(path).await;
+                return password.and_then(|password| {
+                    let credentials = self.settings.with_password(username.clone(), password, false);
+                    credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file".into()))
+                });
+            }
+            Source::Tokens(provider) => {
+                timeout(limit, async { provider.token(&request).await.map(Credentials::Bearer) }).await
+            }
+            Source::Program(source) => timeout(limit, source.credentials(&request)).await,
+        };
+        match fetched {
+            Ok(Ok(credentials)) if credentials.mechanism() == self.settings.mechanism => Ok(credentials),
+            Ok(Ok(credentials)) => Err(refusal(
+                format!(
+                    "the source of credentials gave some for {}, but sasl.mechanism is {}",
+                    credentials.mechanism(),
+                    self.settings.mechanism
+                )
+                .into(),
+            )),
+            Ok(Err(error)) => Err(of_source(error)),
+            Err(_) => {
+                let text = format!("the source of credentials did not answer within {:.0} s", limit.as_secs_f64());
+                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, text) })
+            }
+        }
+    }
+
+    fn expires_at(&self, credentials: &Credentials) -> Option<Instant> {
+        let Credentials::Bearer(token) = credentials else { return None };
+        let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default());
+        let left = token.expires_at.duration_since(now).unwrap_or_default();
+        /// An instant farther away may not exist.
+        const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+        Some(SystemClock.now() + left.min(FAR))
+    }
+}
+
+/// Returns the wait before a token is renewed that lasts so long, as Java's `ExpiringCredentialRefreshingLogin`.
+fn renewal(login: &LoginSettings, left: Duration, random: f64) -> Duration {
+    let at = left.mul_f64(login.window_factor + login.window_jitter * random);
+    if login.min_period + login.buffer > left {
+        return at;
+    }
+    at.min(left - login.buffer).max(login.min_period)
+}
+
+fn retry_wait(login: &LoginSettings, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    login.retry_backoff.saturating_mul(1 << doublings).min(login.retry_backoff_max)
+}
+
+fn of_source(error: TokenError) -> CredentialError {
+    let is_refusal = error.is_refusal();
+    let kind = if is_refusal { ErrorKind::Authentication } else { ErrorKind::Network };
+    let why = Error::new(kind, "the source of credentials has none").caused_by(error.into_source());
+    CredentialError { is_refusal, why }
+}
+
+fn refusal(why: kurier_engine::error::BoxError) -> CredentialError {
+    CredentialError { is_refusal: true, why: Error::new(ErrorKind::Authentication, why.to_string()) }
+}
+
+/// Reads a password file, without its final newline.
+async fn read_password(path: &Path) -> Result<Secret, CredentialError> {
+    let path = path.to_owned();
+    let shown = path.display().to_string();
+    let read = on_a_thread("kurier-files", move || {
+        let mut content = Zeroizing::new(Vec::new());
+        File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+        Ok(content)
+    });
+    let failed = |why: String| {
+        let text = format!("cannot read kurier.sasl.password.file {shown}: {why}");
+        CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }
+    };
+    let content = read.await.map_err(|error| failed(error.to_string()))?;
+    if u64::try_from(content.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+        return Err(failed(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    let password = content.strip_suffix(b"\n").unwrap_or(&content);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    Ok(Secret::from(password.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGIN: LoginSettings = LoginSettings {
+        window_factor: 0.8,
+        window_jitter: 0.05,
+        min_period: Duration::from_secs(60),
+        buffer: Duration::from_secs(300),
+        connect_timeout: Duration::from_secs(10),
+        read_timeout: Duration::from_secs(10),
+        retry_backoff: Duration::from_millis(100),
+        retry_backoff_max: Duration::from_secs(10),
+    };
+
+    #[test]
+    fn tokens_are_renewed_in_their_window() {
+        let seconds = Duration::from_secs;
+        let cases = [
+            // Lifetime, random number, wait.
+            (seconds(3600), 0.0, seconds(2880)),
+            (seconds(3600), 1.0, seconds(3060)),
+            // The buffer counts.
+            (seconds(1000), 1.0, seconds(700)),
+            // The least period and the buffer together exceed the lifetime, so neither counts.
+            (seconds(300), 0.0, seconds(240)),
+            (seconds(10), 0.0, seconds(8)),
+            (seconds(0), 0.5, seconds(0)),
+        ];
+        for (left, random, wait) in cases {
+            assert_eq!(renewal(&LOGIN, left, random), wait, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn retries_wait_longer_and_longer() {
+        let waits = [1, 2, 3, 7, 8, 100, u32::MAX].map(|failures| retry_wait(&LOGIN, failures).as_millis());
+        assert_eq!(waits, [100, 200, 400, 6400, 10_000, 10_000, 10_000]);
+    }
+}

@@ -1,0 +1,192 @@
+//! The protection of a producer's connections, and the tasks that keep it up to date.
+//!
+//! ```text
+//!   builder: settings, program's sources ─▶ Protection ─ start ─▶ Keepers ─▶ task: credentials
+//!                                              │                        └──▶ task: files of TLS
+//!                                              └─▶ Security, for each connection
+//! ```
+
+use kurier_engine::config::{Config, SaslSettings, SecurityConfig};
+use kurier_engine::core::{CredentialError, FetchReason, Input};
+use kurier_engine::error::{Error, ErrorKind};
+use kurier_security::Credentials;
+use tokio::sync::{mpsc, oneshot};
+
+use super::credentials::{self, Source};
+#[cfg(feature = "tls")]
+use super::tls::{self, Reload, Tls};
+use super::transport::Security;
+#[cfg(feature = "tls")]
+use kurier_engine::config::TlsSettings;
+#[cfg(feature = "tls")]
+use kurier_security::tls::TlsConfig;
+
+/// What the program gave instead of settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) credentials: Option<Source>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsConfig>,
+}
+
+/// The protection that the settings and the program ask for.
+pub(crate) struct Protection {
+    pub(super) security: Security,
+    sasl: Option<(SaslSettings, Source)>,
+    /// Settings whose files may change.
+    #[cfg(feature = "tls")]
+    files: Option<(Tls, TlsSettings)>,
+}
+
+impl Protection {
+    /// Connections as they are.
+    #[cfg(test)]
+    pub(super) const NONE: Self = Self {
+        security: Security::Plain,
+        sasl: None,
+        #[cfg(feature = "tls")]
+        files: None,
+    };
+
+    /// Loads the files that the settings name, which may block for a moment.
+    pub(crate) fn new(config: &Config, given: Given) -> Result<Self, Error> {
+        let SecurityConfig { protocol, tls, sasl } = config.security();
+        let sasl = match sasl {
+            Some(settings) => {
+                let source = given.credentials.or_else(|| Source::of(settings)).ok_or_else(|| {
+                    let text = format!(
+                        "sasl.mechanism is {}, and nothing provides a token: call token_provider on the builder",
+                        settings.mechanism
+                    );
+                    Error::new(ErrorKind::Configuration, text)
+                })?;
+                Some((settings.clone(), source))
+            }
+            None if given.credentials.is_some() => {
+                let text = format!(
+                    "the builder has a source of credentials, but security.protocol is {protocol}: set SASL_SSL or \
+                     SASL_PLAINTEXT, or remove the source"
+                );
+                return Err(Error::new(ErrorKind::Configuration, text));
+            }
+            None => None,
+        };
+        #[cfg(feature = "tls")]
+        {
+            let (security, files) = match (tls, given.tls) {
+                (Some(_), Some(config)) => (Security::Tls(Tls::new(config)), None),
+                (Some(settings), None) => {
+                    let tls = Tls::new(tls::load(settings)?);
+                    (Security::Tls(tls.clone()), Some((tls, settings.clone())))
+                }
+                (None, Some(_)) => {
+                    let text = format!(
+                        "the builder has a TLS configuration, but security.protocol is {protocol}: set SSL or SASL_SSL, or \
+                         remove it"
+                    );
+                    return Err(Error::new(ErrorKind::Configuration, text));
+                }
+                (None, None) => (Security::Plain, None),
+            };
+            Ok(Self { security, sasl, files })
+        }
+        #[cfg(not(feature = "tls"))]
+        match tls {
+            Some(_) => {
+                let text = format!(
+                    "security.protocol is {protocol}, but this build of kurier has no TLS: enable one of the features \
+                     tls-ring, tls-aws-lc and tls-graviola"
+                );
+                Err(Error::new(ErrorKind::Configuration, text))
+            }
+            None => Ok(Self { security: Security::Plain, sasl }),
+        }
+    }
+
+    /// Starts the tasks, on the current runtime.
+    pub(super) fn start(self, inputs: &mpsc::Sender<Input>) -> Keepers {
+        let credentials = self.sasl.map(|(settings, source)| {
+            let (sender, commands) = mpsc::channel(credentials::COMMANDS_MAX);
+            let task = credentials::Task { source, settings, commands, inputs: inputs.clone() };
+            drop(tokio::spawn(task.run()));
+            sender
+        });
+        #[cfg(feature = "tls")]
+        let (tls, reload) = match (&self.security, self.files) {
+            (_, Some((tls, settings))) => {
+                let (sender, commands) = mpsc::channel(1);
+                let task = Reload { tls: tls.clone(), settings, commands, inputs: inputs.clone() };
+                drop(tokio::spawn(task.run()));
+                (Some(tls), Some(sender))
+            }
+            (Security::Tls(tls), None) => (Some(tls.clone()), None),
+            (Security::Plain, None) => (None, None),
+        };
+        Keepers {
+            credentials,
+            #[cfg(feature = "tls")]
+            tls,
+            #[cfg(feature = "tls")]
+            reload,
+        }
+    }
+}
+
+/// The tasks that keep the protection up to date. They end when this is dropped.
+#[derive(Default)]
+pub(super) struct Keepers {
+    credentials: Option<mpsc::Sender<credentials::Command>>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    #[cfg(feature = "tls")]
+    reload: Option<mpsc::Sender<tls::ReloadCommand>>,
+}
+
+impl Keepers {
+    /// Asks for credentials, and returns the answer if there is nobody to ask.
+    pub(super) fn fetch(&self, reason: FetchReason) -> Option<Input> {
+        let sender = self.credentials.as_ref();
+        let is_asked = sender.is_some_and(|sender| sender.try_send(credentials::Command::Fetch(reason)).is_ok());
+        (!is_asked).then(|| {
+            let why = Error::new(ErrorKind::Authentication, "nothing provides credentials");
+            Input::Credentials(Err(CredentialError { is_refusal: false, why }))
+        })
+    }
+
+    /// Replaces the credentials.
+    pub(super) fn set_credentials(&self, credentials: Credentials) {
+        match &self.credentials {
+            Some(sender) => drop(sender.try_send(credentials::Command::Replace(credentials))),
+            None => tracing::warn!("set_credentials has no effect: security.protocol has no SASL"),
+        }
+    }
+
+    /// Replaces the configuration of TLS, and returns the input for the core if the certificates differ.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_tls(&self, config: TlsConfig) -> Option<Input> {
+        match &self.tls {
+            Some(tls) => tls.replace(config).then_some(Input::TlsChanged),
+            None => {
+                tracing::warn!("set_tls has no effect: security.protocol has no TLS");
+                None
+            }
+        }
+    }
+
+    /// Loads files again now: credentials and certificates. Replies when the certificates are loaded.
+    pub(super) fn reload(&self, reply: oneshot::Sender<Result<(), Error>>) {
+        if let Some(sender) = &self.credentials {
+            let _ = sender.try_send(credentials::Command::Fetch(FetchReason::SessionEnds));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(reload) = &self.reload {
+            if let Err(error) = reload.try_send(reply) {
+                let (mpsc::error::TrySendError::Full(reply) | mpsc::error::TrySendError::Closed(reply)) = error;
+                let text = "a reload is already under way: wait for it";
+                let _ = reply.send(Err(Error::new(ErrorKind::Configuration, text)));
+            }
+            return;
+        }
+        let _ = reply.send(Ok(()));
+    }
+}

@@ -1,0 +1,90 @@
+//! The bytes of a connection: as they are, or encrypted by TLS.
+
+use std::io;
+use std::sync::Arc;
+
+use kurier_engine::config::{Config, HostPort};
+use kurier_engine::core::Ending;
+use kurier_engine::error::Cause;
+use tokio::net::TcpStream;
+
+use super::names::Names;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+
+/// An established connection.
+#[derive(Debug)]
+pub(super) enum Transport {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    /// Returns whether nobody on the way can read the connection.
+    pub(super) fn is_private(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => true,
+        }
+    }
+}
+
+/// A server to connect to, and the way.
+pub(crate) struct Target {
+    pub(crate) config: Arc<Config>,
+    pub(crate) names: Arc<dyn Names>,
+    pub(crate) security: Security,
+    pub(crate) host: HostPort,
+    /// Each attempt starts with a later address of the host.
+    pub(crate) attempt: u32,
+    /// Whether a connection to this server was ever ready.
+    pub(crate) was_ready: bool,
+}
+
+/// The protection of a producer's connections.
+#[derive(Clone, Debug)]
+pub(crate) enum Security {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Tls),
+}
+
+impl Security {
+    /// Starts TLS on a connection to this host, if the settings ask for it.
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_async, reason = "TLS waits for the server"))]
+    pub(super) async fn secure(
+        &self,
+        stream: TcpStream,
+        host: &HostPort,
+        was_ready: bool,
+    ) -> Result<Transport, Ending> {
+        match self {
+            Self::Plain => {
+                let _ = (host, was_ready);
+                Ok(Transport::Plain(stream))
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.connect(stream, host, was_ready).await.map(|stream| Transport::Tls(Box::new(stream))),
+        }
+    }
+
+    /// Describes the end of an established connection after an error.
+    pub(super) fn ending(&self, what: &str, error: io::Error, host: &HostPort) -> Ending {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        #[cfg(feature = "tls")]
+        if let Self::Tls(tls) = self
+            && let Some(ending) = tls.explain(&error, host)
+        {
+            return ending;
+        }
+        let _ = host;
+        match error.kind() {
+            ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
+            // A peer that ends TCP without ending TLS. Frames have their length, so nothing is missing.
+            UnexpectedEof => Ending::Closed("it closed the connection"),
+            _ => Ending::Failed(Cause::from(error).context(what)),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Tests of SASL and TLS with real sockets, against a cluster in memory.
+
+use std::time::{Duration, SystemTime};
+
+use kurier::credentials::{BoxFuture, CredentialSource, Credentials, Token, TokenError, TokenProvider, TokenRequest};
+use kurier::{ErrorCode, ErrorKind, Producer, ProducerBuilder, Record};
+use kurier_broker::{Broker, BrokerBuilder, SaslSettings};
+use kurier_security::{Claim, UnsecuredToken};
+use tokio::time::timeout;
+
+/// No call takes longer than this.
+const LONG: Duration = Duration::from_secs(30);
+
+fn sasl() -> SaslSettings {
+    let mut sasl = SaslSettings::default().user("alice", "alice-secret").user("bob", "bob-secret");
+    sasl.mechanisms.push("OAUTHBEARER".to_owned());
+    sasl
+}
+
+fn cluster() -> BrokerBuilder {
+    Broker::builder().nodes(3).topic("t", 3).sasl(sasl())
+}
+
+fn builder(broker: &Broker, mechanism: &str) -> ProducerBuilder {
+    Producer::builder()
+        .bootstrap_servers([broker.bootstrap_servers()])
+        .set("security.protocol", "SASL_PLAINTEXT")
+        .set("sasl.mechanism", mechanism)
+}
+
+fn user(broker: &Broker, mechanism: &str, password: &str) -> ProducerBuilder {
+    builder(broker, mechanism).set("sasl.username", "alice").set("sasl.password", password)
+}
+
+async fn send_to_each_partition(producer: &Producer) {
+    for partition in 0..3 {
+        let record = Record::to("t").partition(partition).value("v");
+        timeout(LONG, producer.deliver(record)).await.unwrap().unwrap();
+    }
+}
+
+fn logins(broker: &Broker) -> Vec<Option<String>> {
+    broker.with_cluster(|cluster| cluster.logins().map(|login| login.principal.clone()).collect())
+}
+
+/// Gives unsigned tokens.
+#[derive(Debug)]
+struct Tokens {
+    subject: &'static str,
+    lifetime: Duration,
+}
+
+impl TokenProvider for Tokens {
+    #[expect(clippy::disallowed_methods, reason = "tokens end by the wall clock")]
+    fn token<'a>(&'a self, _: &'a TokenRequest) -> BoxFuture<'a, Result<Token, TokenError>> {
+        let claims = vec![("sub".to_owned(), Claim::Text(self.subject.to_owned()))];
+        let token = UnsecuredToken { claims, lifetime: self.lifetime, extensions: Vec::new() };
+        Box::pin(async move { Ok(token.issue(SystemTime::now())) })
+    }
+}
+
+#[derive(Debug)]
+struct Vault;
+
+impl CredentialSource for Vault {
+    fn credentials<'a>(&'a self, _: &'a TokenRequest) -> BoxFuture<'a, Result<Credentials, TokenError>> {
+        Box::pin(async { Ok(Credentials::Plain { username: "bob".to_owned(), password: "bob-secret".into() }) })
+    }
+}
+
+#[tokio::test]
+async fn every_mechanism_delivers() {
+    let broker = cluster().start().await.unwrap();
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let producer = user(&broker, mechanism, "alice-secret").build().await.unwrap();
+        send_to_each_partition(&producer).await;
+    }
+    let tokens = Tokens { subject: "alice", lifetime: Duration::from_secs(60) };
+    let producer = builder(&broker, "OAUTHBEARER").token_provider(tokens).build().await.unwrap();
+    send_to_each_partition(&producer).await;
+    assert!(logins(&broker).iter().all(|principal| principal.as_deref() == Some("alice")));
+
+    let producer = builder(&broker, "PLAIN").credential_source(Vault).build().await.unwrap();
+    send_to_each_partition(&producer).await;
+    assert_eq!(logins(&broker).last().unwrap().as_deref(), Some("bob"));
+}
+
+#[tokio::test]
+async fn wrong_password_fails_the_build_soon() {
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let broker = cluster().start().await.unwrap();
+        let error = timeout(LONG, user(&broker, mechanism, "wrong").build()).await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.is_retriable()), (ErrorKind::Authentication, false));
+        assert_eq!(error.error_code(), Some(ErrorCode::SASL_AUTHENTICATION_FAILED));
+        let text = format!("{error:#}");
+        assert!(text.starts_with(&format!("{mechanism} for user alice: SASL_AUTHENTICATION_FAILED (58)")), "{text}");
+        assert_eq!(logins(&broker).len(), 2, "the second refusal fails the build");
+        assert!(!text.contains("wrong"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn password_file_and_new_credentials_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "alice-secret\n").unwrap();
+    let broker = cluster().start().await.unwrap();
+    let builder = builder(&broker, "SCRAM-SHA-256").set("sasl.username", "alice");
+    let producer = builder.set("kurier.sasl.password.file", file.to_str().unwrap()).build().await.unwrap();
+    send_to_each_partition(&producer).await;
+
+    broker.with_cluster(|cluster| cluster.set_password("alice", Some("new")));
+    std::fs::write(&file, "new").unwrap();
+    producer.reload_security().await.unwrap();
+    for node in 1..=3 {
+        broker.stop_node(node);
+        broker.start_node(node).await.unwrap();
+    }
+    send_to_each_partition(&producer).await;
+}
+
+#[tokio::test]
+async fn missing_source_of_tokens_is_named() {
+    let broker = cluster().start().await.unwrap();
+    let error = builder(&broker, "OAUTHBEARER").build().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(
+        error.to_string(),
+        "sasl.mechanism is OAUTHBEARER, and nothing provides a token: call token_provider on the builder"
+    );
+}
+
+#[tokio::test]
+async fn provider_that_refuses_or_fails_is_named() {
+    #[derive(Debug)]
+    struct Broken(bool);
+
+    impl TokenProvider for Broken {
+        fn token<'a>(&'a self, _: &'a TokenRequest) -> BoxFuture<'a, Result<Token, TokenError>> {
+            let error = match self.0 {
+                true => TokenError::refused("the token endpoint answered 401 (invalid_client)"),
+                false => TokenError::unavailable("connection refused"),
+            };
+            Box::pin(async { Err(error) })
+        }
+    }
+
+    let broker = cluster().start().await.unwrap();
+    let cases = [
+        (true, ErrorKind::Authentication, "the token endpoint answered 401 (invalid_client)"),
+        (false, ErrorKind::Network, "connection refused"),
+    ];
+    for (is_refusal, kind, text) in cases {
+        let builder = builder(&broker, "OAUTHBEARER").token_provider(Broken(is_refusal)).set("max.block.ms", "3000");
+        let error = timeout(LONG, builder.build()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert!(format!("{error:#}").contains(text), "{error:#}");
+        assert!(logins(&broker).is_empty(), "nothing connects without a token");
+    }
+}

@@ -1,0 +1,47 @@
+//! What a connection keeps of its authentication: the exchange under way, and what the broker has accepted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kurier_security::{Exchange, Mechanism};
+
+use crate::core::access::Grant;
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Authentication {
+    pub(super) step: Step,
+    /// When it began: the broker may count the session's lifetime from any time after that.
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Other connections show the same credentials first.
+    Queued,
+    /// SaslHandshake has no answer yet.
+    Proposed(Arc<Grant>),
+    /// SaslAuthenticate has no answer yet.
+    Exchanging(Arc<Grant>, Exchange),
+    /// A thread computes the next message.
+    Computing(Arc<Grant>, Exchange),
+}
+
+/// What a broker has accepted.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) mechanism: Mechanism,
+    pub(super) username: Option<String>,
+    /// When to authenticate again.
+    pub(super) renew_at: Option<Instant>,
+    pub(super) ends_at: Option<Instant>,
+    /// Whether new credentials must come first.
+    pub(super) awaits_grant: bool,
+}
+
+impl Session {
+    /// Returns when the core must look at the session again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.renew_at, self.ends_at].into_iter().flatten().min()
+    }
+}

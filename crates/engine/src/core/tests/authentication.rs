@@ -1,0 +1,430 @@
+//! Tests of SASL: the core against a cluster in memory, which keeps its own side of every mechanism.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kurier_broker::{Cluster, ClusterSettings, Reply, SaslSettings, Session, TopicSettings};
+use kurier_protocol::NodeId;
+use kurier_protocol::messages::SaslAuthenticateRequest;
+use kurier_security::{Credentials, Token};
+
+use super::*;
+use crate::accumulator::Clock;
+
+/// The core, and a cluster of three nodes with the topic `t`, whose leader is node 1.
+struct Secured {
+    driver: TestDriver,
+    cluster: Cluster,
+    connections: BTreeMap<ConnectionId, (NodeId, Session)>,
+    /// What nodes will send, and when; nothing stands for a close.
+    coming: Vec<(Instant, ConnectionId, Option<Bytes>)>,
+    /// Time of a request and its answer on the way.
+    latency: Duration,
+    is_private: bool,
+    /// Changes an answer to SaslAuthenticate.
+    tamper: Option<fn(Bytes) -> Bytes>,
+    /// Connections that nodes closed.
+    closes: usize,
+    connects: usize,
+    refused: Vec<Error>,
+}
+
+fn settings(mechanism: &str, password: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("bootstrap.servers", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3".to_owned()),
+        ("security.protocol", "SASL_PLAINTEXT".to_owned()),
+        ("sasl.mechanism", mechanism.to_owned()),
+        ("sasl.username", "alice".to_owned()),
+        ("sasl.password", password.to_owned()),
+    ]
+}
+
+fn sasl() -> SaslSettings {
+    SaslSettings::default().user("alice", "alice-secret").user("bob", "bob-secret")
+}
+
+impl Secured {
+    fn new(settings: &[(&str, String)], sasl: Option<SaslSettings>) -> Self {
+        let mut config = Config::default();
+        for (key, value) in settings {
+            config.set(key, value).unwrap();
+        }
+        let config = Arc::new(config.check().unwrap());
+        let mut cluster = Cluster::new(ClusterSettings { nodes: 3, sasl, ..Default::default() });
+        (1..=3).for_each(|node| cluster.set_port(node, u16::try_from(node).unwrap()));
+        cluster.create_topic("t", 1, TopicSettings::default()).unwrap();
+        let mut driver = TestDriver::new(config, Arc::new(NoCallbacks)).unwrap();
+        driver.handle(Input::Signal(Signal::Wanted { topic: "t".into(), partitions: 0 }));
+        Self {
+            driver,
+            cluster,
+            connections: BTreeMap::new(),
+            coming: Vec::new(),
+            latency: ms(2),
+            is_private: true,
+            tamper: None,
+            closes: 0,
+            connects: 0,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        let end = self.driver.now() + time;
+        loop {
+            self.turn();
+            let now = self.driver.now();
+            if now >= end {
+                return;
+            }
+            let coming = self.coming.iter().map(|(at, ..)| *at).min();
+            let due = self.driver.core.next_timeout(now).into_iter().chain(coming).min().unwrap_or(end);
+            self.driver.clock.set(due.clamp(now + Duration::from_micros(1), end));
+        }
+    }
+
+    fn turn(&mut self) {
+        let now = self.driver.now();
+        for (_, connection, frame) in self.coming.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
+            match frame {
+                _ if !self.connections.contains_key(&connection) => {}
+                Some(frame) => self.driver.handle(Input::Received { connection, frame }),
+                None => {
+                    self.closes += 1;
+                    self.connections.remove(&connection);
+                    let ending = Ending::Closed("it closed the connection");
+                    self.driver.handle(Input::Disconnected { connection, ending });
+                }
+            }
+        }
+        self.driver.tell();
+        while let Some(action) = self.driver.core.poll_action() {
+            match self.driver.act(action) {
+                Some(Action::Connect { connection, host, .. }) => {
+                    self.connects += 1;
+                    self.connections.insert(connection, (NodeId(host.port.into()), Session::default()));
+                    self.driver.handle(Input::Connected { connection, is_private: self.is_private });
+                }
+                Some(Action::Disconnect(connection)) => drop(self.connections.remove(&connection)),
+                Some(Action::Transmit { connection, correlation_id, chunks }) => {
+                    let frame = Bytes::from(chunks.concat()).slice(4..);
+                    self.driver.handle(Input::Written { connection, correlation_id });
+                    self.serve(connection, &frame);
+                }
+                Some(Action::Refuse { error, .. }) => self.refused.push(error),
+                _ => {}
+            }
+        }
+    }
+
+    fn serve(&mut self, connection: ConnectionId, frame: &Bytes) {
+        let Some((node, session)) = self.connections.get_mut(&connection) else { return };
+        let now_ms = self.driver.clock.wall_ms();
+        let at = self.driver.now() + self.latency;
+        match self.cluster.handle_on(*node, session, frame, now_ms, false) {
+            Reply::Send { frame: answer, after, cut } => {
+                let mut answer = answer.slice(4..);
+                let is_token = frame.first_chunk() == Some(&SaslAuthenticateRequest::KEY.to_be_bytes());
+                if let Some(tamper) = self.tamper.filter(|_| is_token) {
+                    answer = tamper(answer);
+                }
+                self.coming.push((at + after, connection, Some(answer)));
+                if cut.is_some() {
+                    self.coming.push((at + after, connection, None));
+                }
+            }
+            Reply::Close => self.coming.push((at, connection, None)),
+            _ => {}
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        self.driver.accumulator.topic("t").is_some()
+    }
+
+    fn send(&self) -> Delivery {
+        let record = NewRecord { timestamp: 1, value: Some(b"v"), ..Default::default() };
+        let sent_ms = self.driver.accumulator.clock().wall_ms();
+        let placed = Placed { record, choice: Choice::Partition(0), sent_ms };
+        let topic = self.driver.accumulator.topic("t").expect("the topic is known");
+        self.driver.accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap()
+    }
+
+    /// Sends a record every 100 ms for this long. Each must be written, in order, after its first attempt.
+    fn send_for(&mut self, time: Duration) -> usize {
+        let end = self.driver.now() + time;
+        let mut deliveries = Vec::new();
+        while self.driver.now() < end {
+            deliveries.push(self.send());
+            self.pass(ms(100));
+        }
+        self.pass(ms(1000));
+        let first = self.cluster.end_offset("t", 0).unwrap() - i64::try_from(deliveries.len()).unwrap();
+        for (delivery, offset) in deliveries.iter().zip(first..) {
+            assert_eq!(fate(delivery), Fate::At(offset));
+        }
+        deliveries.len()
+    }
+
+    /// Returns who authenticated, and whether again on the same connection.
+    fn logins(&self) -> Vec<(Option<String>, bool)> {
+        self.cluster.logins().map(|login| (login.principal.clone(), login.is_again)).collect()
+    }
+
+    #[track_caller]
+    fn verdict(&self) -> (ErrorKind, String) {
+        let error = self.driver.core.verdict().expect("calls fail at once");
+        (error.kind(), format!("{error:#}"))
+    }
+}
+
+#[test]
+fn every_mechanism_delivers() {
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let mut rig = Secured::new(&settings(mechanism, "alice-secret"), Some(sasl()));
+        rig.pass(ms(1000));
+        assert_eq!(rig.send_for(ms(300)), 3, "{mechanism}");
+        assert_eq!((rig.closes, rig.driver.core.verdict().is_none()), (0, true), "{mechanism}");
+        assert!(rig.logins().iter().all(|(principal, is_again)| principal.as_deref() == Some("alice") && !is_again));
+    }
+}
+
+#[test]
+fn tokens_deliver_and_are_renewed_before_their_session_ends() {
+    let mut offered = sasl();
+    offered.mechanisms.push("OAUTHBEARER".to_owned());
+    let mut config = settings("OAUTHBEARER", "");
+    config.truncate(3);
+    let mut rig = Secured::new(&config, Some(offered));
+    let token = |rig: &Secured, seconds: u64| {
+        let ends_ms = rig.driver.clock.wall_ms() + i64::try_from(seconds * 1000).unwrap();
+        let claims = format!(r#"{{"sub":"alice","exp":{}}}"#, ends_ms as f64 / 1000.0);
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let value = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(&claims));
+        let expires_at = rig.driver.now() + Duration::from_secs(seconds);
+        let token = Token { value: value.as_str().into(), expires_at: std::time::UNIX_EPOCH, extensions: Vec::new() };
+        (Credentials::Bearer(token), Some(expires_at))
+    };
+    rig.pass(ms(100));
+    assert!(!rig.is_known(), "nothing connects without a token");
+    assert_eq!(rig.connects, 0);
+    let (credentials, expires_at) = token(&rig, 20);
+    rig.driver.set_credentials(credentials, expires_at);
+    rig.pass(ms(100));
+    for _ in 0..5 {
+        rig.send_for(Duration::from_secs(10));
+        let (credentials, expires_at) = token(&rig, 20);
+        rig.driver.set_credentials(credentials, expires_at);
+    }
+    assert_eq!(rig.closes, 0, "no session ended");
+    assert!(rig.logins().iter().any(|(_, is_again)| *is_again));
+}
+
+#[test]
+fn wrong_password_is_tried_at_most_eight_times_in_15_minutes() {
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let mut rig = Secured::new(&settings(mechanism, "wrong"), Some(sasl()));
+        rig.pass(Duration::from_secs(15 * 60));
+        let logins = rig.logins();
+        assert!((4..=8).contains(&logins.len()), "{mechanism}: {} attempts", logins.len());
+        let (kind, text) = rig.verdict();
+        assert_eq!(kind, ErrorKind::Authentication);
+        assert!(text.starts_with(&format!("{mechanism} for user alice: SASL_AUTHENTICATION_FAILED (58)")), "{text}");
+        // The right password works at once.
+        rig.driver.set_credentials(credentials(mechanism, "alice", "alice-secret"), None);
+        rig.pass(ms(1500));
+        assert!(rig.is_known() && rig.driver.core.verdict().is_none());
+    }
+}
+
+fn credentials(mechanism: &str, username: &str, password: &str) -> Credentials {
+    let (username, password) = (username.to_owned(), password.into());
+    match mechanism {
+        "PLAIN" => Credentials::Plain { username, password },
+        _ => Credentials::Scram {
+            mechanism: kurier_security::ScramMechanism::Sha512,
+            username,
+            password,
+            is_delegation_token: false,
+        },
+    }
+}
+
+#[test]
+fn second_refusal_fails_waiting_calls() {
+    let mut rig = Secured::new(&settings("PLAIN", "wrong"), Some(sasl()));
+    rig.pass(ms(900));
+    assert!(rig.driver.core.verdict().is_none(), "one refusal may be a broker that is behind");
+    rig.pass(ms(1100));
+    assert_eq!(rig.verdict().0, ErrorKind::Authentication);
+    assert_eq!(rig.logins().len(), 2);
+}
+
+#[test]
+fn sessions_are_renewed_on_the_same_connection() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        let mut rig = Secured::new(&settings(mechanism, "alice-secret"), Some(limited.clone()));
+        rig.latency = ms(30);
+        rig.pass(ms(1000));
+        rig.send_for(ms(100));
+        let connects = rig.connects;
+        rig.send_for(Duration::from_secs(60));
+        assert_eq!((rig.closes, rig.connects), (0, connects), "{mechanism}");
+        let again = rig.logins().iter().filter(|(_, is_again)| *is_again).count();
+        assert!(again >= 5, "{mechanism}: {again}");
+    }
+}
+
+#[test]
+fn sessions_too_short_for_that_get_a_new_connection() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(1)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(Duration::from_secs(10));
+    assert_eq!(rig.closes, 0);
+    assert!(rig.logins().iter().all(|(_, is_again)| !is_again));
+    assert!(rig.logins().len() >= 8, "{:?}", rig.logins());
+}
+
+#[test]
+fn another_user_gets_new_connections_and_loses_no_record() {
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(sasl()));
+    rig.pass(ms(500));
+    rig.send_for(ms(500));
+    let last = rig.send();
+    rig.driver.set_credentials(credentials("PLAIN", "bob", "bob-secret"), None);
+    rig.pass(ms(500));
+    assert!(matches!(fate(&last), Fate::At(_)));
+    rig.send_for(ms(500));
+    assert_eq!(rig.closes, 0);
+    assert_eq!(rig.logins().last(), Some(&(Some("bob".to_owned()), false)));
+}
+
+#[test]
+fn changed_password_is_used_at_the_next_authentication() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("SCRAM-SHA-512", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    let connects = rig.connects;
+    rig.cluster.set_password("alice", Some("new"));
+    rig.driver.set_credentials(credentials("SCRAM-SHA-512", "alice", "new"), None);
+    rig.send_for(Duration::from_secs(30));
+    assert_eq!((rig.closes, rig.connects), (0, connects));
+    assert!(rig.logins().iter().all(|(principal, _)| principal.is_some()), "no attempt failed");
+}
+
+#[test]
+fn refused_renewal_is_followed_by_a_new_connection() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.cluster.set_password("alice", Some("new"));
+    rig.pass(Duration::from_secs(20));
+    assert!(rig.logins().contains(&(None, true)), "the renewal was refused");
+    rig.driver.set_credentials(credentials("PLAIN", "alice", "new"), None);
+    rig.pass(ms(1000));
+    rig.send_for(ms(500));
+}
+
+#[test]
+fn configuration_that_the_broker_does_not_share_fails_calls_at_once() {
+    let only_plain = SaslSettings { mechanisms: vec!["PLAIN".to_owned(), "SCRAM-SHA-512".to_owned()], ..sasl() };
+    let cases = [
+        (Some(only_plain), "the broker offers PLAIN, SCRAM-SHA-512, not SCRAM-SHA-256: set sasl.mechanism"),
+        (None, "this listener does not use SASL: set security.protocol to PLAINTEXT or SSL"),
+    ];
+    for (offered, text) in cases {
+        let mut rig = Secured::new(&settings("SCRAM-SHA-256", "alice-secret"), offered);
+        rig.pass(ms(500));
+        let (kind, said) = rig.verdict();
+        assert_eq!(kind, ErrorKind::Authentication);
+        assert!(said.starts_with(text), "{said}");
+    }
+}
+
+#[test]
+fn password_does_not_leave_the_machine_in_the_clear() {
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(sasl()));
+    rig.is_private = false;
+    rig.pass(ms(500));
+    let (kind, text) = rig.verdict();
+    assert_eq!(kind, ErrorKind::Configuration);
+    assert!(text.starts_with("PLAIN would send the password unencrypted to 127.0.0.1:"), "{text}");
+    assert!(rig.logins().is_empty());
+
+    for extra in [("sasl.mechanism", "SCRAM-SHA-256"), ("kurier.sasl.allow.cleartext", "true")] {
+        let mut config = settings("PLAIN", "alice-secret");
+        config.push((extra.0, extra.1.to_owned()));
+        let mut rig = Secured::new(&config, Some(sasl()));
+        rig.is_private = false;
+        rig.pass(ms(500));
+        assert!(rig.is_known(), "{extra:?}");
+    }
+}
+
+#[test]
+fn impostor_never_becomes_ready() {
+    // Each changes an answer to SaslAuthenticate: code 0 at once, without or with another signature.
+    let tampers: [fn(Bytes) -> Bytes; 3] = [
+        |answer| {
+            let mut answer = answer.to_vec();
+            if let Some(at) = answer.windows(2).position(|bytes| bytes == b"v=") {
+                answer[at + 2] = if answer[at + 2] == b'A' { b'B' } else { b'A' };
+            }
+            answer.into()
+        },
+        |answer| {
+            // Correlation id, empty tags, no error, no text, no token, no lifetime, empty tags.
+            let mut forged = answer[..4].to_vec();
+            forged.extend([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            forged.into()
+        },
+        |answer| answer.slice(..answer.len() - 1),
+    ];
+    for (at, tamper) in tampers.into_iter().enumerate() {
+        let mut rig = Secured::new(&settings("SCRAM-SHA-256", "alice-secret"), Some(sasl()));
+        rig.tamper = Some(tamper);
+        rig.pass(Duration::from_secs(30));
+        assert!(!rig.is_known(), "case {at}");
+        let obstacle = rig.driver.core.obstacles().unwrap();
+        assert!(obstacle.contains("prove") || obstacle.contains("rules") || obstacle.contains("read"), "{obstacle}");
+    }
+}
+
+#[test]
+fn new_certificates_replace_connections_and_lose_no_record() {
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(sasl()));
+    rig.pass(ms(500));
+    rig.send_for(ms(300));
+    let connects = rig.connects;
+    for _ in 0..5 {
+        let before = rig.send();
+        rig.driver.handle(Input::TlsChanged);
+        let after = rig.send();
+        rig.pass(ms(300));
+        assert!(matches!((fate(&before), fate(&after)), (Fate::At(_), Fate::At(_))));
+    }
+    assert!(rig.connects >= connects + 5);
+    assert_eq!(rig.closes, 0);
+}
+
+#[test]
+fn untrusted_certificate_of_every_bootstrap_server_fails_calls() {
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(sasl()));
+    let error = || Error::new(ErrorKind::Authentication, "the broker's certificate expired 3 d ago");
+    for seeds in 1..=3 {
+        assert!(rig.driver.core.verdict().is_none());
+        rig.driver.tell();
+        let mut connection = None;
+        while let Some(action) = rig.driver.core.poll_action() {
+            if let Some(Action::Connect { connection: next, .. }) = rig.driver.act(action) {
+                connection = Some(next);
+            }
+        }
+        let connection = connection.unwrap_or_else(|| panic!("server {seeds} is not tried"));
+        rig.driver.handle(Input::Disconnected { connection, ending: Ending::Untrusted(error()) });
+    }
+    assert_eq!(rig.verdict(), (ErrorKind::Authentication, "the broker's certificate expired 3 d ago".to_owned()));
+}

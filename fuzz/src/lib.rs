@@ -2,6 +2,8 @@
 //!
 //! `make fuzz FUZZ_SECONDS=n` runs them all; a plain `cargo test` replays corpus and findings.
 
+pub mod security;
+
 use std::io::Read;
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ mod readme {}
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     ("frame", frame),
     ("message", message),
     ("request", request),
@@ -39,6 +41,9 @@ pub const TARGETS: [Target; 13] = [
     ("properties", properties),
     ("formats", formats),
     ("core", core),
+    ("scram_server", security::scram_server),
+    ("oauth", security::oauth),
+    ("jaas", security::jaas),
 ];
 
 /// Frames split into chunks, each after a one-byte length: the frames must be the same as without the split.

@@ -9,6 +9,7 @@ use kurier_capture::{Reader, Side};
 use kurier_cli::format::{Entry, Format, Header as EntryHeader};
 use kurier_compression::{Compression, CompressionType};
 use kurier_fuzz::TEMPLATES;
+use kurier_fuzz::security::{LAST, NONCE_TEXT};
 use kurier_protocol::messages::ProduceRequest;
 use kurier_protocol::record_batch::{Header, NewRecord, RecordBatchBuilder, Stamp};
 use kurier_protocol::{APIS, write_request};
@@ -19,7 +20,8 @@ fn main() -> std::io::Result<()> {
     batches()?;
     captures()?;
     settings()?;
-    formats()
+    formats()?;
+    security()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -195,6 +197,37 @@ fn formats() -> std::io::Result<()> {
     for (which, template) in (8u8..).zip(TEMPLATES) {
         let format: Format = template.parse().expect("a template");
         write("formats", &format!("template-{which}"), &[&[which, 5], &printed(&format)[..]].concat())?;
+    }
+    Ok(())
+}
+
+/// Writes messages of brokers, and every JAAS entry that Java read.
+fn security() -> std::io::Result<()> {
+    let firsts = [
+        "r={},s=c2FsdA==,i=4096",
+        "r={}x,s=c2FsdA==,i=4096",
+        "r={}x,s=QSXCR+Q6sek8bf92,i=65536,x=1",
+        "r={}x,s=c2FsdA==,i=4095",
+        "m=x,r={}x,s=c2FsdA==,i=4096",
+        "e=unknown-user",
+    ];
+    for (index, first) in firsts.iter().enumerate() {
+        write("scram_server", &format!("first-{index}"), format!("\0{}", first.replace("{}", NONCE_TEXT)).as_bytes())?;
+    }
+    for (index, last) in [LAST, &format!("{LAST},x=1"), "v=c2FsdA==", "e=invalid-proof"].iter().enumerate() {
+        write("scram_server", &format!("last-{index}"), format!("\u{1}{last}").as_bytes())?;
+    }
+    write("oauth", "empty", b"")?;
+    let reason = br#"{"status":"invalid_token","scope":"a","openid-configuration":"https://h/"}"#;
+    write("oauth", "reason", reason)?;
+    let claims =
+        br#"{"sub":"a\"\u00e9\ud83d\ude00","iat":1795000000.5,"exp":1.8e9,"roles":[{"a":null},true,false,[]]}"#;
+    write("oauth", "claims", claims)?;
+    write("oauth", "token", b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6MTc5NTAwMDAwMH0.")?;
+    let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/sasl/jaas.jsonl");
+    for (index, line) in fs::read_to_string(entries)?.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        write("jaas", &format!("entry-{index}"), line["config"].as_str().expect("each line has one").as_bytes())?;
     }
     Ok(())
 }

@@ -172,6 +172,7 @@ impl fmt::Debug for ScramJob {
 
 /// The result of a [`ScramJob`]: the last message, and the signature that the broker must send. `Debug` hides both. See
 /// [`Exchange`](crate::Exchange) for an example.
+#[derive(Clone)]
 pub struct ScramProof {
     pub(super) message: Message,
     pub(super) signature: Zeroizing<Vec<u8>>,

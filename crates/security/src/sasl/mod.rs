@@ -8,6 +8,8 @@
 //! SCRAM        ─ Send ─▶ First ── Compute ─▶ Computing ── Send ─▶ Last ── the broker's signature ────▶ Done
 //! ```
 
+#[cfg(test)]
+mod captured;
 mod checks;
 mod error;
 mod message;

@@ -203,8 +203,11 @@ struct Damage {
 
 /// Splits text into sections and decodes those with a known label.
 fn sections(text: &[u8]) -> Result<Vec<Section>, Damage> {
+    // Line breaks count as spaces.
+    let spaced = |byte: &u8| if byte.is_ascii_whitespace() { b' ' } else { *byte };
+    let text: Zeroizing<Vec<u8>> = Zeroizing::new(text.iter().map(spaced).collect());
     let mut sections = Vec::new();
-    let mut rest = text;
+    let mut rest = text.as_slice();
     for number in 1.. {
         let Some((_, tail)) = split(rest, b"-----BEGIN ") else { break };
         let Some((label, tail)) = split(tail, b"-----") else { break };
@@ -244,6 +247,10 @@ fn split<'a>(text: &'a [u8], marker: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 
 /// Decodes a body, in constant time if it is secret.
 fn decode(label: Label, body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // The start or the end of another section.
+    if body.contains(&b'-') {
+        return None;
+    }
     // The reader wants its own labels, each on a line, and knows none for encrypted keys.
     let name = if label == Label::Certificate { "CERTIFICATE" } else { "PRIVATE KEY" };
     let (begin, end) = (format!("-----BEGIN {name}-----\n"), format!("\n-----END {name}-----\n"));

@@ -111,6 +111,11 @@ fn wrong_roots_are_refused_with_advice() {
             text(format!("{}-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----", read("ca.pem"))),
             "ssl.setting: section 2 (CERTIFICATE) is not base64 text",
         ),
+        (text(read("ca.pem").replace("-----END", "-----BEGIN")), "ssl.setting: section 1 (CERTIFICATE) has no end"),
+        (
+            text(format!("-----BEGIN CERTIFICATE-----\nAAAA\n{}", read("ca.pem"))),
+            "ssl.setting: section 1 (CERTIFICATE) is not base64 text",
+        ),
         (
             text(read("ca.pem").replace(" CERTIFICATE", " TRUSTED CERTIFICATE")),
             "is in OpenSSL's own format: convert it with openssl x509",

@@ -3,7 +3,8 @@
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= address
-FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core scram_server oauth jaas
+FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core scram_server oauth jaas \
+  pem_bundle
 
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \

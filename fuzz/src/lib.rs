@@ -27,7 +27,7 @@ mod readme {}
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("frame", frame),
     ("message", message),
     ("request", request),
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 16] = [
     ("scram_server", security::scram_server),
     ("oauth", security::oauth),
     ("jaas", security::jaas),
+    ("pem_bundle", security::pem_bundle),
 ];
 
 /// Frames split into chunks, each after a one-byte length: the frames must be the same as without the split.

@@ -1,10 +1,11 @@
-//! Targets of kurier-security: messages of a broker, JAAS entries and tokens.
+//! Targets of kurier-security: messages of a broker, JAAS entries, tokens and PEM.
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use kurier_security::tls::{PemSource, TlsConfig};
 use kurier_security::{
-    Claims, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof, Step, Token,
+    Claims, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof, Secret, Step, Token,
 };
 
 const NONCE: [u8; 24] = [7; 24];
@@ -134,4 +135,23 @@ fn quoted(text: &str) -> String {
 /// Checks that an error is short and safe for terminals.
 fn check_text(text: &str) {
     assert!(text.chars().count() < 4_000 && !text.contains(|letter: char| letter.is_control()), "{text:?}");
+}
+
+/// PEM text as root certificates and as a client's certificate with its key: gives settings, or an error of limited length.
+/// A line break and a space are the same.
+pub fn pem_bundle(data: &[u8]) {
+    let read = |pem: &[u8]| {
+        let source = || PemSource::text("pem", Secret::from(pem));
+        let roots = TlsConfig::builder().root_certificates(source());
+        let identity = roots.clone().identity_bundle(source());
+        [roots, identity].map(|builder| match builder.build() {
+            Ok(tls) => Some(tls.to_string()),
+            Err(error) => {
+                assert!(error.to_string().len() < 1000, "{error}");
+                None
+            }
+        })
+    };
+    let on_one_line: Vec<u8> = data.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }).collect();
+    assert_eq!(read(data), read(&on_one_line));
 }

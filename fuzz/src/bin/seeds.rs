@@ -1,6 +1,7 @@
 //! Generator of the seed inputs: writes every corpus from testdata. Run `cargo run -p kurier-fuzz --bin seeds`, then
 //! `make fuzz-minimise`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -21,7 +22,8 @@ fn main() -> std::io::Result<()> {
     captures()?;
     settings()?;
     formats()?;
-    security()
+    security()?;
+    certificates()
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -162,6 +164,19 @@ fn settings() -> std::io::Result<()> {
     // A topic, a leader, a connection, records, responses.
     write("core", "zeros", &[0; 64])?;
     write("core", "numbers", &(0..=255).collect::<Vec<u8>>())
+}
+
+/// Writes every certificate and key in PEM.
+fn certificates() -> std::io::Result<()> {
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/tls"))? {
+        let path = file?.path();
+        if let (Some("pem"), Some(name)) =
+            (path.extension().and_then(OsStr::to_str), path.file_stem().and_then(OsStr::to_str))
+        {
+            write("pem_bundle", name, &fs::read(&path)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes records of every shape in every format, and a template inside its input.

@@ -329,17 +329,17 @@ fn explain_lists_all_settings() {
     config.set("no.such.key", "1").unwrap();
     let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
     for line in [
-        "linger.ms=20 # set (default 5)",
+        "linger.ms=20 # set in code (default 5)",
         "batch.size=16384 # default",
         "acks=all # default",
-        "partitioner.availability.timeout.ms=250 # set (default 0)",
+        "partitioner.availability.timeout.ms=250 # set in code (default 0)",
         "# key.serializer ignored: serializers are given to the builder",
-        "security.protocol=PLAINTEXT # set (default PLAINTEXT)",
+        "security.protocol=PLAINTEXT # set in code (default PLAINTEXT)",
         "# sasl.kerberos.service.name ignored: there is no Kerberos",
         "# ssl.engine.id ignored: it is not supported yet",
         "# group.id ignored: it is not a producer's setting",
-        "connections.max.idle.ms=3153600000000 # adjusted to 3153600000000: -1 (Java) and 0 (librdkafka) mean never",
-        "buffer.memory=65536 # set (default 33554432)",
+        "connections.max.idle.ms=3153600000000 # set in code (default 540000), adjusted to 3153600000000: -1 (Java) and 0 (librdkafka) mean never",
+        "buffer.memory=65536 # set in code (default 33554432)",
         "# no.such.key ignored: it is not known",
     ] {
         assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
@@ -465,7 +465,11 @@ fn numbers_that_switch_a_setting_off_are_accepted() {
         let (later, shown) = if name == "acks" { ("1", "1") } else { ("7", "7") };
         config.set(name, later).unwrap();
         let line = config.explain().into_iter().find(|line| line.key == name).unwrap();
-        assert_eq!((line.value.as_deref(), line.why.starts_with("set (default")), (Some(shown), true), "{key}={text}");
+        assert_eq!(
+            (line.value.as_deref(), line.why.starts_with("set in code (default")),
+            (Some(shown), true),
+            "{key}={text}"
+        );
     }
     for key in
         ["linger.ms", "request.timeout.ms", "max.block.ms", "retry.backoff.ms", "metadata.max.idle.ms", "retries"]

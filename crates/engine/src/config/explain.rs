@@ -3,23 +3,35 @@
 use std::fmt;
 
 use super::Config;
+use super::origin::Origin;
 
 impl Config {
-    /// Lists every setting with its value, the settings that were adjusted and why, and the keys that were given but
-    /// have no effect.
+    /// Lists every setting with its value and its origin, the settings that were adjusted and why, and the keys that
+    /// were given but have no effect. Shows no secret.
     #[must_use]
     pub fn explain(&self) -> Vec<Explained> {
         let setting = |(key, value, default): (&'static str, String, String)| {
-            let why = match (self.adjusted.get(key), self.unused.get(key)) {
-                (Some(why), _) => format!("adjusted to {why}"),
-                (None, Some(why)) => format!("set, without effect: {why}"),
-                (None, None) if self.is_made(key) => format!("set (default {default})"),
-                (None, None) => "default".to_owned(),
+            let origin = self.made.get(key).map_or(Origin::Default, |made| made.origin.clone());
+            let default = if default.is_empty() { "none" } else { default.as_str() };
+            let set = match &origin {
+                Origin::Default => "default".to_owned(),
+                Origin::Variable(_) | Origin::Jaas => format!("set by {origin} (default {default})"),
+                _ => format!("set in {origin} (default {default})"),
             };
-            Explained { key: key.to_owned(), value: Some(value), why }
+            let why = match (self.adjusted.get(key), self.unused.get(key)) {
+                (Some(why), _) if origin == Origin::Default => format!("adjusted to {why}"),
+                (Some(why), _) => format!("{set}, adjusted to {why}"),
+                (None, Some(why)) => format!("{set}, without effect: {why}"),
+                (None, None) => set,
+            };
+            Explained { key: key.to_owned(), value: Some(value), origin, why }
         };
-        let ignored =
-            |(key, why): (&String, &&str)| Explained { key: key.clone(), value: None, why: format!("ignored: {why}") };
+        let ignored = |(key, (why, origin)): (&String, &(&str, Origin))| Explained {
+            key: key.clone(),
+            value: None,
+            origin: origin.clone(),
+            why: format!("ignored: {why}"),
+        };
         self.values().into_iter().map(setting).chain(self.ignored.iter().map(ignored)).collect()
     }
 }
@@ -30,7 +42,7 @@ impl Config {
 /// let mut config = kurier::Config::default();
 /// config.set("linger.ms", "20")?;
 /// let linger = config.explain().into_iter().find(|line| line.key == "linger.ms").unwrap();
-/// assert_eq!(linger.to_string(), "linger.ms=20 # set (default 5)");
+/// assert_eq!(linger.to_string(), "linger.ms=20 # set in code (default 5)");
 /// # Ok::<(), kurier::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +50,11 @@ impl Config {
 pub struct Explained {
     /// The key, in Java's name.
     pub key: String,
-    /// The value in force; `None` if the key has no effect here.
+    /// The value in force, which is `[hidden]` for a secret; `None` if the key has no effect here.
     pub value: Option<String>,
-    /// Whether the value is the default, was set, was adjusted, or is ignored, and why.
+    /// Where the value comes from.
+    pub origin: Origin,
+    /// Whether the value is the default, was set and where, was adjusted, has no effect, or is ignored, and why.
     pub why: String,
 }
 

@@ -6,9 +6,11 @@
 
 mod check;
 mod choices;
+mod environment;
 mod explain;
 mod foreign;
 mod host_port;
+mod origin;
 mod properties;
 mod security;
 mod servers;
@@ -29,6 +31,8 @@ pub use choices::{Acks, DnsLookup, PartitionerChoice, Recovery};
 pub use explain::Explained;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use kurier_security::Secret;
+use origin::Made;
+pub use origin::Origin;
 #[doc(hidden)]
 pub use security::choices::{CipherSuites, EndpointIdentification, StoreType, TlsVersion};
 pub use security::choices::{Roots, TlsProvider, TlsVersions};
@@ -73,8 +77,8 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $($(#[doc = $doc])* #[doc(hidden)] pub $field: $type,)*
-            /// Explicit settings: Java's name, and the name as it was written.
-            made: BTreeMap<&'static str, &'static str>,
+            /// Explicit settings, by Java's name.
+            made: BTreeMap<&'static str, Made>,
             /// Whether the program provides credentials, so that no setting has to.
             has_source: bool,
             /// Why a setting was adjusted, by key.
@@ -82,7 +86,7 @@ macro_rules! settings {
             /// Why an explicit setting has no effect, by key.
             unused: BTreeMap<&'static str, String>,
             /// Keys that were given but have no effect, with the reason.
-            ignored: BTreeMap<String, &'static str>,
+            ignored: BTreeMap<String, (&'static str, Origin)>,
             /// Whether an unsupported or unknown key is an error, not a warning.
             strict: bool,
             /// TLS and SASL, once the settings were checked.
@@ -338,14 +342,19 @@ impl Config {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if the key is unknown, with the key that was probably
     /// meant; if the key cannot have this value, with the allowed values.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        self.set_from(key, value, Origin::Code)
+    }
+
+    /// Sets one setting, with the place that it comes from.
+    fn set_from(&mut self, key: &str, value: &str, origin: Origin) -> Result<(), Error> {
         let key = key.trim();
-        let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value.trim()) };
+        let Some((name, key)) = Self::name_of(key) else { return self.set_aside(key, value.trim(), origin) };
         let (text, why) = match special(name, key, value.trim()) {
             Some(special) => (special.text, special.why),
             None => (value.to_owned(), None),
         };
         self.assign(name, key, &text)?;
-        self.made.insert(name, key);
+        self.made.insert(name, Made { key, origin });
         match why {
             Some(why) => self.adjusted.insert(name, format!("{text}: {why}")),
             None => self.adjusted.remove(name),
@@ -356,7 +365,7 @@ impl Config {
     /// Marks a setting as explicit after a typed method has set it.
     #[doc(hidden)]
     pub fn made(&mut self, name: &'static str) {
-        self.made.insert(name, name);
+        self.made.insert(name, Made { key: name, origin: Origin::Code });
     }
 
     /// Notes that the program provides credentials, so that no setting has to.
@@ -371,7 +380,7 @@ impl Config {
 
     /// Returns the setting's name as the user wrote it, for errors.
     fn written(&self, name: &'static str) -> &'static str {
-        self.made.get(name).copied().unwrap_or(name)
+        self.made.get(name).map_or(name, |made| made.key)
     }
 
     /// How long an open batch accepts records, so that late records do not inherit an old batch's deadline.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use super::Config;
+use super::origin::Origin;
 use super::values::refused;
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, printable};
 
 /// The largest properties file, in bytes: far more than all settings need.
 const FILE_MAX: usize = 1 << 20;
@@ -30,8 +32,23 @@ impl Config {
     /// # Errors
     /// As [`from_properties`](Self::from_properties).
     pub fn set_properties(&mut self, file: impl Read) -> Result<(), Error> {
-        read(file)?.into_iter().try_for_each(|(key, Written { line, value })| {
-            self.set(&key, &value).map_err(|error| error.and(&format!("see line {line} of the properties file")))
+        self.set_lines(None, file)
+    }
+
+    /// Adds the settings of a properties file with this name to these. Errors and [`explain`](Self::explain) show the
+    /// name; nothing opens a file of that name.
+    ///
+    /// # Errors
+    /// As [`from_properties`](Self::from_properties).
+    pub fn set_properties_of(&mut self, name: &str, file: impl Read) -> Result<(), Error> {
+        self.set_lines(Some(name.into()), file)
+    }
+
+    fn set_lines(&mut self, file: Option<Arc<str>>, text: impl Read) -> Result<(), Error> {
+        let name = file.as_ref().map_or_else(|| "the properties file".to_owned(), |name| printable(name));
+        read(&name, text)?.into_iter().try_for_each(|(key, Written { line, value })| {
+            let origin = Origin::Line { file: file.clone(), line };
+            self.set_from(&key, &value, origin.clone()).map_err(|error| error.and(&format!("see {origin}")))
         })
     }
 
@@ -44,7 +61,7 @@ impl Config {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if the file cannot be read, is larger than 1 MiB,
     /// begins with a byte order mark, or has a wrong escape.
     pub fn read_properties(file: impl Read) -> Result<Vec<(String, String)>, Error> {
-        Ok(read(file)?.into_iter().map(|(key, written)| (key, written.value)).collect())
+        Ok(read("the properties file", file)?.into_iter().map(|(key, written)| (key, written.value)).collect())
     }
 }
 
@@ -56,8 +73,8 @@ struct Written {
 }
 
 /// Reads the keys and values of a properties file.
-fn read(file: impl Read) -> Result<BTreeMap<String, Written>, Error> {
-    let wrong = |why: BoxError| refused("cannot read the properties file".to_owned()).caused_by(why);
+fn read(name: &str, file: impl Read) -> Result<BTreeMap<String, Written>, Error> {
+    let wrong = |why: BoxError| refused(format!("cannot read {name}")).caused_by(why);
     let mut bytes = Vec::new();
     file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|error| wrong(error.into()))?;
     if bytes.len() > FILE_MAX {
@@ -217,6 +234,10 @@ mod tests {
             config.strict(false);
             let text = format!("{:#}", config.set_properties(file.as_bytes()).unwrap_err());
             assert!(text.contains(expected) && text.contains(&format!("line {line}")), "{file:?}: {text}");
+            let mut config = Config::default();
+            config.strict(false);
+            let text = format!("{:#}", config.set_properties_of("a.properties", file.as_bytes()).unwrap_err());
+            assert!(text.contains("a.properties"), "{file:?}: {text}");
         }
     }
 }

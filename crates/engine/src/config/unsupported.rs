@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::foreign::{self, is_foreign};
+use super::origin::Origin;
 use super::values::refused;
 use crate::error::{Error, printable};
 
@@ -223,7 +224,7 @@ impl NotYet {
 
 impl Config {
     /// Ignores a key that is not a setting, if that has no consequences.
-    pub(super) fn set_aside(&mut self, key: &str, value: &str) -> Result<(), Error> {
+    pub(super) fn set_aside(&mut self, key: &str, value: &str, origin: Origin) -> Result<(), Error> {
         let not_yet = NotYet::of(key);
         let why = if let Some(why) = meaningless(key) {
             why
@@ -238,7 +239,7 @@ impl Config {
         } else {
             return Err(not_yet.map_or_else(|| unknown(key), |known| known.refusal(key, value)));
         };
-        self.ignored.insert(key.to_owned(), why);
+        self.ignored.insert(key.to_owned(), (why, origin));
         Ok(())
     }
 

@@ -223,13 +223,13 @@ fn written_plaintext_leaves_the_rest_without_effect() {
     assert_eq!(config.security(), &SecurityConfig::default());
     let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
     for line in [
-        "security.protocol=PLAINTEXT # set (default PLAINTEXT)",
-        "sasl.mechanism=SCRAM-SHA-512 # set, without effect: security.protocol is PLAINTEXT",
-        "sasl.username=alice # set, without effect: security.protocol is PLAINTEXT",
-        "sasl.password=[hidden] # set, without effect: security.protocol is PLAINTEXT",
-        "ssl.truststore.location=/ca.pem # set, without effect: security.protocol is PLAINTEXT",
-        "ssl.key.password=[hidden] # set, without effect: security.protocol is PLAINTEXT",
-        "kurier.tls.roots=system # set, without effect: security.protocol is PLAINTEXT",
+        "security.protocol=PLAINTEXT # set in code (default PLAINTEXT)",
+        "sasl.mechanism=SCRAM-SHA-512 # set in code (default none), without effect: security.protocol is PLAINTEXT",
+        "sasl.username=alice # set in code (default none), without effect: security.protocol is PLAINTEXT",
+        "sasl.password=[hidden] # set in code (default none), without effect: security.protocol is PLAINTEXT",
+        "ssl.truststore.location=/ca.pem # set in code (default none), without effect: security.protocol is PLAINTEXT",
+        "ssl.key.password=[hidden] # set in code (default none), without effect: security.protocol is PLAINTEXT",
+        "kurier.tls.roots=system # set in code (default auto), without effect: security.protocol is PLAINTEXT",
     ] {
         assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::panic::catch_unwind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::credentials::{CredentialSource, TokenProvider};
 use crate::driver::credentials::Source;
 use crate::driver::{Driver, Given, Protection, Shared};
 use crate::producer::{Handle, Producer};
-use kurier_engine::config::{Acks, Config, Servers};
+use kurier_engine::config::{Acks, Config, Mechanism, Secret, SecurityProtocol, Servers};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::serializer::BytesSerializer;
 #[cfg(feature = "tls")]
@@ -111,6 +112,67 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
         /// `partitioner.availability.timeout.ms`, default 0, which is off (KIP-794): how long a node may accept none of
         /// its pending batches before records without a key avoid its partitions.
         "partitioner.availability.timeout.ms" partitioner_availability_timeout(timeout: Duration) => availability_timeout;
+        /// `security.protocol`, default PLAINTEXT: whether connections are encrypted, and whether the client
+        /// authenticates.
+        "security.protocol" security_protocol(protocol: SecurityProtocol) => security_protocol;
+    }
+
+    /// `ssl.truststore.location`, default none: a PEM file with the certificates of the authorities that may sign a
+    /// broker's certificate, or a folder of such files.
+    #[must_use]
+    pub fn truststore_location(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.truststore_location = Some(path.into());
+        self.config.made("ssl.truststore.location");
+        self
+    }
+
+    /// `ssl.keystore.location`, default none: a PEM file with the private key of the client, its certificate and its
+    /// chain.
+    #[must_use]
+    pub fn keystore_location(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.keystore_location = Some(path.into());
+        self.config.made("ssl.keystore.location");
+        self
+    }
+
+    /// `sasl.mechanism` PLAIN with `sasl.username` and `sasl.password`. Requires a `security.protocol` with SASL.
+    ///
+    /// ```
+    /// use kurier::{Producer, SecurityProtocol};
+    ///
+    /// let builder = Producer::builder()
+    ///     .bootstrap_servers(["kafka-1:9093"])
+    ///     .security_protocol(SecurityProtocol::SaslSsl)
+    ///     .sasl_plain("alice", "alice-secret");
+    /// assert!(!format!("{builder:?}").contains("alice-secret"));
+    /// ```
+    #[must_use]
+    pub fn sasl_plain(self, username: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.sasl(Mechanism::Plain, username.into(), password.into())
+    }
+
+    /// `sasl.mechanism` SCRAM-SHA-256 with `sasl.username` and `sasl.password`. Requires a `security.protocol` with
+    /// SASL.
+    #[must_use]
+    pub fn sasl_scram_sha_256(self, username: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.sasl(Mechanism::ScramSha256, username.into(), password.into())
+    }
+
+    /// `sasl.mechanism` SCRAM-SHA-512 with `sasl.username` and `sasl.password`. Requires a `security.protocol` with
+    /// SASL.
+    #[must_use]
+    pub fn sasl_scram_sha_512(self, username: impl Into<String>, password: impl Into<Secret>) -> Self {
+        self.sasl(Mechanism::ScramSha512, username.into(), password.into())
+    }
+
+    fn sasl(mut self, mechanism: Mechanism, username: String, password: Secret) -> Self {
+        self.config.sasl_mechanism = Some(mechanism);
+        self.config.sasl_username = username;
+        self.config.sasl_password = password;
+        for key in ["sasl.mechanism", "sasl.username", "sasl.password"] {
+            self.config.made(key);
+        }
+        self
     }
 
     /// `bootstrap.servers`: the first brokers to contact. Each item is `host:port`, or several of them separated by

@@ -34,7 +34,7 @@ pub use builder::ProducerBuilder;
 pub use kurier_compression::CompressionType;
 pub use kurier_engine::closing::{Summary, Uncalled, Undelivered, Unfinished};
 pub use kurier_engine::config::{
-    Acks, Config, Explained, HostPort, InvalidHostPort, Origin, PartitionerChoice, Secret, SecurityProtocol,
+    Acks, Config, Explained, HostPort, InvalidHostPort, Origin, PartitionerChoice, SecurityProtocol,
 };
 pub use kurier_engine::delivery::Delivery;
 pub use kurier_engine::error::{Error, ErrorKind, SendError, Stage, Written};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kurier::{Acks, CompressionType, Config, Error, ErrorKind, HostPort, Producer, ProducerBuilder};
+use kurier::{Acks, CompressionType, Config, Error, ErrorKind, HostPort, Producer, ProducerBuilder, SecurityProtocol};
 
 /// A valid builder; each test adds one error to it.
 fn builder() -> ProducerBuilder {
@@ -310,6 +310,28 @@ fn librdkafka_keys_set_the_same_fields() {
         by_name.set(name, value).unwrap();
         assert_eq!(by_alias.explain(), by_name.explain(), "{alias}");
         assert_eq!(value_of(&by_alias, name).as_deref(), Some(value), "{alias}");
+    }
+}
+
+#[test]
+fn typed_methods_of_tls_and_sasl_set_the_same_fields() {
+    let typed = |builder: ProducerBuilder| format!("{builder:?}");
+    let text = |settings: &[(&str, &str)]| {
+        let set = |builder: ProducerBuilder, (key, value): &(&str, &str)| builder.set(key, value);
+        format!("{:?}", settings.iter().fold(builder(), set))
+    };
+    let sasl =
+        |mechanism| text(&[("sasl.mechanism", mechanism), ("sasl.username", "alice"), ("sasl.password", "hunter2")]);
+    for (typed, text) in [
+        (typed(builder().security_protocol(SecurityProtocol::SaslSsl)), text(&[("security.protocol", "SASL_SSL")])),
+        (typed(builder().truststore_location("/ca")), text(&[("ssl.truststore.location", "/ca")])),
+        (typed(builder().keystore_location("/k")), text(&[("ssl.keystore.location", "/k")])),
+        (typed(builder().sasl_plain("alice", "hunter2")), sasl("PLAIN")),
+        (typed(builder().sasl_scram_sha_256("alice", "hunter2")), sasl("SCRAM-SHA-256")),
+        (typed(builder().sasl_scram_sha_512("alice", "hunter2")), sasl("SCRAM-SHA-512")),
+    ] {
+        assert_eq!(typed, text);
+        assert!(!typed.contains("hunter2"), "{typed}");
     }
 }
 

@@ -86,6 +86,47 @@ async fn every_mechanism_delivers() {
 }
 
 #[tokio::test]
+async fn credentials_stand_in_every_form_of_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    // {"alg":"none"}.{"sub":"alice","exp":253402300799}
+    std::fs::write(&file, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6MjUzNDAyMzAwNzk5fQ.\n").unwrap();
+    let module = |module: &str, options: &str| {
+        format!("org.apache.kafka.common.security.{module}LoginModule required {options};")
+    };
+    let password = r#"username="alice" password="alice-secret""#;
+    let broker = cluster().start().await.unwrap();
+    for builder in [
+        builder(&broker, "PLAIN").sasl_plain("alice", "alice-secret"),
+        builder(&broker, "PLAIN").sasl_scram_sha_256("alice", "alice-secret"),
+        builder(&broker, "PLAIN").sasl_scram_sha_512("alice", "alice-secret"),
+        builder(&broker, "PLAIN").set("sasl.jaas.config", &module("plain.Plain", password)),
+        builder(&broker, "SCRAM-SHA-512").set("sasl.jaas.config", &module("scram.Scram", password)),
+        builder(&broker, "OAUTHBEARER")
+            .set("sasl.jaas.config", &module("oauthbearer.OAuthBearer", r#"unsecuredLoginStringClaim_sub="alice""#)),
+        builder(&broker, "OAUTHBEARER")
+            .set("enable.sasl.oauthbearer.unsecure.jwt", "true")
+            .set("sasl.oauthbearer.config", "principal=alice"),
+        builder(&broker, "OAUTHBEARER")
+            .set("sasl.oauthbearer.token.endpoint.url", &format!("file://{}", file.display())),
+    ] {
+        let about = format!("{builder:?}");
+        assert!(!about.contains("alice-secret"), "{about}");
+        let producer = builder.build().await.unwrap_or_else(|error| panic!("{about}: {error:#}"));
+        send_to_each_partition(&producer).await;
+        assert_eq!(logins(&broker).last().unwrap().as_deref(), Some("alice"), "{about}");
+    }
+
+    std::fs::write(&file, "opaque").unwrap();
+    let builder = builder(&broker, "OAUTHBEARER")
+        .set("sasl.oauthbearer.token.endpoint.url", &format!("file://{}", file.display()));
+    let error = timeout(LONG, builder.build()).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
+    let text = format!("{error:#}");
+    assert!(text.contains("token cannot be used: the token has 1 parts") && !text.contains("opaque"), "{text}");
+}
+
+#[tokio::test]
 async fn wrong_password_fails_the_build_soon() {
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
         let broker = cluster().start().await.unwrap();

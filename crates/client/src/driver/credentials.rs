@@ -10,13 +10,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_engine::accumulator::Clock;
 use kurier_engine::config::{LoginSettings, SaslCredentials, SaslSettings};
 use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
 use kurier_engine::error::{Error, ErrorKind};
-use kurier_security::{Credentials, Secret};
+use kurier_security::{Claims, Credentials, Secret, Token, UnsecuredToken};
 use tokio::sync::mpsc;
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
@@ -29,7 +29,16 @@ use crate::credentials::{CredentialSource, TokenError, TokenProvider, TokenReque
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Fixed(Credentials),
-    PasswordFile { username: String, path: PathBuf },
+    PasswordFile {
+        username: String,
+        path: PathBuf,
+    },
+    TokenFile {
+        path: PathBuf,
+        extensions: Vec<(String, String)>,
+    },
+    /// Unsigned tokens that the client makes.
+    Unsecured(UnsecuredToken),
     Tokens(Arc<dyn TokenProvider>),
     Program(Arc<dyn CredentialSource>),
 }
@@ -41,6 +50,13 @@ impl Source {
             SaslCredentials::Known(credentials) => Some(Self::Fixed(credentials.clone())),
             SaslCredentials::PasswordFile { username, path } => {
                 Some(Self::PasswordFile { username: username.clone(), path: path.clone() })
+            }
+            SaslCredentials::TokenFile { path, extensions } => {
+                Some(Self::TokenFile { path: path.clone(), extensions: extensions.clone() })
+            }
+            SaslCredentials::Unsecured(token) => {
+                tracing::warn!("the tokens have no signature: only brokers for development accept them");
+                Some(Self::Unsecured(token.clone()))
             }
             SaslCredentials::Program => None,
         }
@@ -62,7 +78,9 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 /// How often a password file is read again.
 const FILE_POLL: Duration = Duration::from_secs(10);
 /// Largest password file.
-const FILE_BYTES_MAX: u64 = 8 * 1024;
+const PASSWORD_BYTES_MAX: u64 = 8 * 1024;
+/// Largest token file.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
 /// The task.
 pub(super) struct Task {
@@ -134,9 +152,9 @@ impl Task {
         let login = &self.settings.login;
         match &self.source {
             Source::Fixed(_) => None,
-            Source::PasswordFile { .. } => Some(now + FILE_POLL),
+            Source::PasswordFile { .. } | Source::TokenFile { .. } => Some(now + FILE_POLL),
             Source::Tokens(_) | Source::Program(_) if failures > 0 => Some(now + retry_wait(login, failures)),
-            Source::Tokens(_) | Source::Program(_) => {
+            Source::Unsecured(_) | Source::Tokens(_) | Source::Program(_) => {
                 let left = current.expires_at?.saturating_duration_since(now);
                 Some(now + renewal(login, left, fastrand::f64()))
             }
@@ -150,12 +168,21 @@ impl Task {
         let fetched = match &self.source {
             Source::Fixed(credentials) => return Ok(credentials.clone()),
             Source::PasswordFile { username, path } => {
-                let password = read_password(path).await;
+                let password = read_secret("kurier.sasl.password.file", path, PASSWORD_BYTES_MAX).await;
                 return password.and_then(|password| {
                     let credentials = self.settings.with_password(username.clone(), password, false);
                     credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file".into()))
                 });
             }
+            Source::TokenFile { path, extensions } => {
+                const KEY: &str = "sasl.oauthbearer.token.endpoint.url";
+                let value = read_secret(KEY, path, TOKEN_BYTES_MAX).await?;
+                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()).into());
+                let claims = Claims::read(value.expose()).map_err(|error| wrong(format!("cannot be used: {error}")))?;
+                let expires_at = claims.expires_at.ok_or_else(|| wrong("has no time of expiry (exp)".to_owned()))?;
+                return Ok(Credentials::Bearer(Token { value, expires_at, extensions: extensions.clone() }));
+            }
+            Source::Unsecured(token) => return Ok(Credentials::Bearer(token.issue(wall_time()))),
             Source::Tokens(provider) => {
                 timeout(limit, async { provider.token(&request).await.map(Credentials::Bearer) }).await
             }
@@ -181,12 +208,15 @@ impl Task {
 
     fn expires_at(&self, credentials: &Credentials) -> Option<Instant> {
         let Credentials::Bearer(token) = credentials else { return None };
-        let now = UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default());
-        let left = token.expires_at.duration_since(now).unwrap_or_default();
+        let left = token.expires_at.duration_since(wall_time()).unwrap_or_default();
         /// An instant farther away may not exist.
         const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
         Some(SystemClock.now() + left.min(FAR))
     }
+}
+
+fn wall_time() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
 }
 
 /// Returns the wait before a token is renewed that lasts so long, as Java's `ExpiringCredentialRefreshingLogin`.
@@ -214,26 +244,25 @@ fn refusal(why: kurier_engine::error::BoxError) -> CredentialError {
     CredentialError { is_refusal: true, why: Error::new(ErrorKind::Authentication, why.to_string()) }
 }
 
-/// Reads a password file, without its final newline.
-async fn read_password(path: &Path) -> Result<Secret, CredentialError> {
+/// Reads the file of a setting, without its final newline.
+async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Result<Secret, CredentialError> {
     let path = path.to_owned();
     let shown = path.display().to_string();
     let read = on_a_thread("kurier-files", move || {
         let mut content = Zeroizing::new(Vec::new());
-        File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+        File::open(&path)?.take(bytes_max + 1).read_to_end(&mut content)?;
         Ok(content)
     });
     let failed = |why: String| {
-        let text = format!("cannot read kurier.sasl.password.file {shown}: {why}");
+        let text = format!("cannot read {key} {shown}: {why}");
         CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }
     };
     let content = read.await.map_err(|error| failed(error.to_string()))?;
-    if u64::try_from(content.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(failed(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    if u64::try_from(content.len()).is_ok_and(|length| length > bytes_max) {
+        return Err(failed(format!("it has more than {bytes_max} bytes")));
     }
-    let password = content.strip_suffix(b"\n").unwrap_or(&content);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    Ok(Secret::from(password.to_vec()))
+    let secret = content.strip_suffix(b"\n").unwrap_or(&content);
+    Ok(Secret::from(secret.strip_suffix(b"\r").unwrap_or(secret)))
 }
 
 #[cfg(test)]

@@ -25,12 +25,11 @@ use std::time::Duration;
 
 use kurier_compression::CompressionType;
 use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
-use kurier_security::Mechanism;
 
 pub use choices::{Acks, DnsLookup, PartitionerChoice, Recovery};
 pub use explain::Explained;
 pub use host_port::{HostPort, InvalidHostPort};
-pub use kurier_security::Secret;
+pub use kurier_security::{Mechanism, Secret};
 use origin::Made;
 pub use origin::Origin;
 #[doc(hidden)]
@@ -38,7 +37,7 @@ pub use security::choices::{CipherSuites, EndpointIdentification, StoreType, Tls
 pub use security::choices::{Roots, TlsProvider, TlsVersions};
 pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
-pub use security::values::ServerName;
+pub use security::values::{Extensions, ServerName, TokenFile};
 pub use security::{
     Identity, LoginSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
 };
@@ -304,6 +303,17 @@ settings! {
     "kurier.sasl.password.file" => sasl_password_file: Option<PathBuf> = None;
     /// Mechanism and credentials as one JAAS entry that ends with a semicolon, as in Java. Excludes `sasl.username`.
     "sasl.jaas.config" => sasl_jaas_config: Secret = Secret::default();
+    /// A file with the token for `OAUTHBEARER`, a JWT, as a URL: `file:///run/secrets/token`. Token endpoints, with `https:`,
+    /// are not supported yet.
+    "sasl.oauthbearer.token.endpoint.url" => token_file: Option<TokenFile> = None;
+    /// SASL extensions for the token, as `NAME=VALUE,NAME=VALUE`, as in librdkafka (KIP-342).
+    "sasl.oauthbearer.extensions" => oauth_extensions: Extensions = Extensions::default();
+    /// Whether the client makes unsigned tokens, which only brokers for development accept (KIP-255), as in librdkafka.
+    "enable.sasl.oauthbearer.unsecure.jwt" => unsecure_jwt: bool = false;
+    /// The claims of an unsigned token, as in librdkafka: `principal=NAME`, and optionally `principalClaimName` (`sub`),
+    /// `scope` (values separated by commas), `scopeClaimName` (`scope`), `lifeSeconds` (3600) and `extension_NAME`,
+    /// separated by spaces. Requires `enable.sasl.oauthbearer.unsecure.jwt`.
+    "sasl.oauthbearer.config" => oauthbearer_config: String = String::new();
     /// Whether `PLAIN` and `OAUTHBEARER` may send a password or a token unencrypted to other machines.
     "kurier.sasl.allow.cleartext" => sasl_allow_cleartext: bool = false;
     /// The most iterations of PBKDF2 that a broker may ask for in SCRAM: 4,096 to 1,000,000. Kafka creates users with

@@ -183,7 +183,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet::new("sasl.oauthbearer.jwt.validator.class", &JAVA_VALIDATORS, OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.metadata.authentication.type", &["none"], OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.", &[], OWN_TOKENS),
-    NotYet::new("enable.sasl.oauthbearer.unsecure.jwt", &["false"], OWN_TOKENS),
     NotYet::new("config.providers", &[], "write the values instead of ${...}, because no provider expands them here"),
 ];
 

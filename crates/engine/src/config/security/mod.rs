@@ -5,8 +5,10 @@
 mod check;
 pub(super) mod choices;
 pub(super) mod protocol;
+mod sasl;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(super) mod values;
 
 use std::net::IpAddr;
@@ -167,6 +169,16 @@ pub enum SaslCredentials {
         /// The file with the password.
         path: PathBuf,
     },
+    /// The token of `OAUTHBEARER` stands in a file, as a JWT, with or without a final newline
+    /// (`sasl.oauthbearer.token.endpoint.url`).
+    TokenFile {
+        /// The file with the token.
+        path: PathBuf,
+        /// The SASL extensions of the token.
+        extensions: Vec<(String, String)>,
+    },
+    /// The client makes unsigned tokens for `OAUTHBEARER` (`enable.sasl.oauthbearer.unsecure.jwt`).
+    Unsecured(kurier_security::UnsecuredToken),
     /// The program provides the tokens of `OAUTHBEARER`; no setting does.
     Program,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Credentials, ScramMechanism};
+use kurier_security::{Claim, Credentials, ScramMechanism, UnsecuredToken};
 
 use super::choices::{Roots, TlsProvider, TlsVersions};
 use super::{Identity, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
@@ -17,6 +17,21 @@ const SCRAM: &str = "sasl.mechanism=SCRAM-SHA-512";
 const PLAIN: &str = "sasl.mechanism=PLAIN";
 const USER: &str = "sasl.username=alice";
 const PASSWORD: &str = "sasl.password=hunter2";
+const OAUTHBEARER: &str = "sasl.mechanism=OAUTHBEARER";
+const TOKEN_FILE: &str = "sasl.oauthbearer.token.endpoint.url=file:///t";
+const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt=true";
+const JAAS_PLAIN: &str = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+                          username=\"alice\" password=\"hunter2\";";
+const JAAS_EMPTY: &str = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+                          username=\"\" password=\"hunter2\";";
+const JAAS_SCRAM: &str = "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \
+                          username=\"alice\" password=\" hunter2 \" tokenauth=\"true\";";
+const JAAS_OAUTH: &str = "sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                          extension_traceId=\"1\";";
+const JAAS_OIDC: &str = "sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                         clientId=\"a\" clientSecret=\"hunter2\";";
+const JAAS_UNSECURED: &str = "sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                              unsecuredLoginStringClaim_sub=\"alice\";";
 const CA: &str = "ssl.truststore.location=/ca.pem";
 
 /// Sets these settings, each `key=value`, after a bootstrap server.
@@ -122,6 +137,40 @@ fn conflict_is_an_error_that_says_what_to_do() {
             "sasl.username cannot be used: it contains a NUL character",
         ),
         (&[SASL_SSL, SCRAM, USER, "sasl.password=hunter2\0"], "sasl.password cannot be used: it contains a NUL"),
+        // Tokens.
+        (
+            &[SASL_SSL, OAUTHBEARER, TOKEN_FILE, UNSECURED, "sasl.oauthbearer.config=principal=a"],
+            "sasl.oauthbearer.token.endpoint.url and enable.sasl.oauthbearer.unsecure.jwt are both set: remove one",
+        ),
+        (&[SASL_SSL, OAUTHBEARER, UNSECURED], "sasl.oauthbearer.config cannot be \"\": it takes principal=NAME"),
+        (
+            &[SASL_SSL, OAUTHBEARER, UNSECURED, "sasl.oauthbearer.config=principal=a lifeSeconds=0"],
+            "it takes principal=NAME",
+        ),
+        (&[SASL_SSL, OAUTHBEARER, UNSECURED, "sasl.oauthbearer.config=principal=a user=b"], "it takes principal=NAME"),
+        (
+            &[SASL_SSL, OAUTHBEARER, UNSECURED, "sasl.oauthbearer.config=principal=a extension_auth=b"],
+            "it takes NAME=VALUE,NAME=VALUE, with letters in the names",
+        ),
+        (&["sasl.oauthbearer.token.endpoint.url=file:/t"], "url is set, but security.protocol is not set"),
+        // JAAS entries.
+        (&[SASL_SSL, PLAIN, USER, JAAS_PLAIN], "sasl.jaas.config and sasl.username are both set: remove one"),
+        (
+            &[SASL_SSL, PLAIN, JAAS_PLAIN, "kurier.sasl.password.file=/p"],
+            "sasl.jaas.config and kurier.sasl.password.file are both set: remove one",
+        ),
+        (&[SASL_SSL, JAAS_PLAIN], "sasl.mechanism is missing"),
+        (&[SASL_SSL, SCRAM, JAAS_PLAIN], "PlainLoginModule is not for SCRAM-SHA-512: change the login module or"),
+        (
+            &[SASL_SSL, PLAIN, "sasl.jaas.config=hunter2"],
+            "sasl.jaas.config cannot be used: at character 8: no control flag",
+        ),
+        (&[SASL_SSL, PLAIN, JAAS_EMPTY], "username in sasl.jaas.config is empty"),
+        (
+            &[SASL_SSL, OAUTHBEARER, JAAS_OIDC],
+            "sasl.jaas.config has a clientId, and token endpoints are not supported yet: implement TokenProvider",
+        ),
+        (&[SASL_SSL, OAUTHBEARER, TOKEN_FILE, JAAS_UNSECURED], "and another setting has a token: remove one"),
         // Limits.
         (
             &[SASL_SSL, SCRAM, USER, PASSWORD, "kurier.sasl.scram.max.iterations=4095"],
@@ -183,7 +232,12 @@ fn wrong_value_is_an_error_that_says_what_to_do() {
         ("sasl.login.callback.handler.class=com.example.Mine", "implement TokenProvider"),
         ("sasl.login.class=com.example.Mine", "implement TokenProvider"),
         ("sasl.oauthbearer.metadata.authentication.type=azure_imds", "implement TokenProvider"),
-        ("sasl.oauthbearer.token.endpoint.url=https://h/token", "implement TokenProvider"),
+        (
+            "sasl.oauthbearer.token.endpoint.url=https://h/token",
+            "token endpoints are not supported yet: implement TokenProvider",
+        ),
+        ("sasl.oauthbearer.token.endpoint.url=file:token", "it is as file:///run/secrets/token"),
+        ("sasl.oauthbearer.extensions=a=b,c", "it takes NAME=VALUE,NAME=VALUE"),
         ("sasl.oauthbearer.client.credentials.client.secret=hunter2", "implement TokenProvider"),
         ("config.providers=env", "no provider expands them here"),
         ("sasl.passwort=hunter2", "did you mean sasl.password?"),
@@ -293,6 +347,16 @@ fn settings_give_credentials() {
     };
     let plain = Credentials::Plain { username: "alice".to_owned(), password: "hunter2".into() };
     let file = SaslCredentials::PasswordFile { username: "alice".to_owned(), path: PathBuf::from("/p") };
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let token_file =
+        |name, value| SaslCredentials::TokenFile { path: PathBuf::from("/t"), extensions: vec![owned(&(name, value))] };
+    let unsecured = |seconds, extensions: &[(&str, &str)]| {
+        SaslCredentials::Unsecured(UnsecuredToken {
+            claims: vec![("sub".to_owned(), Claim::Text("alice".to_owned()))],
+            lifetime: Duration::from_secs(seconds),
+            extensions: extensions.iter().map(owned).collect(),
+        })
+    };
     let cases: &[(&[&str], SaslCredentials)] = &[
         (&[SASL_SSL, SCRAM, USER, PASSWORD], scram(ScramMechanism::Sha512, "hunter2")),
         (
@@ -302,10 +366,30 @@ fn settings_give_credentials() {
         (&[SASL_SSL, PLAIN, USER, PASSWORD], SaslCredentials::Known(plain.clone())),
         (
             &[SASL_PLAINTEXT, PLAIN, USER, PASSWORD, "bootstrap.servers=127.1.2.3:1,[::1]:2"],
-            SaslCredentials::Known(plain),
+            SaslCredentials::Known(plain.clone()),
         ),
         (&[SASL_SSL, SCRAM, USER, "kurier.sasl.password.file=/p"], file),
-        (&[SASL_SSL, "sasl.mechanism=OAUTHBEARER", USER, PASSWORD], SaslCredentials::Program),
+        (&[SASL_SSL, PLAIN, JAAS_PLAIN], SaslCredentials::Known(plain)),
+        (
+            &[SASL_SSL, SCRAM, JAAS_SCRAM],
+            SaslCredentials::Known(Credentials::Scram {
+                mechanism: ScramMechanism::Sha512,
+                username: "alice".to_owned(),
+                password: " hunter2 ".into(),
+                is_delegation_token: true,
+            }),
+        ),
+        (&[SASL_SSL, OAUTHBEARER, USER, PASSWORD], SaslCredentials::Program),
+        (
+            &[SASL_SSL, OAUTHBEARER, JAAS_OAUTH, TOKEN_FILE, "sasl.oauthbearer.extensions=a=b"],
+            token_file("traceId", "1"),
+        ),
+        (&[SASL_SSL, OAUTHBEARER, TOKEN_FILE, "sasl.oauthbearer.extensions=a=b"], token_file("a", "b")),
+        (&[SASL_SSL, OAUTHBEARER, JAAS_UNSECURED], unsecured(3_600, &[])),
+        (
+            &[SASL_SSL, OAUTHBEARER, UNSECURED, "sasl.oauthbearer.config=principal=alice lifeSeconds=60 extension_a=b"],
+            unsecured(60, &[("a", "b")]),
+        ),
     ];
     for (settings, expected) in cases {
         assert_eq!(&security(settings).sasl.unwrap().credentials, expected, "{settings:?}");
@@ -342,4 +426,32 @@ fn every_protocol_has_its_name() {
     for protocol in SecurityProtocol::ALL {
         assert_eq!(SecurityProtocol::named(&protocol.to_string().to_lowercase()), Some(protocol));
     }
+}
+
+#[test]
+fn jaas_entry_is_explained_without_its_password() {
+    let config = checked(&[SASL_SSL, PLAIN, JAAS_PLAIN]).unwrap();
+    let lines: Vec<String> = config.explain().iter().map(ToString::to_string).collect();
+    for line in [
+        "sasl.username=alice # set by sasl.jaas.config (default none)",
+        "sasl.password=[hidden] # set by sasl.jaas.config (default none)",
+        "sasl.jaas.config=[hidden] # set in code (default none)",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+    }
+    assert!(!format!("{config:?}{config:#?}{lines:?}").contains("hunter2"));
+    // A second check finds no conflict with the credentials that the first one derived.
+    assert_eq!(config.clone().check().unwrap(), config);
+}
+
+#[test]
+fn unknown_option_of_a_jaas_entry_is_an_error_or_explained() {
+    let entry = JAAS_PLAIN.replace("username", "serviceName=\"kafka\" username");
+    let settings = [SASL_SSL, PLAIN, &entry];
+    let error = format!("{:#}", checked(&settings).unwrap_err());
+    assert!(error.contains("unknown option: PlainLoginModule takes username and password"), "{error}");
+    let mut config = config(&settings).unwrap();
+    config.strict(false);
+    let lines = config.check().unwrap().explain();
+    assert!(lines.iter().any(|line| line.key.contains("unknown option") && line.why == "ignored: it is not known"));
 }

@@ -67,6 +67,53 @@ impl Value for ServerName {
     }
 }
 
+/// The path of a file with a token, written as a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct TokenFile(pub PathBuf);
+
+impl Value for TokenFile {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        let Some(path) = text.strip_prefix("file:") else {
+            return Err(refused(format!(
+                "{key} must begin with file: because token endpoints are not supported yet: implement TokenProvider"
+            )));
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let is_plain = path.starts_with('/') && !path.contains(['%', '?', '#']);
+        if is_plain { Ok(Self(path.into())) } else { Err(cannot_be(key, text, "it is as file:///run/secrets/token")) }
+    }
+
+    fn shown(&self) -> String {
+        format!("file://{}", self.0.display())
+    }
+}
+
+/// SASL extensions, as pairs of name and value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct Extensions(pub Vec<(String, String)>);
+
+impl Value for Extensions {
+    /// Refuses names and values that RFC 7628 does not allow.
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            let (name, value) = (name.trim(), value.trim());
+            let is_name = !name.is_empty() && name != "auth" && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let is_value = value.bytes().all(|byte| byte.is_ascii_graphic() || b" \t\r\n".contains(&byte));
+            (is_name && is_value).then(|| (name.to_owned(), value.to_owned()))
+        };
+        let pairs = text.split(',').filter(|entry| !entry.trim().is_empty()).map(pair);
+        let pairs: Option<Vec<_>> = pairs.collect();
+        pairs.map(Self).ok_or_else(|| cannot_be(key, text, "it takes NAME=VALUE,NAME=VALUE, with letters in the names"))
+    }
+
+    fn shown(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl Value for f64 {
     fn read(key: &str, text: &str) -> Result<Self, Error> {
         let number = text.parse().ok().filter(|number: &Self| number.is_finite());

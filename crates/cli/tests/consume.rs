@@ -299,7 +299,7 @@ fn unusable_servers_are_named_with_their_causes() {
     let servers = [
         (nobody(), "Connection refused"),
         (answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the peer speaks HTTP"),
-        (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT"),
+        (answering(b"\x15\x03\x03\x00\x02\x02\x46"), "the peer answered with TLS: this is a TLS port; set"),
         (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), "does not speak Kafka"),
         (answering(b"\0\x10\0\x01"), "a frame of 1048577 bytes is above the limit of 1048576"),
         (answering(b"\0\0\0\x0a\0\0\0\x09\0\x23\0\0\0\0"), "has correlation id 9"),

@@ -145,7 +145,7 @@ fn unusable_servers_are_reported_one_by_one() {
         "cannot reach a bootstrap server within max.block.ms, which is 3000",
         &format!("{closed}: Connection refused"),
         &format!("{http}: the peer speaks HTTP"),
-        &format!("{tls}: the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener"),
+        &format!("{tls}: the peer answered with TLS: this is a TLS port; set security.protocol=SSL"),
         "nosuchhost.invalid:9092: cannot resolve its name",
     ]);
 }

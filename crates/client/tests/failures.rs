@@ -300,7 +300,7 @@ async fn first_response_has_4_bytes_to_1_mib() {
         (b"\xff\xff\xff\xff", "a frame of -1 bytes is not possible"),
         (b"\0\0\0\0", "a frame of 0 bytes is not possible"),
         (b"\0\0\0\x03abc", "a frame of 3 bytes is not possible"),
-        (b"\x15\x03\x03\x01\x02\x02\x46", "the peer speaks TLS"),
+        (b"\x15\x03\x03\x01\x02\x02\x46", "the peer answered with TLS"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "the peer speaks HTTP"),
     ];
     let mut servers = Vec::new();

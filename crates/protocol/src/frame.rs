@@ -172,7 +172,10 @@ impl fmt::Display for FrameError {
                 "a frame of {claimed} bytes is above the limit of {limit}: the peer does not speak Kafka, or says too much at once"
             ),
             Self::Tls => {
-                write!(f, "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker")
+                write!(
+                    f,
+                    "the peer answered with TLS: this is a TLS port; set security.protocol=SSL, or SASL_SSL with SASL"
+                )
             }
             Self::Http => {
                 write!(f, "the peer speaks HTTP: this is not a Kafka broker's port; use that of a PLAINTEXT listener")

@@ -62,7 +62,7 @@ fn frame_length_is_at_least_4_and_at_most_the_limit() {
     }
     // Without a limit, the same bytes are accepted as a length.
     assert_eq!(read(b"HTTP", usize::MAX), Ok(None));
-    let advice = "the peer speaks TLS, which Kurier does not yet: use a PLAINTEXT listener of the broker";
+    let advice = "the peer answered with TLS: this is a TLS port; set security.protocol=SSL, or SASL_SSL with SASL";
     assert_eq!(FrameError::Tls.to_string(), advice);
 }
 

@@ -1,6 +1,7 @@
 //! The meaning of a failed handshake, with advice. Texts name settings, as users know them.
 
 use std::io;
+use std::net::IpAddr;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use rustls_pki_types::UnixTime;
@@ -129,7 +130,9 @@ fn names(presented: &[String], expected: &str) -> String {
     let name = |name: &String| {
         let dns = name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")"));
         let address = name.strip_prefix("IpAddress(").and_then(|name| name.strip_suffix(")"));
-        dns.or(address).map(|name| printable(name.as_bytes()))
+        // rustls writes `0::1`, which people write `::1`.
+        let address = address.map(|text| text.parse().map_or(text.to_owned(), |address: IpAddr| address.to_string()));
+        dns.map(str::to_owned).or(address).map(|name| printable(name.as_bytes()))
     };
     let names: Vec<String> = presented.iter().filter_map(name).collect();
     if names.is_empty() {

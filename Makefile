@@ -5,6 +5,9 @@ FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core scram_server oauth jaas \
   pem_bundle
+# The default features without TLS, whose provider in the command needs a C compiler.
+WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/default,kurier-broker/default \
+  --features kurier-compression/default,kurier-security/default,kurier-cli/zstd-pure
 
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
@@ -16,7 +19,7 @@ help:
 
 ## make run            send testdata/events.txt through an in-memory broker and back, with every codec; needs only Rust
 run:
-	cargo build --quiet --locked -p kurier-cli
+	cargo build --quiet --locked -p kurier-cli --no-default-features --features zstd-pure
 	crates/cli/run
 
 ## make check          run the checks format, lint, doc, features, no-c, msrv and deny; needs only Rust
@@ -54,6 +57,10 @@ features:
 	cargo test --quiet --locked -p kurier-security --all-features --test tls
 	for feature in tls $(TLS_PROVIDERS); do \
 	  cargo clippy --quiet --locked -p kurier-broker --no-default-features --features $$feature --all-targets -- -D warnings || exit 1; done
+	for provider in $(TLS_PROVIDERS); do \
+	  cargo test --quiet --locked -p kurier --features $$provider --test tls -- --nocapture || exit 1; \
+	  cargo check --quiet --locked -p kurier-cli --no-default-features --features $$provider || exit 1; done
+	cargo check --quiet --locked -p kurier --features tls
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features
 	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal
@@ -66,7 +73,9 @@ features:
 ## make no-c           build with the default features, and test TLS by Graviola, where no C compiler works
 # A separate target folder, so that objects which a C compiler built earlier are not reused.
 no-c:
-	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c
+	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c $(WITHOUT_TLS)
+	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c -p kurier-cli --no-default-features \
+	  --features zstd-pure,tls-graviola
 	CC=/bin/false CXX=/bin/false cargo test --locked --target-dir target/no-c -p kurier-security --features tls-graviola --test tls
 	CC=/bin/false CXX=/bin/false cargo test --locked --target-dir target/no-c -p kurier-broker --features tls-graviola --test broker tls::
 	@echo "no-c: the default features, their build scripts, and TLS by Graviola pass with CC=/bin/false"
@@ -102,7 +111,7 @@ semver:
 
 ## make test           run all tests and doctests, and print the tables of captures-read; needs only Rust
 test:
-	cargo test --locked
+	cargo test --locked $(WITHOUT_TLS)
 	$(MAKE) --no-print-directory captures-read
 
 ## make sim            simulate SEEDS=n worlds with random faults, from seed FROM=n on, and count the faults; SEED=n traces one world

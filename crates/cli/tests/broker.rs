@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use command::{KURIER, kurier, read_frame};
+use command::{KURIER, kurier, kurier_reading, read_frame};
 use kurier::{Error, Producer, Record, RecordMetadata};
 use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{ErrorCode, Message, Request, read_response, write_request};
@@ -187,4 +187,54 @@ fn invalid_arguments_are_refused_with_allowed_values() {
         let ran = kurier(&["broker", "--listen", listen, "--nodes", nodes]).fails(2);
         ran.says(&[says, "let the first node listen on a lower port, or on 0 for free ports"]);
     }
+}
+
+#[test]
+fn users_authenticate_and_others_do_not() {
+    let broker = start(&["--user", "alice:alice:secret", "--user", "bob:b", "--unsecured-tokens"]);
+    let produce = |mechanism: &str, password: &str| {
+        let settings = [
+            format!("bootstrap.servers={}", broker.servers),
+            "security.protocol=SASL_PLAINTEXT".to_owned(),
+            format!("sasl.mechanism={mechanism}"),
+            "sasl.username=alice".to_owned(),
+            format!("sasl.password={password}"),
+            "max.block.ms=5000".to_owned(),
+        ];
+        let mut arguments = vec!["produce", "-t", "t"];
+        arguments.extend(settings.iter().flat_map(|setting| ["-X", setting]));
+        kurier_reading("v\n", &arguments)
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        produce(mechanism, "alice:secret").ends(0);
+        produce(mechanism, "other")
+            .fails(1)
+            .says(&[&format!("{mechanism} for user alice: SASL_AUTHENTICATION_FAILED (58)")]);
+    }
+}
+
+#[test]
+fn wrong_user_is_refused_and_not_repeated() {
+    for user in ["alice", ":secret", "alice:"] {
+        let ran = kurier(&["broker", "--user", user]).fails(2);
+        ran.says(&["it takes a name, a colon and a password"]);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn tls_options_encrypt() {
+    let file = |name: &str| format!("{}/../../testdata/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key, authority) = (file("broker.pem"), file("broker-key.pem"), file("ca.pem"));
+    let broker = start(&["--tls-cert", &certificate, "--tls-key", &key, "--tls-client-ca", &authority]);
+    let settings = [
+        "security.protocol=SSL".to_owned(),
+        format!("ssl.truststore.location={authority}"),
+        format!("ssl.keystore.location={}", file("client-bundle.pem")),
+    ];
+    let mut arguments = vec!["produce", "-t", "t", "-b", &broker.servers];
+    arguments.extend(settings.iter().flat_map(|setting| ["-X", setting]));
+    kurier_reading("v\n", &arguments).ends(0);
+    arguments.truncate(arguments.len() - 2);
+    kurier_reading("v\n", &arguments).fails(1).says(&["the broker requires a client certificate"]);
 }

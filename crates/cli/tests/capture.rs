@@ -61,7 +61,7 @@ fn wrong_upstream_is_refused_and_its_password_not_repeated() {
     for (upstream, part) in [
         ("user:s3cret@h:1", "--upstream: entry 1 is not host:port"),
         ("h", "the port is missing: write h:9092"),
-        ("SSL://h:1", "TLS and SASL are not supported yet"),
+        ("SSL://h:1", "has the scheme SSL://"),
         ("h:1,h:2", "--upstream takes one broker"),
         ("", "--upstream takes one broker"),
     ] {

@@ -1,14 +1,19 @@
 //! `kurier broker`: a cluster in memory.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use kurier::HostPort;
-use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, TopicSettings};
+#[cfg(feature = "tls")]
+use kurier_broker::ServerTls;
+use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, SaslSettings, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{Cause, Misuse};
@@ -42,9 +47,46 @@ pub(crate) struct Broker {
     #[arg(short, long = "topic", value_name = "NAME:PARTITIONS", value_parser = topic)]
     topics: Vec<(String, i32)>,
 
+    /// File of the nodes' certificate, as PEM, followed by those of its issuers. Clients must then use TLS.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// File of the certificate's private key, as PEM.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// File of certificates, as PEM. Each client must show a certificate that one of these authorities has signed.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+
+    /// A user. Clients must then authenticate with PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. Other users of this machine
+    /// can see the password: use it for tests only.
+    #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = user)]
+    users: Vec<User>,
+
+    /// Let clients authenticate with OAUTHBEARER too, with any unsigned token that names a subject and has not ended.
+    #[arg(long)]
+    unsecured_tokens: bool,
+
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE")]
     #[arg(help = format!("Kafka broker setting; supported keys: {}", keys().collect::<Vec<_>>().join(", ")))]
     properties: Vec<String>,
+}
+
+/// A user's name and password. `Debug` shows only the name.
+#[derive(Clone)]
+struct User {
+    name: String,
+    password: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 /// Applies a setting, or returns what its value must be.
@@ -52,7 +94,7 @@ type Set = fn(&mut ClusterSettings, &str) -> Result<(), Cause>;
 
 /// The Kafka broker settings that have an effect here. Allowed values are those of `KafkaConfig` in 3.7.2 and 4.3.1,
 /// with one exception: Kafka accepts a replication factor of 0 or above the maximum until a topic is created.
-const SETTINGS: [(&str, Set); 8] = [
+const SETTINGS: [(&str, Set); 9] = [
     ("advertised.listeners", |cluster, value| {
         set(&mut cluster.advertised_listeners, value.split(',').map(|one| advertised(one.trim())).collect())
     }),
@@ -75,6 +117,11 @@ const SETTINGS: [(&str, Set); 8] = [
     }),
     ("log.message.timestamp.after.max.ms", |cluster, value| {
         set(&mut cluster.default_topic.timestamp_after_max_ms, number(value, 0, i64::MAX))
+    }),
+    ("connections.max.reauth.ms", |cluster, value| {
+        let time = number(value, 0, i64::MAX).map(|millis| u64::try_from(millis).unwrap_or_default());
+        let time = time.map(|millis| (millis > 0).then(|| Duration::from_millis(millis)));
+        set(&mut cluster.sasl.get_or_insert_with(SaslSettings::default).max_reauth, time)
     }),
 ];
 
@@ -118,10 +165,27 @@ fn advertised(text: &str) -> Result<(String, u16), Cause> {
     Ok((host, port))
 }
 
+/// Parses a user. The error does not repeat the text, which has a password.
+fn user(text: &str) -> Result<User, String> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+            Ok(User { name: name.to_owned(), password: password.to_owned() })
+        }
+        _ => Err("it takes a name, a colon and a password".to_owned()),
+    }
+}
+
 fn topic(text: &str) -> Result<(String, i32), String> {
     let (name, partitions) = text.rsplit_once(':').ok_or("it takes a name, a colon and a number of partitions")?;
     let partitions = partitions.parse().map_err(|_| format!("{partitions:?} is not a number of partitions"))?;
     Ok((name.to_owned(), partitions))
+}
+
+/// Reads the file of an option.
+#[cfg(feature = "tls")]
+fn read(option: &str, path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Misuse::because(format_args!("{option}: {} cannot be read", path.display()), error))
 }
 
 impl Broker {
@@ -149,6 +213,17 @@ impl Broker {
             .advertised_listeners(settings.advertised_listeners)
             .topics_by_default(settings.default_topic)
             .auto_create_topics(settings.auto_create_topics, settings.default_partitions);
+        if let Some(sasl) = self.sasl(settings.sasl) {
+            builder = builder.sasl(sasl);
+        }
+        #[cfg(feature = "tls")]
+        if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let mut tls = ServerTls::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+            if let Some(authorities) = &self.tls_client_ca {
+                tls = tls.client_ca(read("--tls-client-ca", authorities)?);
+            }
+            builder = builder.tls(tls);
+        }
         for (name, partitions) in &self.topics {
             builder = builder.topic(name, *partitions);
         }
@@ -156,6 +231,24 @@ impl Broker {
             ErrorKind::InvalidInput => Misuse::of(error),
             _ => error.into(),
         })
+    }
+
+    /// Returns the settings of SASL, if clients must authenticate.
+    fn sasl(&self, settings: Option<SaslSettings>) -> Option<SaslSettings> {
+        if self.users.is_empty() && !self.unsecured_tokens {
+            return None;
+        }
+        let mut sasl = settings.unwrap_or_default();
+        for User { name, password } in &self.users {
+            sasl = sasl.user(name, password);
+        }
+        if self.users.is_empty() {
+            sasl.mechanisms.clear();
+        }
+        if self.unsecured_tokens {
+            sasl.mechanisms.push("OAUTHBEARER".to_owned());
+        }
+        Some(sasl)
     }
 
     /// Returns the defaults of the version, changed by the given settings.

@@ -131,7 +131,8 @@ fn names(presented: &[String], expected: &str) -> String {
         let dns = name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")"));
         let address = name.strip_prefix("IpAddress(").and_then(|name| name.strip_suffix(")"));
         // rustls writes `0::1`, which people write `::1`.
-        let address = address.map(|text| text.parse().map_or(text.to_owned(), |address: IpAddr| address.to_string()));
+        let address =
+            address.map(|text| text.parse().map_or_else(|_| text.to_owned(), |address: IpAddr| address.to_string()));
         dns.map(str::to_owned).or(address).map(|name| printable(name.as_bytes()))
     };
     let names: Vec<String> = presented.iter().filter_map(name).collect();

@@ -211,8 +211,8 @@ fn invalid_arguments_are_refused_before_sending() {
         (&["-b", "h:1", "-t", "t", "-X", "delivery.timeout.ms=1", "-X", "linger.ms=1"], &["must be above linger.ms"]),
         (&["-b", "h:1", "-t", "t", "-z", "rar"], &["compression.type cannot be \"rar\""]),
         (
-            &["-b", "h:1", "-t", "t", "-X", "security.protocol=SSL"],
-            &["security.protocol=SSL is not supported yet", "use a PLAINTEXT listener of the brokers"],
+            &["-b", "h:1", "-t", "t", "-X", "security.protocol=SASL_PLAINTEXT"],
+            &["sasl.mechanism is missing", "SCRAM-SHA-512"],
         ),
         (&["-b", "h:1", "-t", "t", "no/such/file"], &["no/such/file cannot be read: No such file"]),
         (&["-b", "h:1", "-t", "t", "--command-config", "no/such"], &["no/such cannot be read: No such file"]),

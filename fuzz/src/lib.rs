@@ -284,6 +284,9 @@ pub fn properties(data: &[u8]) {
     config.strict(false);
     if config.set_properties(data).is_ok() {
         let _ = config.explain();
+        if let Ok(config) = config.check() {
+            let _ = config.explain();
+        }
     }
 }
 

@@ -27,7 +27,8 @@ pub(crate) struct Options {
     pub(crate) command_config: Option<PathBuf>,
 }
 
-/// Parses the `key=value` of an option `-X`. The error does not repeat it: it may be a password.
+/// Parses the `key=value` of an option `-X`. Spaces belong to the value, which may be a password, so the error does not
+/// repeat it either.
 ///
 /// # Errors
 /// When there is no key or no `=`.
@@ -36,7 +37,7 @@ pub(crate) fn property(text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').ok_or_else(|| wrong("the = is missing"))?;
     match key.trim() {
         "" => Err(wrong("the key before = is missing")),
-        key => Ok((key.to_owned(), value.trim().to_owned())),
+        key => Ok((key.to_owned(), value.to_owned())),
     }
 }
 
@@ -53,7 +54,10 @@ impl Options {
     /// When a setting is invalid, or no server is given.
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
         let mut config = Config::default();
-        for (key, value) in self.settings()? {
+        if let Some((name, file)) = self.file()? {
+            config.set_properties_of(&name, file).map_err(Misuse::of)?;
+        }
+        for (key, value) in self.overrides()? {
             config.set(&key, &value).map_err(Misuse::of)?;
         }
         for (key, value) in others {
@@ -69,16 +73,27 @@ impl Options {
     /// When the file cannot be read.
     pub(crate) fn settings(&self) -> Result<Vec<(String, String)>> {
         let mut settings = Vec::new();
-        if let Some(path) = &self.command_config {
-            let shown = path.display();
-            let file = File::open(path)
-                .map_err(|error| Misuse::because(format_args!("--command-config: {shown} cannot be read"), error))?;
-            let wrong = |error| Misuse::because(format_args!("--command-config {shown}"), error);
-            settings.extend(Config::read_properties(file).map_err(wrong)?);
+        if let Some((name, file)) = self.file()? {
+            let wrong = |error| Misuse::because(name, error);
+            settings = Config::read_properties(file).map_err(wrong)?;
         }
-        for text in &self.properties {
-            settings.push(property(text)?);
+        settings.extend(self.overrides()?);
+        Ok(settings)
+    }
+
+    /// Opens the file of settings, and returns it with its name.
+    fn file(&self) -> Result<Option<(String, File)>> {
+        let Some(path) = &self.command_config else { return Ok(None) };
+        let name = format!("--command-config {}", path.display());
+        match File::open(path) {
+            Ok(file) => Ok(Some((name, file))),
+            Err(error) => Err(Misuse::because(format_args!("{name} cannot be read"), error)),
         }
+    }
+
+    /// Returns the settings of the command line: -X, then the bootstrap servers.
+    fn overrides(&self) -> Result<Vec<(String, String)>> {
+        let mut settings = self.properties.iter().map(|text| property(text)).collect::<Result<Vec<_>>>()?;
         let servers = self.bootstrap_server.iter().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()));
         settings.extend(servers);
         Ok(settings)
@@ -109,7 +124,7 @@ mod tests {
             [
                 ("bootstrap.servers", "a:9092,b:9092"),
                 ("client.id", "from the file"),
-                ("client.id", "two words"),
+                ("client.id", " two words "),
                 ("bootstrap.servers", "c:9092"),
             ]
         );

@@ -261,8 +261,8 @@ impl Broker {
             let Some((_, set)) = SETTINGS.iter().find(|(name, _)| *name == key) else {
                 return Err(Misuse::error(format!("unknown broker setting {key}: {}", hint(&key))));
             };
-            set(&mut settings, &value)
-                .map_err(|why| Misuse::because(format_args!("{key} cannot be {value:?}"), why))?;
+            let value = value.trim();
+            set(&mut settings, value).map_err(|why| Misuse::because(format_args!("{key} cannot be {value:?}"), why))?;
         }
         if !self.advertised_listeners.is_empty() {
             settings.advertised_listeners.clone_from(&self.advertised_listeners);

@@ -35,6 +35,7 @@ pub use origin::Origin;
 #[doc(hidden)]
 pub use security::choices::{CipherSuites, EndpointIdentification, StoreType, TlsVersion};
 pub use security::choices::{Roots, TlsProvider, TlsVersions};
+pub(crate) use security::in_the_clear;
 pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
 pub use security::values::{Extensions, ServerName, TokenFile};

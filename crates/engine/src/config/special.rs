@@ -57,6 +57,9 @@ pub(super) struct Special {
 
 /// Returns the replacement for a special value. `name` is the setting's name in Java, `key` the name as it was written.
 pub(super) fn special(name: &str, key: &str, value: &str) -> Option<Special> {
+    if key == "ssl.ca.location" && value == "probe" {
+        return Some(Special { text: String::new(), why: Some("probe means the system's authorities in librdkafka") });
+    }
     let number: i64 = value.parse().ok()?;
     if key == "queue.buffering.max.kbytes" {
         return Some(Special { text: i128::from(number).saturating_mul(1024).to_string(), why: None });

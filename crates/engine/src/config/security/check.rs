@@ -1,9 +1,12 @@
 //! Validates the settings of TLS and SASL against `security.protocol`, and keeps the result.
 
+use std::net::IpAddr;
+
 use super::super::Config;
+use super::super::host_port::HostPort;
 use super::super::origin::Origin;
 use super::super::values::refused;
-use super::{SecurityConfig, SecurityProtocol};
+use super::{SecurityConfig, SecurityProtocol, in_the_clear};
 use crate::error::Error;
 
 /// Certificates and keys: settings whose loss would surprise.
@@ -51,13 +54,21 @@ impl Config {
             None
         };
         self.security = SecurityConfig { protocol, tls, sasl };
-        for server in &*self.bootstrap_servers {
-            // The driver checks the addresses of names.
-            if let Ok(address) = server.host.parse() {
-                self.security.check_cleartext(server, address)?;
-            }
+        self.check_cleartext()
+    }
+
+    /// Refuses to send a password or a token unencrypted to an address of another machine. The core checks the
+    /// addresses of names when it has connected.
+    fn check_cleartext(&self) -> Result<(), Error> {
+        let SecurityConfig { tls, sasl, .. } = &self.security;
+        let Some(sasl) = sasl.as_ref().filter(|_| tls.is_none()) else { return Ok(()) };
+        if !sasl.mechanism.reveals_secret() || sasl.allow_cleartext {
+            return Ok(());
         }
-        Ok(())
+        let is_elsewhere =
+            |server: &&HostPort| server.host.parse().is_ok_and(|address: IpAddr| !address.to_canonical().is_loopback());
+        let elsewhere = self.bootstrap_servers.iter().find(is_elsewhere);
+        elsewhere.map_or(Ok(()), |server| Err(in_the_clear(sasl.mechanism, server)))
     }
 
     /// Reports explicit settings that the protocol does not use. Certificates, keys and credentials among them are an

@@ -11,7 +11,6 @@ mod tests;
 mod tls;
 pub(super) mod values;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,23 +55,12 @@ pub struct SecurityConfig {
     pub sasl: Option<SaslSettings>,
 }
 
-impl SecurityConfig {
-    /// Checks that the password or token may go to this address of a broker: encrypted, or without leaving this
-    /// machine, or because `kurier.sasl.allow.cleartext` allows it.
-    ///
-    /// # Errors
-    /// Of kind [`Configuration`](crate::ErrorKind::Configuration), with the way out.
-    pub fn check_cleartext(&self, broker: &HostPort, address: IpAddr) -> Result<(), Error> {
-        let Some(sasl) = self.sasl.as_ref().filter(|_| self.tls.is_none()) else { return Ok(()) };
-        if !sasl.mechanism.reveals_secret() || sasl.allow_cleartext || address.to_canonical().is_loopback() {
-            return Ok(());
-        }
-        let what = if sasl.mechanism == Mechanism::Plain { "password" } else { "token" };
-        Err(refused(format!(
-            "{} would send the {what} unencrypted to {broker}: use SASL_SSL, or set kurier.sasl.allow.cleartext=true",
-            sasl.mechanism
-        )))
-    }
+/// Returns the error for a mechanism that would reveal a password or a token on the way to this broker.
+pub(crate) fn in_the_clear(mechanism: Mechanism, broker: &HostPort) -> Error {
+    let secret = if mechanism == Mechanism::Plain { "password" } else { "token" };
+    refused(format!(
+        "{mechanism} would send the {secret} unencrypted to {broker}: use SASL_SSL, or set kurier.sasl.allow.cleartext=true"
+    ))
 }
 
 /// Settings of TLS.

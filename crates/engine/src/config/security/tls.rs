@@ -104,11 +104,16 @@ impl Config {
         }
     }
 
-    fn versions(&self) -> Result<TlsVersions, Error> {
+    /// Returns the versions that both `ssl.enabled.protocols` and `ssl.protocol` allow.
+    fn versions(&mut self) -> Result<TlsVersions, Error> {
         let TlsVersions { tls_1_2, tls_1_3 } = self.tls_versions;
-        let versions = TlsVersions { tls_1_2, tls_1_3: tls_1_3 && self.ssl_protocol == TlsVersion::Tls13 };
-        if versions.tls_1_2 || versions.tls_1_3 {
-            return Ok(versions);
+        if !tls_1_3 || self.ssl_protocol == TlsVersion::Tls13 {
+            return Ok(self.tls_versions);
+        }
+        if tls_1_2 {
+            self.adjusted.insert("ssl.enabled.protocols", "TLSv1.2, because ssl.protocol is TLSv1.2".to_owned());
+            self.tls_versions.tls_1_3 = false;
+            return Ok(self.tls_versions);
         }
         Err(refused(
             "ssl.enabled.protocols is TLSv1.3, but ssl.protocol is TLSv1.2, so no version is left: remove one of the two"

@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kurier_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kurier_protocol::{ErrorCode, Secret, read_response};
-use kurier_security::{Exchange, Mechanism, Message, SaslError, ScramProof, Step as Next};
+use kurier_security::{Exchange, Message, SaslError, ScramProof, Step as Next};
 
 use super::session::{Authentication, Session, Step};
 use super::{Asked, Connections, Event, Link, Peer, State};
+use crate::config::in_the_clear;
 use crate::core::access::{CredentialError, FetchReason, Grant, Job};
 use crate::core::action::{Action, ConnectionId};
 use crate::core::versions::Versions;
@@ -39,13 +40,8 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(super) fn authenticate(&mut self, peer: Peer, connection: ConnectionId, versions: Versions, now: Instant) {
         let (Some(policy), Some(link)) = (self.policy, self.links.get_mut(&peer)) else { return };
         if !link.is_private && policy.mechanism.reveals_secret() && !policy.allows_cleartext {
-            let text = format!(
-                "{} would send the {} unencrypted to {}: use SASL_SSL, or set kurier.sasl.allow.cleartext=true",
-                policy.mechanism,
-                if policy.mechanism == Mechanism::Plain { "password" } else { "token" },
-                link.host
-            );
-            return self.mismatch(peer, Error::new(ErrorKind::Configuration, text), now);
+            let error = in_the_clear(policy.mechanism, &link.host);
+            return self.mismatch(peer, error, now);
         }
         if versions.highest::<SaslHandshakeRequest>() != Some(1) {
             return self.lose(peer, versions.lack::<SaslHandshakeRequest>().into(), now);

@@ -1,4 +1,4 @@
-//! What a node knows of one connection: its address, and who the client is.
+//! A connection as its node knows it: the address, and the client's identity.
 
 use std::net::IpAddr;
 

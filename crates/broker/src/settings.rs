@@ -93,7 +93,7 @@ pub struct ClusterSettings {
     /// Whether to refuse input that Kafka accepts but no client should send: bytes after a request or a batch, record
     /// offsets that do not count from 0, lengths below -1, a producer id without an epoch.
     pub is_strict: bool,
-    /// Who may connect, and how. `None` lets everybody connect, without SASL.
+    /// Users and mechanisms of SASL. `None` lets everybody connect, without SASL.
     pub sasl: Option<SaslSettings>,
 }
 
@@ -114,7 +114,7 @@ impl Default for ClusterSettings {
     }
 }
 
-/// Who may connect, and how. See [`ClusterSettings::sasl`](crate::ClusterSettings::sasl).
+/// Users and mechanisms of SASL. See [`ClusterSettings::sasl`](crate::ClusterSettings::sasl).
 ///
 /// ```
 /// use kurier_broker::SaslSettings;
@@ -132,7 +132,8 @@ pub struct SaslSettings {
     pub mechanisms: Vec<String>,
     /// Iterations of SCRAM. Kafka's own tool sets 4,096 to 16,384.
     pub scram_iterations: u32,
-    /// Time after which a client must authenticate again (`connections.max.reauth.ms`); `None` for never.
+    /// How long a session may last before the client must authenticate again (`connections.max.reauth.ms`); `None` for
+    /// ever.
     pub max_reauth: Option<Duration>,
     /// Time between a refusal and its answer (`connection.failed.authentication.delay.ms`).
     pub refusal_delay: Duration,

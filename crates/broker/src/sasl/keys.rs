@@ -49,7 +49,7 @@ impl Hash {
     }
 }
 
-/// What a node keeps of a password.
+/// The keys that a node keeps instead of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Keys {
     pub(super) salt: Vec<u8>,

@@ -12,7 +12,7 @@ use crate::settings::SaslSettings;
 pub(crate) struct Users {
     passwords: BTreeMap<String, Secret>,
     iterations: u32,
-    /// SCRAM keys of users who have connected so: the derivation is slow on purpose.
+    /// SCRAM keys, derived at a user's first exchange and kept: the derivation is slow on purpose.
     keys: HashMap<(String, Hash), Keys>,
     /// Counts the exchanges, so that each has a nonce of its own.
     exchanges: u64,

@@ -21,7 +21,7 @@ struct Client {
     now_ms: i64,
 }
 
-/// What a connection does after a request.
+/// The node's reaction to a request.
 #[derive(Debug, PartialEq)]
 enum Seen<R> {
     Answer(R),

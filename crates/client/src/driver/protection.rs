@@ -21,7 +21,7 @@ use kurier_engine::config::TlsSettings;
 #[cfg(feature = "tls")]
 use kurier_security::tls::TlsConfig;
 
-/// What the program gave instead of settings.
+/// Sources that the program gave to the builder, in place of settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Given {
     pub(crate) credentials: Option<Source>,

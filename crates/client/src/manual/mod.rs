@@ -1,4 +1,4 @@
-//! Kurier's manual: its [architecture], its [guarantees], its [settings], and the meaning of its [errors].
+//! Kurier's manual: its [architecture], its [guarantees], its [settings], how to reach a [secured Kafka](security), and the meaning of its [errors].
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -11,6 +11,9 @@ pub mod errors {}
 
 #[doc = include_str!("settings.md")]
 pub mod settings {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
 
 #[cfg(test)]
 mod tests {

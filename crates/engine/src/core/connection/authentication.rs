@@ -242,7 +242,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
         session.renew_at = None;
         let begun_ms = session.ends_at.map(|end| end.saturating_duration_since(now));
-        // What remains is at most 15 % of the lifetime.
+        // At most 15 % of the lifetime remain.
         if begun_ms.is_some_and(|left| left < LIFETIME_MIN.mul_f64(0.05)) {
             link.is_retiring = true;
             return;
@@ -355,7 +355,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     }
 }
 
-/// Cuts a broker's words to what an error text has room for.
+/// Cuts a broker's words to a length that suits an error text.
 fn shortened(words: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
     printable(&words.chars().take(CHARACTERS_MAX).collect::<String>())

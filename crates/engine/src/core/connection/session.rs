@@ -1,4 +1,4 @@
-//! What a connection keeps of its authentication: the exchange under way, and what the broker has accepted.
+//! Authentication of one connection: the exchange under way, and the session that the broker has accepted.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub(super) enum Step {
     Computing(Arc<Grant>, Exchange),
 }
 
-/// What a broker has accepted.
+/// A session that a broker has accepted.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) mechanism: Mechanism,

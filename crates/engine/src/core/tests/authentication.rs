@@ -15,7 +15,7 @@ struct Secured {
     driver: TestDriver,
     cluster: Cluster,
     connections: BTreeMap<ConnectionId, (NodeId, Session)>,
-    /// What nodes will send, and when; nothing stands for a close.
+    /// Frames that nodes will send, and when; `None` stands for a close.
     coming: Vec<(Instant, ConnectionId, Option<Bytes>)>,
     /// Time of a request and its answer on the way.
     latency: Duration,

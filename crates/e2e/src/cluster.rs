@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::clock::wait_until;
 use crate::java::{Jars, Program};
 use crate::kafka::Kafka;
+use crate::listener::{self, Listener};
 
 /// Any 16 bytes in base64 will do.
 const CLUSTER_ID: &str = "S3VyaWVyLWUyZS10ZXN0cw";
@@ -45,8 +46,34 @@ struct Node {
     process: Option<Child>,
     /// Reserved even while the node is down.
     ports: Ports,
-    /// Earlier client ports of a moved node. They stay reserved, so that no one else answers there.
+    /// Earlier ports of a moved node. They stay reserved, so that no one else answers there.
     left: Vec<Port>,
+    logs_requests: bool,
+}
+
+/// How to start a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'a> {
+    /// Version of Kafka.
+    pub version: &'static str,
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Kafka settings that override those of all our clusters.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// Whether each node has a [`Detour`].
+    pub has_detours: bool,
+    /// Secured listeners of each node, beside the plain one.
+    pub listeners: &'a [Listener],
+    /// Whether nodes log every request, with the client's principal.
+    pub logs_requests: bool,
+}
+
+impl Shape<'_> {
+    /// Returns a cluster with the settings of all our clusters.
+    #[must_use]
+    pub fn new(version: &'static str, nodes: usize) -> Self {
+        Self { version, nodes, settings: &[], has_detours: false, listeners: &[], logs_requests: false }
+    }
 }
 
 #[derive(Debug)]
@@ -54,6 +81,7 @@ struct Ports {
     clients: Port,
     controllers: Port,
     detour: Option<[Port; 2]>,
+    secured: Vec<(Listener, Port)>,
 }
 
 /// A second way to a node, through a proxy: the node's second listener advertises the proxy's address.
@@ -84,44 +112,36 @@ impl Cluster {
     /// # Errors
     /// If Java or Maven is missing, or a node does not start; then with the end of its log.
     pub fn start(version: &'static str, nodes: usize) -> Result<Self> {
-        Self::start_in(version, nodes, &[], false)
+        Self::start_as(&Shape::new(version, nodes))
     }
 
-    /// Like [`start`](Self::start), with Kafka settings that override those of all our clusters.
+    /// Starts a cluster of this shape, like [`start`](Self::start).
     ///
     /// # Errors
     /// The same as [`start`](Self::start).
-    pub fn start_with(version: &'static str, nodes: usize, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::start_in(version, nodes, settings, false)
-    }
-
-    /// Like [`start`](Self::start), with a [`Detour`] to each node.
-    ///
-    /// # Errors
-    /// The same as [`start`](Self::start).
-    pub fn start_with_detours(version: &'static str, nodes: usize) -> Result<Self> {
-        Self::start_in(version, nodes, &[], true)
-    }
-
-    fn start_in(version: &'static str, nodes: usize, settings: &[(&str, &str)], has_detours: bool) -> Result<Self> {
-        let jars = Jars::fetch_server(version)?;
+    pub fn start_as(shape: &Shape<'_>) -> Result<Self> {
+        let jars = Jars::fetch_server(shape.version)?;
         let program = jars.compile("RunNode")?;
         let folder = tempfile::Builder::new().prefix("kurier-kafka-").tempdir()?;
-        let ports: Vec<Ports> = (0..nodes).map(|_| Ports::reserve(has_detours)).collect::<Result<_>>()?;
+        let ports: Vec<Ports> = (0..shape.nodes).map(|_| Ports::reserve(shape)).collect::<Result<_>>()?;
         let voters: Vec<_> =
             (0..).zip(&ports).map(|(id, ports)| format!("{id}@{}", ports.controllers.address())).collect();
         let nodes = (0..).zip(ports).map(|(id, ports)| {
             let folder = folder.path().join(id.to_string());
             fs::create_dir(&folder)?;
-            let text = properties(id, &ports, &voters, &folder);
+            let mut text = properties(id, &ports, &voters, &folder);
+            for listener in shape.listeners {
+                text.push_str(&listener.prepare(&folder)?);
+            }
             // Of two lines for the same setting, the later one wins.
-            let own: String = settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+            let own: String = shape.settings.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
             fs::write(folder.join("node.properties"), text + &own)?;
             let address = ports.clients.address().to_string();
-            Ok(Node { id, address, folder, program: program.clone(), process: None, ports, left: Vec::new() })
+            let (program, logs_requests) = (program.clone(), shape.logs_requests);
+            Ok(Node { id, address, folder, program, process: None, ports, left: Vec::new(), logs_requests })
         });
         let mut nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
-        format_all(&jars, &nodes)?;
+        format_all(&jars, &nodes, !shape.listeners.is_empty())?;
         for node in &mut nodes {
             node.launch()?;
         }
@@ -152,8 +172,40 @@ impl Cluster {
     /// # Errors
     /// If there is no such node.
     pub fn address(&self, id: i32) -> Result<SocketAddr> {
-        let node = self.nodes.iter().find(|node| node.id == id);
-        Ok(node.with_context(|| format!("there is no node {id}"))?.ports.clients.address())
+        Ok(self.node_of(id)?.ports.clients.address())
+    }
+
+    /// Returns the address of a secured listener of a node.
+    ///
+    /// # Errors
+    /// If there is no such node, or it lacks the listener.
+    pub fn secured_address(&self, id: i32, listener: Listener) -> Result<SocketAddr> {
+        self.node_of(id)?.ports.secured(listener)
+    }
+
+    /// Returns the addresses of a secured listener on all nodes, up or down, separated by commas.
+    ///
+    /// # Errors
+    /// If the cluster lacks the listener.
+    pub fn secured_servers(&self, listener: Listener) -> Result<String> {
+        let address = |node: &Node| node.ports.secured(listener).map(|address| address.to_string());
+        Ok(self.nodes.iter().map(address).collect::<Result<Vec<_>>>()?.join(","))
+    }
+
+    /// Returns a node's folder, with its settings and its stores of keys.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn folder(&self, id: i32) -> Result<&Path> {
+        Ok(&self.node_of(id)?.folder)
+    }
+
+    /// Returns all that a node has logged since its first start.
+    ///
+    /// # Errors
+    /// If there is no such node, or its log cannot be read.
+    pub fn log(&self, id: i32) -> Result<String> {
+        Ok(fs::read_to_string(self.node_of(id)?.log())?)
     }
 
     /// Kills a node with SIGKILL, paused or not. Does nothing if the node is down.
@@ -204,7 +256,7 @@ impl Cluster {
         self.wait_until_ready(index)
     }
 
-    /// Like [`revive`](Self::revive), but on a new client port, which the node advertises from then on.
+    /// Like [`revive`](Self::revive), but on new ports for clients, which the node advertises from then on.
     /// [`Kafka::bootstrap_servers`] still has the old one.
     ///
     /// # Errors
@@ -212,14 +264,17 @@ impl Cluster {
     pub fn revive_elsewhere(&mut self, id: i32) -> Result<()> {
         let node = self.node(id)?;
         ensure!(node.process.is_none(), "node {id} is not down");
-        let old = mem::replace(&mut node.ports.clients, Port::reserve()?);
+        let mut properties = fs::read_to_string(node.properties())?;
+        let secured = node.ports.secured.iter_mut().map(|(_, port)| port);
+        for port in secured.chain([&mut node.ports.clients]) {
+            let old = mem::replace(port, Port::reserve()?);
+            let moved = properties.replace(&format!("://{}", old.address()), &format!("://{}", port.address()));
+            ensure!(moved != properties, "node {id} did not listen at {}", old.address());
+            properties = moved;
+            node.left.push(old);
+        }
+        fs::write(node.properties(), properties)?;
         node.address = node.ports.clients.address().to_string();
-        let properties = fs::read_to_string(node.properties())?;
-        let client = |address: SocketAddr| format!("CLIENT://{address}");
-        let moved = properties.replace(&client(old.address()), &client(node.ports.clients.address()));
-        ensure!(moved != properties, "node {id} did not listen at {}", old.address());
-        fs::write(node.properties(), moved)?;
-        node.left.push(old);
         self.revive(id)
     }
 
@@ -234,8 +289,7 @@ impl Cluster {
     /// # Errors
     /// If there is no such node.
     pub fn data(&self, id: i32) -> Result<PathBuf> {
-        let node = self.nodes.iter().find(|node| node.id == id);
-        Ok(data(&node.with_context(|| format!("there is no node {id}"))?.folder))
+        Ok(data(&self.node_of(id)?.folder))
     }
 
     /// Starts all nodes that are down, together, with their ports and data, and waits as [`revive`](Self::revive) does.
@@ -250,6 +304,10 @@ impl Cluster {
             self.nodes[*index].launch()?;
         }
         down.into_iter().try_for_each(|index| self.wait_until_ready(index))
+    }
+
+    fn node_of(&self, id: i32) -> Result<&Node> {
+        self.nodes.iter().find(|node| node.id == id).with_context(|| format!("there is no node {id}"))
     }
 
     fn node(&mut self, id: i32) -> Result<&mut Node> {
@@ -273,7 +331,11 @@ impl Cluster {
 impl Node {
     fn launch(&mut self) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut java = self.program.command(&["-Xmx400m", "-Dorg.slf4j.simpleLogger.showDateTime=true"]);
+        let mut options = vec!["-Xmx400m", "-Dorg.slf4j.simpleLogger.showDateTime=true"];
+        if self.logs_requests {
+            options.push("-Dorg.slf4j.simpleLogger.log.kafka.request.logger=debug");
+        }
+        let mut java = self.program.command(&options);
         java.arg(self.properties()).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         let process = java.spawn().context("java cannot be run; apt-get install openjdk-17-jre-headless")?;
         self.process = Some(process);
@@ -324,9 +386,16 @@ impl Drop for Node {
 }
 
 impl Ports {
-    fn reserve(has_detour: bool) -> Result<Self> {
-        let detour = if has_detour { Some([Port::reserve()?, Port::reserve()?]) } else { None };
-        Ok(Self { clients: Port::reserve()?, controllers: Port::reserve()?, detour })
+    fn reserve(shape: &Shape<'_>) -> Result<Self> {
+        let detour = if shape.has_detours { Some([Port::reserve()?, Port::reserve()?]) } else { None };
+        let secured = shape.listeners.iter().map(|listener| Ok((*listener, Port::reserve()?)));
+        let secured = secured.collect::<Result<_>>()?;
+        Ok(Self { clients: Port::reserve()?, controllers: Port::reserve()?, detour, secured })
+    }
+
+    fn secured(&self, listener: Listener) -> Result<SocketAddr> {
+        let found = self.secured.iter().find(|(other, _)| *other == listener);
+        Ok(found.with_context(|| format!("no listener {}", listener.name()))?.1.address())
     }
 }
 
@@ -345,12 +414,15 @@ impl Port {
 }
 
 /// Formats the log folders of all nodes at once.
-fn format_all(jars: &Jars, nodes: &[Node]) -> Result<()> {
+fn format_all(jars: &Jars, nodes: &[Node], has_users: bool) -> Result<()> {
     let tool = jars.program("kafka.tools.StorageTool");
     let mut running = Vec::new();
     for node in nodes {
         let mut format = tool.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         format.args(["format", "--cluster-id", CLUSTER_ID, "--config"]).arg(node.properties());
+        if has_users {
+            format.args(listener::users());
+        }
         let log = File::create(node.log())?;
         let format = format.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
         running.push(format.context("java cannot be run; apt-get install openjdk-17-jre-headless")?);
@@ -376,6 +448,12 @@ fn properties(id: i32, ports: &Ports, voters: &[String], folder: &Path) -> Strin
         protocols.push_str(",DETOUR:PLAINTEXT");
         let _a_string_takes_all = write!(advertised, ",DETOUR://{}", told.address());
         let _a_string_takes_all = write!(listeners, ",DETOUR://{}", own.address());
+    }
+    for (listener, port) in &ports.secured {
+        let _a_string_takes_all = write!(protocols, ",{}:{}", listener.name(), listener.protocol());
+        let one = format!(",{}://{}", listener.name(), port.address());
+        advertised.push_str(&one);
+        listeners.push_str(&one);
     }
     // At most one replica per node, and at most Kafka's own default.
     let replicas = voters.len().min(3);

@@ -9,6 +9,7 @@
 //! | `tests/sasl.rs` | the Java client's `JaasContext` and `ScramSaslClient` | Did Java write the files in testdata/sasl? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | Can others write to our broker, and read it back? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and Java | Does `kurier produce` lose, double or reorder a record? |
+//! | `tests/kafka/secured` | real Apache Kafka of three versions, read by Java | Does every protocol and mechanism of TLS and SASL deliver? |
 //! | `tests/captures` | tshark and kcat, on traffic of Java, confluent-kafka and franz-go with real Apache Kafka | Do we read the same from a capture? |
 //! | `tests/chaos` | real Apache Kafka, killed, paused, restarted, moved and reconfigured under load; the Java producer beside ours | Does the client lose, double, reorder or misplace a record, or report one wrongly? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or with lost responses | Does the client hold its promises for minutes? |
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod command;
 pub mod java;
 pub mod kafka;
+pub mod listener;
 pub mod relay;
 
 use std::env;

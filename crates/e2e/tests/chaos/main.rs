@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use kurier_e2e::clock::now;
-use kurier_e2e::cluster::Cluster;
+use kurier_e2e::cluster::{Cluster, Shape};
 use kurier_e2e::kafka;
 use tokio::runtime::{Handle, Runtime};
 
@@ -77,7 +77,7 @@ fn run() -> Result<()> {
     fs::create_dir_all(&folder)?;
     let began = now();
     println!("Kafka {}, nodes: 3", kafka::VERSION);
-    let mut cluster = Cluster::start_with_detours(kafka::VERSION, 3)?;
+    let mut cluster = Cluster::start_as(&Shape { has_detours: true, ..Shape::new(kafka::VERSION, 3) })?;
     controls::run(runtime.handle(), &mut cluster, &folder)?;
     if let Some(plan) = plan {
         chaos(runtime.handle(), &mut cluster, plan, &folder)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use kurier_broker::{Broker, KafkaVersion, TopicSettings};
 use kurier_e2e::clock::{now, sleep_until};
-use kurier_e2e::cluster::Cluster;
+use kurier_e2e::cluster::{Cluster, Shape};
 use tokio::runtime::Runtime;
 
 use crate::conformance::{self, Exchange, Peer, law};
@@ -31,7 +31,10 @@ pub(crate) fn conformance() -> Result<()> {
             let began = now();
             let ours = Ours::start(as_version, nodes)?;
             table.put(&format!("ours {as_version}"), nodes, &mut Socket::to(ours));
-            let cluster = Cluster::start_with(version, nodes, &[("auto.create.topics.enable", "true")])?;
+            let cluster = Cluster::start_as(&Shape {
+                settings: &[("auto.create.topics.enable", "true")],
+                ..Shape::new(version, nodes)
+            })?;
             table.put(version, nodes, &mut Socket::to(Real { cluster, version: as_version }));
             println!("Kafka {version}, nodes: {nodes}, {:.0} s", began.elapsed().as_secs_f64());
         }

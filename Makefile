@@ -12,7 +12,7 @@ WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/def
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
   sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
-  captures captures-read broker-judges test-kafka conformance chaos endurance fuzz fuzz-minimise mutants
+  captures captures-read broker-judges test-kafka test-kafka-tls conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -175,9 +175,15 @@ captures-read:
 broker-judges:
 	cargo test --quiet --locked -p kurier-e2e --test broker -- --nocapture
 
-## make test-kafka     test kurier produce with real Kafka 4.3.1 and 3.7.2, one and three nodes, and conformance; KAFKA_BOOTSTRAP=host:port uses yours
+## make test-kafka     test kurier produce with real Kafka 4.3.1 and 3.7.2, one and three nodes, TLS, SASL and conformance; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:
 	cargo test --locked -p kurier-e2e --test kafka
+
+## make test-kafka-tls  test TLS and SASL with real Kafka 4.3.1 and each provider of TLS, and with 3.9.1 and 3.7.2; needs a C compiler
+test-kafka-tls:
+	for provider in ring aws-lc graviola; do \
+	  KURIER_TLS=$$provider cargo test --locked -p kurier-e2e --test kafka -- --exact secured || exit 1; done
+	KURIER_TLS=ring cargo test --locked -p kurier-e2e --test kafka -- --ignored secured_on
 
 ## make captures       capture Java, confluent-kafka and franz-go with real 3.7.2 and 4.3.1, and compare with tshark and kcat; needs Go, Python
 captures:

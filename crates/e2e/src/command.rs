@@ -1,4 +1,5 @@
-//! The `kurier` command for tests, built on first use.
+//! The `kurier` command for tests, built on first use. `KURIER` names a binary to use instead of a build, and
+//! `KURIER_TLS` the provider of TLS to build with: `ring`, `aws-lc` or `graviola`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -29,9 +30,18 @@ pub fn binary() -> Result<&'static Path> {
     binary.as_deref().map_err(|error| anyhow!("{error}"))
 }
 
+/// Returns the provider of TLS that the command must use, if `KURIER_TLS` names one.
+#[must_use]
+pub fn provider() -> Option<String> {
+    env::var("KURIER_TLS").ok().filter(|provider| !provider.is_empty())
+}
+
 fn build() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["build", "--quiet", "--locked", "-p", "kurier-cli", "--message-format", "json-render-diagnostics"]);
+    if let Some(provider) = provider() {
+        build.args(["--no-default-features", "--features", &format!("zstd-pure,tls-{provider}")]);
+    }
     let output = build.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "cargo does not build kurier-cli");
     // Cargo prints the path, which depends on many settings.

@@ -58,9 +58,14 @@ pub(crate) enum Outcome {
 impl Produce {
     /// Creates a command for this topic, with the report that every test needs.
     pub(crate) fn to(kafka: &Kafka, topic: &str) -> Result<Self> {
+        Self::at(kafka.bootstrap_servers(), topic)
+    }
+
+    /// Like [`to`](Self::to), with other addresses of the cluster.
+    pub(crate) fn at(bootstrap_servers: &str, topic: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(binary()?);
-        command.args(["produce", "-b", kafka.bootstrap_servers(), "-t", topic, "--delivery-report"]);
+        command.args(["produce", "-b", bootstrap_servers, "-t", topic, "--delivery-report"]);
         command.arg(folder.path().join("report"));
         Ok(Self { command, topic: topic.to_owned(), folder })
     }

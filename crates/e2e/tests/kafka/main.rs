@@ -3,7 +3,8 @@
 //!
 //! `make test-kafka` runs all, and `cargo test -p kurier-e2e --test kafka -- failover` runs those with that in their
 //! names. The tests run one after another and share a cluster if they need the same. `KAFKA_BOOTSTRAP` names your own
-//! cluster for the tests that end no node. `KURIER` names a binary to use instead of a build.
+//! cluster for the tests that end no node. `KURIER` names a binary to use instead of a build, and `KURIER_TLS` the provider
+//! of TLS to build with.
 #![expect(clippy::print_stdout, reason = "tests show what they counted")]
 
 mod conforming;
@@ -13,6 +14,7 @@ mod kurier;
 mod refusals;
 mod relay;
 mod round_trip;
+mod secured;
 mod three_ways;
 
 #[path = "../../../broker/tests/broker/conformance/mod.rs"]
@@ -60,6 +62,13 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
         trials.push(on_any("round_trip_on_3_7", ("3.7.2", 1), round_trip::round_trip));
         trials.push(on_any("round_trip_on_4_4", ("4.4.0", 1), round_trip::round_trip));
         trials.push(on_any("wrong_broker_is_refused", ("4.4.0", 1), identity::wrong_broker_is_refused));
+        for (name, version, is_rare) in
+            [("secured", kafka::VERSION, false), ("secured_on_3_9", "3.9.1", true), ("secured_on_3_7", "3.7.2", true)]
+        {
+            let clusters = Arc::clone(clusters);
+            let test = Trial::test(name, move || clusters.none(|| secured::secured(version)));
+            trials.push(test.with_ignored_flag(is_rare));
+        }
         let clusters = Arc::clone(clusters);
         trials.push(Trial::test("conformance", move || clusters.none(conforming::conformance)));
     }

@@ -423,7 +423,7 @@ impl<'t> World<'t> {
             Some(Action::Connect { connection, host, attempt, .. }) => self.connect(connection, &host, attempt),
             Some(Action::Disconnect(connection)) => self.end_line(connection),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
-                self.transmit(connection, correlation_id, chunks);
+                self.transmit(connection, correlation_id, chunks.into_chunks());
             }
             // Report outcomes before anything else is sent.
             _ => self.run_callbacks(),

@@ -414,7 +414,7 @@ impl Driver {
                 }
                 Action::Transmit { connection, correlation_id, chunks } => {
                     let Some(line) = self.connections.get(&connection) else { continue };
-                    match line.frames.try_send(Frame { correlation_id, chunks }) {
+                    match line.frames.try_send(Frame { correlation_id, chunks: chunks.into_chunks() }) {
                         // A task that has ended reports its reason in an input of its own.
                         Ok(()) | Err(TrySendError::Closed(_)) => {}
                         Err(TrySendError::Full(_)) => {

@@ -1,6 +1,8 @@
 //! The work that the core leaves to its caller.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,11 +33,42 @@ pub enum Action {
     /// Run a job on a thread that may block. Answer with [`Input::Computed`](super::Input::Computed).
     Compute { connection: ConnectionId, job: Job },
     /// Write a frame.
-    Transmit { connection: ConnectionId, correlation_id: CorrelationId, chunks: Vec<Bytes> },
+    Transmit { connection: ConnectionId, correlation_id: CorrelationId, chunks: Payload },
     /// Fail the senders that wait for a topic.
     Refuse { topic: Arc<str>, error: Error },
     /// Pass this to [`perform`](crate::local_actions::perform).
     Local(LocalAction),
+}
+
+/// A frame in pieces. `Debug` shows only its size: a frame may contain a password.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Payload(Vec<Bytes>);
+
+impl Payload {
+    /// Returns the pieces.
+    pub fn into_chunks(self) -> Vec<Bytes> {
+        self.0
+    }
+}
+
+impl From<Vec<Bytes>> for Payload {
+    fn from(chunks: Vec<Bytes>) -> Self {
+        Self(chunks)
+    }
+}
+
+impl Deref for Payload {
+    type Target = [Bytes];
+
+    fn deref(&self) -> &[Bytes] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.iter().map(Bytes::len).sum::<usize>())
+    }
 }
 
 /// Work that needs no network.

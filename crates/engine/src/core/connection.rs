@@ -518,7 +518,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             link.answerless.push_back(correlation_id);
         }
         link.pending.push_back(Pending { correlation_id, version, asked, deadline, is_written: false, has_answer });
-        self.actions.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish() });
+        self.actions.push_back(Action::Transmit { connection, correlation_id, chunks: chunks.finish().into() });
         self.schedule(peer);
         Ok(())
     }

@@ -41,7 +41,7 @@ use crate::config::Config;
 use crate::error::{Cause, Error, ErrorKind, Written};
 use crate::fault_injection::{FaultInjection, Mutant};
 pub use access::{CredentialError, Entropy, FetchReason, Grant, Job, SeededEntropy};
-pub use action::{Action, Actions, ConnectionId, LocalAction};
+pub use action::{Action, Actions, ConnectionId, LocalAction, Payload};
 use backoff::SLOW;
 use connection::choice::{Errand, Nobody};
 use connection::{Connections, Event, Peer};

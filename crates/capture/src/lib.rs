@@ -77,5 +77,5 @@ mod readme {}
 pub use error::CaptureError;
 pub use frame::{Content, Frame, Head, Side, Unread};
 pub use reader::Reader;
-pub use secrets::body;
+pub use secrets::{body, zeroed};
 pub use writer::{Recorded, Writer};

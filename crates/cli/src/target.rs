@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
@@ -100,10 +100,19 @@ impl Target {
     /// # Errors
     /// When the file cannot be opened.
     pub(crate) fn open(&self) -> io::Result<File> {
+        self.open_with(0o666)
+    }
+
+    /// Like [`open`](Self::open); only this user may read a file that did not exist before.
+    pub(crate) fn open_private(&self) -> io::Result<File> {
+        self.open_with(0o600)
+    }
+
+    fn open_with(&self, mode: u32) -> io::Result<File> {
         Ok(match self {
             Self::Stdout => duplicate(io::stdout())?,
             Self::Stderr => duplicate(io::stderr())?,
-            Self::New(path) => OpenOptions::new().write(true).create_new(true).open(path)?,
+            Self::New(path) => OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?,
             Self::Empty(path) => OpenOptions::new().write(true).open(path)?,
             Self::Old(path) => {
                 let permissions = fs::metadata(path)?.permissions();

@@ -32,10 +32,19 @@ impl Capturing {
         Self::start_at("127.0.0.1:0", upstream)
     }
 
+    fn start_with(upstream: &str, extra: &[&str]) -> Self {
+        Self::start_as("127.0.0.1:0", upstream, extra)
+    }
+
     fn start_at(listen: &str, upstream: &str) -> Self {
+        Self::start_as(listen, upstream, &[])
+    }
+
+    fn start_as(listen: &str, upstream: &str, extra: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut relay = Command::new(KURIER)
             .args(["capture", "--listen", listen, "--upstream", upstream, "--out", "captured.pcap"])
+            .args(extra)
             .current_dir(&folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -252,4 +261,31 @@ fn capture_on_an_occupied_address_keeps_the_older_file() {
     ran.fails(1).says(&["cannot listen on"]);
     assert!(std::fs::read(&old).unwrap() == before);
     capturing.end();
+}
+
+#[test]
+fn passwords_are_zeroed_in_the_file() {
+    let sasl = kurier_broker::SaslSettings::default().user("alice", "canary-7Qz");
+    let broker = start(Broker::builder().topic("t", 1).sasl(sasl));
+    for (keeps, mechanism) in [(false, "PLAIN"), (false, "SCRAM-SHA-256"), (true, "PLAIN")] {
+        let extra: &[&str] = if keeps { &["--keep-secrets"] } else { &[] };
+        let relay = Capturing::start_with(&broker.broker.bootstrap_servers(), extra);
+        let settings =
+            ["security.protocol=SASL_PLAINTEXT", "sasl.username=alice", "sasl.password=canary-7Qz"].map(str::to_owned);
+        let mechanism = format!("sasl.mechanism={mechanism}");
+        let mut arguments = vec!["produce", "-b", &relay.bootstrap_server, "-t", "t", "-X", &mechanism];
+        arguments.extend(settings.iter().flat_map(|setting| ["-X", setting]));
+        command::kurier_reading("v\n", &arguments).ends(0);
+        let (folder, _) = relay.end();
+        let file = folder.path().join("captured.pcap");
+        let bytes = std::fs::read(&file).unwrap();
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        assert_eq!(has(b"canary-7Qz"), keeps, "{mechanism}");
+        assert!(has(b"SASL") || has(b"PLAIN") || has(b"SCRAM"), "the handshake is there");
+        assert!(!has(b",s="), "{mechanism}: a salt and a proof let others guess the password");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let decoded = kurier(&["decode", file.to_str().unwrap()]).ends(0);
+        assert!(decoded.printed.contains("SaslAuthenticate"), "{}", decoded.printed);
+    }
 }

@@ -27,7 +27,8 @@ use relay::{Recording, Relay, bind};
 /// to Metadata and FindCoordinator and in the leader hints of Produce; the file holds the responses as the clients
 /// received them. Wireshark opens the file, kurier decode prints it, kurier replay produces its records again.
 ///
-/// The file contains passwords that clients send. Encrypted connections cannot be relayed.
+/// The file has zeros in place of SASL passwords and tokens. A connection with TLS is forwarded and recorded as it is, but
+/// not decoded, and its client learns the cluster's own addresses.
 #[derive(Args, Debug)]
 pub(crate) struct Capture {
     /// Address to listen on for clients. Port 0 gives the relay and each node a free port.
@@ -42,6 +43,10 @@ pub(crate) struct Capture {
     /// Capture file to write (pcap). An older capture is replaced; a FILE with other data is refused.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+
+    /// Record SASL passwords and tokens as they are.
+    #[arg(long)]
+    keep_secrets: bool,
 }
 
 impl Capture {
@@ -58,10 +63,10 @@ impl Capture {
         }
         // Opened only once the address is free, because it replaces an older capture.
         let listener = bind(self.listen)?;
-        let file = target.open().with_context(|| format!("{name} cannot be written"))?;
+        let file = target.open_private().with_context(|| format!("{name} cannot be written"))?;
         let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let relay = Relay::new(self.listen, upstream.clone(), recording);
+        let relay = Relay::new(self.listen, upstream.clone(), recording, self.keep_secrets);
         let ended = runtime.block_on(async {
             // Taken over before the address is printed, because a script may end the capture as soon as it reads it.
             let mut signals = Signals::new()?;

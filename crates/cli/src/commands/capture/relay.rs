@@ -14,14 +14,16 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Error, Result};
 use bytes::Bytes;
 use kurier::HostPort;
-use kurier_capture::{CaptureError, Head, Recorded, Side, Writer};
-use kurier_protocol::{CorrelationId, FrameBuffer, FrameError, NodeId};
+use kurier_capture::{CaptureError, Head, Recorded, Side, Writer, zeroed};
+use kurier_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+use kurier_protocol::{CorrelationId, FrameBuffer, FrameError, Message, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,6 +41,12 @@ const ASKED_MAX: usize = 100_000;
 /// Time limit for connecting to a broker.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The first bytes of a TLS handshake: its record type and major version (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
+
+/// The key of SaslAuthenticate, as requests have it.
+const SASL_AUTHENTICATE: [u8; 2] = SaslAuthenticateRequest::KEY.to_be_bytes();
+
 /// Size of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -51,6 +59,8 @@ pub(crate) struct Relay {
     upstream: HostPort,
     nodes: Mutex<BTreeMap<NodeId, Node>>,
     recording: Mutex<Recording>,
+    /// Whether the file gets SASL tokens as they are.
+    keeps_secrets: bool,
     failed: mpsc::Sender<Error>,
     failure: Mutex<Option<mpsc::Receiver<Error>>>,
 }
@@ -119,7 +129,7 @@ pub(crate) fn bind(at: SocketAddr) -> Result<StdListener> {
 }
 
 impl Relay {
-    pub(crate) fn new(listen: SocketAddr, upstream: HostPort, recording: Recording) -> Arc<Self> {
+    pub(crate) fn new(listen: SocketAddr, upstream: HostPort, recording: Recording, keeps_secrets: bool) -> Arc<Self> {
         let (failed, failure) = mpsc::channel(1);
         Arc::new(Self {
             listen,
@@ -127,6 +137,7 @@ impl Relay {
             upstream,
             nodes: Mutex::default(),
             recording: Mutex::new(recording),
+            keeps_secrets,
             failed,
             failure: Mutex::new(Some(failure)),
         })
@@ -204,6 +215,7 @@ impl Relay {
             at,
             recorded: Mutex::new(recorded),
             asked: Mutex::default(),
+            has_raw_tokens: AtomicBool::new(false),
         });
         let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
         let requests = tokio::spawn(Arc::clone(&conversation).requests(from_client, to_broker));
@@ -248,6 +260,8 @@ struct Conversation {
     at: SocketAddr,
     recorded: Mutex<Recorded>,
     asked: Mutex<VecDeque<Head>>,
+    /// Whether the client has sent SaslHandshake 0, after which tokens have no message around them.
+    has_raw_tokens: AtomicBool,
 }
 
 impl Conversation {
@@ -257,17 +271,35 @@ impl Conversation {
         let mut chunk = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let Some(bytes) = chunk.get(..read) else { break };
-            self.record(Side::Client, bytes)?;
-            if let Some(buffer) = &mut frames {
-                buffer.extend(bytes);
-                if self.ask(buffer).is_err() {
-                    // The bytes are not Kafka's protocol; forward them unread.
-                    frames = None;
+            let mut shown = Vec::new();
+            match frames.take() {
+                None => shown.extend_from_slice(bytes),
+                Some(mut buffer) => {
+                    buffer.extend(bytes);
+                    match self.ask(&mut buffer, &mut shown) {
+                        None => frames = Some(buffer),
+                        Some(error) => {
+                            // The bytes are not Kafka's protocol; forward them unread.
+                            let rest = buffer.into_rest();
+                            if rest.starts_with(&TLS_HANDSHAKE) {
+                                notice::say(format_args!("{} got TLS, which is recorded but not decoded", self.at));
+                            } else {
+                                notice::say(format_args!("{} got bytes that are not a request: {error}", self.at));
+                            }
+                            shown.extend_from_slice(&rest);
+                        }
+                    }
                 }
             }
+            self.record(Side::Client, &shown)?;
             if to.write_all(bytes).await.is_err() {
                 break;
             }
+        }
+        // An incomplete request at the end may be a token.
+        if let Some(rest) = frames.map(FrameBuffer::into_rest) {
+            let is_safe = self.relay.keeps_secrets || rest.get(4..6).is_none_or(|key| key != SASL_AUTHENTICATE);
+            self.record(Side::Client, if is_safe { &rest } else { rest.get(..4).unwrap_or_default() })?;
         }
         let _ = to.shutdown().await;
         Ok(())
@@ -279,25 +311,31 @@ impl Conversation {
         let mut chunk = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
             let Some(bytes) = chunk.get(..read) else { break };
-            let mut heard = Vec::new();
+            let (mut heard, mut shown) = (Vec::new(), Vec::new());
             match frames.take() {
-                None => heard.extend_from_slice(bytes),
+                None => {
+                    shown.extend_from_slice(bytes);
+                    heard.extend_from_slice(bytes);
+                }
                 Some(mut buffer) => {
                     buffer.extend(bytes);
-                    if let Some(error) = self.answers(&mut buffer, &mut heard)? {
+                    if let Some(error) = self.answers(&mut buffer, &mut heard, &mut shown)? {
                         let rest = buffer.into_rest();
-                        notice::say(format_args!(
-                            "{} sent {} bytes that are not a response: {error}",
-                            self.at,
-                            rest.len()
-                        ));
+                        if !rest.starts_with(&TLS_HANDSHAKE) {
+                            notice::say(format_args!(
+                                "{} sent {} bytes that are not a response: {error}",
+                                self.at,
+                                rest.len()
+                            ));
+                        }
+                        shown.extend_from_slice(&rest);
                         heard.extend_from_slice(&rest);
                     } else {
                         frames = Some(buffer);
                     }
                 }
             }
-            self.record(Side::Server, &heard)?;
+            self.record(Side::Server, &shown)?;
             if to.write_all(&heard).await.is_err() {
                 break;
             }
@@ -311,33 +349,65 @@ impl Conversation {
         Ok(())
     }
 
-    /// Notes the complete requests.
-    fn ask(&self, frames: &mut FrameBuffer) -> Result<(), FrameError> {
-        let mut asked = lock(&self.asked);
-        while let Some(request) = frames.next_frame()? {
+    /// Notes the complete requests, and appends them to `shown` as the file gets them. Returns the error that ends the
+    /// frames, if any.
+    fn ask(&self, frames: &mut FrameBuffer, shown: &mut Vec<u8>) -> Option<FrameError> {
+        loop {
+            let request = match frames.next_frame() {
+                Ok(Some(request)) => request,
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            };
             lock(&self.relay.recording).counts.requests += 1;
+            let head = Head::read(&request);
+            shown.extend_from_slice(&framed(&self.shown(head, Side::Client, request)));
+            if head.is_some_and(|head| (head.api_key, head.api_version) == (SaslHandshakeRequest::KEY, 0)) {
+                self.has_raw_tokens.store(true, Ordering::Relaxed);
+            }
+            let mut asked = lock(&self.asked);
             if asked.len() == ASKED_MAX {
                 asked.pop_front();
             }
-            asked.extend(Head::read(&request));
+            asked.extend(head);
         }
-        Ok(())
     }
 
-    /// Appends the complete responses to `heard`, with addresses replaced. Returns the error that ends the frames, if
-    /// any.
-    fn answers(&self, frames: &mut FrameBuffer, heard: &mut Vec<u8>) -> Result<Option<FrameError>> {
+    /// Returns the frame as the file gets it: without tokens, unless it keeps them.
+    fn shown(&self, head: Option<Head>, side: Side, frame: Bytes) -> Bytes {
+        if self.relay.keeps_secrets {
+            return frame;
+        }
+        match head {
+            Some(head) if head.api().is_some() => zeroed(head, side, &frame).unwrap_or(frame),
+            // A token without a message around it, in either direction.
+            _ if self.has_raw_tokens.load(Ordering::Relaxed) => vec![0; frame.len()].into(),
+            _ => frame,
+        }
+    }
+
+    /// Appends the complete responses to `heard`, with addresses replaced, and to `shown` as the file gets them. Returns
+    /// the error that ends the frames, if any.
+    fn answers(
+        &self,
+        frames: &mut FrameBuffer,
+        heard: &mut Vec<u8>,
+        shown: &mut Vec<u8>,
+    ) -> Result<Option<FrameError>> {
         loop {
             match frames.next_frame() {
-                Ok(Some(response)) => heard.extend(self.answer(&response)?),
+                Ok(Some(response)) => {
+                    let (head, answer) = self.answer(&response)?;
+                    shown.extend_from_slice(&framed(&self.shown(head, Side::Server, answer.slice(4..))));
+                    heard.extend_from_slice(&answer);
+                }
                 Ok(None) => return Ok(None),
                 Err(error) => return Ok(Some(error)),
             }
         }
     }
 
-    /// Returns the response with its length, with addresses replaced.
-    fn answer(&self, response: &Bytes) -> Result<Vec<u8>> {
+    /// Returns the head of a response's request, and the response with its length, with addresses replaced.
+    fn answer(&self, response: &Bytes) -> Result<(Option<Head>, Bytes)> {
         lock(&self.relay.recording).counts.responses += 1;
         let correlation_id = response.first_chunk().copied().map(i32::from_be_bytes).map(CorrelationId);
         let head = {
@@ -354,13 +424,16 @@ impl Conversation {
             Ok(())
         };
         let changed = head.map_or(Ok(None), |head| changed(head, response, ours))?;
-        Ok(changed.unwrap_or_else(|| {
-            let len = u32::try_from(response.len()).unwrap_or_default();
-            [&len.to_be_bytes(), &response[..]].concat()
-        }))
+        Ok((head, changed.map_or_else(|| framed(response), Bytes::from)))
     }
 
     fn record(&self, side: Side, bytes: &[u8]) -> Result<()> {
         Ok(lock(&self.relay.recording).said(&mut lock(&self.recorded), side, bytes)?)
     }
+}
+
+/// Puts the length before a frame.
+fn framed(frame: &Bytes) -> Bytes {
+    let len = u32::try_from(frame.len()).unwrap_or_default();
+    [&len.to_be_bytes(), &frame[..]].concat().into()
 }

@@ -10,7 +10,7 @@ pub(crate) fn say(text: impl fmt::Display) {
 }
 
 /// Escapes the characters that a terminal does not show as they are.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let shown = |letter: char| match letter {
         '"' | '\'' | '\\' => letter.to_string(),
         _ => letter.escape_debug().to_string(),

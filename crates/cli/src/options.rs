@@ -1,5 +1,6 @@
 //! Options of every subcommand that connects to a cluster: its address and Kafka settings.
 
+use std::env;
 use std::fs::File;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -22,9 +23,14 @@ pub(crate) struct Options {
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE")]
     pub(crate) properties: Vec<String>,
 
-    /// File of Kafka settings, in the format of Java's clients.
+    /// File of Kafka settings, in the format of Java's clients. Overrides --env.
     #[arg(long, value_name = "FILE")]
     pub(crate) command_config: Option<PathBuf>,
+
+    /// Read settings from the environment variables KAFKA_BOOTSTRAP_SERVERS, KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_* and
+    /// KAFKA_SSL_*.
+    #[arg(long)]
+    pub(crate) env: bool,
 }
 
 /// Parses the `key=value` of an option `-X`. Spaces belong to the value, which may be a password, so the error does not
@@ -53,7 +59,7 @@ impl Options {
     /// # Errors
     /// When a setting is invalid, or no server is given.
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
-        let mut config = Config::default();
+        let mut config = if self.env { Config::from_env().map_err(Misuse::of)? } else { Config::default() };
         if let Some((name, file)) = self.file()? {
             config.set_properties_of(&name, file).map_err(Misuse::of)?;
         }
@@ -67,15 +73,19 @@ impl Options {
         if config.explain().iter().any(is_nowhere) { Err(nowhere()) } else { Ok(config) }
     }
 
-    /// Returns all settings in ascending precedence: the file's, the command line's, the bootstrap servers.
+    /// Returns all settings in ascending precedence: the environment's, the file's, the command line's, the bootstrap
+    /// servers.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When a variable is not a setting, or the file cannot be read.
     pub(crate) fn settings(&self) -> Result<Vec<(String, String)>> {
         let mut settings = Vec::new();
+        if self.env {
+            settings = Config::read_variables(env::vars_os()).map_err(Misuse::of)?;
+        }
         if let Some((name, file)) = self.file()? {
             let wrong = |error| Misuse::because(name, error);
-            settings = Config::read_properties(file).map_err(wrong)?;
+            settings.extend(Config::read_properties(file).map_err(wrong)?);
         }
         settings.extend(self.overrides()?);
         Ok(settings)
@@ -116,6 +126,7 @@ mod tests {
             bootstrap_server: Some("c:9092".to_owned()),
             properties: vec![" client.id = two words ".to_owned()],
             command_config: Some(path),
+            env: false,
         };
         let settings = options.settings().unwrap();
         let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

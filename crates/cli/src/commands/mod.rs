@@ -2,6 +2,7 @@
 
 mod broker;
 mod capture;
+mod config;
 mod consume;
 mod decode;
 mod partition;
@@ -19,6 +20,7 @@ use clap::Subcommand;
 pub(crate) enum Command {
     Broker(broker::Broker),
     Capture(capture::Capture),
+    Config(config::Config),
     Consume(consume::Consume),
     Decode(decode::Decode),
     Partition(partition::Partition),
@@ -33,6 +35,7 @@ impl Command {
         match self {
             Self::Broker(broker) => broker.run(out).map(|()| ExitCode::SUCCESS),
             Self::Capture(capture) => capture.run(out),
+            Self::Config(config) => config.run(out).map(|()| ExitCode::SUCCESS),
             Self::Consume(consume) => consume.run(),
             Self::Decode(decode) => decode.run(out).map(|()| ExitCode::SUCCESS),
             Self::Partition(partition) => partition.run(out).map(|()| ExitCode::SUCCESS),

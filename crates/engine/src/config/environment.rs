@@ -1,7 +1,7 @@
 //! Settings from environment variables.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 use super::Config;
 use super::origin::Origin;
@@ -44,26 +44,51 @@ impl Config {
         &mut self,
         variables: impl IntoIterator<Item = (K, V)>,
     ) -> Result<(), Error> {
-        variables.into_iter().try_for_each(|(name, value)| {
-            let (name, value): (OsString, OsString) = (name.into(), value.into());
-            match name.to_str().filter(|name| is_setting(name)) {
-                Some(name) => self.set_variable(name, &value),
-                None => Ok(()),
-            }
+        read(variables).try_for_each(|variable| {
+            let Variable { name, key, value } = variable?;
+            let set = self.set_from(&key, &value, Origin::Variable(name.clone()));
+            set.map_err(|error| error.and(&format!("see the environment variable {name}")))
         })
     }
 
-    fn set_variable(&mut self, name: &str, value: &OsStr) -> Result<(), Error> {
-        let key = name.strip_prefix("KAFKA_").unwrap_or(name).to_ascii_lowercase().replace('_', ".");
-        if !Self::is_producers(&key) {
-            return Err(unknown(name));
-        }
-        let Some(value) = value.to_str() else {
-            return Err(refused(format!("the environment variable {} is not Unicode", printable(name))));
-        };
-        let origin = Origin::Variable(name.to_owned());
-        self.set_from(&key, value, origin).map_err(|error| error.and(&format!("see the environment variable {name}")))
+    /// Returns the keys and values of those of these environment variables that [`from_env`](Self::from_env) reads.
+    ///
+    /// ```
+    /// let variables = [("KAFKA_SASL_USERNAME", "alice"), ("PATH", "/bin")];
+    /// assert_eq!(kurier::Config::read_variables(variables)?, [("sasl.username".to_owned(), "alice".to_owned())]);
+    /// # Ok::<(), kurier::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): if such a variable has an unknown name, or its value
+    /// is not Unicode. The values are not checked.
+    pub fn read_variables<K: Into<OsString>, V: Into<OsString>>(
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        read(variables).map(|variable| variable.map(|Variable { key, value, .. }| (key, value))).collect()
     }
+}
+
+/// An environment variable that is a setting.
+struct Variable {
+    name: String,
+    key: String,
+    value: String,
+}
+
+/// Reads the variables that are settings.
+fn read<K: Into<OsString>, V: Into<OsString>>(
+    variables: impl IntoIterator<Item = (K, V)>,
+) -> impl Iterator<Item = Result<Variable, Error>> {
+    variables.into_iter().filter_map(|(name, value)| {
+        let name = name.into().into_string().ok().filter(|name| is_setting(name))?;
+        let key = name.strip_prefix("KAFKA_").unwrap_or(&name).to_ascii_lowercase().replace('_', ".");
+        Some(match value.into().into_string() {
+            _ if !Config::is_producers(&key) => Err(unknown(&name)),
+            Ok(value) => Ok(Variable { name, key, value }),
+            Err(_) => Err(refused(format!("the environment variable {} is not Unicode", printable(&name)))),
+        })
+    })
 }
 
 fn is_setting(name: &str) -> bool {

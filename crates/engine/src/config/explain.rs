@@ -12,25 +12,28 @@ impl Config {
     pub fn explain(&self) -> Vec<Explained> {
         let setting = |(key, value, default): (&'static str, String, String)| {
             let origin = self.made.get(key).map_or(Origin::Default, |made| made.origin.clone());
-            let default = if default.is_empty() { "none" } else { default.as_str() };
+            let shown = if default.is_empty() { "none" } else { default.as_str() };
             let set = match &origin {
                 Origin::Default => "default".to_owned(),
-                Origin::Variable(_) | Origin::Jaas => format!("set by {origin} (default {default})"),
-                _ => format!("set in {origin} (default {default})"),
+                Origin::Variable(_) | Origin::Jaas => format!("set by {origin} (default {shown})"),
+                _ => format!("set in {origin} (default {shown})"),
             };
-            let why = match (self.adjusted.get(key), self.unused.get(key)) {
-                (Some(why), _) if origin == Origin::Default => format!("adjusted to {why}"),
-                (Some(why), _) => format!("{set}, adjusted to {why}"),
-                (None, Some(why)) => format!("{set}, without effect: {why}"),
-                (None, None) => set,
+            let note = match (self.adjusted.get(key), self.unused.get(key)) {
+                (Some(why), _) => Some(format!("adjusted to {why}")),
+                (None, Some(why)) => Some(format!("without effect: {why}")),
+                (None, None) => None,
             };
-            Explained { key: key.to_owned(), value: Some(value), origin, why }
+            let why = match &note {
+                Some(note) if origin == Origin::Default => note.clone(),
+                Some(note) => format!("{set}, {note}"),
+                None => set,
+            };
+            Explained { key: key.to_owned(), value: Some(value), default: Some(default), origin, note, why }
         };
-        let ignored = |(key, (why, origin)): (&String, &(&str, Origin))| Explained {
-            key: key.clone(),
-            value: None,
-            origin: origin.clone(),
-            why: format!("ignored: {why}"),
+        let ignored = |(key, (why, origin)): (&String, &(&str, Origin))| {
+            let note = format!("ignored: {why}");
+            let (origin, why) = (origin.clone(), note.clone());
+            Explained { key: key.clone(), value: None, default: None, origin, note: Some(note), why }
         };
         self.values().into_iter().map(setting).chain(self.ignored.iter().map(ignored)).collect()
     }
@@ -52,9 +55,13 @@ pub struct Explained {
     pub key: String,
     /// The value in force, which is `[hidden]` for a secret; `None` if the key has no effect here.
     pub value: Option<String>,
+    /// The default, which is empty if there is none; `None` if the key has no effect here.
+    pub default: Option<String>,
     /// Where the value comes from.
     pub origin: Origin,
-    /// Whether the value is the default, was set and where, was adjusted, has no effect, or is ignored, and why.
+    /// Whether the value was adjusted, has no effect, or is ignored, and why; `None` for a value in force as it was set.
+    pub note: Option<String>,
+    /// Whether the value is the default, was set and where, and the note.
     pub why: String,
 }
 

@@ -69,6 +69,7 @@ mod reader;
 mod secrets;
 mod stream;
 mod writer;
+mod zeroed;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -77,5 +78,6 @@ mod readme {}
 pub use error::CaptureError;
 pub use frame::{Content, Frame, Head, Side, Unread};
 pub use reader::Reader;
-pub use secrets::{body, zeroed};
+pub use secrets::body;
 pub use writer::{Recorded, Writer};
+pub use zeroed::zeroed;

@@ -1,13 +1,10 @@
 //! The passwords and tokens in a frame, which its JSON masks.
 
-use bytes::Bytes;
-use kurier_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
-use kurier_protocol::{AnyMessage, Api, Message, RequestHeader, ResponseHeader, Secret};
+use kurier_protocol::messages::SaslAuthenticateRequest;
+use kurier_protocol::{AnyMessage, Api, Message};
 use serde_json::Value;
 
-use crate::Side;
 use crate::batches;
-use crate::frame::Head;
 
 /// APIs whose messages may contain passwords or tokens. Those that this crate cannot read appear as bytes.
 const CONFIDENTIAL: [i16; 10] = [
@@ -43,111 +40,6 @@ pub fn body(api: &Api, message: &AnyMessage, version: i16, secrets: bool) -> Val
     body
 }
 
-/// Returns a frame whose SASL token is zeroed, at the same size; `None` if the frame has no token. `head` is the frame's
-/// request.
-///
-/// ```
-/// use bytes::Bytes;
-/// use kurier_capture::{Head, Side, zeroed};
-///
-/// // SaslAuthenticate 0 with the token `alice`.
-/// let frame = Bytes::from_static(b"\0\x24\0\0\0\0\0\x07\xff\xff\0\0\0\x05alice");
-/// let head = Head::read(&frame).unwrap();
-/// let zeroed = zeroed(head, Side::Client, &frame).unwrap();
-/// assert_eq!(zeroed.len(), frame.len());
-/// assert!(zeroed.ends_with(b"\0\0\0\x05\0\0\0\0\0"));
-/// ```
-#[must_use]
-pub fn zeroed(head: Head, side: Side, frame: &Bytes) -> Option<Bytes> {
-    if head.api_key != SaslAuthenticateRequest::KEY {
-        return None;
-    }
-    let version = head.api_version;
-    let body = match side {
-        Side::Client => RequestHeader::read(frame).ok().map(|(_, body)| body),
-        Side::Server => {
-            let header = Api::of(head.api_key).map(|api| ResponseHeader::read(frame, api, version));
-            header.and_then(Result::ok).map(|(_, body)| body)
-        }
-    };
-    // Of a frame that cannot be read, only its correlation id stays, or its head.
-    let kept = match side {
-        Side::Client => 8,
-        Side::Server => 4,
-    };
-    let Some(body) = body else { return Some(cleared(frame, kept)) };
-    let zeros = |token: &Secret| Secret::from(Bytes::from(vec![0; token.reveal().len()]));
-    let mut written = Vec::new();
-    let is_written = match side {
-        Side::Client => SaslAuthenticateRequest::read(&body, version).is_ok_and(|mut message| {
-            message.auth_bytes = zeros(&message.auth_bytes);
-            message.write(version, &mut written).is_ok()
-        }),
-        Side::Server => SaslAuthenticateResponse::read(&body, version).is_ok_and(|mut message| {
-            message.auth_bytes = zeros(&message.auth_bytes);
-            message.write(version, &mut written).is_ok()
-        }),
-    };
-    let header = frame.len().saturating_sub(body.len());
-    // Fields that this crate does not know are lost in writing. Then nothing of the body stays.
-    if !is_written || written.len() != body.len() {
-        return Some(cleared(frame, header));
-    }
-    Some([frame.get(..header).unwrap_or_default(), &written].concat().into())
-}
-
-/// Zeroes everything behind the first bytes.
-fn cleared(frame: &Bytes, kept: usize) -> Bytes {
-    let mut bytes = frame.to_vec();
-    bytes.iter_mut().skip(kept).for_each(|byte| *byte = 0);
-    bytes.into()
-}
-
 pub(crate) fn masked(bytes: usize) -> String {
     format!("({bytes} bytes, masked)")
-}
-
-#[cfg(test)]
-mod tests {
-    use kurier_protocol::{CorrelationId, write_request, write_response};
-
-    use super::*;
-
-    fn head(version: i16) -> Head {
-        Head { api_key: SaslAuthenticateRequest::KEY, api_version: version, correlation_id: CorrelationId(7) }
-    }
-
-    #[test]
-    fn tokens_of_every_version_are_zeroed_and_nothing_else() {
-        for version in SaslAuthenticateRequest::VERSIONS {
-            let request = |token: &'static [u8]| {
-                let request = SaslAuthenticateRequest { auth_bytes: Secret::from(token) };
-                let mut wire = Vec::new();
-                write_request(&request, version, CorrelationId(7), Some("me"), &mut wire).unwrap();
-                Bytes::from(wire).slice(4..)
-            };
-            assert_eq!(zeroed(head(version), Side::Client, &request(b"secret")), Some(request(&[0; 6])));
-            let response = |token: &'static [u8]| {
-                let response = SaslAuthenticateResponse {
-                    auth_bytes: Secret::from(token),
-                    error_message: Some("words".to_owned()),
-                    ..Default::default()
-                };
-                let mut wire = Vec::new();
-                write_response(&response, version, CorrelationId(7), &mut wire).unwrap();
-                Bytes::from(wire).slice(4..)
-            };
-            assert_eq!(zeroed(head(version), Side::Server, &response(b"v=c2ln")), Some(response(&[0; 6])));
-        }
-    }
-
-    #[test]
-    fn unreadable_frames_keep_their_head_only() {
-        let frame = Bytes::from_static(b"\0\x24\0\0\0\0\0\x07\xff\xff\0\0\0\x63secret");
-        let zeroed = zeroed(head(0), Side::Client, &frame).unwrap();
-        assert_eq!(zeroed.len(), frame.len());
-        assert!(zeroed.starts_with(&frame[..8]) && !zeroed.ends_with(b"t"));
-        let other = Head { api_key: 3, ..head(0) };
-        assert_eq!(super::zeroed(other, Side::Client, &frame), None);
-    }
 }

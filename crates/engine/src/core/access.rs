@@ -202,9 +202,15 @@ impl Access {
         }
     }
 
-    /// Returns whether this connection may show the credentials now. While they are unproven, one at a time may.
-    pub(super) fn may_try(&mut self, connection: ConnectionId) -> bool {
-        self.is_proven || *self.trial.get_or_insert(connection) == connection
+    /// Returns whether this connection may show the credentials now: not before the end of a wait, and while they are
+    /// unproven, one at a time.
+    pub(super) fn may_try(&mut self, connection: ConnectionId, now: Instant) -> bool {
+        !self.is_waiting(now) && (self.is_proven || *self.trial.get_or_insert(connection) == connection)
+    }
+
+    /// Returns whether no connection may show the credentials yet, because they were refused.
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
     }
 
     /// Notes that a broker has accepted the credentials.
@@ -303,11 +309,12 @@ mod tests {
             let mut attempts = 0;
             while now < start + Duration::from_secs(15 * 60) {
                 assert_eq!(access.admit(now), Admission::Connect);
-                assert!(access.may_try(ConnectionId(attempts)));
-                assert!(!access.may_try(ConnectionId(attempts + 1)), "one at a time");
+                assert!(access.may_try(ConnectionId(attempts), now));
+                assert!(!access.may_try(ConnectionId(attempts + 1), now), "one at a time");
                 assert_eq!(access.verdict().is_some(), attempts >= 2);
                 let wait = access.handle_refusal(refusal(), now, &mut random);
                 attempts += 1;
+                assert!(!access.may_try(ConnectionId(attempts), now), "not before the wait is over");
                 assert_eq!(access.admit(now), Admission::Until(now + wait));
                 now += wait;
             }
@@ -369,13 +376,13 @@ mod tests {
 
     #[test]
     fn another_connection_may_try_after_the_first_has_ended() {
-        let mut access = Access::new();
-        assert!(access.may_try(ConnectionId(1)));
+        let (mut access, now) = (Access::new(), start());
+        assert!(access.may_try(ConnectionId(1), now));
         access.handle_end(ConnectionId(2));
-        assert!(!access.may_try(ConnectionId(2)));
+        assert!(!access.may_try(ConnectionId(2), now));
         access.handle_end(ConnectionId(1));
-        assert!(access.may_try(ConnectionId(2)));
+        assert!(access.may_try(ConnectionId(2), now));
         access.handle_acceptance();
-        assert!(access.may_try(ConnectionId(3)), "proven credentials need no turn");
+        assert!(access.may_try(ConnectionId(3), now), "proven credentials need no turn");
     }
 }

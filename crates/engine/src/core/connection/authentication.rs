@@ -39,17 +39,26 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// Begins the authentication of a new connection.
     pub(super) fn authenticate(&mut self, peer: Peer, connection: ConnectionId, versions: Versions, now: Instant) {
         let (Some(policy), Some(link)) = (self.policy, self.links.get_mut(&peer)) else { return };
+        let offered = (versions.highest::<SaslHandshakeRequest>(), versions.highest::<SaslAuthenticateRequest>());
+        let lack = match offered {
+            (Some(1), Some(_)) => None,
+            (Some(1), None) => Some(versions.lack::<SaslAuthenticateRequest>()),
+            _ => Some(versions.lack::<SaslHandshakeRequest>()),
+        };
+        // The peer has answered ApiVersions, whatever happens now.
+        (link.state, link.negotiations_broken) = (State::Authenticating { connection, versions }, 0);
         if !link.is_private && policy.mechanism.reveals_secret() && !policy.allows_cleartext {
             let error = in_the_clear(policy.mechanism, &link.host);
             return self.mismatch(peer, error, now);
         }
-        if versions.highest::<SaslHandshakeRequest>() != Some(1) {
-            return self.lose(peer, versions.lack::<SaslHandshakeRequest>().into(), now);
+        if let Some(lack) = lack {
+            return self.lose(peer, lack.into(), now);
         }
-        if versions.highest::<SaslAuthenticateRequest>().is_none() {
-            return self.lose(peer, versions.lack::<SaslAuthenticateRequest>().into(), now);
+        // A broker may have refused the credentials since this connection was begun.
+        if self.access.is_waiting(now) {
+            let why = self.access.trouble().unwrap_or_else(|| "a broker refused the credentials".into());
+            return self.lose(peer, why, now);
         }
-        link.state = State::Authenticating { connection, versions };
         link.authentication = Some(Authentication { step: Step::Queued, since: now });
         self.schedule(peer);
         self.start_queued(now);
@@ -62,7 +71,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         };
         for peer in self.peers_with(is_queued) {
             let connection = self.links.get(&peer).and_then(Link::connection);
-            if connection.is_some_and(|connection| self.access.may_try(connection)) {
+            if connection.is_some_and(|connection| self.access.may_try(connection, now)) {
                 self.propose(peer, now);
             }
         }

@@ -237,6 +237,24 @@ fn wrong_password_is_tried_at_most_eight_times_in_15_minutes() {
     }
 }
 
+#[test]
+fn refusal_also_stops_connections_that_were_begun_before_it() {
+    // With slow servers, a second one is tried before the first has refused.
+    for latency in [600, 800, 1000] {
+        let mut config = settings("PLAIN", "wrong");
+        config.push(("socket.connection.setup.timeout.ms", "10000".to_owned()));
+        let mut rig = Secured::new(&config, Some(sasl()));
+        rig.latency = ms(latency);
+        rig.pass(Duration::from_secs(60));
+        let times: Vec<i64> = rig.cluster.logins().map(|login| login.at_ms).collect();
+        for (refusals, pair) in times.windows(2).enumerate() {
+            let wait_ms = [1000, 5000, 30_000][refusals.min(2)];
+            assert!(pair[1] - pair[0] >= wait_ms, "latency {latency}: {times:?}");
+        }
+        assert!(times.len() >= 3, "{times:?}");
+    }
+}
+
 fn credentials(mechanism: &str, username: &str, password: &str) -> Credentials {
     let (username, password) = (username.to_owned(), password.into());
     match mechanism {

@@ -250,9 +250,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             return;
         }
         session.renew_at = None;
-        let begun_ms = session.ends_at.map(|end| end.saturating_duration_since(now));
-        // At most 15 % of the lifetime remain.
-        if begun_ms.is_some_and(|left| left < LIFETIME_MIN.mul_f64(0.05)) {
+        if session.is_short {
             link.is_retiring = true;
             return;
         }
@@ -292,6 +290,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.session = Some(Session {
             mechanism: grant.credentials.mechanism(),
             username: grant.credentials.username().map(str::to_owned),
+            is_short: lifetime.is_some_and(|lifetime| lifetime < LIFETIME_MIN),
             renew_at: lifetime.map(|lifetime| since + lifetime.mul_f64(share)),
             ends_at: lifetime.map(|lifetime| since + lifetime),
             awaits_grant: false,

@@ -32,6 +32,8 @@ pub(super) enum Step {
 pub(super) struct Session {
     pub(super) mechanism: Mechanism,
     pub(super) username: Option<String>,
+    /// Whether the session is too short to authenticate again in it.
+    pub(super) is_short: bool,
     /// When to authenticate again.
     pub(super) renew_at: Option<Instant>,
     pub(super) ends_at: Option<Instant>,

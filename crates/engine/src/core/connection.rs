@@ -781,11 +781,12 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Returns whether a peer accepts one more request, with at most `max_in_flight` unanswered. While the last request
     /// is not written yet, another one would only wait behind it.
-    pub(super) fn has_room(&self, peer: Peer, max_in_flight: usize) -> bool {
+    pub(super) fn has_room(&self, peer: Peer, max_in_flight: usize, now: Instant) -> bool {
         self.links.get(&peer).is_some_and(|link| {
             matches!(link.state, State::Ready { .. })
                 && link.muted_until.is_none()
                 && link.authentication.is_none()
+                && !link.session.as_ref().is_some_and(|session| session.has_ended(now))
                 && !link.is_retiring
                 && link.pending.len() < max_in_flight
                 && link.pending.back().is_none_or(|last| last.is_written)

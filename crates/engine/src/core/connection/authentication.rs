@@ -243,7 +243,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(super) fn check_session(&mut self, peer: Peer, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let Some(session) = link.session.as_mut().filter(|_| link.authentication.is_none()) else { return };
-        if session.ends_at.is_some_and(|end| end <= now) {
+        if session.has_ended(now) {
             return self.lose(peer, "its session has ended".into(), now);
         }
         if session.renew_at.is_none_or(|at| now < at) {

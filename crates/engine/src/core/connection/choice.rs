@@ -65,7 +65,7 @@ impl<Q: std::fmt::Debug> Connections<Q> {
         let candidates = || self.links.iter().filter(|(peer, link)| is_candidate(peer, link) && !lacks(link));
         let is_free =
             |link: &Link<Q>| !link.pending.iter().filter_map(|pending| pending.asked.question()).any(is_the_same);
-        let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight) && is_free(link));
+        let ready = candidates().filter(|(peer, link)| self.has_room(**peer, max_in_flight, now) && is_free(link));
         if let Some((peer, _)) = ready.min_by_key(|(peer, link)| (link.pending.len(), **peer)) {
             return Ok(*peer);
         }

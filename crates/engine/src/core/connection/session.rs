@@ -42,6 +42,11 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Returns whether the session has ended: the broker closes the connection at the next request.
+    pub(super) fn has_ended(&self, now: Instant) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+
     /// Returns when the core must look at the session again.
     pub(super) fn next(&self) -> Option<Instant> {
         [self.renew_at, self.ends_at].into_iter().flatten().min()

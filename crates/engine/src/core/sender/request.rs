@@ -48,7 +48,7 @@ impl Sender {
         if queue.ready.is_empty() {
             return;
         }
-        if !cx.connections.has_room(peer, cx.config.max_in_flight) {
+        if !cx.connections.has_room(peer, cx.config.max_in_flight, cx.now) {
             cx.connections.want(peer, cx.now);
             return;
         }
@@ -137,7 +137,7 @@ impl Sender {
     /// Sends the first batch of each partition in a node's queue, as many as fit into one request.
     fn transmit(&mut self, node: NodeId, cx: &mut Context) {
         let peer = Peer::Node(node);
-        let has_room = cx.connections.has_room(peer, cx.config.max_in_flight);
+        let has_room = cx.connections.has_room(peer, cx.config.max_in_flight, cx.now);
         let Some(queue) = self.nodes.get_mut(&node) else { return };
         if !has_room {
             cx.connections.want(peer, cx.now);
@@ -182,7 +182,7 @@ impl Sender {
         // Send the rest as soon as the node has room again.
         self.awake.remove(&node);
         if self.nodes.get(&node).is_some_and(|queue| !queue.ready.is_empty()) {
-            let has_room = cx.connections.has_room(peer, cx.config.max_in_flight);
+            let has_room = cx.connections.has_room(peer, cx.config.max_in_flight, cx.now);
             if has_room {
                 self.awake.insert(node);
             }

@@ -24,6 +24,8 @@ struct Secured {
     tamper: Option<fn(Bytes) -> Bytes>,
     /// Connections that nodes closed.
     closes: usize,
+    /// Requests that a node answered by closing the connection.
+    unanswerable: usize,
     connects: usize,
     refused: Vec<Error>,
 }
@@ -63,6 +65,7 @@ impl Secured {
             is_private: true,
             tamper: None,
             closes: 0,
+            unanswerable: 0,
             connects: 0,
             refused: Vec::new(),
         }
@@ -133,7 +136,10 @@ impl Secured {
                     self.coming.push((at + after, connection, None));
                 }
             }
-            Reply::Close => self.coming.push((at, connection, None)),
+            Reply::Close => {
+                self.unanswerable += 1;
+                self.coming.push((at, connection, None));
+            }
             _ => {}
         }
     }
@@ -305,6 +311,20 @@ fn sessions_too_short_for_that_get_a_new_connection() {
         assert!(rig.logins().iter().all(|(_, is_again)| !is_again));
         assert!(rig.logins().len() >= 7, "{:?}", rig.logins());
     }
+}
+
+#[test]
+fn nothing_is_sent_after_the_end_of_a_session() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(300));
+    // The machine sleeps, and a sender asks for a topic before any timer has run.
+    rig.driver.clock.set(rig.driver.now() + Duration::from_secs(20));
+    rig.driver.handle(Input::Signal(Signal::Wanted { topic: "u".into(), partitions: 0 }));
+    rig.pass(ms(1000));
+    assert_eq!(rig.unanswerable, 0);
+    assert!(rig.driver.accumulator.topic("u").is_some());
 }
 
 #[test]

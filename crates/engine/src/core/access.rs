@@ -178,6 +178,11 @@ impl Access {
         self.grant.as_ref()
     }
 
+    /// Returns whether these are the newest credentials. The outcome of older ones says nothing about those.
+    pub(super) fn is_newest(&self, grant: &Grant) -> bool {
+        self.grant.as_ref().is_some_and(|newest| newest.generation == grant.generation)
+    }
+
     /// Takes new credentials. Those of another generation end a wait; returns whether they are of another one.
     pub(super) fn handle_grant(&mut self, grant: Arc<Grant>) -> bool {
         self.is_fetching = false;

@@ -296,7 +296,9 @@ impl<Q: fmt::Debug> Connections<Q> {
             awaits_grant: false,
         });
         tracing::debug!(%link.host, ?peer, mechanism = %grant.credentials.mechanism(), ?lifetime, "authenticated");
-        self.access.handle_acceptance();
+        if self.access.is_newest(grant) {
+            self.access.handle_acceptance();
+        }
         if let State::Authenticating { connection, versions } = &mut link.state {
             let (connection, versions) = (*connection, std::mem::take(versions));
             self.make_ready(peer, connection, versions);
@@ -314,7 +316,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             grant.credentials.username().map_or_else(String::new, |name| format!(" for user {}", printable(name)));
         let text = format!("{mechanism}{whose}: {reason}");
         let is_again = self.links.get(&peer).is_some_and(|link| link.session.is_some());
-        if is_again {
+        if is_again || !self.access.is_newest(grant) {
             // Some clouds refuse for no visible reason. A new connection shows whether the credentials are wrong.
             return self.lose(peer, text.into(), now);
         }
@@ -344,7 +346,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             Some(Step::Exchanging(grant, _)) if is_first => Arc::clone(grant),
             _ => return false,
         };
-        let is_refusal = self.access.handle_close();
+        let is_refusal = self.access.is_newest(&grant) && self.access.handle_close();
         if is_refusal {
             self.refuse(peer, &grant, "the broker closed the connection three times in a row", None, now);
         }

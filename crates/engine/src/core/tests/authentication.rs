@@ -356,6 +356,19 @@ fn changed_password_is_used_at_the_next_authentication() {
 }
 
 #[test]
+fn refusal_of_old_credentials_does_not_delay_new_ones() {
+    let mut rig = Secured::new(&settings("PLAIN", "old"), Some(sasl()));
+    rig.latency = ms(50);
+    // ApiVersions twice, SaslHandshake, and half of SaslAuthenticate.
+    rig.pass(ms(175));
+    assert_eq!(rig.logins(), [(None, false)]);
+    rig.driver.set_credentials(credentials("PLAIN", "alice", "alice-secret"), None);
+    rig.pass(ms(900));
+    assert!(rig.is_known());
+    assert_eq!(rig.logins()[1..].iter().filter(|(principal, _)| principal.is_none()).count(), 0);
+}
+
+#[test]
 fn refused_renewal_is_followed_by_a_new_connection() {
     let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
     let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));

@@ -299,6 +299,11 @@ impl<Q: fmt::Debug> Connections<Q> {
         if self.access.is_newest(grant) {
             self.access.handle_acceptance();
         }
+        // Another user may have replaced this one during the exchange.
+        if let Some(newest) = self.access.grant().cloned() {
+            self.retire_sessions_of_others(&newest);
+        }
+        let Some(link) = self.links.get_mut(&peer) else { return };
         if let State::Authenticating { connection, versions } = &mut link.state {
             let (connection, versions) = (*connection, std::mem::take(versions));
             self.make_ready(peer, connection, versions);

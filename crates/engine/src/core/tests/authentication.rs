@@ -342,6 +342,20 @@ fn another_user_gets_new_connections_and_loses_no_record() {
 }
 
 #[test]
+fn user_who_changes_during_the_exchange_gets_another_connection() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.latency = ms(50);
+    rig.pass(ms(175));
+    assert_eq!(rig.logins().len(), 1);
+    rig.driver.set_credentials(credentials("PLAIN", "bob", "bob-secret"), None);
+    rig.pass(ms(1000));
+    rig.send_for(Duration::from_secs(20));
+    assert_eq!(rig.logins().iter().filter(|(principal, _)| principal.as_deref() == Some("alice")).count(), 1);
+    assert!(rig.logins().iter().all(|(principal, _)| principal.is_some()), "{:?}", rig.logins());
+}
+
+#[test]
 fn changed_password_is_used_at_the_next_authentication() {
     let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
     let mut rig = Secured::new(&settings("SCRAM-SHA-512", "alice-secret"), Some(limited));

@@ -126,6 +126,9 @@ pub(super) struct Access {
     trial: Option<ConnectionId>,
     /// Refusals of the newest credentials.
     refusals: u32,
+    /// Whether a broker refused to renew a session with the newest credentials, and no other connection has had its
+    /// answer since.
+    is_doubted: bool,
     /// Connections in a row that the broker closed during the exchange.
     closes: u32,
     until: Option<Instant>,
@@ -145,6 +148,7 @@ impl Access {
             is_proven: false,
             trial: None,
             refusals: 0,
+            is_doubted: false,
             closes: 0,
             until: None,
             trouble: None,
@@ -188,8 +192,8 @@ impl Access {
         self.is_fetching = false;
         let is_new = self.grant.as_ref().is_none_or(|old| old.generation != grant.generation);
         if is_new {
-            (self.is_proven, self.trial, self.refusals, self.closes) = (false, None, 0, 0);
-            (self.until, self.trouble, self.fails_calls) = (None, None, false);
+            self.is_proven = false;
+            self.forget_refusals();
         }
         self.grant = Some(grant);
         is_new
@@ -220,15 +224,26 @@ impl Access {
 
     /// Notes that a broker has accepted the credentials.
     pub(super) fn handle_acceptance(&mut self) {
-        (self.is_proven, self.trial, self.refusals, self.closes) = (true, None, 0, 0);
+        self.is_proven = true;
+        self.forget_refusals();
+    }
+
+    fn forget_refusals(&mut self) {
+        (self.trial, self.refusals, self.is_doubted, self.closes) = (None, 0, false, 0);
         (self.until, self.trouble, self.fails_calls) = (None, None, false);
+    }
+
+    /// Notes that a broker has refused to renew a session. A new connection shows whether the credentials are wrong;
+    /// until then, no other session is renewed.
+    pub(super) fn handle_doubt(&mut self) {
+        (self.is_proven, self.is_doubted) = (false, true);
     }
 
     /// Notes that a broker has refused the credentials. Returns the wait until the next attempt.
     pub(super) fn handle_refusal(&mut self, why: Error, now: Instant, random: &mut fastrand::Rng) -> Duration {
         let wait = jittered(self.refusals, random);
         self.refusals = self.refusals.saturating_add(1);
-        (self.is_proven, self.trial) = (false, None);
+        (self.is_proven, self.is_doubted, self.trial) = (false, false, None);
         self.until = Some(now + wait);
         self.trouble = Some(why);
         // One refusal may be a broker that does not know a new password yet.
@@ -255,9 +270,9 @@ impl Access {
         self.trial.take_if(|trial| *trial == connection);
     }
 
-    /// Returns whether no refusal is outstanding.
+    /// Returns whether no refusal is outstanding, so that sessions may be renewed.
     pub(super) fn is_open(&self) -> bool {
-        self.until.is_none()
+        self.until.is_none() && !self.is_doubted
     }
 
     /// Returns the end of the wait after a refusal.
@@ -340,6 +355,21 @@ mod tests {
         assert!(access.handle_grant(grant(2, None)));
         assert_eq!(access.admit(now), Admission::Connect);
         assert!(access.verdict().is_none());
+    }
+
+    #[test]
+    fn refused_renewal_lets_one_new_connection_try() {
+        let (now, mut access) = (start(), Access::new());
+        access.handle_grant(grant(1, None));
+        access.handle_acceptance();
+        access.handle_doubt();
+        assert!(!access.is_open());
+        assert_eq!(access.admit(now), Admission::Connect, "without a wait");
+        assert!(access.may_try(ConnectionId(1), now) && !access.may_try(ConnectionId(2), now));
+        access.handle_acceptance();
+        assert!(access.is_open() && access.may_try(ConnectionId(2), now));
+        access.handle_doubt();
+        assert!(access.handle_grant(grant(2, None)) && access.is_open());
     }
 
     #[test]

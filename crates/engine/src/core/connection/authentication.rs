@@ -203,6 +203,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             Ok(grant) => {
                 if self.access.handle_grant(Arc::clone(&grant)) {
                     self.end_waits();
+                    self.resume_renewals(now);
                 }
                 self.retire_sessions_of_others(&grant);
                 let awaits = |link: &Link<Q>| link.session.as_ref().is_some_and(|session| session.awaits_grant);
@@ -257,8 +258,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         let (ends_at, is_open) = (session.ends_at, self.access.is_open());
         let is_short = |grant: &Arc<Grant>| grant.expires_at.is_some_and(|end| ends_at.is_none_or(|ends| end <= ends));
         match self.access.grant() {
-            // After a refusal the session may last to its end.
-            _ if !is_open => {}
+            // The session may last to its end, unless a broker accepts the credentials before.
+            _ if !is_open => session.is_overdue = true,
             Some(grant) if is_short(grant) => {
                 session.awaits_grant = true;
                 if self.access.fetch() {
@@ -266,6 +267,16 @@ impl<Q: fmt::Debug> Connections<Q> {
                 }
             }
             _ => self.renew(peer, now),
+        }
+    }
+
+    /// Authenticates again on the connections whose time came while the credentials were in doubt.
+    fn resume_renewals(&mut self, now: Instant) {
+        for peer in self.peers_with(|link| link.session.as_ref().is_some_and(|session| session.is_overdue)) {
+            if let Some(session) = self.links.get_mut(&peer).and_then(|link| link.session.as_mut()) {
+                (session.is_overdue, session.renew_at) = (false, Some(now));
+            }
+            self.schedule(peer);
         }
     }
 
@@ -293,11 +304,13 @@ impl<Q: fmt::Debug> Connections<Q> {
             is_short: lifetime.is_some_and(|lifetime| lifetime < LIFETIME_MIN),
             renew_at: lifetime.map(|lifetime| since + lifetime.mul_f64(share)),
             ends_at: lifetime.map(|lifetime| since + lifetime),
+            is_overdue: false,
             awaits_grant: false,
         });
         tracing::debug!(%link.host, ?peer, mechanism = %grant.credentials.mechanism(), ?lifetime, "authenticated");
         if self.access.is_newest(grant) {
             self.access.handle_acceptance();
+            self.resume_renewals(now);
         }
         // Another user may have replaced this one during the exchange.
         if let Some(newest) = self.access.grant().cloned() {
@@ -321,8 +334,12 @@ impl<Q: fmt::Debug> Connections<Q> {
             grant.credentials.username().map_or_else(String::new, |name| format!(" for user {}", printable(name)));
         let text = format!("{mechanism}{whose}: {reason}");
         let is_again = self.links.get(&peer).is_some_and(|link| link.session.is_some());
-        if is_again || !self.access.is_newest(grant) {
-            // Some clouds refuse for no visible reason. A new connection shows whether the credentials are wrong.
+        let is_newest = self.access.is_newest(grant);
+        if is_again && is_newest {
+            // Some clouds refuse for no visible reason.
+            self.access.handle_doubt();
+        }
+        if is_again || !is_newest {
             return self.lose(peer, text.into(), now);
         }
         let error = Error::new(ErrorKind::Authentication, text).with_code(code);

@@ -37,6 +37,8 @@ pub(super) struct Session {
     /// When to authenticate again.
     pub(super) renew_at: Option<Instant>,
     pub(super) ends_at: Option<Instant>,
+    /// Whether the time to authenticate again came while the credentials were in doubt.
+    pub(super) is_overdue: bool,
     /// Whether new credentials must come first.
     pub(super) awaits_grant: bool,
 }

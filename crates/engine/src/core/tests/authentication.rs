@@ -396,6 +396,24 @@ fn refused_renewal_is_followed_by_a_new_connection() {
 }
 
 #[test]
+fn refused_renewal_stops_the_renewal_of_other_sessions() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(60)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(500));
+    assert!(rig.logins().len() > 1, "several connections");
+    rig.cluster.set_password("alice", Some("new"));
+    rig.pass(Duration::from_secs(60));
+    let count = |rig: &Secured, login| rig.logins().iter().filter(|other| **other == login).count();
+    assert_eq!(count(&rig, (None, true)), 1);
+    // The old password is right again: a new connection finds out, and then sessions are renewed.
+    rig.cluster.set_password("alice", Some("alice-secret"));
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(count(&rig, (None, true)), 1);
+    rig.send_for(ms(500));
+}
+
+#[test]
 fn configuration_that_the_broker_does_not_share_fails_calls_at_once() {
     let only_plain = SaslSettings { mechanisms: vec!["PLAIN".to_owned(), "SCRAM-SHA-512".to_owned()], ..sasl() };
     let cases = [

@@ -99,8 +99,14 @@ impl<Q: fmt::Debug> Connections<Q> {
             Err(error) => return self.lose(peer, Cause::from(error).context("cannot read its response"), now),
         };
         let Some(Step::Proposed(grant)) = self.take_step(peer) else { return };
+        let is_again = self.links.get(&peer).is_some_and(|link| link.session.is_some());
         match response.error_code {
             ErrorCode::NONE => {}
+            // The mechanism was right before. A new connection shows whether it still is.
+            code if is_again => {
+                let why = Cause::from(Error::refused(code, None)).context("it refused to renew the session");
+                return self.lose(peer, why, now);
+            }
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
                 let offered = printable(&response.mechanisms.join(", "));
                 let mechanism = grant.credentials.mechanism();

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kurier_broker::{Cluster, ClusterSettings, Reply, SaslSettings, Session, TopicSettings};
+use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind, Reply, SaslSettings, Session, TopicSettings};
 use kurier_protocol::NodeId;
 use kurier_protocol::messages::SaslAuthenticateRequest;
 use kurier_security::{Credentials, Token};
@@ -411,6 +411,19 @@ fn refused_renewal_stops_the_renewal_of_other_sessions() {
     rig.pass(Duration::from_secs(120));
     assert_eq!(count(&rig, (None, true)), 1);
     rig.send_for(ms(500));
+}
+
+#[test]
+fn renewal_that_comes_too_early_for_the_broker_fails_no_call() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    rig.cluster.add_fault(Fault::new("SaslHandshake", FaultKind::Error(ErrorCode::ILLEGAL_SASL_STATE)));
+    for _ in 0..20 {
+        rig.send_for(ms(100));
+        assert!(rig.driver.core.verdict().is_none());
+    }
 }
 
 #[test]

@@ -228,6 +228,14 @@ impl<Q> Link<Q> {
         }
     }
 
+    /// Notes a use of the connection. To renew its session is none: otherwise a connection that nobody needs would never
+    /// become idle.
+    fn use_for(&mut self, is_question: bool, now: Instant) {
+        if self.session.is_none() || is_question {
+            self.used_at = now;
+        }
+    }
+
     /// Returns whether the peer is ready and no request awaits a response.
     fn is_unused(&self) -> bool {
         matches!(self.state, State::Ready { .. }) && self.pending.is_empty() && self.authentication.is_none()
@@ -510,7 +518,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         write_request(request, version, correlation_id, Some(&self.client_id), &mut chunks)?;
         self.next_correlation_id = CorrelationId(correlation_id.0.wrapping_add(1) & i32::MAX);
         let deadline = now + self.patience.request;
-        link.used_at = now;
+        link.use_for(asked.question().is_some(), now);
         if !has_answer {
             if link.answerless.len() == ANSWERLESS_MAX {
                 link.answerless.pop_front();
@@ -535,8 +543,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         let at = link.pending.iter().position(|pending| pending.correlation_id == correlation_id)?;
         let pending = link.pending.get_mut(at)?;
         pending.is_written = true;
-        link.used_at = now;
-        if pending.has_answer {
+        let (has_answer, is_question) = (pending.has_answer, pending.asked.question().is_some());
+        link.use_for(is_question, now);
+        if has_answer {
             return Some(Event::Written(peer));
         }
         let question = link.pending.remove(at)?.asked.into_question()?;
@@ -549,18 +558,19 @@ impl<Q: fmt::Debug> Connections<Q> {
     pub(super) fn handle_received(&mut self, connection: ConnectionId, frame: Bytes, now: Instant) {
         let Some(peer) = self.peers.get(&connection).copied() else { return };
         let Some(link) = self.links.get_mut(&peer) else { return };
-        link.used_at = now;
         let answered = frame.first_chunk().map(|id| CorrelationId(i32::from_be_bytes(*id)));
         let is_first_in_line =
             |pending: &mut Pending<Q>| pending.has_answer && Some(pending.correlation_id) == answered;
         let Some(pending) = link.pending.pop_front_if(is_first_in_line) else {
             if let Some(at) = link.answerless.iter().position(|id| Some(*id) == answered) {
+                link.used_at = now;
                 // The peer answers in order, so it skipped the requests before this one.
                 link.answerless.drain(..=at);
                 return;
             }
             return self.lose(peer, "unexpected response (unknown correlation id)".into(), now);
         };
+        link.use_for(pending.asked.question().is_some(), now);
         match pending.asked {
             Asked::Versions => self.handle_versions(peer, &frame, pending.version, now),
             Asked::SaslHandshake => self.handle_sasl_handshake(peer, &frame, pending.version, now),

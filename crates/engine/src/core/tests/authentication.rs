@@ -301,6 +301,19 @@ fn sessions_are_renewed_on_the_same_connection() {
 }
 
 #[test]
+fn renewals_do_not_keep_an_idle_connection_open() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(4)), ..sasl() };
+    let mut config = settings("PLAIN", "alice-secret");
+    config.push(("connections.max.idle.ms", "10000".to_owned()));
+    let mut rig = Secured::new(&config, Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    rig.pass(Duration::from_secs(11));
+    assert!(rig.logins().contains(&(Some("alice".to_owned()), true)), "a session was renewed");
+    assert_eq!((rig.connections.len(), rig.closes), (0, 0));
+}
+
+#[test]
 fn sessions_too_short_for_that_get_a_new_connection() {
     for lifetime_ms in [1000, 2000, 2900] {
         let limited = SaslSettings { max_reauth: Some(ms(lifetime_ms)), ..sasl() };

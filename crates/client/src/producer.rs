@@ -272,18 +272,40 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// Uses other credentials from now on, for example after a vault has changed a password.
     ///
     /// Connections of the same user stay, and use them when they authenticate again. Connections of another user are
-    /// replaced once their requests are answered. No record is lost. Without SASL the call has no effect.
-    pub fn set_credentials(&self, credentials: Credentials) {
-        self.shared().command(Command::SetCredentials(credentials));
+    /// replaced once their requests are answered. No record is lost.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration) if the credentials are not for `sasl.mechanism`, or
+    /// `security.protocol` has no SASL.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<(), Error> {
+        let expected = self.shared().config.security().sasl.as_ref().map(|sasl| sasl.mechanism);
+        let given = credentials.mechanism();
+        let text = match expected {
+            Some(mechanism) if mechanism == given => {
+                self.shared().command(Command::SetCredentials(credentials));
+                return Ok(());
+            }
+            Some(mechanism) => format!("the credentials are for {given}, but sasl.mechanism is {mechanism}"),
+            None => "set_credentials has no effect: security.protocol has no SASL".to_owned(),
+        };
+        Err(Error::new(ErrorKind::Configuration, text))
     }
 
     /// Uses another configuration of TLS from now on, for example with a new client certificate.
     ///
-    /// If its certificates differ, all connections are replaced, each once its requests are answered. No record is lost.
-    /// Without TLS the call has no effect.
+    /// All connections are replaced, each once its requests are answered. No record is lost. From now on the producer
+    /// reads no files of the settings `ssl.*` again.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](ErrorKind::Configuration) if `security.protocol` has no TLS.
     #[cfg(feature = "tls")]
-    pub fn set_tls(&self, config: TlsConfig) {
+    pub fn set_tls(&self, config: TlsConfig) -> Result<(), Error> {
+        if self.shared().config.security().tls.is_none() {
+            let text = "set_tls has no effect: security.protocol has no TLS";
+            return Err(Error::new(ErrorKind::Configuration, text));
+        }
         self.shared().command(Command::SetTls(config));
+        Ok(())
     }
 
     /// Reads the files of certificates, keys and passwords again now, instead of after `kurier.tls.reload.ms`.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use kurier::credentials::{BoxFuture, Credentials, Token, TokenError, TokenProvider, TokenRequest};
+use kurier::credentials::{BoxFuture, Credentials, ScramMechanism, Token, TokenError, TokenProvider, TokenRequest};
 use kurier::{Config, Producer, ProducerBuilder, Record};
 use kurier_broker::{Broker, SaslSettings};
 use tokio::time::timeout;
@@ -120,7 +120,17 @@ async fn nothing_that_the_producer_shows_contains_a_secret() {
         shown.add(&format!("{build:?}"));
         let producer = timeout(LONG, build.build()).await.unwrap().unwrap();
         timeout(LONG, producer.deliver(Record::to("t").value("v"))).await.unwrap().unwrap();
-        producer.set_credentials(Credentials::Plain { username: "bob".to_owned(), password: WRONG.into() });
+        let (username, password) = ("bob".to_owned(), WRONG.into());
+        let wrong = match mechanism {
+            "PLAIN" => Credentials::Plain { username, password },
+            _ => Credentials::Scram {
+                mechanism: if mechanism == "SCRAM-SHA-256" { ScramMechanism::Sha256 } else { ScramMechanism::Sha512 },
+                username,
+                password,
+                is_delegation_token: false,
+            },
+        };
+        producer.set_credentials(wrong).unwrap();
         shown.add(&format!("{producer:?} {:?}", producer.obstacle().await));
         // Another user gets a new connection, which the broker refuses.
         let _ = timeout(Duration::from_secs(2), producer.deliver(Record::to("t").value("v"))).await;

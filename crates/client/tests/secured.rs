@@ -199,3 +199,60 @@ async fn provider_that_refuses_or_fails_is_named() {
         assert!(logins(&broker).is_empty(), "nothing connects without a token");
     }
 }
+
+#[tokio::test]
+async fn credentials_of_another_mechanism_and_tls_without_tls_are_refused() {
+    let broker = cluster().start().await.unwrap();
+    let producer = user(&broker, "SCRAM-SHA-256", "alice-secret").build().await.unwrap();
+    let plain = || Credentials::Plain { username: "alice".to_owned(), password: "alice-secret".into() };
+    let error = producer.set_credentials(plain()).unwrap_err();
+    assert_eq!(error.to_string(), "the credentials are for PLAIN, but sasl.mechanism is SCRAM-SHA-256");
+    send_to_each_partition(&producer).await;
+
+    let open = Broker::builder().start().await.unwrap();
+    let producer = Producer::builder().bootstrap_servers([open.bootstrap_servers()]).build().await.unwrap();
+    let error = producer.set_credentials(plain()).unwrap_err();
+    assert_eq!(error.to_string(), "set_credentials has no effect: security.protocol has no SASL");
+}
+
+#[tokio::test]
+async fn unusable_sources_are_named_and_asked_again() {
+    /// Panics, then gives an expired token, then a good one.
+    #[derive(Debug, Default)]
+    struct Flaky(std::sync::atomic::AtomicUsize);
+
+    impl TokenProvider for Flaky {
+        #[expect(clippy::disallowed_methods, reason = "tokens end by the wall clock")]
+        fn token<'a>(&'a self, _: &'a TokenRequest) -> BoxFuture<'a, Result<Token, TokenError>> {
+            let claims = vec![("sub".to_owned(), Claim::Text("alice".to_owned()))];
+            let token = UnsecuredToken { claims, lifetime: Duration::from_secs(60), extensions: Vec::new() };
+            let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Box::pin(async move {
+                match calls {
+                    0 => panic!("the vault is shut"),
+                    1 => Ok(token.issue(SystemTime::UNIX_EPOCH)),
+                    _ => Ok(token.issue(SystemTime::now())),
+                }
+            })
+        }
+    }
+
+    let broker = cluster().start().await.unwrap();
+    let producer = builder(&broker, "OAUTHBEARER").token_provider(Flaky::default()).start().unwrap();
+    timeout(LONG, producer.connected()).await.unwrap().unwrap();
+    send_to_each_partition(&producer).await;
+}
+
+#[tokio::test]
+async fn empty_password_file_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "alice-secret").unwrap();
+    let broker = cluster().start().await.unwrap();
+    let builder = builder(&broker, "PLAIN").set("sasl.username", "alice");
+    let producer = builder.set("kurier.sasl.password.file", file.to_str().unwrap()).build().await.unwrap();
+    std::fs::write(&file, "\n").unwrap();
+    let error = producer.reload_security().await.unwrap_err();
+    assert!(error.to_string().contains("it is empty"), "{error}");
+    send_to_each_partition(&producer).await;
+}

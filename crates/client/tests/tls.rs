@@ -268,3 +268,28 @@ async fn silent_server_is_named_within_the_setup_timeout() {
     assert_eq!(error.kind(), ErrorKind::Network);
     assert!(format!("{error:#}").contains("socket.connection.setup.timeout.ms"), "{error:#}");
 }
+
+#[tokio::test]
+async fn configuration_of_the_program_outlives_the_files_of_the_settings() {
+    use kurier::tls::{PemSource, TlsConfig};
+
+    let broker = cluster().tls(server("broker.pem").client_ca(text("ca.pem"))).start().await.unwrap();
+    let wrong =
+        with_client_certificate(builder(&broker)).set("ssl.truststore.location", path("other.pem").to_str().unwrap());
+    let producer = wrong.start().unwrap();
+    let error = timeout(LONG, producer.connected()).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Authentication);
+    let right = TlsConfig::builder()
+        .root_certificates(PemSource::path(path("ca.pem")))
+        .identity(PemSource::path(path("client.pem")), PemSource::path(path("client-key.pem")))
+        .build()
+        .unwrap();
+    producer.set_tls(right).unwrap();
+    timeout(LONG, producer.connected()).await.unwrap().unwrap();
+    producer.reload_security().await.unwrap();
+    for node in 1..=3 {
+        broker.stop_node(node);
+        broker.start_node(node).await.unwrap();
+    }
+    send_to_each_partition(&producer).await;
+}

@@ -70,6 +70,8 @@ pub struct TestDriver {
     pub held_takes: Option<VecDeque<TakenBatches>>,
     /// Topics that senders wait for, with the partition count they need.
     awaited: HashMap<Arc<str>, usize>,
+    /// Whether jobs get lost, as on a machine that starts no more threads.
+    pub drops_jobs: bool,
     /// The credentials that the core gets when it asks for some.
     grant: Option<Arc<Grant>>,
 }
@@ -100,7 +102,16 @@ impl TestDriver {
         let accumulator = Accumulator::new(Arc::clone(&config), as_clock, runner, SEED, faults, Box::new(|| {}));
         let codecs = Codecs::new(config.compression()?, Arc::clone(&accumulator.memory));
         let core = Core::new(config, SEED, Box::new(SeededEntropy::new(SEED)), first_sequence, faults, clock.now());
-        Ok(Self { core, accumulator, codecs, clock, held_takes: None, awaited: HashMap::new(), grant })
+        Ok(Self {
+            core,
+            accumulator,
+            codecs,
+            clock,
+            held_takes: None,
+            awaited: HashMap::new(),
+            drops_jobs: false,
+            grant,
+        })
     }
 
     pub fn now(&self) -> Instant {
@@ -143,6 +154,7 @@ impl TestDriver {
                 self.handle(Input::Credentials(Ok(grant)));
                 return None;
             }
+            (Action::Compute { .. }, _) if self.drops_jobs => return None,
             (Action::Compute { connection, job }, _) => {
                 self.handle(Input::Computed { connection, proof: job.run() });
                 return None;

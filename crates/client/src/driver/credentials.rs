@@ -7,17 +7,21 @@
 //! ```
 
 use std::fs::File;
+use std::future::{Future, poll_fn};
 use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_engine::accumulator::Clock;
 use kurier_engine::config::{LoginSettings, SaslCredentials, SaslSettings};
 use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
-use kurier_engine::error::{Error, ErrorKind};
+use kurier_engine::error::{Error, ErrorKind, panic_text};
 use kurier_security::{Claims, Credentials, Secret, Token, UnsecuredToken};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
 
@@ -70,6 +74,8 @@ pub(crate) enum Command {
     Fetch(FetchReason),
     /// Use these credentials from now on.
     Replace(Credentials),
+    /// Ask the source again now, and reply when it has answered.
+    Refresh(oneshot::Sender<Result<(), Error>>),
 }
 
 /// How many commands may wait. The core asks once at a time.
@@ -77,6 +83,10 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 
 /// How often a password file is read again.
 const FILE_POLL: Duration = Duration::from_secs(10);
+/// A source that gives the same token until it expires is asked no more often than this.
+const RENEWAL_MIN: Duration = Duration::from_secs(1);
+/// How long the read of a file may take.
+const FILE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Largest password file.
 const PASSWORD_BYTES_MAX: u64 = 8 * 1024;
 /// Largest token file.
@@ -101,7 +111,8 @@ impl Task {
                 Some(due) => timeout_at(due.into(), self.commands.recv()).await,
                 None => Ok(self.commands.recv().await),
             };
-            let is_asked = command.is_ok();
+            let is_asked = matches!(command, Ok(Some(Command::Fetch(_) | Command::Replace(_))));
+            let mut refreshed = None;
             let reason = match command {
                 Ok(None) => return,
                 Ok(Some(Command::Fetch(reason))) => reason,
@@ -109,9 +120,17 @@ impl Task {
                     self.source = Source::Fixed(credentials);
                     FetchReason::First
                 }
+                Ok(Some(Command::Refresh(reply))) => {
+                    refreshed = Some(reply);
+                    FetchReason::SessionEnds
+                }
                 Err(_) => FetchReason::SessionEnds,
             };
-            let input = match self.fetch(reason).await {
+            let fetched = self.fetch(reason).await;
+            if let Some(reply) = refreshed {
+                let _ = reply.send(fetched.as_ref().map(drop).map_err(|error| error.why.clone()));
+            }
+            let input = match fetched {
                 Ok(credentials) => {
                     failures = 0;
                     let generation = match &current {
@@ -156,12 +175,35 @@ impl Task {
             Source::Tokens(_) | Source::Program(_) if failures > 0 => Some(now + retry_wait(login, failures)),
             Source::Unsecured(_) | Source::Tokens(_) | Source::Program(_) => {
                 let left = current.expires_at?.saturating_duration_since(now);
-                Some(now + renewal(login, left, fastrand::f64()))
+                Some(now + renewal(login, left, fastrand::f64()).max(RENEWAL_MIN))
             }
         }
     }
 
+    /// Fetches credentials that can be used now.
     async fn fetch(&self, reason: FetchReason) -> Result<Credentials, CredentialError> {
+        let credentials = self.ask(reason).await?;
+        if credentials.mechanism() != self.settings.mechanism {
+            let text = format!(
+                "the source of credentials gave some for {}, but sasl.mechanism is {}",
+                credentials.mechanism(),
+                self.settings.mechanism
+            );
+            return Err(refusal(text.into()));
+        }
+        match &credentials {
+            Credentials::Bearer(token) if token.expires_at <= wall_time() => {
+                let ago = wall_time().duration_since(token.expires_at).unwrap_or_default().as_secs();
+                let text =
+                    format!("the token expired {ago} s ago: renew it at its source, or check this machine's clock");
+                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) })
+            }
+            _ => Ok(credentials),
+        }
+    }
+
+    /// Asks the source.
+    async fn ask(&self, reason: FetchReason) -> Result<Credentials, CredentialError> {
         let login = &self.settings.login;
         let limit = login.connect_timeout + login.read_timeout;
         let request = TokenRequest { reason };
@@ -184,20 +226,12 @@ impl Task {
             }
             Source::Unsecured(token) => return Ok(Credentials::Bearer(token.issue(wall_time()))),
             Source::Tokens(provider) => {
-                timeout(limit, async { provider.token(&request).await.map(Credentials::Bearer) }).await
+                timeout(limit, unwinding(async { provider.token(&request).await.map(Credentials::Bearer) })).await
             }
-            Source::Program(source) => timeout(limit, source.credentials(&request)).await,
+            Source::Program(source) => timeout(limit, unwinding(source.credentials(&request))).await,
         };
         match fetched {
-            Ok(Ok(credentials)) if credentials.mechanism() == self.settings.mechanism => Ok(credentials),
-            Ok(Ok(credentials)) => Err(refusal(
-                format!(
-                    "the source of credentials gave some for {}, but sasl.mechanism is {}",
-                    credentials.mechanism(),
-                    self.settings.mechanism
-                )
-                .into(),
-            )),
+            Ok(Ok(credentials)) => Ok(credentials),
             Ok(Err(error)) => Err(of_source(error)),
             Err(_) => {
                 let text = format!("the source of credentials did not answer within {:.0} s", limit.as_secs_f64());
@@ -219,7 +253,18 @@ fn wall_time() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
 }
 
-/// Returns the wait before a token is renewed that lasts so long, as Java's `ExpiringCredentialRefreshingLogin`.
+/// Runs a source of the program. A panic becomes an error, so that the task lives on.
+async fn unwinding<T>(source: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
+    let mut source = pin!(source);
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| source.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(TokenError::unavailable(panic_text(&*panic)))))
+    })
+    .await
+}
+
+/// Returns how long to wait before renewing a token that has `left` to live. Java's `ExpiringCredentialRefreshingLogin`
+/// waits as long.
 fn renewal(login: &LoginSettings, left: Duration, random: f64) -> Duration {
     let at = left.mul_f64(login.window_factor + login.window_jitter * random);
     if login.min_period + login.buffer > left {
@@ -257,12 +302,20 @@ async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Result<Secret, C
         let text = format!("cannot read {key} {shown}: {why}");
         CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }
     };
-    let content = read.await.map_err(|error| failed(error.to_string()))?;
+    let read = timeout(FILE_TIME_MAX, read).await;
+    let content = match read {
+        Ok(content) => content.map_err(|error| failed(error.to_string()))?,
+        Err(_) => return Err(failed(format!("it took longer than {FILE_TIME_MAX:?}"))),
+    };
     if u64::try_from(content.len()).is_ok_and(|length| length > bytes_max) {
         return Err(failed(format!("it has more than {bytes_max} bytes")));
     }
     let secret = content.strip_suffix(b"\n").unwrap_or(&content);
-    Ok(Secret::from(secret.strip_suffix(b"\r").unwrap_or(secret)))
+    match secret.strip_suffix(b"\r").unwrap_or(secret) {
+        // Somebody is writing it.
+        [] => Err(failed("it is empty".to_owned())),
+        secret => Ok(Secret::from(secret)),
+    }
 }
 
 #[cfg(test)]

@@ -443,10 +443,8 @@ impl Driver {
     fn compute(&self, connection: ConnectionId, job: Job) {
         let inputs = self.input.clone();
         let work = move || drop(inputs.blocking_send(Input::Computed { connection, proof: job.run() }));
-        if let Err(work) = self.workers.run(Box::new(work)) {
-            // No thread starts. The connection tasks wait meanwhile.
-            drop(std::thread::Builder::new().spawn(work));
-        }
+        // Without a thread, the core ends the connection in time.
+        drop(self.workers.run(Box::new(work)));
     }
 
     /// Performs an action that needs no network.

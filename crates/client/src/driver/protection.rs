@@ -153,40 +153,46 @@ impl Keepers {
         })
     }
 
-    /// Replaces the credentials.
+    /// Replaces the credentials, which the caller has checked.
     pub(super) fn set_credentials(&self, credentials: Credentials) {
-        match &self.credentials {
-            Some(sender) => drop(sender.try_send(credentials::Command::Replace(credentials))),
-            None => tracing::warn!("set_credentials has no effect: security.protocol has no SASL"),
+        if let Some(sender) = &self.credentials
+            && sender.try_send(credentials::Command::Replace(credentials)).is_err()
+        {
+            tracing::error!("set_credentials had no effect: the task for credentials is busy; call it again");
         }
     }
 
-    /// Replaces the configuration of TLS, and returns the input for the core if the certificates differ.
+    /// Replaces the configuration of TLS, and returns the input for the core.
     #[cfg(feature = "tls")]
-    pub(super) fn set_tls(&self, config: TlsConfig) -> Option<Input> {
-        match &self.tls {
-            Some(tls) => tls.replace(config).then_some(Input::TlsChanged),
-            None => {
-                tracing::warn!("set_tls has no effect: security.protocol has no TLS");
-                None
-            }
-        }
+    pub(super) fn set_tls(&mut self, config: TlsConfig) -> Option<Input> {
+        // From now on the program decides, not the files of the settings.
+        self.reload = None;
+        let tls = self.tls.as_ref()?;
+        tls.set(config);
+        Some(Input::TlsChanged)
     }
 
-    /// Loads files again now: credentials and certificates. Replies when the certificates are loaded.
+    /// Asks for credentials and loads certificates again now. Replies when both are done.
     pub(super) fn reload(&self, reply: oneshot::Sender<Result<(), Error>>) {
+        let mut answers = Vec::new();
         if let Some(sender) = &self.credentials {
-            let _ = sender.try_send(credentials::Command::Fetch(FetchReason::SessionEnds));
+            let (done, answer) = oneshot::channel();
+            let _ = sender.try_send(credentials::Command::Refresh(done));
+            answers.push(answer);
         }
         #[cfg(feature = "tls")]
         if let Some(reload) = &self.reload {
-            if let Err(error) = reload.try_send(reply) {
-                let (mpsc::error::TrySendError::Full(reply) | mpsc::error::TrySendError::Closed(reply)) = error;
-                let text = "a reload is already under way: wait for it";
-                let _ = reply.send(Err(Error::new(ErrorKind::Configuration, text)));
-            }
-            return;
+            let (done, answer) = oneshot::channel();
+            let _ = reload.try_send(done);
+            answers.push(answer);
         }
-        let _ = reply.send(Ok(()));
+        drop(tokio::spawn(async move {
+            let mut result = Ok(());
+            for answer in answers {
+                let busy = || Error::new(ErrorKind::Configuration, "a reload is already under way: wait for it");
+                result = result.and(answer.await.unwrap_or_else(|_| Err(busy())));
+            }
+            let _ = reply.send(result);
+        }));
     }
 }

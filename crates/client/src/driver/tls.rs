@@ -48,8 +48,14 @@ impl Tls {
         self.0.load().explain(error, &host.host).map(ending)
     }
 
-    /// Uses this configuration for new connections. Returns whether its certificates differ from those in use.
-    pub(crate) fn replace(&self, config: TlsConfig) -> bool {
+    /// Uses this configuration for new connections.
+    pub(super) fn set(&self, config: TlsConfig) {
+        self.0.store(Arc::new(config));
+    }
+
+    /// Uses this configuration for new connections, if its certificates differ from those in use. Returns whether they
+    /// do.
+    pub(super) fn replace(&self, config: TlsConfig) -> bool {
         let is_same = self.0.load().has_same_certificates(&config);
         if !is_same {
             self.0.store(Arc::new(config));
@@ -129,7 +135,7 @@ pub(crate) type ReloadCommand = tokio::sync::oneshot::Sender<Result<(), Error>>;
 impl Reload {
     /// Runs until the driver ends.
     pub(super) async fn run(mut self) {
-        /// A half-written set of files is complete soon.
+        /// A half-written set of files is complete soon. Later attempts wait longer.
         const AGAIN: Duration = Duration::from_secs(1);
         /// Failures in a row without a warning.
         const QUIET: u32 = 2;
@@ -137,7 +143,7 @@ impl Reload {
         loop {
             let wait = match (failures, self.settings.reload) {
                 (0, wait) => wait,
-                (_, Some(_)) => Some(AGAIN),
+                (_, Some(wait)) => Some(AGAIN.saturating_mul(1 << failures.min(10)).min(wait)),
                 (_, None) => None,
             };
             let reply = match wait {

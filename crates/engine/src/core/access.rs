@@ -120,6 +120,8 @@ pub(super) enum Admission {
 pub(super) struct Access {
     grant: Option<Arc<Grant>>,
     is_fetching: bool,
+    /// Whether a broker refused the newest credentials, and the source was not asked for others since.
+    is_stale: bool,
     /// Whether a broker has accepted the newest credentials.
     is_proven: bool,
     /// The connection that shows unproven credentials.
@@ -145,6 +147,7 @@ impl Access {
         Self {
             grant: None,
             is_fetching: false,
+            is_stale: false,
             is_proven: false,
             trial: None,
             refusals: 0,
@@ -163,7 +166,7 @@ impl Access {
             _ => {}
         }
         let is_valid = |grant: &Arc<Grant>| grant.expires_at.is_none_or(|end| now < end);
-        if self.grant.as_ref().is_some_and(is_valid) {
+        if !self.is_stale && self.grant.as_ref().is_some_and(is_valid) {
             return Admission::Connect;
         }
         match self.fetch() {
@@ -189,7 +192,7 @@ impl Access {
 
     /// Takes new credentials. Those of another generation end a wait; returns whether they are of another one.
     pub(super) fn handle_grant(&mut self, grant: Arc<Grant>) -> bool {
-        self.is_fetching = false;
+        (self.is_fetching, self.is_stale) = (false, false);
         let is_new = self.grant.as_ref().is_none_or(|old| old.generation != grant.generation);
         if is_new {
             self.is_proven = false;
@@ -243,7 +246,7 @@ impl Access {
     pub(super) fn handle_refusal(&mut self, why: Error, now: Instant, random: &mut fastrand::Rng) -> Duration {
         let wait = jittered(self.refusals, random);
         self.refusals = self.refusals.saturating_add(1);
-        (self.is_proven, self.is_doubted, self.trial) = (false, false, None);
+        (self.is_proven, self.is_doubted, self.is_stale, self.trial) = (false, false, true, None);
         self.until = Some(now + wait);
         self.trouble = Some(why);
         // One refusal may be a broker that does not know a new password yet.
@@ -272,7 +275,7 @@ impl Access {
 
     /// Returns whether no refusal is outstanding, so that sessions may be renewed.
     pub(super) fn is_open(&self) -> bool {
-        self.until.is_none() && !self.is_doubted
+        self.refusals == 0 && !self.is_doubted
     }
 
     /// Returns the end of the wait after a refusal.
@@ -328,6 +331,10 @@ mod tests {
             let mut now = start;
             let mut attempts = 0;
             while now < start + Duration::from_secs(15 * 60) {
+                if attempts > 0 {
+                    assert_eq!(access.admit(now), Admission::Fetch(FetchReason::Refused), "there may be others");
+                    access.handle_grant(grant(1, None));
+                }
                 assert_eq!(access.admit(now), Admission::Connect);
                 assert!(access.may_try(ConnectionId(attempts), now));
                 assert!(!access.may_try(ConnectionId(attempts + 1), now), "one at a time");

@@ -236,6 +236,13 @@ impl<Q> Link<Q> {
         }
     }
 
+    /// Returns when the renewal of a session must have ended. Without a request or a job under way, nothing else would
+    /// end it.
+    fn renewal_deadline(&self, patience: Duration) -> Option<Instant> {
+        let is_ready = matches!(self.state, State::Ready { .. });
+        self.authentication.as_ref().filter(|_| is_ready).map(|authentication| authentication.since + patience)
+    }
+
     /// Returns whether the peer is ready and no request awaits a response.
     fn is_unused(&self) -> bool {
         matches!(self.state, State::Ready { .. }) && self.pending.is_empty() && self.authentication.is_none()
@@ -470,8 +477,13 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.schedule(peer);
     }
 
-    /// Replaces all connections, each when its requests are answered.
-    pub(super) fn retire_all(&mut self) {
+    /// Uses new certificates: replaces all connections, each when its requests are answered, and ends the waits of peers
+    /// that did not trust the old ones.
+    pub(super) fn handle_new_certificates(&mut self) {
+        for peer in self.peers_with(|link| link.untrusted.is_some() && matches!(link.state, State::Backoff { .. })) {
+            self.set_idle(peer);
+        }
+        self.links.values_mut().for_each(|link| link.untrusted = None);
         for peer in self.peers_with(|link| link.connection().is_some()) {
             self.retire(peer);
         }
@@ -479,13 +491,12 @@ impl<Q: fmt::Debug> Connections<Q> {
 
     /// Returns the error for calls that wait for the cluster, if there is no point in waiting.
     pub(super) fn verdict(&self) -> Option<&Error> {
+        // As long as one server accepts us, or one bootstrap server may, calls wait for it.
+        if self.links.values().any(|link| matches!(link.state, State::Ready { .. })) {
+            return None;
+        }
         let mut seeds = self.links.iter().filter(|(peer, _)| matches!(peer, Peer::Seed(_))).map(|(_, link)| link);
-        let is_ready = |link: &Link<Q>| matches!(link.state, State::Ready { .. });
-        // As long as one bootstrap server may accept us, calls wait for it.
-        let untrusted = || match self.links.values().any(is_ready) {
-            true => None,
-            false => seeds.try_fold(None, |_, link| link.untrusted.as_ref().map(Some)).flatten(),
-        };
+        let untrusted = || seeds.try_fold(None, |_, link| link.untrusted.as_ref().map(Some)).flatten();
         self.access.verdict().or_else(untrusted)
     }
 
@@ -738,8 +749,11 @@ impl<Q: fmt::Debug> Connections<Q> {
             | State::Negotiating { .. }
             | State::Authenticating { .. }
             | State::Ready { .. } => {
+                let renewal = link.renewal_deadline(self.patience.request);
                 if link.pending.front().is_some_and(|pending| pending.deadline <= now) {
                     self.lose(peer, "it did not answer within request.timeout.ms".into(), now);
+                } else if renewal.is_some_and(|deadline| deadline <= now) {
+                    self.lose(peer, "its session was not renewed within request.timeout.ms".into(), now);
                 } else if link.is_unused() && (link.is_retiring || link.used_at + self.patience.idle <= now) {
                     // No request is unanswered, so this is not a failure.
                     self.close(peer, &"it is not needed any more".into(), now);
@@ -771,7 +785,8 @@ impl<Q: fmt::Debug> Connections<Q> {
                 let idle = link.is_unused().then(|| link.used_at + wait);
                 let session = link.session.as_ref().filter(|_| link.authentication.is_none());
                 let session = session.and_then(Session::next);
-                [setup, answer, idle, session, link.muted_until].into_iter().flatten().min()
+                let renewal = link.renewal_deadline(self.patience.request);
+                [setup, answer, idle, session, renewal, link.muted_until].into_iter().flatten().min()
             }
         });
         self.timers.set(peer, at);

@@ -139,7 +139,7 @@ impl Core {
             }
             Input::Credentials(fetched) => cx.connections.handle_credentials(fetched, now),
             Input::Computed { connection, proof } => cx.connections.handle_computed(connection, proof, now),
-            Input::TlsChanged => cx.connections.retire_all(),
+            Input::TlsChanged => cx.connections.handle_new_certificates(),
             Input::Written { connection, correlation_id } => {
                 cx.connections.handle_written(connection, correlation_id, now);
             }

@@ -82,7 +82,12 @@ impl<Q: fmt::Debug> Connections<Q> {
         let Some(grant) = self.access.grant().cloned() else {
             return self.lose(peer, "there are no credentials".into(), now);
         };
-        let mechanism = grant.credentials.mechanism().name().to_owned();
+        let mechanism = grant.credentials.mechanism();
+        if self.policy.is_none_or(|policy| policy.mechanism != mechanism) {
+            let text = format!("the credentials are for {mechanism}, and sasl.mechanism is another one");
+            return self.mismatch(peer, Error::new(ErrorKind::Configuration, text), now);
+        }
+        let mechanism = mechanism.name().to_owned();
         if let Some(link) = self.links.get_mut(&peer) {
             link.authentication = Some(Authentication { step: Step::Proposed(grant), since: now });
         }

@@ -31,7 +31,8 @@ impl<Q> Link<Q> {
         let key = "socket.connection.setup.timeout.ms";
         match self.state {
             State::Negotiating { .. } => format!("it did not answer ApiVersions within {key}: {IS_IT_A_BROKER}"),
-            _ => format!("it did not accept a connection within {key}"),
+            State::Authenticating { .. } => format!("SASL authentication took longer than {key}"),
+            _ => format!("it did not accept a connection, or did not finish the TLS handshake, within {key}"),
         }
     }
 }

@@ -538,4 +538,40 @@ fn untrusted_certificate_of_every_bootstrap_server_fails_calls() {
         rig.driver.handle(Input::Disconnected { connection, ending: Ending::Untrusted(error()) });
     }
     assert_eq!(rig.verdict(), (ErrorKind::Authentication, "the broker's certificate expired 3 d ago".to_owned()));
+    // New certificates end the wait.
+    rig.driver.handle(Input::TlsChanged);
+    assert!(rig.driver.core.verdict().is_none());
+    rig.pass(ms(100));
+    assert!(rig.is_known());
+}
+
+#[test]
+fn one_broker_with_another_configuration_fails_no_call() {
+    let mut rig = Secured::new(&settings("SCRAM-SHA-256", "alice-secret"), Some(sasl()));
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    // The next connection meets a node without SASL.
+    rig.cluster.add_fault(Fault::new("SaslHandshake", FaultKind::Error(ErrorCode::ILLEGAL_SASL_STATE)).times(9));
+    rig.driver.handle(Input::Signal(Signal::Wanted { topic: "other".into(), partitions: 0 }));
+    rig.cluster.move_leader("t", 0, 2).unwrap();
+    let _waits = rig.send();
+    rig.pass(ms(500));
+    assert!(rig.driver.core.verdict().is_none(), "another node is ready");
+}
+
+#[test]
+fn lost_job_ends_a_renewal() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(3600)), ..sasl() };
+    let mut rig = Secured::new(&settings("SCRAM-SHA-256", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    rig.driver.drops_jobs = true;
+    // The renewal begins after 51 to 57 minutes; nothing is sent meanwhile but a record a minute.
+    for _ in 0..58 {
+        drop(rig.send());
+        rig.pass(Duration::from_secs(60));
+    }
+    rig.driver.drops_jobs = false;
+    rig.pass(Duration::from_secs(60));
+    rig.send_for(ms(100));
 }

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let producer = Producer::builder().bootstrap_servers(servers.split(',')).build().await?;
     let record = |value| Record::to(&topic).key("customer-7").value(value);
 
-    // Once it is accepted the producer delivers it; this sender ignores the outcome.
+    // `send` returns when the producer has accepted the record. The producer delivers it, and nobody waits for the outcome.
     producer.send(record("forgotten")).await?.forget();
 
     // The first await waits for room, the second for the outcome.

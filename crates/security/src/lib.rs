@@ -14,8 +14,8 @@
 //! |---|---|
 //! | none | [`Secret`], [`Mechanism`], [`Credentials`] |
 //! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`] |
-//! | `tls` | [`tls::TlsConfig`]: certificates, keys and settings for rustls; the application brings the provider of cryptography |
-//! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a [provider](tls::Provider) |
+//! | `tls` | `tls::TlsConfig`: certificates, keys and settings for rustls; the application brings the provider of cryptography |
+//! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a provider (`tls::Provider`) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
 //! | `tls-encrypted-keys` | private keys that a password encrypts |
 

@@ -51,7 +51,7 @@ fn a_seed_gives_the_same_run_always() {
     }
 }
 
-/// The other mistakes need more seeds: `make sim-mutants`.
+/// Checks that a few seeds detect these mistakes. `make sim-mutants` looks for the others, which need more seeds.
 #[test]
 fn mistakes_are_found() {
     let mistakes = [

@@ -1,7 +1,7 @@
 //! SaslHandshake 0 and 1: the client proposes a mechanism.
 //!
-//! After version 0, Kafka expects tokens without a message around them, as before KIP-152. This broker closes the
-//! connection instead. A listener without SASL answers ILLEGAL_SASL_STATE.
+//! After version 0, Kafka expects bare tokens, each behind its length and without SaslAuthenticate (before KIP-152). This
+//! broker closes the connection instead. A listener without SASL answers ILLEGAL_SASL_STATE.
 
 use std::time::Duration;
 

@@ -106,7 +106,7 @@ pub(crate) enum Answer {
     Refusal(String),
 }
 
-/// Kafka ignores a second attempt within this time.
+/// Kafka does not let a client authenticate again earlier than this after it last began to.
 const REAUTHENTICATION_MIN_MS: i64 = 1000;
 
 impl Authentication {

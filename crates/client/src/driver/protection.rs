@@ -143,7 +143,7 @@ pub(super) struct Keepers {
 }
 
 impl Keepers {
-    /// Asks for credentials, and returns the answer if there is nobody to ask.
+    /// Asks the task for credentials. If it does not run or its queue is full, returns the error for the core instead.
     pub(super) fn fetch(&self, reason: FetchReason) -> Option<Input> {
         let sender = self.credentials.as_ref();
         let is_asked = sender.is_some_and(|sender| sender.try_send(credentials::Command::Fetch(reason)).is_ok());

@@ -1,10 +1,12 @@
 //! Connections to servers: their state, and the requests that wait for a response on each.
 //!
 //! ```text
-//!            want                connected             versions agreed
-//!   Idle ──────────▶ Connecting ───────────▶ Negotiating ───────────▶ Ready
-//!    ▲                   │ failed, or too slow    │                     │ lost, timed out, idle
-//!    └──── Backoff ◀─────┴────────────────────────┴─────────────────────┘
+//!            want                connected              versions agreed      without SASL
+//!   Idle ──────────▶ Connecting ───────────▶ Negotiating ───────┬─────────────────────▶ Ready ─┐ the session
+//!    │ ▲                 │                        │             ▼            accepted     ▲  ◀─┘ is renewed
+//!    │ │                 │ failed, or too slow    │      Authenticating ──────────────────┤
+//!    ▼ └─── Backoff ◀────┴────────────────────────┴─────────────┴── lost, timed out, idle ┘
+//!  Blocked: waits for credentials
 //! ```
 //!
 //! A *peer* is a server: a bootstrap server, or a node that metadata named. A peer answers the requests on a connection

@@ -54,7 +54,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Takes a number: a sign, digits and one dot.
+    /// Reads a number: an optional minus, digits, and at most one dot. A minus alone is a sign.
     fn number(&mut self) -> Token {
         if self.rest.starts_with('-') {
             self.take(1);

@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(read_last(Mechanism::ScramSha256, answer, &proof.signature), Ok(()));
     }
 
-    /// The example has SHA-1, which Kafka does not use; all else is equal.
+    /// RFC 5802's example uses SHA-1, which Kafka does not use. The rest of the exchange is as with SHA-256.
     #[test]
     fn example_of_rfc_5802() {
         let (start, first) = begin(ScramMechanism::Sha256, "user", "fyko+d2lbbFgONRv9qkxdawL");

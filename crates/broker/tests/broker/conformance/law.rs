@@ -32,7 +32,7 @@ pub(crate) struct Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// No error, and this base offset.
+    /// The broker writes the batch and answers with this base offset.
     At(i64),
     Refused(ErrorCode),
 }

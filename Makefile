@@ -119,7 +119,7 @@ SIMULATE = cargo run --quiet --locked --profile simulation -p kurier-simulation 
 sim:
 	$(SIMULATE) $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),--seeds $(SEEDS) --from $(FROM))
 
-## make sim-mutants    simulate with twenty-five deliberate mistakes and print the seed that finds each; make sim SEED=n MUTANT=Name traces one
+## make sim-mutants    simulate with thirty deliberate mistakes and print the seed that finds each; make sim SEED=n MUTANT=Name traces one
 sim-mutants:
 	$(SIMULATE) --mutants --from $(FROM)
 

@@ -93,12 +93,22 @@ pub enum Mutant {
     AskIdForever,
     /// A forgotten partition returns under an epoch that it had before.
     EpochFloorIgnored,
+    /// Requests follow SaslHandshake while a session is renewed.
+    SendBehindHandshake,
+    /// A SCRAM exchange succeeds although the broker's signature is wrong.
+    SkipSignature,
+    /// Each new connection makes the producer forget that brokers refused its credentials.
+    ResetBreakerOnReconnect,
+    /// A ready connection keeps the limit of 1 MiB on frames.
+    KeepFrameLimit,
+    /// A connection that must be replaced takes further requests.
+    FeedRetiring,
 }
 
 #[cfg(feature = "internal")]
 impl Mutant {
     /// All mistakes.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::NewSequenceOnRetry,
         Self::ResetWhenLeaderless,
         Self::BreakOnAnyGap,
@@ -124,5 +134,10 @@ impl Mutant {
         Self::SilentWithoutApi,
         Self::AskIdForever,
         Self::EpochFloorIgnored,
+        Self::SendBehindHandshake,
+        Self::SkipSignature,
+        Self::ResetBreakerOnReconnect,
+        Self::KeepFrameLimit,
+        Self::FeedRetiring,
     ];
 }

@@ -32,6 +32,15 @@ pub(super) struct Pace {
     topics: HashSet<String>,
     /// The number of connections and requests so far.
     pub(super) outputs: u64,
+    /// Ports that the producer may connect to at once, because it has got other credentials.
+    free: HashSet<u16>,
+}
+
+impl Pace {
+    /// Other credentials end every wait for a connection.
+    pub(super) fn free_ports(&mut self) {
+        self.free.extend(self.ended.iter().filter(|(_, ended)| !ended.is_empty()).map(|(port, _)| *port));
+    }
 }
 
 /// How long a node may take to answer before another is asked. For metadata, a third node is asked after twice as long.
@@ -69,6 +78,10 @@ impl World<'_> {
         let (first, longest) = (config.reconnect_backoff, config.reconnect_backoff_max);
         let wait = least(failures, first, longest);
         let ended = self.pace.ended.entry(port).or_default();
+        if self.pace.free.remove(&port) {
+            ended.clear();
+            return;
+        }
         // A connection that was ready counts as the first failure.
         let is_over = |(count, at): &(u32, Instant)| *at + least(failures.min(*count), first, longest) <= now;
         match ended.iter().position(is_over) {
@@ -168,6 +181,8 @@ impl World<'_> {
         // An idle producer only requests metadata: connect, ApiVersions, Metadata.
         let rounds = time.as_millis().div_ceil(max_age.as_millis().max(1));
         let most = 3 * u64::try_from(rounds).unwrap_or(u64::MAX / 256) + 9;
+        let most =
+            self.sasl.as_ref().map_or(most, |sasl| 3 * most + sasl.renewals(time) * 2 * u64::from(self.plan.nodes));
         let (moments, outputs) = (self.report.moments - moments, self.pace.outputs - outputs);
         if outputs > most || moments > 100 + 40 * most {
             let what = format!("{outputs} requests and connections, {moments} moments, in {time:?} with nothing to do");
@@ -220,6 +235,7 @@ impl World<'_> {
 
     /// Checks the invariants of every step.
     pub(super) fn check_now(&mut self) {
+        self.check_verdict();
         let config = &self.plan.config;
         let latest = config.delivery_timeout + ms(1);
         let used = self.driver.accumulator.memory.used();

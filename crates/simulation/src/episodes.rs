@@ -97,7 +97,7 @@ impl World<'_> {
     }
 
     /// Ends all connections. The nodes first execute the requests that they have received.
-    fn flush_network(&mut self, why: &str) {
+    fn flush_network(&mut self, why: &'static str) {
         let open: Vec<ConnectionId> =
             self.lines.iter().filter(|(_, line)| line.is_open).map(|(connection, _)| *connection).collect();
         for connection in open {

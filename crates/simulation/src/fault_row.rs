@@ -134,4 +134,34 @@ fault_rows! {
     TopicForgotten = 70,
     /// Brokers refused a producer id for good.
     IdRefusedForGood = 71,
+    /// A broker did not prove that it knows the password.
+    WrongProof = 72,
+    /// A connection was cut during SASL.
+    CutInSasl = 73,
+    /// Brokers closed connections instead of answering tokens.
+    RefusedSilently = 74,
+    /// An answer of SASL came late.
+    LateSaslAnswer = 75,
+    /// A broker's token had 64 KiB.
+    HugeSaslAnswer = 76,
+    /// A session lasted one millisecond.
+    TinySession = 77,
+    /// A broker refused to renew a session.
+    RenewalRefused = 78,
+    /// A broker refused credentials.
+    LoginRefused = 79,
+    /// The password changed.
+    PasswordChanged = 80,
+    /// The user changed.
+    UserChanged = 81,
+    /// The certificates changed.
+    CertificatesChanged = 82,
+    /// A session was renewed.
+    SessionRenewed = 83,
+    /// A session was too short to be renewed.
+    SessionTooShort = 84,
+    /// A broker found a renewal too early.
+    RenewedTooEarly = 85,
+    /// A session ended before it was renewed.
+    SessionEnded = 86,
 }

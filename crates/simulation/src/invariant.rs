@@ -25,6 +25,14 @@ pub enum Invariant {
     InTime,
     /// A flush ends in time, and every record before it has its outcome (`I9` in old ledgers).
     FlushInTime,
+    /// Before authentication, nodes get only ApiVersions and SASL; nothing follows SaslHandshake until the exchange has ended, and nothing but SaslHandshake follows the end of the session.
+    SaslOrder,
+    /// No connection carries other requests, or large frames, before its node has accepted the client and proved itself.
+    ProofFirst,
+    /// Refused credentials are shown again only after the breaker's wait, by one connection at a time, and no session is renewed with them.
+    FewAttempts,
+    /// A connection that must be replaced takes no more requests.
+    RetiredIsQuiet,
     /// The settings of the plan are valid.
     ValidSettings,
     /// Nothing panics.

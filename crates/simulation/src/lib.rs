@@ -7,9 +7,9 @@
 //!      └── outcomes ──▶ Ledger ◀─────────┴── Wire ◀───────────────────────────┘
 //! ```
 //!
-//! A seed draws settings and a mix of faults. After a time of faults, all faults end, and every record must get its
-//! outcome in time. `ledger` and `wire` know the guarantees of a producer, and nothing of its implementation. The same
-//! seed always gives the same run.
+//! A seed draws settings and a mix of faults. In one seed of four the cluster requires SASL, with short sessions
+//! (`sasl`). After a time of faults, all faults end, and every record must get its outcome in time. `ledger`, `wire` and
+//! `sasl` know the guarantees of a producer, and nothing of its implementation. The same seed always gives the same run.
 
 /// Writes to the trace, if there is one.
 macro_rules! trace {
@@ -33,6 +33,7 @@ mod lull;
 mod network;
 mod plan;
 mod report;
+mod sasl;
 mod senders;
 mod troubles;
 mod wire;

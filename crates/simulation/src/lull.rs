@@ -44,6 +44,7 @@ impl World<'_> {
             self.at(self.now(), Event::Serve(connection));
         }
         self.driver.let_go();
+        self.calm_sasl();
     }
 
     /// Ends all faults for the time that the producer may need to recover, except that one node may stay dead. No

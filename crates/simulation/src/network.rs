@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kurier_broker::Reply;
+use kurier_broker::{Reply, Session};
 use kurier_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use kurier_protocol::{CorrelationId, Message, NodeId, RequestHeader, read_response};
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
 use super::plan::topic_name;
+use super::sasl::conversation::{Conversation, is_handshake, is_sasl};
+use super::sasl::exchange::Meaning;
 use super::wire::{Spot, Wire, show_all};
 use super::world::{World, ms};
 use kurier_engine::accumulator::Clock;
@@ -32,6 +34,10 @@ pub(super) enum Event {
     Closed(ConnectionId),
     /// Held compression ends.
     LetGo,
+    /// The cluster learns the newest login.
+    Accounts,
+    /// The producer gets the newest login.
+    Credentials,
 }
 
 /// A connection. It may outlive the producer's use of it, while frames are in transit.
@@ -41,7 +47,7 @@ pub(super) struct Line {
     port: u16,
     /// The number of failures in a row before it.
     failures: u32,
-    /// Whether its ApiVersions response has arrived.
+    /// Whether its ApiVersions response has arrived; with SASL, whether it was used for other requests.
     is_ready: bool,
     pub(super) used_at: Instant,
     /// Unanswered requests: the correlation id and the API.
@@ -54,12 +60,22 @@ pub(super) struct Line {
     /// Whether no response arrives any more.
     pub(super) is_deaf: bool,
     /// Whether the node has closed it.
-    is_shut: bool,
+    pub(super) is_shut: bool,
+    /// The node's side of SASL.
+    pub(super) session: Session,
+    pub(super) talk: Conversation,
     pub(super) up: VecDeque<Frame>,
     pub(super) accepted_at: Instant,
     pub(super) arrived_at: Instant,
     pub(super) down: VecDeque<Answer>,
     pub(super) delivered_at: Instant,
+}
+
+impl Line {
+    /// Returns whether requests other than those of the handshake are in flight.
+    pub(super) fn has_questions(&self) -> bool {
+        self.questions.iter().any(|(_, key)| !is_handshake(*key))
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +97,8 @@ pub(super) struct Answer {
     /// Batches that the node recognised as duplicates.
     pub(super) duplicates: Vec<(Spot, u64)>,
     pub(super) throttle_time_ms: i32,
+    /// Only for answers of SASL.
+    pub(super) meaning: Meaning,
 }
 
 impl World<'_> {
@@ -110,6 +128,8 @@ impl World<'_> {
             left_at: now,
             is_deaf: false,
             is_shut: false,
+            session: Session::default(),
+            talk: Conversation::new(),
             up: VecDeque::new(),
             accepted_at: now,
             arrived_at: now,
@@ -139,18 +159,25 @@ impl World<'_> {
     pub(super) fn transmit(&mut self, connection: ConnectionId, correlation_id: CorrelationId, chunks: Vec<Bytes>) {
         let Some(line) = self.lines.get(&connection).filter(|line| line.is_open) else { return };
         let (node, now) = (line.node, self.now());
-        // With lumpy inputs, the core may have sent this before it handled the throttle time.
-        if !self.plan.is_lumpy {
-            let on_time = self.wire.check_throttle(connection, self.driver.clock.elapsed());
-            self.ensure(on_time);
-        }
         let frame = Bytes::from(chunks.concat()).slice(4..);
         self.pace.outputs += 1;
         match RequestHeader::read(&frame) {
             Ok((header, body)) => {
+                // With lumpy inputs, the core may have sent this before it handled the throttle time. A session may end
+                // before that time, so its renewal does not wait.
+                if !self.plan.is_lumpy && !is_sasl(header.api_key) {
+                    let on_time = self.wire.check_throttle(connection, self.driver.clock.elapsed());
+                    self.ensure(on_time);
+                }
+                self.check_talk(connection, header.api_key);
+                let has_sasl = self.sasl.is_some();
                 if let Some(line) = self.lines.get_mut(&connection) {
                     line.questions.push((correlation_id, header.api_key));
-                    line.used_at = now;
+                    line.is_ready |= has_sasl && !is_handshake(header.api_key);
+                    // To renew a session is no use of it.
+                    if !is_sasl(header.api_key) || !line.talk.is_proven {
+                        line.used_at = now;
+                    }
                 }
                 self.look_at(connection, node, correlation_id, &header, &body);
             }
@@ -215,7 +242,8 @@ impl World<'_> {
     }
 
     pub(super) fn take_place(&mut self, event: Event) {
-        if !self.plan.is_lumpy {
+        // The model of the breaker must see what the core has sent before it sees a close.
+        if !self.plan.is_lumpy || (self.sasl.is_some() && matches!(event, Event::Closed(_))) {
             self.drain();
         }
         match event {
@@ -236,6 +264,8 @@ impl World<'_> {
             Event::Deliver(connection) => self.deliver(connection),
             Event::Closed(connection) => self.cut(connection, "closed by the node"),
             Event::LetGo => self.driver.let_go(),
+            Event::Accounts => self.change_accounts(),
+            Event::Credentials => self.change_credentials(),
         }
     }
 
@@ -291,6 +321,9 @@ impl World<'_> {
         let (node, is_open) = (line.node, line.is_open);
         let request = Bytes::from(frame.chunks.concat()).slice(4..);
         let Ok((header, body)) = RequestHeader::read(&request) else { return };
+        if is_sasl(header.api_key) {
+            return self.execute_sasl(connection, frame, &header, &request);
+        }
         let is_produce = header.api_key == ProduceRequest::KEY;
         let end = |spot: Spot| self.cluster.end_offset(topic_name(spot.topic), spot.index).unwrap_or_default();
         let asked = self.wire.asked(connection, frame.correlation_id);
@@ -299,7 +332,7 @@ impl World<'_> {
             true => self.refuse_some(&header, request, &body),
             false => (request, Vec::new()),
         };
-        let reply = self.cluster.handle(node, &request, self.driver.clock.wall_ms(), false);
+        let reply = self.handle(connection, &request);
         if is_produce && !is_open {
             trace!(self, "node {node} executes #{} of {connection:?}, which has ended", frame.correlation_id);
         }
@@ -309,7 +342,9 @@ impl World<'_> {
                 let (answer, throttle_time_ms, duplicates) = self.tamper(&header, answer, asked, refused);
                 let (at, key, version) = (self.now(), header.api_key, header.api_version);
                 let correlation_id = frame.correlation_id;
-                let answer = Answer { at, frame: answer, correlation_id, key, version, duplicates, throttle_time_ms };
+                let meaning = Meaning::Useless;
+                let answer =
+                    Answer { at, frame: answer, correlation_id, key, version, duplicates, throttle_time_ms, meaning };
                 self.answer(connection, answer);
             }
             Reply::Nothing => {}
@@ -319,13 +354,18 @@ impl World<'_> {
                 }
             }
             _ => {
-                // A node that closes the connection reads nothing more.
-                if let Some(line) = self.lines.get_mut(&connection) {
-                    line.is_shut = true;
-                }
-                let at = self.now() + self.latency();
-                self.at(at, Event::Closed(connection));
+                self.check_close(connection, header.api_key);
+                self.shut(connection);
             }
+        }
+    }
+
+    /// A node handles a request of a connection.
+    pub(super) fn handle(&mut self, connection: ConnectionId, request: &Bytes) -> Reply {
+        let now_ms = self.driver.clock.wall_ms();
+        match self.lines.get_mut(&connection) {
+            Some(line) => self.cluster.handle_on(line.node, &mut line.session, request, now_ms, false),
+            None => Reply::Close,
         }
     }
 
@@ -347,9 +387,16 @@ impl World<'_> {
         let Some(line) = self.lines.get_mut(&connection).filter(|line| line.is_open && !line.is_deaf) else { return };
         let Some(answer) = line.down.pop_front_if(|answer| answer.at <= now) else { return };
         let (node, id) = (line.node, answer.correlation_id);
-        line.used_at = now;
+        if !is_sasl(answer.key) || !line.talk.is_proven {
+            line.used_at = now;
+        }
         line.questions.retain(|(other, _)| *other != id);
-        line.is_ready |= answer.key == ApiVersionsRequest::KEY;
+        line.is_ready |= answer.key == ApiVersionsRequest::KEY && self.sasl.is_none();
+        if is_sasl(answer.key) {
+            self.drain();
+            self.deliver_sasl(connection, answer.meaning);
+            return self.driver.handle(Input::Received { connection, frame: answer.frame });
+        }
         let version = answer.version;
         match answer.key {
             ProduceRequest::KEY => {
@@ -408,6 +455,7 @@ impl World<'_> {
             None => Vec::new(),
         };
         trace!(self, "{connection:?} is ended by the producer");
+        self.meet_end(connection);
         self.leave(connection, true);
         for frame in late {
             self.hit(FaultRow::AnswerOfEndedConnection, "an answer on a connection that is given up");
@@ -416,13 +464,16 @@ impl World<'_> {
     }
 
     /// A connection breaks, and the producer gets the error.
-    pub(super) fn cut(&mut self, connection: ConnectionId, why: &str) {
-        if !self.lines.get(&connection).is_some_and(|line| line.is_open) {
+    pub(super) fn cut(&mut self, connection: ConnectionId, why: &'static str) {
+        let Some(is_connected) = self.lines.get(&connection).filter(|line| line.is_open).map(|line| line.is_connected)
+        else {
             return;
-        }
+        };
         trace!(self, "{connection:?} is cut: {why}");
+        let ending = if is_connected { Ending::Closed(why) } else { Ending::Failed(why.into()) };
+        self.meet_cut(connection);
         self.leave(connection, false);
-        self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed(why.into()) });
+        self.driver.handle(Input::Disconnected { connection, ending });
     }
 
     /// Ends the producer's use of a connection. Requests that the kernel has may still be executed, all or the first of
@@ -460,6 +511,9 @@ impl World<'_> {
                 frame.arrives_at = last;
             }
             self.at(last, Event::Serve(connection));
+        }
+        if let Some(sasl) = &mut self.sasl {
+            sasl.breaker.end(connection);
         }
         self.pace_ended(port, failures);
         for question in questions {

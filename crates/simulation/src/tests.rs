@@ -61,6 +61,10 @@ fn mistakes_are_found() {
         Mutant::NoGate,
         Mutant::OffsetZero,
         Mutant::RestampUnsettled,
+        Mutant::SendBehindHandshake,
+        Mutant::ResetBreakerOnReconnect,
+        Mutant::KeepFrameLimit,
+        Mutant::FeedRetiring,
     ];
     for mutant in mistakes {
         let is_caught = |seed| play(seed, Some(mutant), None).1.is_err();

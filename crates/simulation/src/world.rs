@@ -22,6 +22,7 @@ use super::ledger::Ledger;
 use super::network::{Event, Line};
 use super::plan::{Lack, Plan, topic_name};
 use super::report::Report;
+use super::sasl::Sasl;
 use super::senders::{Due, Flush, Patient, Told};
 use super::troubles::SpotTrouble;
 use super::wire::{Spot, Wire};
@@ -38,15 +39,16 @@ use kurier_engine::test_driver::TestDriver;
 /// the first broken invariant, if any.
 pub fn play(seed: u64, mutant: Option<Mutant>, trace: Option<&mut dyn FnMut(&str)>) -> (Report, Result<(), Violation>) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let plan = Plan::draw(&mut random);
-    let played = catch_unwind(AssertUnwindSafe(|| match World::new(plan, random, FaultInjection::of(mutant), trace) {
-        Ok(mut world) => {
-            let result = world.run();
-            world.report.digest = world.digest.get();
-            (std::mem::take(&mut world.report), result)
-        }
-        Err(error) => (Report::default(), Err(violation(Invariant::ValidSettings, format!("{error:#}")))),
-    }));
+    let (plan, sasl) = (Plan::draw(&mut random), Sasl::draw(seed));
+    let played =
+        catch_unwind(AssertUnwindSafe(|| match World::new(plan, sasl, random, FaultInjection::of(mutant), trace) {
+            Ok(mut world) => {
+                let result = world.run();
+                world.report.digest = world.digest.get();
+                (std::mem::take(&mut world.report), result)
+            }
+            Err(error) => (Report::default(), Err(violation(Invariant::ValidSettings, format!("{error:#}")))),
+        }));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
         (Report::default(), Err(violation(Invariant::NoPanic, text.unwrap_or("without words"))))
@@ -99,6 +101,8 @@ pub(super) struct World<'t> {
     pub(super) spot_troubles: Vec<SpotTrouble>,
     /// Memory that splits took beyond their whole batches, since memory was last within its limit.
     pub(super) grown_by_splits: usize,
+    /// `None` without SASL.
+    pub(super) sasl: Option<Sasl>,
     pub(super) pace: Pace,
     pub(super) watch: Watch,
     pub(super) digest: Digest,
@@ -110,11 +114,17 @@ pub(super) struct World<'t> {
 impl<'t> World<'t> {
     fn new(
         mut plan: Plan,
+        sasl: Option<Sasl>,
         random: fastrand::Rng,
         faults: FaultInjection,
         trace: Option<&'t mut dyn FnMut(&str)>,
     ) -> Result<Self, Error> {
-        let mut cluster = Cluster::new(ClusterSettings { nodes: plan.nodes, ..ClusterSettings::default() });
+        if let Some(sasl) = &sasl {
+            sasl.configure(&mut plan.config)?;
+        }
+        let settings = sasl.as_ref().map(Sasl::settings);
+        let mut cluster =
+            Cluster::new(ClusterSettings { nodes: plan.nodes, sasl: settings, ..ClusterSettings::default() });
         let mut ports = BTreeMap::new();
         let mut servers = Vec::new();
         for node in 1..=plan.nodes {
@@ -159,6 +169,7 @@ impl<'t> World<'t> {
             is_well: false,
             spot_troubles: Vec::new(),
             grown_by_splits: 0,
+            sasl,
             pace: Pace::default(),
             watch: Watch::default(),
             digest: Digest::default(),
@@ -242,6 +253,8 @@ impl<'t> World<'t> {
             for line in text.lines() {
                 trace!(self, "{line}");
             }
+            let sasl = format!("{:?}", self.sasl);
+            trace!(self, "{sasl}");
         }
         for topic in 0..self.plan.topics.len() {
             self.driver.handle(Input::Signal(Signal::Wanted { topic: topic_name(topic).into(), partitions: 0 }));
@@ -254,6 +267,7 @@ impl<'t> World<'t> {
             }
             let happening = self.plan.happening(&mut self.random);
             self.happen(happening);
+            self.trouble_sasl();
             let time = match self.random.u32(0..100) {
                 0..50 => Duration::ZERO,
                 50..90 => Duration::from_micros(self.random.u64(0..10_000)),
@@ -424,6 +438,10 @@ impl<'t> World<'t> {
             Some(Action::Disconnect(connection)) => self.end_line(connection),
             Some(Action::Transmit { connection, correlation_id, chunks }) => {
                 self.transmit(connection, correlation_id, chunks.into_chunks());
+            }
+            Some(Action::FrameLimit { connection, bytes }) => {
+                self.raise_limit(connection, bytes);
+                self.run_callbacks();
             }
             // Report outcomes before anything else is sent.
             _ => self.run_callbacks(),

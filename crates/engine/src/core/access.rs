@@ -231,7 +231,7 @@ impl Access {
         self.forget_refusals();
     }
 
-    fn forget_refusals(&mut self) {
+    pub(super) fn forget_refusals(&mut self) {
         (self.trial, self.refusals, self.is_doubted, self.closes) = (None, 0, false, 0);
         (self.until, self.trouble, self.fails_calls) = (None, None, false);
     }

@@ -39,6 +39,7 @@ use super::timer::Timers;
 use super::versions::Versions;
 use crate::config::{Config, HostPort, Recovery};
 use crate::error::{Cause, Error};
+use crate::fault_injection::{FaultInjection, Mutant};
 use handshake::VERSIONS_VERSION;
 use session::{Authentication, Session};
 
@@ -270,6 +271,7 @@ pub(super) struct Connections<Q> {
     policy: Option<Policy>,
     access: Access,
     entropy: Box<dyn Entropy>,
+    faults: FaultInjection,
     /// Events that the core has not seen.
     events: VecDeque<Event<Q>>,
     /// Actions that the core has not taken.
@@ -277,7 +279,13 @@ pub(super) struct Connections<Q> {
 }
 
 impl<Q: fmt::Debug> Connections<Q> {
-    pub(super) fn new(config: &Config, seed: u64, entropy: Box<dyn Entropy>, now: Instant) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        seed: u64,
+        entropy: Box<dyn Entropy>,
+        faults: FaultInjection,
+        now: Instant,
+    ) -> Self {
         let patience = Patience {
             setup: Backoff { first: config.connection_setup_timeout, longest: config.connection_setup_timeout_max },
             reconnect: Backoff { first: config.reconnect_backoff, longest: config.reconnect_backoff_max },
@@ -301,6 +309,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             policy: config.security().sasl.as_ref().map(Policy::of),
             access: Access::new(),
             entropy,
+            faults,
             events: VecDeque::new(),
             actions: Actions::new(),
         };
@@ -812,9 +821,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.links.get(&peer).is_some_and(|link| {
             matches!(link.state, State::Ready { .. })
                 && link.muted_until.is_none()
-                && link.authentication.is_none()
+                && (link.authentication.is_none() || self.faults.has(Mutant::SendBehindHandshake))
                 && !link.session.as_ref().is_some_and(|session| session.has_ended(now))
-                && !link.is_retiring
+                && (!link.is_retiring || self.faults.has(Mutant::FeedRetiring))
                 && link.pending.len() < max_in_flight
                 && link.pending.back().is_none_or(|last| last.is_written)
         })

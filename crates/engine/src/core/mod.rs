@@ -85,7 +85,7 @@ impl Core {
             cx: Context {
                 now,
                 metadata: Metadata::new(&config, seed ^ 1, faults, now),
-                connections: Connections::new(&config, seed ^ 2, entropy, now),
+                connections: Connections::new(&config, seed ^ 2, entropy, faults, now),
                 ids: ProducerIds::new(&config, first_sequence, now),
                 another_id_at: None,
                 random: fastrand::Rng::with_seed(seed),

@@ -18,6 +18,7 @@ use super::{Asked, Connections, Event, Peer, State};
 use crate::core::action::{Action, ConnectionId};
 use crate::core::versions::Versions;
 use crate::error::{Cause, Error, printable};
+use crate::fault_injection::Mutant;
 
 /// The first version to try for ApiVersions. Version 5 names the broker that is meant (KIP-1242). Brokers before Kafka
 /// 4.4 refuse it and name their highest version: that costs one round trip on the first connection to each peer. Java
@@ -31,6 +32,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Negotiating { connection };
         (link.is_private, link.untrusted) = (is_private, None);
+        if self.faults.has(Mutant::ResetBreakerOnReconnect) {
+            self.access.forget_refusals();
+        }
         // Some services close the connection when they do not know the version of ApiVersions.
         if link.negotiations_broken >= 2 {
             link.versions_version = 0;
@@ -104,7 +108,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         (link.trouble, link.was_ready) = (None, true);
         tracing::debug!(%link.host, ?peer, "connected");
         let bytes = FrameBuffer::DEFAULT_LIMIT_BYTES;
-        self.actions.push_back(Action::FrameLimit { connection, bytes });
+        if !self.faults.has(Mutant::KeepFrameLimit) {
+            self.actions.push_back(Action::FrameLimit { connection, bytes });
+        }
         self.schedule(peer);
         self.events.push_back(Event::Ready(peer));
     }

@@ -61,6 +61,10 @@ features:
 	  cargo test --quiet --locked -p kurier --features $$provider --test tls -- --nocapture || exit 1; \
 	  cargo check --quiet --locked -p kurier-cli --no-default-features --features $$provider || exit 1; done
 	cargo check --quiet --locked -p kurier --features tls
+	cargo clippy --quiet --locked -p kurier --features oauth-oidc --all-targets -- -D warnings
+	for feature in oauth-oidc oauth-oidc,tls-graviola; do \
+	  cargo test --quiet --locked -p kurier --features $$feature --test oidc || exit 1; done
+	cargo check --quiet --locked -p kurier-cli --no-default-features --features oauth-oidc
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features
 	cargo check --quiet --locked -p kurier-engine --no-default-features --features internal
@@ -75,7 +79,7 @@ features:
 no-c:
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c $(WITHOUT_TLS)
 	CC=/bin/false CXX=/bin/false cargo check --locked --target-dir target/no-c -p kurier-cli --no-default-features \
-	  --features zstd-pure,tls-graviola
+	  --features zstd-pure,tls-graviola,oauth-oidc
 	@echo "no-c: the default features, their build scripts, and TLS by Graviola pass with CC=/bin/false"
 
 ## make msrv           build all crates with the minimum Rust version of Cargo.toml, which rust-toolchain.toml must select

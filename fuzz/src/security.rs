@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use kurier_security::tls::{PemSource, TlsConfig};
 use kurier_security::{
-    Claims, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof, Secret, Step, Token,
+    Claims, ClientCredentials, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof,
+    Secret, Step, Token,
 };
 
 const NONCE: [u8; 24] = [7; 24];
@@ -66,7 +67,8 @@ pub fn scram_server(data: &[u8]) {
     }
 }
 
-/// An OAUTHBEARER server's reason, and the claims of a token. Only an empty answer is success.
+/// An OAUTHBEARER server's reason, the claims of a token, and the answer of a token endpoint. Only an empty answer of a
+/// server is success.
 pub fn oauth(data: &[u8]) {
     let token = Token { value: "t".into(), expires_at: SystemTime::UNIX_EPOCH, extensions: Vec::new() };
     let (mut exchange, _) = Exchange::start(&Credentials::Bearer(token), NONCE).expect("the token is good");
@@ -78,9 +80,30 @@ pub fn oauth(data: &[u8]) {
         }
         other => panic!("{other:?}"),
     }
+    token_endpoint(data);
     for token in [data.to_vec(), format!("e30.{}.", base64url(data)).into_bytes()] {
         if let Err(error) = Claims::read(&token) {
             check_text(&error.to_string());
+        }
+    }
+}
+
+/// The body of an answer. A token has a lifetime; an error does not quote the client's secret.
+fn token_endpoint(body: &[u8]) {
+    let client = ClientCredentials {
+        client_id: "kurier".to_owned(),
+        client_secret: "hunter2".into(),
+        scope: None,
+        encodes_header: false,
+    };
+    for status in [200, 401, 503] {
+        match client.read_answer(status, body, SystemTime::UNIX_EPOCH) {
+            Ok(token) => assert!(status == 200 && !token.value.is_empty()),
+            Err(error) => {
+                check_text(&error.to_string());
+                assert!(!error.to_string().contains("hunter2"));
+                assert_eq!(error.is_refusal(), status == 401);
+            }
         }
     }
 }

@@ -158,6 +158,7 @@ async fn nothing_that_the_producer_shows_contains_a_secret() {
         ("sasl.jaas.config", jaas.as_str()),
         ("ssl.key.password", PASSWORD),
         ("ssl.keystore.key", PASSWORD),
+        ("sasl.oauthbearer.client.secret", PASSWORD),
     ] {
         let set = config.set(key, value);
         shown.add(&format!("{set:?} {config:?} {:?}", config.explain()));

@@ -13,7 +13,7 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`], [`Mechanism`], [`Credentials`] |
-//! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`] |
+//! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`], the [`ClientCredentials`] for a token endpoint |
 //! | `tls` | `tls::TlsConfig`: certificates, keys and settings for rustls; the application brings the provider of cryptography |
 //! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a provider (`tls::Provider`) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
@@ -30,6 +30,8 @@ mod json;
 #[cfg(feature = "sasl")]
 pub mod jwt;
 pub mod mechanism;
+#[cfg(feature = "sasl")]
+pub mod oidc;
 mod printable;
 #[cfg(feature = "sasl")]
 pub mod sasl;
@@ -47,6 +49,8 @@ pub use jaas::{JaasEntry, JaasError, JaasErrorKind, JaasLogin, OauthLogin};
 #[cfg(feature = "sasl")]
 pub use jwt::{Claim, Claims, JwtError, UnsecuredToken};
 pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
+#[cfg(feature = "sasl")]
+pub use oidc::{ClientCredentials, EndpointError};
 #[cfg(feature = "sasl")]
 pub use sasl::{Exchange, Message, Refusal, SaslError, ScramJob, ScramProof, Step};
 pub use secret::Secret;

@@ -239,6 +239,8 @@ fn security() -> std::io::Result<()> {
         br#"{"sub":"a\"\u00e9\ud83d\ude00","iat":1795000000.5,"exp":1.8e9,"roles":[{"a":null},true,false,[]]}"#;
     write("oauth", "claims", claims)?;
     write("oauth", "token", b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6MTc5NTAwMDAwMH0.")?;
+    write("oauth", "granted", br#"{"access_token":"e30.e30.","token_type":"Bearer","expires_in":3600}"#)?;
+    write("oauth", "refused", br#"{"error":"invalid_client","error_description":"no client with hunter2"}"#)?;
     let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/sasl/jaas.jsonl");
     for (index, line) in fs::read_to_string(entries)?.lines().enumerate() {
         let line: serde_json::Value = serde_json::from_str(line)?;

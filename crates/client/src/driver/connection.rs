@@ -64,7 +64,7 @@ pub(super) async fn run(target: Target, wires: Wires) {
 }
 
 /// Connects to a server and starts TLS, if the settings ask for it.
-async fn open(target: &Target) -> Result<Transport, Ending> {
+pub(super) async fn open(target: &Target) -> Result<Transport, Ending> {
     let Target { config, names, security, host, attempt, was_ready } = target;
     let stream = connect(config, &**names, host, *attempt).await.map_err(Ending::Failed)?;
     security.secure(stream, host, *was_ready).await

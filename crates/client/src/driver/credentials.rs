@@ -1,7 +1,7 @@
 //! The task that fetches credentials for the core, and replaces them in time.
 //!
 //! ```text
-//!   core ── FetchCredentials ──▶ ┌──────┐ ──▶ source: settings, password file, provider
+//!   core ── FetchCredentials ──▶ ┌──────┐ ──▶ source: settings, file, token endpoint, provider
 //!   handle ── set_credentials ─▶ │ task │
 //!   core ◀───── Credentials ──── └──────┘ ◀── time: a token expires, a file may have changed
 //! ```
@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_engine::accumulator::Clock;
-use kurier_engine::config::{LoginSettings, SaslCredentials, SaslSettings};
+use kurier_engine::config::{Config, LoginSettings, SaslCredentials, SaslSettings};
 use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
 use kurier_engine::error::{Error, ErrorKind, panic_text};
 use kurier_security::{Claims, Credentials, Secret, Token, UnsecuredToken};
@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 use super::blocking::on_a_thread;
 use super::clock::SystemClock;
+#[cfg(feature = "oauth-oidc")]
+use super::oidc::Endpoint;
 use crate::credentials::{CredentialSource, TokenError, TokenProvider, TokenRequest};
 
 /// Where the credentials come from.
@@ -43,15 +45,32 @@ pub(crate) enum Source {
     },
     /// Unsigned tokens that the client makes.
     Unsecured(UnsecuredToken),
+    #[cfg(feature = "oauth-oidc")]
+    Endpoint(Arc<Endpoint>),
     Tokens(Arc<dyn TokenProvider>),
     Program(Arc<dyn CredentialSource>),
 }
 
 impl Source {
     /// Returns the source that the settings name; `None` if the program must provide one.
-    pub(crate) fn of(settings: &SaslSettings) -> Option<Self> {
-        match &settings.credentials {
+    ///
+    /// # Errors
+    /// If they name a token endpoint that this build, or its TLS, cannot ask.
+    pub(crate) fn of(config: &Arc<Config>, settings: &SaslSettings) -> Result<Option<Self>, Error> {
+        Ok(match &settings.credentials {
             SaslCredentials::Known(credentials) => Some(Self::Fixed(credentials.clone())),
+            #[cfg(feature = "oauth-oidc")]
+            SaslCredentials::Oidc(oidc) => Some(Self::Endpoint(Arc::new(Endpoint::new(config, settings, oidc)?))),
+            #[cfg(not(feature = "oauth-oidc"))]
+            SaslCredentials::Oidc(oidc) => {
+                let _ = config;
+                let text = format!(
+                    "this build of kurier cannot ask the token endpoint {}: enable the feature oauth-oidc, or give the \
+                     builder a token_provider",
+                    oidc.endpoint
+                );
+                return Err(Error::new(ErrorKind::Configuration, text));
+            }
             SaslCredentials::PasswordFile { username, path } => {
                 Some(Self::PasswordFile { username: username.clone(), path: path.clone() })
             }
@@ -63,7 +82,7 @@ impl Source {
                 Some(Self::Unsecured(token.clone()))
             }
             SaslCredentials::Program => None,
-        }
+        })
     }
 }
 
@@ -105,30 +124,37 @@ impl Task {
     pub(super) async fn run(mut self) {
         let mut current: Option<Arc<Grant>> = None;
         let mut failures = 0;
+        // A token endpoint that has failed is left alone until then; a demand of the core waits.
+        let mut hold: Option<Instant> = None;
+        let mut demand: Option<FetchReason> = None;
         loop {
-            let due = self.due(current.as_deref(), failures);
+            let due = hold.or_else(|| self.due(current.as_deref(), failures));
             let command = match due {
                 Some(due) => timeout_at(due.into(), self.commands.recv()).await,
                 None => Ok(self.commands.recv().await),
             };
-            let is_asked = matches!(command, Ok(Some(Command::Fetch(_) | Command::Replace(_))));
             let mut refreshed = None;
-            let reason = match command {
+            let (reason, is_asked) = match command {
                 Ok(None) => return,
-                Ok(Some(Command::Fetch(reason))) => reason,
+                Ok(Some(Command::Fetch(reason))) if hold.is_some_and(|until| SystemClock.now() < until) => {
+                    demand = Some(reason);
+                    continue;
+                }
+                Ok(Some(Command::Fetch(reason))) => (reason, true),
                 Ok(Some(Command::Replace(credentials))) => {
                     self.source = Source::Fixed(credentials);
-                    FetchReason::First
+                    (FetchReason::First, true)
                 }
                 Ok(Some(Command::Refresh(reply))) => {
                     refreshed = Some(reply);
-                    FetchReason::SessionEnds
+                    (FetchReason::SessionEnds, demand.is_some())
                 }
-                Err(_) => FetchReason::SessionEnds,
+                Err(_) => (demand.unwrap_or(FetchReason::SessionEnds), demand.is_some()),
             };
+            (hold, demand) = (None, None);
             let fetched = self.fetch(reason).await;
             if let Some(reply) = refreshed {
-                let _ = reply.send(fetched.as_ref().map(drop).map_err(|error| error.why.clone()));
+                let _ = reply.send(fetched.as_ref().map(drop).map_err(|failure| failure.error.why.clone()));
             }
             let input = match fetched {
                 Ok(credentials) => {
@@ -148,11 +174,17 @@ impl Task {
                     }
                     Input::Credentials(Ok(grant))
                 }
-                Err(error) => {
+                Err(failure) => {
                     failures += 1;
+                    hold = self.hold(&failure, failures, is_asked && current.is_none());
+                    let Failure { error, .. } = failure;
                     if !is_asked {
-                        // The old ones are still good for a while.
-                        tracing::warn!(why = format_args!("{:#}", error.why), "cannot renew the credentials");
+                        let why = format_args!("{:#}", error.why);
+                        match current {
+                            // The old ones are still good for a while.
+                            Some(_) => tracing::warn!(why, "cannot renew the credentials"),
+                            None => tracing::debug!(why, "there are no credentials yet"),
+                        }
                         continue;
                     }
                     Input::Credentials(Err(error))
@@ -173,15 +205,36 @@ impl Task {
             Source::Fixed(_) => None,
             Source::PasswordFile { .. } | Source::TokenFile { .. } => Some(now + FILE_POLL),
             Source::Tokens(_) | Source::Program(_) if failures > 0 => Some(now + retry_wait(login, failures)),
-            Source::Unsecured(_) | Source::Tokens(_) | Source::Program(_) => {
+            _ => {
                 let left = current.expires_at?.saturating_duration_since(now);
                 Some(now + renewal(login, left, fastrand::f64()).max(RENEWAL_MIN))
             }
         }
     }
 
+    /// Returns until when a token endpoint is left alone after a failure. The core waits itself after a refusal that
+    /// leaves it without credentials (`is_paced`).
+    #[cfg_attr(not(feature = "oauth-oidc"), expect(clippy::unused_self, reason = "there are no token endpoints"))]
+    fn hold(&self, failure: &Failure, failures: u32, is_paced: bool) -> Option<Instant> {
+        #[cfg(feature = "oauth-oidc")]
+        if let Source::Endpoint(_) = &self.source {
+            let login = &self.settings.login;
+            let wait = match failure.error.is_refusal {
+                true if is_paced => return None,
+                true => refusal_wait(failures),
+                false => {
+                    let asked_for = failure.retry_after.unwrap_or_default().min(login.retry_backoff_max);
+                    retry_wait(login, failures).max(asked_for)
+                }
+            };
+            return Some(SystemClock.now() + wait);
+        }
+        let _ = (failure, failures, is_paced);
+        None
+    }
+
     /// Fetches credentials that can be used now.
-    async fn fetch(&self, reason: FetchReason) -> Result<Credentials, CredentialError> {
+    async fn fetch(&self, reason: FetchReason) -> Result<Credentials, Failure> {
         let credentials = self.ask(reason).await?;
         if credentials.mechanism() != self.settings.mechanism {
             let text = format!(
@@ -189,21 +242,21 @@ impl Task {
                 credentials.mechanism(),
                 self.settings.mechanism
             );
-            return Err(refusal(text.into()));
+            return Err(refusal(text));
         }
         match &credentials {
             Credentials::Bearer(token) if token.expires_at <= wall_time() => {
                 let ago = wall_time().duration_since(token.expires_at).unwrap_or_default().as_secs();
                 let text =
                     format!("the token expired {ago} s ago: renew it at its source, or check this machine's clock");
-                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) })
+                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }.into())
             }
             _ => Ok(credentials),
         }
     }
 
     /// Asks the source.
-    async fn ask(&self, reason: FetchReason) -> Result<Credentials, CredentialError> {
+    async fn ask(&self, reason: FetchReason) -> Result<Credentials, Failure> {
         let login = &self.settings.login;
         let limit = login.connect_timeout + login.read_timeout;
         let request = TokenRequest { reason };
@@ -211,20 +264,20 @@ impl Task {
             Source::Fixed(credentials) => return Ok(credentials.clone()),
             Source::PasswordFile { username, path } => {
                 let password = read_secret("kurier.sasl.password.file", path, PASSWORD_BYTES_MAX).await;
-                return password.and_then(|password| {
-                    let credentials = self.settings.with_password(username.clone(), password, false);
-                    credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file".into()))
-                });
+                let credentials = self.settings.with_password(username.clone(), password?, false);
+                return credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file"));
             }
             Source::TokenFile { path, extensions } => {
                 const KEY: &str = "sasl.oauthbearer.token.endpoint.url";
                 let value = read_secret(KEY, path, TOKEN_BYTES_MAX).await?;
-                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()).into());
+                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()));
                 let claims = Claims::read(value.expose()).map_err(|error| wrong(format!("cannot be used: {error}")))?;
                 let expires_at = claims.expires_at.ok_or_else(|| wrong("has no time of expiry (exp)".to_owned()))?;
                 return Ok(Credentials::Bearer(Token { value, expires_at, extensions: extensions.clone() }));
             }
             Source::Unsecured(token) => return Ok(Credentials::Bearer(token.issue(wall_time()))),
+            #[cfg(feature = "oauth-oidc")]
+            Source::Endpoint(endpoint) => return endpoint.token().await.map(Credentials::Bearer),
             Source::Tokens(provider) => {
                 timeout(limit, unwinding(async { provider.token(&request).await.map(Credentials::Bearer) })).await
             }
@@ -235,7 +288,7 @@ impl Task {
             Ok(Err(error)) => Err(of_source(error)),
             Err(_) => {
                 let text = format!("the source of credentials did not answer within {:.0} s", limit.as_secs_f64());
-                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, text) })
+                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, text) }.into())
             }
         }
     }
@@ -249,7 +302,7 @@ impl Task {
     }
 }
 
-fn wall_time() -> SystemTime {
+pub(super) fn wall_time() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
 }
 
@@ -278,15 +331,45 @@ fn retry_wait(login: &LoginSettings, failures: u32) -> Duration {
     login.retry_backoff.saturating_mul(1 << doublings).min(login.retry_backoff_max)
 }
 
-fn of_source(error: TokenError) -> CredentialError {
+/// Returns the wait before a token endpoint is asked again that has refused the client, which still has a token.
+#[cfg(feature = "oauth-oidc")]
+fn refusal_wait(failures: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(300);
+    let doublings = failures.saturating_sub(1).min(16);
+    Duration::from_secs(60).saturating_mul(1 << doublings).min(LONGEST)
+}
+
+/// Why there are no credentials.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: CredentialError,
+    /// How long the source asks to be left alone.
+    #[cfg_attr(not(feature = "oauth-oidc"), expect(dead_code, reason = "only token endpoints ask for it"))]
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl From<CredentialError> for Failure {
+    fn from(error: CredentialError) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+impl Failure {
+    /// Returns a failure that does not pass by itself.
+    pub(super) fn refused(why: Error) -> Self {
+        CredentialError { is_refusal: true, why }.into()
+    }
+}
+
+fn of_source(error: TokenError) -> Failure {
     let is_refusal = error.is_refusal();
     let kind = if is_refusal { ErrorKind::Authentication } else { ErrorKind::Network };
     let why = Error::new(kind, "the source of credentials has none").caused_by(error.into_source());
-    CredentialError { is_refusal, why }
+    CredentialError { is_refusal, why }.into()
 }
 
-fn refusal(why: kurier_engine::error::BoxError) -> CredentialError {
-    CredentialError { is_refusal: true, why: Error::new(ErrorKind::Authentication, why.to_string()) }
+fn refusal(why: impl Into<String>) -> Failure {
+    Failure::refused(Error::new(ErrorKind::Authentication, why.into()))
 }
 
 /// Reads the file of a setting, without its final newline.
@@ -350,6 +433,13 @@ mod tests {
         for (left, random, wait) in cases {
             assert_eq!(renewal(&LOGIN, left, random), wait, "{left:?}");
         }
+    }
+
+    #[cfg(feature = "oauth-oidc")]
+    #[test]
+    fn endpoint_that_refuses_is_left_alone_for_minutes() {
+        let waits = [1, 2, 3, 4, 100, u32::MAX].map(|failures| refusal_wait(failures).as_secs());
+        assert_eq!(waits, [60, 120, 240, 300, 300, 300]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod connection;
 pub(crate) mod credentials;
 mod entropy;
 mod names;
+#[cfg(feature = "oauth-oidc")]
+mod oidc;
 mod protection;
 mod shared;
 #[cfg(feature = "tls")]

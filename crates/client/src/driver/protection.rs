@@ -6,6 +6,8 @@
 //!                                              └─▶ Security, for each connection
 //! ```
 
+use std::sync::Arc;
+
 use kurier_engine::config::{Config, SaslSettings, SecurityConfig};
 use kurier_engine::core::{CredentialError, FetchReason, Input};
 use kurier_engine::error::{Error, ErrorKind};
@@ -49,11 +51,15 @@ impl Protection {
     };
 
     /// Loads the files that the settings name, which may block for a moment.
-    pub(crate) fn new(config: &Config, given: Given) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Arc<Config>, given: Given) -> Result<Self, Error> {
         let SecurityConfig { protocol, tls, sasl } = config.security();
         let sasl = match sasl {
             Some(settings) => {
-                let source = given.credentials.or_else(|| Source::of(settings)).ok_or_else(|| {
+                let source = match given.credentials {
+                    Some(source) => Some(source),
+                    None => Source::of(config, settings)?,
+                };
+                let source = source.ok_or_else(|| {
                     let text = format!(
                         "sasl.mechanism is {}, and nothing provides a token: call token_provider on the builder",
                         settings.mechanism

@@ -33,14 +33,19 @@ pub use kurier_security::{Mechanism, Secret};
 use origin::Made;
 pub use origin::Origin;
 #[doc(hidden)]
-pub use security::choices::{CipherSuites, EndpointIdentification, StoreType, TlsVersion};
+pub use security::choices::{
+    CipherSuites, EndpointIdentification, GrantType, OauthMethod, StoreType, TlsVersion, TokenRetriever,
+};
 pub use security::choices::{Roots, TlsProvider, TlsVersions};
+pub use security::endpoint::EndpointUrl;
+#[doc(hidden)]
+pub use security::endpoint::TokenUrl;
 pub(crate) use security::in_the_clear;
 pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
-pub use security::values::{Extensions, ServerName, TokenFile};
+pub use security::values::{Extensions, ServerName};
 pub use security::{
-    Identity, LoginSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
+    Identity, LoginSettings, OidcSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
 };
 #[doc(hidden)]
 pub use servers::Servers;
@@ -304,9 +309,31 @@ settings! {
     "kurier.sasl.password.file" => sasl_password_file: Option<PathBuf> = None;
     /// Mechanism and credentials as one JAAS entry that ends with a semicolon, as in Java. Excludes `sasl.username`.
     "sasl.jaas.config" => sasl_jaas_config: Secret = Secret::default();
-    /// A file with the token for `OAUTHBEARER`, a JWT, as a URL: `file:///run/secrets/token`. Token endpoints, with `https:`,
-    /// are not supported yet.
-    "sasl.oauthbearer.token.endpoint.url" => token_file: Option<TokenFile> = None;
+    /// The place of the tokens for `OAUTHBEARER`: a file with a JWT, `file:///run/secrets/token`, or a token endpoint,
+    /// `https://host/token` (KIP-768; feature `oauth-oidc`). With `http:` the client's secret goes unencrypted, so only
+    /// to this machine, or with `kurier.sasl.allow.cleartext`.
+    "sasl.oauthbearer.token.endpoint.url" => token_url: Option<TokenUrl> = None;
+    /// The id of the client at the token endpoint. Counts more than `clientId` in `sasl.jaas.config`, as in Java.
+    "sasl.oauthbearer.client.credentials.client.id" | "sasl.oauthbearer.client.id" => oauth_client_id: String = String::new();
+    /// The secret of the client at the token endpoint. Counts more than `clientSecret` in `sasl.jaas.config`.
+    "sasl.oauthbearer.client.credentials.client.secret" | "sasl.oauthbearer.client.secret" => oauth_client_secret: Secret = Secret::default();
+    /// The scope that the client asks the token endpoint for. Counts more than `scope` in `sasl.jaas.config`.
+    "sasl.oauthbearer.scope" => oauth_scope: String = String::new();
+    /// Whether id and secret of the client are encoded as in a form before they become base64 (KIP-1025). RFC 6749 says
+    /// so, and not every endpoint expects it.
+    "sasl.oauthbearer.header.urlencode" => oauth_header_urlencode: bool = false;
+    /// `oidc`: a token endpoint gives the tokens, as in librdkafka. Without it the URL decides.
+    "sasl.oauthbearer.method" => oauth_method: OauthMethod = OauthMethod::Default;
+    /// The grant that the client asks the token endpoint for: `client_credentials`.
+    "sasl.oauthbearer.grant.type" => oauth_grant_type: GrantType = GrantType::ClientCredentials;
+    /// Java's class that gets tokens (KIP-1139): `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever` or
+    /// `FileJwtRetriever`, with their package. It must agree with the URL.
+    "sasl.oauthbearer.jwt.retriever.class" => token_retriever: TokenRetriever = TokenRetriever::Default;
+    /// A PEM file with the certificates of the authorities that may sign the certificate of the token endpoint, or a
+    /// folder of such files, as in librdkafka. Without it, and without `https.ca.pem`, `kurier.tls.roots` decides.
+    "https.ca.location" => https_ca_location: Option<PathBuf> = None;
+    /// The same certificates as PEM text, up to 4 MiB.
+    "https.ca.pem" => https_ca_pem: Secret = Secret::default();
     /// SASL extensions for the token, as `NAME=VALUE,NAME=VALUE`, as in librdkafka (KIP-342).
     "sasl.oauthbearer.extensions" => oauth_extensions: Extensions = Extensions::default();
     /// Whether the client makes unsigned tokens, which only brokers for development accept (KIP-255), as in librdkafka.

@@ -96,7 +96,6 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
             "sasl.oauthbearer.sub.claim.name",
         ],
     ),
-    ("there is no token endpoint yet", &["https.ca.location", "https.ca.pem"]),
     (
         "only a program can set it, through librdkafka's functions",
         &[
@@ -182,6 +181,7 @@ const NOT_YET: &[NotYet] = &[
     NotYet::new("sasl.login.class", &[JAVA_LOGIN], OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.jwt.validator.class", &JAVA_VALIDATORS, OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.metadata.authentication.type", &["none"], OWN_TOKENS),
+    NotYet::new("sasl.oauthbearer.assertion.", &[], NO_ASSERTIONS),
     NotYet::new("sasl.oauthbearer.", &[], OWN_TOKENS),
     NotYet::new("config.providers", &[], "write the values instead of ${...}, because no provider expands them here"),
 ];
@@ -189,6 +189,8 @@ const NOT_YET: &[NotYet] = &[
 const NO_STORE_PASSWORD: &str = "remove it: a PEM store has no password, and ssl.key.password protects a key in it; a JKS or \
                                  PKCS12 store must be converted to PEM, see ssl.truststore.type";
 const OWN_TLS: &str = "leave it out, or give the builder a rustls configuration";
+const NO_ASSERTIONS: &str = "leave it out; a token endpoint takes the client's id and secret \
+                             (sasl.oauthbearer.client.credentials.client.id and .client.secret), or implement TokenProvider";
 const OWN_TOKENS: &str = "leave it out, or implement TokenProvider";
 const JAVA_CLIENT_HANDLER: &str = "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler";
 const JAVA_LOGIN: &str = "org.apache.kafka.common.security.authenticator.DefaultLogin";

@@ -28,6 +28,7 @@ pub(super) const CREDENTIALS: &[&str] = &[
     "kurier.sasl.password.file",
     "sasl.jaas.config",
     "sasl.oauthbearer.token.endpoint.url",
+    "sasl.oauthbearer.client.credentials.client.secret",
     "sasl.oauthbearer.config",
 ];
 
@@ -50,7 +51,7 @@ impl Config {
         let sasl = if protocol.has_sasl() {
             Some(self.sasl_settings()?)
         } else {
-            self.leave_out(&["sasl.", "kurier.sasl.", "enable.sasl."], CREDENTIALS)?;
+            self.leave_out(&["sasl.", "kurier.sasl.", "enable.sasl.", "https.ca."], CREDENTIALS)?;
             None
         };
         self.security = SecurityConfig { protocol, tls, sasl };

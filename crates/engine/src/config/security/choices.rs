@@ -202,3 +202,80 @@ impl Value for CipherSuites {
         self.0.join(",")
     }
 }
+
+/// How librdkafka gets tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum OauthMethod {
+    /// As the other settings say.
+    #[default]
+    Default,
+    Oidc,
+}
+
+choice! { OauthMethod, "it is default or oidc": Default = "default", Oidc = "oidc" }
+
+/// The grant that a token endpoint gives tokens for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum GrantType {
+    #[default]
+    ClientCredentials,
+}
+
+impl Value for GrantType {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        match text {
+            "client_credentials" => Ok(Self::ClientCredentials),
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Err(cannot_be(key, text, NO_ASSERTIONS)),
+            _ => Err(cannot_be(key, text, "it is client_credentials")),
+        }
+    }
+
+    fn shown(&self) -> String {
+        "client_credentials".to_owned()
+    }
+}
+
+const NO_ASSERTIONS: &str = "assertions are not supported yet: use the grant client_credentials with a client's secret, or \
+                             implement TokenProvider";
+
+/// The class with which Java gets tokens (KIP-1139).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(hidden)]
+pub enum TokenRetriever {
+    /// By the URL.
+    #[default]
+    Default,
+    ClientCredentials,
+    File,
+}
+
+/// The package of Java's classes for tokens.
+const JAVA: &str = "org.apache.kafka.common.security.oauthbearer.";
+
+impl TokenRetriever {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Default => "DefaultJwtRetriever",
+            Self::ClientCredentials => "ClientCredentialsJwtRetriever",
+            Self::File => "FileJwtRetriever",
+        }
+    }
+}
+
+impl Value for TokenRetriever {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        let known = [Self::Default, Self::ClientCredentials, Self::File];
+        match text.strip_prefix(JAVA).unwrap_or_default() {
+            "JwtBearerJwtRetriever" => Err(cannot_be(key, text, NO_ASSERTIONS)),
+            name => known.into_iter().find(|retriever| retriever.name() == name).ok_or_else(|| {
+                cannot_be(key, text, "it is one of Java's classes; for another way implement TokenProvider")
+            }),
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!("{JAVA}{}", self.name())
+    }
+}

@@ -4,6 +4,8 @@
 
 mod check;
 pub(super) mod choices;
+pub(super) mod endpoint;
+mod oidc;
 pub(super) mod protocol;
 mod sasl;
 #[cfg(test)]
@@ -14,9 +16,10 @@ pub(super) mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret};
+use kurier_security::{ClientCredentials, Credentials, Mechanism, ScramMechanism, Secret};
 
 use self::choices::{Roots, TlsProvider, TlsVersions};
+use self::endpoint::EndpointUrl;
 use self::protocol::SecurityProtocol;
 use super::host_port::HostPort;
 use super::values::refused;
@@ -165,10 +168,43 @@ pub enum SaslCredentials {
         /// The SASL extensions of the token.
         extensions: Vec<(String, String)>,
     },
+    /// A token endpoint gives the tokens of `OAUTHBEARER` (KIP-768).
+    Oidc(Box<OidcSettings>),
     /// The client makes unsigned tokens for `OAUTHBEARER` (`enable.sasl.oauthbearer.unsecure.jwt`).
     Unsecured(kurier_security::UnsecuredToken),
     /// The program provides the tokens of `OAUTHBEARER`; no setting does.
     Program,
+}
+
+/// A token endpoint, and the client's credentials there.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OidcSettings {
+    /// The URL (`sasl.oauthbearer.token.endpoint.url`).
+    pub endpoint: EndpointUrl,
+    /// Id, secret and scope of the client.
+    pub client: ClientCredentials,
+    /// The SASL extensions of the tokens.
+    pub extensions: Vec<(String, String)>,
+    /// TLS for the endpoint (`https.ca.location`, `https.ca.pem`, `kurier.tls.roots`, `kurier.tls.provider`).
+    pub tls: TlsSettings,
+}
+
+impl OidcSettings {
+    /// Returns the error for an endpoint that would get the client's secret unencrypted.
+    #[must_use]
+    pub fn in_the_clear(&self) -> Error {
+        endpoint_in_the_clear(&self.endpoint)
+    }
+}
+
+fn endpoint_in_the_clear(endpoint: &EndpointUrl) -> Error {
+    refused(format!(
+        "sasl.oauthbearer.token.endpoint.url would send the client's secret unencrypted to {}: use https:, or set \
+         kurier.sasl.allow.cleartext=true",
+        endpoint.server
+    ))
 }
 
 impl SaslSettings {

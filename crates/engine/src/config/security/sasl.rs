@@ -1,5 +1,6 @@
 //! Validates the settings of SASL against each other.
 
+use std::mem;
 use std::time::Duration;
 
 use kurier_security::{Claim, Credentials, JaasEntry, JaasError, JaasLogin, Mechanism, OauthLogin, UnsecuredToken};
@@ -8,6 +9,7 @@ use super::super::Config;
 use super::super::origin::{Made, Origin};
 use super::super::values::{Value, cannot_be, refused};
 use super::check::CREDENTIALS;
+use super::endpoint::TokenUrl;
 use super::values::Extensions;
 use super::{LoginSettings, SaslCredentials, SaslSettings, password_credentials};
 use crate::error::Error;
@@ -18,7 +20,11 @@ const CREDENTIAL_MAX: usize = 8 << 10;
 /// Settings that a JAAS entry replaces.
 const PASSWORD_KEYS: [&str; 3] = ["sasl.username", "sasl.password", "kurier.sasl.password.file"];
 
-const JAAS: &str = "sasl.jaas.config";
+/// Beginnings of the settings that only a token endpoint uses.
+const OF_ENDPOINT: [&str; 4] =
+    ["sasl.oauthbearer.client.", "sasl.oauthbearer.scope", "sasl.oauthbearer.header.", "https.ca."];
+
+pub(super) const JAAS: &str = "sasl.jaas.config";
 
 impl Config {
     /// Returns the settings of SASL.
@@ -34,7 +40,7 @@ impl Config {
         let unused: &[&str] = if mechanism == Mechanism::OauthBearer {
             &["kurier.sasl.scram."]
         } else {
-            &["sasl.login.", "sasl.oauthbearer.", "enable.sasl.oauthbearer."]
+            &["sasl.login.", "sasl.oauthbearer.", "enable.sasl.oauthbearer.", "https.ca."]
         };
         self.note_unused(unused, &format!("sasl.mechanism is {mechanism}"));
         Ok(SaslSettings {
@@ -130,18 +136,15 @@ impl Config {
         }
         match login {
             JaasLogin::Credentials(credentials) => self.password_of_jaas(credentials).map(SaslCredentials::Known),
-            JaasLogin::Oauth(OauthLogin { client_id: None, client_secret: None, unsecured, extensions, .. }) => {
-                match (unsecured, self.token_file.is_some() || self.unsecure_jwt) {
+            JaasLogin::Oauth(mut login) => {
+                match (login.unsecured.take(), self.token_url.is_some() || self.unsecure_jwt) {
                     (Some(_), true) => Err(refused(format!(
                         "{JAAS} has options unsecuredLogin..., and another setting has a token: remove one"
                     ))),
                     (Some(unsecured), false) => Ok(SaslCredentials::Unsecured(unsecured)),
-                    (None, _) => self.token_with(extensions),
+                    (None, _) => self.token_with(login),
                 }
             }
-            JaasLogin::Oauth(_) => Err(refused(format!(
-                "{JAAS} has a clientId, and token endpoints are not supported yet: implement TokenProvider"
-            ))),
             _ => Err(refused(format!("{JAAS} is for a mechanism that is not supported"))),
         }
     }
@@ -168,10 +171,10 @@ impl Config {
 
     /// Returns the source of tokens that the settings name.
     fn token(&mut self) -> Result<SaslCredentials, Error> {
-        self.token_with(Vec::new())
+        self.token_with(OauthLogin::default())
     }
 
-    fn token_with(&mut self, extensions: Vec<(String, String)>) -> Result<SaslCredentials, Error> {
+    fn token_with(&mut self, mut login: OauthLogin) -> Result<SaslCredentials, Error> {
         self.note_unused(
             &["sasl.username", "sasl.password", "kurier.sasl.password.file"],
             "sasl.mechanism is OAUTHBEARER, which takes a token",
@@ -179,24 +182,35 @@ impl Config {
         if !self.unsecure_jwt {
             self.note_unused(&["sasl.oauthbearer.config"], "enable.sasl.oauthbearer.unsecure.jwt is false");
         }
-        let extensions = if extensions.is_empty() { self.oauth_extensions.0.clone() } else { extensions };
-        match &self.token_file {
-            Some(_) if self.unsecure_jwt => {
-                Err(self.both("sasl.oauthbearer.token.endpoint.url", "enable.sasl.oauthbearer.unsecure.jwt"))
+        if self.unsecure_jwt && self.token_url.is_some() {
+            return Err(self.both("sasl.oauthbearer.token.endpoint.url", "enable.sasl.oauthbearer.unsecure.jwt"));
+        }
+        self.check_token_url(&login)?;
+        let extensions = match mem::take(&mut login.extensions) {
+            extensions if extensions.is_empty() => self.oauth_extensions.0.clone(),
+            extensions => extensions,
+        };
+        let url = match self.token_url.clone() {
+            Some(TokenUrl::Endpoint(url)) => {
+                return self.oidc(url, login, extensions).map(|oidc| SaslCredentials::Oidc(Box::new(oidc)));
             }
-            Some(file) => Ok(SaslCredentials::TokenFile { path: file.0.clone(), extensions }),
-            None if self.unsecure_jwt => {
+            url => url,
+        };
+        self.note_unused(&OF_ENDPOINT, "no token endpoint is set");
+        match url {
+            Some(TokenUrl::File(path)) => Ok(SaslCredentials::TokenFile { path, extensions }),
+            _ if self.unsecure_jwt => {
                 let mut token = unsecured("sasl.oauthbearer.config", &self.oauthbearer_config)?;
                 token.extensions.extend(extensions);
                 Ok(SaslCredentials::Unsecured(token))
             }
-            None => Ok(SaslCredentials::Program),
+            _ => Ok(SaslCredentials::Program),
         }
     }
 }
 
 /// Checks a user name or a password. The error does not quote it.
-fn check_text(key: &str, text: &[u8]) -> Result<(), Error> {
+pub(super) fn check_text(key: &str, text: &[u8]) -> Result<(), Error> {
     let why = match text.len() {
         len if len > CREDENTIAL_MAX => format!("it has {len} bytes, and at most {CREDENTIAL_MAX} are allowed"),
         _ if text.contains(&0) => "it contains a NUL character".to_owned(),

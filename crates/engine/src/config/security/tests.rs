@@ -19,6 +19,13 @@ const USER: &str = "sasl.username=alice";
 const PASSWORD: &str = "sasl.password=hunter2";
 const OAUTHBEARER: &str = "sasl.mechanism=OAUTHBEARER";
 const TOKEN_FILE: &str = "sasl.oauthbearer.token.endpoint.url=file:///t";
+const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url=https://h/token";
+const CLIENT_ID: &str = "sasl.oauthbearer.client.credentials.client.id=kurier";
+const CLIENT_SECRET: &str = "sasl.oauthbearer.client.secret=hunter2";
+const FILE_RETRIEVER: &str =
+    "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.FileJwtRetriever";
+const CLIENT_RETRIEVER: &str =
+    "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever";
 const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt=true";
 const JAAS_PLAIN: &str = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
                           username=\"alice\" password=\"hunter2\";";
@@ -168,8 +175,55 @@ fn conflict_is_an_error_that_says_what_to_do() {
         (&[SASL_SSL, PLAIN, JAAS_EMPTY], "username in sasl.jaas.config is empty"),
         (
             &[SASL_SSL, OAUTHBEARER, JAAS_OIDC],
-            "sasl.jaas.config has a clientId, and token endpoints are not supported yet: implement TokenProvider",
+            "clientId in sasl.jaas.config is set without sasl.oauthbearer.token.endpoint.url: set the URL",
         ),
+        (&[SASL_SSL, OAUTHBEARER, ENDPOINT, JAAS_UNSECURED], "and another setting has a token: remove one"),
+        // Token endpoints.
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT],
+            "client.credentials.client.id is missing: the token endpoint needs the client's id and secret (in sasl.jaas.config: \
+             clientId)",
+        ),
+        (&[SASL_SSL, OAUTHBEARER, ENDPOINT, CLIENT_ID], "client.secret is missing: the token endpoint needs"),
+        (&[SASL_SSL, OAUTHBEARER, ENDPOINT, CLIENT_ID, "sasl.oauthbearer.client.secret=hunter2\0"], "a NUL character"),
+        (
+            &[SASL_SSL, OAUTHBEARER, CLIENT_ID, CLIENT_SECRET],
+            "sasl.oauthbearer.client.secret is set without sasl.oauthbearer.token.endpoint.url",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, "sasl.oauthbearer.token.endpoint.url=http://10.0.0.1/t", CLIENT_ID, CLIENT_SECRET],
+            "url would send the client's secret unencrypted to 10.0.0.1:80: use https:, or set kurier.sasl.allow.cleartext=true",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, UNSECURED],
+            "sasl.oauthbearer.token.endpoint.url and enable.sasl.oauthbearer.unsecure.jwt are both set: remove one",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, TOKEN_FILE, "sasl.oauthbearer.method=oidc"],
+            "sasl.oauthbearer.method is oidc, but sasl.oauthbearer.token.endpoint.url names a file: make them agree",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, "sasl.oauthbearer.method=OIDC"],
+            "is oidc, but sasl.oauthbearer.token.endpoint.url is missing",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, "sasl.oauthbearer.method=default"],
+            "is default, but sasl.oauthbearer.token.endpoint.url names a token endpoint: make them agree",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, FILE_RETRIEVER],
+            "class is FileJwtRetriever, but sasl.oauthbearer.token.endpoint.url names a token endpoint: make them agree",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, FILE_RETRIEVER],
+            "is FileJwtRetriever, but sasl.oauthbearer.token.endpoint.url is missing",
+        ),
+        (&[SASL_SSL, OAUTHBEARER, TOKEN_FILE, CLIENT_RETRIEVER], "is ClientCredentialsJwtRetriever, but"),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, CLIENT_ID, CLIENT_SECRET, "https.ca.location=/ca", "https.ca.pem=x"],
+            "https.ca.location and https.ca.pem are both set: remove one",
+        ),
+        (&[CLIENT_SECRET], "sasl.oauthbearer.client.secret is set, but security.protocol is not set"),
         (&[SASL_SSL, OAUTHBEARER, TOKEN_FILE, JAAS_UNSECURED], "and another setting has a token: remove one"),
         // Limits.
         (
@@ -232,13 +286,22 @@ fn wrong_value_is_an_error_that_says_what_to_do() {
         ("sasl.login.callback.handler.class=com.example.Mine", "implement TokenProvider"),
         ("sasl.login.class=com.example.Mine", "implement TokenProvider"),
         ("sasl.oauthbearer.metadata.authentication.type=azure_imds", "implement TokenProvider"),
+        ("sasl.oauthbearer.method=azure", "it is default or oidc"),
         (
-            "sasl.oauthbearer.token.endpoint.url=https://h/token",
-            "token endpoints are not supported yet: implement TokenProvider",
+            "sasl.oauthbearer.grant.type=urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertions are not supported yet: use the grant client_credentials",
         ),
+        ("sasl.oauthbearer.grant.type=password", "it is client_credentials"),
+        ("sasl.oauthbearer.jwt.retriever.class=com.example.Mine", "for another way implement TokenProvider"),
+        (
+            "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever",
+            "assertions are not supported yet",
+        ),
+        ("sasl.oauthbearer.assertion.private.key.pem=hunter2", "a token endpoint takes the client's id and secret"),
+        ("sasl.oauthbearer.header.urlencode=yes", "it is true or false"),
         ("sasl.oauthbearer.token.endpoint.url=file:token", "it is as file:///run/secrets/token"),
         ("sasl.oauthbearer.extensions=a=b,c", "it takes NAME=VALUE,NAME=VALUE"),
-        ("sasl.oauthbearer.client.credentials.client.secret=hunter2", "implement TokenProvider"),
+        ("sasl.oauthbearer.client.credentials.client.secre=hunter2", "implement TokenProvider"),
         ("config.providers=env", "no provider expands them here"),
         ("sasl.passwort=hunter2", "did you mean sasl.password?"),
         ("kurier.tls.server.nam=h", "did you mean kurier.tls.server.name?"),
@@ -393,6 +456,44 @@ fn settings_give_credentials() {
     ];
     for (settings, expected) in cases {
         assert_eq!(&security(settings).sasl.unwrap().credentials, expected, "{settings:?}");
+    }
+}
+
+#[test]
+fn settings_give_a_token_endpoint() {
+    let cases: &[(&[&str], [&str; 4])] = &[
+        (&[CLIENT_ID, CLIENT_SECRET], ["kurier", "hunter2", "", ""]),
+        (&[JAAS_OIDC], ["a", "hunter2", "", ""]),
+        // As in Java, a setting counts more than an option.
+        (&[JAAS_OIDC, CLIENT_ID, "sasl.oauthbearer.scope=kafka", CLIENT_RETRIEVER], ["kurier", "hunter2", "kafka", ""]),
+        (
+            &[CLIENT_ID, CLIENT_SECRET, "sasl.oauthbearer.extensions=b=c", "sasl.oauthbearer.method=oidc"],
+            ["kurier", "hunter2", "", "b=c"],
+        ),
+    ];
+    for (settings, [id, secret, scope, extensions]) in cases {
+        let settings = [&[SASL_SSL, OAUTHBEARER, ENDPOINT], *settings].concat();
+        let config = checked(&settings).unwrap_or_else(|error| panic!("{settings:?}: {error:#}"));
+        assert!(!format!("{config:?}{:?}", config.explain()).contains("hunter2"));
+        assert_eq!(config.clone().check().unwrap(), config);
+        let SaslCredentials::Oidc(oidc) = config.security().sasl.clone().unwrap().credentials else { panic!() };
+        assert_eq!(oidc.endpoint.to_string(), "https://h/token");
+        assert_eq!((oidc.client.client_id.as_str(), oidc.client.client_secret.expose()), (*id, secret.as_bytes()));
+        assert_eq!(oidc.client.scope.as_deref().unwrap_or_default(), *scope);
+        let shown: Vec<String> = oidc.extensions.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown.join(","), *extensions);
+        assert_eq!(oidc.tls.trust, Trust::Roots(Roots::Auto));
+    }
+    let in_the_clear = [SASL_SSL, OAUTHBEARER, CLIENT_ID, CLIENT_SECRET, "https.ca.location=/ca.pem"];
+    for (url, allow) in [("127.0.0.1:8080/t", "false"), ("[::1]/t", "false"), ("h/t", "false"), ("10.0.0.1/t", "true")]
+    {
+        let url = format!("sasl.oauthbearer.token.endpoint.url=http://{url}");
+        let allow = format!("kurier.sasl.allow.cleartext={allow}");
+        let SecurityConfig { sasl: Some(sasl), .. } = security(&[&in_the_clear, &[&*url, &*allow][..]].concat()) else {
+            panic!()
+        };
+        let SaslCredentials::Oidc(oidc) = sasl.credentials else { panic!() };
+        assert_eq!(oidc.tls.trust, Trust::Certificates(PemSource::Path("/ca.pem".into())));
     }
 }
 

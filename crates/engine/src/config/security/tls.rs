@@ -56,7 +56,7 @@ impl Config {
     }
 
     /// Returns the PEM text of one of two settings, a path or text, with its key.
-    fn pem(
+    pub(super) fn pem(
         &self,
         (path_key, path): (&'static str, Option<&PathBuf>),
         (text_key, text): (&'static str, &Secret),

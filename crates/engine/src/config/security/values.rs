@@ -67,28 +67,6 @@ impl Value for ServerName {
     }
 }
 
-/// The path of a file with a token, written as a URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[doc(hidden)]
-pub struct TokenFile(pub PathBuf);
-
-impl Value for TokenFile {
-    fn read(key: &str, text: &str) -> Result<Self, Error> {
-        let Some(path) = text.strip_prefix("file:") else {
-            return Err(refused(format!(
-                "{key} must begin with file: because token endpoints are not supported yet: implement TokenProvider"
-            )));
-        };
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let is_plain = path.starts_with('/') && !path.contains(['%', '?', '#']);
-        if is_plain { Ok(Self(path.into())) } else { Err(cannot_be(key, text, "it is as file:///run/secrets/token")) }
-    }
-
-    fn shown(&self) -> String {
-        format!("file://{}", self.0.display())
-    }
-}
-
 /// SASL extensions, as pairs of name and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[doc(hidden)]

@@ -1,0 +1,127 @@
+//! Validates the settings of a token endpoint against each other.
+
+use std::net::IpAddr;
+
+use kurier_security::{ClientCredentials, OauthLogin};
+
+use super::super::Config;
+use super::super::origin::{Made, Origin};
+use super::super::values::refused;
+use super::choices::{OauthMethod, TlsVersions, TokenRetriever};
+use super::endpoint::{EndpointUrl, TokenUrl};
+use super::sasl::{JAAS, check_text};
+use super::{OidcSettings, TlsSettings, Trust, endpoint_in_the_clear};
+use crate::error::Error;
+
+const URL: &str = "sasl.oauthbearer.token.endpoint.url";
+const CLIENT_ID: &str = "sasl.oauthbearer.client.credentials.client.id";
+const CLIENT_SECRET: &str = "sasl.oauthbearer.client.credentials.client.secret";
+const SCOPE: &str = "sasl.oauthbearer.scope";
+const METHOD: &str = "sasl.oauthbearer.method";
+const RETRIEVER: &str = "sasl.oauthbearer.jwt.retriever.class";
+
+impl Config {
+    /// Checks that `sasl.oauthbearer.method` and `sasl.oauthbearer.jwt.retriever.class` agree with the URL.
+    pub(super) fn check_token_url(&self, login: &OauthLogin) -> Result<(), Error> {
+        let disagree = |key: &'static str, value: &str, what: &str| {
+            Err(refused(format!("{key} is {value}, but {}: make them agree", what.replace("URL", self.written(URL)))))
+        };
+        let endpoint = "URL names a token endpoint";
+        let file = "URL names a file";
+        let nothing = "URL is missing";
+        let place = match &self.token_url {
+            Some(TokenUrl::Endpoint(_)) => endpoint,
+            Some(TokenUrl::File(_)) => file,
+            None => nothing,
+        };
+        match (self.token_retriever, &self.token_url) {
+            (TokenRetriever::ClientCredentials, None | Some(TokenUrl::File(_))) => {
+                return disagree(RETRIEVER, "ClientCredentialsJwtRetriever", place);
+            }
+            (TokenRetriever::File, None | Some(TokenUrl::Endpoint(_))) => {
+                return disagree(RETRIEVER, "FileJwtRetriever", place);
+            }
+            _ => {}
+        }
+        match (self.oauth_method, &self.token_url) {
+            (OauthMethod::Oidc, None | Some(TokenUrl::File(_))) => return disagree(METHOD, "oidc", place),
+            (OauthMethod::Default, Some(TokenUrl::Endpoint(_))) if self.is_made(METHOD) => {
+                return disagree(METHOD, "default", place);
+            }
+            _ => {}
+        }
+        let has_client = self.given().contains(&CLIENT_SECRET) || login.client_id.is_some();
+        if has_client && self.token_url.is_none() && !self.unsecure_jwt {
+            let what =
+                if login.client_id.is_some() { "clientId in sasl.jaas.config" } else { self.written(CLIENT_SECRET) };
+            return Err(refused(format!("{what} is set without {URL}: set the URL of the token endpoint")));
+        }
+        Ok(())
+    }
+
+    /// Returns the settings of the token endpoint. As in Java, a setting counts more than an option of the JAAS entry.
+    pub(super) fn oidc(
+        &mut self,
+        endpoint: EndpointUrl,
+        login: OauthLogin,
+        extensions: Vec<(String, String)>,
+    ) -> Result<OidcSettings, Error> {
+        let given = self.given();
+        let from_jaas = |key: &str| !given.contains(&key);
+        let mut taken = Vec::new();
+        if let Some(id) = login.client_id.filter(|_| from_jaas(CLIENT_ID)) {
+            self.oauth_client_id = id;
+            taken.push(CLIENT_ID);
+        }
+        if let Some(secret) = login.client_secret.filter(|_| from_jaas(CLIENT_SECRET)) {
+            self.oauth_client_secret = secret;
+            taken.push(CLIENT_SECRET);
+        }
+        if let Some(scope) = login.scope.filter(|_| from_jaas(SCOPE)) {
+            self.oauth_scope = scope;
+            taken.push(SCOPE);
+        }
+        for key in taken {
+            self.made.insert(key, Made { key, origin: Origin::Jaas });
+        }
+        for (key, option, value) in [
+            (CLIENT_ID, "clientId", self.oauth_client_id.as_bytes()),
+            (CLIENT_SECRET, "clientSecret", self.oauth_client_secret.expose()),
+        ] {
+            if value.is_empty() {
+                return Err(refused(format!(
+                    "{} is missing: the token endpoint needs the client's id and secret (in {JAAS}: {option})",
+                    self.written(key)
+                )));
+            }
+            check_text(self.written(key), value)?;
+        }
+        let is_elsewhere = |address: IpAddr| !address.to_canonical().is_loopback();
+        if !endpoint.is_encrypted && !self.sasl_allow_cleartext && endpoint.server.host.parse().is_ok_and(is_elsewhere)
+        {
+            return Err(endpoint_in_the_clear(&endpoint));
+        }
+        let trust =
+            self.pem(("https.ca.location", self.https_ca_location.as_ref()), ("https.ca.pem", &self.https_ca_pem))?;
+        Ok(OidcSettings {
+            endpoint,
+            client: ClientCredentials {
+                client_id: self.oauth_client_id.clone(),
+                client_secret: self.oauth_client_secret.clone(),
+                scope: Some(self.oauth_scope.clone()).filter(|scope| !scope.is_empty()),
+                encodes_header: self.oauth_header_urlencode,
+            },
+            extensions,
+            tls: TlsSettings {
+                trust: trust
+                    .map_or(Trust::Roots(self.tls_roots), |(_, certificates)| Trust::Certificates(certificates)),
+                identity: None,
+                versions: TlsVersions::BOTH,
+                cipher_suites: Vec::new(),
+                server_name: None,
+                provider: self.tls_provider,
+                reload: None,
+            },
+        })
+    }
+}

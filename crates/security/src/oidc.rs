@@ -1,0 +1,270 @@
+//! The client's side of an OAuth token endpoint (RFC 6749, KIP-768): the request for a token, and the answer. The caller
+//! sends and receives them by HTTP.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::credentials::Token;
+use crate::json::{self, Value};
+use crate::jwt::Claims;
+use crate::printable::printable;
+use crate::secret::Secret;
+
+/// The client's credentials at a token endpoint, for the grant `client_credentials`.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use kurier_security::ClientCredentials;
+///
+/// let client = ClientCredentials {
+///     client_id: "kurier".to_owned(),
+///     client_secret: "s3cret".into(),
+///     scope: Some("kafka write".to_owned()),
+///     encodes_header: false,
+/// };
+/// assert_eq!(client.form(), "grant_type=client_credentials&scope=kafka+write");
+/// assert_eq!(client.authorization().expose(), b"Basic a3VyaWVyOnMzY3JldA==");
+///
+/// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+/// let token = client.read_answer(200, br#"{"access_token":"opaque","expires_in":60}"#, now)?;
+/// assert_eq!(token.expires_at, now + Duration::from_secs(60));
+/// # Ok::<(), kurier_security::EndpointError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCredentials {
+    /// The client's id.
+    pub client_id: String,
+    /// The client's secret.
+    pub client_secret: Secret,
+    /// The scope to ask for.
+    pub scope: Option<String>,
+    /// Whether id and secret are encoded as in a form before they become base64, as RFC 6749 says and not every endpoint
+    /// expects (KIP-1025).
+    pub encodes_header: bool,
+}
+
+impl ClientCredentials {
+    /// Returns the value of the header `Authorization`.
+    #[must_use]
+    pub fn authorization(&self) -> Secret {
+        let mut pair = Zeroizing::new(Vec::new());
+        if self.encodes_header {
+            pair.extend_from_slice(encoded(self.client_id.as_bytes()).as_bytes());
+            pair.push(b':');
+            pair.extend_from_slice(Zeroizing::new(encoded(self.client_secret.expose())).as_bytes());
+        } else {
+            pair.extend_from_slice(self.client_id.as_bytes());
+            pair.push(b':');
+            pair.extend_from_slice(self.client_secret.expose());
+        }
+        let mut value = Zeroizing::new("Basic ".to_owned());
+        STANDARD.encode_string(&*pair, &mut value);
+        Secret::from(value.as_str())
+    }
+
+    /// Returns the body of the request, of the type `application/x-www-form-urlencoded`.
+    #[must_use]
+    pub fn form(&self) -> String {
+        let scope = self.scope.as_ref().map(|scope| format!("&scope={}", encoded(scope.as_bytes())));
+        format!("grant_type=client_credentials{}", scope.unwrap_or_default())
+    }
+
+    /// Reads the status and the body of an answer to a request that was sent at this time. The token has no extensions.
+    ///
+    /// # Errors
+    /// If the endpoint gave no token, or one whose time of expiry is not known.
+    pub fn read_answer(&self, status: u16, body: &[u8], asked_at: SystemTime) -> Result<Token, EndpointError> {
+        let object = json::object(body);
+        let member = |name: &str| object.as_ref().and_then(|object| object.get(name));
+        if !matches!(status, 200 | 201) {
+            let text = |name: &str| member(name).and_then(Value::text).map(|text| self.shown(text));
+            return Err(EndpointError::Status { status, error: text("error"), description: text("error_description") });
+        }
+        if object.is_none() {
+            return Err(EndpointError::NotJson);
+        }
+        let token = member("access_token").and_then(Value::text).filter(|token| !token.is_empty());
+        let value = Secret::from(token.ok_or(EndpointError::NoToken)?);
+        let expires_at = match member("expires_in") {
+            Some(lifetime) => asked_at.checked_add(seconds(lifetime).ok_or(EndpointError::WrongLifetime)?),
+            None => Claims::read(value.expose()).ok().and_then(|claims| claims.expires_at),
+        };
+        let expires_at = expires_at.ok_or(EndpointError::NoLifetime)?;
+        Ok(Token { value, expires_at, extensions: Vec::new() })
+    }
+
+    /// Makes a text of the endpoint fit for errors. An endpoint may quote what it got.
+    fn shown(&self, text: &str) -> String {
+        match str::from_utf8(self.client_secret.expose()) {
+            Ok(secret) if !secret.is_empty() => printable(text.replace(secret, "[hidden]").as_bytes()),
+            _ => printable(text.as_bytes()),
+        }
+    }
+}
+
+/// Returns a lifetime. Some endpoints write the number as text.
+fn seconds(value: &Value) -> Option<Duration> {
+    /// Ten years. A larger number is a mistake.
+    const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
+    let seconds = value.number().or_else(|| value.text()?.parse().ok())?;
+    (1.0..=SECONDS_MAX).contains(&seconds).then(|| Duration::try_from_secs_f64(seconds).ok())?
+}
+
+/// Encodes a value of a form, as Java's `URLEncoder` does.
+fn encoded(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => text.push(char::from(*byte)),
+            b' ' => text.push('+'),
+            _ => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+    }
+    text
+}
+
+/// Why an answer of a token endpoint has no usable token. The text continues a sentence that names the endpoint.
+///
+/// See [`ClientCredentials`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The status is another than 200 and 201.
+    #[error("answered {status}{}", .error.as_ref().map(|error| reason(error, .description.as_deref())).unwrap_or_else(|| advice(*.status)))]
+    Status {
+        /// The status.
+        status: u16,
+        /// The code of the error, such as `invalid_client`.
+        error: Option<String>,
+        /// The endpoint's text about it.
+        description: Option<String>,
+    },
+    /// The body is not a JSON object.
+    #[error("answered with something that is not a JSON object: does the URL name the token endpoint?")]
+    NotJson,
+    /// The object has no token.
+    #[error("answered without an access_token")]
+    NoToken,
+    /// The lifetime is not a number of seconds.
+    #[error("answered with an expires_in that is not a number of seconds from 1 second to 10 years")]
+    WrongLifetime,
+    /// Nothing says how long the token lasts.
+    #[error("answered without expires_in, and its token is not a JWT with a time of expiry (exp)")]
+    NoLifetime,
+}
+
+impl EndpointError {
+    /// Returns whether the endpoint refused, so that the same request would fail again.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => !matches!(status, 408 | 429 | 500..),
+            _ => false,
+        }
+    }
+}
+
+fn reason(error: &str, description: Option<&str>) -> String {
+    description.map_or_else(|| format!(" ({error})"), |description| format!(" ({error}: {description})"))
+}
+
+fn advice(status: u16) -> String {
+    match status {
+        300..400 => ", which redirects: set the URL that it redirects to".to_owned(),
+        404 => ": does the URL name the token endpoint?".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: &str, secret: &str, encodes_header: bool) -> ClientCredentials {
+        ClientCredentials { client_id: id.to_owned(), client_secret: secret.into(), scope: None, encodes_header }
+    }
+
+    /// Expected values from Java's `Base64.getEncoder` and `URLEncoder`, and RFC 6749, section 2.3.1.
+    #[test]
+    fn request_is_as_javas() {
+        for (id, secret, encodes_header, expected) in [
+            ("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw", false, "czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
+            ("s6BhdRkqt3", "7Fjfp0ZBr1KtDRbnfVdmIw", true, "czZCaGRSa3F0Mzo3RmpmcDBaQnIxS3REUmJuZlZkbUl3"),
+            // Standard base64: + and /, not - and _.
+            ("a", "\u{fe}~~?", false, "YTrDvn5+Pw=="),
+            ("a", "??>", false, "YTo/Pz4="),
+            // a:+%2B%25%C3%A9
+            ("a", " +%é", true, "YTorJTJCJTI1JUMzJUE5"),
+        ] {
+            let value = client(id, secret, encodes_header).authorization();
+            assert_eq!(String::from_utf8_lossy(value.expose()), format!("Basic {expected}"), "{id}:{secret}");
+        }
+        for (scope, expected) in [
+            (None, "grant_type=client_credentials"),
+            (Some("a b"), "grant_type=client_credentials&scope=a+b"),
+            (
+                Some("api://x/.default&é*-._~"),
+                "grant_type=client_credentials&scope=api%3A%2F%2Fx%2F.default%26%C3%A9*-._%7E",
+            ),
+        ] {
+            let client = ClientCredentials { scope: scope.map(str::to_owned), ..client("a", "b", false) };
+            assert_eq!(client.form(), expected);
+        }
+    }
+
+    /// Status, body, and the token's expiry in seconds since 1970, or a part of the text and whether it is a refusal.
+    type Case<'a> = (u16, &'a str, Result<u64, (&'a str, bool)>);
+
+    #[test]
+    fn answer_is_a_token_or_the_reason() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        // {"alg":"none"}.{"sub":"alice","exp":1795000000}
+        const JWT: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6MTc5NTAwMDAwMH0.";
+        let jwt = format!(r#"{{"access_token":"{JWT}"}}"#);
+        let both = format!(r#"{{"access_token":"{JWT}","expires_in":60}}"#);
+        let refused = r#"{"error":"invalid_client","error_description":"no client with hunter2\n"}"#;
+        let cases: &[Case<'_>] = &[
+            (200, r#"{"access_token":"t","token_type":"Bearer","expires_in":3600}"#, Ok(4_600)),
+            (201, r#"{"access_token":"t","expires_in":"60"}"#, Ok(1_060)),
+            (200, &jwt, Ok(1_795_000_000)),
+            (200, &both, Ok(1_060)),
+            (200, r#"{"access_token":"t"}"#, Err(("answered without expires_in", false))),
+            (200, r#"{"access_token":"t","expires_in":0}"#, Err(("an expires_in that is not", false))),
+            (200, r#"{"access_token":"t","expires_in":1e300}"#, Err(("an expires_in that is not", false))),
+            (200, r#"{"access_token":"t","expires_in":null}"#, Err(("an expires_in that is not", false))),
+            (200, r#"{"access_token":"","expires_in":1}"#, Err(("answered without an access_token", false))),
+            (200, r#"{"access_token":7,"expires_in":1}"#, Err(("answered without an access_token", false))),
+            (200, "<html>", Err(("not a JSON object", false))),
+            (200, "", Err(("not a JSON object", false))),
+            (401, refused, Err(("answered 401 (invalid_client: no client with [hidden]\\n)", true))),
+            (400, r#"{"error":"invalid_scope"}"#, Err(("answered 400 (invalid_scope)", true))),
+            (404, "<html>", Err(("answered 404: does the URL name the token endpoint?", true))),
+            (302, "", Err(("answered 302, which redirects: set the URL that it redirects to", true))),
+            (204, "", Err(("answered 204", true))),
+            (408, "", Err(("answered 408", false))),
+            (429, "", Err(("answered 429", false))),
+            (500, refused, Err(("answered 500 (invalid_client", false))),
+            (503, "", Err(("answered 503", false))),
+        ];
+        for (status, body, expected) in cases {
+            match (client("a", "hunter2", false).read_answer(*status, body.as_bytes(), now), expected) {
+                (Ok(token), Ok(seconds)) => {
+                    assert_eq!(token.expires_at, SystemTime::UNIX_EPOCH + Duration::from_secs(*seconds), "{body}");
+                }
+                (Err(error), Err((text, is_refusal))) => {
+                    assert!(error.to_string().contains(text), "{status} {body}: {error}");
+                    assert_eq!(error.is_refusal(), *is_refusal, "{status} {body}");
+                }
+                (found, _) => panic!("{status} {body}: {found:?}"),
+            }
+        }
+    }
+}

@@ -598,7 +598,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             Asked::SaslHandshake => self.handle_sasl_handshake(peer, &frame, pending.version, now),
             Asked::SaslAuthenticate => self.handle_sasl_authenticate(peer, &frame, pending.version, now),
             Asked::Question(question) => {
-                (link.failures, link.has_answered) = (0, true);
+                (link.failures, link.has_answered, link.trouble) = (0, true, None);
                 self.schedule(peer);
                 self.events.push_back(Event::Answered { peer, version: pending.version, question, frame });
             }

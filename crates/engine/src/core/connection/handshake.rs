@@ -105,7 +105,11 @@ impl<Q: fmt::Debug> Connections<Q> {
         let Some(link) = self.links.get_mut(&peer) else { return };
         link.state = State::Ready { connection, versions };
         (link.setup_failures, link.negotiations_broken) = (0, 0);
-        (link.trouble, link.was_ready) = (None, true);
+        link.was_ready = true;
+        // A listener that requires SASL gets as far as this each time, so the last trouble is still the explanation.
+        if link.has_answered {
+            link.trouble = None;
+        }
         tracing::debug!(%link.host, ?peer, "connected");
         let bytes = FrameBuffer::DEFAULT_LIMIT_BYTES;
         if !self.faults.has(Mutant::KeepFrameLimit) {

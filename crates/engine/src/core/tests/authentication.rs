@@ -455,6 +455,19 @@ fn configuration_that_the_broker_does_not_share_fails_calls_at_once() {
     }
 }
 
+/// The broker closes each connection some time after the first request, as Kafka does.
+#[test]
+fn listener_that_requires_sasl_is_named_at_any_time() {
+    let mut rig = Secured::new(&[("bootstrap.servers", "127.0.0.1:1".to_owned())], Some(sasl()));
+    rig.latency = ms(100);
+    rig.pass(ms(500));
+    for _ in 0..100 {
+        rig.pass(ms(10));
+        let said = rig.driver.core.obstacles().unwrap_or_default();
+        assert!(said.contains("does this listener require SASL?"), "{said}");
+    }
+}
+
 #[test]
 fn password_does_not_leave_the_machine_in_the_clear() {
     let mut rig = Secured::new(&settings("PLAIN", "alice-secret"), Some(sasl()));

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use kurier::credentials::{BoxFuture, CredentialSource, Credentials, Token, TokenError, TokenProvider, TokenRequest};
+use kurier::credentials::{
+    BoxFuture, CredentialSource, Credentials, FetchReason, Token, TokenError, TokenProvider, TokenRequest,
+};
 use kurier::{ErrorCode, ErrorKind, Producer, ProducerBuilder, Record};
 use kurier_broker::{Broker, BrokerBuilder, SaslSettings};
 use kurier_security::{Claim, UnsecuredToken};
@@ -158,6 +160,27 @@ async fn password_file_and_new_credentials_are_used() {
         broker.start_node(node).await.unwrap();
     }
     send_to_each_partition(&producer).await;
+}
+
+#[tokio::test]
+async fn source_is_asked_again_after_a_refusal() {
+    /// Knows the new password only once the old one was refused.
+    #[derive(Debug)]
+    struct Behind;
+
+    impl CredentialSource for Behind {
+        fn credentials<'a>(&'a self, request: &'a TokenRequest) -> BoxFuture<'a, Result<Credentials, TokenError>> {
+            let password = if request.reason == FetchReason::Refused { "alice-secret" } else { "old" };
+            let username = "alice".to_owned();
+            Box::pin(async { Ok(Credentials::Plain { username, password: password.into() }) })
+        }
+    }
+
+    let broker = cluster().start().await.unwrap();
+    let builder = builder(&broker, "PLAIN").credential_source(Behind);
+    let producer = timeout(LONG, builder.build()).await.unwrap().unwrap();
+    send_to_each_partition(&producer).await;
+    assert_eq!(logins(&broker).iter().filter(|principal| principal.is_none()).count(), 1);
 }
 
 #[tokio::test]

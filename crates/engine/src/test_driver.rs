@@ -144,6 +144,12 @@ impl TestDriver {
         self.handle(Input::Credentials(Ok(grant)));
     }
 
+    /// Sets the credentials that the core gets when it next asks.
+    pub fn set_source(&mut self, credentials: Credentials) {
+        let generation = self.grant.as_ref().map_or(0, |grant| grant.generation) + 1;
+        self.grant = Some(Arc::new(Grant { credentials, generation, expires_at: None }));
+    }
+
     /// Performs an action of the core, or returns it if it needs a network. Without credentials, a request for some is
     /// returned too.
     pub fn act(&mut self, action: Action) -> Option<Action> {

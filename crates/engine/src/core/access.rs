@@ -119,8 +119,9 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Access {
     grant: Option<Arc<Grant>>,
-    is_fetching: bool,
-    /// Whether a broker refused the newest credentials, and the source was not asked for others since.
+    /// Why credentials are being fetched.
+    fetching: Option<FetchReason>,
+    /// Whether a broker has refused the newest credentials, so that their source is asked before the next attempt.
     is_stale: bool,
     /// Whether a broker has accepted the newest credentials.
     is_proven: bool,
@@ -146,7 +147,7 @@ impl Access {
     pub(super) fn new() -> Self {
         Self {
             grant: None,
-            is_fetching: false,
+            fetching: None,
             is_stale: false,
             is_proven: false,
             trial: None,
@@ -169,15 +170,16 @@ impl Access {
         if !self.is_stale && self.grant.as_ref().is_some_and(is_valid) {
             return Admission::Connect;
         }
-        match self.fetch() {
-            true => Admission::Fetch(if self.refusals == 0 { FetchReason::First } else { FetchReason::Refused }),
-            false => Admission::Wait,
-        }
+        let is_refused = self.is_stale || self.refusals > 0;
+        let reason = if is_refused { FetchReason::Refused } else { FetchReason::First };
+        if self.fetch(reason) { Admission::Fetch(reason) } else { Admission::Wait }
     }
 
     /// Returns whether the caller must fetch credentials; false if they are being fetched.
-    pub(super) fn fetch(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_fetching, true)
+    pub(super) fn fetch(&mut self, reason: FetchReason) -> bool {
+        let is_first = self.fetching.is_none();
+        self.fetching.get_or_insert(reason);
+        is_first
     }
 
     /// Returns the newest credentials.
@@ -192,11 +194,16 @@ impl Access {
 
     /// Takes new credentials. Those of another generation end a wait; returns whether they are of another one.
     pub(super) fn handle_grant(&mut self, grant: Arc<Grant>) -> bool {
-        (self.is_fetching, self.is_stale) = (false, false);
         let is_new = self.grant.as_ref().is_none_or(|old| old.generation != grant.generation);
+        let is_second_try = self.fetching.take() == Some(FetchReason::Refused);
+        self.is_stale = false;
         if is_new {
             self.is_proven = false;
-            self.forget_refusals();
+            match is_second_try {
+                // A source with another token after each refusal must not shorten the waits.
+                true => (self.trial, self.is_doubted, self.until) = (None, false, None),
+                false => self.forget_refusals(),
+            }
         }
         self.grant = Some(grant);
         is_new
@@ -204,7 +211,8 @@ impl Access {
 
     /// Notes that there are no credentials.
     pub(super) fn handle_no_grant(&mut self, error: CredentialError, now: Instant, random: &mut fastrand::Rng) {
-        self.is_fetching = false;
+        // If the source has none, the old ones may do.
+        (self.fetching, self.is_stale) = (None, false);
         match error.is_refusal {
             true => drop(self.handle_refusal(error.why, now, random)),
             false => {
@@ -232,14 +240,15 @@ impl Access {
     }
 
     pub(super) fn forget_refusals(&mut self) {
-        (self.trial, self.refusals, self.is_doubted, self.closes) = (None, 0, false, 0);
+        (self.trial, self.refusals, self.closes) = (None, 0, 0);
+        (self.is_doubted, self.is_stale) = (false, false);
         (self.until, self.trouble, self.fails_calls) = (None, None, false);
     }
 
     /// Notes that a broker has refused to renew a session. A new connection shows whether the credentials are wrong;
     /// until then, no other session is renewed.
     pub(super) fn handle_doubt(&mut self) {
-        (self.is_proven, self.is_doubted) = (false, true);
+        (self.is_proven, self.is_doubted, self.is_stale) = (false, true, true);
     }
 
     /// Notes that a broker has refused the credentials. Returns the wait until the next attempt.
@@ -332,8 +341,9 @@ mod tests {
             let mut attempts = 0;
             while now < start + Duration::from_secs(15 * 60) {
                 if attempts > 0 {
-                    assert_eq!(access.admit(now), Admission::Fetch(FetchReason::Refused), "there may be others");
-                    access.handle_grant(grant(1, None));
+                    assert_eq!(access.admit(now), Admission::Fetch(FetchReason::Refused));
+                    // Half of the sources have another token each time.
+                    access.handle_grant(grant(if seed % 2 == 0 { 1 } else { 1 + attempts }, None));
                 }
                 assert_eq!(access.admit(now), Admission::Connect);
                 assert!(access.may_try(ConnectionId(attempts), now));
@@ -371,12 +381,28 @@ mod tests {
         access.handle_acceptance();
         access.handle_doubt();
         assert!(!access.is_open());
-        assert_eq!(access.admit(now), Admission::Connect, "without a wait");
+        assert_eq!(access.admit(now), Admission::Fetch(FetchReason::Refused), "without a wait");
+        assert!(!access.handle_grant(grant(1, None)) && !access.is_open());
+        assert_eq!(access.admit(now), Admission::Connect);
         assert!(access.may_try(ConnectionId(1), now) && !access.may_try(ConnectionId(2), now));
         access.handle_acceptance();
         assert!(access.is_open() && access.may_try(ConnectionId(2), now));
         access.handle_doubt();
         assert!(access.handle_grant(grant(2, None)) && access.is_open());
+    }
+
+    #[test]
+    fn source_is_asked_again_after_a_refusal() {
+        let (mut now, mut random) = (start(), fastrand::Rng::with_seed(7));
+        let mut access = Access::new();
+        access.handle_grant(grant(1, None));
+        now += access.handle_refusal(refusal(), now, &mut random);
+        assert_eq!(access.admit(now), Admission::Fetch(FetchReason::Refused));
+        assert_eq!(access.admit(now), Admission::Wait);
+        let error = CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, "no route") };
+        access.handle_no_grant(error, now, &mut random);
+        let Admission::Until(until) = access.admit(now) else { panic!("no wait") };
+        assert_eq!(access.admit(until), Admission::Connect, "the old ones may do");
     }
 
     #[test]

@@ -277,8 +277,9 @@ impl<Q: fmt::Debug> Connections<Q> {
             _ if !is_open => session.is_overdue = true,
             Some(grant) if is_short(grant) => {
                 session.awaits_grant = true;
-                if self.access.fetch() {
-                    self.actions.push_back(Action::FetchCredentials { reason: FetchReason::SessionEnds });
+                let reason = FetchReason::SessionEnds;
+                if self.access.fetch(reason) {
+                    self.actions.push_back(Action::FetchCredentials { reason });
                 }
             }
             _ => self.renew(peer, now),
@@ -351,7 +352,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let is_again = self.links.get(&peer).is_some_and(|link| link.session.is_some());
         let is_newest = self.access.is_newest(grant);
         if is_again && is_newest {
-            // Some clouds refuse for no visible reason.
+            // Some clouds refuse for no visible reason, or the source has a new password by now.
             self.access.handle_doubt();
         }
         if is_again || !is_newest {

@@ -440,6 +440,19 @@ fn renewal_that_comes_too_early_for_the_broker_fails_no_call() {
 }
 
 #[test]
+fn source_is_asked_again_after_a_refused_renewal() {
+    let limited = SaslSettings { max_reauth: Some(Duration::from_secs(10)), ..sasl() };
+    let mut rig = Secured::new(&settings("SCRAM-SHA-512", "alice-secret"), Some(limited));
+    rig.pass(ms(500));
+    rig.send_for(ms(500));
+    rig.cluster.set_password("alice", Some("new"));
+    rig.driver.set_source(credentials("SCRAM-SHA-512", "alice", "new"));
+    rig.send_for(Duration::from_secs(20));
+    let refused: Vec<_> = rig.logins().into_iter().filter(|(principal, _)| principal.is_none()).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|(_, is_again)| *is_again), "only renewals: {refused:?}");
+}
+
+#[test]
 fn configuration_that_the_broker_does_not_share_fails_calls_at_once() {
     let only_plain = SaslSettings { mechanisms: vec!["PLAIN".to_owned(), "SCRAM-SHA-512".to_owned()], ..sasl() };
     let cases = [

@@ -7,7 +7,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use kurier_e2e::cluster::Cluster;
-use kurier_e2e::command::provider;
+use kurier_e2e::command::{binary, provider};
 use kurier_e2e::listener::{Listener, PASSWORD, USER};
 use kurier_e2e::testdata;
 use serde_json::Value;
@@ -29,6 +29,7 @@ struct Cell {
 pub(super) fn cells(cluster: &Cluster) -> Result<()> {
     let cells = all();
     ensure!(cells.len() == 11, "{} cells", cells.len());
+    binary()?;
     println!("kurier with {}", provider().as_deref().unwrap_or("its default provider of TLS"));
     println!("{:<28} {:>7} {:>8} {:>7} {:<16}", "cell", "written", "by Java", "took", "principal");
     for cell in &cells {

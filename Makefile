@@ -12,7 +12,7 @@ WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/def
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
   sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
-  captures captures-read broker-judges test-kafka test-kafka-tls conformance chaos endurance fuzz fuzz-minimise mutants
+  captures captures-read broker-judges broker-judges-python test-kafka test-kafka-tls conformance chaos endurance fuzz fuzz-minimise mutants
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -173,9 +173,14 @@ captures-read:
 	cargo test --quiet --locked --test captures -- --nocapture --test-threads=1
 	cargo test --quiet --locked --lib captured -- --nocapture
 
-## make broker-judges  let kcat and Java write to our broker and read back; check that it accepts Java's batches and refuses corrupted ones
+## make broker-judges  let kcat and Java write to our broker and read back, also by TLS and SASL; check that it refuses corrupted batches
 broker-judges:
 	cargo test --quiet --locked -p kurier-e2e --test broker -- --nocapture
+	cargo test --quiet --locked -p kurier-e2e --test secured_broker -- --nocapture --test-threads=1
+
+## make broker-judges-python  let confluent-kafka use our broker by TLS and SASL; fetches its wheel, and needs Python
+broker-judges-python:
+	cargo test --quiet --locked -p kurier-e2e --test secured_broker -- --nocapture --test-threads=1 --ignored
 
 ## make test-kafka     test kurier produce with real Kafka 4.3.1 and 3.7.2, one and three nodes, TLS, SASL and conformance; KAFKA_BOOTSTRAP=host:port uses yours
 test-kafka:

@@ -1,9 +1,13 @@
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.OutputStreamWriter;
+import java.io.Reader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Properties;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.StringSerializer;
@@ -13,7 +17,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * until its standard input ends. Prints "begin", then a line for each completed record: "written" or "failed", the
  * partition, and the microseconds since the beginning.
  *
- * Arguments: bootstrap.servers, topic, number of partitions, records per second.
+ * Arguments: bootstrap.servers, topic, number of partitions, records per second, and perhaps a file of more settings.
  */
 public class KeepProducing {
     static final int TICKS_PER_SECOND = 100;
@@ -23,8 +27,14 @@ public class KeepProducing {
         String topic = args[1];
         int partitions = Integer.parseInt(args[2]);
         int aTick = Integer.parseInt(args[3]) / TICKS_PER_SECOND;
-        Map<String, Object> settings = Map.of("bootstrap.servers", args[0], "acks", "all", "enable.idempotence", true,
-            "buffer.memory", 128 * 1024 * 1024);
+        Properties settings = new Properties();
+        settings.putAll(Map.of("bootstrap.servers", args[0], "acks", "all", "enable.idempotence", true,
+            "buffer.memory", 128 * 1024 * 1024));
+        if (args.length > 4) {
+            try (Reader reader = Files.newBufferedReader(Path.of(args[4]))) {
+                settings.load(reader);
+            }
+        }
         StringSerializer strings = new StringSerializer();
         KafkaProducer<String, String> producer = new KafkaProducer<>(settings, strings, strings);
         // Connects and fetches the topic's metadata before the clock starts.

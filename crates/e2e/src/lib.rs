@@ -8,6 +8,7 @@
 //! | `tests/java.rs` | the Java client's `MemoryRecords` | Does Java read our batches, of every codec, record for record? |
 //! | `tests/sasl.rs` | the Java client's `JaasContext` and `ScramSaslClient` | Did Java write the files in testdata/sasl? |
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | Can others write to our broker, and read it back? |
+//! | `tests/secured_broker` | kcat, the Java client, confluent-kafka | Can others use our broker with TLS and SASL? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and Java | Does `kurier produce` lose, double or reorder a record? |
 //! | `tests/kafka/secured` | real Apache Kafka of three versions, read by Java | Does every protocol and mechanism of TLS and SASL deliver? |
 //! | `tests/captures` | tshark and kcat, on traffic of Java, confluent-kafka and franz-go with real Apache Kafka | Do we read the same from a capture? |
@@ -23,6 +24,7 @@ pub mod command;
 pub mod java;
 pub mod kafka;
 pub mod listener;
+pub mod python;
 pub mod relay;
 
 use std::env;

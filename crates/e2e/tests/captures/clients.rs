@@ -6,12 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use kurier_e2e::java::{Jars, run};
-use kurier_e2e::target;
+use kurier_e2e::{python, target};
 
 /// Version of [`Client::OldJava`], the same as the limit of [`Client::OldFranzGo`].
 const OLD_JAVA: &str = "2.4.1";
 
-const REQUIREMENTS: &str = include_str!("../../captures/requirements.txt");
 const GO_MODULES: &str = include_str!("../../captures/franz-go/go.mod");
 
 /// The programs, ready to run.
@@ -54,7 +53,7 @@ impl Clients {
     pub(crate) fn fetch() -> Result<Self> {
         let folder = target().join("captures");
         fs::create_dir_all(&folder)?;
-        Ok(Self { python: confluent_kafka(&folder)?, franz_go: franz_go(&folder)? })
+        Ok(Self { python: python::confluent_kafka()?, franz_go: franz_go(&folder)? })
     }
 
     /// Returns a client's name and version.
@@ -62,7 +61,7 @@ impl Clients {
         Ok(match client {
             Client::Java => format!("java-{server}"),
             Client::OldJava => format!("java-{OLD_JAVA}"),
-            Client::ConfluentKafka => format!("confluent-kafka-{}", pinned(REQUIREMENTS, "confluent-kafka==")?),
+            Client::ConfluentKafka => format!("confluent-kafka-{}", pinned(python::REQUIREMENTS, "confluent-kafka==")?),
             Client::FranzGo | Client::OldFranzGo => {
                 format!("franz-go-{}", pinned(GO_MODULES, "require github.com/twmb/franz-go v")?)
             }
@@ -84,7 +83,7 @@ impl Clients {
             Client::OldJava => java(&Jars::fetch(OLD_JAVA)?)?,
             Client::ConfluentKafka => {
                 let mut python = Command::new(&self.python);
-                python.arg(source("write_records.py"));
+                python.arg(python::source("write_records.py"));
                 python
             }
             Client::FranzGo | Client::OldFranzGo => Command::new(&self.franz_go),
@@ -107,34 +106,14 @@ fn java(jars: &Jars) -> Result<Command> {
     Ok(jars.compile("WriteRecords")?.command(&["-Dorg.slf4j.simpleLogger.defaultLogLevel=error"]))
 }
 
-/// Installs confluent-kafka in a Python environment of its own, and returns its Python.
-fn confluent_kafka(folder: &Path) -> Result<PathBuf> {
-    let environment = folder.join(REQUIREMENTS.trim());
-    let python = environment.join("bin/python");
-    let complete = environment.join(".complete");
-    if !complete.exists() {
-        let remedy = "apt-get install python3 python3-venv";
-        run(Command::new("python3").args(["-m", "venv"]).arg(&environment), remedy)?;
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        run(pip.arg(source("requirements.txt")), remedy)?;
-        fs::write(complete, "")?;
-    }
-    Ok(python)
-}
-
 /// Builds the franz-go program each time, because Go itself detects changes.
 fn franz_go(folder: &Path) -> Result<PathBuf> {
     let program = folder.join("franz-go");
     let mut build = Command::new("go");
     build.args(["build", "-mod=readonly", "-buildvcs=false", "-o"]).arg(&program).arg(".");
-    build.current_dir(source("franz-go"));
+    build.current_dir(python::source("franz-go"));
     run(&mut build, "apt-get install golang-go (from 1.21 on it fetches the version that go.mod asks for)")?;
     Ok(program)
-}
-
-fn source(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/captures")).join(name)
 }
 
 fn pinned<'a>(file: &'a str, before: &str) -> Result<&'a str> {

@@ -77,6 +77,7 @@ fn token() -> String {
     String::from_utf8(token.value.expose().to_vec()).unwrap()
 }
 
+#[cfg(feature = "tls")]
 fn granted() -> String {
     answer("200 OK", &format!(r#"{{"access_token":"{}","token_type":"Bearer","expires_in":60}}"#, token()))
 }

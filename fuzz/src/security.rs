@@ -14,7 +14,7 @@ const NONCE: [u8; 24] = [7; 24];
 pub const NONCE_TEXT: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
 /// A broker's first message, which begins the second kind of input of [`scram_server`].
 const FIRST: &str = "r=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHx,s=c2FsdA==,i=4096";
-/// The broker's last message after [`FIRST`], as Python's hashlib computes it.
+/// The broker's last message after `FIRST`, as Python's hashlib computes it.
 pub const LAST: &str = "v=E0M6q0We+1319jtbkjUmWEPGz5Wjyp6B3L+xNlFLxxo=";
 
 /// The computation takes milliseconds, so all inputs share one result.

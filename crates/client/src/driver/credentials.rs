@@ -244,6 +244,11 @@ impl Task {
             );
             return Err(refusal(text));
         }
+        if let Credentials::Scram { username, .. } = &credentials
+            && !username.is_ascii()
+        {
+            tracing::warn!("sasl.username has characters besides ASCII, and Kafka's SCRAM knows no such users");
+        }
         match &credentials {
             Credentials::Bearer(token) if token.expires_at <= wall_time() => {
                 let ago = wall_time().duration_since(token.expires_at).unwrap_or_default().as_secs();

@@ -12,7 +12,7 @@ WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/def
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
   sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
-  captures captures-read broker-judges broker-judges-python test-kafka test-kafka-tls conformance chaos endurance fuzz fuzz-minimise mutants
+  captures captures-read broker-judges broker-judges-python test-kafka test-kafka-tls conformance chaos rotation endurance fuzz fuzz-minimise mutants
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -199,6 +199,10 @@ captures:
 ## make chaos          kill, pause, restart and move three nodes of Kafka 4.3.1 under load, recreate topics, lower limits; CHAOS=smoke|controls
 chaos:
 	cargo test --locked -p kurier-e2e --test chaos
+
+## make rotation       rotate certificates, authorities, passwords and tokens under load with real Kafka 4.3.1; ROTATION_RATE; needs OpenSSL 3
+rotation:
+	cargo test --locked -p kurier-e2e --test rotation
 
 ## make endurance      run the long tests with real Kafka 4.3.1; ONLY=part of a name, ENDURANCE_MINUTES, ENDURANCE_RUNS, ENDURANCE_SEED
 # Each part has its own process, because memory of one part would hide the memory of the next.

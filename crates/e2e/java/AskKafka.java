@@ -24,7 +24,10 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -80,6 +83,8 @@ public class AskKafka {
                 return elect(List.of(words).subList(1, words.length));
             case "configure":
                 return configure(words);
+            case "scram":
+                return scram(words[1], words[2], words[3]);
             case "delete":
                 return delete(List.of(words).subList(1, words.length));
             case "describe":
@@ -146,6 +151,13 @@ public class AskKafka {
             ? new AlterConfigOp(new ConfigEntry(words[3], words[4]), AlterConfigOp.OpType.SET)
             : new AlterConfigOp(new ConfigEntry(words[3], ""), AlterConfigOp.OpType.DELETE);
         admin().incrementalAlterConfigs(Map.of(new ConfigResource(type, words[2]), List.of(change))).all().get();
+        return List.of();
+    }
+
+    /** scram USER MECHANISM PASSWORD: sets a user's password. */
+    static List<String> scram(String user, String mechanism, String password) throws Exception {
+        ScramCredentialInfo info = new ScramCredentialInfo(ScramMechanism.fromMechanismName(mechanism), 4096);
+        admin().alterUserScramCredentials(List.of(new UserScramCredentialUpsertion(user, info, password))).all().get();
         return List.of();
     }
 

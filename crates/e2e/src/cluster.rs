@@ -64,7 +64,7 @@ pub struct Shape<'a> {
     pub has_detours: bool,
     /// Secured listeners of each node, beside the plain one.
     pub listeners: &'a [Listener],
-    /// Whether nodes log every request, with the client's principal.
+    /// Whether nodes log every request, with the client's principal, and every authentication.
     pub logs_requests: bool,
 }
 
@@ -334,6 +334,7 @@ impl Node {
         let mut options = vec!["-Xmx400m", "-Dorg.slf4j.simpleLogger.showDateTime=true"];
         if self.logs_requests {
             options.push("-Dorg.slf4j.simpleLogger.log.kafka.request.logger=debug");
+            options.push("-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.network.Selector=debug");
         }
         let mut java = self.program.command(&options);
         java.arg(self.properties()).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);

@@ -34,6 +34,8 @@ pub enum Configured<'a> {
     Topic(&'a str),
     /// All brokers.
     Brokers,
+    /// The broker of this id.
+    Broker(i32),
 }
 
 /// A partition's description by the cluster.
@@ -143,11 +145,21 @@ impl Kafka {
     /// If the cluster refuses it.
     pub fn configure(&self, owner: Configured<'_>, setting: &str, value: Option<&str>) -> Result<()> {
         let (kind, name) = match owner {
-            Configured::Topic(name) => ("topic", name),
-            Configured::Brokers => ("broker", ""),
+            Configured::Topic(name) => ("topic", name.to_owned()),
+            Configured::Brokers => ("broker", String::new()),
+            Configured::Broker(id) => ("broker", id.to_string()),
         };
-        let words = ["configure", kind, name, setting].into_iter().chain(value);
+        let words = ["configure", kind, &name, setting].into_iter().chain(value);
         self.ask(&words.collect::<Vec<_>>())?;
+        Ok(())
+    }
+
+    /// Sets a user's password for a mechanism, such as SCRAM-SHA-512.
+    ///
+    /// # Errors
+    /// If the cluster refuses it.
+    pub fn set_scram_password(&self, user: &str, mechanism: &str, password: &str) -> Result<()> {
+        self.ask(&["scram", user, mechanism, password])?;
         Ok(())
     }
 

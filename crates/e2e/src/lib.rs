@@ -10,9 +10,10 @@
 //! | `tests/broker.rs` | kcat, the Java producer, Java's console consumer | Can others write to our broker, and read it back? |
 //! | `tests/secured_broker` | kcat, the Java client, confluent-kafka | Can others use our broker with TLS and SASL? |
 //! | `tests/kafka` | real Apache Kafka, read by kcat and Java | Does `kurier produce` lose, double or reorder a record? |
-//! | `tests/kafka/secured` | real Apache Kafka of three versions, read by Java | Does every protocol and mechanism of TLS and SASL deliver? |
+//! | `tests/kafka/secured` | real Apache Kafka of three versions, read by Java | Does every protocol and mechanism of TLS and SASL deliver, and every failure name its cause? |
 //! | `tests/captures` | tshark and kcat, on traffic of Java, confluent-kafka and franz-go with real Apache Kafka | Do we read the same from a capture? |
 //! | `tests/chaos` | real Apache Kafka, killed, paused, restarted, moved and reconfigured under load; the Java producer beside ours | Does the client lose, double, reorder or misplace a record, or report one wrongly? |
+//! | `tests/rotation` | real Apache Kafka, whose certificates and passwords change under load | Does the client follow without a failed send? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or with lost responses | Does the client hold its promises for minutes? |
 //! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | Does our broker give the same answers? |
 //!

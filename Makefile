@@ -196,7 +196,7 @@ test-kafka-tls:
 captures:
 	cargo test --quiet --locked -p kurier-e2e --test captures
 
-## make chaos          kill, pause, restart and move three nodes of Kafka 4.3.1 under load, recreate topics, lower limits; CHAOS=smoke|controls
+## make chaos          kill, pause, restart and move three nodes of Kafka 4.3.1 under load, recreate topics, lower limits; CHAOS=smoke|controls, CHAOS_SECURED=1
 chaos:
 	cargo test --locked -p kurier-e2e --test chaos
 

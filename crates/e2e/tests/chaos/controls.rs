@@ -20,6 +20,7 @@ use crate::payload::Payload;
 use crate::proxy::Proxy;
 use crate::recreation;
 use crate::sockets;
+use crate::way;
 
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
@@ -91,11 +92,11 @@ fn cut_answers(runtime: &Handle, cluster: &Cluster, folder: &Path, is_idempotent
 fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> Result<Files> {
     let topic = "acks-0";
     cluster.kafka().create_assigned_topic(topic, &[vec![0, 1, 2], vec![1, 2, 0], vec![2, 0, 1]], &[])?;
-    let builder = Producer::builder().bootstrap_servers([cluster.kafka().bootstrap_servers()]).acks(Acks::None);
+    let builder = way::builder(cluster).acks(Acks::None);
     let load = Load::start(runtime, builder, topic, PARTITIONS, 0, RECORDS_PER_SECOND, None)?;
     run_until(now() + Duration::from_secs(1))?;
     let leader = cluster.kafka().leader(topic, 0)?.context("all nodes are up")?;
-    let port = cluster.address(leader)?.port();
+    let port = way::address(cluster, leader)?.port();
     cluster.pause(leader)?;
     wait_for("requests that the frozen leader has not read", Duration::from_secs(10), || {
         Ok((sockets::unread_at(port)? > 10_000).then_some(()))

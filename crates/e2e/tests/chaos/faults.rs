@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use kurier::Producer;
 use kurier_e2e::clock::now;
 use kurier_e2e::cluster::Cluster;
 use tokio::runtime::Handle;
@@ -18,6 +17,7 @@ use crate::load::Load;
 use crate::peer::Peer;
 use crate::recreation;
 use crate::sockets;
+use crate::way;
 
 /// Six partitions; each node leads two in a healthy cluster.
 const REPLICAS: [[i32; 3]; 6] = [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1], [1, 0, 2], [2, 1, 0]];
@@ -84,7 +84,7 @@ impl<'c> Scene<'c> {
             cluster.kafka().create_assigned_topic(topic, &replicas, &["min.insync.replicas=2"])?;
         }
         // More than arrives while two nodes are down, because a load that waits for memory tests little else.
-        let builder = || Producer::builder().bootstrap_servers([cluster.kafka().bootstrap_servers()]);
+        let builder = || way::builder(cluster);
         let patient = builder().buffer_memory(128 << 20);
         let impatient = builder()
             .delivery_timeout(Duration::from_secs(4))
@@ -138,7 +138,7 @@ impl<'c> Scene<'c> {
         wait_for("each partition has a batch unanswered for longer than normal", Duration::from_secs(10), || {
             Ok(led.iter().all(|one| !self.patient.ledger.unanswered(*one, NORMAL).is_empty()).then_some(()))
         })?;
-        let unread = sockets::unread_at(self.cluster.address(leader)?.port())?;
+        let unread = sockets::unread_at(way::address(self.cluster, leader)?.port())?;
         let before: Vec<_> = led.iter().map(|one| self.patient.ledger.unanswered(*one, NORMAL)).collect();
         self.cluster.kill(leader)?;
         let killed = now();
@@ -197,7 +197,7 @@ impl<'c> Scene<'c> {
     fn move_node(&mut self, number: usize, of: usize) -> Result<()> {
         let node = NODES[number % (NODES.len() - 1)];
         let led = self.led_by(node)?;
-        let old = self.cluster.address(node)?;
+        let old = way::address(self.cluster, node)?;
         let before = sockets::connections_to(old.port())?;
         ensure!(before > 0, "no producer of ours is connected to node {node} at {old}");
         let from = now();
@@ -209,7 +209,7 @@ impl<'c> Scene<'c> {
             "SIGTERM"
         };
         self.cluster.revive_elsewhere(node)?;
-        let new = self.cluster.address(node)?;
+        let new = way::address(self.cluster, node)?;
         for topic in [TOPIC, BESIDE] {
             self.cluster.kafka().wait_for_replicas(topic, 3)?;
         }

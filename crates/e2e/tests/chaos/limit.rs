@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use kurier::Producer;
 use kurier_e2e::clock::now;
 use kurier_e2e::cluster::Cluster;
 use kurier_e2e::kafka::Configured;
@@ -15,6 +14,7 @@ use crate::faults::PATIENCE;
 use crate::interrupt::{run_until, wait_for};
 use crate::ledger::{self, Limit, Told};
 use crate::load::Load;
+use crate::way;
 
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 3_000;
@@ -48,7 +48,7 @@ pub(crate) fn run(
     let kafka = cluster.kafka();
     kafka.create_topic(name, i32::try_from(PARTITIONS)?, 3, &["min.insync.replicas=2"])?;
     let partitions: Vec<i32> = (0..).take(PARTITIONS).collect();
-    let builder = Producer::builder().bootstrap_servers([kafka.bootstrap_servers()]).linger(LINGER);
+    let builder = way::builder(cluster).linger(LINGER);
     let load = Load::start(runtime, builder, name, PARTITIONS, 0, RECORDS_PER_SECOND, Some(LARGE_EVERY))?;
     let acknowledged_since = |then| {
         wait_for("every partition is acknowledged", PATIENCE, || {

@@ -3,7 +3,7 @@
 //! may be in the log. No gap may be longer than with Java.
 //!
 //! `make chaos` runs all, in about fifteen minutes; `CHAOS=smoke` runs each fault a few times, `CHAOS=controls` only
-//! the controls. One of our producers writes 5,000 records a second. Another one, which gives up after four seconds,
+//! the controls. `CHAOS_SECURED=1` gives our producers SASL over TLS with sessions of five seconds. One of our producers writes 5,000 records a second. Another one, which gives up after four seconds,
 //! writes 500 to the same topic. The Java producer writes 5,000 to a topic that the same nodes lead. Java reads the
 //! topics back. The checker is this program again (`--check LEDGER LOG...`), and exits with 1 on any miss. The files of
 //! a failed check stay in `target/tmp/chaos`. Ctrl-C ends the test and all nodes.
@@ -22,6 +22,7 @@ mod proxy;
 mod recreation;
 mod sockets;
 mod verdict;
+mod way;
 
 use std::env;
 use std::fs;
@@ -31,8 +32,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 use kurier_e2e::clock::now;
-use kurier_e2e::cluster::{Cluster, Shape};
-use kurier_e2e::kafka;
+use kurier_e2e::cluster::Cluster;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::controls::Files;
@@ -76,8 +76,7 @@ fn run() -> Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos");
     fs::create_dir_all(&folder)?;
     let began = now();
-    println!("Kafka {}, nodes: 3", kafka::VERSION);
-    let mut cluster = Cluster::start_as(&Shape { has_detours: true, ..Shape::new(kafka::VERSION, 3) })?;
+    let mut cluster = way::start()?;
     controls::run(runtime.handle(), &mut cluster, &folder)?;
     if let Some(plan) = plan {
         chaos(runtime.handle(), &mut cluster, plan, &folder)?;

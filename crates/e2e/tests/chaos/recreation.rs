@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kurier::Producer;
 use kurier_e2e::clock::now;
 use kurier_e2e::cluster::Cluster;
 use kurier_protocol::record_batch::Batches;
@@ -17,6 +16,7 @@ use crate::faults::PATIENCE;
 use crate::interrupt::{run_until, wait_for};
 use crate::ledger::{self, NEVER_SENT, Told};
 use crate::load::Load;
+use crate::way;
 
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
@@ -36,7 +36,7 @@ pub(crate) fn run(
     let create = || kafka.create_topic(name, i32::try_from(PARTITIONS)?, 3, &["min.insync.replicas=2"]);
     create()?;
     let partitions: Vec<i32> = (0..).take(PARTITIONS).collect();
-    let builder = Producer::builder().bootstrap_servers([kafka.bootstrap_servers()]);
+    let builder = way::builder(cluster);
     let load = Load::start(runtime, builder, name, PARTITIONS, 0, RECORDS_PER_SECOND, None)?;
     let acknowledged_since = |then| {
         wait_for("every partition is acknowledged", PATIENCE, || {

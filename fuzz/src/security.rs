@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use kurier_security::tls::{PemSource, TlsConfig};
 use kurier_security::{
-    Claims, ClientCredentials, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof,
-    Secret, Step, Token,
+    Claims, ClientProof, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof, Secret,
+    Step, Token, TokenClient,
 };
 
 const NONCE: [u8; 24] = [7; 24];
@@ -90,14 +90,10 @@ pub fn oauth(data: &[u8]) {
 
 /// The body of an answer. A token has a lifetime; an error does not quote the client's secret.
 fn token_endpoint(body: &[u8]) {
-    let client = ClientCredentials {
-        client_id: "kurier".to_owned(),
-        client_secret: "hunter2".into(),
-        scope: None,
-        encodes_header: false,
-    };
+    let proof = ClientProof::Secret { secret: "hunter2".into(), encodes_header: false };
+    let client = TokenClient { client_id: "kurier".to_owned(), proof, scope: None };
     for status in [200, 401, 503] {
-        match client.read_answer(status, body, SystemTime::UNIX_EPOCH) {
+        match client.read_answer(status, body, SystemTime::UNIX_EPOCH, &Secret::default()) {
             Ok(token) => assert!(status == 200 && !token.value.is_empty()),
             Err(error) => {
                 check_text(&error.to_string());

@@ -77,7 +77,6 @@ fn token() -> String {
     String::from_utf8(token.value.expose().to_vec()).unwrap()
 }
 
-#[cfg(feature = "tls")]
 fn granted() -> String {
     answer("200 OK", &format!(r#"{{"access_token":"{}","token_type":"Bearer","expires_in":60}}"#, token()))
 }
@@ -146,6 +145,41 @@ async fn token_of_an_endpoint_authenticates_after_retries() {
         assert_eq!(lines, expected);
         assert_eq!(body, "grant_type=client_credentials&scope=kafka+write");
     }
+}
+
+#[tokio::test]
+async fn assertion_of_a_file_proves_the_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("assertion");
+    std::fs::write(&file, "e30.e30.hunter2\n").unwrap();
+    let kind = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    for (grant, form) in [
+        (
+            "client_credentials",
+            format!("grant_type=client_credentials&client_id=kurier&{kind}&client_assertion=e30.e30.hunter2"),
+        ),
+        (
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=e30.e30.hunter2".to_owned(),
+        ),
+    ] {
+        let (broker, endpoint) = (cluster().await, Endpoint::start(vec![granted()]).await);
+        let builder = builder(&broker, &format!("http://{}/token", endpoint.address))
+            .set("sasl.oauthbearer.assertion.file", file.to_str().unwrap())
+            .set("sasl.oauthbearer.grant.type", grant);
+        deliver(builder).await;
+        let requests = endpoint.requests();
+        let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, form);
+        assert!(!head.contains("authorization"), "{head}");
+    }
+
+    let (broker, endpoint) = (cluster().await, Endpoint::start(vec![granted()]).await);
+    let builder = builder(&broker, &format!("http://{}/token", endpoint.address)).set("max.block.ms", "1000");
+    let error = builder.set("sasl.oauthbearer.assertion.file", "/nowhere/assertion").build().await.unwrap_err();
+    let shown = format!("{error:#}");
+    assert!(shown.contains("cannot read sasl.oauthbearer.assertion.file /nowhere/assertion: "), "{shown}");
+    assert!(endpoint.requests().is_empty());
 }
 
 #[tokio::test]

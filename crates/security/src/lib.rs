@@ -13,7 +13,7 @@
 //! | feature | content |
 //! |---|---|
 //! | none | [`Secret`], [`Mechanism`], [`Credentials`] |
-//! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`], the [`ClientCredentials`] for a token endpoint |
+//! | `sasl` (default) | the [`Exchange`] that proves credentials to a broker, [`JaasEntry`], [`Claims`], the [`TokenClient`] of a token endpoint |
 //! | `tls` | `tls::TlsConfig`: certificates, keys and settings for rustls; the application brings the provider of cryptography |
 //! | `tls-ring`, `tls-aws-lc`, `tls-graviola` | `tls` with a provider (`tls::Provider`) |
 //! | `tls-webpki-roots` | Mozilla's root certificates, compiled in |
@@ -50,7 +50,7 @@ pub use jaas::{JaasEntry, JaasError, JaasErrorKind, JaasLogin, OauthLogin};
 pub use jwt::{Claim, Claims, JwtError, UnsecuredToken};
 pub use mechanism::{Mechanism, ScramMechanism, UnknownMechanism};
 #[cfg(feature = "sasl")]
-pub use oidc::{ClientCredentials, EndpointError};
+pub use oidc::{ClientProof, EndpointError, TokenClient};
 #[cfg(feature = "sasl")]
 pub use sasl::{Exchange, Message, Refusal, SaslError, ScramJob, ScramProof, Step};
 pub use secret::Secret;

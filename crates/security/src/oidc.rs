@@ -15,75 +15,122 @@ use crate::jwt::Claims;
 use crate::printable::printable;
 use crate::secret::Secret;
 
-/// The client's credentials at a token endpoint, for the grant `client_credentials`.
+/// A client of a token endpoint, with its proof.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
 ///
-/// use kurier_security::ClientCredentials;
+/// use kurier_security::{ClientProof, Secret, TokenClient};
 ///
-/// let client = ClientCredentials {
+/// let client = TokenClient {
 ///     client_id: "kurier".to_owned(),
-///     client_secret: "s3cret".into(),
+///     proof: ClientProof::Secret { secret: "s3cret".into(), encodes_header: false },
 ///     scope: Some("kafka write".to_owned()),
-///     encodes_header: false,
 /// };
-/// assert_eq!(client.form(), "grant_type=client_credentials&scope=kafka+write");
-/// assert_eq!(client.authorization().expose(), b"Basic a3VyaWVyOnMzY3JldA==");
+/// let no_assertion = Secret::default();
+/// assert_eq!(client.form(&no_assertion).expose(), b"grant_type=client_credentials&scope=kafka+write");
+/// assert_eq!(client.authorization().unwrap().expose(), b"Basic a3VyaWVyOnMzY3JldA==");
 ///
 /// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
-/// let token = client.read_answer(200, br#"{"access_token":"opaque","expires_in":60}"#, now)?;
+/// let token = client.read_answer(200, br#"{"access_token":"opaque","expires_in":60}"#, now, &no_assertion)?;
 /// assert_eq!(token.expires_at, now + Duration::from_secs(60));
 /// # Ok::<(), kurier_security::EndpointError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCredentials {
-    /// The client's id.
+pub struct TokenClient {
+    /// The client's id, which an assertion may have instead.
     pub client_id: String,
-    /// The client's secret.
-    pub client_secret: Secret,
+    /// How the client proves who it is.
+    pub proof: ClientProof,
     /// The scope to ask for.
     pub scope: Option<String>,
-    /// Whether id and secret are encoded as in a form before they become base64, as RFC 6749 says and not every endpoint
-    /// expects (KIP-1025).
-    pub encodes_header: bool,
 }
 
-impl ClientCredentials {
-    /// Returns the value of the header `Authorization`.
+/// How a client proves to a token endpoint who it is. See [`TokenClient`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientProof {
+    /// By a secret, with the grant `client_credentials`.
+    Secret {
+        /// The secret.
+        secret: Secret,
+        /// Whether id and secret are encoded as in a form before they become base64, as RFC 6749 says and not every
+        /// endpoint expects (KIP-1025).
+        encodes_header: bool,
+    },
+    /// By a signed JWT, with the grant `client_credentials` (RFC 7523, section 2.2; KIP-1258).
+    Assertion,
+    /// By a signed JWT that is itself the grant (RFC 7523, section 2.1; KIP-1139).
+    Bearer,
+}
+
+impl TokenClient {
+    /// Returns the value of the header `Authorization`, if the client has a secret.
     #[must_use]
-    pub fn authorization(&self) -> Secret {
+    pub fn authorization(&self) -> Option<Secret> {
+        let ClientProof::Secret { secret, encodes_header } = &self.proof else { return None };
         let mut pair = Zeroizing::new(Vec::new());
-        if self.encodes_header {
+        if *encodes_header {
             pair.extend_from_slice(encoded(self.client_id.as_bytes()).as_bytes());
             pair.push(b':');
-            pair.extend_from_slice(Zeroizing::new(encoded(self.client_secret.expose())).as_bytes());
+            pair.extend_from_slice(Zeroizing::new(encoded(secret.expose())).as_bytes());
         } else {
             pair.extend_from_slice(self.client_id.as_bytes());
             pair.push(b':');
-            pair.extend_from_slice(self.client_secret.expose());
+            pair.extend_from_slice(secret.expose());
         }
         let mut value = Zeroizing::new("Basic ".to_owned());
         STANDARD.encode_string(&*pair, &mut value);
-        Secret::from(value.as_str())
+        Some(Secret::from(value.as_str()))
     }
 
-    /// Returns the body of the request, of the type `application/x-www-form-urlencoded`.
+    /// Returns the body of the request, of the type `application/x-www-form-urlencoded`. A client with a secret needs no
+    /// assertion.
     #[must_use]
-    pub fn form(&self) -> String {
-        let scope = self.scope.as_ref().map(|scope| format!("&scope={}", encoded(scope.as_bytes())));
-        format!("grant_type=client_credentials{}", scope.unwrap_or_default())
+    pub fn form(&self, assertion: &Secret) -> Secret {
+        const CREDENTIALS: &[u8] = b"client_credentials";
+        const BEARER: &[u8] = b"urn:ietf:params:oauth:grant-type:jwt-bearer";
+        const TYPE: &[u8] = b"urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        let grant = if self.proof == ClientProof::Bearer { BEARER } else { CREDENTIALS };
+        let mut fields = vec![("grant_type", grant)];
+        match self.proof {
+            ClientProof::Secret { .. } => {}
+            ClientProof::Bearer => fields.push(("assertion", assertion.expose())),
+            ClientProof::Assertion => {
+                let id = Some(self.client_id.as_bytes()).filter(|id| !id.is_empty());
+                fields.extend(id.map(|id| ("client_id", id)));
+                fields.extend([("client_assertion_type", TYPE), ("client_assertion", assertion.expose())]);
+            }
+        }
+        fields.extend(self.scope.as_ref().map(|scope| ("scope", scope.as_bytes())));
+        let mut form = Zeroizing::new(String::new());
+        for (name, value) in fields {
+            if !form.is_empty() {
+                form.push('&');
+            }
+            form.push_str(name);
+            form.push('=');
+            form.push_str(&Zeroizing::new(encoded(value)));
+        }
+        Secret::from(form.as_str())
     }
 
-    /// Reads the status and the body of an answer to a request that was sent at this time. The token has no extensions.
+    /// Reads the status and the body of an answer to a request that was sent at this time, with this assertion. The token
+    /// has no extensions.
     ///
     /// # Errors
     /// If the endpoint gave no token, or one whose time of expiry is not known.
-    pub fn read_answer(&self, status: u16, body: &[u8], asked_at: SystemTime) -> Result<Token, EndpointError> {
+    pub fn read_answer(
+        &self,
+        status: u16,
+        body: &[u8],
+        asked_at: SystemTime,
+        assertion: &Secret,
+    ) -> Result<Token, EndpointError> {
         let object = json::object(body);
         let member = |name: &str| object.as_ref().and_then(|object| object.get(name));
         if !matches!(status, 200 | 201) {
-            let text = |name: &str| member(name).and_then(Value::text).map(|text| self.shown(text));
+            let text = |name: &str| member(name).and_then(Value::text).map(|text| self.shown(text, assertion));
             return Err(EndpointError::Status { status, error: text("error"), description: text("error_description") });
         }
         if object.is_none() {
@@ -100,11 +147,18 @@ impl ClientCredentials {
     }
 
     /// Makes a text of the endpoint fit for errors. An endpoint may quote what it got.
-    fn shown(&self, text: &str) -> String {
-        match str::from_utf8(self.client_secret.expose()) {
-            Ok(secret) if !secret.is_empty() => printable(text.replace(secret, "[hidden]").as_bytes()),
-            _ => printable(text.as_bytes()),
+    fn shown(&self, text: &str, assertion: &Secret) -> String {
+        let mut text = text.to_owned();
+        let secret = match &self.proof {
+            ClientProof::Secret { secret, .. } => secret,
+            ClientProof::Assertion | ClientProof::Bearer => assertion,
+        };
+        if let Ok(secret) = str::from_utf8(secret.expose())
+            && !secret.is_empty()
+        {
+            text = text.replace(secret, "[hidden]");
         }
+        printable(text.as_bytes())
     }
 }
 
@@ -133,7 +187,7 @@ fn encoded(bytes: &[u8]) -> String {
 
 /// Why an answer of a token endpoint has no usable token. The text continues a sentence that names the endpoint.
 ///
-/// See [`ClientCredentials`] for an example.
+/// See [`TokenClient`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -188,8 +242,9 @@ fn advice(status: u16) -> String {
 mod tests {
     use super::*;
 
-    fn client(id: &str, secret: &str, encodes_header: bool) -> ClientCredentials {
-        ClientCredentials { client_id: id.to_owned(), client_secret: secret.into(), scope: None, encodes_header }
+    fn client(id: &str, secret: &str, encodes_header: bool) -> TokenClient {
+        let proof = ClientProof::Secret { secret: secret.into(), encodes_header };
+        TokenClient { client_id: id.to_owned(), proof, scope: None }
     }
 
     /// Expected values from Java's `Base64.getEncoder` and `URLEncoder`, and RFC 6749, section 2.3.1.
@@ -204,19 +259,34 @@ mod tests {
             // a:+%2B%25%C3%A9
             ("a", " +%é", true, "YTorJTJCJTI1JUMzJUE5"),
         ] {
-            let value = client(id, secret, encodes_header).authorization();
+            let value = client(id, secret, encodes_header).authorization().unwrap();
             assert_eq!(String::from_utf8_lossy(value.expose()), format!("Basic {expected}"), "{id}:{secret}");
         }
-        for (scope, expected) in [
-            (None, "grant_type=client_credentials"),
-            (Some("a b"), "grant_type=client_credentials&scope=a+b"),
+        let secret = client("a", "b", false).proof;
+        let assertion = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=e.e.s";
+        let bearer = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=e.e.s";
+        for (proof, id, scope, expected) in [
+            (&secret, "a", None, "grant_type=client_credentials".to_owned()),
+            (&secret, "a", Some("a b"), "grant_type=client_credentials&scope=a+b".to_owned()),
             (
+                &secret,
+                "a",
                 Some("api://x/.default&é*-._~"),
-                "grant_type=client_credentials&scope=api%3A%2F%2Fx%2F.default%26%C3%A9*-._%7E",
+                "grant_type=client_credentials&scope=api%3A%2F%2Fx%2F.default%26%C3%A9*-._%7E".to_owned(),
             ),
+            (&ClientProof::Assertion, "", None, format!("grant_type=client_credentials&{assertion}")),
+            (
+                &ClientProof::Assertion,
+                "a",
+                Some("s"),
+                format!("grant_type=client_credentials&client_id=a&{assertion}&scope=s"),
+            ),
+            (&ClientProof::Bearer, "a", Some("s"), format!("{bearer}&scope=s")),
         ] {
-            let client = ClientCredentials { scope: scope.map(str::to_owned), ..client("a", "b", false) };
-            assert_eq!(client.form(), expected);
+            let client =
+                TokenClient { client_id: id.to_owned(), proof: proof.clone(), scope: scope.map(str::to_owned) };
+            assert_eq!(String::from_utf8_lossy(client.form(&"e.e.s".into()).expose()), expected);
+            assert_eq!(client.authorization().is_some(), *proof == secret);
         }
     }
 
@@ -255,7 +325,10 @@ mod tests {
             (503, "", Err(("answered 503", false))),
         ];
         for (status, body, expected) in cases {
-            match (client("a", "hunter2", false).read_answer(*status, body.as_bytes(), now), expected) {
+            match (
+                client("a", "hunter2", false).read_answer(*status, body.as_bytes(), now, &Secret::default()),
+                expected,
+            ) {
                 (Ok(token), Ok(seconds)) => {
                     assert_eq!(token.expires_at, SystemTime::UNIX_EPOCH + Duration::from_secs(*seconds), "{body}");
                 }
@@ -266,5 +339,8 @@ mod tests {
                 (found, _) => panic!("{status} {body}: {found:?}"),
             }
         }
+        let client = TokenClient { proof: ClientProof::Bearer, ..client("a", "", false) };
+        let error = client.read_answer(401, refused.as_bytes(), now, &"hunter2".into()).unwrap_err();
+        assert!(error.to_string().contains("no client with [hidden]"), "{error}");
     }
 }

@@ -378,7 +378,7 @@ fn refusal(why: impl Into<String>) -> Failure {
 }
 
 /// Reads the file of a setting, without its final newline.
-async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Result<Secret, CredentialError> {
+pub(super) async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Result<Secret, CredentialError> {
     let path = path.to_owned();
     let shown = path.display().to_string();
     let read = on_a_thread("kurier-files", move || {

@@ -17,12 +17,12 @@ use hyper::{Request, Response};
 use kurier_engine::config::{Config, LoginSettings, OidcSettings, SaslSettings};
 use kurier_engine::core::{CredentialError, Ending};
 use kurier_engine::error::{Cause, Error, ErrorKind};
-use kurier_security::Token;
+use kurier_security::{Secret, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::connection;
-use super::credentials::{Failure, wall_time};
+use super::credentials::{Failure, read_secret, wall_time};
 use super::names::SystemNames;
 #[cfg(feature = "tls")]
 use super::tls::{self, Tls};
@@ -30,6 +30,9 @@ use super::transport::{Security, Target, Transport};
 
 /// Largest answer, and largest head of one.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest file with an assertion.
+const ASSERTION_BYTES_MAX: u64 = 64 * 1024;
 
 /// A token endpoint.
 pub(crate) struct Endpoint {
@@ -69,18 +72,22 @@ impl Endpoint {
 
     /// Asks for a token.
     pub(super) async fn token(&self) -> Result<Token, Failure> {
+        let assertion = match &self.settings.assertion {
+            Some(path) => read_secret("sasl.oauthbearer.assertion.file", path, ASSERTION_BYTES_MAX).await?,
+            None => Secret::default(),
+        };
         let asked_at = wall_time();
         let transport = self.connect().await?;
         if !transport.is_private() && !self.allow_cleartext {
             return Err(Failure::refused(self.settings.in_the_clear()));
         }
         let millis = self.login.read_timeout.as_millis();
-        let answer = timeout(self.login.read_timeout, self.exchange(transport)).await;
+        let answer = timeout(self.login.read_timeout, self.exchange(transport, &assertion)).await;
         let Answer { status, retry_after, body } = answer.unwrap_or_else(|_| {
             let text = format!("has not answered within {millis} ms (sasl.login.read.timeout.ms)");
             Err(self.failed(&text, None))
         })?;
-        let token = self.settings.client.read_answer(status, &body, asked_at).map_err(|error| Failure {
+        let token = self.settings.client.read_answer(status, &body, asked_at, &assertion).map_err(|error| Failure {
             retry_after,
             ..match error.is_refusal() {
                 true => Failure::refused(self.error(ErrorKind::Authentication, &error.to_string())),
@@ -137,8 +144,8 @@ impl Endpoint {
         }
     }
 
-    async fn exchange(&self, transport: Transport) -> Result<Answer, Failure> {
-        let request = self.request().map_err(|error| {
+    async fn exchange(&self, transport: Transport, assertion: &Secret) -> Result<Answer, Failure> {
+        let request = self.request(assertion).map_err(|error| {
             let why = self.error(ErrorKind::Configuration, "cannot be asked: the URL is wrong");
             Failure::refused(why.caused_by(error))
         })?;
@@ -154,18 +161,21 @@ impl Endpoint {
         }
     }
 
-    fn request(&self) -> Result<Request<String>, hyper::http::Error> {
+    fn request(&self, assertion: &Secret) -> Result<Request<String>, hyper::http::Error> {
         let OidcSettings { endpoint, client, .. } = &self.settings;
-        let mut authorization = HeaderValue::from_bytes(client.authorization().expose())?;
-        authorization.set_sensitive(true);
-        Request::post(endpoint.target.as_str())
+        let mut request = Request::post(endpoint.target.as_str())
             .header(HOST, endpoint.authority.as_str())
-            .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("kurier/", env!("CARGO_PKG_VERSION")))
-            .header(CONNECTION, "close")
-            .body(client.form())
+            .header(CONNECTION, "close");
+        if let Some(value) = client.authorization() {
+            let mut value = HeaderValue::from_bytes(value.expose())?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        // A form is ASCII.
+        request.body(String::from_utf8_lossy(client.form(assertion).expose()).into_owned())
     }
 }
 

@@ -324,10 +324,14 @@ settings! {
     "sasl.oauthbearer.header.urlencode" => oauth_header_urlencode: bool = false;
     /// `oidc`: a token endpoint gives the tokens, as in librdkafka. Without it the URL decides.
     "sasl.oauthbearer.method" => oauth_method: OauthMethod = OauthMethod::Default;
-    /// The grant that the client asks the token endpoint for: `client_credentials`.
+    /// The grant that the client shows the token endpoint: `client_credentials`, or
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, which needs `sasl.oauthbearer.assertion.file`.
     "sasl.oauthbearer.grant.type" => oauth_grant_type: GrantType = GrantType::ClientCredentials;
-    /// Java's class that gets tokens (KIP-1139): `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever` or
-    /// `FileJwtRetriever`, with their package. It must agree with the URL.
+    /// A file with a signed JWT, which something else renews. It proves to the token endpoint who the client is, in place
+    /// of a secret (KIP-1139, KIP-1258).
+    "sasl.oauthbearer.assertion.file" => oauth_assertion_file: Option<PathBuf> = None;
+    /// Java's class that gets tokens (KIP-1139): `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever`,
+    /// `JwtBearerJwtRetriever` or `FileJwtRetriever`, with their package. It must agree with the URL.
     "sasl.oauthbearer.jwt.retriever.class" => token_retriever: TokenRetriever = TokenRetriever::Default;
     /// A PEM file with the certificates of the authorities that may sign the certificate of the token endpoint, or a
     /// folder of such files, as in librdkafka. Without it, and without `https.ca.pem`, `kurier.tls.roots` decides.

@@ -189,8 +189,8 @@ const NOT_YET: &[NotYet] = &[
 const NO_STORE_PASSWORD: &str = "remove it: a PEM store has no password, and ssl.key.password protects a key in it; a JKS or \
                                  PKCS12 store must be converted to PEM, see ssl.truststore.type";
 const OWN_TLS: &str = "leave it out, or give the builder a rustls configuration";
-const NO_ASSERTIONS: &str = "leave it out; a token endpoint takes the client's id and secret \
-                             (sasl.oauthbearer.client.credentials.client.id and .client.secret), or implement TokenProvider";
+const NO_ASSERTIONS: &str = "the client signs no assertions yet: set sasl.oauthbearer.assertion.file to a file with one that \
+                             something else renews, or give the client a secret, or implement TokenProvider";
 const OWN_TOKENS: &str = "leave it out, or implement TokenProvider";
 const JAVA_CLIENT_HANDLER: &str = "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler";
 const JAVA_LOGIN: &str = "org.apache.kafka.common.security.authenticator.DefaultLogin";

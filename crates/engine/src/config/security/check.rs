@@ -29,6 +29,7 @@ pub(super) const CREDENTIALS: &[&str] = &[
     "sasl.jaas.config",
     "sasl.oauthbearer.token.endpoint.url",
     "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.file",
     "sasl.oauthbearer.config",
 ];
 

@@ -221,24 +221,13 @@ choice! { OauthMethod, "it is default or oidc": Default = "default", Oidc = "oid
 pub enum GrantType {
     #[default]
     ClientCredentials,
+    JwtBearer,
 }
 
-impl Value for GrantType {
-    fn read(key: &str, text: &str) -> Result<Self, Error> {
-        match text {
-            "client_credentials" => Ok(Self::ClientCredentials),
-            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Err(cannot_be(key, text, NO_ASSERTIONS)),
-            _ => Err(cannot_be(key, text, "it is client_credentials")),
-        }
-    }
-
-    fn shown(&self) -> String {
-        "client_credentials".to_owned()
-    }
+choice! {
+    GrantType, "it is client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer":
+    ClientCredentials = "client_credentials", JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 }
-
-const NO_ASSERTIONS: &str = "assertions are not supported yet: use the grant client_credentials with a client's secret, or \
-                             implement TokenProvider";
 
 /// The class with which Java gets tokens (KIP-1139).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -249,30 +238,32 @@ pub enum TokenRetriever {
     Default,
     ClientCredentials,
     File,
+    JwtBearer,
 }
 
 /// The package of Java's classes for tokens.
 const JAVA: &str = "org.apache.kafka.common.security.oauthbearer.";
 
 impl TokenRetriever {
-    fn name(self) -> &'static str {
+    /// Returns the name of the class without its package.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Default => "DefaultJwtRetriever",
             Self::ClientCredentials => "ClientCredentialsJwtRetriever",
             Self::File => "FileJwtRetriever",
+            Self::JwtBearer => "JwtBearerJwtRetriever",
         }
     }
 }
 
 impl Value for TokenRetriever {
     fn read(key: &str, text: &str) -> Result<Self, Error> {
-        let known = [Self::Default, Self::ClientCredentials, Self::File];
-        match text.strip_prefix(JAVA).unwrap_or_default() {
-            "JwtBearerJwtRetriever" => Err(cannot_be(key, text, NO_ASSERTIONS)),
-            name => known.into_iter().find(|retriever| retriever.name() == name).ok_or_else(|| {
-                cannot_be(key, text, "it is one of Java's classes; for another way implement TokenProvider")
-            }),
-        }
+        let known = [Self::Default, Self::ClientCredentials, Self::File, Self::JwtBearer];
+        let name = text.strip_prefix(JAVA).unwrap_or_default();
+        known
+            .into_iter()
+            .find(|retriever| retriever.name() == name)
+            .ok_or_else(|| cannot_be(key, text, "it is one of Java's classes; for another way implement TokenProvider"))
     }
 
     fn shown(&self) -> String {

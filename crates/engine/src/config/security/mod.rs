@@ -16,7 +16,7 @@ pub(super) mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{ClientCredentials, Credentials, Mechanism, ScramMechanism, Secret};
+use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret, TokenClient};
 
 use self::choices::{Roots, TlsProvider, TlsVersions};
 use self::endpoint::EndpointUrl;
@@ -183,8 +183,11 @@ pub enum SaslCredentials {
 pub struct OidcSettings {
     /// The URL (`sasl.oauthbearer.token.endpoint.url`).
     pub endpoint: EndpointUrl,
-    /// Id, secret and scope of the client.
-    pub client: ClientCredentials,
+    /// Id, proof and scope of the client.
+    pub client: TokenClient,
+    /// The file with the client's assertion, which is read for each request; `None` if the client has a secret
+    /// (`sasl.oauthbearer.assertion.file`).
+    pub assertion: Option<PathBuf>,
     /// The SASL extensions of the tokens.
     pub extensions: Vec<(String, String)>,
     /// TLS for the endpoint (`https.ca.location`, `https.ca.pem`, `kurier.tls.roots`, `kurier.tls.provider`).

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use kurier_security::{ClientCredentials, OauthLogin};
+use kurier_security::{ClientProof, OauthLogin, TokenClient};
 
 use super::super::Config;
 use super::super::origin::{Made, Origin};
 use super::super::values::refused;
-use super::choices::{OauthMethod, TlsVersions, TokenRetriever};
+use super::choices::{GrantType, OauthMethod, TlsVersions, TokenRetriever};
 use super::endpoint::{EndpointUrl, TokenUrl};
 use super::sasl::{JAAS, check_text};
 use super::{OidcSettings, TlsSettings, Trust, endpoint_in_the_clear};
@@ -35,13 +35,13 @@ impl Config {
             None => nothing,
         };
         match (self.token_retriever, &self.token_url) {
-            (TokenRetriever::ClientCredentials, None | Some(TokenUrl::File(_))) => {
-                return disagree(RETRIEVER, "ClientCredentialsJwtRetriever", place);
-            }
-            (TokenRetriever::File, None | Some(TokenUrl::Endpoint(_))) => {
-                return disagree(RETRIEVER, "FileJwtRetriever", place);
-            }
-            _ => {}
+            (TokenRetriever::Default, _)
+            | (TokenRetriever::File, Some(TokenUrl::File(_)))
+            | (TokenRetriever::ClientCredentials | TokenRetriever::JwtBearer, Some(TokenUrl::Endpoint(_))) => {}
+            (retriever, _) => return disagree(RETRIEVER, retriever.name(), place),
+        }
+        if self.token_retriever == TokenRetriever::ClientCredentials && self.oauth_grant_type == GrantType::JwtBearer {
+            return disagree(RETRIEVER, self.token_retriever.name(), "sasl.oauthbearer.grant.type is jwt-bearer");
         }
         match (self.oauth_method, &self.token_url) {
             (OauthMethod::Oidc, None | Some(TokenUrl::File(_))) => return disagree(METHOD, "oidc", place),
@@ -84,17 +84,36 @@ impl Config {
         for key in taken {
             self.made.insert(key, Made { key, origin: Origin::Jaas });
         }
+        let is_bearer =
+            self.oauth_grant_type == GrantType::JwtBearer || self.token_retriever == TokenRetriever::JwtBearer;
+        let assertion = self.oauth_assertion_file.clone();
+        let proof = match &assertion {
+            Some(_) if is_bearer => ClientProof::Bearer,
+            Some(_) => ClientProof::Assertion,
+            None if is_bearer => {
+                let text =
+                    "the grant jwt-bearer needs a signed JWT: set sasl.oauthbearer.assertion.file to a file with one";
+                return Err(refused(text.to_owned()));
+            }
+            None => {
+                let secret = self.oauth_client_secret.clone();
+                ClientProof::Secret { secret, encodes_header: self.oauth_header_urlencode }
+            }
+        };
         for (key, option, value) in [
             (CLIENT_ID, "clientId", self.oauth_client_id.as_bytes()),
             (CLIENT_SECRET, "clientSecret", self.oauth_client_secret.expose()),
         ] {
-            if value.is_empty() {
+            if value.is_empty() && assertion.is_none() {
                 return Err(refused(format!(
                     "{} is missing: the token endpoint needs the client's id and secret (in {JAAS}: {option})",
                     self.written(key)
                 )));
             }
             check_text(self.written(key), value)?;
+        }
+        if assertion.is_some() {
+            self.note_unused(&[CLIENT_SECRET, "sasl.oauthbearer.header."], "the client has an assertion");
         }
         let is_elsewhere = |address: IpAddr| !address.to_canonical().is_loopback();
         if !endpoint.is_encrypted && !self.sasl_allow_cleartext && endpoint.server.host.parse().is_ok_and(is_elsewhere)
@@ -105,12 +124,12 @@ impl Config {
             self.pem(("https.ca.location", self.https_ca_location.as_ref()), ("https.ca.pem", &self.https_ca_pem))?;
         Ok(OidcSettings {
             endpoint,
-            client: ClientCredentials {
+            client: TokenClient {
                 client_id: self.oauth_client_id.clone(),
-                client_secret: self.oauth_client_secret.clone(),
+                proof,
                 scope: Some(self.oauth_scope.clone()).filter(|scope| !scope.is_empty()),
-                encodes_header: self.oauth_header_urlencode,
             },
+            assertion,
             extensions,
             tls: TlsSettings {
                 trust: trust

@@ -21,8 +21,13 @@ const CREDENTIAL_MAX: usize = 8 << 10;
 const PASSWORD_KEYS: [&str; 3] = ["sasl.username", "sasl.password", "kurier.sasl.password.file"];
 
 /// Beginnings of the settings that only a token endpoint uses.
-const OF_ENDPOINT: [&str; 4] =
-    ["sasl.oauthbearer.client.", "sasl.oauthbearer.scope", "sasl.oauthbearer.header.", "https.ca."];
+const OF_ENDPOINT: [&str; 5] = [
+    "sasl.oauthbearer.assertion.",
+    "sasl.oauthbearer.client.",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.header.",
+    "https.ca.",
+];
 
 pub(super) const JAAS: &str = "sasl.jaas.config";
 
@@ -62,7 +67,7 @@ impl Config {
     }
 
     /// Reports the explicit settings with these beginnings as unused.
-    fn note_unused(&mut self, beginnings: &[&str], why: &str) {
+    pub(super) fn note_unused(&mut self, beginnings: &[&str], why: &str) {
         for key in self.given() {
             if beginnings.iter().any(|beginning| key.starts_with(beginning)) {
                 self.unused.insert(key, why.to_owned());

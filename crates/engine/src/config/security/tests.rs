@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Claim, Credentials, ScramMechanism, UnsecuredToken};
+use kurier_security::{Claim, ClientProof, Credentials, ScramMechanism, UnsecuredToken};
 
 use super::choices::{Roots, TlsProvider, TlsVersions};
 use super::{Identity, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
@@ -26,6 +26,9 @@ const FILE_RETRIEVER: &str =
     "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.FileJwtRetriever";
 const CLIENT_RETRIEVER: &str =
     "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever";
+const BEARER_RETRIEVER: &str =
+    "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever";
+const ASSERTION: &str = "sasl.oauthbearer.assertion.file=/a";
 const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt=true";
 const JAAS_PLAIN: &str = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
                           username=\"alice\" password=\"hunter2\";";
@@ -288,16 +291,11 @@ fn wrong_value_is_an_error_that_says_what_to_do() {
         ("sasl.oauthbearer.metadata.authentication.type=azure_imds", "implement TokenProvider"),
         ("sasl.oauthbearer.method=azure", "it is default or oidc"),
         (
-            "sasl.oauthbearer.grant.type=urn:ietf:params:oauth:grant-type:jwt-bearer",
-            "assertions are not supported yet: use the grant client_credentials",
+            "sasl.oauthbearer.grant.type=password",
+            "it is client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer",
         ),
-        ("sasl.oauthbearer.grant.type=password", "it is client_credentials"),
         ("sasl.oauthbearer.jwt.retriever.class=com.example.Mine", "for another way implement TokenProvider"),
-        (
-            "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever",
-            "assertions are not supported yet",
-        ),
-        ("sasl.oauthbearer.assertion.private.key.pem=hunter2", "a token endpoint takes the client's id and secret"),
+        ("sasl.oauthbearer.assertion.private.key.pem=hunter2", "the client signs no assertions yet: set"),
         ("sasl.oauthbearer.header.urlencode=yes", "it is true or false"),
         ("sasl.oauthbearer.token.endpoint.url=file:token", "it is as file:///run/secrets/token"),
         ("sasl.oauthbearer.extensions=a=b,c", "it takes NAME=VALUE,NAME=VALUE"),
@@ -478,12 +476,32 @@ fn settings_give_a_token_endpoint() {
         assert_eq!(config.clone().check().unwrap(), config);
         let SaslCredentials::Oidc(oidc) = config.security().sasl.clone().unwrap().credentials else { panic!() };
         assert_eq!(oidc.endpoint.to_string(), "https://h/token");
-        assert_eq!((oidc.client.client_id.as_str(), oidc.client.client_secret.expose()), (*id, secret.as_bytes()));
+        let proof = ClientProof::Secret { secret: (*secret).into(), encodes_header: false };
+        assert_eq!((oidc.client.client_id.as_str(), oidc.client.proof), (*id, proof));
         assert_eq!(oidc.client.scope.as_deref().unwrap_or_default(), *scope);
         let shown: Vec<String> = oidc.extensions.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(shown.join(","), *extensions);
         assert_eq!(oidc.tls.trust, Trust::Roots(Roots::Auto));
     }
+    const BEARER: &str = "sasl.oauthbearer.grant.type=urn:ietf:params:oauth:grant-type:jwt-bearer";
+    for (settings, proof) in [
+        (&[][..], ClientProof::Assertion),
+        (&[CLIENT_ID, CLIENT_SECRET, CLIENT_RETRIEVER], ClientProof::Assertion),
+        (&[BEARER], ClientProof::Bearer),
+        (&[BEARER_RETRIEVER, CLIENT_ID], ClientProof::Bearer),
+    ] {
+        let settings = [&[SASL_SSL, OAUTHBEARER, ENDPOINT, ASSERTION], settings].concat();
+        let SaslCredentials::Oidc(oidc) = security(&settings).sasl.unwrap().credentials else { panic!() };
+        assert_eq!((oidc.client.proof, oidc.assertion), (proof, Some("/a".into())), "{settings:?}");
+    }
+    for settings in [&[BEARER, CLIENT_ID, CLIENT_SECRET], &[BEARER_RETRIEVER, CLIENT_ID, CLIENT_SECRET]] {
+        let error = checked(&[&[SASL_SSL, OAUTHBEARER, ENDPOINT], &settings[..]].concat()).unwrap_err();
+        assert!(error.to_string().contains("the grant jwt-bearer needs a signed JWT: set sasl.oauthbearer.assertion"));
+    }
+    let error = checked(&[SASL_SSL, OAUTHBEARER, ENDPOINT, ASSERTION, BEARER, CLIENT_RETRIEVER]).unwrap_err();
+    assert!(
+        error.to_string().contains("is ClientCredentialsJwtRetriever, but sasl.oauthbearer.grant.type is jwt-bearer")
+    );
     let in_the_clear = [SASL_SSL, OAUTHBEARER, CLIENT_ID, CLIENT_SECRET, "https.ca.location=/ca.pem"];
     for (url, allow) in [("127.0.0.1:8080/t", "false"), ("[::1]/t", "false"), ("h/t", "false"), ("10.0.0.1/t", "true")]
     {

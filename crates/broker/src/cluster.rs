@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kurier_protocol::{ErrorCode, NodeId, PartitionIndex, Uuid};
@@ -185,6 +186,11 @@ impl Cluster {
             self.logins.pop_front();
         }
         self.logins.push_back(login);
+    }
+
+    /// Returns the time between a refusal of SASL and its answer.
+    pub(crate) fn refusal_delay(&self) -> Duration {
+        self.settings.sasl.as_ref().map_or(Duration::ZERO, |settings| settings.refusal_delay)
     }
 
     /// Handles a token of a client, on a cluster with SASL.

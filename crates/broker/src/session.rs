@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use kurier_protocol::NodeId;
 
 use crate::api::Api;
-use crate::sasl::Authentication;
+use crate::sasl::{Admission, Authentication};
 use crate::settings::ClusterSettings;
 
 /// A connection as its node knows it. A server keeps one for each socket.
@@ -46,9 +46,9 @@ impl Session {
         self.authentication.principal()
     }
 
-    /// Returns whether a node with these settings executes a request of this API now. If not, it closes the connection.
-    pub(crate) fn admits(&self, settings: &ClusterSettings, api: Api, now_ms: i64) -> bool {
-        settings.sasl.is_none() || self.authentication.admits(api, now_ms)
+    /// Returns the reaction of a node with these settings to a request of this API.
+    pub(crate) fn admit(&self, settings: &ClusterSettings, api: Api, now_ms: i64) -> Admission {
+        if settings.sasl.is_none() { Admission::Execute } else { self.authentication.admit(api, now_ms) }
     }
 
     /// Returns the largest request that the node takes now, in bytes: before a client has authenticated, Kafka takes

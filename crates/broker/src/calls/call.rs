@@ -23,7 +23,7 @@ pub(super) struct Call<'a> {
     pub(super) now_ms: i64,
     /// Whether the waiting time is over, so that the node must answer now.
     pub(super) is_late: bool,
-    /// By a fault: does nothing and answers with this code.
+    /// By a fault, or during SASL: does nothing and answers with this code.
     pub(super) refuse: Option<ErrorCode>,
     /// By a fault: the records of each batch to blame.
     pub(super) blame: Vec<i32>,
@@ -44,6 +44,16 @@ pub(super) enum Outcome {
     Wait(Duration),
     /// Close the connection, as Kafka does for such a request.
     Close,
+}
+
+impl Outcome {
+    /// Sends the answer after this time, and then closes.
+    pub(super) fn and_close(self, after: Duration) -> Self {
+        match self {
+            Self::Answer(frame) => Self::Last { frame, after },
+            _ => Self::Close,
+        }
+    }
 }
 
 impl Call<'_> {

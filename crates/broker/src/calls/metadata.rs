@@ -42,6 +42,12 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
     reader.tags()?;
     reader.end()?;
 
+    if call.refuse == Some(ErrorCode::ILLEGAL_SASL_STATE) {
+        // The client has not authenticated, so the answer shows nothing of the cluster.
+        let refused = |wanted: &MetadataRequestTopic<'_>| find(cluster, call, wanted, call.refuse);
+        let topics = wanted.iter().flatten().map(refused).collect();
+        return Ok(call.answer(&MetadataResponse { topics, ..Default::default() }));
+    }
     let has_id = |wanted: &MetadataRequestTopic<'_>| wanted.name.is_none() || wanted.id != Uuid::ZERO;
     let is_too_early = call.version < 12 && wanted.iter().flatten().any(has_id);
     let refuse = call.refuse.or_else(|| is_too_early.then_some(ErrorCode::INVALID_REQUEST));

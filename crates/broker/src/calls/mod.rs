@@ -27,6 +27,7 @@ use self::reader::{Malformed, Read, Reader};
 use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::fault::FaultKind;
+use crate::sasl::Admission;
 use crate::session::Session;
 
 /// Next action of a connection. See [`Cluster`] for an example.
@@ -86,6 +87,9 @@ impl Cluster {
         if !self.is_up(node) {
             return Ok(Reply::Close);
         }
+        if session.authentication.expects_bare_token() {
+            return Ok(sasl_authenticate::handle_bare(self, node, session, frame, now_ms));
+        }
         let mut reader = Reader::new(frame);
         let key = reader.int16()?;
         let version = reader.int16()?;
@@ -117,11 +121,17 @@ impl Cluster {
                 _ => Err(Malformed),
             };
         }
-        if !call.session.admits(self.settings(), api, now_ms) {
-            return Ok(Reply::Close);
-        }
         let mut reader = reader.flexible(api.is_flexible(version)).strict(self.settings().is_strict);
         reader.tags()?;
+        match call.session.admit(self.settings(), api, now_ms) {
+            Admission::Execute => {}
+            Admission::Refuse => {
+                call.refuse = Some(ErrorCode::ILLEGAL_SASL_STATE);
+                let outcome = self.execute(api, &mut call, reader)?;
+                return Ok(reply(outcome.and_close(self.refusal_delay()), Duration::ZERO, None));
+            }
+            Admission::Close => return Ok(Reply::Close),
+        }
 
         let fault = self.faults.met(api, node);
         if let Some(FaultKind::Throttle(time)) = fault {

@@ -4,14 +4,17 @@
 //! After a refusal the node waits for a moment, answers, and closes the connection. A listener without SASL answers
 //! ILLEGAL_SASL_STATE.
 
-use kurier_protocol::messages::SaslAuthenticateResponse;
-use kurier_protocol::{ErrorCode, Secret};
+use std::time::Duration;
 
+use kurier_protocol::messages::SaslAuthenticateResponse;
+use kurier_protocol::{ErrorCode, NodeId, Secret};
+
+use super::Reply;
 use super::call::{Call, Outcome};
 use super::reader::{Malformed, Read, Reader};
 use crate::cluster::Cluster;
 use crate::sasl::Answer;
-use crate::session::Login;
+use crate::session::{Login, Session};
 
 pub(super) fn handle(cluster: &mut Cluster, call: &mut Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let token = reader.nullable_bytes()?.ok_or(Malformed)?;
@@ -22,32 +25,57 @@ pub(super) fn handle(cluster: &mut Cluster, call: &mut Call<'_>, mut reader: Rea
         error_message: Some(why.to_owned()),
         ..Default::default()
     };
-    let Some(delay) = cluster.settings().sasl.as_ref().map(|settings| settings.refusal_delay) else {
+    if cluster.settings().sasl.is_none() || call.session.authentication.is_over() {
         let why = "SaslAuthenticate request received after successful authentication";
         return Ok(call.answer(&refusal(ErrorCode::ILLEGAL_SASL_STATE, why)));
-    };
-    let before = call.session.principal().is_some();
-    let answer = match call.refuse {
-        Some(code) => Err(refusal(code, "refused by a scripted fault")),
-        None => match cluster.authenticate(&mut call.session.authentication, token, call.now_ms) {
-            Answer::Token { bytes, session_lifetime_ms } => Ok(SaslAuthenticateResponse {
-                auth_bytes: Secret::from(&bytes[..]),
-                session_lifetime_ms,
-                ..Default::default()
-            }),
-            Answer::Refusal(why) => Err(refusal(ErrorCode::SASL_AUTHENTICATION_FAILED, &why)),
-        },
-    };
-    let is_over = answer.is_err() || call.session.authentication.is_over();
-    if is_over {
-        let principal = call.session.principal().filter(|_| answer.is_ok()).map(str::to_owned);
-        cluster.note_login(Login { node: call.node, principal, at_ms: call.now_ms, is_again: before });
     }
-    Ok(match answer {
-        Ok(response) => call.answer(&response),
-        Err(response) => match call.answer(&response) {
-            Outcome::Answer(frame) => Outcome::Last { frame, after: delay },
-            outcome => outcome,
-        },
+    let refused = call.refuse.map(|_| Answer::Refusal("refused by a scripted fault".to_owned()));
+    Ok(match authenticate(cluster, call.node, call.session, token, refused, call.now_ms) {
+        Answer::Token { bytes, session_lifetime_ms } => call.answer(&SaslAuthenticateResponse {
+            auth_bytes: Secret::from(&bytes[..]),
+            session_lifetime_ms,
+            ..Default::default()
+        }),
+        Answer::Refusal(why) => {
+            let code = call.refuse.unwrap_or(ErrorCode::SASL_AUTHENTICATION_FAILED);
+            call.answer(&refusal(code, &why)).and_close(cluster.refusal_delay())
+        }
     })
+}
+
+/// Handles a token without a message around it. A refusal has no answer.
+pub(super) fn handle_bare(
+    cluster: &mut Cluster,
+    node: NodeId,
+    session: &mut Session,
+    token: &[u8],
+    now_ms: i64,
+) -> Reply {
+    match authenticate(cluster, node, session, token, None, now_ms) {
+        Answer::Token { bytes, .. } => {
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let frame = [&length.to_be_bytes(), &bytes[..]].concat().into();
+            Reply::Send { frame, after: Duration::ZERO, cut: None }
+        }
+        Answer::Refusal(_) => Reply::Close,
+    }
+}
+
+/// Handles a token, unless the answer is known already, and notes the end of an exchange.
+fn authenticate(
+    cluster: &mut Cluster,
+    node: NodeId,
+    session: &mut Session,
+    token: &[u8],
+    known: Option<Answer>,
+    now_ms: i64,
+) -> Answer {
+    let is_again = session.principal().is_some();
+    let answer = known.unwrap_or_else(|| cluster.authenticate(&mut session.authentication, token, now_ms));
+    let is_refused = matches!(answer, Answer::Refusal(_));
+    if is_refused || session.authentication.is_over() {
+        let principal = session.principal().filter(|_| !is_refused).map(str::to_owned);
+        cluster.note_login(Login { node, principal, at_ms: now_ms, is_again });
+    }
+    answer
 }

@@ -1,34 +1,35 @@
 //! SaslHandshake 0 and 1: the client proposes a mechanism.
 //!
-//! After version 0, Kafka expects bare tokens, each behind its length and without SaslAuthenticate (before KIP-152). This
-//! broker closes the connection instead. A listener without SASL answers ILLEGAL_SASL_STATE.
-
-use std::time::Duration;
+//! After version 0 the tokens have no message around them, as before KIP-152. A listener without SASL answers
+//! ILLEGAL_SASL_STATE.
 
 use kurier_protocol::ErrorCode;
 use kurier_protocol::messages::SaslHandshakeResponse;
 
 use super::call::{Call, Outcome};
-use super::reader::{Malformed, Read, Reader};
+use super::reader::{Read, Reader};
 use crate::cluster::Cluster;
+use crate::sasl::Handshake;
 
 pub(super) fn handle(cluster: &Cluster, call: &mut Call<'_>, mut reader: Reader<'_>) -> Read<Outcome> {
     let mechanism = reader.string()?;
     reader.end()?;
     let answer = |error_code, mechanisms| SaslHandshakeResponse { error_code, mechanisms };
-    let Some(settings) = &cluster.settings().sasl else {
-        return Ok(call.answer(&answer(ErrorCode::ILLEGAL_SASL_STATE, Vec::new())));
-    };
-    if let Some(code) = call.refuse {
-        return Ok(call.answer(&answer(code, settings.mechanisms.clone())));
+    let untimely = answer(ErrorCode::ILLEGAL_SASL_STATE, Vec::new());
+    let Some(settings) = &cluster.settings().sasl else { return Ok(call.answer(&untimely)) };
+    let with_list = |error_code| answer(error_code, settings.mechanisms.clone());
+    match call.refuse {
+        Some(ErrorCode::ILLEGAL_SASL_STATE) => return Ok(call.answer(&untimely)),
+        Some(code) => return Ok(call.answer(&with_list(code))),
+        None => {}
     }
-    if call.version == 0 {
-        return Err(Malformed);
-    }
-    let handshake = call.session.authentication.handle_handshake(settings, mechanism, call.now_ms);
-    let response = answer(handshake.error_code, settings.mechanisms.clone());
-    Ok(match call.answer(&response) {
-        Outcome::Answer(frame) if handshake.closes => Outcome::Last { frame, after: Duration::ZERO },
-        outcome => outcome,
+    let authentication = &mut call.session.authentication;
+    Ok(match authentication.handle_handshake(settings, call.version, mechanism, call.now_ms) {
+        Handshake::Accepted => call.answer(&with_list(ErrorCode::NONE)),
+        Handshake::Untimely => call.answer(&untimely),
+        Handshake::Unsupported => {
+            call.answer(&with_list(ErrorCode::UNSUPPORTED_SASL_MECHANISM)).and_close(settings.refusal_delay)
+        }
+        Handshake::Close => Outcome::Close,
     })
 }

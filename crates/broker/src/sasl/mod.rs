@@ -10,7 +10,9 @@
 //!
 //! The states and texts are those of Kafka's `SaslServerAuthenticator`. A session ends after
 //! [`SaslSettings::max_reauth`], or when its token ends (KIP-368); then the node closes the connection on any request
-//! but SaslHandshake.
+//! but SaslHandshake. A session without an end cannot be renewed.
+//!
+//! After SaslHandshake 0 the tokens have no message around them, as before KIP-152.
 //!
 //! The mechanisms share no code with the client's, so that both cannot make the same mistake.
 
@@ -20,8 +22,6 @@ mod plain;
 mod scram;
 mod step;
 mod users;
-
-use kurier_protocol::ErrorCode;
 
 pub(crate) use users::Users;
 
@@ -66,8 +66,8 @@ enum State {
     Start,
     /// Expects SaslAuthenticate.
     Exchanging(Exchange),
-    /// The client tried to authenticate again with another mechanism. Kafka refuses its next token.
-    OtherMechanism(Mechanism),
+    /// The client tried to authenticate again with another mechanism. Kafka closes on its next request.
+    OtherMechanism,
     Authenticated,
 }
 
@@ -87,13 +87,26 @@ pub(crate) struct Authentication {
     identity: Option<Identity>,
     /// When the client last began to authenticate again.
     reauthenticated_ms: Option<i64>,
+    /// Whether the tokens come without SaslAuthenticate around them.
+    has_bare_tokens: bool,
+}
+
+/// Reaction to a request in a state.
+pub(crate) enum Admission {
+    Execute,
+    /// Answers ILLEGAL_SASL_STATE, and closes.
+    Refuse,
+    Close,
 }
 
 /// Answer to SaslHandshake.
-pub(crate) struct Handshake {
-    pub(crate) error_code: ErrorCode,
-    /// Whether the node closes the connection after the answer.
-    pub(crate) closes: bool,
+pub(crate) enum Handshake {
+    Accepted,
+    /// The client cannot authenticate again now. Its session goes on.
+    Untimely,
+    /// The node names its mechanisms, and closes.
+    Unsupported,
+    Close,
 }
 
 /// Answer to SaslAuthenticate.
@@ -120,18 +133,27 @@ impl Authentication {
         self.state == State::Authenticated
     }
 
-    /// Returns whether the node executes a request of this API now. If not, it closes the connection.
-    pub(crate) fn admits(&self, api: Api, now_ms: i64) -> bool {
+    /// Returns the reaction to a request of this API.
+    pub(crate) fn admit(&self, api: Api, now_ms: i64) -> Admission {
         match (&self.state, api) {
-            (State::Start, Api::ApiVersions) => !self.has_versions,
-            (State::Start, Api::SaslHandshake) => true,
-            (State::Exchanging(_) | State::OtherMechanism(_), Api::SaslAuthenticate) => true,
-            (State::Start | State::Exchanging(_) | State::OtherMechanism(_), _) => false,
-            (State::Authenticated, Api::SaslHandshake) => true,
-            (State::Authenticated, _) => {
-                self.identity.as_ref().and_then(|identity| identity.expires_ms).is_none_or(|end| now_ms < end)
-            }
+            (State::Start, Api::ApiVersions) if !self.has_versions => Admission::Execute,
+            (State::Start, Api::SaslHandshake) => Admission::Execute,
+            (State::Start | State::OtherMechanism, _) => Admission::Close,
+            (State::Exchanging(_), Api::SaslAuthenticate) => Admission::Execute,
+            (State::Exchanging(_), _) => Admission::Refuse,
+            (State::Authenticated, Api::SaslHandshake) => Admission::Execute,
+            (State::Authenticated, _) if self.expires_ms().is_none_or(|end| now_ms < end) => Admission::Execute,
+            (State::Authenticated, _) => Admission::Close,
         }
+    }
+
+    /// Returns whether the next frame is a token, without a request's header.
+    pub(crate) fn expects_bare_token(&self) -> bool {
+        self.has_bare_tokens && matches!(self.state, State::Exchanging(_))
+    }
+
+    fn expires_ms(&self) -> Option<i64> {
+        self.identity.as_ref().and_then(|identity| identity.expires_ms)
     }
 
     /// Notes that the node answers ApiVersions without an error.
@@ -139,32 +161,39 @@ impl Authentication {
         self.has_versions = true;
     }
 
-    /// Handles a proposal of a mechanism.
-    pub(crate) fn handle_handshake(&mut self, settings: &SaslSettings, name: &str, now_ms: i64) -> Handshake {
-        let is_again = matches!(self.state, State::Authenticated);
+    /// Handles a proposal of a mechanism, in this version of SaslHandshake.
+    pub(crate) fn handle_handshake(
+        &mut self,
+        settings: &SaslSettings,
+        version: i16,
+        name: &str,
+        now_ms: i64,
+    ) -> Handshake {
+        let is_again = self.is_over();
         let is_early = |last: i64| now_ms.saturating_sub(last) < REAUTHENTICATION_MIN_MS;
-        if is_again && self.reauthenticated_ms.is_some_and(is_early) {
-            return Handshake { error_code: ErrorCode::ILLEGAL_SASL_STATE, closes: false };
+        if is_again && (self.expires_ms().is_none() || self.reauthenticated_ms.is_some_and(is_early)) {
+            return Handshake::Untimely;
         }
         let is_enabled = settings.mechanisms.iter().any(|enabled| enabled == name);
         let Some(mechanism) = Mechanism::ALL.into_iter().find(|one| one.name() == name).filter(|_| is_enabled) else {
-            return Handshake { error_code: ErrorCode::UNSUPPORTED_SASL_MECHANISM, closes: true };
+            return if is_again { Handshake::Close } else { Handshake::Unsupported };
         };
         if is_again {
             self.reauthenticated_ms = Some(now_ms);
         }
         self.state = match &self.identity {
-            Some(identity) if identity.mechanism != mechanism => State::OtherMechanism(mechanism),
+            Some(identity) if identity.mechanism != mechanism => State::OtherMechanism,
             _ => State::Exchanging(match mechanism {
                 Mechanism::Plain => Exchange::Plain,
                 Mechanism::Scram(hash) => Exchange::Scram(scram::Exchange::new(hash)),
                 Mechanism::OAuthBearer => Exchange::OAuthBearer(oauthbearer::Exchange::default()),
             }),
         };
-        Handshake { error_code: ErrorCode::NONE, closes: false }
+        self.has_bare_tokens = version == 0;
+        Handshake::Accepted
     }
 
-    /// Handles a token of the client, in a state that [admits](Self::admits) it.
+    /// Handles a token of the client, in a state that [admits](Self::admit) it.
     pub(crate) fn handle_token(
         &mut self,
         settings: &SaslSettings,
@@ -180,14 +209,9 @@ impl Authentication {
             State::Exchanging(Exchange::OAuthBearer(exchange)) => {
                 (Mechanism::OAuthBearer, exchange.handle(token, now_ms))
             }
-            State::OtherMechanism(asked) => {
-                let had = self.identity.as_ref().map_or("none", |identity| identity.mechanism.name());
-                return Answer::Refusal(format!(
-                    "SASL mechanism '{}' requested by client is not supported for re-authentication of mechanism '{had}'",
-                    asked.name(),
-                ));
+            State::Start | State::OtherMechanism | State::Authenticated => {
+                return Answer::Refusal("no exchange is under way".to_owned());
             }
-            State::Start | State::Authenticated => return Answer::Refusal("no exchange is under way".to_owned()),
         };
         match step {
             Ok(Step::Challenge(bytes)) => Answer::Token { bytes, session_lifetime_ms: 0 },

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::step::{Refusal, Step};
+use super::step::{self, Refusal, Step};
 
 /// The answer to a token that the node refuses. The client sends one more byte, and gets the refusal itself.
 const INVALID_TOKEN: &str = r#"{"status":"invalid_token"}"#;
@@ -25,14 +25,22 @@ struct Claims {
 
 impl Exchange {
     pub(super) fn handle(&mut self, token: &[u8], now_ms: i64) -> Result<Step, Refusal> {
-        if self.is_refused {
-            return Err(Refusal((token == [1]).then(|| INVALID_TOKEN.to_owned())));
+        if std::mem::take(&mut self.is_refused) && token == [1] {
+            return Err(Refusal(Some(INVALID_TOKEN.to_owned())));
         }
         let text = std::str::from_utf8(token).map_err(|_| Refusal(None))?;
-        let fields = text.strip_prefix("n,,").and_then(|rest| rest.strip_prefix(SEPARATOR)).ok_or(Refusal(None))?;
+        let (header, fields) = text.split_once(SEPARATOR).ok_or(Refusal(None))?;
+        let authorization = step::authorization(header).ok_or(Refusal(None))?;
         let mut fields = fields.split(SEPARATOR);
         let bearer = fields.next().and_then(|field| field.strip_prefix("auth=Bearer ")).ok_or(Refusal(None))?;
         match claims(bearer).filter(|claims| now_ms < claims.expires_ms) {
+            Some(Claims { subject, .. }) if authorization.is_some_and(|asked| asked != subject) => {
+                let asked = authorization.unwrap_or_default();
+                Err(Refusal(Some(format!(
+                    "Authentication failed: Client requested an authorization id ({asked}) that is different from the \
+                     token's principal name ({subject})"
+                ))))
+            }
             Some(Claims { subject, expires_ms }) => {
                 Ok(Step::Success { last: Vec::new(), name: subject, expires_ms: Some(expires_ms) })
             }

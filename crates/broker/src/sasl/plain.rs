@@ -5,12 +5,12 @@ use super::users::Users;
 
 pub(super) fn handle(users: &Users, token: &[u8]) -> Result<Step, Refusal> {
     let refuse = |why: &str| Err(Refusal(Some(format!("Authentication failed: {why}"))));
-    let text = std::str::from_utf8(token).map_err(|_| Refusal(None))?;
-    let mut parts = text.split('\0');
-    let (Some(authorization), Some(name), Some(password), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Refusal(None));
+    // Java replaces bytes that are not UTF-8.
+    let text = String::from_utf8_lossy(token);
+    let parts: Vec<&str> = text.split('\0').take(4).collect();
+    let [authorization, name, password] = parts[..] else {
+        let count = parts.len();
+        return Err(Refusal(Some(format!("Invalid SASL/PLAIN response: expected 3 tokens, got {count}"))));
     };
     if name.is_empty() {
         return refuse("username not specified");

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::keys::{Hash, Keys};
-use super::step::{Refusal, Step};
+use super::step::{self, Refusal, Step};
 use super::users::Users;
 
 /// An exchange with one client.
@@ -20,6 +20,8 @@ pub(super) struct Exchange {
 struct Begun {
     name: String,
     keys: Keys,
+    /// The header of GS2, which the client repeats.
+    binding: String,
     nonce: String,
     /// Both first messages, as the signatures cover them.
     messages: String,
@@ -43,25 +45,38 @@ impl Exchange {
     }
 
     fn handle_first(&mut self, users: &mut Users, text: &str, now_ms: i64) -> Result<Step, Refusal> {
-        let bare = text.strip_prefix("n,,").ok_or(Refusal(None))?;
+        // The header of GS2 has two commas.
+        let end = text.match_indices(',').nth(1).map_or(0, |(at, comma)| at + comma.len());
+        let (header, bare) = text.split_at(end);
+        let authorization = step::authorization(header).ok_or(Refusal(None))?;
         let mut fields = bare.split(',');
         let name = fields.next().and_then(|field| field.strip_prefix("n=")).and_then(unescaped).ok_or(Refusal(None))?;
         let client_nonce = fields.next().and_then(|field| field.strip_prefix("r=")).ok_or(Refusal(None))?;
         if client_nonce.is_empty() || !client_nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Refusal(None));
         }
+        // The client wants to authenticate by a delegation token.
+        if fields.any(|field| field == "tokenauth=true") {
+            return Err(Refusal(None));
+        }
         let seed = format!("{client_nonce} {} {now_ms}", users.next_exchange());
         let nonce = format!("{client_nonce}{}", STANDARD.encode(&self.hash.digest(seed.as_bytes())[..18]));
         let keys = users.keys(&name, self.hash).ok_or(Refusal(None))?.clone();
+        let is_other = |asked: &str| unescaped(asked).as_deref() != Some(name.as_str());
+        if authorization.is_some_and(is_other) {
+            let why = "Client requested an authorization id that is different from username";
+            return Err(Refusal(Some(format!("Authentication failed: {why}"))));
+        }
         let answer = format!("r={nonce},s={},i={}", STANDARD.encode(&keys.salt), keys.iterations);
-        self.begun = Some(Begun { name, keys, nonce, messages: format!("{bare},{answer}") });
+        let binding = STANDARD.encode(header);
+        self.begun = Some(Begun { name, keys, binding, nonce, messages: format!("{bare},{answer}") });
         Ok(Step::Challenge(answer.into_bytes()))
     }
 
     fn handle_final(&self, begun: Begun, text: &str) -> Result<Step, Refusal> {
-        let Begun { name, keys, nonce, messages } = begun;
+        let Begun { name, keys, binding, nonce, messages } = begun;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(Refusal(None))?;
-        if without_proof != format!("c=biws,r={nonce}") {
+        if without_proof != format!("c={binding},r={nonce}") {
             return Err(Refusal(None));
         }
         let proof = STANDARD.decode(proof).map_err(|_| Refusal(None))?;

@@ -10,3 +10,9 @@ pub(super) enum Step {
 
 /// Why the node refuses a token, in words for the client. `None` stands for Kafka's general text.
 pub(super) struct Refusal(pub(super) Option<String>);
+
+/// Reads the header of GS2 (RFC 5801) without channel binding: `n,,` or `n,a=name,`. Returns the name, if there is one.
+pub(super) fn authorization(header: &str) -> Option<Option<&str>> {
+    let field = header.strip_prefix("n,")?.strip_suffix(',')?;
+    if field.is_empty() { Some(None) } else { field.strip_prefix("a=").map(Some) }
+}

@@ -1,13 +1,17 @@
-//! Tests of SASL from the client's side. The tokens are written out or built here, without the client's code.
+//! Tests of SASL from the client's side. The tokens are written out or built here, without the client's code. Kafka 4.3.1
+//! gave the same answers to the same requests.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind, Reply, SaslSettings, Session};
+use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
 use kurier_protocol::messages::{
-    ApiVersionsRequest, MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
+    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kurier_protocol::{ErrorCode, Request, Secret};
 use sha2::{Digest, Sha256, Sha512};
@@ -181,17 +185,31 @@ fn names_with_separators_authenticate() {
 fn wrong_tokens_are_refused_in_kafkas_words() {
     let plain = "Authentication failed: ";
     let general = "Authentication failed during authentication due to invalid credentials with SASL mechanism ";
-    let cases: [(&str, &[u8], String); 10] = [
+    let three = |count| format!("Invalid SASL/PLAIN response: expected 3 tokens, got {count}");
+    let other_name = format!("{plain}Client requested an authorization id that is different from username");
+    let bob = [b"n,a=bob,", &unsigned("alice", NOW_MS + 5000)[3..]].concat();
+    let cases: [(&str, &[u8], String); 18] = [
         ("PLAIN", b"\0alice\0wrong", format!("{plain}Invalid username or password")),
         ("PLAIN", b"\0carol\0alice-secret", format!("{plain}Invalid username or password")),
         ("PLAIN", b"\0\0alice-secret", format!("{plain}username not specified")),
         ("PLAIN", b"\0alice\0", format!("{plain}password not specified")),
+        ("PLAIN", b"bob\0alice\0alice-secret", other_name.clone()),
+        ("PLAIN", b"\0alice\0\xff", format!("{plain}Invalid username or password")),
+        ("PLAIN", b"", three(1)),
+        ("PLAIN", b"alice", three(1)),
+        ("PLAIN", b"alice\0alice-secret", three(2)),
+        ("PLAIN", b"\0alice\0alice-secret\0\0", three(4)),
+        ("SCRAM-SHA-256", b"n,a=bob,n=alice,r=abc", other_name),
+        ("SCRAM-SHA-256", b"y,,n=alice,r=abc", format!("{general}SCRAM-SHA-256")),
+        ("SCRAM-SHA-256", b"n,,n=alice,r=abc,tokenauth=true", format!("{general}SCRAM-SHA-256")),
         (
-            "PLAIN",
-            b"bob\0alice\0alice-secret",
-            format!("{plain}Client requested an authorization id that is different from username"),
+            "OAUTHBEARER",
+            &bob,
+            format!(
+                "{plain}Client requested an authorization id (bob) that is different from the token's principal name \
+                 (alice)"
+            ),
         ),
-        ("PLAIN", b"alice", format!("{general}PLAIN")),
         ("SCRAM-SHA-256", b"n,,n=carol,r=abc", format!("{general}SCRAM-SHA-256")),
         ("SCRAM-SHA-512", b"n,,n=alice", format!("{general}SCRAM-SHA-512")),
         ("SCRAM-SHA-512", b"n,,n=alice,r=a\x07", format!("{general}SCRAM-SHA-512")),
@@ -215,6 +233,11 @@ fn an_ended_token_is_refused_after_one_more_message() {
     client.propose("OAUTHBEARER");
     assert_eq!(client.accepted(&unsigned("alice", NOW_MS)).0, br#"{"status":"invalid_token"}"#);
     assert_eq!(client.refused(&[1]), r#"{"status":"invalid_token"}"#);
+    // Instead, the client may send a better one.
+    client.session = Session::default();
+    client.propose("OAUTHBEARER");
+    client.accepted(&unsigned("alice", NOW_MS));
+    assert_eq!(client.accepted(&unsigned("alice", NOW_MS + 5000)), (vec![], 5000));
 }
 
 #[test]
@@ -229,8 +252,54 @@ fn before_authentication_a_node_answers_little() {
     assert!(matches!(client.send(4, &versions), Seen::Answer(_)));
     assert_eq!(client.send(4, &versions), Seen::Closed, "a second ApiVersions");
     assert_eq!(client.token(b"\0alice\0alice-secret"), Seen::Closed, "a token without a handshake");
-    client.propose("PLAIN");
-    assert_eq!(client.send(1, &SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }), Seen::Closed);
+}
+
+#[test]
+fn other_requests_during_an_exchange_are_refused() {
+    let exchanging = || {
+        let mut client = Client::new(alice());
+        client.propose("PLAIN");
+        client
+    };
+    let after = Duration::from_millis(100);
+    let again = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+    let refused = SaslHandshakeResponse { error_code: ErrorCode::ILLEGAL_SASL_STATE, mechanisms: Vec::new() };
+    assert_eq!(exchanging().send(1, &again), Seen::Last(refused, after));
+
+    let refused = ApiVersionsResponse { error_code: ErrorCode::ILLEGAL_SASL_STATE, ..Default::default() };
+    assert_eq!(exchanging().send(0, &ApiVersionsRequest::default()), Seen::Last(refused, after));
+
+    // It names no node and no topic but those of the request.
+    let all = MetadataRequest { topics: None, ..Default::default() };
+    assert_eq!(exchanging().send(12, &all), Seen::Last(MetadataResponse::default(), after));
+    let topic = MetadataRequestTopic { name: Some("x".to_owned()), ..Default::default() };
+    let shown = MetadataResponseTopic {
+        error_code: ErrorCode::ILLEGAL_SASL_STATE,
+        name: Some("x".to_owned()),
+        ..Default::default()
+    };
+    let one = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    let refused = MetadataResponse { topics: vec![shown], ..Default::default() };
+    assert_eq!(exchanging().send(12, &one), Seen::Last(refused, after));
+}
+
+#[test]
+fn tokens_after_handshake_0_have_no_message_around_them() {
+    let begin = || {
+        let mut client = Client::new(alice());
+        let handshake = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+        assert!(matches!(client.send(0, &handshake), Seen::Answer(answer) if answer.error_code.is_none()));
+        client
+    };
+    let bare = |client: &mut Client, token: &'static [u8]| {
+        client.cluster.handle_on(1, &mut client.session, &Bytes::from_static(token), client.now_ms, false)
+    };
+    let mut client = begin();
+    let empty = Reply::Send { frame: Bytes::from_static(&[0; 4]), after: Duration::ZERO, cut: None };
+    assert_eq!(bare(&mut client, b"\0alice\0alice-secret"), empty);
+    assert!(client.metadata());
+    assert_eq!(bare(&mut begin(), b"\0alice\0wrong"), Reply::Close);
+    assert_eq!(begin().token(b"\0alice\0alice-secret"), Seen::Closed, "a message around the token");
 }
 
 #[test]
@@ -239,7 +308,7 @@ fn an_unknown_mechanism_is_answered_with_the_list() {
     for mechanism in ["GSSAPI", "plain", ""] {
         match client.send(1, &SaslHandshakeRequest { mechanism: mechanism.to_owned() }) {
             Seen::Last(answer, after) => {
-                assert_eq!((answer.error_code, after), (ErrorCode::UNSUPPORTED_SASL_MECHANISM, Duration::ZERO));
+                assert_eq!((answer.error_code, after.as_millis()), (ErrorCode::UNSUPPORTED_SASL_MECHANISM, 100));
                 assert_eq!(answer.mechanisms, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]);
             }
             seen => panic!("{mechanism}: {seen:?}"),
@@ -269,17 +338,11 @@ fn sessions_end_unless_the_client_authenticates_again() {
     client.now_ms += 1;
     assert_eq!(client.propose("PLAIN"), ErrorCode::NONE);
 
-    let cannot: [(&str, &[u8], &str); 3] = [
+    let cannot: [(&str, &[u8], &str); 2] = [
         (
             "PLAIN",
             b"\0b,o=b\0pass word",
             "Cannot change principals during re-authentication from User.alice: User.b,o=b",
-        ),
-        (
-            "SCRAM-SHA-256",
-            b"n,,n=alice,r=abc",
-            "SASL mechanism 'SCRAM-SHA-256' requested by client is not supported for re-authentication of mechanism \
-             'PLAIN'",
         ),
         ("PLAIN", b"\0alice\0old", "Authentication failed: Invalid username or password"),
     ];
@@ -290,6 +353,35 @@ fn sessions_end_unless_the_client_authenticates_again() {
         assert_eq!(client.propose(mechanism), ErrorCode::NONE);
         assert_eq!(client.refused(token), words);
     }
+    // Kafka closes without an answer to another mechanism.
+    let mut client = limited();
+    client.propose("PLAIN");
+    client.accepted(b"\0alice\0alice-secret");
+    assert_eq!(client.propose("SCRAM-SHA-256"), ErrorCode::NONE);
+    assert_eq!(client.token(b"n,,n=alice,r=abc"), Seen::Closed);
+    let mut client = limited();
+    client.propose("PLAIN");
+    client.accepted(b"\0alice\0alice-secret");
+    assert_eq!(client.send(1, &SaslHandshakeRequest { mechanism: "GSSAPI".to_owned() }), Seen::Closed);
+}
+
+#[test]
+fn a_session_without_end_cannot_be_renewed() {
+    let mut client = Client::new(alice());
+    client.propose("PLAIN");
+    client.accepted(b"\0alice\0alice-secret");
+    for mechanism in ["PLAIN", "GSSAPI"] {
+        assert_eq!(client.propose(mechanism), ErrorCode::ILLEGAL_SASL_STATE);
+    }
+    match client.token(b"\0alice\0alice-secret") {
+        Seen::Answer(answer) => {
+            assert_eq!(answer.error_code, ErrorCode::ILLEGAL_SASL_STATE);
+            let words = "SaslAuthenticate request received after successful authentication";
+            assert_eq!(answer.error_message.as_deref(), Some(words));
+        }
+        seen => panic!("{seen:?}"),
+    }
+    assert!(client.metadata(), "the session goes on");
 }
 
 #[test]

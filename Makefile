@@ -7,7 +7,7 @@ FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd 
   pem_bundle
 # The default features without TLS, whose provider in the command needs a C compiler.
 WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/default,kurier-broker/default \
-  --features kurier-compression/default,kurier-security/default,kurier-cli/zstd-pure
+  --features kurier-compression/default,kurier-security/default,kurier-cli/zstd-pure,kurier-cli/oauth-oidc
 
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
@@ -62,8 +62,7 @@ features:
 	  cargo check --quiet --locked -p kurier-cli --no-default-features --features $$provider || exit 1; done
 	cargo check --quiet --locked -p kurier --features tls
 	cargo clippy --quiet --locked -p kurier --features oauth-oidc --all-targets -- -D warnings
-	for feature in oauth-oidc oauth-oidc,tls-graviola; do \
-	  cargo test --quiet --locked -p kurier --features $$feature --test oidc || exit 1; done
+	cargo test --quiet --locked -p kurier --features oauth-oidc,tls-graviola --test oidc
 	cargo check --quiet --locked -p kurier-cli --no-default-features --features oauth-oidc
 	cargo check --quiet --locked -p kurier-cli --no-default-features
 	cargo check --quiet --locked -p kurier-engine -p kurier --no-default-features

@@ -88,7 +88,7 @@ fn tabs(rows: impl Iterator<Item = [String; 4]>, out: &mut impl Write) -> Result
 /// Prints rows below a heading, with aligned columns.
 fn table(mut rows: Vec<[String; 4]>, out: &mut impl Write) -> Result<()> {
     /// A longer text shifts the rest of its row only.
-    const WIDTH_MAX: usize = 45;
+    const WIDTH_MAX: usize = 50;
     rows.insert(0, ["KEY", "VALUE", "ORIGIN", "NOTE"].map(str::to_owned));
     let width = |column: fn(&[String; 4]) -> &String| {
         let widths = rows.iter().map(|row| column(row).chars().count());

@@ -210,6 +210,7 @@ endurance:
 	  cargo test --locked -p kurier-e2e --test endurance -- $$part || exit 1; done
 
 ## make conformance    send the same calls to our broker and to real Kafka 3.7.2, 3.9.1 and 4.3.1, and print a table of differences
+# With 4.3.1 also exchanges of SASL.
 conformance:
 	cargo test --locked -p kurier-e2e --test kafka -- conformance
 

@@ -157,8 +157,9 @@
 //!
 //! `make conformance` sends the same requests, among them those for the rules above, to this broker as each
 //! [`KafkaVersion`] and to that version of Kafka. It covers API versions, metadata, writes, refusals with their
-//! messages, and reads. All answers agree. `make broker-judges` writes with kcat and the Java producer, with every
-//! codec, and reads with kcat and Java's console consumer.
+//! messages, and reads; with Kafka 4.3 also SASL: refused tokens, and requests out of turn. All answers agree. `make
+//! broker-judges` writes with kcat and the Java producer, with every codec, protocol and mechanism of SASL, and reads
+//! with kcat and Java.
 //!
 //! Two differences are known. By default ([`strict`](BrokerBuilder::strict)) this broker refuses input that no client
 //! should send: bytes after a request or a batch, records that do not count from 0, a producer id without an epoch. And

@@ -16,6 +16,7 @@
 //! | `tests/rotation` | real Apache Kafka, whose certificates and passwords change under load | Does the client follow without a failed send? |
 //! | `tests/endurance` | real Apache Kafka, silent, dead, or with lost responses | Does the client hold its promises for minutes? |
 //! | `tests/kafka/conforming.rs` | real Apache Kafka of three versions | Does our broker give the same answers? |
+//! | `tests/kafka/turns.rs` | real Apache Kafka | Does our broker refuse tokens, and requests out of turn, with the same bytes? |
 //!
 //! A test without its tools fails with the command that installs them.
 

@@ -16,6 +16,7 @@ mod relay;
 mod round_trip;
 mod secured;
 mod three_ways;
+mod turns;
 
 #[path = "../../../broker/tests/broker/conformance/mod.rs"]
 mod conformance;
@@ -69,6 +70,8 @@ fn trials(clusters: &Arc<Clusters>) -> Vec<Trial> {
             let test = Trial::test(name, move || clusters.none(|| secured::secured(version)));
             trials.push(test.with_ignored_flag(is_rare));
         }
+        let clusters_of_turns = Arc::clone(clusters);
+        trials.push(Trial::test("conformance_of_sasl", move || clusters_of_turns.none(turns::turns)));
         let clusters = Arc::clone(clusters);
         trials.push(Trial::test("conformance", move || clusters.none(conforming::conformance)));
     }

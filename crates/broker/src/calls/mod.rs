@@ -88,7 +88,8 @@ impl Cluster {
             return Ok(Reply::Close);
         }
         if session.authentication.expects_bare_token() {
-            return Ok(sasl_authenticate::handle_bare(self, node, session, frame, now_ms));
+            let outcome = sasl_authenticate::handle_bare(self, node, session, frame, now_ms);
+            return Ok(reply(outcome, Duration::ZERO, None));
         }
         let mut reader = Reader::new(frame);
         let key = reader.int16()?;

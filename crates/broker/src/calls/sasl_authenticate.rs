@@ -4,12 +4,9 @@
 //! After a refusal the node waits for a moment, answers, and closes the connection. A listener without SASL answers
 //! ILLEGAL_SASL_STATE.
 
-use std::time::Duration;
-
 use kurier_protocol::messages::SaslAuthenticateResponse;
 use kurier_protocol::{ErrorCode, NodeId, Secret};
 
-use super::Reply;
 use super::call::{Call, Outcome};
 use super::reader::{Malformed, Read, Reader};
 use crate::cluster::Cluster;
@@ -50,14 +47,13 @@ pub(super) fn handle_bare(
     session: &mut Session,
     token: &[u8],
     now_ms: i64,
-) -> Reply {
+) -> Outcome {
     match authenticate(cluster, node, session, token, None, now_ms) {
         Answer::Token { bytes, .. } => {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let frame = [&length.to_be_bytes(), &bytes[..]].concat().into();
-            Reply::Send { frame, after: Duration::ZERO, cut: None }
+            Outcome::Answer([&length.to_be_bytes(), &bytes[..]].concat().into())
         }
-        Answer::Refusal(_) => Reply::Close,
+        Answer::Refusal(_) => Outcome::Close,
     }
 }
 

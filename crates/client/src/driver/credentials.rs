@@ -400,7 +400,7 @@ pub(super) async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Resul
     }
     let secret = content.strip_suffix(b"\n").unwrap_or(&content);
     match secret.strip_suffix(b"\r").unwrap_or(secret) {
-        // Somebody is writing it.
+        // Another process has begun to write the file.
         [] => Err(failed("it is empty".to_owned())),
         secret => Ok(Secret::from(secret)),
     }

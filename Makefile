@@ -4,7 +4,7 @@
 FUZZ_SECONDS ?= 60
 FUZZ_SANITIZER ?= address
 FUZZ_TARGETS := frame message request record_batch records gzip snappy lz4 zstd pcap properties formats core scram_server oauth jaas \
-  pem_bundle
+  pem_bundle sasl_conversation
 # The default features without TLS, whose provider in the command needs a C compiler.
 WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/default,kurier-broker/default \
   --features kurier-compression/default,kurier-security/default,kurier-cli/zstd-pure,kurier-cli/oauth-oidc

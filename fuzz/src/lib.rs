@@ -27,7 +27,7 @@ mod readme {}
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("frame", frame),
     ("message", message),
     ("request", request),
@@ -41,6 +41,7 @@ pub const TARGETS: [Target; 17] = [
     ("properties", properties),
     ("formats", formats),
     ("core", core),
+    ("sasl_conversation", sasl_conversation),
     ("scram_server", security::scram_server),
     ("oauth", security::oauth),
     ("jaas", security::jaas),
@@ -391,4 +392,9 @@ impl Read for Pieces {
 /// The producer's core, with simulated brokers whose responses come from the data.
 pub fn core(data: &[u8]) {
     kurier_simulation::feed(data);
+}
+
+/// The producer's core with SASL, and nodes whose answers the data keeps, changes or invents.
+pub fn sasl_conversation(data: &[u8]) {
+    kurier_simulation::converse(data);
 }

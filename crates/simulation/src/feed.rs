@@ -22,8 +22,9 @@ use kurier_protocol::messages::{
     MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use kurier_protocol::record_batch::NewRecord;
-use kurier_protocol::{ErrorCode, Message, RequestHeader, Uuid, write_response};
+use kurier_protocol::{ErrorCode, Message, RequestHeader, write_response};
 
+use super::script::{LIST_MAX, Script};
 use kurier_engine::accumulator::{Placed, Signal};
 use kurier_engine::config::Config;
 use kurier_engine::core::{Action, ConnectionId, Ending, Input};
@@ -36,70 +37,6 @@ const TOPIC: &str = "t";
 /// Limits of a run, and of one response.
 const STEPS_MAX: usize = 200;
 const WAKE_UPS_MAX: usize = 1000;
-const LIST_MAX: u8 = 6;
-
-/// Source of the run's choices, byte by byte; zeros after the end.
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    fn below(&mut self, limit: u8) -> u8 {
-        self.byte() % limit.max(1)
-    }
-
-    /// Returns true for most bytes.
-    fn mostly(&mut self) -> bool {
-        self.byte() < 0xe0
-    }
-
-    /// Returns a small number, or one at the limits of its range.
-    fn number(&mut self) -> i64 {
-        match self.byte() {
-            0xff => i64::MAX,
-            0xfe => i64::MIN,
-            0xfd => i32::MAX.into(),
-            0xfc => i16::MAX.into(),
-            byte => i64::from(byte.cast_signed()),
-        }
-    }
-
-    fn int32(&mut self) -> i32 {
-        i32::try_from(self.number()).unwrap_or(i32::MIN)
-    }
-
-    fn int16(&mut self) -> i16 {
-        i16::try_from(self.number()).unwrap_or(i16::MIN)
-    }
-
-    fn code(&mut self) -> ErrorCode {
-        if self.mostly() { ErrorCode::NONE } else { ErrorCode(self.int16()) }
-    }
-
-    fn id(&mut self) -> Uuid {
-        Uuid([self.below(3); 16])
-    }
-
-    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        (0..self.below(LIST_MAX)).map(|_| one(self)).collect()
-    }
-
-    fn host(&mut self) -> String {
-        match self.byte() {
-            0xff => String::new(),
-            0xfe => "\u{1b}[31m".repeat(60),
-            byte => format!("n{}", byte % 4),
-        }
-    }
-
-    fn port(&mut self) -> i32 {
-        if self.mostly() { 9092 } else { self.int32() }
-    }
-}
 
 /// A request that awaits its response.
 struct Asked {
@@ -124,7 +61,7 @@ struct Feed<'a> {
 /// # Panics
 /// If the core panics, a record has no outcome in the end, or memory is not free again.
 pub fn feed(data: &[u8]) {
-    let mut script = Script(data);
+    let mut script = Script::new(data);
     let mut config = Config::default();
     config.set("bootstrap.servers", "seed:9092").expect("it is a server");
     config.linger = Duration::from_millis(script.below(20).into());
@@ -143,7 +80,7 @@ pub fn feed(data: &[u8]) {
     };
     feed.driver.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
     for _ in 0..STEPS_MAX {
-        if feed.script.0.is_empty() {
+        if feed.script.is_over() {
             break;
         }
         feed.turn();

@@ -22,6 +22,7 @@ macro_rules! trace {
 
 mod brokers;
 mod checks;
+mod converse;
 mod coverage;
 mod digest;
 mod episodes;
@@ -34,13 +35,17 @@ mod network;
 mod plan;
 mod report;
 mod sasl;
+mod script;
 mod senders;
 mod troubles;
 mod wire;
 mod world;
 
 pub use kurier_engine::fault_injection::Mutant;
-pub use {fault_row::FaultRow, feed::feed, invariant::Invariant, invariant::Violation, report::Report, world::play};
+pub use {
+    converse::converse, fault_row::FaultRow, feed::feed, invariant::Invariant, invariant::Violation, report::Report,
+    world::play,
+};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ fn main() -> std::io::Result<()> {
     settings()?;
     formats()?;
     security()?;
+    conversations()?;
     certificates()
 }
 
@@ -175,6 +176,36 @@ fn certificates() -> std::io::Result<()> {
         {
             write("pem_bundle", name, &fs::read(&path)?)?;
         }
+    }
+    Ok(())
+}
+
+/// Writes conversations: a node proves itself, renews sessions, or claims a proof.
+fn conversations() -> std::io::Result<()> {
+    const CONNECT: &[u8] = &[6];
+    const SEND: &[u8] = &[7];
+    // The answer to the oldest request of the first or the second connection, as the cluster gives it.
+    const TRUE: &[u8] = &[0, 0, 0];
+    const SECOND: &[u8] = &[0, 1, 0];
+    // Success, with a signature that is not the node's.
+    const FORGED: &[u8] = &[0, 0, 0xff, 2, 0, 0, 0, 0];
+    const FOUR_SECONDS: &[u8] = &[11, 4];
+    const BOB: &[u8] = &[9, 2];
+    const CERTIFICATES: &[u8] = &[9, 3];
+    let ready = [CONNECT, &TRUE.repeat(6)].concat();
+    // The producer id comes first, then the connection to the leader.
+    let second = [SEND, TRUE, CONNECT, &SECOND.repeat(7)].concat();
+    let renewed = [FOUR_SECONDS, SEND, &TRUE.repeat(3), &SECOND.repeat(4)].concat();
+    for (mechanism, name) in [(0, "scram"), (1, "plain")] {
+        let begin = [mechanism, 40];
+        let write = |case: &str, parts: &[&[u8]]| {
+            write("sasl_conversation", &format!("{name}-{case}"), &[&begin, &parts.concat()[..]].concat())
+        };
+        write("ready", &[&ready, &second])?;
+        write("renewed", &[&ready, &second, &renewed, &renewed])?;
+        write("bob", &[&ready, &second, BOB, &ready, &second])?;
+        write("certificates", &[&ready, &second, SEND, CERTIFICATES, SEND, SECOND, &ready, &second])?;
+        write("forged", &[CONNECT, &TRUE.repeat(4), FORGED, TRUE, TRUE])?;
     }
     Ok(())
 }

@@ -48,6 +48,9 @@ pub(crate) struct Conversation {
 /// Shorter sessions end with a new connection.
 pub(crate) const RENEWED_FROM: Duration = Duration::from_secs(3);
 
+/// The producer takes a longer session for one of 30 days.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
 impl Conversation {
     /// The conversation of a new connection.
     pub(crate) fn new() -> Self {
@@ -111,6 +114,7 @@ impl Conversation {
     /// The node's last answer arrives: it has proved itself.
     pub(crate) fn prove(&mut self, lifetime_ms: i64) {
         (self.is_proven, self.is_exchanging) = (true, false);
-        self.lifetime = u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        let lifetime = u64::try_from(lifetime_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+        self.lifetime = lifetime.map(|lifetime| lifetime.min(LONGEST));
     }
 }

@@ -50,7 +50,7 @@ struct Line {
     session: Session,
     talk: Conversation,
     asked: VecDeque<Asked>,
-    /// The signature with which the node proves itself, once it has sent or lost it.
+    /// Signature in the last true answer, if it has one.
     signature: Option<Bytes>,
 }
 

@@ -149,7 +149,7 @@ bench-instructions:
 
 ## make golden         read and write the Java client's golden bytes, and print the counts
 golden:
-	cargo test --quiet --locked --test golden -- --nocapture --test-threads=1
+	cargo test --quiet --locked $(WITHOUT_TLS) --test golden -- --nocapture --test-threads=1
 
 ## make e2e            compare with other implementations: java schema oracle broker-judges; needs Maven, Java 17 and kcat
 e2e: schema oracle java broker-judges
@@ -169,8 +169,8 @@ oracle:
 
 ## make captures-read  replay captured traffic of seven clients: read it, write it again, pass it to our broker and our core
 captures-read:
-	cargo test --quiet --locked --test captures -- --nocapture --test-threads=1
-	cargo test --quiet --locked --lib captured -- --nocapture
+	cargo test --quiet --locked $(WITHOUT_TLS) --test captures -- --nocapture --test-threads=1
+	cargo test --quiet --locked $(WITHOUT_TLS) --lib captured -- --nocapture
 
 ## make broker-judges  let kcat and Java write to our broker and read back, also by TLS and SASL; check that it refuses corrupted batches
 broker-judges:

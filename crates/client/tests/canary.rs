@@ -54,7 +54,7 @@ impl Shown {
     }
 }
 
-/// Every form in which a secret could appear.
+/// Returns a secret as text, in base64, in hexadecimal and as a list of bytes.
 fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned()];
     // In base64 a text looks different at each of three offsets. The outer letters depend on its neighbours.

@@ -33,7 +33,7 @@ pub struct Grant {
 /// Why the core needs credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchReason {
-    /// There are none, or they have expired.
+    /// The core has no credentials, or they have expired.
     First,
     /// A session will end, and the credentials no later than the session.
     SessionEnds,
@@ -187,7 +187,7 @@ impl Access {
         self.grant.as_ref()
     }
 
-    /// Returns whether these are the newest credentials. The outcome of older ones says nothing about those.
+    /// Returns whether these are the newest credentials. The outcome of older credentials says nothing about the newest.
     pub(super) fn is_newest(&self, grant: &Grant) -> bool {
         self.grant.as_ref().is_some_and(|newest| newest.generation == grant.generation)
     }
@@ -271,7 +271,7 @@ impl Access {
     /// Notes that the broker closed a connection during the exchange. Returns whether that counts as a refusal: some
     /// servers refuse without a word.
     pub(super) fn handle_close(&mut self) -> bool {
-        /// A broker that stops closes connections too, but not so many in a row.
+        /// A broker that stops closes connections too, but rarely three in a row.
         const CLOSES_MAX: u32 = 3;
         self.closes = self.closes.saturating_add(1);
         self.closes >= CLOSES_MAX

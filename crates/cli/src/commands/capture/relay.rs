@@ -260,7 +260,7 @@ struct Conversation {
     at: SocketAddr,
     recorded: Mutex<Recorded>,
     asked: Mutex<VecDeque<Head>>,
-    /// Whether the client has sent SaslHandshake 0, after which tokens have no message around them.
+    /// Whether the client has sent SaslHandshake 0. Its tokens then have no message around them.
     has_raw_tokens: AtomicBool,
 }
 

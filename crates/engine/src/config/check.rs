@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kurier_compression::{Compression, CompressionType};
 
-use super::special::FOREVER;
 use super::values::{Value, refused};
 use super::{Acks, Config};
 use crate::error::Error;
@@ -28,7 +27,6 @@ impl Config {
             )));
         }
         self.check_idempotence()?;
-        self.limit_times();
         self.check_delivery_timeout()?;
         self.compression()?;
         self.check_security()?;
@@ -51,72 +49,6 @@ impl Config {
             self.adjusted.insert("partitioner.availability.timeout.ms", why);
         }
         Ok(self)
-    }
-
-    /// Rejects values that fit the setting's type but that no producer can work with.
-    fn check_limits(&self) -> Result<(), Error> {
-        /// Java's `int`.
-        const INT_MAX: i128 = i32::MAX as i128;
-        /// Leaves room for a request's other fields, because its length is a Java `int`. librdkafka has the same limit.
-        const REQUEST_MAX: i128 = 1_000_000_000;
-        /// Limit in librdkafka.
-        const IN_FLIGHT_MAX: i128 = 1_000_000;
-        /// Twice this value still fits a `usize`.
-        const MEMORY_MAX: i128 = isize::MAX as i128;
-        let count = |count: usize| i128::try_from(count).unwrap_or(i128::MAX);
-        let ms = |time: Duration| i128::try_from(time.as_millis()).unwrap_or(i128::MAX);
-        for (key, value, least, most) in [
-            ("batch.size", count(self.batch_size), 0, INT_MAX),
-            ("buffer.memory", count(self.buffer_memory), 1, MEMORY_MAX),
-            ("max.request.size", count(self.max_request_size), 1, REQUEST_MAX),
-            ("max.in.flight.requests.per.connection", count(self.max_in_flight), 1, IN_FLIGHT_MAX),
-            ("retries", self.retries.into(), 0, INT_MAX),
-            ("send.buffer.bytes", self.send_buffer_bytes.into(), -1, INT_MAX),
-            ("receive.buffer.bytes", self.receive_buffer_bytes.into(), -1, INT_MAX),
-            ("delivery.timeout.ms", ms(self.delivery_timeout), 1, i128::MAX),
-            // With 0, every request and every connection would time out.
-            ("request.timeout.ms", ms(self.request_timeout), 1, i128::MAX),
-            ("socket.connection.setup.timeout.ms", ms(self.connection_setup_timeout), 1, i128::MAX),
-            ("socket.connection.setup.timeout.max.ms", ms(self.connection_setup_timeout_max), 1, i128::MAX),
-            ("metadata.max.idle.ms", ms(self.metadata_max_idle), 5_000, i128::MAX),
-        ] {
-            if value < least {
-                return Err(refused(format!("{} must be at least {least}, and is {value}", self.written(key))));
-            }
-            if value > most {
-                return Err(refused(format!("{} must be at most {most}, and is {value}", self.written(key))));
-            }
-        }
-        Ok(())
-    }
-
-    /// Caps durations, so that they can be added to any `Instant`.
-    fn limit_times(&mut self) {
-        for time in [
-            &mut self.bootstrap_resolve_timeout,
-            &mut self.linger,
-            &mut self.max_block,
-            &mut self.delivery_timeout,
-            &mut self.request_timeout,
-            &mut self.metadata_max_age,
-            &mut self.metadata_max_idle,
-            &mut self.rebootstrap_trigger,
-            &mut self.retry_backoff,
-            &mut self.retry_backoff_max,
-            &mut self.reconnect_backoff,
-            &mut self.reconnect_backoff_max,
-            &mut self.connection_setup_timeout,
-            &mut self.connection_setup_timeout_max,
-            &mut self.connections_max_idle,
-            &mut self.availability_timeout,
-            &mut self.tls_reload,
-            &mut self.login_connect_timeout,
-            &mut self.login_read_timeout,
-            &mut self.login_retry_backoff,
-            &mut self.login_retry_backoff_max,
-        ] {
-            *time = (*time).min(FOREVER);
-        }
     }
 
     fn check_idempotence(&mut self) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! Settings of a producer. One declaration per setting gives its field, its default, its keys in Java and librdkafka,
-//! and its line in [`Config::explain`].
+//! Settings of a producer. One declaration per setting gives its field, its default, its limits, its keys in Java and
+//! librdkafka, and its line in [`Config::explain`].
 //!
 //! [`Config::set`] parses text, from a file or key by key; `kurier::ProducerBuilder` sets the same
 //! fields by type. Both end in [`Config::check`], which validates the settings against each other.
@@ -50,7 +50,7 @@ pub use security::{
 #[doc(hidden)]
 pub use servers::Servers;
 use special::special;
-use values::Value;
+use values::{Value, at_least, at_most};
 
 use crate::error::Error;
 
@@ -60,7 +60,11 @@ const fn ms(millis: u64) -> Duration {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $key:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr;)*) => {
+    ($(
+        $(#[doc = $doc:literal])*
+        $key:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr
+            $(, at least $least:expr)? $(, at most $most:expr)?;
+    )*) => {
         /// The settings of a producer, with Java's names and defaults.
         ///
         /// ```
@@ -137,6 +141,16 @@ macro_rules! settings {
                 Ok(())
             }
 
+            /// Caps durations, and rejects values beyond the limits in the table.
+            fn check_limits(&mut self) -> Result<(), Error> {
+                $(
+                    self.$field.cap();
+                    $(at_least(self.written($key), &self.$field, &$least)?;)?
+                    $(at_most(self.written($key), &self.$field, &$most)?;)?
+                )*
+                Ok(())
+            }
+
             /// Describes every setting: its keys, Java's name first, then librdkafka's; its default; its meaning.
             #[doc(hidden)]
             #[must_use]
@@ -156,6 +170,13 @@ macro_rules! settings {
     };
 }
 
+/// Java's largest `int`.
+const JAVA_INT: usize = 2_147_483_647;
+/// Leaves room for a request's other fields, because its length is a Java `int`. librdkafka has the same limit.
+const REQUEST_MAX: usize = 1_000_000_000;
+/// Twice this value still fits a `usize`.
+const MEMORY_MAX: usize = usize::MAX / 2;
+
 settings! {
     /// The first brokers to contact, as `host:port`; they name the others.
     "bootstrap.servers" | "metadata.broker.list" => bootstrap_servers: Servers = Servers::default();
@@ -174,9 +195,9 @@ settings! {
     "linger.ms" | "queue.buffering.max.ms" => linger: Duration = ms(5);
     /// The compressed size in bytes that makes a batch ready to send. A batch is closed only when it is taken, so it
     /// may be larger. 0 sends each record by itself.
-    "batch.size" => batch_size: usize = 16_384;
+    "batch.size" => batch_size: usize = 16_384, at most JAVA_INT;
     /// Memory for unsent and unacknowledged records, in bytes. `queue.buffering.max.kbytes` counts in KiB.
-    "buffer.memory" | "queue.buffering.max.kbytes" => buffer_memory: usize = 33_554_432;
+    "buffer.memory" | "queue.buffering.max.kbytes" => buffer_memory: usize = 33_554_432, at least 1, at most MEMORY_MAX;
     /// How long a send may wait for metadata and memory together.
     "max.block.ms" => max_block: Duration = ms(60_000);
     /// The codec of batches.
@@ -190,25 +211,26 @@ settings! {
     /// How often a batch may be retried within `delivery.timeout.ms`. With idempotence the limit holds only for batches
     /// that are surely not written. A batch that may be written is retried, without a risk of duplicates, until its
     /// outcome is known or the time is up.
-    "retries" | "message.send.max.retries" => retries: u32 = 2_147_483_647;
+    "retries" | "message.send.max.retries" => retries: u32 = 2_147_483_647, at most 2_147_483_647;
     /// The largest request, and the largest record before compression, in bytes.
-    "max.request.size" | "message.max.bytes" => max_request_size: usize = 1_048_576;
+    "max.request.size" | "message.max.bytes" => max_request_size: usize = 1_048_576, at least 1, at most REQUEST_MAX;
     /// How many requests may be in flight per connection: 1 to 1,000,000 (librdkafka's limit), with idempotence 1 to 5.
-    "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5;
+    "max.in.flight.requests.per.connection" | "max.in.flight" => max_in_flight: usize = 5, at least 1, at most 1_000_000;
     /// Whether brokers reject repeated and reordered batches.
     "enable.idempotence" => enable_idempotence: bool = true;
-    /// How long a record may wait for its outcome, from the start of its batch; 0 for no limit, as in librdkafka. At
-    /// least `linger.ms` + `request.timeout.ms`: those of the three that are not set are adjusted.
-    "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000);
+    /// How long a record may wait for its outcome, from the start of its batch; 0 for no limit, as in librdkafka. Must
+    /// be at least `linger.ms` + `request.timeout.ms`; if not, the settings among these three that keep their default
+    /// are adjusted.
+    "delivery.timeout.ms" | "message.timeout.ms" => delivery_timeout: Duration = ms(120_000), at least ms(1);
     /// How long a request may take, and how long a leader may wait for the other replicas.
-    "request.timeout.ms" | "socket.timeout.ms" => request_timeout: Duration = ms(30_000);
+    "request.timeout.ms" | "socket.timeout.ms" => request_timeout: Duration = ms(30_000), at least ms(1);
     /// This producer's name in brokers' logs and quotas.
     "client.id" => client_id: String = "kurier".to_owned();
     /// How old metadata may become before it is refreshed; -1 for any age.
     "metadata.max.age.ms" | "topic.metadata.refresh.interval.ms" => metadata_max_age: Duration = ms(300_000);
     /// How long the producer keeps requesting a topic after the last send to it. A topic with undelivered records stays
     /// in use. Of more than 10,000 topics, those that were not used for longest are forgotten earlier.
-    "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000);
+    "metadata.max.idle.ms" => metadata_max_idle: Duration = ms(300_000), at least ms(5_000);
     /// Whether the producer asks the bootstrap servers again when it can reach no known node: `rebootstrap`, or `none`
     /// (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery: Recovery = Recovery::Rebootstrap;
@@ -227,15 +249,15 @@ settings! {
     /// The longest wait before another connection attempt.
     "reconnect.backoff.max.ms" => reconnect_backoff_max: Duration = ms(1_000);
     /// The first timeout of a connection attempt.
-    "socket.connection.setup.timeout.ms" => connection_setup_timeout: Duration = ms(10_000);
+    "socket.connection.setup.timeout.ms" => connection_setup_timeout: Duration = ms(10_000), at least ms(1);
     /// The longest timeout of a connection attempt; it doubles with each failure (KIP-601).
-    "socket.connection.setup.timeout.max.ms" => connection_setup_timeout_max: Duration = ms(30_000);
+    "socket.connection.setup.timeout.max.ms" => connection_setup_timeout_max: Duration = ms(30_000), at least ms(1);
     /// How long a connection may be idle; use less than the broker allows. -1 or 0 for no limit.
     "connections.max.idle.ms" => connections_max_idle: Duration = ms(540_000);
     /// The size of a socket's send buffer; -1 or 0 leaves it to the system.
-    "send.buffer.bytes" | "socket.send.buffer.bytes" => send_buffer_bytes: i32 = 131_072;
+    "send.buffer.bytes" | "socket.send.buffer.bytes" => send_buffer_bytes: i32 = 131_072, at least -1;
     /// The size of a socket's receive buffer; -1 or 0 leaves it to the system.
-    "receive.buffer.bytes" | "socket.receive.buffer.bytes" => receive_buffer_bytes: i32 = 32_768;
+    "receive.buffer.bytes" | "socket.receive.buffer.bytes" => receive_buffer_bytes: i32 = 32_768, at least -1;
     /// How records without a partition get one.
     "partitioner.class" | "partitioner" => partitioner: PartitionerChoice = PartitionerChoice::Java;
     /// Whether the partitioner ignores keys.
@@ -350,23 +372,23 @@ settings! {
     "kurier.sasl.allow.cleartext" => sasl_allow_cleartext: bool = false;
     /// The most iterations of PBKDF2 that a broker may ask for in SCRAM: 4,096 to 1,000,000. Kafka creates users with
     /// 4,096 to 16,384.
-    "kurier.sasl.scram.max.iterations" => scram_max_iterations: u32 = 65_536;
+    "kurier.sasl.scram.max.iterations" => scram_max_iterations: u32 = 65_536, at least 4_096, at most 1_000_000;
     /// How much of a token's lifetime passes before the client asks for the next one: 0.5 to 1.
-    "sasl.login.refresh.window.factor" => login_window_factor: f64 = 0.8;
-    /// How much later the client asks at most, at random, as a part of the token's lifetime: 0 to 0.25.
-    "sasl.login.refresh.window.jitter" => login_window_jitter: f64 = 0.05;
-    /// The least age of a token that is replaced, in seconds: 0 to 900. Does not count if it and
+    "sasl.login.refresh.window.factor" => login_window_factor: f64 = 0.8, at least 0.5, at most 1.0;
+    /// The largest random delay of that request, as a part of the token's lifetime: 0 to 0.25.
+    "sasl.login.refresh.window.jitter" => login_window_jitter: f64 = 0.05, at least 0.0, at most 0.25;
+    /// The least age at which a token is replaced, in seconds: 0 to 900. Has no effect if this and
     /// `sasl.login.refresh.buffer.seconds` together exceed the lifetime.
-    "sasl.login.refresh.min.period.seconds" => login_min_period_seconds: u32 = 60;
-    /// How long before its end a token is replaced at the latest, in seconds: 0 to 3,600.
-    "sasl.login.refresh.buffer.seconds" => login_buffer_seconds: u32 = 300;
+    "sasl.login.refresh.min.period.seconds" => login_min_period_seconds: u32 = 60, at most 900;
+    /// How long before its expiry a token is replaced at the latest, in seconds: 0 to 3,600.
+    "sasl.login.refresh.buffer.seconds" => login_buffer_seconds: u32 = 300, at most 3_600;
     /// How long a connection to the provider of tokens may take. Java has no limit.
-    "sasl.login.connect.timeout.ms" => login_connect_timeout: Duration = ms(10_000);
+    "sasl.login.connect.timeout.ms" => login_connect_timeout: Duration = ms(10_000), at least ms(1);
     /// How long the provider of tokens may take to answer. Java has no limit.
-    "sasl.login.read.timeout.ms" => login_read_timeout: Duration = ms(10_000);
+    "sasl.login.read.timeout.ms" => login_read_timeout: Duration = ms(10_000), at least ms(1);
     /// The first wait before the client asks the provider of tokens again.
-    "sasl.login.retry.backoff.ms" => login_retry_backoff: Duration = ms(100);
-    /// The longest such wait; it doubles up to this.
+    "sasl.login.retry.backoff.ms" => login_retry_backoff: Duration = ms(100), at least ms(1);
+    /// The longest wait before the client asks again; the wait doubles up to this.
     "sasl.login.retry.backoff.max.ms" => login_retry_backoff_max: Duration = ms(10_000);
 }
 

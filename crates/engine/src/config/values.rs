@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kurier_security::Secret;
 
+use super::special::FOREVER;
 use crate::error::{Error, ErrorKind};
 
 /// A type that a setting can have.
@@ -14,11 +15,30 @@ pub(super) trait Value: Sized {
     /// Reads the value of a key.
     fn read(key: &str, text: &str) -> Result<Self, Error>;
     fn shown(&self) -> String;
+
+    /// Lowers a value that is too large to compute with.
+    fn cap(&mut self) {}
 }
 
 /// Returns the error for settings that no producer can work with.
 pub(super) fn refused(why: String) -> Error {
     Error::new(ErrorKind::Configuration, why)
+}
+
+/// Rejects a value below the limit.
+pub(super) fn at_least<T: Value + PartialOrd>(key: &str, value: &T, least: &T) -> Result<(), Error> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(refused(format!("{key} must be at least {}, and is {}", least.shown(), value.shown())))
+}
+
+/// Rejects a value above the limit.
+pub(super) fn at_most<T: Value + PartialOrd>(key: &str, value: &T, most: &T) -> Result<(), Error> {
+    if value <= most {
+        return Ok(());
+    }
+    Err(refused(format!("{key} must be at most {}, and is {}", most.shown(), value.shown())))
 }
 
 /// Returns the error for a value that a key cannot have, with the values that it can have.
@@ -34,6 +54,10 @@ impl Value for Duration {
 
     fn shown(&self) -> String {
         self.as_millis().to_string()
+    }
+
+    fn cap(&mut self) {
+        *self = (*self).min(FOREVER);
     }
 }
 

@@ -7,6 +7,9 @@ use kurier_protocol::{CompressionType, Message, Request};
 
 use crate::error::{Error, ErrorKind};
 
+/// The last version of Produce that names topics. Later ones identify them by id (KIP-516).
+const LAST_WITH_TOPIC_NAMES: i16 = 12;
+
 /// The API versions that a broker offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Versions(HashMap<i16, (i16, i16)>);
@@ -98,7 +101,7 @@ impl Need {
             }
             _ => (3, "every record", "use brokers of Kafka 0.11 or later that offer it"),
         };
-        let highest = if has_topic_ids { 13 } else { 12 };
+        let highest = if has_topic_ids { *ProduceRequest::VERSIONS.end() } else { LAST_WITH_TOPIC_NAMES };
         Self { api: "Produce", key: ProduceRequest::KEY, lowest, highest, purpose, way_out }
     }
 
@@ -118,6 +121,7 @@ impl Need {
 mod tests {
     use kurier_protocol::messages::api_versions::ApiVersion;
     use kurier_protocol::messages::{EndTxnRequest, MetadataRequest};
+    use kurier_protocol::schema::Type;
 
     use super::*;
 
@@ -136,8 +140,16 @@ mod tests {
         assert_eq!(versions.highest::<ProduceRequest>(), Some(8));
         assert_eq!(versions.highest_below::<ProduceRequest>(7), Some(7));
         assert_eq!(versions.highest_below::<ProduceRequest>(2), None, "magic 2 came with version 3");
-        assert_eq!(versions.highest::<MetadataRequest>(), Some(13));
+        assert_eq!(versions.highest::<MetadataRequest>(), Some(*MetadataRequest::VERSIONS.end()));
         assert_eq!(versions.highest::<EndTxnRequest>(), None);
+    }
+
+    #[test]
+    fn topic_names_end_where_the_message_says() {
+        let topics = ProduceRequest::SCHEMA.fields.iter().find(|field| field.name == "topic_data").unwrap();
+        let Type::Array(Type::Struct(topic)) = topics.ty else { panic!("an array of structures") };
+        let name = topic.fields.iter().find(|field| field.name == "name").unwrap();
+        assert_eq!(name.until, LAST_WITH_TOPIC_NAMES);
     }
 
     #[test]

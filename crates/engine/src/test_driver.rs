@@ -10,7 +10,7 @@ use kurier_security::Credentials;
 
 use crate::accumulator::{Accumulator, Clock, Signal};
 use crate::codecs::Codecs;
-use crate::config::{Config, SaslCredentials};
+use crate::config::{Config, LocalCredentials, SaslCredentials};
 use crate::core::{Action, Core, Grant, Input, SeededEntropy};
 use crate::delivery::Runner;
 use crate::error::Error;
@@ -92,7 +92,7 @@ impl TestDriver {
     ) -> Result<Self, Error> {
         const SEED: u64 = 1;
         let grant = match config.security().sasl.as_ref().map(|sasl| &sasl.credentials) {
-            Some(SaslCredentials::Known(credentials)) => {
+            Some(SaslCredentials::Local(LocalCredentials::Known(credentials))) => {
                 Some(Arc::new(Grant { credentials: credentials.clone(), generation: 0, expires_at: None }))
             }
             _ => None,

@@ -10,17 +10,17 @@ use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_engine::accumulator::Clock;
-use kurier_engine::config::{Config, LoginSettings, SaslCredentials, SaslSettings};
+use kurier_engine::config::{Config, LocalCredentials, LoginSettings, SaslCredentials, SaslSettings};
 use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
 use kurier_engine::error::{Error, ErrorKind, panic_text};
-use kurier_security::{Claims, Credentials, Secret, Token, UnsecuredToken};
+use kurier_security::{Claims, Credentials, Secret, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
 use zeroize::Zeroizing;
@@ -34,17 +34,7 @@ use crate::credentials::{CredentialSource, TokenError, TokenProvider, TokenReque
 /// Where the credentials come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
-    Fixed(Credentials),
-    PasswordFile {
-        username: String,
-        path: PathBuf,
-    },
-    TokenFile {
-        path: PathBuf,
-        extensions: Vec<(String, String)>,
-    },
-    /// Unsigned tokens that the client makes.
-    Unsecured(UnsecuredToken),
+    Local(LocalCredentials),
     #[cfg(feature = "oauth-oidc")]
     Endpoint(Arc<Endpoint>),
     Tokens(Arc<dyn TokenProvider>),
@@ -58,7 +48,12 @@ impl Source {
     /// If they name a token endpoint that this build, or its TLS, cannot ask.
     pub(crate) fn of(config: &Arc<Config>, settings: &SaslSettings) -> Result<Option<Self>, Error> {
         Ok(match &settings.credentials {
-            SaslCredentials::Known(credentials) => Some(Self::Fixed(credentials.clone())),
+            SaslCredentials::Local(local) => {
+                if let LocalCredentials::Unsecured(_) = local {
+                    tracing::warn!("the tokens have no signature: only brokers for development accept them");
+                }
+                Some(Self::Local(local.clone()))
+            }
             #[cfg(feature = "oauth-oidc")]
             SaslCredentials::Oidc(oidc) => Some(Self::Endpoint(Arc::new(Endpoint::new(config, settings, oidc)?))),
             #[cfg(not(feature = "oauth-oidc"))]
@@ -70,16 +65,6 @@ impl Source {
                     oidc.endpoint
                 );
                 return Err(Error::new(ErrorKind::Configuration, text));
-            }
-            SaslCredentials::PasswordFile { username, path } => {
-                Some(Self::PasswordFile { username: username.clone(), path: path.clone() })
-            }
-            SaslCredentials::TokenFile { path, extensions } => {
-                Some(Self::TokenFile { path: path.clone(), extensions: extensions.clone() })
-            }
-            SaslCredentials::Unsecured(token) => {
-                tracing::warn!("the tokens have no signature: only brokers for development accept them");
-                Some(Self::Unsecured(token.clone()))
             }
             SaslCredentials::Program => None,
         })
@@ -142,7 +127,7 @@ impl Task {
                 }
                 Ok(Some(Command::Fetch(reason))) => (reason, true),
                 Ok(Some(Command::Replace(credentials))) => {
-                    self.source = Source::Fixed(credentials);
+                    self.source = Source::Local(LocalCredentials::Known(credentials));
                     (FetchReason::First, true)
                 }
                 Ok(Some(Command::Refresh(reply))) => {
@@ -202,8 +187,10 @@ impl Task {
         let current = current?;
         let login = &self.settings.login;
         match &self.source {
-            Source::Fixed(_) => None,
-            Source::PasswordFile { .. } | Source::TokenFile { .. } => Some(now + FILE_POLL),
+            Source::Local(LocalCredentials::Known(_)) => None,
+            Source::Local(LocalCredentials::PasswordFile { .. } | LocalCredentials::TokenFile { .. }) => {
+                Some(now + FILE_POLL)
+            }
             Source::Tokens(_) | Source::Program(_) if failures > 0 => Some(now + retry_wait(login, failures)),
             _ => {
                 let left = current.expires_at?.saturating_duration_since(now);
@@ -266,21 +253,7 @@ impl Task {
         let limit = login.connect_timeout + login.read_timeout;
         let request = TokenRequest { reason };
         let fetched = match &self.source {
-            Source::Fixed(credentials) => return Ok(credentials.clone()),
-            Source::PasswordFile { username, path } => {
-                let password = read_secret("kurier.sasl.password.file", path, PASSWORD_BYTES_MAX).await;
-                let credentials = self.settings.with_password(username.clone(), password?, false);
-                return credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file"));
-            }
-            Source::TokenFile { path, extensions } => {
-                const KEY: &str = "sasl.oauthbearer.token.endpoint.url";
-                let value = read_secret(KEY, path, TOKEN_BYTES_MAX).await?;
-                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()));
-                let claims = Claims::read(value.expose()).map_err(|error| wrong(format!("cannot be used: {error}")))?;
-                let expires_at = claims.expires_at.ok_or_else(|| wrong("has no time of expiry (exp)".to_owned()))?;
-                return Ok(Credentials::Bearer(Token { value, expires_at, extensions: extensions.clone() }));
-            }
-            Source::Unsecured(token) => return Ok(Credentials::Bearer(token.issue(wall_time()))),
+            Source::Local(local) => return self.read(local).await,
             #[cfg(feature = "oauth-oidc")]
             Source::Endpoint(endpoint) => return endpoint.token().await.map(Credentials::Bearer),
             Source::Tokens(provider) => {
@@ -295,6 +268,27 @@ impl Task {
                 let text = format!("the source of credentials did not answer within {:.0} s", limit.as_secs_f64());
                 Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, text) }.into())
             }
+        }
+    }
+
+    /// Reads the file that has the credentials, if they are not in the settings.
+    async fn read(&self, local: &LocalCredentials) -> Result<Credentials, Failure> {
+        match local {
+            LocalCredentials::Known(credentials) => Ok(credentials.clone()),
+            LocalCredentials::PasswordFile { username, path } => {
+                let password = read_secret("kurier.sasl.password.file", path, PASSWORD_BYTES_MAX).await;
+                let credentials = self.settings.with_password(username.clone(), password?, false);
+                credentials.ok_or_else(|| refusal("OAUTHBEARER takes a token, not a password file"))
+            }
+            LocalCredentials::TokenFile { path, extensions } => {
+                const KEY: &str = "sasl.oauthbearer.token.endpoint.url";
+                let value = read_secret(KEY, path, TOKEN_BYTES_MAX).await?;
+                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()));
+                let claims = Claims::read(value.expose()).map_err(|error| wrong(format!("cannot be used: {error}")))?;
+                let expires_at = claims.expires_at.ok_or_else(|| wrong("has no time of expiry (exp)".to_owned()))?;
+                Ok(Credentials::Bearer(Token { value, expires_at, extensions: extensions.clone() }))
+            }
+            LocalCredentials::Unsecured(token) => Ok(Credentials::Bearer(token.issue(wall_time()))),
         }
     }
 

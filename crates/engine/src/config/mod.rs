@@ -45,7 +45,8 @@ pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
 pub use security::values::{Extensions, ServerName};
 pub use security::{
-    Identity, LoginSettings, OidcSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
+    Identity, LocalCredentials, LoginSettings, OidcSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig,
+    TlsSettings, Trust,
 };
 #[doc(hidden)]
 pub use servers::Servers;

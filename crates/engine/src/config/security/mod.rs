@@ -16,7 +16,7 @@ pub(super) mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret, TokenClient};
+use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret, TokenClient, UnsecuredToken};
 
 use self::choices::{Roots, TlsProvider, TlsVersions};
 use self::endpoint::EndpointUrl;
@@ -151,6 +151,19 @@ pub struct SaslSettings {
 /// See [`SecurityConfig`] for an example.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SaslCredentials {
+    /// This machine has the credentials.
+    Local(LocalCredentials),
+    /// A token endpoint gives the tokens of `OAUTHBEARER` (KIP-768).
+    Oidc(Box<OidcSettings>),
+    /// The program provides the credentials; no setting does.
+    Program,
+}
+
+/// Credentials in the settings or in a file, or tokens that the client makes.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LocalCredentials {
     /// User name and password stand in the settings.
     Known(Credentials),
     /// The password stands in a file, with or without a final newline (`kurier.sasl.password.file`).
@@ -168,12 +181,8 @@ pub enum SaslCredentials {
         /// The SASL extensions of the token.
         extensions: Vec<(String, String)>,
     },
-    /// A token endpoint gives the tokens of `OAUTHBEARER` (KIP-768).
-    Oidc(Box<OidcSettings>),
     /// The client makes unsigned tokens for `OAUTHBEARER` (`enable.sasl.oauthbearer.unsecure.jwt`).
-    Unsecured(kurier_security::UnsecuredToken),
-    /// The program provides the tokens of `OAUTHBEARER`; no setting does.
-    Program,
+    Unsecured(UnsecuredToken),
 }
 
 /// A token endpoint, and the client's credentials there.

@@ -11,7 +11,7 @@ use super::super::values::{Value, cannot_be, refused};
 use super::check::CREDENTIALS;
 use super::endpoint::TokenUrl;
 use super::values::Extensions;
-use super::{LoginSettings, SaslCredentials, SaslSettings, password_credentials};
+use super::{LocalCredentials, LoginSettings, SaslCredentials, SaslSettings, password_credentials};
 use crate::error::Error;
 
 /// The largest user name and the largest password, in bytes.
@@ -105,10 +105,10 @@ impl Config {
         check_text("sasl.password", password.expose())?;
         match &self.sasl_password_file {
             Some(_) if !password.is_empty() => Err(self.both("sasl.password", "kurier.sasl.password.file")),
-            Some(path) => Ok(SaslCredentials::PasswordFile { username, path: path.clone() }),
+            Some(path) => Ok(SaslCredentials::Local(LocalCredentials::PasswordFile { username, path: path.clone() })),
             None if password.is_empty() => Err(missing("sasl.password")),
             None => password_credentials(mechanism, username, password, false)
-                .map(SaslCredentials::Known)
+                .map(|known| SaslCredentials::Local(LocalCredentials::Known(known)))
                 .ok_or_else(|| refused(format!("{mechanism} takes no password"))),
         }
     }
@@ -126,13 +126,15 @@ impl Config {
             self.ignored.insert(format!("{JAAS} {unknown}"), ("it is not known", Origin::Jaas));
         }
         match login {
-            JaasLogin::Credentials(credentials) => self.password_of_jaas(credentials).map(SaslCredentials::Known),
+            JaasLogin::Credentials(credentials) => {
+                self.password_of_jaas(credentials).map(|known| SaslCredentials::Local(LocalCredentials::Known(known)))
+            }
             JaasLogin::Oauth(mut login) => {
                 match (login.unsecured.take(), self.token_url.is_some() || self.unsecure_jwt) {
                     (Some(_), true) => Err(refused(format!(
                         "{JAAS} has options unsecuredLogin..., and another setting has a token: remove one"
                     ))),
-                    (Some(unsecured), false) => Ok(SaslCredentials::Unsecured(unsecured)),
+                    (Some(unsecured), false) => Ok(SaslCredentials::Local(LocalCredentials::Unsecured(unsecured))),
                     (None, _) => self.token_with(login),
                 }
             }
@@ -189,11 +191,11 @@ impl Config {
         };
         self.note_unused(&OF_ENDPOINT, "no token endpoint is set");
         match url {
-            Some(TokenUrl::File(path)) => Ok(SaslCredentials::TokenFile { path, extensions }),
+            Some(TokenUrl::File(path)) => Ok(SaslCredentials::Local(LocalCredentials::TokenFile { path, extensions })),
             _ if self.unsecure_jwt => {
                 let mut token = unsecured("sasl.oauthbearer.config", &self.oauthbearer_config)?;
                 token.extensions.extend(extensions);
-                Ok(SaslCredentials::Unsecured(token))
+                Ok(SaslCredentials::Local(LocalCredentials::Unsecured(token)))
             }
             _ => Ok(SaslCredentials::Program),
         }

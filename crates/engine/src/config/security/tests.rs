@@ -6,7 +6,7 @@ use std::time::Duration;
 use kurier_security::{Claim, ClientProof, Credentials, ScramMechanism, UnsecuredToken};
 
 use super::choices::{Roots, TlsProvider, TlsVersions};
-use super::{Identity, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
+use super::{Identity, LocalCredentials, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 
@@ -402,7 +402,7 @@ fn settings_give_tls() {
 #[test]
 fn settings_give_credentials() {
     let scram = |mechanism, password: &str| {
-        SaslCredentials::Known(Credentials::Scram {
+        LocalCredentials::Known(Credentials::Scram {
             mechanism,
             username: "alice".to_owned(),
             password: password.into(),
@@ -410,40 +410,41 @@ fn settings_give_credentials() {
         })
     };
     let plain = Credentials::Plain { username: "alice".to_owned(), password: "hunter2".into() };
-    let file = SaslCredentials::PasswordFile { username: "alice".to_owned(), path: PathBuf::from("/p") };
+    let file = LocalCredentials::PasswordFile { username: "alice".to_owned(), path: PathBuf::from("/p") };
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let token_file =
-        |name, value| SaslCredentials::TokenFile { path: PathBuf::from("/t"), extensions: vec![owned(&(name, value))] };
+    let token_file = |name, value| LocalCredentials::TokenFile {
+        path: PathBuf::from("/t"),
+        extensions: vec![owned(&(name, value))],
+    };
     let unsecured = |seconds, extensions: &[(&str, &str)]| {
-        SaslCredentials::Unsecured(UnsecuredToken {
+        LocalCredentials::Unsecured(UnsecuredToken {
             claims: vec![("sub".to_owned(), Claim::Text("alice".to_owned()))],
             lifetime: Duration::from_secs(seconds),
             extensions: extensions.iter().map(owned).collect(),
         })
     };
-    let cases: &[(&[&str], SaslCredentials)] = &[
+    let cases: &[(&[&str], LocalCredentials)] = &[
         (&[SASL_SSL, SCRAM, USER, PASSWORD], scram(ScramMechanism::Sha512, "hunter2")),
         (
             &[SASL_PLAINTEXT, "sasl.mechanisms=SCRAM-SHA-256", USER, "sasl.password= hunter2 "],
             scram(ScramMechanism::Sha256, " hunter2 "),
         ),
-        (&[SASL_SSL, PLAIN, USER, PASSWORD], SaslCredentials::Known(plain.clone())),
+        (&[SASL_SSL, PLAIN, USER, PASSWORD], LocalCredentials::Known(plain.clone())),
         (
             &[SASL_PLAINTEXT, PLAIN, USER, PASSWORD, "bootstrap.servers=127.1.2.3:1,[::1]:2"],
-            SaslCredentials::Known(plain.clone()),
+            LocalCredentials::Known(plain.clone()),
         ),
         (&[SASL_SSL, SCRAM, USER, "kurier.sasl.password.file=/p"], file),
-        (&[SASL_SSL, PLAIN, JAAS_PLAIN], SaslCredentials::Known(plain)),
+        (&[SASL_SSL, PLAIN, JAAS_PLAIN], LocalCredentials::Known(plain)),
         (
             &[SASL_SSL, SCRAM, JAAS_SCRAM],
-            SaslCredentials::Known(Credentials::Scram {
+            LocalCredentials::Known(Credentials::Scram {
                 mechanism: ScramMechanism::Sha512,
                 username: "alice".to_owned(),
                 password: " hunter2 ".into(),
                 is_delegation_token: true,
             }),
         ),
-        (&[SASL_SSL, OAUTHBEARER, USER, PASSWORD], SaslCredentials::Program),
         (
             &[SASL_SSL, OAUTHBEARER, JAAS_OAUTH, TOKEN_FILE, "sasl.oauthbearer.extensions=a=b"],
             token_file("traceId", "1"),
@@ -456,8 +457,11 @@ fn settings_give_credentials() {
         ),
     ];
     for (settings, expected) in cases {
-        assert_eq!(&security(settings).sasl.unwrap().credentials, expected, "{settings:?}");
+        let expected = SaslCredentials::Local(expected.clone());
+        assert_eq!(security(settings).sasl.unwrap().credentials, expected, "{settings:?}");
     }
+    let without = security(&[SASL_SSL, OAUTHBEARER, USER, PASSWORD]);
+    assert_eq!(without.sasl.unwrap().credentials, SaslCredentials::Program);
 }
 
 #[test]

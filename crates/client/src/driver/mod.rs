@@ -315,7 +315,7 @@ impl Driver {
                 Command::SetCredentials(credentials) => self.keepers.set_credentials(credentials),
                 #[cfg(feature = "tls")]
                 Command::SetTls(config) => {
-                    if let Some(input) = self.keepers.set_tls(config) {
+                    if let Some(input) = self.keepers.set_tls(&self.security, config) {
                         self.core.handle(input, now);
                     }
                 }

@@ -37,7 +37,7 @@ pub(crate) struct Protection {
     sasl: Option<(SaslSettings, Source)>,
     /// Settings whose files may change.
     #[cfg(feature = "tls")]
-    files: Option<(Tls, TlsSettings)>,
+    files: Option<TlsSettings>,
 }
 
 impl Protection {
@@ -81,10 +81,7 @@ impl Protection {
         {
             let (security, files) = match (tls, given.tls) {
                 (Some(_), Some(config)) => (Security::Tls(Tls::new(config)), None),
-                (Some(settings), None) => {
-                    let tls = Tls::new(tls::load(settings)?);
-                    (Security::Tls(tls.clone()), Some((tls, settings.clone())))
-                }
+                (Some(settings), None) => (Security::Tls(Tls::new(tls::load(settings)?)), Some(settings.clone())),
                 (None, Some(_)) => {
                     let text = format!(
                         "the builder has a TLS configuration, but security.protocol is {protocol}: set SSL or SASL_SSL, or \
@@ -118,20 +115,17 @@ impl Protection {
             sender
         });
         #[cfg(feature = "tls")]
-        let (tls, reload) = match (&self.security, self.files) {
-            (_, Some((tls, settings))) => {
+        let reload = match (self.security, self.files) {
+            (Security::Tls(tls), Some(settings)) => {
                 let (sender, commands) = mpsc::channel(1);
-                let task = Reload { tls: tls.clone(), settings, commands, inputs: inputs.clone() };
+                let task = Reload { tls, settings, commands, inputs: inputs.clone() };
                 drop(tokio::spawn(task.run()));
-                (Some(tls), Some(sender))
+                Some(sender)
             }
-            (Security::Tls(tls), None) => (Some(tls.clone()), None),
-            (Security::Plain, None) => (None, None),
+            _ => None,
         };
         Keepers {
             credentials,
-            #[cfg(feature = "tls")]
-            tls,
             #[cfg(feature = "tls")]
             reload,
         }
@@ -142,8 +136,6 @@ impl Protection {
 #[derive(Default)]
 pub(super) struct Keepers {
     credentials: Option<mpsc::Sender<credentials::Command>>,
-    #[cfg(feature = "tls")]
-    tls: Option<Tls>,
     #[cfg(feature = "tls")]
     reload: Option<mpsc::Sender<tls::ReloadCommand>>,
 }
@@ -170,10 +162,10 @@ impl Keepers {
 
     /// Replaces the configuration of TLS, and returns the input for the core.
     #[cfg(feature = "tls")]
-    pub(super) fn set_tls(&mut self, config: TlsConfig) -> Option<Input> {
+    pub(super) fn set_tls(&mut self, security: &Security, config: TlsConfig) -> Option<Input> {
+        let Security::Tls(tls) = security else { return None };
         // From now on the program decides, not the files of the settings.
         self.reload = None;
-        let tls = self.tls.as_ref()?;
         tls.set(config);
         Some(Input::TlsChanged)
     }

@@ -30,6 +30,7 @@ mod json;
 #[cfg(feature = "sasl")]
 pub mod jwt;
 pub mod mechanism;
+mod names;
 #[cfg(feature = "sasl")]
 pub mod oidc;
 mod printable;

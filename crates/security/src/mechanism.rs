@@ -1,8 +1,8 @@
 //! Names of the SASL mechanisms.
 
 use std::fmt;
-use std::str::FromStr;
 
+use crate::names::by_name;
 use crate::printable::printable;
 
 /// A SASL mechanism that Kafka and this crate support: a value of `sasl.mechanism`.
@@ -51,26 +51,10 @@ impl Mechanism {
     }
 }
 
-impl fmt::Display for Mechanism {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+by_name! { Mechanism, UnknownMechanism }
 
-impl FromStr for Mechanism {
-    type Err = UnknownMechanism;
-
-    /// Finds the mechanism with this name. As in Java, the case matters.
-    fn from_str(name: &str) -> Result<Self, UnknownMechanism> {
-        Self::ALL
-            .into_iter()
-            .find(|mechanism| mechanism.name() == name)
-            .ok_or_else(|| UnknownMechanism(name.to_owned()))
-    }
-}
-
-/// The error for a name that is not the name of a [`Mechanism`]. The text names the four, and other ways for names that
-/// are known elsewhere.
+/// The error for a name that is not the name of a [`Mechanism`]. The text names the four, and alternatives to GSSAPI
+/// and AWS_MSK_IAM.
 ///
 /// ```
 /// use kurier_security::Mechanism;

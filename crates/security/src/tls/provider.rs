@@ -1,12 +1,11 @@
 //! The provider of cryptography that rustls uses.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
 use super::error::TlsError;
+use crate::names::by_name;
 
 /// A provider of cryptography (`kurier.tls.provider`). Each needs its feature of this crate.
 ///
@@ -49,19 +48,7 @@ impl Provider {
     }
 }
 
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Provider {
-    type Err = UnknownProvider;
-
-    fn from_str(name: &str) -> Result<Self, UnknownProvider> {
-        Self::ALL.into_iter().find(|provider| provider.name() == name).ok_or_else(|| UnknownProvider(name.to_owned()))
-    }
-}
+by_name! { Provider, UnknownProvider }
 
 /// Error of a name that is no [`Provider`]; see there for an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,8 @@
 //! Versions of TLS.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rustls::SupportedProtocolVersion;
+
+use crate::names::by_name;
 
 /// A version of TLS that Kurier speaks (`ssl.enabled.protocols`).
 ///
@@ -47,19 +46,7 @@ impl TlsVersion {
     }
 }
 
-impl fmt::Display for TlsVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for TlsVersion {
-    type Err = UnknownTlsVersion;
-
-    fn from_str(name: &str) -> Result<Self, UnknownTlsVersion> {
-        Self::ALL.into_iter().find(|version| version.name() == name).ok_or_else(|| UnknownTlsVersion(name.to_owned()))
-    }
-}
+by_name! { TlsVersion, UnknownTlsVersion }
 
 /// Error of a name that is no [`TlsVersion`]; see there for an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,38 +4,28 @@
 //! follows SaslHandshake until the exchange has ended, and in the end every record has an outcome.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kurier_broker::{Cluster, ClusterSettings, Reply, SaslSettings, Session, TopicSettings};
-use kurier_partitioner::Choice;
 use kurier_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
-use kurier_protocol::record_batch::NewRecord;
 use kurier_protocol::{ErrorCode, Message, NodeId, RequestHeader, Secret, read_response, write_response};
 use kurier_security::{Credentials, ScramMechanism};
 
 use super::sasl::conversation::Conversation;
 use super::script::Script;
-use kurier_engine::accumulator::{Clock, Placed, Signal};
+use super::stage::{Play, Stage, TOPIC};
+use kurier_engine::accumulator::Clock;
 use kurier_engine::config::Config;
 use kurier_engine::core::{Action, ConnectionId, Ending, Input};
-use kurier_engine::delivery::{Delivery, NoCallbacks};
-use kurier_engine::test_driver::TestDriver;
 
 const NODE: NodeId = NodeId(1);
-const TOPIC: &str = "t";
-
-/// Limits of a run, and of one token.
-const STEPS_MAX: usize = 120;
-const WAKE_UPS_MAX: usize = 500;
+/// The longest token that a node makes up.
 const TOKEN_BYTES_MAX: u8 = 60;
-/// Each job takes thousands of hashes. The results of further ones never come.
+/// Each job computes thousands of hashes. Further jobs never finish.
 const JOBS_MAX: usize = 1;
 
 /// A request that awaits its response.
@@ -50,20 +40,17 @@ struct Line {
     session: Session,
     talk: Conversation,
     asked: VecDeque<Asked>,
-    /// Signature in the last true answer, if it has one.
+    /// The SCRAM signature in the cluster's last answer, if it has one.
     signature: Option<Bytes>,
 }
 
 struct Talks<'a> {
-    script: Script<'a>,
-    driver: TestDriver,
+    stage: Stage<'a>,
     cluster: Cluster,
     is_scram: bool,
     user: &'static str,
     lines: BTreeMap<ConnectionId, Line>,
-    deliveries: Vec<Delivery>,
     jobs: usize,
-    wake_ups: usize,
 }
 
 /// Runs the core with SASL against nodes that answer as `data` decides.
@@ -85,137 +72,33 @@ pub fn converse(data: &[u8]) {
         config.set(key, value).expect("the setting exists");
     }
     config.linger = Duration::ZERO;
-    let Ok(config) = config.check() else { return };
-    let Ok(driver) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
+    let Some(stage) = Stage::new(script, config) else { return };
     let sasl = SaslSettings { max_reauth: Some(lifetime).filter(|time| !time.is_zero()), ..SaslSettings::default() };
     let sasl = Some(sasl.user("alice", "alice-secret").user("bob", "bob-secret"));
     let mut cluster = Cluster::new(ClusterSettings { sasl, ..ClusterSettings::default() });
     cluster.set_port(NODE, 9092);
     cluster.create_topic(TOPIC, 2, TopicSettings::default()).expect("there is none of this name");
-    let mut talks = Talks {
-        script,
-        driver,
-        cluster,
-        is_scram,
-        user: "alice",
-        lines: BTreeMap::new(),
-        deliveries: Vec::new(),
-        jobs: 0,
-        wake_ups: 0,
-    };
-    talks.driver.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
-    for _ in 0..STEPS_MAX {
-        if talks.script.is_over() {
-            break;
-        }
-        talks.turn();
-        talks.step();
-    }
-    talks.end();
+    Talks { stage, cluster, is_scram, user: "alice", lines: BTreeMap::new(), jobs: 0 }.run();
 }
 
-impl Talks<'_> {
-    fn step(&mut self) {
-        match self.script.below(12) {
-            0..6 => self.answer(),
-            6 => self.connect(),
-            7 => self.send(),
-            8 => {
-                let Some(connection) = self.any() else { return };
-                let ending = match self.script.mostly() {
-                    true => Ending::Closed("it closed the connection"),
-                    false => Ending::Failed("cut".into()),
-                };
-                self.lines.remove(&connection);
-                self.driver.handle(Input::Disconnected { connection, ending });
-            }
-            9 => self.change(),
-            10 => {
-                let time = Duration::from_millis(self.script.byte().into());
-                self.pass(time);
-            }
-            _ => {
-                let time = Duration::from_secs(self.script.byte().into());
-                self.pass(time);
-            }
-        }
-    }
+impl<'a> Play<'a> for Talks<'a> {
+    const STEPS_MAX: usize = 120;
+    const WAKE_UPS_MAX: usize = 500;
 
-    /// Returns one of the connections.
-    fn any(&mut self) -> Option<ConnectionId> {
-        let at = usize::from(self.script.byte()).checked_rem(self.lines.len())?;
-        self.lines.keys().nth(at).copied()
-    }
-
-    fn connect(&mut self) {
-        let waiting = self.lines.iter_mut().find(|(_, line)| !line.is_connected);
-        let Some((connection, line)) = waiting else { return };
-        line.is_connected = true;
-        let connection = *connection;
-        self.driver.handle(Input::Connected { connection, is_private: true });
-    }
-
-    /// Changes credentials or certificates.
-    fn change(&mut self) {
-        self.turn();
-        let (user, password) = match self.script.below(4) {
-            0 => ("alice", "alice-secret"),
-            1 => ("alice", "wrong"),
-            2 => ("bob", "bob-secret"),
-            _ => {
-                self.lines.values_mut().for_each(|line| line.talk.is_retiring = Some("other certificates"));
-                return self.driver.handle(Input::TlsChanged);
-            }
-        };
-        self.user = user;
-        self.retire_others();
-        let (username, password) = (user.to_owned(), password.into());
-        let credentials = match self.is_scram {
-            true => {
-                Credentials::Scram { mechanism: ScramMechanism::Sha256, username, password, is_delegation_token: false }
-            }
-            false => Credentials::Plain { username, password },
-        };
-        self.driver.set_credentials(credentials, None);
-    }
-
-    fn retire_others(&mut self) {
-        for line in self.lines.values_mut().filter(|line| line.talk.is_proven && line.talk.user != self.user) {
-            line.talk.is_retiring = Some("another user");
-        }
-    }
-
-    fn send(&mut self) {
-        let Some(topic) = self.driver.accumulator.topic(TOPIC) else { return };
-        let record = NewRecord { timestamp: 1, value: Some(b"v"), ..Default::default() };
-        let sent_ms = self.driver.accumulator.clock().wall_ms();
-        let placed = Placed { record, choice: Choice::Partition(0), sent_ms };
-        self.deliveries.extend(self.driver.accumulator.append(&topic, &placed, None, None).ok());
-    }
-
-    /// Advances the time in the steps that the core wants, up to a limit of steps.
-    fn pass(&mut self, time: Duration) {
-        let end = self.driver.now() + time;
-        while self.wake_ups < WAKE_UPS_MAX && self.driver.now() < end {
-            self.wake_ups += 1;
-            let now = self.driver.now();
-            let next = self.driver.core.next_timeout(now).filter(|at| *at < end).unwrap_or(end);
-            self.driver.clock.set(next.max(now + Duration::from_micros(1)).min(end));
-            self.turn();
-        }
-        self.driver.clock.set(end);
+    fn stage(&mut self) -> &mut Stage<'a> {
+        &mut self.stage
     }
 
     fn turn(&mut self) {
-        self.driver.tell();
-        while let Some(action) = self.driver.core.poll_action() {
+        self.stage.driver.tell();
+        while let Some(action) = self.stage.driver.core.poll_action() {
             if matches!(action, Action::Compute { .. }) {
                 self.jobs += 1;
                 if self.jobs > JOBS_MAX {
                     continue;
                 }
             }
-            match self.driver.act(action) {
+            match self.stage.driver.act(action) {
                 Some(Action::Connect { connection, .. }) => {
                     let line = Line {
                         is_connected: false,
@@ -234,17 +117,87 @@ impl Talks<'_> {
                 }
                 Some(Action::Transmit { connection, correlation_id, chunks }) => {
                     self.take_request(connection, &chunks.concat());
-                    self.driver.handle(Input::Written { connection, correlation_id });
+                    self.stage.driver.handle(Input::Written { connection, correlation_id });
                 }
                 _ => {}
             }
         }
     }
 
+    fn step(&mut self) {
+        match self.stage.script.below(12) {
+            0..6 => self.answer(),
+            6 => self.connect(),
+            7 => self.stage.send(b"v", |_| 0),
+            8 => {
+                let Some(connection) = self.any() else { return };
+                let ending = match self.stage.script.mostly() {
+                    true => Ending::Closed("it closed the connection"),
+                    false => Ending::Failed("cut".into()),
+                };
+                self.lines.remove(&connection);
+                self.stage.driver.handle(Input::Disconnected { connection, ending });
+            }
+            9 => self.change(),
+            10 => self.wait(Duration::from_millis),
+            _ => self.wait(Duration::from_secs),
+        }
+    }
+
+    fn cut_all(&mut self) -> Vec<ConnectionId> {
+        mem::take(&mut self.lines).into_keys().collect()
+    }
+}
+
+impl Talks<'_> {
+    /// Returns one of the connections.
+    fn any(&mut self) -> Option<ConnectionId> {
+        let at = usize::from(self.stage.script.byte()).checked_rem(self.lines.len())?;
+        self.lines.keys().nth(at).copied()
+    }
+
+    fn connect(&mut self) {
+        let waiting = self.lines.iter_mut().find(|(_, line)| !line.is_connected);
+        let Some((connection, line)) = waiting else { return };
+        line.is_connected = true;
+        let connection = *connection;
+        self.stage.driver.handle(Input::Connected { connection, is_private: true });
+    }
+
+    /// Changes credentials or certificates.
+    fn change(&mut self) {
+        self.turn();
+        let (user, password) = match self.stage.script.below(4) {
+            0 => ("alice", "alice-secret"),
+            1 => ("alice", "wrong"),
+            2 => ("bob", "bob-secret"),
+            _ => {
+                self.lines.values_mut().for_each(|line| line.talk.is_retiring = Some("other certificates"));
+                return self.stage.driver.handle(Input::TlsChanged);
+            }
+        };
+        self.user = user;
+        self.retire_others();
+        let (username, password) = (user.to_owned(), password.into());
+        let credentials = match self.is_scram {
+            true => {
+                Credentials::Scram { mechanism: ScramMechanism::Sha256, username, password, is_delegation_token: false }
+            }
+            false => Credentials::Plain { username, password },
+        };
+        self.stage.driver.set_credentials(credentials, None);
+    }
+
+    fn retire_others(&mut self) {
+        for line in self.lines.values_mut().filter(|line| line.talk.is_proven && line.talk.user != self.user) {
+            line.talk.is_retiring = Some("another user");
+        }
+    }
+
     fn take_request(&mut self, connection: ConnectionId, frame: &[u8]) {
         let frame = Bytes::copy_from_slice(frame).slice(4..);
         let (header, _) = RequestHeader::read(&frame).expect("the core writes requests");
-        let now = self.driver.now();
+        let now = self.stage.driver.now();
         let Some(line) = self.lines.get_mut(&connection) else { return };
         if let Err(violation) = line.talk.check(header.api_key, self.user, now) {
             panic!("{connection:?}: {violation}");
@@ -260,11 +213,11 @@ impl Talks<'_> {
         line.asked.push_back(Asked { header, frame });
     }
 
-    /// A node answers the oldest request of a connection, truly or not.
+    /// Answers the oldest request of a connection: with the cluster's answer, a changed one, or an invented one.
     fn answer(&mut self) {
-        let (connection, kind) = (self.any(), self.script.byte());
+        let (connection, kind) = (self.any(), self.stage.script.byte());
         let Some(connection) = connection else { return };
-        let now_ms = self.driver.clock.wall_ms();
+        let now_ms = self.stage.driver.clock.wall_ms();
         let Some(line) = self.lines.get_mut(&connection) else { return };
         let Some(Asked { header, frame }) = line.asked.pop_front() else { return };
         let (true_answer, closes) = match self.cluster.handle_on(NODE, &mut line.session, &frame, now_ms, true) {
@@ -284,22 +237,22 @@ impl Talks<'_> {
         if answer.is_empty() {
             self.lines.remove(&connection);
             let ending = Ending::Closed("it closed the connection");
-            return self.driver.handle(Input::Disconnected { connection, ending });
+            return self.stage.driver.handle(Input::Disconnected { connection, ending });
         }
         self.turn();
         self.understand(connection, &header, &answer);
-        self.driver.handle(Input::Received { connection, frame: answer });
+        self.stage.driver.handle(Input::Received { connection, frame: answer });
         self.turn();
         if closes && self.lines.remove(&connection).is_some() {
             let ending = Ending::Closed("it closed the connection");
-            self.driver.handle(Input::Disconnected { connection, ending });
+            self.stage.driver.handle(Input::Disconnected { connection, ending });
         }
     }
 
     /// Changes one byte of an answer.
     fn altered(&mut self, answer: &Bytes) -> Bytes {
         let mut bytes = answer.to_vec();
-        let (at, to) = (usize::from(self.script.byte()), self.script.byte());
+        let (at, to) = (usize::from(self.stage.script.byte()), self.stage.script.byte());
         let len = bytes.len();
         if let Some(byte) = at.checked_rem(len).and_then(|at| bytes.get_mut(at)) {
             *byte = to;
@@ -309,7 +262,7 @@ impl Talks<'_> {
 
     /// Makes up an answer.
     fn invented(&mut self, header: &RequestHeader) -> Bytes {
-        let script = &mut self.script;
+        let script = &mut self.stage.script;
         let mut frame = Vec::new();
         let written = match header.api_key {
             SaslHandshakeRequest::KEY => {
@@ -344,7 +297,7 @@ impl Talks<'_> {
         }
     }
 
-    /// Notes whether an answer proves that the node knows the password. PLAIN has no proof but success.
+    /// Notes whether an answer proves that the node knows the password. With PLAIN, success counts as the proof.
     fn understand(&mut self, connection: ConnectionId, header: &RequestHeader, answer: &Bytes) {
         let Some(line) = self.lines.get_mut(&connection) else { return };
         if !matches!(header.api_key, SaslHandshakeRequest::KEY | SaslAuthenticateRequest::KEY) {
@@ -362,27 +315,9 @@ impl Talks<'_> {
             self.retire_others();
         }
     }
-
-    /// Abandons everything, and checks that nothing is left.
-    fn end(mut self) {
-        for input in [Input::Hurry, Input::Abandon] {
-            self.turn();
-            self.driver.handle(input);
-        }
-        self.turn();
-        for connection in std::mem::take(&mut self.lines).into_keys() {
-            self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".into()) });
-        }
-        self.turn();
-        let mut context = Context::from_waker(Waker::noop());
-        for mut delivery in self.deliveries.drain(..) {
-            assert!(Pin::new(&mut delivery).poll(&mut context).is_ready(), "a record without an outcome");
-        }
-        assert_eq!(self.driver.accumulator.memory.used(), 0, "memory is not free again");
-    }
 }
 
-/// Returns a token of a node: one that looks right, or any bytes.
+/// Returns a node's token: a plausible one, or random bytes.
 fn token(script: &mut Script<'_>) -> Vec<u8> {
     match script.below(4) {
         0 => b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec(),

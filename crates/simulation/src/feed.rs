@@ -4,14 +4,9 @@
 //! run nothing panics, every record gets an outcome, and all memory is free in the end.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kurier_partitioner::Choice;
 use kurier_protocol::messages::api_versions::ApiVersion;
 use kurier_protocol::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use kurier_protocol::messages::produce::{
@@ -21,22 +16,12 @@ use kurier_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
     MetadataResponse, ProduceRequest, ProduceResponse,
 };
-use kurier_protocol::record_batch::NewRecord;
 use kurier_protocol::{ErrorCode, Message, RequestHeader, write_response};
 
 use super::script::{LIST_MAX, Script};
-use kurier_engine::accumulator::{Placed, Signal};
+use super::stage::{Play, Stage, TOPIC};
 use kurier_engine::config::Config;
 use kurier_engine::core::{Action, ConnectionId, Ending, Input};
-use kurier_engine::delivery::{Delivery, NoCallbacks};
-use kurier_engine::test_driver::TestDriver;
-
-/// The topic of all records.
-const TOPIC: &str = "t";
-
-/// Limits of a run, and of one response.
-const STEPS_MAX: usize = 200;
-const WAKE_UPS_MAX: usize = 1000;
 
 /// A request that awaits its response.
 struct Asked {
@@ -46,14 +31,11 @@ struct Asked {
 }
 
 struct Feed<'a> {
-    script: Script<'a>,
-    driver: TestDriver,
+    stage: Stage<'a>,
     /// Connections that are not open yet.
     opening: VecDeque<ConnectionId>,
     open: Vec<ConnectionId>,
     asked: VecDeque<Asked>,
-    deliveries: Vec<Delivery>,
-    wake_ups: usize,
 }
 
 /// Runs the core against brokers that respond as `data` decides.
@@ -67,78 +49,22 @@ pub fn feed(data: &[u8]) {
     config.linger = Duration::from_millis(script.below(20).into());
     config.enable_idempotence = script.mostly();
     config.retries = if script.mostly() { u32::MAX } else { 2 };
-    let Ok(config) = config.check() else { return };
-    let Ok(driver) = TestDriver::new(Arc::new(config), Arc::new(NoCallbacks)) else { return };
-    let mut feed = Feed {
-        script,
-        driver,
-        opening: VecDeque::new(),
-        open: Vec::new(),
-        asked: VecDeque::new(),
-        deliveries: Vec::new(),
-        wake_ups: 0,
-    };
-    feed.driver.handle(Input::Signal(Signal::Wanted { topic: TOPIC.into(), partitions: 0 }));
-    for _ in 0..STEPS_MAX {
-        if feed.script.is_over() {
-            break;
-        }
-        feed.turn();
-        feed.step();
-    }
-    feed.end();
+    let Some(stage) = Stage::new(script, config) else { return };
+    Feed { stage, opening: VecDeque::new(), open: Vec::new(), asked: VecDeque::new() }.run();
 }
 
-impl Feed<'_> {
-    fn step(&mut self) {
-        match self.script.below(10) {
-            0..=3 => self.answer(),
-            4 | 5 => self.send(),
-            6 => {
-                if let Some(connection) = self.opening.pop_front() {
-                    self.open.push(connection);
-                    self.driver.handle(Input::Connected { connection, is_private: true });
-                }
-            }
-            7 => {
-                let at = usize::from(self.script.byte());
-                let connection = self.opening.pop_front().or_else(|| {
-                    let at = at.checked_rem(self.open.len())?;
-                    Some(self.open.swap_remove(at))
-                });
-                if let Some(connection) = connection {
-                    self.asked.retain(|asked| asked.connection != connection);
-                    self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
-                }
-            }
-            8 => {
-                let time = Duration::from_millis(self.script.byte().into());
-                self.pass(time);
-            }
-            _ => {
-                let time = Duration::from_secs(self.script.byte().into());
-                self.pass(time);
-            }
-        }
-    }
+impl<'a> Play<'a> for Feed<'a> {
+    const STEPS_MAX: usize = 200;
+    const WAKE_UPS_MAX: usize = 1000;
 
-    /// Advances the time in the steps that the core wants, up to a limit of steps.
-    fn pass(&mut self, time: Duration) {
-        let end = self.driver.now() + time;
-        while self.wake_ups < WAKE_UPS_MAX && self.driver.now() < end {
-            self.wake_ups += 1;
-            let now = self.driver.now();
-            let next = self.driver.core.next_timeout(now).filter(|at| *at < end).unwrap_or(end);
-            self.driver.clock.set(next.max(now + Duration::from_micros(1)).min(end));
-            self.turn();
-        }
-        self.driver.clock.set(end);
+    fn stage(&mut self) -> &mut Stage<'a> {
+        &mut self.stage
     }
 
     fn turn(&mut self) {
-        self.driver.tell();
-        while let Some(action) = self.driver.core.poll_action() {
-            match self.driver.act(action) {
+        self.stage.driver.tell();
+        while let Some(action) = self.stage.driver.core.poll_action() {
+            match self.stage.driver.act(action) {
                 Some(Action::Connect { connection, .. }) => self.opening.push_back(connection),
                 Some(Action::Disconnect(connection)) => {
                     self.open.retain(|open| *open != connection);
@@ -149,29 +75,52 @@ impl Feed<'_> {
                     let frame: Bytes = chunks.concat().into();
                     let (header, body) = RequestHeader::read(&frame.slice(4..)).expect("the core writes requests");
                     self.asked.push_back(Asked { connection, header, body });
-                    self.driver.handle(Input::Written { connection, correlation_id });
+                    self.stage.driver.handle(Input::Written { connection, correlation_id });
                 }
                 _ => {}
             }
         }
     }
 
-    fn send(&mut self) {
-        let Some(topic) = self.driver.accumulator.topic(TOPIC) else { return };
-        let value = [7; 40];
-        let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
-        let partition = i32::from(self.script.below(LIST_MAX));
-        let placed =
-            Placed { record, choice: Choice::Partition(partition), sent_ms: self.driver.accumulator.clock().wall_ms() };
-        self.deliveries.extend(self.driver.accumulator.append(&topic, &placed, None, None).ok());
+    fn step(&mut self) {
+        match self.stage.script.below(10) {
+            0..=3 => self.answer(),
+            4 | 5 => self.stage.send(&[7; 40], |script| script.below(LIST_MAX).into()),
+            6 => {
+                if let Some(connection) = self.opening.pop_front() {
+                    self.open.push(connection);
+                    self.stage.driver.handle(Input::Connected { connection, is_private: true });
+                }
+            }
+            7 => {
+                let at = usize::from(self.stage.script.byte());
+                let connection = self.opening.pop_front().or_else(|| {
+                    let at = at.checked_rem(self.open.len())?;
+                    Some(self.open.swap_remove(at))
+                });
+                if let Some(connection) = connection {
+                    self.asked.retain(|asked| asked.connection != connection);
+                    self.stage.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("cut".into()) });
+                }
+            }
+            8 => self.wait(Duration::from_millis),
+            _ => self.wait(Duration::from_secs),
+        }
     }
 
+    fn cut_all(&mut self) -> Vec<ConnectionId> {
+        self.open.drain(..).chain(self.opening.drain(..)).collect()
+    }
+}
+
+impl Feed<'_> {
     /// Responds to some connection's oldest request, or sends something else on it.
     fn answer(&mut self) {
         let Some(Asked { connection, header, body }) = self.asked.pop_front() else { return };
         let version = header.api_version;
         let mut frame = Vec::new();
-        let correlation_id = if self.script.mostly() { header.correlation_id } else { self.script.int32().into() };
+        let correlation_id =
+            if self.stage.script.mostly() { header.correlation_id } else { self.stage.script.int32().into() };
         // A response that the requested version cannot encode is not sent.
         let _unsaid = match header.api_key {
             ApiVersionsRequest::KEY => {
@@ -186,9 +135,9 @@ impl Feed<'_> {
             InitProducerIdRequest::KEY => {
                 let response = InitProducerIdResponse {
                     throttle_time_ms: self.throttle(),
-                    error_code: self.script.code(),
-                    producer_id: self.script.number(),
-                    producer_epoch: self.script.int16(),
+                    error_code: self.stage.script.code(),
+                    producer_id: self.stage.script.number(),
+                    producer_epoch: self.stage.script.int16(),
                 };
                 write_response(&response, version, correlation_id, &mut frame)
             }
@@ -200,32 +149,32 @@ impl Feed<'_> {
         };
         let frame = Bytes::from(frame);
         if frame.len() > 4 {
-            self.driver.handle(Input::Received { connection, frame: frame.slice(4..) });
+            self.stage.driver.handle(Input::Received { connection, frame: frame.slice(4..) });
         }
     }
 
     fn throttle(&mut self) -> i32 {
-        if self.script.mostly() { 0 } else { self.script.int32() }
+        if self.stage.script.mostly() { 0 } else { self.stage.script.int32() }
     }
 
     fn api_versions(&mut self) -> ApiVersionsResponse {
         let whole = [(0, 13), (3, 13), (18, 4), (22, 5)];
         let api = |(api_key, max_version)| ApiVersion { api_key, min_version: 0, max_version };
         let mut api_keys: Vec<_> = whole.into_iter().map(api).collect();
-        if !self.script.mostly() {
-            api_keys = self.script.list(|script| ApiVersion {
+        if !self.stage.script.mostly() {
+            api_keys = self.stage.script.list(|script| ApiVersion {
                 api_key: script.int16(),
                 min_version: script.int16(),
                 max_version: script.int16(),
             });
         }
-        let error_code = self.script.code();
+        let error_code = self.stage.script.code();
         ApiVersionsResponse { error_code, api_keys, throttle_time_ms: self.throttle(), ..Default::default() }
     }
 
     fn metadata(&mut self) -> MetadataResponse {
         let throttle_time_ms = self.throttle();
-        let script = &mut self.script;
+        let script = &mut self.stage.script;
         let brokers = script.list(|script| MetadataResponseBroker {
             node_id: script.int32(),
             host: script.host(),
@@ -253,7 +202,7 @@ impl Feed<'_> {
 
     fn produce(&mut self, asked: &ProduceRequest) -> ProduceResponse {
         let throttle_time_ms = self.throttle();
-        let script = &mut self.script;
+        let script = &mut self.stage.script;
         let mut responses = Vec::new();
         for topic in &asked.topic_data {
             let mut partition_responses = Vec::new();
@@ -289,23 +238,5 @@ impl Feed<'_> {
             rack: None,
         });
         ProduceResponse { responses, throttle_time_ms, node_endpoints }
-    }
-
-    /// Abandons everything, and checks that nothing is left.
-    fn end(mut self) {
-        self.turn();
-        self.driver.handle(Input::Hurry);
-        self.turn();
-        self.driver.handle(Input::Abandon);
-        self.turn();
-        for connection in self.open.drain(..).chain(self.opening.drain(..)) {
-            self.driver.handle(Input::Disconnected { connection, ending: Ending::Failed("the end".into()) });
-        }
-        self.turn();
-        let mut context = Context::from_waker(Waker::noop());
-        for mut delivery in self.deliveries.drain(..) {
-            assert!(Pin::new(&mut delivery).poll(&mut context).is_ready(), "a record without an outcome");
-        }
-        assert_eq!(self.driver.accumulator.memory.used(), 0, "memory is not free again");
     }
 }

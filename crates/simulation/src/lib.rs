@@ -37,6 +37,7 @@ mod report;
 mod sasl;
 mod script;
 mod senders;
+mod stage;
 mod troubles;
 mod wire;
 mod world;

@@ -17,7 +17,7 @@ use crate::driver::{Command, Shared};
 use kurier_engine::accumulator::memory::Permit;
 use kurier_engine::accumulator::{AppendError, Placed, Signal, Topic};
 use kurier_engine::closing::{Summary, Unfinished};
-use kurier_engine::config::Config;
+use kurier_engine::config::{Config, FOREVER};
 use kurier_engine::delivery::{Callback, Delivery};
 use kurier_engine::error::{Error, ErrorKind, SendError};
 use kurier_engine::record::{Record, RecordMetadata, check_topic_name};
@@ -341,8 +341,6 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// # Cancel safety
     /// Once this future is polled, the producer is closed in the background, even if the future is dropped.
     pub async fn close(&self, patience: Duration) -> Result<Summary, Unfinished> {
-        /// Cap at 100 years to avoid `Instant` overflow.
-        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
         let shared = self.shared();
         let deadline = shared.accumulator.clock().now() + patience.min(FOREVER);
         shared.command(Command::Close { deadline });

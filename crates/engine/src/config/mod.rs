@@ -50,6 +50,8 @@ pub use security::{
 };
 #[doc(hidden)]
 pub use servers::Servers;
+#[doc(hidden)]
+pub use special::FOREVER;
 use special::special;
 use values::{Value, at_least, at_most};
 

@@ -119,14 +119,18 @@ mod tests {
     use kurier_partitioner::Choice;
 
     use super::*;
-    use crate::accumulator::{Accumulator, Clock, Layout, Leadership, PartitionId, Placed, Still};
+    use crate::accumulator::{Accumulator, Layout, Leadership, PartitionId, Placed, Still};
     use crate::config::Config;
     use crate::delivery::NoCallbacks;
     use crate::fault_injection::FaultInjection;
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn clock() -> Arc<dyn Clock> {
-        Arc::new(Still(std::time::Instant::now()))
+    fn accumulator(config: &Arc<Config>) -> Accumulator {
+        let clock = Arc::new(Still(std::time::Instant::now()));
+        let (config, runner) = (Arc::clone(config), Arc::new(NoCallbacks));
+        let accumulator = Accumulator::new(config, clock, runner, 1, FaultInjection::NONE, Box::new(|| {}));
+        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
+        accumulator
     }
 
     #[derive(Debug)]
@@ -150,15 +154,7 @@ mod tests {
     #[test]
     fn batch_split_into_single_records_holds_no_more_memory() {
         let config = Arc::new(Config::default());
-        let accumulator = Accumulator::new(
-            Arc::clone(&config),
-            clock(),
-            Arc::new(NoCallbacks),
-            1,
-            FaultInjection::NONE,
-            Box::new(|| {}),
-        );
-        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
+        let accumulator = accumulator(&config);
         let topic = accumulator.topic("t").unwrap();
         for _ in 0..100 {
             let record = NewRecord { value: Some(&[7; 10]), ..Default::default() };
@@ -187,18 +183,10 @@ mod tests {
     fn batch_stays_uncompressed_if_its_codec_panics() {
         let mut config = Config::default();
         config.set("compression.type", "gzip").unwrap();
-        let compression = config.compression().unwrap();
-        let accumulator = Accumulator::new(
-            Arc::new(config),
-            clock(),
-            Arc::new(NoCallbacks),
-            1,
-            FaultInjection::NONE,
-            Box::new(|| {}),
-        );
-        accumulator.publish(&Layout { topic: "t".into(), partitions: vec![(PartitionId(0), Leadership::Anywhere)] });
+        let config = Arc::new(config);
+        let accumulator = accumulator(&config);
         let topic = accumulator.topic("t").unwrap();
-        let codecs = Codecs::new(compression, Arc::clone(&accumulator.memory));
+        let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
         codecs.idle.lock().unwrap().push(Box::new(Panics));
         for expected in [CompressionType::None, CompressionType::Gzip] {
             let record = NewRecord { value: Some(&[7; 1_000]), ..Default::default() };

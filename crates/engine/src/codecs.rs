@@ -124,6 +124,7 @@ mod tests {
     use crate::delivery::NoCallbacks;
     use crate::fault_injection::FaultInjection;
 
+    /// Returns an accumulator with one partition of topic `t`.
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
     fn accumulator(config: &Arc<Config>) -> Accumulator {
         let clock = Arc::new(Still(std::time::Instant::now()));

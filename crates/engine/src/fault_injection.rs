@@ -81,7 +81,7 @@ pub enum Mutant {
     ResendWithoutAnswers,
     /// A batch that is too large is not split if it was sent before.
     NoSplitAfterRefusal,
-    /// The cap that a batch above max.message.bytes set doubles with the next batch that reaches it.
+    /// After a batch above max.message.bytes has lowered the cap, the next batch that reaches the cap doubles it.
     CapForgotten,
     /// The producer stops requesting an idle topic that still has records.
     RetireBusy,

@@ -27,7 +27,7 @@ pub enum Rest {
     Answer(Input),
     /// Compress these batches, on any thread, and hand them over.
     Compress(TakenBatches),
-    /// A topic now has this many partitions. If calls waited for that and none waits for more, answer with
+    /// Wake the calls that wait for a topic, which now has this many partitions. If no call waits for more, answer with
     /// [`Input::Unwanted`].
     Published {
         topic: Arc<str>,

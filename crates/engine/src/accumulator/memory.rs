@@ -88,8 +88,8 @@ pub struct Permit {
     memory: Arc<Memory>,
     load: Arc<Load>,
     bytes: usize,
-    /// Whether another partition held these bytes before. Then dropping this permit serves the waiters for that one's
-    /// share.
+    /// Whether another partition held these bytes before. Then dropping this permit also serves the senders that wait
+    /// for the other partition's share.
     was_passed: bool,
 }
 
@@ -179,7 +179,7 @@ impl Memory {
         Acquire { waiter, partition, memory: Arc::clone(self) }
     }
 
-    /// Removes a waiter that is gone from its queue. `serve` removes a queue that is empty.
+    /// Removes a waiter that stopped waiting from its queue. `serve` removes empty queues.
     fn leave(&self, partition: u32, gone: &Arc<Waiter>) {
         if let Some(queue) = self.queues().waiters.get_mut(&partition)
             && let Some(at) = queue.iter().position(|place| Arc::ptr_eq(&place.0, gone))
@@ -348,7 +348,7 @@ enum WaiterState {
     Waiting(Option<Waker>),
     Granted(Permit),
     TurnedAway(Error),
-    /// The waiter has its result, or is gone.
+    /// The waiter has its result, or has stopped waiting.
     Over,
 }
 
@@ -371,7 +371,7 @@ impl Waiter {
                 waker.wake();
             }
         } else {
-            // The waiter is gone. Dropping its permit outside the lock passes the memory on.
+            // The waiter has stopped waiting. Dropping its permit, outside the lock, frees the memory.
             drop(state);
             drop(to);
         }

@@ -72,7 +72,7 @@ impl Clock for Still {
 pub enum Signal {
     /// A partition without batches got its first one, which may be full already.
     Opened { partition: PartitionId, since: Instant, is_full: bool },
-    /// A partition's first batch is ready, whatever its age.
+    /// A partition's first batch is ready before its linger time is over.
     Full { partition: PartitionId },
     /// A sender uses a topic that is not known, or that has fewer partitions than the record needs.
     Wanted { topic: Arc<str>, partitions: usize },
@@ -219,7 +219,7 @@ impl Accumulator {
     pub fn take_signals(&self) -> Vec<Signal> {
         let Signals { mut list, wanted, is_pressed } = std::mem::take(&mut *lock(&self.signals));
         list.extend(wanted.into_iter().map(|(topic, partitions)| Signal::Wanted { topic, partitions }));
-        // Pressure comes last, so that it also covers batches whose opening was signalled before.
+        // `Pressure` comes last, so that it also covers the batches that the signals before it opened.
         list.extend(is_pressed.then_some(Signal::Pressure));
         list
     }
@@ -306,7 +306,7 @@ impl Accumulator {
                 Err(error) => return Err((AppendError::Refused(error), callback)),
             };
             let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
-                // A re-created topic may have fewer partitions.
+                // A re-created topic may have fewer partitions than before.
                 if placed.choice == Choice::Anywhere
                     && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
                 {
@@ -374,7 +374,7 @@ impl Accumulator {
         let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
         let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
         let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
-        // A flag may change between two reads, so each list reads it once.
+        // `is_stalled` may change at any time, so read it once per list.
         let mut accepting: Vec<i32> = in_rack().filter(|index| !is_stalled(*index)).collect();
         if accepting.is_empty() {
             accepting.extend(available.clone().filter(|index| !is_stalled(*index)));

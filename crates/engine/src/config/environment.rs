@@ -101,9 +101,9 @@ fn variable(key: &str) -> String {
 }
 
 fn unknown(name: &str) -> Error {
-    /// More different letters than this are not a typing error.
+    /// The most letters that a typing error changes.
     const DISTANCE_MAX: usize = 2;
-    /// Longer than every name, and short enough to compare quickly.
+    /// Longest text to compare: longer than every name, and quick to compare.
     const CHARACTERS_MAX: usize = 80;
     let beginning: String = name.chars().take(CHARACTERS_MAX).collect();
     let names = Config::KEYS.iter().flat_map(|names| names.iter()).map(|key| variable(key));

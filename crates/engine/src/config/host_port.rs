@@ -99,7 +99,7 @@ fn parse_with_scheme(text: &str) -> Result<(Option<SecurityProtocol>, HostPort),
         Ok(server) => return Ok((scheme, server)),
         Err(flaw) => flaw,
     };
-    // A typing error in a scheme, as in PLAINTEXT//kafka:9092, is no path behind the port.
+    // A misspelled scheme, as in PLAINTEXT//kafka:9092, would look like a path behind the port.
     Err(match misspelled(address) {
         Some((scheme, server)) if SecurityProtocol::named(scheme).is_some() => {
             Flaw::from(format!("write {scheme}://{server}")).of(&quoted)
@@ -186,7 +186,7 @@ fn misspelled(text: &str) -> Option<(&str, HostPort)> {
     parse(server).ok().filter(|_| is_scheme).map(|server| (scheme, server))
 }
 
-/// Refuses text that may contain a password, without a part of it.
+/// Refuses text that may contain a password. The error quotes no part of it.
 fn refuse_password(text: &str) -> Result<(), Flaw> {
     let what = match text {
         _ if text.contains('@') => "remove the name and the password before the host",

@@ -335,8 +335,8 @@ settings! {
     /// Mechanism and credentials as one JAAS entry that ends with a semicolon, as in Java. Excludes `sasl.username`.
     "sasl.jaas.config" => sasl_jaas_config: Secret = Secret::default();
     /// The place of the tokens for `OAUTHBEARER`: a file with a JWT, `file:///run/secrets/token`, or a token endpoint,
-    /// `https://host/token` (KIP-768; feature `oauth-oidc`). With `http:` the client's secret goes unencrypted, so only
-    /// to this machine, or with `kurier.sasl.allow.cleartext`.
+    /// `https://host/token` (KIP-768; feature `oauth-oidc`). With `http:` the client's secret is not encrypted, so the
+    /// host must be this machine, or `kurier.sasl.allow.cleartext` true.
     "sasl.oauthbearer.token.endpoint.url" => token_url: Option<TokenUrl> = None;
     /// The id of the client at the token endpoint. Counts more than `clientId` in `sasl.jaas.config`, as in Java.
     "sasl.oauthbearer.client.credentials.client.id" | "sasl.oauthbearer.client.id" => oauth_client_id: String = String::new();
@@ -344,16 +344,16 @@ settings! {
     "sasl.oauthbearer.client.credentials.client.secret" | "sasl.oauthbearer.client.secret" => oauth_client_secret: Secret = Secret::default();
     /// The scope that the client asks the token endpoint for. Counts more than `scope` in `sasl.jaas.config`.
     "sasl.oauthbearer.scope" => oauth_scope: String = String::new();
-    /// Whether id and secret of the client are encoded as in a form before they become base64 (KIP-1025). RFC 6749 says
-    /// so, and not every endpoint expects it.
+    /// Whether the client's id and secret are URL-encoded before base64 (KIP-1025). RFC 6749 requires that, but not
+    /// every endpoint expects it.
     "sasl.oauthbearer.header.urlencode" => oauth_header_urlencode: bool = false;
-    /// `oidc`: a token endpoint gives the tokens, as in librdkafka. Without it the URL decides.
+    /// `oidc`: tokens come from a token endpoint, as in librdkafka. Without it the URL decides.
     "sasl.oauthbearer.method" => oauth_method: OauthMethod = OauthMethod::Default;
     /// The grant that the client shows the token endpoint: `client_credentials`, or
     /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, which needs `sasl.oauthbearer.assertion.file`.
     "sasl.oauthbearer.grant.type" => oauth_grant_type: GrantType = GrantType::ClientCredentials;
-    /// A file with a signed JWT, which something else renews. It proves to the token endpoint who the client is, in place
-    /// of a secret (KIP-1139, KIP-1258).
+    /// A file with a signed JWT that proves the client's identity to the token endpoint, instead of a secret (KIP-1139,
+    /// KIP-1258). Another program must renew the file.
     "sasl.oauthbearer.assertion.file" => oauth_assertion_file: Option<PathBuf> = None;
     /// Java's class that gets tokens (KIP-1139): `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever`,
     /// `JwtBearerJwtRetriever` or `FileJwtRetriever`, with their package. It must agree with the URL.

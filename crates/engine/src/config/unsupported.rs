@@ -130,11 +130,11 @@ const MEANINGLESS: &[(&str, &[&str])] = &[
 struct NotYet {
     /// The key or, if it ends in a dot, a prefix of keys.
     key: &'static str,
-    /// The values that ask for nothing, in any letter case. An empty value never asks for anything.
+    /// Values that mean the feature is off, in any letter case. An empty value means the same.
     harmless: &'static [&'static str],
     remedy: &'static str,
-    /// Whether the key stays an error if the settings are not strict, because without it connections would be safer or
-    /// less safe than the user asked for.
+    /// Whether the key is an error even if the settings are not strict, because to ignore it would change the security
+    /// of connections.
     is_grave: bool,
 }
 
@@ -256,9 +256,9 @@ fn meaningless(key: &str) -> Option<&'static str> {
 }
 
 fn unknown(key: &str) -> Error {
-    /// More different letters than this are not a typing error.
+    /// The most letters that a typing error changes.
     const DISTANCE_MAX: usize = 2;
-    /// Longer than every key, and short enough to compare quickly.
+    /// Longest text to compare: longer than every key, and quick to compare.
     const CHARACTERS_MAX: usize = 64;
     if key.is_empty() {
         return refused("unknown producer setting without a key: write key=value, as linger.ms=5".to_owned());

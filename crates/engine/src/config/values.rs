@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind};
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
-    /// Whether spaces at the ends of a text are no part of the value.
+    /// Whether spaces at the ends of a text are removed.
     const IS_TRIMMED: bool = true;
 
     /// Reads the value of a key.

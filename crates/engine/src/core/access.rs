@@ -35,7 +35,7 @@ pub struct Grant {
 pub enum FetchReason {
     /// The core has no credentials, or they have expired.
     First,
-    /// A session will end, and the credentials no later than the session.
+    /// A session ends soon, and the credentials expire by then.
     SessionEnds,
     /// A broker refused the last ones.
     Refused,
@@ -44,12 +44,13 @@ pub enum FetchReason {
 /// Why there are no credentials.
 #[derive(Clone, Debug)]
 pub struct CredentialError {
-    /// Whether the source refused: then the core waits as after a refusal by a broker. Otherwise it asks again soon.
+    /// Whether the source refused. The core then waits as long as after a refusal by a broker; otherwise it asks again
+    /// soon.
     pub is_refusal: bool,
     pub why: Error,
 }
 
-/// Slow work for a thread that may block: its result comes back as [`Input::Computed`](super::Input::Computed).
+/// A slow computation, for a thread that may block. Its result returns as [`Input::Computed`](super::Input::Computed).
 #[derive(Debug)]
 pub struct Job(pub(super) Box<ScramJob>);
 
@@ -125,12 +126,12 @@ pub(super) struct Access {
     is_stale: bool,
     /// Whether a broker has accepted the newest credentials.
     is_proven: bool,
-    /// The connection that shows unproven credentials.
+    /// The only connection that may use the credentials until a broker accepts them.
     trial: Option<ConnectionId>,
     /// Refusals of the newest credentials.
     refusals: u32,
-    /// Whether a broker refused to renew a session with the newest credentials, and no other connection has had its
-    /// answer since.
+    /// Whether a broker refused to renew a session with the newest credentials. The next answer to a new connection
+    /// resets this.
     is_doubted: bool,
     /// Connections in a row that the broker closed during the exchange.
     closes: u32,
@@ -160,7 +161,7 @@ impl Access {
         }
     }
 
-    /// Decides about a new connection. The caller follows [`Admission::Fetch`].
+    /// Decides whether a connection may be made. On [`Admission::Fetch`] the caller must fetch credentials.
     pub(super) fn admit(&mut self, now: Instant) -> Admission {
         match self.until {
             Some(until) if now < until => return Admission::Until(until),
@@ -175,7 +176,7 @@ impl Access {
         if self.fetch(reason) { Admission::Fetch(reason) } else { Admission::Wait }
     }
 
-    /// Returns whether the caller must fetch credentials; false if they are being fetched.
+    /// Returns whether the caller must fetch credentials; false if a fetch is under way.
     pub(super) fn fetch(&mut self, reason: FetchReason) -> bool {
         let is_first = self.fetching.is_none();
         self.fetching.get_or_insert(reason);
@@ -192,7 +193,7 @@ impl Access {
         self.grant.as_ref().is_some_and(|newest| newest.generation == grant.generation)
     }
 
-    /// Takes new credentials. Those of another generation end a wait; returns whether they are of another one.
+    /// Stores credentials, and returns whether they are new, by their generation. New credentials end a wait.
     pub(super) fn handle_grant(&mut self, grant: Arc<Grant>) -> bool {
         let is_new = self.grant.as_ref().is_none_or(|old| old.generation != grant.generation);
         let is_second_try = self.fetching.take() == Some(FetchReason::Refused);
@@ -211,7 +212,7 @@ impl Access {
 
     /// Notes that there are no credentials.
     pub(super) fn handle_no_grant(&mut self, error: CredentialError, now: Instant, random: &mut fastrand::Rng) {
-        // If the source has none, the old ones may do.
+        // Keep the old credentials, which a broker may still accept.
         (self.fetching, self.is_stale) = (None, false);
         match error.is_refusal {
             true => drop(self.handle_refusal(error.why, now, random)),
@@ -222,13 +223,13 @@ impl Access {
         }
     }
 
-    /// Returns whether this connection may show the credentials now: not before the end of a wait, and while they are
-    /// unproven, one at a time.
+    /// Returns whether this connection may authenticate now. None may before a wait ends, and only one at a time until
+    /// a broker has accepted the credentials.
     pub(super) fn may_try(&mut self, connection: ConnectionId, now: Instant) -> bool {
         !self.is_waiting(now) && (self.is_proven || *self.trial.get_or_insert(connection) == connection)
     }
 
-    /// Returns whether no connection may show the credentials yet, because they were refused.
+    /// Returns whether all connections must wait, because a broker refused the credentials.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
@@ -268,8 +269,8 @@ impl Access {
         (self.trouble, self.fails_calls) = (Some(why), true);
     }
 
-    /// Notes that the broker closed a connection during the exchange. Returns whether that counts as a refusal: some
-    /// servers refuse without a word.
+    /// Notes that the broker closed a connection during the exchange. Returns whether that counts as a refusal, because
+    /// some servers refuse in this way.
     pub(super) fn handle_close(&mut self) -> bool {
         /// A broker that stops closes connections too, but rarely three in a row.
         const CLOSES_MAX: u32 = 3;
@@ -282,7 +283,7 @@ impl Access {
         self.trial.take_if(|trial| *trial == connection);
     }
 
-    /// Returns whether no refusal is outstanding, so that sessions may be renewed.
+    /// Returns whether sessions may be renewed: not after a refusal, until a broker has accepted the credentials.
     pub(super) fn is_open(&self) -> bool {
         self.refusals == 0 && !self.is_doubted
     }
@@ -297,7 +298,7 @@ impl Access {
         self.trouble.clone().map(Cause::from)
     }
 
-    /// Returns the error for calls that wait for the cluster, if there is no point in waiting.
+    /// Returns the error for calls that wait for the cluster, if waiting would not help.
     pub(super) fn verdict(&self) -> Option<&Error> {
         self.trouble.as_ref().filter(|_| self.fails_calls)
     }

@@ -185,7 +185,7 @@ struct Patience {
 struct Link<Q> {
     host: HostPort,
     state: State,
-    /// Consecutive connections without a useful response. A connection that becomes ready is not enough to reset this:
+    /// Consecutive connections without a useful response. A connection that becomes ready does not reset this, because
     /// its peer may lack every API that the core needs.
     failures: u32,
     /// Consecutive connections that did not become ready.
@@ -196,7 +196,7 @@ struct Link<Q> {
     versions_version: i16,
     setup_deadline: Instant,
     pending: VecDeque<Pending<Q>>,
-    /// The last requests that expect no response, in order. Some brokers respond all the same.
+    /// The last requests that expect no response, in order. Some brokers respond to them anyway.
     answerless: VecDeque<CorrelationId>,
     muted_until: Option<Instant>,
     used_at: Instant,
@@ -207,7 +207,7 @@ struct Link<Q> {
     has_answered: bool,
     /// Whether the peer is in backoff because a server of another cluster answered at its address.
     is_astray: bool,
-    /// Whether nobody on the way can read the connection: it is encrypted, or does not leave the machine.
+    /// Whether the connection is encrypted or does not leave the machine, so that no one else can read it.
     is_private: bool,
     /// Why one side did not accept the certificate of the other, the last time that they connected.
     untrusted: Option<Error>,
@@ -231,16 +231,14 @@ impl<Q> Link<Q> {
         }
     }
 
-    /// Notes a use of the connection. To renew its session is none: otherwise a connection that nobody needs would never
-    /// become idle.
+    /// Restarts the idle time. A renewal of the session does not, because it would keep an unneeded connection open.
     fn use_for(&mut self, is_question: bool, now: Instant) {
         if self.session.is_none() || is_question {
             self.used_at = now;
         }
     }
 
-    /// Returns when the renewal of a session must have ended. Without a request or a job under way, nothing else would
-    /// end it.
+    /// Returns the deadline for renewing the session. It also holds while no request is in flight.
     fn renewal_deadline(&self, patience: Duration) -> Option<Instant> {
         let is_ready = matches!(self.state, State::Ready { .. });
         self.authentication.as_ref().filter(|_| is_ready).map(|authentication| authentication.since + patience)
@@ -459,7 +457,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.schedule(peer);
     }
 
-    /// Returns the peers whose links are so.
+    /// Returns the peers whose link meets the condition.
     fn peers_with(&self, is_so: impl Fn(&Link<Q>) -> bool) -> Vec<Peer> {
         self.links.iter().filter(|(_, link)| is_so(link)).map(|(peer, _)| *peer).collect()
     }
@@ -500,9 +498,9 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Returns the error for calls that wait for the cluster, if there is no point in waiting.
+    /// Returns the error for calls that wait for the cluster, if waiting would not help.
     pub(super) fn verdict(&self) -> Option<&Error> {
-        // As long as one server accepts us, or one bootstrap server may, calls wait for it.
+        // Calls keep waiting while a server is ready, or a bootstrap server may still accept the producer.
         if self.links.values().any(|link| matches!(link.state, State::Ready { .. })) {
             return None;
         }
@@ -645,8 +643,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Like [`lose`](Self::lose), when one side does not accept the certificate of the other. The backoff is longer, for
-    /// only people can change that.
+    /// Like [`lose`](Self::lose), when one side does not accept the certificate of the other. The backoff is longer,
+    /// because only an operator can fix that.
     fn lose_untrusted(&mut self, peer: Peer, error: Error, now: Instant) {
         const FIRST: Duration = Duration::from_secs(1);
         const LONGEST: Duration = Duration::from_secs(30);

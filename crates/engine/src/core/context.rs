@@ -28,7 +28,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Queues an action. Those of the connections come first, because they were queued before it.
+    /// Queues an action behind those of the connections.
     pub(super) fn push(&mut self, action: impl Into<Action>) {
         self.connections.move_actions(&mut self.actions);
         self.actions.push_back(action.into());

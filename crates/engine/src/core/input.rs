@@ -57,6 +57,6 @@ pub enum Ending {
     Closed(&'static str),
     /// The connection attempt failed, or the connection failed in another way.
     Failed(Cause),
-    /// One side does not accept the certificate of the other. Another attempt will end alike.
+    /// One side does not accept the certificate of the other. Another attempt would fail in the same way.
     Untrusted(Error),
 }

@@ -266,7 +266,8 @@ impl Metadata {
 
     /// Returns how many topics may be looked at before their time, because there are too many.
     pub(super) fn early_looks(&self) -> usize {
-        // A topic that was used since its last look is only passed the first time.
+        // The first look at a used topic only notes the time, and the second may remove it. So allow two looks per
+        // topic.
         2 * self.topics.len().saturating_sub(TOPICS_KEPT_MAX)
     }
 

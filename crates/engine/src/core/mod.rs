@@ -226,7 +226,7 @@ impl Core {
         self.obstacles().unwrap_or_else(|| "no broker has said anything of it yet".to_owned())
     }
 
-    /// Returns the error for calls that wait for the cluster, if there is no point in waiting: brokers refuse the
+    /// Returns the error for calls that wait for the cluster, if waiting would not help: brokers refuse the
     /// credentials, or the configuration does not match theirs.
     pub fn verdict(&self) -> Option<&Error> {
         self.cx.connections.verdict()

@@ -32,7 +32,7 @@ impl Versions {
         Ok(Self(versions))
     }
 
-    /// Returns the highest version of a request that the broker offers, Kurier speaks, and the need allows.
+    /// Returns the highest version of a request that both sides speak and `need` allows.
     pub(super) fn needed<R: Request>(&self, need: &Need) -> Option<i16> {
         self.highest_below::<R>(need.highest).filter(|version| *version >= need.lowest)
     }
@@ -79,7 +79,7 @@ pub(super) struct Need {
 }
 
 impl Need {
-    /// Returns the need of an idempotent producer for an id.
+    /// Returns the versions of InitProducerId that an idempotent producer needs.
     pub(super) fn producer_id() -> Self {
         Self {
             api: "InitProducerId",
@@ -92,8 +92,8 @@ impl Need {
         }
     }
 
-    /// Returns the need of batches with this codec. From version 13 on, Produce names topics by id, so that version
-    /// needs `has_topic_ids`.
+    /// Returns the versions of Produce that batches with this codec need. Versions after [`LAST_WITH_TOPIC_NAMES`] need
+    /// topic ids.
     pub(super) fn produce(codec: CompressionType, has_topic_ids: bool) -> Self {
         let (lowest, purpose, way_out) = match codec {
             CompressionType::Zstd => {

@@ -9,7 +9,7 @@ use super::super::values::refused;
 use super::{SecurityConfig, SecurityProtocol, in_the_clear};
 use crate::error::Error;
 
-/// Certificates and keys: settings whose loss would surprise.
+/// Certificates and keys: an error if `security.protocol` does not use them.
 const STORES: &[&str] = &[
     "ssl.truststore.location",
     "ssl.truststore.certificates",
@@ -21,7 +21,7 @@ const STORES: &[&str] = &[
     "ssl.key.password",
 ];
 
-/// Credentials: settings whose loss would surprise.
+/// Credentials: an error if `security.protocol` does not use them.
 pub(super) const CREDENTIALS: &[&str] = &[
     "sasl.username",
     "sasl.password",

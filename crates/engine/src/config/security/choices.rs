@@ -40,12 +40,12 @@ macro_rules! choice {
 /// See [`SecurityConfig`](super::SecurityConfig) for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
-    /// In the system's store or, if that has none, in Mozilla's list.
+    /// The system's store or, if that is empty, Mozilla's list.
     #[default]
     Auto,
     /// In the system's store.
     System,
-    /// In Mozilla's list, which the feature `tls-webpki-roots` compiles in.
+    /// Mozilla's list, which the feature `tls-webpki-roots` compiles in.
     Mozilla,
 }
 
@@ -215,7 +215,7 @@ pub enum OauthMethod {
 
 choice! { OauthMethod, "it is default or oidc": Default = "default", Oidc = "oidc" }
 
-/// The grant that a token endpoint gives tokens for.
+/// The OAuth grant type of requests to a token endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum GrantType {
@@ -229,7 +229,7 @@ choice! {
     ClientCredentials = "client_credentials", JwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 }
 
-/// The class with which Java gets tokens (KIP-1139).
+/// Java's class that fetches tokens (KIP-1139).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum TokenRetriever {

@@ -1,6 +1,6 @@
 //! TLS and SASL as the settings ask for them: the checked result, which the driver reads.
 //!
-//! The settings themselves are lines of the table, as all others. `check.rs` turns them into a [`SecurityConfig`].
+//! `check.rs` makes a [`SecurityConfig`] of the settings in the table.
 
 mod check;
 pub(super) mod choices;
@@ -25,8 +25,8 @@ use super::host_port::HostPort;
 use super::values::refused;
 use crate::error::Error;
 
-/// TLS and SASL as the settings ask for them. The settings agree with each other; the files that they name were not
-/// read.
+/// TLS and SASL as the settings ask for them. The settings agree with each other, but the files that they name are not
+/// read yet.
 ///
 /// ```
 /// use kurier_engine::config::{Config, SecurityProtocol};
@@ -251,11 +251,12 @@ fn password_credentials(
 pub struct LoginSettings {
     /// How much of a token's lifetime passes before the client asks for the next one.
     pub window_factor: f64,
-    /// How much later the client asks at most, at random, as a part of the lifetime.
+    /// The largest random delay of that request, as a part of the lifetime.
     pub window_jitter: f64,
-    /// The least age of a token that is replaced. Neither this nor `buffer` counts if both together exceed the lifetime.
+    /// The least age at which a token is replaced. This and `buffer` have no effect if together they exceed the
+    /// lifetime.
     pub min_period: Duration,
-    /// How long before its end a token is replaced at the latest.
+    /// How long before its expiry a token is replaced at the latest.
     pub buffer: Duration,
     /// How long a connection to the provider of tokens may take.
     pub connect_timeout: Duration,
@@ -263,6 +264,6 @@ pub struct LoginSettings {
     pub read_timeout: Duration,
     /// The first wait before the client asks again after a failure.
     pub retry_backoff: Duration,
-    /// The longest such wait.
+    /// The longest wait before the client asks again.
     pub retry_backoff_max: Duration,
 }

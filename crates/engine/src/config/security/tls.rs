@@ -11,7 +11,7 @@ use super::choices::{EndpointIdentification, TlsVersion, TlsVersions};
 use super::{Identity, PemSource, TlsSettings, Trust};
 use crate::error::Error;
 
-/// The largest PEM text, in bytes: the size of all certificates that a system trusts, many times.
+/// The largest PEM text, in bytes: many times the size of all certificates that a system trusts.
 const PEM_MAX: usize = 4 << 20;
 
 impl Config {

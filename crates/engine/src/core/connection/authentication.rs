@@ -31,7 +31,7 @@ use crate::core::versions::Versions;
 use crate::error::{Cause, Error, ErrorKind, printable};
 use crate::fault_injection::Mutant;
 
-/// A lifetime that a broker may give; a longer one counts as this.
+/// The longest session. A longer lifetime from a broker counts as this.
 const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Below this, the core replaces the connection instead of authenticating again.
 const LIFETIME_MIN: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             (Some(1), None) => Some(versions.lack::<SaslAuthenticateRequest>()),
             _ => Some(versions.lack::<SaslHandshakeRequest>()),
         };
-        // The peer has answered ApiVersions, whatever happens now.
+        // The peer has answered ApiVersions, so its connections do not break during negotiation.
         (link.state, link.negotiations_broken) = (State::Authenticating { connection, versions }, 0);
         if !link.is_private && policy.mechanism.reveals_secret() && !policy.allows_cleartext {
             let error = in_the_clear(policy.mechanism, &link.host);
@@ -108,7 +108,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let is_again = self.links.get(&peer).is_some_and(|link| link.session.is_some());
         match response.error_code {
             ErrorCode::NONE => {}
-            // The mechanism was right before. A new connection shows whether it still is.
+            // The broker accepted the mechanism before. A new connection shows whether it still does.
             code if is_again => {
                 let why = Cause::from(Error::refused(code, None)).context("it refused to renew the session");
                 return self.lose(peer, why, now);
@@ -197,7 +197,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             }
             Ok(Next::Done) => self.accept(peer, &grant, response.session_lifetime_ms, now),
             Err(SaslError::Refused { detail, .. }) => self.refuse(peer, &grant, &detail, None, now),
-            // The broker's fault, which other credentials would not mend.
+            // The broker broke the protocol, so other credentials would not help.
             Err(error) => self.lose(peer, error.into(), now),
         }
     }
@@ -255,7 +255,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Looks at a session whose time has come.
+    /// Renews a session that is due, or closes its connection, or waits for new credentials.
     pub(super) fn check_session(&mut self, peer: Peer, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         let Some(session) = link.session.as_mut().filter(|_| link.authentication.is_none()) else { return };
@@ -273,7 +273,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         let (ends_at, is_open) = (session.ends_at, self.access.is_open());
         let is_short = |grant: &Arc<Grant>| grant.expires_at.is_some_and(|end| ends_at.is_none_or(|ends| end <= ends));
         match self.access.grant() {
-            // The session may last to its end, unless a broker accepts the credentials before.
+            // Keep the session until a broker accepts the credentials, or until it ends.
             _ if !is_open => session.is_overdue = true,
             Some(grant) if is_short(grant) => {
                 session.awaits_grant = true;
@@ -286,7 +286,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Authenticates again on the connections whose time came while the credentials were in doubt.
+    /// Renews the sessions that became due while the credentials were in doubt.
     fn resume_renewals(&mut self, now: Instant) {
         for peer in self.peers_with(|link| link.session.as_ref().is_some_and(|session| session.is_overdue)) {
             if let Some(session) = self.links.get_mut(&peer).and_then(|link| link.session.as_mut()) {
@@ -296,7 +296,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Authenticates again on the same connection.
+    /// Renews a session: authenticates again on the same connection.
     fn renew(&mut self, peer: Peer, now: Instant) {
         let Some(link) = self.links.get_mut(&peer) else { return };
         if let Some(session) = &mut link.session {
@@ -363,7 +363,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         tracing::warn!(why = %error, wait_s = wait.as_secs_f64(), "a broker refused the credentials");
         let error = error.and(&format!("next attempt in {:.0} s", wait.as_secs_f64()));
         self.lose(peer, error.clone().into(), now);
-        // The others would show the same credentials.
+        // The same credentials would fail on these connections too.
         for other in self.peers_with(|link| matches!(link.state, State::Authenticating { .. })) {
             self.lose(other, error.clone().into(), now);
         }
@@ -375,8 +375,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         self.lose(peer, error.into(), now);
     }
 
-    /// Notes that a connection has ended during its exchange because the peer closed it. Returns the reason, if that
-    /// counts as a refusal.
+    /// Notes that a connection has ended during its exchange because the peer closed it. Returns whether that counts as
+    /// a refusal.
     pub(super) fn refuse_by_close(&mut self, peer: Peer, now: Instant) -> bool {
         let Some(link) = self.links.get(&peer) else { return false };
         let is_first = matches!(link.state, State::Authenticating { .. });

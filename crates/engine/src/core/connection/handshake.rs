@@ -3,9 +3,9 @@
 //! The [state diagram](super) shows them. The driver looks up the name, connects, and starts TLS. A peer in
 //! `Negotiating` may refuse the version of ApiVersions: the core then asks again with a lower one.
 //!
-//! Until the peer is ready, a frame of it may have at most 1 MiB. A further step is a state of its own between
-//! `Negotiating` and `Ready`: the step before it enters that state, and its last answer calls `make_ready`.
-//! `State::is_handshake` names the state, so that the setup timeout limits it, and `Asked` names its requests.
+//! Until the peer is ready, its frames may have at most 1 MiB. To add a step, give it a state between `Negotiating` and
+//! `Ready`. The step before it enters that state, and the last response of the step calls `make_ready`. List the state
+//! in `State::is_handshake`, so that the setup timeout limits it, and its requests in `Asked`.
 
 use std::fmt;
 use std::time::Instant;
@@ -106,7 +106,8 @@ impl<Q: fmt::Debug> Connections<Q> {
         link.state = State::Ready { connection, versions };
         (link.setup_failures, link.negotiations_broken) = (0, 0);
         link.was_ready = true;
-        // A listener that requires SASL gets as far as this each time, so the last trouble is still the explanation.
+        // A listener that requires SASL also gets here, and then closes the connection. So keep the last trouble until
+        // the peer has answered another request.
         if link.has_answered {
             link.trouble = None;
         }

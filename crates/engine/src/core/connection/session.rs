@@ -17,7 +17,7 @@ pub(super) struct Authentication {
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Other connections show the same credentials first.
+    /// Waits while another connection tries the same credentials.
     Queued,
     /// SaslHandshake has no answer yet.
     Proposed(Arc<Grant>),
@@ -37,7 +37,7 @@ pub(super) struct Session {
     /// When to authenticate again.
     pub(super) renew_at: Option<Instant>,
     pub(super) ends_at: Option<Instant>,
-    /// Whether the time to authenticate again came while the credentials were in doubt.
+    /// Whether the session became due for renewal while the credentials were in doubt.
     pub(super) is_overdue: bool,
     /// Whether new credentials must come first.
     pub(super) awaits_grant: bool,

@@ -89,7 +89,7 @@ impl Sender {
         }
     }
 
-    /// Handles a Produce response. It fails if the response omits batches; these may or may not be written.
+    /// Handles a Produce response. Fails if the response omits batches, which may or may not be written.
     pub(crate) fn handle_response(
         &mut self,
         sent: Vec<Sent>,

@@ -230,7 +230,7 @@ impl Sender {
         self.nodes.keys().chain(self.stall_timers.things()).copied().collect()
     }
 
-    /// Takes all batches, each with whether it may have been sent.
+    /// Removes and returns all batches, each with whether it may be written.
     pub(super) fn dismantle(&mut self) -> Vec<(Taken, Written)> {
         let certainty = |attempts: u32| if attempts == 0 { Written::No } else { Written::Unknown };
         let batches = std::mem::take(&mut self.batches).into_values();

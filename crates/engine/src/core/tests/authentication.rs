@@ -15,7 +15,7 @@ struct Secured {
     driver: TestDriver,
     cluster: Cluster,
     connections: BTreeMap<ConnectionId, (NodeId, Session)>,
-    /// Frames that nodes will send, and when; `None` stands for a close.
+    /// Frames that nodes will send, with their times; `None` closes the connection.
     coming: Vec<(Instant, ConnectionId, Option<Bytes>)>,
     /// Time of a request and its answer on the way.
     latency: Duration,

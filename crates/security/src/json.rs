@@ -8,7 +8,7 @@ use std::str::Chars;
 /// Maximum depth of nested values. Claims have two or three levels.
 const DEPTH_MAX: usize = 32;
 
-/// A member's value. Values of no interest here lose their content.
+/// A member's value. Other types of values are parsed but not kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Text(String),

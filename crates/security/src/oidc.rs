@@ -15,7 +15,7 @@ use crate::jwt::Claims;
 use crate::printable::printable;
 use crate::secret::Secret;
 
-/// A client of a token endpoint, with its proof.
+/// A client of a token endpoint, with its secret or assertion.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -38,7 +38,7 @@ use crate::secret::Secret;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenClient {
-    /// The client's id, which an assertion may have instead.
+    /// The client's id; it may be empty if an assertion names the client.
     pub client_id: String,
     /// How the client proves who it is.
     pub proof: ClientProof,
@@ -54,8 +54,8 @@ pub enum ClientProof {
     Secret {
         /// The secret.
         secret: Secret,
-        /// Whether id and secret are encoded as in a form before they become base64, as RFC 6749 says and not every
-        /// endpoint expects (KIP-1025).
+        /// Whether id and secret are URL-encoded before base64 (KIP-1025). RFC 6749 requires that, but not every
+        /// endpoint expects it.
         encodes_header: bool,
     },
     /// By a signed JWT, with the grant `client_credentials` (RFC 7523, section 2.2; KIP-1258).
@@ -146,7 +146,7 @@ impl TokenClient {
         Ok(Token { value, expires_at, extensions: Vec::new() })
     }
 
-    /// Makes a text of the endpoint fit for errors. An endpoint may quote what it got.
+    /// Escapes a text of the endpoint, and removes secrets that it quotes.
     fn shown(&self, text: &str, assertion: &Secret) -> String {
         let mut text = text.to_owned();
         let secret = match &self.proof {

@@ -41,7 +41,7 @@ const LIST_CLAIM: &str = "unsecuredLoginListClaim_";
 const UNSECURED_EXTENSION: &str = "unsecuredLoginExtension_";
 const LIFETIME: &str = "unsecuredLoginLifetimeSeconds";
 const PRINCIPAL_CLAIM_NAME: &str = "unsecuredLoginPrincipalClaimName";
-/// Java reads the token's scope from this claim. The broker reads it by its own setting.
+/// The option that names the claim with the scope. Brokers have a setting of their own for it.
 const SCOPE_CLAIM_NAME: &str = "unsecuredLoginScopeClaimName";
 
 /// Java's default for the lifetime of an unsecured token.
@@ -125,7 +125,7 @@ impl fmt::Debug for OauthLogin {
 }
 
 impl JaasEntry {
-    /// Returns the meaning of the entry for the configured mechanism. Unknown options have none; see
+    /// Returns the meaning of the entry for the configured mechanism. Ignores unknown options; see
     /// [`unknown_option`](Self::unknown_option).
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl JaasEntry {
             }
             _ => format!(
                 "the login module {} is not supported: use {}, {} or {}",
-                // A text that is no class may be a password.
+                // Do not print a text that is not a class name: it may be a password.
                 if is_class(name) { printable(name.as_bytes()) } else { "at this place".to_owned() },
                 MODULES[0].0,
                 MODULES[1].0,

@@ -24,8 +24,8 @@ const OPTIONS_MAX: usize = 100;
 
 /// The entry of a `sasl.jaas.config`: a login module and its options. Java's control flag has no effect here.
 ///
-/// Differences from Java: an option must have a name that is text, and a module a name. `Debug` shows the module and
-/// the number of options.
+/// Unlike in Java, options and modules must have names that are not numbers. `Debug` shows the module and the number of
+/// options.
 ///
 /// ```
 /// use kurier_security::{Credentials, JaasEntry, JaasLogin, Mechanism};
@@ -108,7 +108,7 @@ impl JaasEntry {
         self.options.get(name).map(|(_, value)| value)
     }
 
-    /// Returns the names and values of all options. An invalid entry's name can be part of a password.
+    /// Returns the names and values of all options. In a malformed entry, a part of a password can look like a name.
     pub fn options(&self) -> impl Iterator<Item = (&str, &Secret)> {
         self.options.iter().map(|(name, (_, value))| (name.as_str(), value))
     }

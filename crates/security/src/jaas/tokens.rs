@@ -34,7 +34,7 @@ impl<'a> Tokens<'a> {
         taken
     }
 
-    /// Takes characters as long as a condition holds.
+    /// Takes characters while the condition holds.
     fn take_while(&mut self, condition: impl Fn(char) -> bool) -> &'a str {
         self.take(self.rest.find(|letter| !condition(letter)).unwrap_or(self.rest.len()))
     }
@@ -46,7 +46,7 @@ impl<'a> Tokens<'a> {
                 self.take(2);
                 self.take(self.rest.find("*/").map_or(self.rest.len(), |end| end + 2));
             } else if self.rest.starts_with('/') {
-                // A single slash is enough for Java.
+                // In Java a single slash begins a comment.
                 self.take_while(|letter| !is_line_end(letter));
             } else {
                 return;
@@ -70,7 +70,7 @@ impl<'a> Tokens<'a> {
         Token::Number
     }
 
-    /// Takes a text in quotes. A line's end ends it too.
+    /// Takes a text in quotes. It also ends at the end of a line.
     fn quoted(&mut self, quote: char) -> Token {
         self.take(1);
         let mut is_escaped = false;
@@ -119,7 +119,7 @@ fn is_line_end(letter: char) -> bool {
 
 /// Replaces the escapes of a quoted text: `\n` and its like, and one to three octal digits up to `\377`.
 fn unescape(raw: &str) -> Zeroizing<String> {
-    // No escape is shorter than its character, so that the text never grows and leaves no copy behind.
+    // No escape is shorter than its character. So the text fits, and is not copied to a larger buffer.
     let mut text = Zeroizing::new(String::with_capacity(raw.len()));
     let mut letters = raw.chars().peekable();
     while let Some(letter) = letters.next() {
@@ -145,7 +145,7 @@ fn unescape(raw: &str) -> Zeroizing<String> {
             Some('t') => text.push('\t'),
             Some('v') => text.push('\x0b'),
             Some(other) => text.push(other),
-            // The text ends, and with it the entry, without a semicolon.
+            // A backslash at the end: the entry has no semicolon, so it is refused later.
             None => {}
         }
     }

@@ -91,7 +91,7 @@ pub enum Step {
     Send(Message),
     /// Run this job on a thread that may block, and pass its result to [`Exchange::prove`].
     Compute(ScramJob),
-    /// Nothing: the broker is authenticated as far as the mechanism does that, and the client is.
+    /// Nothing: the exchange has succeeded. With SCRAM, the broker has proved itself too.
     Done,
 }
 
@@ -138,7 +138,7 @@ impl Exchange {
             return Err(SaslError::Protocol { mechanism, why });
         }
         match mem::replace(&mut self.state, State::Ended) {
-            // Success is the error code 0. Java and librdkafka ignore the bytes too.
+            // Ignore the bytes, as Java and librdkafka do: the error code 0 means success.
             State::Plain => Ok(Step::Done),
             State::Bearer if server.is_empty() => Ok(Step::Done),
             State::Bearer => {

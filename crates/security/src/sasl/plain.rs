@@ -6,7 +6,8 @@ use super::message::Message;
 use crate::mechanism::Mechanism;
 use crate::secret::Secret;
 
-/// Returns `NUL user NUL password`: no authorization id, so that the broker takes the user name for it.
+/// Returns `NUL user NUL password`. The authorization id before the first NUL is empty, so the broker uses the user
+/// name.
 pub(super) fn first_message(username: &str, password: &Secret) -> Result<Message, SaslError> {
     check(Mechanism::Plain, username, password)?;
     Ok(Message::concat(&[b"\0", username.as_bytes(), b"\0", password.expose()]))

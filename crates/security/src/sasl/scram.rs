@@ -51,7 +51,7 @@ pub(super) fn start(
     nonce: String,
 ) -> Result<(Start, Message), SaslError> {
     check(mechanism.into(), username, password)?;
-    // `=` first, because the escape of the comma contains one.
+    // Escape `=` first, because the escape of the comma contains one.
     let name = username.replace('=', "=3D").replace(',', "=2C");
     let extension = if is_delegation_token { ",tokenauth=true" } else { "" };
     let first_bare = format!("n={name},r={nonce}{extension}");

@@ -100,7 +100,7 @@ impl TlsConfig {
         }
     }
 
-    /// Explains why a handshake with a host failed. Only if no connection to this broker was ever ready, the text asks
+    /// Explains why a handshake with a host failed. If no connection to this broker was ever ready, the text asks
     /// whether the port is a PLAINTEXT one.
     #[must_use]
     pub fn explain_handshake(&self, error: &io::Error, dialled_host: &str, has_been_ready: bool) -> TlsError {
@@ -128,8 +128,8 @@ impl TlsConfig {
         }
     }
 
-    /// Returns whether both trust the same roots and have the same client certificate: then a reload changes nothing.
-    /// Without facts, as for configurations of the application, they are the same only if they share their settings.
+    /// Returns whether both trust the same roots and have the same client certificate, so that a reload changes
+    /// nothing. Two configurations of the application are equal only if they are clones.
     #[must_use]
     pub fn has_same_certificates(&self, other: &Self) -> bool {
         if Arc::ptr_eq(&self.0, &other.0) || Arc::ptr_eq(&self.0.client, &other.0.client) {
@@ -162,7 +162,7 @@ impl fmt::Display for TlsConfig {
 
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The Debug of rustls' own type shows more than people need, and grows with its versions.
+        // Do not print rustls' type, which shows more than users need.
         write!(f, "TlsConfig({self})")
     }
 }
@@ -207,8 +207,8 @@ impl TlsConfigBuilder {
         self
     }
 
-    /// Trusts these root certificates and no others (`ssl.truststore.location`, `ssl.truststore.certificates`). With
-    /// several calls, those of each.
+    /// Trusts these root certificates and no others (`ssl.truststore.location`, `ssl.truststore.certificates`). Each
+    /// call adds certificates.
     #[must_use]
     pub fn root_certificates(mut self, source: PemSource) -> Self {
         match &mut self.roots {
@@ -299,7 +299,7 @@ impl TlsConfigBuilder {
             Some(Identity { chain, resolver }) => (chain, builder.with_client_cert_resolver(resolver)),
             None => (Vec::new(), builder.with_no_client_auth()),
         };
-        // A store of its own: a session that began with an old certificate must not outlive it.
+        // Start with an empty store, so that no session resumes with an old certificate.
         client.resumption =
             Resumption::store(Arc::new(ClientSessionMemoryCache::new(RESUMABLE_BROKERS * SESSIONS_OF_BROKER)));
         let facts = Facts { provider: provider_name, versions, trusted, chain };

@@ -29,7 +29,7 @@ pub(super) fn of_rustls(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Explains an error of a handshake. A hint at the port makes sense only if the broker never answered before.
+/// Explains an error of a handshake. Mentions the port only if no connection to the broker was ever ready.
 pub(super) fn handshake(error: &io::Error, side: &Side<'_>, has_been_ready: bool) -> TlsError {
     const PLAINTEXT: &str = "is this a PLAINTEXT port? set security.protocol=PLAINTEXT, or SASL_PLAINTEXT with SASL";
     let hint = |what: &str| if has_been_ready { what.to_owned() } else { format!("{what}: {PLAINTEXT}") };

@@ -48,7 +48,7 @@ impl PemSource {
         Self(Place::Text { name: name.into(), text })
     }
 
-    /// A file. For root certificates, also a folder, whose files are read and not those of folders in it.
+    /// A file, or for root certificates a folder of files. Folders in the folder are not read.
     #[must_use]
     pub fn path(path: impl Into<PathBuf>) -> Self {
         Self(Place::Path(path.into()))
@@ -93,7 +93,7 @@ fn folder(path: &Path) -> Result<Vec<Document>, TlsError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(cannot_read)? {
         let file = entry.map_err(cannot_read)?.path();
-        // Follows links, as OpenSSL's folders of hashed names need. A dead link is no file.
+        // Follows links, as OpenSSL's folders of hashed names need. A dead link is skipped.
         if file.is_file() {
             files.push(file);
         }
@@ -131,7 +131,7 @@ impl Document {
         let cannot_read = |error| TlsError::configuration(format!("cannot read {name}")).because(error);
         let file = File::open(path).map_err(cannot_read)?;
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-        // A vector that grows would leave copies of a key behind.
+        // Allocate once: a growing vector would leave copies of a key in memory.
         let expected = file.metadata().map_or(0, |metadata| metadata.len()).min(limit);
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1));
         file.take(limit).read_to_end(&mut bytes).map_err(cannot_read)?;
@@ -247,11 +247,11 @@ fn split<'a>(text: &'a [u8], marker: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 
 /// Decodes a body, in constant time if it is secret.
 fn decode(label: Label, body: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    // The start or the end of another section.
+    // A hyphen is part of another section's marker.
     if body.contains(&b'-') {
         return None;
     }
-    // The reader wants its own labels, each on a line, and knows none for encrypted keys.
+    // The decoder accepts only these labels, each on its own line.
     let name = if label == Label::Certificate { "CERTIFICATE" } else { "PRIVATE KEY" };
     let (begin, end) = (format!("-----BEGIN {name}-----\n"), format!("\n-----END {name}-----\n"));
     let mut section = Zeroizing::new(Vec::with_capacity(begin.len() + body.len() + end.len()));

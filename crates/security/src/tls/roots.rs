@@ -108,7 +108,7 @@ impl Trusted {
                         let found = sections.into_iter().filter(|section| section.label == Label::Certificate);
                         certificates.extend(found.map(|section| CertificateDer::from(section.der.to_vec())));
                     }
-                    // A folder may hold other files, and one of them must not end all trust.
+                    // A folder may also hold files without certificates.
                     Err(_) if source.is_folder() => skipped += 1,
                     Err(error) => return Err(error),
                 }
@@ -126,7 +126,7 @@ impl Trusted {
         Ok(trusted)
     }
 
-    /// Keeps each certificate once. One that cannot be used does not end the trust in the others.
+    /// Keeps each certificate once. Skips certificates that cannot be used.
     fn of(mut certificates: Vec<CertificateDer<'static>>, origin: String, skipped: usize) -> Self {
         let mut seen = HashSet::new();
         certificates.retain(|certificate| seen.insert(certificate.clone()));

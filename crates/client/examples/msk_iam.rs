@@ -5,8 +5,9 @@
 //! $ cargo run --example msk_iam --features tls-ring -- b-1.mycluster.kafka.eu-west-1.amazonaws.com:9098 orders
 //! ```
 //!
-//! MSK takes the URL of `kafka-cluster:Connect`, signed for 15 minutes with AWS Signature Version 4, in base64. The example
-//! reads credentials from the environment. A service would ask the AWS SDK for them, because they expire.
+//! The token is the URL of the action `kafka-cluster:Connect`, signed for 15 minutes with AWS Signature Version 4, in
+//! base64. The example reads credentials from the environment. A service should ask the AWS SDK for them, because they
+//! expire.
 #![expect(clippy::print_stdout, reason = "an example shows its result")]
 
 use std::env;

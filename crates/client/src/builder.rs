@@ -329,7 +329,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     }
 }
 
-/// Checks that a runtime has timers and I/O. The only way to find out is to use them: they panic if they are missing.
+/// Checks that a runtime has timers and I/O, by using them: tokio panics if they are missing.
 fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
     let _entered = runtime.enter();
     let has_timers = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
@@ -337,7 +337,7 @@ fn check_runtime(runtime: &runtime::Handle) -> Result<(), Error> {
         .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
     {
         Ok(socket) => catch_unwind(|| drop(tokio::net::UdpSocket::from_std(socket))).is_ok(),
-        // Without a socket for the test, the first connection shows the problem.
+        // No socket could be created for the check; the first connection will show the problem.
         Err(_) => true,
     };
     let missing = match (has_timers, has_io) {

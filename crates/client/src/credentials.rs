@@ -1,6 +1,6 @@
 //! Credentials that the program provides: tokens, and passwords from a vault.
 //!
-//! Passwords that stand in the settings need nothing of this.
+//! A password in the settings needs none of these types.
 
 use std::fmt;
 use std::future::Future;
@@ -52,14 +52,14 @@ pub trait TokenProvider: Send + Sync + fmt::Debug {
     /// Returns a token that is valid for some time.
     ///
     /// # Errors
-    /// [`TokenError::refused`] if asking again would not help soon: the producer then waits longer and longer.
+    /// [`TokenError::refused`] if a retry would not help soon: the producer then waits longer after each refusal.
     /// [`TokenError::unavailable`] for a failure that may pass.
     fn token<'a>(&'a self, request: &'a TokenRequest) -> BoxFuture<'a, Result<Token, TokenError>>;
 }
 
 /// Source of user names and passwords, for example a vault.
 ///
-/// The producer asks before it connects, and again after a broker has refused what it got.
+/// The producer asks before it connects, and again after a broker has refused the credentials.
 ///
 /// ```
 /// use kurier::credentials::{BoxFuture, CredentialSource, Credentials, TokenError, TokenRequest};
@@ -97,12 +97,12 @@ pub struct TokenError {
 }
 
 impl TokenError {
-    /// Creates an error that does not pass by itself: the source refused.
+    /// Creates an error for a source that refused, so that a retry would not help.
     pub fn refused(why: impl Into<BoxError>) -> Self {
         Self { is_refusal: true, source: why.into() }
     }
 
-    /// Creates an error that may pass: the source cannot be reached, or is overloaded.
+    /// Creates an error for a source that cannot be reached or is overloaded, so that a retry may help.
     pub fn unavailable(why: impl Into<BoxError>) -> Self {
         Self { is_refusal: false, source: why.into() }
     }

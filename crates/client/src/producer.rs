@@ -683,7 +683,7 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         V: Serialize<VS>,
     {
         tokio::task::consume_budget().await;
-        // A topic that was forgotten and is known again is a new object, which only the look-up finds.
+        // A topic that was forgotten and found again is another object, so look it up.
         match self.topic.is_retired() {
             true => self.producer.submit_to(&self.topic.name, record, callback).await,
             false => self.producer.send_to(&self.topic, record, None, callback).await,

@@ -18,9 +18,9 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const RECORDS: u64 = 100_000;
-/// Two for every hundred records: their segments, of up to 64 KiB, and the structures around these.
+/// Two allocations for every hundred records: segments of up to 64 KiB, and the structures around them.
 const SENDERS_LIMIT: u64 = RECORDS / 50;
-/// For a batch of up to 1 MiB on its way through driver, sockets, broker and log, and back.
+/// Allocations for a batch of up to 1 MiB on its way through driver, sockets, broker and log, and back.
 const EACH_BATCH_LIMIT: u64 = 250;
 const VALUE: [u8; 100] = [b'x'; 100];
 

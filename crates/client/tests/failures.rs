@@ -222,7 +222,7 @@ async fn leader_hint_alone_finds_a_moved_leader() {
     let producer = builder.build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
     topic.deliver(topic.record().value("before")).await.unwrap();
-    // Metadata is of no more help.
+    // From now on no node answers Metadata.
     broker.add_fault(Fault::new("Metadata", FaultKind::Silence).times(usize::MAX));
     for (node, offset) in [(2, 1), (3, 2), (1, 3)] {
         broker.with_cluster(|cluster| cluster.move_leader("t", 0, node)).unwrap();
@@ -311,7 +311,7 @@ async fn first_response_has_4_bytes_to_1_mib() {
             loop {
                 let (mut client, _) = listener.accept().await.unwrap();
                 client.write_all(answer).await.unwrap();
-                // Reads until the producer leaves; it has everything it will get.
+                // Reads until the producer disconnects.
                 while client.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
             }
         });

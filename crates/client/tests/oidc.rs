@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// No call takes longer than this.
 const LONG: Duration = Duration::from_secs(30);
 
-/// An endpoint that gives its answers in order, the last one for ever. An empty answer closes the connection.
+/// An endpoint that gives its answers in order, and repeats the last one. An empty answer closes the connection.
 struct Endpoint {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,

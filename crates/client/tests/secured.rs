@@ -164,7 +164,7 @@ async fn password_file_and_new_credentials_are_used() {
 
 #[tokio::test]
 async fn source_is_asked_again_after_a_refusal() {
-    /// Knows the new password only once the old one was refused.
+    /// A source that returns the new password only after a broker has refused the old one.
     #[derive(Debug)]
     struct Behind;
 
@@ -240,7 +240,7 @@ async fn credentials_of_another_mechanism_and_tls_without_tls_are_refused() {
 
 #[tokio::test]
 async fn unusable_sources_are_named_and_asked_again() {
-    /// Panics, then gives an expired token, then a good one.
+    /// A source that panics, then returns an expired token, then a valid one.
     #[derive(Debug, Default)]
     struct Flaky(std::sync::atomic::AtomicUsize);
 

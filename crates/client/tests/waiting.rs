@@ -391,7 +391,7 @@ fn other_runtime() -> Runtime {
 #[tokio::test]
 async fn a_producer_runs_on_its_users_runtime() {
     let broker = Broker::builder().topic("t", 4).start().await.unwrap();
-    // The producer must not starve there, although this task never waits of its own accord.
+    // This task never waits by itself, and must not starve the producer on the same thread.
     let producer = producer(&broker).runtime(runtime::Handle::current()).buffer_memory(64 << 10);
     let producer = producer.build().await.unwrap();
     for number in 0..5000 {

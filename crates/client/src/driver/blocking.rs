@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 /// Result of a call.
 pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
-/// Runs a call that may block on a thread with this name. That needs nothing of the user's runtime, whose blocking pool
-/// may be busy or have no threads at all. If no thread starts, only this call fails.
+/// Runs a call that may block on a thread with this name. The blocking pool of the user's runtime may be busy or have
+/// no threads, so it is not used. If no thread starts, only this call fails.
 pub(super) fn on_a_thread<T: Send + 'static>(
     name: &str,
     call: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -14,8 +14,8 @@ use kurier_engine::closing::Uncalled;
 use kurier_engine::delivery::{Calls, Runner};
 use kurier_engine::sync::{Condvar, Mutex, MutexGuard, thread};
 
-/// Queue of callbacks. Its thread starts with the first callback and, once the producer is gone, ends after the last
-/// one.
+/// Queue of callbacks, with a thread that starts with the first callback. After the producer is dropped, the thread
+/// ends with the last callback.
 #[derive(Debug, Default)]
 pub(crate) struct Callbacks(Arc<Queue>);
 
@@ -95,7 +95,7 @@ impl Callbacks {
             state.calls.is_empty() || !state.is_running
         };
         if !is_done && deadline > SystemClock.now() {
-            // A callback may block its thread forever. The driver has stopped by now, and its timers with it.
+            // Wait on a thread: a callback may never return, and the driver's timers have stopped by now.
             let (told, done) = oneshot::channel();
             let queue = Arc::clone(&self.0);
             let waits = move || {

@@ -189,7 +189,7 @@ async fn write_all(writer: &mut (impl AsyncWrite + Unpin), mut chunks: Vec<Bytes
             first += 1;
         }
     }
-    // TLS keeps bytes back. Until they are with the kernel, no broker can execute the request.
+    // TLS buffers bytes. The request counts as written only when the kernel has them.
     writer.flush().await
 }
 
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn unauthenticated_peer_may_send_at_most_1_mib_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        // Four bytes that may or may not be a response, and a length of 1 MiB and one byte.
+        // A frame of four bytes, then the length of a frame that is one byte above 1 MiB.
         let said = b"\0\0\0\x04abcd\0\x10\0\x01";
         let cases = [
             (FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES, "a frame of 1048577 bytes is above the limit of 1048576"),

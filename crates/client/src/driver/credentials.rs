@@ -78,16 +78,16 @@ pub(crate) enum Command {
     Fetch(FetchReason),
     /// Use these credentials from now on.
     Replace(Credentials),
-    /// Ask the source again now, and reply when it has answered.
+    /// Ask the source again now, and send its result to the reply channel.
     Refresh(oneshot::Sender<Result<(), Error>>),
 }
 
-/// How many commands may wait. The core asks once at a time.
+/// Capacity of the command channel. The core has at most one request under way.
 pub(crate) const COMMANDS_MAX: usize = 16;
 
 /// How often a password file is read again.
 const FILE_POLL: Duration = Duration::from_secs(10);
-/// A source that gives the same token until it expires is asked no more often than this.
+/// The shortest time between two requests to a source that keeps returning the same token.
 const RENEWAL_MIN: Duration = Duration::from_secs(1);
 /// How long the read of a file may take.
 const FILE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl Task {
     pub(super) async fn run(mut self) {
         let mut current: Option<Arc<Grant>> = None;
         let mut failures = 0;
-        // A token endpoint that has failed is left alone until then; a demand of the core waits.
+        // After a failed token endpoint, the earliest time to ask it again; a request of the core waits in `demand`.
         let mut hold: Option<Instant> = None;
         let mut demand: Option<FetchReason> = None;
         loop {
@@ -149,7 +149,7 @@ impl Task {
                         Some(old) => old.generation + 1,
                         None => 1,
                     };
-                    // A file that has not changed is no news.
+                    // Report unchanged credentials only if the core asked for them.
                     let is_same = current.as_ref().is_some_and(|old| old.generation == generation);
                     let expires_at = self.expires_at(&credentials);
                     let grant = Arc::new(Grant { credentials, generation, expires_at });
@@ -166,7 +166,7 @@ impl Task {
                     if !is_asked {
                         let why = format_args!("{:#}", error.why);
                         match current {
-                            // The old ones are still good for a while.
+                            // The old credentials have not expired yet.
                             Some(_) => tracing::warn!(why, "cannot renew the credentials"),
                             None => tracing::debug!(why, "there are no credentials yet"),
                         }
@@ -199,8 +199,8 @@ impl Task {
         }
     }
 
-    /// Returns until when a token endpoint is left alone after a failure. The core waits itself after a refusal that
-    /// leaves it without credentials (`is_paced`).
+    /// Returns the earliest time to ask a token endpoint again after a failure. With `is_paced` the core itself waits
+    /// after a refusal, because it has no credentials.
     #[cfg_attr(not(feature = "oauth-oidc"), expect(clippy::unused_self, reason = "there are no token endpoints"))]
     fn hold(&self, failure: &Failure, failures: u32, is_paced: bool) -> Option<Instant> {
         #[cfg(feature = "oauth-oidc")]
@@ -295,7 +295,7 @@ impl Task {
     fn expires_at(&self, credentials: &Credentials) -> Option<Instant> {
         let Credentials::Bearer(token) = credentials else { return None };
         let left = token.expires_at.duration_since(wall_time()).unwrap_or_default();
-        /// An instant farther away may not exist.
+        /// Cap that avoids an overflow of `Instant`.
         const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
         Some(SystemClock.now() + left.min(FAR))
     }
@@ -305,7 +305,7 @@ pub(super) fn wall_time() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
 }
 
-/// Runs a source of the program. A panic becomes an error, so that the task lives on.
+/// Polls the user's source of credentials, and turns a panic into an error.
 async fn unwinding<T>(source: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
     let mut source = pin!(source);
     poll_fn(|cx| {
@@ -330,7 +330,7 @@ fn retry_wait(login: &LoginSettings, failures: u32) -> Duration {
     login.retry_backoff.saturating_mul(1 << doublings).min(login.retry_backoff_max)
 }
 
-/// Returns the wait before a token endpoint is asked again that has refused the client, which still has a token.
+/// Returns the wait after a token endpoint has refused the client, while the client still has a token.
 #[cfg(feature = "oauth-oidc")]
 fn refusal_wait(failures: u32) -> Duration {
     const LONGEST: Duration = Duration::from_secs(300);
@@ -342,7 +342,7 @@ fn refusal_wait(failures: u32) -> Duration {
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: CredentialError,
-    /// How long the source asks to be left alone.
+    /// The wait that a token endpoint asks for (`Retry-After`).
     #[cfg_attr(not(feature = "oauth-oidc"), expect(dead_code, reason = "only token endpoints ask for it"))]
     pub(super) retry_after: Option<Duration>,
 }
@@ -354,7 +354,7 @@ impl From<CredentialError> for Failure {
 }
 
 impl Failure {
-    /// Returns a failure that does not pass by itself.
+    /// Returns a failure that a retry would not mend.
     pub(super) fn refused(why: Error) -> Self {
         CredentialError { is_refusal: true, why }.into()
     }
@@ -394,7 +394,7 @@ pub(super) async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Resul
     }
     let secret = content.strip_suffix(b"\n").unwrap_or(&content);
     match secret.strip_suffix(b"\r").unwrap_or(secret) {
-        // Another process has begun to write the file.
+        // Another process may be writing the file.
         [] => Err(failed("it is empty".to_owned())),
         secret => Ok(Secret::from(secret)),
     }

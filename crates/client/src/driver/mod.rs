@@ -72,7 +72,7 @@ pub(crate) struct Driver {
     core: Core,
     seed: u64,
     names: Arc<dyn Names>,
-    /// `None` once its tasks have started.
+    /// `None` after `run` has started its tasks.
     protection: Option<Protection>,
     security: Security,
     keepers: Keepers,
@@ -155,7 +155,7 @@ impl Driver {
         Self::protected(shared, seed, Protection::NONE)
     }
 
-    /// Creates a driver whose connections are protected.
+    /// Creates a driver whose connections use TLS and SASL as `protection` says.
     pub(crate) fn protected(shared: Arc<Shared>, seed: u64, protection: Protection) -> Result<Self, Error> {
         let (input, inputs) = mpsc::channel(INPUTS_MAX);
         let (under_way, compressed) = mpsc::unbounded_channel();
@@ -445,7 +445,7 @@ impl Driver {
     fn compute(&self, connection: ConnectionId, job: Job) {
         let inputs = self.input.clone();
         let work = move || drop(inputs.blocking_send(Input::Computed { connection, proof: job.run() }));
-        // Without a thread, the core ends the connection in time.
+        // If no thread starts, the job is lost, and the connection times out.
         drop(self.workers.run(Box::new(work)));
     }
 
@@ -529,9 +529,9 @@ impl Driver {
         Error::new(ErrorKind::BufferFull, text).caused_by(why)
     }
 
-    /// Fails the calls that wait for the cluster, if there is no point in waiting.
+    /// Fails the calls that wait for the cluster, if waiting would not help.
     fn serve_verdict(&mut self, now: Instant) {
-        // This runs at every turn of the driver, and calls rarely wait.
+        // Return early: this runs at every turn of the driver, and calls rarely wait.
         if self.waiting.reach.is_empty() && self.waiting.topics.len() == 0 {
             return;
         }

@@ -101,8 +101,8 @@ pub(super) async fn bootstrap(config: &Config, names: &dyn Names, trouble: &Trou
     })
 }
 
-/// Returns the timeout for look-ups, and the setting it comes from. Build waits at most `max.block.ms`, unless that is
-/// 0, which concerns only sends.
+/// Returns the timeout for look-ups, and the setting it comes from. Build waits at most `max.block.ms`; a value of 0
+/// limits only sends.
 fn patience(config: &Config) -> Option<(Duration, &'static str)> {
     let resolve = (config.bootstrap_resolve_timeout, "bootstrap.resolve.timeout.ms");
     let block = (config.max_block, "max.block.ms");

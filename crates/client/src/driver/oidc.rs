@@ -111,7 +111,7 @@ impl Endpoint {
         Failure { error: CredentialError { is_refusal: false, why }, retry_after: None }
     }
 
-    /// Connects, with the certificates of authorities as the files have them now.
+    /// Connects. Reads the certificates of the authorities first, because their files may have changed.
     async fn connect(&self) -> Result<Transport, Failure> {
         let settings = self.settings.clone();
         let security = super::blocking::on_a_thread("kurier-files", move || Ok(security(&settings))).await;
@@ -124,7 +124,7 @@ impl Endpoint {
             security,
             host: self.settings.endpoint.server.clone(),
             attempt: 0,
-            // Texts for brokers ask whether the port has TLS.
+            // Leaves out a question about Kafka's ports.
             was_ready: true,
         };
         let millis = self.login.connect_timeout.as_millis();
@@ -197,7 +197,7 @@ fn security(settings: &OidcSettings) -> Result<Security, Error> {
     }
 }
 
-/// Fits a text about a broker's TLS to the endpoint, which has settings of its own.
+/// Replaces the settings of brokers in a TLS error with those of the token endpoint.
 fn for_endpoint(text: &str) -> String {
     const WORDS: [(&str, &str); 7] = [
         ("ssl.truststore.certificates or ssl.truststore.location", "https.ca.location or https.ca.pem"),
@@ -227,7 +227,7 @@ async fn ask(
     let (mut connection, mut answer) = (pin!(connection), pin!(answer));
     let mut has_ended = false;
     poll_fn(|cx| {
-        // The answer's own error says why the connection ended.
+        // Ignore the connection's result: the answer has the error.
         has_ended = has_ended || connection.as_mut().poll(cx).is_ready();
         answer.as_mut().poll(cx)
     })

@@ -1,4 +1,4 @@
-//! The protection of a producer's connections, and the tasks that keep it up to date.
+//! TLS and SASL of a producer's connections, and the tasks that fetch credentials and reload certificates.
 //!
 //! ```text
 //!   builder: settings, program's sources ─▶ Protection ─ start ─▶ Keepers ─▶ task: credentials
@@ -31,7 +31,7 @@ pub(crate) struct Given {
     pub(crate) tls: Option<TlsConfig>,
 }
 
-/// The protection that the settings and the program ask for.
+/// TLS and SASL as the settings and the program ask for them.
 pub(crate) struct Protection {
     pub(super) security: Security,
     sasl: Option<(SaslSettings, Source)>,
@@ -132,7 +132,7 @@ impl Protection {
     }
 }
 
-/// The tasks that keep the protection up to date. They end when this is dropped.
+/// Channels to the tasks that fetch credentials and reload certificates. The tasks end when this is dropped.
 #[derive(Default)]
 pub(super) struct Keepers {
     credentials: Option<mpsc::Sender<credentials::Command>>,

@@ -36,8 +36,7 @@ pub(crate) struct Shared {
     gone: watch::Receiver<()>,
 }
 
-/// Held by the driver and by each thread that compresses for it. When none is left, no record can get an outcome any
-/// more.
+/// Held by the driver and by each thread that compresses for it. Once all are dropped, every record has its outcome.
 pub(crate) type Alive = watch::Sender<()>;
 
 /// Request from a handle to the driver.
@@ -50,9 +49,9 @@ pub(crate) enum Command {
     Flush { reply: oneshot::Sender<Summary> },
     /// Reply with what blocks the call or the batch that has waited longest.
     Obstacle { reply: oneshot::Sender<Option<String>> },
-    /// Authenticate with these from now on.
+    /// Authenticate with these credentials from now on.
     SetCredentials(Credentials),
-    /// Use this for new connections, and replace the others.
+    /// Use this configuration for new connections, and replace the existing ones.
     #[cfg(feature = "tls")]
     SetTls(kurier_security::tls::TlsConfig),
     /// Read the files of TLS and SASL again. Reply when that is done.

@@ -81,7 +81,7 @@ async fn topic_command_fails_at_once_while_the_producer_closes() {
         shared.command(Command::Topic { name: name.into(), partitions, deadline: far, reply });
         answer
     };
-    // Asked before, with and after the close; for an unknown topic, and for a known one with too few partitions.
+    // Calls before, with and after the close: for an unknown topic, and for a known one with too few partitions.
     let mut answers = vec![ask("u", 0), ask("t", 2)];
     driver.work(Happened::Nothing);
     shared.command(Command::Close { deadline: far });

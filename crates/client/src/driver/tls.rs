@@ -72,7 +72,7 @@ fn ending(error: TlsError) -> Ending {
     }
 }
 
-/// Wraps an error of TLS. Its text becomes ours, and its cause stays the cause.
+/// Converts an error of TLS, with its text and its cause.
 fn with_kind(kind: ErrorKind, error: TlsError) -> Error {
     let text = error.to_string();
     match std::error::Error::source(&error) {
@@ -135,7 +135,7 @@ pub(crate) type ReloadCommand = tokio::sync::oneshot::Sender<Result<(), Error>>;
 impl Reload {
     /// Runs until the driver ends.
     pub(super) async fn run(mut self) {
-        /// A half-written set of files is complete soon. Later attempts wait longer.
+        /// First wait after a failure, such as half-written files. It doubles with each failure.
         const AGAIN: Duration = Duration::from_secs(1);
         /// Failures in a row without a warning.
         const QUIET: u32 = 2;

@@ -13,7 +13,7 @@ use super::Patient;
 use kurier_engine::accumulator::Topic;
 use kurier_engine::error::Error;
 
-/// Topics that metadata is requested for, because they are unknown or lack partitions that records were sent to.
+/// Topics to request metadata for: those that are unknown, or lack partitions that records were sent to.
 #[derive(Default)]
 pub(super) struct Topics {
     wanted: HashMap<Arc<str>, Wanted>,
@@ -75,12 +75,12 @@ impl Topics {
         self.by_time.insert((wanted.look_at, Arc::clone(name)));
     }
 
-    /// Removes and returns the calls for which this many partitions suffice, and whether the topic is no longer wanted
-    /// and was removed.
+    /// Removes and returns the calls for which this many partitions suffice. Also returns whether it removed the topic,
+    /// because nothing needs it any more.
     pub(super) fn take(&mut self, name: &Arc<str>, partitions: usize) -> (Vec<Waiting>, bool) {
         let Some(wanted) = self.wanted.get_mut(name) else { return (Vec::new(), false) };
         let content = wanted.waiters.extract_if(.., |waiting| waiting.partitions <= partitions).collect();
-        // Sends that do not wait need no more requests.
+        // Sends that do not wait have enough partitions now.
         let _ = wanted.unwaited.take_if(|(wanted, _)| *wanted <= partitions);
         let is_over = wanted.waiters.is_empty() && wanted.unwaited.is_none();
         if is_over {
@@ -90,8 +90,8 @@ impl Topics {
         (content, is_over)
     }
 
-    /// Removes and returns the calls of the next topic whose deadline has passed, and whether the topic is no longer
-    /// wanted and was removed.
+    /// Removes and returns the calls of the next topic whose deadline has passed. Also returns whether it removed the
+    /// topic, because nothing needs it any more.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Arc<str>, Vec<Waiting>, bool)> {
         let (look_at, _) = self.by_time.first()?;
         if *look_at > now {

@@ -21,7 +21,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Returns whether nobody on the way can read the connection.
+    /// Returns whether the connection is encrypted or does not leave the machine, so that no one else can read it.
     pub(super) fn is_private(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.peer_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback()),
@@ -31,7 +31,7 @@ impl Transport {
     }
 }
 
-/// A server to connect to, and the way.
+/// A server to connect to, and how.
 pub(crate) struct Target {
     pub(crate) config: Arc<Config>,
     pub(crate) names: Arc<dyn Names>,
@@ -43,7 +43,7 @@ pub(crate) struct Target {
     pub(crate) was_ready: bool,
 }
 
-/// The protection of a producer's connections.
+/// Whether connections use TLS.
 #[derive(Clone, Debug)]
 pub(crate) enum Security {
     Plain,
@@ -82,7 +82,7 @@ impl Security {
         let _ = host;
         match error.kind() {
             ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
-            // A peer that ends TCP without ending TLS. Frames have their length, so nothing is missing.
+            // The peer closed TCP without closing TLS. That is no truncation, because frames have a length.
             UnexpectedEof => Ending::Closed("it closed the connection"),
             _ => Ending::Failed(Cause::from(error).context(what)),
         }

@@ -43,7 +43,7 @@ std::thread_local! {
 }
 
 impl Network {
-    /// Creates this execution's network, which leads to this cluster.
+    /// Creates the network of one execution, in front of this cluster.
     pub(crate) fn new(cluster: Cluster) -> Self {
         let network = Self { cluster: Arc::new(Mutex::new(cluster)), threads: Arc::default() };
         NETWORK.set(Some(network.clone()));

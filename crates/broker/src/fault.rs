@@ -19,7 +19,7 @@ use crate::api::Api;
 /// let mut cluster = Cluster::new(ClusterSettings { nodes: 2, ..ClusterSettings::default() });
 /// // The next two requests to Produce are refused, whichever node they reach.
 /// cluster.add_fault(Fault::new("Produce", FaultKind::Error(ErrorCode::NOT_ENOUGH_REPLICAS)).times(2));
-/// // Node 2 is asked for metadata once in vain.
+/// // Node 2 closes the connection instead of answering the next request for metadata.
 /// cluster.add_fault(Fault::new("Metadata", FaultKind::CloseAfter).on_node(2));
 /// // Otherwise metadata is slow from now on.
 /// let slow = Duration::from_millis(50);

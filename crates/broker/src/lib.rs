@@ -31,9 +31,9 @@
 //! let strict = TopicSettings { min_insync_replicas: 2, ..TopicSettings::default() };
 //! let broker = Broker::builder().nodes(3).topic_with("orders", 6, strict).start().await?;
 //!
-//! // The next batch is written, but nobody learns of it.
+//! // The next batch is written, but its response is lost.
 //! broker.add_fault(Fault::new("Produce", FaultKind::CloseAfter));
-//! // Then partition 0 has another leader, and after that its node is down until further notice.
+//! // Then node 2 becomes the leader of partition 0, and stops.
 //! broker.with_cluster(|cluster| cluster.move_leader("orders", 0, 2))?;
 //! broker.stop_node(2);
 //! assert_eq!(broker.with_cluster(|cluster| cluster.leader("orders", 0)), Some(1.into()));

@@ -16,7 +16,7 @@ use crate::version::KafkaVersion;
 /// use kurier_broker::{Cluster, ClusterSettings, Offer};
 ///
 /// let mut cluster = Cluster::new(ClusterSettings { nodes: 3, ..ClusterSettings::default() });
-/// // Node 1 knows no idempotent producers, and no node takes zstd.
+/// // Node 1 offers no producer ids, and no node accepts zstd.
 /// cluster.set_offer(1, "InitProducerId", Offer::Nothing);
 /// for node in 1..=3 {
 ///     cluster.set_offer(node, "Produce", Offer::UpTo(6));

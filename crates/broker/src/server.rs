@@ -61,7 +61,7 @@ struct Shared {
 
 impl Shared {
     fn cluster(&self) -> MutexGuard<'_, Cluster> {
-        // A panic in one test must not poison the cluster for the others.
+        // Ignore poisoning, so that a panic in one test does not fail the others.
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -430,7 +430,7 @@ where
                 }
                 let whole = cut.is_none();
                 socket.write_all(&frame.slice(..cut.unwrap_or(frame.len()).min(frame.len()))).await?;
-                // TLS holds data back until then.
+                // Without this, TLS would keep the data in its buffer.
                 socket.flush().await?;
                 if !whole {
                     return Ok(());

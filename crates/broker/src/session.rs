@@ -25,7 +25,7 @@ use crate::settings::ClusterSettings;
 pub struct Session {
     /// The node's address that the client connected to, if there is a socket.
     reached: Option<IpAddr>,
-    /// Stays at its start on a cluster without SASL.
+    /// The state of SASL, which never changes on a cluster without SASL.
     pub(crate) authentication: Authentication,
 }
 
@@ -40,7 +40,7 @@ impl Session {
         self.reached
     }
 
-    /// Returns the name that the client has authenticated with, if it has.
+    /// Returns the client's authenticated name, if there is one.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
         self.authentication.principal()

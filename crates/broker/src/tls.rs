@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Maximum time of a handshake. Kafka closes connections that do nothing for ten minutes; a test has less time.
+/// Maximum time of a handshake. Kafka waits ten minutes, which is too long for a test.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Certificates of the listeners, as PEM. [`BrokerBuilder::start`](crate::BrokerBuilder::start) and

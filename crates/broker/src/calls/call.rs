@@ -17,17 +17,17 @@ pub(super) struct Call<'a> {
     pub(super) version: i16,
     /// Correlation id, which the answer repeats.
     pub(super) correlation_id: CorrelationId,
-    /// The whole frame; record data are slices of it, without a copy.
+    /// The whole frame. The log keeps slices of it, without a copy.
     pub(super) frame: &'a Bytes,
     /// Milliseconds since 1970.
     pub(super) now_ms: i64,
     /// Whether the waiting time is over, so that the node must answer now.
     pub(super) is_late: bool,
-    /// By a fault, or during SASL: does nothing and answers with this code.
+    /// Set by a fault, or during SASL: the node does nothing and answers with this code.
     pub(super) refuse: Option<ErrorCode>,
-    /// By a fault: the records of each batch to blame.
+    /// Set by a fault: the records of each batch to blame.
     pub(super) blame: Vec<i32>,
-    /// By a fault: the throttle time to report.
+    /// Set by a fault: the throttle time to report.
     pub(super) throttle_time_ms: i32,
 }
 

@@ -56,7 +56,7 @@ pub(super) fn handle(cluster: &mut Cluster, call: &Call<'_>, mut reader: Reader<
         cluster.topics().iter().map(|(name, topic)| shown(cluster, name, topic, refuse)).collect()
     } else {
         let mut wanted = wanted.unwrap_or_default();
-        // One id makes the whole request a request by id; duplicates are dropped
+        // If any topic has an id, Kafka ignores the topics without one. It also ignores duplicates
         // (`KafkaApis.handleTopicMetadataRequest`).
         if wanted.iter().any(|wanted| wanted.id != Uuid::ZERO) {
             wanted.retain(|wanted| wanted.id != Uuid::ZERO);

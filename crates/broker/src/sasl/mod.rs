@@ -66,7 +66,7 @@ enum State {
     Start,
     /// Expects SaslAuthenticate.
     Exchanging(Exchange),
-    /// The client tried to authenticate again with another mechanism. Kafka closes on its next request.
+    /// The client tried to authenticate again with another mechanism. Kafka closes the connection on the next request.
     OtherMechanism,
     Authenticated,
 }
@@ -119,11 +119,11 @@ pub(crate) enum Answer {
     Refusal(String),
 }
 
-/// Kafka does not let a client authenticate again earlier than this after it last began to.
+/// The shortest time between two re-authentications of a connection, as in Kafka.
 const REAUTHENTICATION_MIN_MS: i64 = 1000;
 
 impl Authentication {
-    /// Returns the name that the client has proved to have.
+    /// Returns the client's authenticated name.
     pub(crate) fn principal(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| identity.name.as_str())
     }

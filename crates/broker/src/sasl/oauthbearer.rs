@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::step::{self, Refusal, Step};
 
-/// The answer to a token that the node refuses. The client sends one more byte, and gets the refusal itself.
+/// The first answer to an invalid token. The client acknowledges it with one byte, and then gets the refusal.
 const INVALID_TOKEN: &str = r#"{"status":"invalid_token"}"#;
 /// Separates the fields of a message.
 const SEPARATOR: char = '\u{1}';

@@ -8,7 +8,7 @@ pub(super) enum Step {
     Success { last: Vec<u8>, name: String, expires_ms: Option<i64> },
 }
 
-/// Why the node refuses a token, in words for the client. `None` stands for Kafka's general text.
+/// Why the node refuses a token, as a text for the client; `None` for Kafka's general text.
 pub(super) struct Refusal(pub(super) Option<String>);
 
 /// Reads the header of GS2 (RFC 5801) without channel binding: `n,,` or `n,a=name,`. Returns the name, if there is one.

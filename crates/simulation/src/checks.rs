@@ -32,12 +32,12 @@ pub(super) struct Pace {
     topics: HashSet<String>,
     /// The number of connections and requests so far.
     pub(super) outputs: u64,
-    /// Ports that the producer may connect to at once, because it has got other credentials.
+    /// Ports that the producer may connect to at once, because its credentials have changed.
     free: HashSet<u16>,
 }
 
 impl Pace {
-    /// Other credentials end every wait for a connection.
+    /// New credentials end every wait for a connection.
     pub(super) fn free_ports(&mut self) {
         self.free.extend(self.ended.iter().filter(|(_, ended)| !ended.is_empty()).map(|(port, _)| *port));
     }
@@ -82,7 +82,7 @@ impl World<'_> {
             ended.clear();
             return;
         }
-        // A connection that was ready counts as the first failure.
+        // When a connection that was ready ends, the count of failures starts again at 1.
         let is_over = |(count, at): &(u32, Instant)| *at + least(failures.min(*count), first, longest) <= now;
         match ended.iter().position(is_over) {
             Some(at) => drop(ended.remove(at)),

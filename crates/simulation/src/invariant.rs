@@ -7,7 +7,8 @@ use std::fmt;
 /// See `src/bin/simulate.rs` for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
-    /// A record with the outcome written is in its partition's log, unchanged and where the outcome says; a record with the outcome not written is in no log (`I1` in old ledgers).
+    /// A record reported as written is in its partition's log, unchanged and at the reported offset. A record reported
+    /// as not written is in no log (`I1` in old ledgers).
     TrueOutcome,
     /// Under idempotence, a record is in the log at most once (`I2` in old ledgers).
     NoDuplicate,
@@ -29,7 +30,8 @@ pub enum Invariant {
     SaslOrder,
     /// No connection carries other requests, or large frames, before its node has accepted the client and proved itself.
     ProofFirst,
-    /// Refused credentials are shown again only after the breaker's wait, by one connection at a time, and no session is renewed with them.
+    /// Refused credentials are tried again only after the breaker's wait and on one connection at a time. No session is
+    /// renewed with them.
     FewAttempts,
     /// A connection that must be replaced takes no more requests.
     RetiredIsQuiet,

@@ -71,7 +71,7 @@ impl World<'_> {
         while self.now() < end && self.broken.is_none() && waiting.iter().any(|number| !self.ledger.is_told(*number)) {
             self.pass(ms(50));
         }
-        // After its last epoch, a partition may have to wait until no request with the old id can arrive.
+        // A partition without a further epoch may have to wait until no request with the old id can arrive.
         if self.plan.first_epoch > 0 || self.watch.is_id_useless || self.plan.lack.is_some() {
             return;
         }

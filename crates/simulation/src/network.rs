@@ -174,7 +174,7 @@ impl World<'_> {
                 if let Some(line) = self.lines.get_mut(&connection) {
                     line.questions.push((correlation_id, header.api_key));
                     line.is_ready |= has_sasl && !is_handshake(header.api_key);
-                    // To renew a session is no use of it.
+                    // A renewal of the session does not count as a use of the connection.
                     if !is_sasl(header.api_key) || !line.talk.is_proven {
                         line.used_at = now;
                     }
@@ -242,7 +242,7 @@ impl World<'_> {
     }
 
     pub(super) fn take_place(&mut self, event: Event) {
-        // The model of the breaker must see what the core has sent before it sees a close.
+        // The breaker's model must see the core's requests before a close.
         if !self.plan.is_lumpy || (self.sasl.is_some() && matches!(event, Event::Closed(_))) {
             self.drain();
         }

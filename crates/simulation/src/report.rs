@@ -17,7 +17,7 @@ pub struct Report {
     pub records: [usize; 3],
     /// The number of steps.
     pub moments: u64,
-    /// The digest of the run. Reports of several runs add theirs up.
+    /// The digest of the run, or the sum of the digests of several runs.
     pub digest: u64,
     /// The simulated time.
     pub time: Duration,

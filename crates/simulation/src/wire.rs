@@ -435,7 +435,7 @@ impl Wire {
         self.ids.insert(id);
     }
 
-    /// The bootstrap servers lead to another cluster, so previous producer ids are void.
+    /// Handles another cluster behind the bootstrap servers: previous producer ids are void.
     pub(super) fn left_cluster(&mut self) {
         self.ids.clear();
     }

@@ -1,11 +1,11 @@
 //! Command that runs the simulation: `make sim`.
 //!
 //! ```text
-//! simulate --seeds 10000 [--from n]     plays so many, with a table of what came up
-//! simulate --seed 42 [--mutant Name]    plays one, and tells what happens in it
-//! simulate --mutants [--seeds 20000]    makes each mistake, and looks for the seed that catches it
+//! simulate --seeds 10000 [--from n]     runs the seeds, and prints how often each fault occurred
+//! simulate --seed 42 [--mutant Name]    runs one seed, and prints its events
+//! simulate --mutants [--seeds 20000]    makes each mistake, and looks for a seed that detects it
 //! simulate --seeds 10000 --ledger simulation.tsv --commit 06c34eb --date 2026-11-22
-//!                                       appends a line about what was played to a file
+//!                                       also appends a line with the results to the file
 //! ```
 
 use std::fs::File;

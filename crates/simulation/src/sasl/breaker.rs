@@ -1,4 +1,4 @@
-//! Model of the producer's breaker: how often it may show credentials that a broker refused.
+//! Model of the producer's breaker, which limits how often refused credentials are tried again.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ pub(crate) struct Breaker {
     /// Counts the credentials of the run.
     pub(crate) generation: u64,
     is_proven: bool,
-    /// Whether a broker refused to renew a session, and no new connection has had its answer since.
+    /// Whether a broker refused to renew a session. The next answer to a new connection resets this.
     is_doubted: bool,
     pub(crate) refusals: usize,
     refused_at: Option<Instant>,
     /// Connections in a row that ended during the exchange.
     closes: u32,
-    /// The new connection that shows unproven credentials.
+    /// The only new connection that may use the credentials until a broker accepts them.
     trial: Option<ConnectionId>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn is_handshake(api_key: i16) -> bool {
     api_key == ApiVersionsRequest::KEY || is_sasl(api_key)
 }
 
-/// A connection's SASL, as the producer sees it, and as its node does.
+/// The state of SASL on a connection, as the producer and its node see it.
 #[derive(Debug, Default)]
 pub(crate) struct Conversation {
     /// Whether the node has accepted the client and proved itself.
@@ -25,7 +25,7 @@ pub(crate) struct Conversation {
     pub(crate) is_exchanging: bool,
     /// Whether the node has not answered the last request of the exchange.
     pub(crate) is_waiting: bool,
-    /// Whether the last request of the exchange has a token.
+    /// Whether the last request of the exchange contained a token.
     pub(crate) has_shown: bool,
     /// The user of the exchange, or of the session.
     pub(crate) user: String,
@@ -45,10 +45,10 @@ pub(crate) struct Conversation {
     pub(crate) is_node_exchanging: bool,
 }
 
-/// Shorter sessions end with a new connection.
+/// The shortest session that the producer renews. Shorter ones end with a new connection.
 pub(crate) const RENEWED_FROM: Duration = Duration::from_secs(3);
 
-/// The producer takes a longer session for one of 30 days.
+/// The longest session. The producer treats a longer lifetime as 30 days.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Conversation {
@@ -107,7 +107,7 @@ impl Conversation {
         (self.is_exchanging, self.is_waiting, self.has_shown) = (true, true, false);
         (self.generation, self.was_busy) = (generation, was_busy);
         user.clone_into(&mut self.user);
-        // The producer counts from here, a node from its last answer.
+        // The producer counts the session's lifetime from here, the node from its last answer.
         self.since = Some(now);
     }
 

@@ -21,7 +21,7 @@ use kurier_engine::core::ConnectionId;
 pub(crate) enum Meaning {
     /// The exchange goes on.
     More,
-    /// The node accepts the client, and has proved itself as far as the mechanism does that.
+    /// The node accepts the client. With SCRAM it has also proved itself.
     Proof { lifetime_ms: i64 },
     /// The node claims success without a proof.
     Forged,
@@ -54,7 +54,8 @@ impl World<'_> {
         self.ensure(checked);
     }
 
-    /// A node closes a connection because of a request of this API. The producer must have known no better.
+    /// A node closes a connection because of a request. Checks that the producer could not know that the request was
+    /// not allowed.
     pub(crate) fn check_close(&mut self, connection: ConnectionId, api_key: i16) {
         let Some(line) = self.lines.get(&connection).filter(|_| self.sasl.is_some()) else { return };
         let is_stranger = line.session.principal().is_none();
@@ -227,7 +228,7 @@ impl World<'_> {
     /// A node closes a connection without an answer.
     pub(crate) fn shut(&mut self, connection: ConnectionId) {
         let at = self.now() + self.latency();
-        // A node that closes the connection reads nothing more.
+        // The node reads nothing more on this connection.
         if let Some(line) = self.lines.get_mut(&connection) {
             line.is_shut = true;
         }

@@ -52,21 +52,21 @@ pub(super) struct Sasl {
     /// Faults that wait for a request.
     planned: Vec<Planned>,
     pub(super) breaker: Breaker,
-    /// Rows that count once a connection is ready again.
+    /// Rows to count once a connection is ready again.
     marks: BTreeSet<(FaultRow, &'static str)>,
 }
 
 impl Sasl {
-    /// Decides whether the run of this seed has SASL.
+    /// Draws the SASL of a run; `None` for a run without it.
     pub(super) fn draw(seed: u64) -> Option<Self> {
-        /// Separates this stream from the others. With this number, none of the seeds that `tests.rs` replays has SASL,
-        /// so that each still does what it once found.
+        /// Separates this stream from the others. With this number, none of the seeds in `tests.rs` has SASL, so that
+        /// their runs stay the same.
         const STREAM: u64 = 1777 << 32;
         let mut random = fastrand::Rng::with_seed(seed ^ STREAM);
         if random.u32(0..4) > 0 {
             return None;
         }
-        // SCRAM takes thousands of hashes for each connection, so it is rare, and its sessions are long.
+        // SCRAM computes thousands of hashes per connection. So it is rare, and its sessions are long.
         let mechanism = if random.u32(0..8) == 0 { Mechanism::ScramSha256 } else { Mechanism::Plain };
         let lifetime_ms = match random.u32(0..8) {
             _ if mechanism != Mechanism::Plain => random.u64(8_000..20_000),

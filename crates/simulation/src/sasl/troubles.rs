@@ -29,9 +29,9 @@ pub(crate) enum Trouble {
     TooEarly,
     /// A node refuses right credentials.
     RefuseLogin,
-    /// The password changes, in cluster and producer at different times.
+    /// The password changes, and cluster and producer get the new one at different times.
     ChangePassword,
-    /// The user changes, in cluster and producer at different times.
+    /// The user changes, and cluster and producer get the new one at different times.
     ChangeUser,
     /// The producer's certificates change.
     ChangeCertificates,
@@ -58,7 +58,7 @@ pub(super) const TROUBLES: [(Trouble, u32); 12] = [
 pub(super) struct Planned {
     pub(super) trouble: Trouble,
     pub(super) times: u32,
-    /// How many fitting requests to let pass first.
+    /// How many matching requests to let pass first.
     pub(super) skips: u32,
 }
 
@@ -118,7 +118,7 @@ impl World<'_> {
         self.at(credentials, Event::Credentials);
     }
 
-    /// The cluster knows the newest login, and no other.
+    /// The cluster accepts only the newest login from now on.
     pub(crate) fn change_accounts(&mut self) {
         let Some(sasl) = &mut self.sasl else { return };
         for name in 0..=sasl.names {
@@ -162,7 +162,7 @@ impl World<'_> {
         self.driver.handle(Input::TlsChanged);
     }
 
-    /// Ends all faults of SASL. A producer that would wait for long gets its credentials once more.
+    /// Ends all faults of SASL. Gives the producer its credentials again if it would otherwise wait for long.
     pub(crate) fn calm_sasl(&mut self) {
         let Some(sasl) = &mut self.sasl else { return };
         sasl.planned.clear();

@@ -44,7 +44,7 @@ struct Asked {
 }
 
 impl Connection {
-    /// Creates a connection. Without a SYN as its first packet, the connection is older than the capture.
+    /// Creates a connection, which is older than the capture unless its first packet is a SYN (`from_its_beginning`).
     pub(crate) fn new(number: u32, client: SocketAddr, server: SocketAddr, from_its_beginning: bool) -> Self {
         let half = || Half { stream: Stream::default(), frames: Frames::new(from_its_beginning) };
         Self {
@@ -191,7 +191,7 @@ fn begins_response(bytes: &[u8], asked: &VecDeque<Asked>) -> bool {
     possible(*claimed).is_some() && asked.iter().any(|asked| asked.head.correlation_id == correlation_id)
 }
 
-/// Returns the length, if a frame can have it.
+/// Returns the length of a frame, if it is within the limits.
 fn possible(claimed: [u8; 4]) -> Option<usize> {
     let claimed = usize::try_from(i32::from_be_bytes(claimed)).ok()?;
     (4..=FrameBuffer::DEFAULT_LIMIT_BYTES).contains(&claimed).then_some(claimed)

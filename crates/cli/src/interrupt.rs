@@ -26,8 +26,8 @@ impl Signals {
         kinds.map(|kind| Ok((signal(kind)?, status(kind)))).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Returns the result of `work`, or the exit status of a signal that arrives first. Unfinished work can be passed
-    /// again.
+    /// Returns the result of `work`, or the exit status of a signal that arrives first. To continue the work after a
+    /// signal, pass a reference to it again.
     pub(crate) async fn unless<T>(&mut self, work: impl Future<Output = T>) -> Result<T, ExitCode> {
         let mut work = pin!(work);
         let ended = poll_fn(|cx| {

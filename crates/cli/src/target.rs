@@ -67,7 +67,8 @@ impl Target {
         if !metadata.is_file() {
             return Ok(Self::Empty(path.to_owned()));
         }
-        // A second opening, as of /dev/stdout, would have a position of its own and overwrite the other's lines.
+        // Do not open /dev/stdout and the like again: a second handle would write at its own position, over the lines
+        // of the first.
         let is_same = |stream: io::Result<FileId>| stream.is_ok_and(|id| id == FileId::of(&metadata));
         if is_same(FileId::of_stream(io::stdout())) {
             return Ok(Self::Stdout);
@@ -127,7 +128,7 @@ impl Target {
 fn check_folder(path: &Path) -> Result<(), String> {
     let folder = folder(path);
     let created = Builder::new().prefix(".kurier-").tempfile_in(folder);
-    // The error's own text has the temporary file's name.
+    // Leave out the error's text, which names the temporary file.
     let cannot = |error: io::Error| format!("cannot create a file in {}: {}", folder.display(), error.kind());
     created.map(drop).map_err(cannot)
 }

@@ -79,10 +79,10 @@ const fn any(_: u8) -> bool {
 const FORMATS: [Carries; 5] = [
     Carries { format: "json", data: any, header: any },
     Carries { format: "frames", data: any, header: any },
-    // Lengths before the parts: only header values have forbidden bytes.
+    // Lengths precede the key and the value, so only header values cannot have every byte.
     Carries { format: r"%T %p %h\n%K %k%S %s\n", data: any, header: |byte| byte != b',' && byte != b'\n' },
     Carries { format: r"%R%s%K;%k%t@%o %p %T|%h\x00", data: any, header: |byte| byte != b',' && byte != 0 },
-    // Delimiters only; the lengths after the parts distinguish null from empty.
+    // Delimiters end the parts. The lengths after them distinguish null from empty.
     Carries {
         format: r"%p\x1f%T\x1f%k\x1f%K\x1f%s\x1f%S\x1f%h\x1e",
         data: |byte| byte != 0x1e && byte != 0x1f,

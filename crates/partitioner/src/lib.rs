@@ -1,7 +1,8 @@
 //! Partitioners: choose the partition of a record in its topic.
 //!
 //! A key goes to the same partition as with the Java client, as long as the topic's partition count is unchanged. A
-//! record without a key goes to the partition that gives the best batches.
+//! record without a key goes to a partition that the producer chooses, so that batches become full and slow partitions
+//! get fewer records.
 //!
 //! ```
 //! use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView};

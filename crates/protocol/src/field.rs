@@ -18,7 +18,7 @@ impl Field {
         self.tag == Some(tag) && self.is_in(version.number)
     }
 
-    /// The tag of `value` in this version, if it is written: defaults are not.
+    /// Returns the tag to write `value` with in this version; `None` for a default, which is not written.
     fn tag_for<T: Wire>(&self, value: &T, default: impl FnOnce() -> T, version: Version) -> Option<u32> {
         self.tag.filter(|_| self.is_in(version.number) && *value != default())
     }

@@ -178,7 +178,7 @@ fn field<'a, T: Wire>(name: &'static str, input: &'a [u8], context: Context<'a>)
     T::parse(input, context).map_err(|fault| inside(fault, Step::Field(name)))
 }
 
-/// No tagged fields of headers are known; all are skipped.
+/// Skips the tagged fields of a header; this crate knows none.
 fn no_tags(input: &[u8], flexible: bool) -> Parsed<'_, ()> {
     parse_tags(input, Version { number: 0, flexible }, |_, _| Ok(()))
 }

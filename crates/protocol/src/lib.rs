@@ -72,13 +72,13 @@
 //!     let [api, version, body @ ..] = data else { return };
 //!     let api = &APIS[usize::from(*api) % APIS.len()];
 //!     let Ok(message) = api.response().read(&Bytes::copy_from_slice(body), i16::from(*version)) else { return };
-//!     // What was read can be written: in the shortest form, which is no longer than what came.
+//!     // A message that was read can be written, and in its shortest form, so it is not longer than the input.
 //!     let mut written = Vec::new();
 //!     message.write(i16::from(*version), &mut written).unwrap();
 //!     assert!(written.len() <= body.len());
 //! }
 //!
-//! target(b"\x06\x00\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00\x00\x04"); // ApiVersions v0: error 35, and what it speaks
+//! target(b"\x06\x00\x00\x23\x00\x00\x00\x01\x00\x12\x00\x00\x00\x04"); // ApiVersions v0: error 35, and its versions
 //! target(b"\x03\x03\x00\x00\x00\x00\x7f\xff\xff\xff"); // eight bytes that claim two thousand million brokers
 //! ```
 //!

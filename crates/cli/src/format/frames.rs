@@ -50,7 +50,7 @@ fn length(length: usize) -> io::Result<i32> {
     i32::try_from(length).map_err(|_| io::Error::other("a record above 2 GiB does not fit a frame"))
 }
 
-/// Finds the end of the frame. An error names `limit`, which `longest` follows from.
+/// Finds the end of the frame. An error names `limit`, from which the caller computed `longest`.
 pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize, limit: usize) -> Extent {
     let cut = |text: String| Extent::Bad(Flaw::new(input.len(), text), Resume::Never);
     let Some(length) = input.first_chunk::<LENGTH_BYTES>() else {

@@ -19,7 +19,8 @@ pub struct Lines {
     pub empty_is_null: bool,
 }
 
-/// Finds the end of the line. The last line needs no `\n`. An error names `limit`, which `longest` follows from.
+/// Finds the end of the line. The last line needs no `\n`. An error names `limit`, from which the caller computed
+/// `longest`.
 pub(crate) fn extent(input: &[u8], is_end: bool, longest: usize, limit: usize) -> Extent {
     match memchr(b'\n', input) {
         Some(at) if at > longest => Extent::Bad(Flaw::too_long(longest, limit), Resume::BehindTerminator(at)),

@@ -48,7 +48,7 @@ impl FromStr for Format {
         match text {
             "json" => Ok(Self::Json),
             "frames" => Ok(Self::Frames),
-            // As a template, it would print its own name for each record.
+            // Refuse `JSON` and the like: as a template it would print its own name for each record.
             name if ["json", "frames"].iter().any(|known| name.eq_ignore_ascii_case(known)) => {
                 Err(format!("write {} for this format, in small letters", name.to_ascii_lowercase()))
             }

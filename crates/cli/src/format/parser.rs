@@ -25,7 +25,7 @@ impl Parser {
     #[must_use]
     pub fn extent(&self, input: &[u8], is_end: bool, limit: usize) -> Extent {
         let longest = self.longest(limit);
-        // The first byte above the limit decides, so that the read size does not matter.
+        // Look at most one byte beyond the limit, so that the result does not depend on the size of the reads.
         let clipped = input.get(..longest.saturating_add(1)).unwrap_or(input);
         let is_end = is_end && clipped.len() == input.len();
         let extent = match self {

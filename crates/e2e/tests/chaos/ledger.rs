@@ -91,9 +91,9 @@ struct State {
     /// Records without an outcome, by partition, with the time of their send.
     pending: BTreeMap<i32, BTreeMap<usize, Instant>>,
     errors: BTreeMap<String, usize>,
-    /// Outcomes that arrived before that of an earlier record of their partition, by that record.
+    /// Outcomes that arrived too early, by the earlier record of the same partition that has no outcome yet.
     early: BTreeMap<usize, Vec<String>>,
-    /// The same after the earlier record's outcome, with counts.
+    /// Descriptions of outcomes that arrived out of order, with counts.
     out_of_turn: BTreeMap<String, usize>,
 }
 

@@ -21,7 +21,7 @@ use crate::way;
 const PARTITIONS: usize = 3;
 const RECORDS_PER_SECOND: u32 = 2_000;
 
-/// Time for the old leaders' last responses, after they gave up the partitions.
+/// How long to wait for the old leaders' last responses after they gave up the partitions.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Deletes the topic `name` under load, creates it again after `absence`, and runs the checker on both logs.

@@ -69,7 +69,7 @@ pub(crate) fn failover(cluster: &mut Cluster) -> Result<()> {
     cluster.kafka().wait_for_replicas(topic, 3)
 }
 
-/// The first of three bootstrap servers is dead, and led partitions until a moment ago.
+/// The first of three bootstrap servers is dead. It led partitions until a moment ago.
 pub(crate) fn first_bootstrap_server_dead(cluster: &mut Cluster) -> Result<()> {
     let (topic, file) = ("first-dead", testdata("events.txt"));
     let text = fs::read_to_string(&file)?;

@@ -19,7 +19,8 @@ pub(crate) fn too_few_replicas(cluster: &mut Cluster) -> Result<()> {
     }
     cluster.kill(2)?;
     for (topic, _) in topics {
-        // Before the cluster notices, a leader appends first and only then finds that replicas are missing.
+        // Wait until the cluster notices the dead node. Before that, a leader appends a batch and only then finds that
+        // replicas are missing.
         cluster.kafka().wait_for_replicas(topic, 2)?;
     }
     println!("{:<12} {:>5} {:>7} {:>6} {:>7}", "topic", "lines", "in log", "exit", "took");

@@ -144,7 +144,7 @@ fn exchange(address: SocketAddr, frames: &[Vec<u8>]) -> Result<Vec<String>> {
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut seen = Vec::new();
     for frame in frames {
-        // A node that has closed shows it when we read.
+        // Ignore a failure: the next read shows that the node has closed.
         let _it_may_have_closed = socket.write_all(frame);
         seen.push(answer(&mut socket)?.map_or_else(|| "closed".to_owned(), |bytes| shown(frame, &bytes)));
     }

@@ -229,7 +229,7 @@ impl Scene {
             .linger(Duration::from_millis(20)))
     }
 
-    /// Replaces a file at once, so that no one reads a half of it.
+    /// Replaces a file atomically, so that no reader sees a part of it.
     fn write(&self, name: &str, content: &str) -> Result<()> {
         let new = self.folder.join("new");
         fs::write(&new, content)?;

@@ -99,7 +99,7 @@ impl Writer {
                 python
             }
         };
-        // Files, because nobody reads a pipe before the end.
+        // Use files, because pipes are read only at the end and would fill.
         let output = ["out", "err"].map(|end| folder.join(format!("{name}.{end}")));
         let [out, err] = &output;
         command.stdin(Stdio::piped()).stdout(File::create(out)?).stderr(File::create(err)?);

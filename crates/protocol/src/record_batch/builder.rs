@@ -89,7 +89,7 @@ impl fmt::Debug for NewRecord<'_> {
 /// let free = Arc::new(AtomicUsize::new(10_000));
 /// let mut builder = RecordBatchBuilder::default();
 /// let slot = builder.slot(&NewRecord { value: Some(&[7; 2000]), ..Default::default() })?;
-/// assert_eq!(slot.growth(), 1024 + 2048, "two segments, to be taken from what is free");
+/// assert_eq!(slot.growth(), 1024 + 2048, "two new segments");
 /// free.fetch_sub(slot.growth(), Ordering::Relaxed);
 /// slot.fill(|size| Counted(Vec::with_capacity(size), Arc::clone(&free)));
 ///

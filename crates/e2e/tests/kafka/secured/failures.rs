@@ -207,7 +207,7 @@ fn file(name: &str) -> String {
     testdata(name).display().to_string()
 }
 
-/// Gives tokens that expired, and claims that they did not.
+/// A provider of expired tokens, which it reports as valid.
 #[derive(Debug)]
 struct ExpiredTokens;
 

@@ -55,6 +55,11 @@ impl Sent {
         self.accepted.fetch_add(records, Ordering::Relaxed);
     }
 
+    /// Number of records that the producer has accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
     fn total(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed).saturating_add(self.waiting.load(Ordering::Relaxed))
     }

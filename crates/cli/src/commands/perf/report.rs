@@ -1,4 +1,4 @@
-//! Measures a run, and reports it.
+//! Measures a run, and reports it in the words of kafka-producer-perf-test, or as JSON.
 
 use std::fmt;
 use std::time::Instant;
@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::Result;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::tally::Window;
+use super::tally::Latencies;
 
 /// A stopwatch for wall-clock time and processor time.
 pub(super) struct Meter {
@@ -18,7 +18,7 @@ pub(super) struct Meter {
 
 /// Processor time in seconds.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cpu {
+pub(super) struct Cpu {
     user: f64,
     system: f64,
 }
@@ -37,89 +37,144 @@ impl Meter {
         Ok(Self { start: now(), cpu: Cpu::now()? })
     }
 
-    pub(super) fn stop(self, size: u64, window: Window) -> Result<Report> {
+    /// Returns the seconds since the start, and the processor time.
+    pub(super) fn stop(self) -> Result<(f64, Cpu)> {
         let cpu = Cpu::now()?;
         let cpu = Cpu { user: cpu.user - self.cpu.user, system: cpu.system - self.cpu.system };
-        Ok(Report { cpu, ..Report::of(size, self.start.elapsed().as_secs_f64(), window) })
+        Ok((self.start.elapsed().as_secs_f64(), cpu))
     }
 }
 
-/// The result of a measurement.
-pub(super) struct Report {
-    size: u64,
-    seconds: f64,
-    cpu: Cpu,
-    pub(super) window: Window,
+/// What a part of the run sent, and how fast.
+pub(super) struct Window {
+    pub(super) seconds: f64,
+    pub(super) acknowledged: u64,
+    pub(super) bytes_per_record: f64,
+    pub(super) latencies: Latencies,
 }
 
-impl Report {
-    pub(super) fn of(size: u64, seconds: f64, window: Window) -> Self {
-        Self { size, seconds, cpu: Cpu::default(), window }
-    }
-
+impl Window {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     fn records_per_second(&self) -> f64 {
-        self.window.acknowledged as f64 / self.seconds
+        self.acknowledged as f64 / self.seconds
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    fn bytes_per_second(&self) -> f64 {
-        self.records_per_second() * self.size as f64
+    /// Megabytes per second. Those of kafka-producer-perf-test have 1,048,576 bytes.
+    fn mib_per_second(&self) -> f64 {
+        self.records_per_second() * self.bytes_per_record / f64::from(1 << 20)
     }
 
-    /// Formats a progress report like kafka-producer-perf-test.
-    pub(super) fn in_short(&self) -> String {
+    /// Formats the progress.
+    pub(super) fn progress(&self) -> String {
         format!(
             "{} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
-            self.window.acknowledged,
+            self.acknowledged,
             self.records_per_second(),
-            // kafka-producer-perf-test's megabytes have 1,048,576 bytes.
-            self.bytes_per_second() / f64::from(1 << 20),
-            self.window.latency_us.mean() / 1e3,
-            self.window.latency_ms(1.0),
+            self.mib_per_second(),
+            self.latencies.mean_ms(),
+            self.latencies.max_ms(),
         )
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
-        let rounded = |number: f64, digits: i32| (number * 10f64.powi(digits)).round() / 10f64.powi(digits);
+    /// Formats the result of a run, or of the part of it that came after warming up.
+    pub(super) fn total(&self, is_steady: bool) -> String {
+        let quantile = |quantile| self.latencies.at_ms(quantile).round();
+        format!(
+            "{}{} records sent, {:.6} records/sec ({:.2} MB/sec), {:.2} ms avg latency, {:.2} ms max latency, \
+             {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
+            self.acknowledged,
+            if is_steady { " steady state" } else { "" },
+            self.records_per_second(),
+            self.mib_per_second(),
+            self.latencies.mean_ms(),
+            self.latencies.max_ms(),
+            quantile(0.5),
+            quantile(0.95),
+            quantile(0.99),
+            quantile(0.999),
+        )
+    }
+
+    fn json(&self) -> Map<String, Value> {
+        let fields = [
+            ("records", json!(self.acknowledged)),
+            ("secs", rounded(self.seconds, 3)),
+            ("rec_per_s", rounded(self.records_per_second(), 0)),
+            ("mb_per_s", rounded(self.records_per_second() * self.bytes_per_record / 1e6, 1)),
+            ("latencies", json!(self.latencies.count())),
+            ("avg_ms", rounded(self.latencies.mean_ms(), 3)),
+            ("max_ms", rounded(self.latencies.max_ms(), 3)),
+            ("p50_ms", rounded(self.latencies.at_ms(0.5), 3)),
+            ("p95_ms", rounded(self.latencies.at_ms(0.95), 3)),
+            ("p99_ms", rounded(self.latencies.at_ms(0.99), 3)),
+            ("p999_ms", rounded(self.latencies.at_ms(0.999), 3)),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    }
+}
+
+/// The result of a run.
+pub(super) struct Report {
+    pub(super) cpu: Cpu,
+    pub(super) failed: u64,
+    pub(super) latency_every: u64,
+    pub(super) total: Window,
+    /// The part after the records that warm up.
+    pub(super) steady: Option<Window>,
+}
+
+impl Report {
+    /// Returns the result as one object. Its megabytes have 1,000,000 bytes.
+    pub(super) fn json(&self) -> Value {
+        let mut object = Map::from_iter([("peer".to_owned(), json!("kurier"))]);
+        object.extend(self.total.json());
         #[expect(clippy::cast_precision_loss, reason = "a quotient for people")]
-        let records = self.window.acknowledged.max(1) as f64;
-        json!({
-            "peer": "kurier",
-            "records": self.window.acknowledged,
-            "failed": self.window.failed,
-            "size": self.size,
-            "secs": rounded(self.seconds, 3),
-            "rec_per_s": rounded(self.records_per_second(), 0),
-            "mb_per_s": rounded(self.bytes_per_second() / 1e6, 1),
-            "cpu_user": rounded(self.cpu.user, 3),
-            "cpu_sys": rounded(self.cpu.system, 3),
-            "cpu_us_per_rec": rounded((self.cpu.user + self.cpu.system) * 1e6 / records, 3),
-            "rss_mb": rounded(peak_memory_mb(), 1),
-            "p50_ms": rounded(self.window.latency_ms(0.5), 2),
-            "p99_ms": rounded(self.window.latency_ms(0.99), 2),
-            "p999_ms": rounded(self.window.latency_ms(0.999), 2),
-        })
+        let records = self.total.acknowledged.max(1) as f64;
+        let others = [
+            ("failed", json!(self.failed)),
+            ("size", rounded(self.total.bytes_per_record, 1)),
+            ("latency_every", json!(self.latency_every)),
+            ("cpu_user", rounded(self.cpu.user, 3)),
+            ("cpu_sys", rounded(self.cpu.system, 3)),
+            ("cpu_us_per_rec", rounded((self.cpu.user + self.cpu.system) * 1e6 / records, 3)),
+            ("rss_mb", rounded(peak_memory_mb(), 1)),
+        ];
+        object.extend(others.map(|(name, value)| (name.to_owned(), value)));
+        if let Some(steady) = &self.steady {
+            object.insert("steady_state".to_owned(), Value::Object(steady.json()));
+        }
+        Value::Object(object)
     }
 }
 
 impl fmt::Display for Report {
-    /// Formats the result like the last line of kafka-producer-perf-test.
+    /// Formats the last lines of kafka-producer-perf-test.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let latency = |quantile| self.window.latency_ms(quantile).round();
-        write!(
-            f,
-            "{} {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
-            self.in_short().trim_end_matches('.').to_owned() + ",",
-            latency(0.5),
-            latency(0.95),
-            latency(0.99),
-            latency(0.999)
-        )
+        f.write_str(&self.total.total(false))?;
+        match &self.steady {
+            Some(steady) => write!(f, "\n{}", steady.total(true)),
+            None => Ok(()),
+        }
     }
 }
 
-/// Returns the process's peak memory, in millions of bytes.
+/// Formats metrics as kafka-producer-perf-test does.
+pub(super) fn metrics(metrics: &[(String, f64)]) -> String {
+    let width = metrics.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = format!("\n{:width$}   Value\n", "Metric Name");
+    for (name, value) in metrics {
+        text += &format!("{name:width$} : {value:.3}\n");
+    }
+    text
+}
+
+/// Returns a number with so many digits after the point; `null` for none or infinitely many.
+fn rounded(number: f64, digits: i32) -> Value {
+    let factor = 10f64.powi(digits);
+    json!((number * factor).round() / factor)
+}
+
+/// Returns the process's peak memory, in MiB.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 fn peak_memory_mb() -> f64 {
     // Linux reports kilobytes.

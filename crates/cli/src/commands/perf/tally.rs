@@ -1,4 +1,4 @@
-//! Counts outcomes and their latencies.
+//! Latencies of the measured records.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,83 +9,98 @@ use kurier::Error;
 
 use crate::sync::lock;
 
-/// Number and latency of acknowledgements.
-pub(super) struct Tally {
-    /// Acknowledgements since the last report.
-    window: Mutex<Window>,
-    /// Acknowledgements before the last report.
-    total: Mutex<Window>,
-    /// The first failure.
-    pub(super) error: Mutex<Option<Error>>,
-}
+/// Latencies in microseconds.
+pub(super) struct Latencies(Histogram<u64>);
 
-pub(super) struct Window {
-    pub(super) acknowledged: u64,
-    pub(super) failed: u64,
-    pub(super) latency_us: Histogram<u64>,
-}
-
-impl Window {
+impl Latencies {
     fn new() -> Result<Self> {
         // Range from a microsecond to ten minutes, with three digits.
-        Ok(Self { acknowledged: 0, failed: 0, latency_us: Histogram::new_with_bounds(1, 600_000_000, 3)? })
+        Ok(Self(Histogram::new_with_bounds(1, 600_000_000, 3)?))
     }
 
-    /// Returns the contents and leaves this window empty.
+    fn record(&mut self, latency: Duration) {
+        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// Returns the contents and leaves this histogram empty.
     fn take(&mut self) -> Self {
-        let empty = Histogram::new_from(&self.latency_us);
-        let latency_us = std::mem::replace(&mut self.latency_us, empty);
-        Self {
-            acknowledged: std::mem::take(&mut self.acknowledged),
-            failed: std::mem::take(&mut self.failed),
-            latency_us,
-        }
+        let empty = Histogram::new_from(&self.0);
+        Self(std::mem::replace(&mut self.0, empty))
     }
 
-    fn add(&mut self, other: &Self) {
-        self.acknowledged += other.acknowledged;
-        self.failed += other.failed;
-        // Cannot fail: both have the same bounds.
-        let _ = self.latency_us.add(&other.latency_us);
+    /// Number of latencies.
+    pub(super) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    pub(super) fn mean_ms(&self) -> f64 {
+        self.0.mean() / 1e3
+    }
+
+    pub(super) fn max_ms(&self) -> f64 {
+        self.at_ms(1.0)
     }
 
     /// Returns the latency at a quantile, in milliseconds.
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    pub(super) fn latency_ms(&self, quantile: f64) -> f64 {
-        self.latency_us.value_at_quantile(quantile) as f64 / 1e3
+    pub(super) fn at_ms(&self, quantile: f64) -> f64 {
+        self.0.value_at_quantile(quantile) as f64 / 1e3
     }
+}
+
+/// Latencies of all measured records, and the first failure.
+pub(super) struct Tally {
+    parts: Mutex<Parts>,
+    error: Mutex<Option<Error>>,
+}
+
+struct Parts {
+    /// Since the last report of progress.
+    window: Latencies,
+    /// Before the last report.
+    before: Latencies,
+    /// Without the records that warm up.
+    steady: Latencies,
 }
 
 impl Tally {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { window: Mutex::new(Window::new()?), total: Mutex::new(Window::new()?), error: Mutex::default() })
+        let parts = Parts { window: Latencies::new()?, before: Latencies::new()?, steady: Latencies::new()? };
+        Ok(Self { parts: Mutex::new(parts), error: Mutex::default() })
     }
 
-    pub(super) fn add(&self, outcomes: impl Iterator<Item = Result<Duration, Error>>) {
-        let mut window = lock(&self.window);
-        for outcome in outcomes {
-            match outcome {
-                Ok(latency) => {
-                    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
-                    window.latency_us.saturating_record(micros);
-                    window.acknowledged += 1;
-                }
-                Err(error) => {
-                    lock(&self.error).get_or_insert(error);
-                    window.failed += 1;
+    /// Adds the outcome of a measured record. `is_steady` is whether the record came after those that warm up.
+    pub(super) fn add(&self, outcome: Result<Duration, Error>, is_steady: bool) {
+        match outcome {
+            Ok(latency) => {
+                let mut parts = lock(&self.parts);
+                parts.window.record(latency);
+                if is_steady {
+                    parts.steady.record(latency);
                 }
             }
+            Err(error) => drop(lock(&self.error).get_or_insert(error)),
         }
     }
 
-    pub(super) fn take_window(&self) -> Window {
-        let window = lock(&self.window).take();
-        lock(&self.total).add(&window);
+    /// Returns the latencies since the last call.
+    pub(super) fn take_window(&self) -> Latencies {
+        let mut parts = lock(&self.parts);
+        let window = parts.window.take();
+        // Cannot fail: both have the same bounds.
+        let _ = parts.before.0.add(&window.0);
         window
     }
 
-    pub(super) fn take_total(&self) -> Window {
+    /// Returns the latencies of all records, and those without the records that warm up.
+    pub(super) fn take_all(&self) -> (Latencies, Latencies) {
         self.take_window();
-        lock(&self.total).take()
+        let mut parts = lock(&self.parts);
+        (parts.before.take(), parts.steady.take())
+    }
+
+    /// Returns the first failure of a measured record.
+    pub(super) fn take_error(&self) -> Option<Error> {
+        lock(&self.error).take()
     }
 }

@@ -1,7 +1,8 @@
 //! The sender, which decides when each partition's batches are sent and to what node.
 //!
-//! [`request`] builds Produce requests, [`answer`] handles their responses, [`outcome`] completes batches, [`obstacle`]
-//! explains delays, and [`stall`] detects nodes that accept nothing.
+//! [`queue`] holds the partitions that have a batch for a node, [`request`] builds Produce requests, [`answer`] handles
+//! their responses, [`outcome`] completes batches, [`obstacle`] explains delays, and [`stall`] detects nodes that
+//! accept nothing.
 //!
 //! ```text
 //!                 take                      transmit                  written
@@ -25,10 +26,11 @@ mod batch;
 mod failure;
 mod obstacle;
 mod outcome;
+mod queue;
 mod request;
 mod stall;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use kurier_protocol::{NodeId, Uuid};
@@ -45,6 +47,7 @@ use crate::error::{Error, ErrorKind, Written};
 use crate::fault_injection::Mutant;
 use batch::Batch;
 use failure::{another_cluster, closed, recreated};
+use queue::Queue;
 
 /// All batches that are queued, waiting or in flight.
 #[derive(Debug, Default)]
@@ -69,18 +72,6 @@ pub(super) struct Sender {
     /// Partitions whose first open batch lingers. Only these can be hurried.
     lingering: BTreeSet<PartitionId>,
     is_abandoned: bool,
-}
-
-/// The partitions that have a batch for a node, in round-robin order.
-#[derive(Debug, Default)]
-struct Queue {
-    ready: VecDeque<PartitionId>,
-    /// Whether the accumulator is taking batches for this node.
-    is_taking: bool,
-    /// Since when the node has accepted nothing, while it may have work.
-    idle_since: Option<Instant>,
-    /// Whether that has lasted too long.
-    is_stalled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -175,7 +166,7 @@ impl Sender {
         self.lingering.remove(&id);
         let Some(partition) = self.partitions.remove(&id) else { return };
         if let Some(queue) = partition.queued.and_then(|node| self.nodes.get_mut(&node)) {
-            queue.ready.retain(|other| *other != id);
+            queue.remove(id);
         }
         if let Some(identity) = partition.line.identity()
             && !cx.faults.has(Mutant::EpochFloorIgnored)
@@ -399,10 +390,12 @@ impl Sender {
                 // The previous leader may be gone for good, and then its queue is never checked again.
                 if let Some(queue) = before.filter(|before| *before != node).and_then(|node| self.nodes.get_mut(&node))
                 {
-                    queue.ready.retain(|other| *other != id);
+                    queue.remove(id);
                 }
                 if before != Some(node) {
-                    self.nodes.entry(node).or_default().ready.push_back(id);
+                    let has_waiting = !self.partition(id).waiting.is_empty();
+                    let queue = self.nodes.entry(node).or_default();
+                    if has_waiting { queue.waiting.push_back(id) } else { queue.open.push_back(id) }
                 }
                 self.awake.insert(node);
                 self.watch(node, cx);

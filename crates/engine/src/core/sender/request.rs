@@ -39,55 +39,45 @@ impl Sender {
         }
         let peer = Peer::Node(node);
         if !cx.connections.knows(peer) {
-            for id in std::mem::take(&mut queue.ready) {
+            for id in queue.drain() {
                 self.partition(id).queued = None;
                 self.review(id, cx);
             }
             return self.forget_node(node, cx);
         }
-        if queue.ready.is_empty() {
+        if queue.is_empty() {
             return;
         }
         if !cx.connections.has_room(peer, cx.config.max_in_flight, cx.now) {
             cx.connections.want(peer, cx.now);
             return;
         }
-        let ready = std::mem::take(&mut queue.ready);
         if let Err(error) = produce_version(peer, true, cx) {
-            for id in ready {
+            for id in queue.drain() {
                 self.partition(id).queued = None;
                 self.fail_unsent(id, &error, cx);
                 self.review(id, cx);
             }
             return;
         }
-        let (mut sendable, mut takable) = (VecDeque::new(), Vec::new());
-        let mut room = cx.config.max_request_size;
-        for id in ready {
+        let first = |id: &PartitionId| self.partitions.get(id).and_then(|partition| partition.waiting.first());
+        let batches = queue.waiting.iter().filter_map(first).filter_map(|key| self.batches.get(key));
+        let room = batches.fold(cx.config.max_request_size, |room, batch| room.saturating_sub(batch.request_bytes()));
+        let mut takable = Vec::new();
+        for id in queue.pop_open(room) {
             if self.stand(id, cx) != Stand::Ready(node) {
                 self.partition(id).queued = None;
                 self.review(id, cx);
-                continue;
-            }
-            let first = self.partition(id).waiting.first().copied();
-            match first.and_then(|key| self.batches.get(&key)) {
-                Some(batch) => {
-                    room = room.saturating_sub(batch.request_bytes());
-                    sendable.push_back(id);
-                }
-                None => takable.push(id),
+            } else if self.partition(id).waiting.is_empty() {
+                takable.push(id);
+            } else {
+                self.nodes.entry(node).or_default().waiting.push_back(id);
             }
         }
-        // A review above may have put partitions back into this queue.
-        let queue = self.nodes.entry(node).or_default();
-        sendable.append(&mut queue.ready);
-        if takable.is_empty() || (room == 0 && !sendable.is_empty()) {
-            sendable.extend(takable);
-            queue.ready = sendable;
+        if takable.is_empty() {
             return self.transmit(node, cx);
         }
-        queue.ready = sendable;
-        queue.is_taking = true;
+        self.nodes.entry(node).or_default().is_taking = true;
         for id in &takable {
             let partition = self.partition(*id);
             partition.queued = None;
@@ -105,6 +95,10 @@ impl Sender {
         left: Vec<(PartitionId, Option<Left>)>,
         cx: &mut Context,
     ) {
+        if let Some(queue) = self.nodes.get_mut(&node) {
+            queue.is_taking = false;
+            queue.learn(&batches);
+        }
         for (id, taken) in batches {
             let key = key_of(&taken);
             self.batches.insert(key, Batch::new(taken));
@@ -123,9 +117,6 @@ impl Sender {
             partition.open = left.or(partition.open);
             self.review(id, cx);
         }
-        if let Some(queue) = self.nodes.get_mut(&node) {
-            queue.is_taking = false;
-        }
         if !cx.connections.knows(Peer::Node(node)) {
             // The node left the cluster meanwhile, so its queue must be moved to other nodes.
             self.awake.insert(node);
@@ -134,7 +125,7 @@ impl Sender {
         self.transmit(node, cx);
     }
 
-    /// Sends the first batch of each partition in a node's queue, as many as fit into one request.
+    /// Sends the first waiting batch of each partition in a node's queue, as many as fit into one request.
     fn transmit(&mut self, node: NodeId, cx: &mut Context) {
         let peer = Peer::Node(node);
         let has_room = cx.connections.has_room(peer, cx.config.max_in_flight, cx.now);
@@ -143,35 +134,26 @@ impl Sender {
             cx.connections.want(peer, cx.now);
             return;
         }
-        let ready = std::mem::take(&mut queue.ready);
+        let waiting = std::mem::take(&mut queue.waiting);
         let mut room = cx.config.max_request_size;
-        let (mut chosen, mut others) = (Vec::new(), VecDeque::new());
-        for id in ready {
-            if self.stand(id, cx) != Stand::Ready(node) {
+        let (mut chosen, mut others, mut changed) = (Vec::new(), VecDeque::new(), Vec::new());
+        for id in waiting {
+            let first = self.partition(id).waiting.first().copied();
+            let Some(key) = first.filter(|_| self.stand(id, cx) == Stand::Ready(node)) else {
                 self.partition(id).queued = None;
-                others.push_back((id, false));
-                continue;
-            }
-            let Some(key) = self.partition(id).waiting.first().copied() else {
-                others.push_back((id, true));
+                changed.push(id);
                 continue;
             };
             let bytes = self.batches.get(&key).map_or(0, Batch::request_bytes);
             if bytes <= room || chosen.is_empty() {
                 room = room.saturating_sub(bytes);
+                self.partition(id).queued = None;
                 chosen.push((id, key));
             } else {
-                others.push_back((id, true));
+                others.push_back(id);
             }
         }
-        let mut changed = Vec::new();
-        let queue = self.nodes.entry(node).or_default();
-        for (id, stays) in others {
-            if stays { queue.ready.push_back(id) } else { changed.push(id) }
-        }
-        for (id, _) in &chosen {
-            self.partition(*id).queued = None;
-        }
+        self.nodes.entry(node).or_default().waiting = others;
         changed.extend(chosen.iter().map(|(id, _)| *id));
         if !chosen.is_empty() {
             self.send(node, chosen, cx);
@@ -181,11 +163,10 @@ impl Sender {
         }
         // Send the rest as soon as the node has room again.
         self.awake.remove(&node);
-        if self.nodes.get(&node).is_some_and(|queue| !queue.ready.is_empty()) {
-            let has_room = cx.connections.has_room(peer, cx.config.max_in_flight, cx.now);
-            if has_room {
-                self.awake.insert(node);
-            }
+        if self.nodes.get(&node).is_some_and(|queue| !queue.is_empty())
+            && cx.connections.has_room(peer, cx.config.max_in_flight, cx.now)
+        {
+            self.awake.insert(node);
         }
     }
 

@@ -335,3 +335,26 @@ fn cap_of_a_topic_is_remembered_for_ten_minutes() {
     }
     assert!((1..=10).contains(&sizes.len()), "{sizes:?}");
 }
+
+/// Requests hold about nine batches of this test. The first take does not know that yet.
+#[test]
+fn take_looks_at_no_more_partitions_than_a_request_holds() {
+    let mut rig = Rig::with(|config| config.max_request_size = 10_000, |rig| rig.leaders = vec![(1, 0); 200]);
+    let mut looked_at = Vec::new();
+    for _ in 0..2 {
+        let deliveries: Vec<Delivery> = (0..200).map(|partition| rig.send(partition, 1_000)).collect();
+        rig.driver.held_takes = Some(VecDeque::new());
+        rig.turn();
+        rig.pass(ms(6));
+        looked_at.extend(rig.driver.held_takes.iter().flatten().map(|taken| taken.left.len()));
+        rig.driver.let_go();
+        for _ in 0..200 {
+            rig.turn();
+            if let Some(request) = rig.requests.pop_front() {
+                rig.settle(&request, ErrorCode::NONE, 0);
+            }
+        }
+        assert!(deliveries.iter().all(|delivery| fate(delivery) == Fate::At(0)));
+    }
+    assert_eq!(looked_at, [200, 13]);
+}

@@ -59,7 +59,7 @@ fn kcat_and_java_write_to_our_broker_and_read_it_back() {
                 count(&by_kcat),
                 count(&by_console),
             );
-            // librdkafka leaves batches uncompressed if they would not shrink: a few lines at most.
+            // librdkafka does not compress a batch that would not shrink. Such a batch has few records.
             let is_left = |batch: &&BatchHeader| batch.attributes.compression_type() != Some(codec);
             let left: Vec<_> = batches.iter().filter(is_left).map(|batch| batch.record_count).collect();
             assert!(left.iter().all(|records| writer != "java" && *records < 10), "{topic}: {left:?} not encoded");

@@ -19,7 +19,7 @@ impl World<'_> {
         config.delivery_timeout + config.request_timeout * 2 + config.connection_setup_timeout_max + ms(6_000)
     }
 
-    /// Returns how long the producer may take to deliver all open records once all faults have ended.
+    /// Returns how long delivery of the records without an outcome may take after all faults have ended.
     fn recovery(&self) -> Duration {
         let config = &self.plan.config;
         let answers = config.request_timeout * 2 + config.connection_setup_timeout_max * 3;

@@ -65,7 +65,7 @@ pub(crate) fn stamp(sequence: i32) -> Stamp {
     Stamp::idempotent(ProducerId(9), ProducerEpoch(0), Sequence(sequence))
 }
 
-/// Creates a batch of these values, without a producer, all at [`NOW_MS`].
+/// Creates a batch of these values, each with the timestamp [`NOW_MS`], without a producer id.
 pub(crate) fn batch(values: &[&str]) -> Bytes {
     stamped(Stamp::NONE, &values.iter().map(|value| (NOW_MS, *value)).collect::<Vec<_>>())
 }

@@ -131,7 +131,7 @@ struct Lagging {
     noted: Vec<Noted>,
 }
 
-/// A batch, and the index of a response among those to the batch.
+/// A batch, and the index of an answer in [`Attempts::answers`].
 type Noted = (Stamp, usize);
 
 impl Proxy {

@@ -35,7 +35,7 @@ pub struct Grant {
 pub enum FetchReason {
     /// The core has no credentials, or they have expired.
     First,
-    /// A session ends soon, and the credentials expire by then.
+    /// A SASL session ends soon, and the credentials expire before it.
     SessionEnds,
     /// A broker refused the last ones.
     Refused,

@@ -92,11 +92,11 @@ fn header(text: &str) -> Result<RecordHeader, String> {
 }
 
 impl Input {
-    /// Opens all inputs, for records whose key, value and headers take up to `limit` bytes.
+    /// Checks all inputs. The key, value and headers of a record may take up to `limit` bytes.
     ///
     /// # Errors
-    /// When a file cannot be opened, or the format cannot be read back. The check happens before the first record is
-    /// sent.
+    /// When a file cannot be opened, when Kurier cannot tell records of this format apart, or when the format allows
+    /// no `--null`. No record has been sent then.
     pub(crate) fn open(&self, limit: usize) -> Result<Records> {
         let parser = match &self.format {
             Some(format) => {

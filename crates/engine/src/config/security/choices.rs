@@ -182,7 +182,7 @@ impl Value for TlsVersions {
     }
 }
 
-/// IANA names of cipher suites; none for all.
+/// IANA names of cipher suites. An empty list stands for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[doc(hidden)]
 pub struct CipherSuites(pub Vec<String>);

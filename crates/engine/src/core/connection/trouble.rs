@@ -10,7 +10,7 @@ use crate::error::{Cause, printable};
 const NOT_CONNECTED: &str = "not connected yet";
 
 impl<Q> Link<Q> {
-    /// Says what kind of server may be closing the connection; `None` for a peer that is known to be a broker.
+    /// Guesses, for the error text, why the peer closed the connection; `None` if its state gives no hint.
     pub(super) fn suspicion(&self) -> Option<String> {
         match self.state {
             State::Negotiating { .. } if !self.was_ready => {

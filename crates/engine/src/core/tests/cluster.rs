@@ -455,7 +455,7 @@ fn many_failed_partitions_share_one_refresh_with_backoff() {
         }
         rig.pass(ms(10));
     }
-    // The intervals are about 0.1, 0.2, 0.4, 0.8 and then 1 second, with 20 % jitter.
+    // Retries wait about 0.1, 0.2, 0.4, 0.8 and then 1 second each, with 20 % jitter.
     let asked = rig.metadata_asked - before;
     assert!((8..=16).contains(&asked), "{asked}");
     let each = produced as f64 / f64::from(COUNT);

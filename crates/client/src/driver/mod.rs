@@ -237,15 +237,20 @@ impl Driver {
             }));
             match worked {
                 Ok(_) if self.is_over => break,
-                Ok(until) => happened = self.wait(until).await,
+                Ok(until) => {
+                    let has_slept;
+                    (happened, has_slept) = self.wait(until).await;
+                    // Busy senders must not starve the connection tasks, which run while this task sleeps.
+                    if !has_slept {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Err(panic) => {
                     let error = Error::new(ErrorKind::Bug, "the producer's driver failed");
                     self.failure = Some(error.caused_by(panic_text(&*panic)));
                     break;
                 }
             }
-            // Busy senders must not starve the connection tasks.
-            tokio::task::yield_now().await;
         }
         for line in self.connections.values() {
             line.task.abort();
@@ -647,23 +652,27 @@ impl Driver {
         reach.chain(others.into_iter().flatten()).min()
     }
 
-    /// Waits for the next event.
-    async fn wait(&mut self, until: Option<Instant>) -> Happened {
+    /// Waits for the next event. Also returns whether this task slept until then.
+    async fn wait(&mut self, until: Option<Instant>) -> (Happened, bool) {
         let shared = Arc::clone(&self.shared);
         let mut notified = std::pin::pin!(shared.notify.notified());
         let far = || self.now() + std::time::Duration::from_secs(3600);
         let until = until.unwrap_or_else(far);
         let mut sleep = std::pin::pin!(tokio::time::sleep_until(until.into()));
-        poll_fn(|cx| {
+        let mut has_slept = false;
+        let happened = poll_fn(|cx| {
             if notified.as_mut().poll(cx).is_ready() || sleep.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Nothing);
             }
             if let Poll::Ready(Some(under_way)) = self.compressed.poll_recv(cx) {
                 return Poll::Ready(Happened::Compressed(under_way));
             }
-            self.inputs.poll_recv(cx).map(|input| input.map_or(Happened::Nothing, Happened::Input))
+            let input = self.inputs.poll_recv(cx);
+            has_slept |= input.is_pending();
+            input.map(|input| input.map_or(Happened::Nothing, Happened::Input))
         })
-        .await
+        .await;
+        (happened, has_slept)
     }
 }
 

@@ -197,7 +197,7 @@ impl Cluster {
     pub(crate) fn authenticate(&mut self, state: &mut Authentication, token: &[u8], now_ms: i64) -> Answer {
         match &self.settings.sasl {
             Some(settings) => state.handle_token(settings, &mut self.users, token, now_ms),
-            None => Answer::Refusal("this cluster has no users".to_owned()),
+            None => Answer::Refusal { why: "this cluster has no users".to_owned(), is_general: false },
         }
     }
 

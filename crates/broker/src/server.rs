@@ -415,12 +415,22 @@ where
 {
     let mut buffer = FrameBuffer::new(0);
     loop {
-        buffer.set_limit(session.request_bytes_max(shared.cluster().settings()));
+        let refusal_delay = {
+            let cluster = shared.cluster();
+            buffer.set_limit(session.request_bytes_max(cluster.settings()));
+            cluster.refusal_delay()
+        };
         let frame = loop {
-            match buffer.next_frame().map_err(io::Error::other)? {
-                Some(frame) => break frame,
-                None if socket.read_buf(buffer.room()).await? == 0 => return Ok(()),
-                None => {}
+            match buffer.next_frame() {
+                Err(error) => {
+                    // Kafka takes a large request before the exchange for a failure of it.
+                    let wait = if session.principal().is_none() { refusal_delay } else { Duration::ZERO };
+                    sleep(wait).await;
+                    return Err(io::Error::other(error));
+                }
+                Ok(Some(frame)) => break frame,
+                Ok(None) if socket.read_buf(buffer.room()).await? == 0 => return Ok(()),
+                Ok(None) => {}
             }
         };
         match answer(node, &mut session, &frame, shared).await {
@@ -439,6 +449,10 @@ where
             Reply::Nothing => {}
             Reply::Hang => {
                 while socket.read(&mut [0; 1024]).await? > 0 {}
+                return Ok(());
+            }
+            Reply::CloseAfter(time) => {
+                sleep(time).await;
                 return Ok(());
             }
             Reply::Wait(_) | Reply::Close => return Ok(()),

@@ -44,6 +44,8 @@ pub(super) enum Outcome {
     Wait(Duration),
     /// Close the connection, as Kafka does for such a request.
     Close,
+    /// Close the connection after this time.
+    CloseAfter(Duration),
 }
 
 impl Outcome {

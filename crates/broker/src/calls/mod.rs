@@ -51,6 +51,8 @@ pub enum Reply {
     Wait(Duration),
     /// Closes the connection.
     Close,
+    /// Sends nothing, and closes the connection after this time.
+    CloseAfter(Duration),
 }
 
 impl Cluster {
@@ -132,6 +134,7 @@ impl Cluster {
                 return Ok(reply(outcome.and_close(self.refusal_delay()), Duration::ZERO, None));
             }
             Admission::Close => return Ok(Reply::Close),
+            Admission::Fail => return Ok(Reply::CloseAfter(self.refusal_delay())),
         }
 
         let fault = self.faults.met(api, node);
@@ -193,5 +196,6 @@ fn reply(outcome: Outcome, after: Duration, cut: Option<usize>) -> Reply {
         Outcome::Nothing => Reply::Nothing,
         Outcome::Wait(time) => Reply::Wait(time),
         Outcome::Close => Reply::Close,
+        Outcome::CloseAfter(time) => Reply::CloseAfter(time),
     }
 }

@@ -26,21 +26,22 @@ pub(super) fn handle(cluster: &mut Cluster, call: &mut Call<'_>, mut reader: Rea
         let why = "SaslAuthenticate request received after successful authentication";
         return Ok(call.answer(&refusal(ErrorCode::ILLEGAL_SASL_STATE, why)));
     }
-    let refused = call.refuse.map(|_| Answer::Refusal("refused by a scripted fault".to_owned()));
+    let why = "refused by a scripted fault".to_owned();
+    let refused = call.refuse.map(|_| Answer::Refusal { why, is_general: false });
     Ok(match authenticate(cluster, call.node, call.session, token, refused, call.now_ms) {
         Answer::Token { bytes, session_lifetime_ms } => call.answer(&SaslAuthenticateResponse {
             auth_bytes: Secret::from(&bytes[..]),
             session_lifetime_ms,
             ..Default::default()
         }),
-        Answer::Refusal(why) => {
+        Answer::Refusal { why, .. } => {
             let code = call.refuse.unwrap_or(ErrorCode::SASL_AUTHENTICATION_FAILED);
             call.answer(&refusal(code, &why)).and_close(cluster.refusal_delay())
         }
     })
 }
 
-/// Handles a token without a message around it. A refusal has no answer.
+/// Handles a token without a message around it. A refusal has no answer, and the node closes the connection.
 pub(super) fn handle_bare(
     cluster: &mut Cluster,
     node: NodeId,
@@ -53,7 +54,9 @@ pub(super) fn handle_bare(
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             Outcome::Answer([&length.to_be_bytes(), &bytes[..]].concat().into())
         }
-        Answer::Refusal(_) => Outcome::Close,
+        // Kafka takes a failure without words of its mechanism for one of the network.
+        Answer::Refusal { is_general: true, .. } => Outcome::Close,
+        Answer::Refusal { is_general: false, .. } => Outcome::CloseAfter(cluster.refusal_delay()),
     }
 }
 
@@ -68,7 +71,7 @@ fn authenticate(
 ) -> Answer {
     let is_again = session.principal().is_some();
     let answer = known.unwrap_or_else(|| cluster.authenticate(&mut session.authentication, token, now_ms));
-    let is_refused = matches!(answer, Answer::Refusal(_));
+    let is_refused = matches!(answer, Answer::Refusal { .. });
     if is_refused || session.authentication.is_over() {
         let principal = session.principal().filter(|_| !is_refused).map(str::to_owned);
         cluster.note_login(Login { node, principal, at_ms: now_ms, is_again });

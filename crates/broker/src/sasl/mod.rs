@@ -97,6 +97,8 @@ pub(crate) enum Admission {
     /// Answers ILLEGAL_SASL_STATE, and closes.
     Refuse,
     Close,
+    /// Waits as before the answer to a refusal, but closes without one.
+    Fail,
 }
 
 /// Answer to SaslHandshake.
@@ -116,7 +118,11 @@ pub(crate) enum Answer {
         session_lifetime_ms: i64,
     },
     /// The node closes the connection after this answer.
-    Refusal(String),
+    Refusal {
+        why: String,
+        /// Whether the mechanism has no words of its own for it.
+        is_general: bool,
+    },
 }
 
 /// The shortest time between two re-authentications of a connection, as in Kafka.
@@ -138,7 +144,8 @@ impl Authentication {
         match (&self.state, api) {
             (State::Start, Api::ApiVersions) if !self.has_versions => Admission::Execute,
             (State::Start, Api::SaslHandshake) => Admission::Execute,
-            (State::Start | State::OtherMechanism, _) => Admission::Close,
+            (State::Start, _) => Admission::Close,
+            (State::OtherMechanism, _) => Admission::Fail,
             (State::Exchanging(_), Api::SaslAuthenticate) => Admission::Execute,
             (State::Exchanging(_), _) => Admission::Refuse,
             (State::Authenticated, Api::SaslHandshake) => Admission::Execute,
@@ -210,7 +217,7 @@ impl Authentication {
                 (Mechanism::OAuthBearer, exchange.handle(token, now_ms))
             }
             State::Start | State::OtherMechanism | State::Authenticated => {
-                return Answer::Refusal("no exchange is under way".to_owned());
+                return Answer::Refusal { why: "no exchange is under way".to_owned(), is_general: false };
             }
         };
         match step {
@@ -219,10 +226,9 @@ impl Authentication {
                 if let Some(identity) = &self.identity
                     && identity.name != name
                 {
-                    return Answer::Refusal(format!(
-                        "Cannot change principals during re-authentication from User.{}: User.{name}",
-                        identity.name
-                    ));
+                    let old = &identity.name;
+                    let why = format!("Cannot change principals during re-authentication from User.{old}: User.{name}");
+                    return Answer::Refusal { why, is_general: false };
                 }
                 let max_reauth = settings.max_reauth.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
                 let left = expires_ms.map(|end| end.saturating_sub(now_ms).max(0));
@@ -232,13 +238,14 @@ impl Authentication {
                 self.state = State::Authenticated;
                 Answer::Token { bytes: last, session_lifetime_ms: lifetime.unwrap_or(0) }
             }
-            Err(Refusal(Some(why))) => Answer::Refusal(why),
+            Err(Refusal(Some(why))) => Answer::Refusal { why, is_general: false },
             Err(Refusal(None)) => {
                 let kind = if self.identity.is_some() { "re-authentication" } else { "authentication" };
                 let name = mechanism.name();
-                Answer::Refusal(format!(
+                let why = format!(
                     "Authentication failed during {kind} due to invalid credentials with SASL mechanism {name}"
-                ))
+                );
+                Answer::Refusal { why, is_general: true }
             }
         }
     }

@@ -32,6 +32,8 @@ enum Seen<R> {
     /// The node answers after this time, and closes.
     Last(R, Duration),
     Closed,
+    /// The node closes after this time.
+    ClosedAfter(Duration),
 }
 
 impl Client {
@@ -48,6 +50,7 @@ impl Client {
                 Seen::Last(response::<R>(&frame, version), after)
             }
             Reply::Close => Seen::Closed,
+            Reply::CloseAfter(time) => Seen::ClosedAfter(time),
             reply => panic!("{request:?} was answered by {reply:?}"),
         }
     }
@@ -285,21 +288,24 @@ fn other_requests_during_an_exchange_are_refused() {
 
 #[test]
 fn tokens_after_handshake_0_have_no_message_around_them() {
-    let begin = || {
+    let begin = |mechanism: &str| {
         let mut client = Client::new(alice());
-        let handshake = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+        let handshake = SaslHandshakeRequest { mechanism: mechanism.to_owned() };
         assert!(matches!(client.send(0, &handshake), Seen::Answer(answer) if answer.error_code.is_none()));
         client
     };
     let bare = |client: &mut Client, token: &'static [u8]| {
         client.cluster.handle_on(1, &mut client.session, &Bytes::from_static(token), client.now_ms, false)
     };
-    let mut client = begin();
+    let mut client = begin("PLAIN");
     let empty = Reply::Send { frame: Bytes::from_static(&[0; 4]), after: Duration::ZERO, cut: None };
     assert_eq!(bare(&mut client, b"\0alice\0alice-secret"), empty);
     assert!(client.metadata());
-    assert_eq!(bare(&mut begin(), b"\0alice\0wrong"), Reply::Close);
-    assert_eq!(begin().token(b"\0alice\0alice-secret"), Seen::Closed, "a message around the token");
+    let wait = Duration::from_millis(100);
+    assert_eq!(bare(&mut begin("PLAIN"), b"\0alice\0wrong"), Reply::CloseAfter(wait));
+    assert_eq!(begin("PLAIN").token(b"\0alice\0alice-secret"), Seen::ClosedAfter(wait), "a message around the token");
+    // Kafka's SCRAM has no words of its own for that.
+    assert_eq!(bare(&mut begin("SCRAM-SHA-256"), b"n,,n=carol,r=abc"), Reply::Close);
 }
 
 #[test]
@@ -353,12 +359,12 @@ fn sessions_end_unless_the_client_authenticates_again() {
         assert_eq!(client.propose(mechanism), ErrorCode::NONE);
         assert_eq!(client.refused(token), words);
     }
-    // Kafka closes without an answer to another mechanism.
+    // Kafka closes without an answer to another mechanism, after its time for refusals.
     let mut client = limited();
     client.propose("PLAIN");
     client.accepted(b"\0alice\0alice-secret");
     assert_eq!(client.propose("SCRAM-SHA-256"), ErrorCode::NONE);
-    assert_eq!(client.token(b"n,,n=alice,r=abc"), Seen::Closed);
+    assert_eq!(client.token(b"n,,n=alice,r=abc"), Seen::ClosedAfter(Duration::from_millis(100)));
     let mut client = limited();
     client.propose("PLAIN");
     client.accepted(b"\0alice\0alice-secret");

@@ -53,7 +53,7 @@ features:
 	for feature in "" sasl $(TLS_PROVIDERS) tls tls-ring,tls-aws-lc tls-graviola,tls-webpki-roots tls-graviola,tls-encrypted-keys; do \
 	  cargo clippy --quiet --locked -p kurier-security --no-default-features --features "$$feature" --all-targets -- -D warnings || exit 1; done
 	for provider in $(TLS_PROVIDERS); do \
-	  cargo test --quiet --locked -p kurier-security --no-default-features --features $$provider --test tls || exit 1; done
+	  cargo test --quiet --locked -p kurier-security --no-default-features --features sasl,$$provider --test tls || exit 1; done
 	cargo test --quiet --locked -p kurier-security --all-features --test tls
 	for feature in tls $(TLS_PROVIDERS); do \
 	  cargo clippy --quiet --locked -p kurier-broker --no-default-features --features $$feature --all-targets -- -D warnings || exit 1; done

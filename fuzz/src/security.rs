@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use kurier_security::tls::{PemSource, TlsConfig};
 use kurier_security::{
-    Claims, ClientProof, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism, ScramProof, Secret,
-    Step, Token, TokenClient,
+    AssertionTemplate, Claims, ClientProof, Credentials, Exchange, JaasEntry, Mechanism, SaslError, ScramMechanism,
+    ScramProof, Secret, Step, Token, TokenClient,
 };
 
 const NONCE: [u8; 24] = [7; 24];
@@ -67,7 +67,7 @@ pub fn scram_server(data: &[u8]) {
     }
 }
 
-/// An OAUTHBEARER server's reason, the claims of a token, and the answer of a token endpoint. Only an empty answer of a
+/// An OAUTHBEARER server's reason, the claims of a token, the template of one, and the answer of a token endpoint. Only an empty answer of a
 /// server is success.
 pub fn oauth(data: &[u8]) {
     let token = Token { value: "t".into(), expires_at: SystemTime::UNIX_EPOCH, extensions: Vec::new() };
@@ -81,6 +81,9 @@ pub fn oauth(data: &[u8]) {
         other => panic!("{other:?}"),
     }
     token_endpoint(data);
+    if let Err(error) = AssertionTemplate::parse(data) {
+        check_text(&error.to_string());
+    }
     for token in [data.to_vec(), format!("e30.{}.", base64url(data)).into_bytes()] {
         if let Err(error) = Claims::read(&token) {
             check_text(&error.to_string());

@@ -159,6 +159,8 @@ async fn nothing_that_the_producer_shows_contains_a_secret() {
         ("ssl.key.password", PASSWORD),
         ("ssl.keystore.key", PASSWORD),
         ("sasl.oauthbearer.client.secret", PASSWORD),
+        ("sasl.oauthbearer.assertion.private.key.pem", PASSWORD),
+        ("sasl.oauthbearer.assertion.private.key.passphrase", WRONG),
     ] {
         let set = config.set(key, value);
         shown.add(&format!("{set:?} {config:?} {:?}", config.explain()));

@@ -32,7 +32,7 @@ impl Endpoint {
         tokio::spawn(async move {
             for answer in answers.iter().chain(std::iter::repeat(answers.last().unwrap())) {
                 let (stream, _) = listener.accept().await.unwrap();
-                serve(stream, answer, &seen).await;
+                serve(stream, |_| answer.clone(), &seen).await;
                 notify.notify_one();
             }
         });
@@ -45,7 +45,11 @@ impl Endpoint {
 }
 
 /// Reads one request and answers it.
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, requests: &Mutex<Vec<String>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl FnOnce(&str) -> String,
+    requests: &Mutex<Vec<String>>,
+) {
     let mut request = Vec::new();
     let is_whole = |request: &[u8]| {
         let text = String::from_utf8_lossy(request).to_lowercase();
@@ -58,7 +62,9 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str, re
             return;
         }
     }
-    requests.lock().unwrap().push(String::from_utf8(request).unwrap());
+    let request = String::from_utf8(request).unwrap();
+    let answer = answer(&request);
+    requests.lock().unwrap().push(request);
     // The client may close first.
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
@@ -260,6 +266,16 @@ async fn endpoint_that_is_silent_or_absent_is_named() {
 
 #[cfg(not(feature = "tls"))]
 #[tokio::test]
+async fn key_of_assertions_needs_tls() {
+    let broker = cluster().await;
+    let builder = builder(&broker, "http://127.0.0.1:1/token").set("sasl.oauthbearer.assertion.private.key.file", "/k");
+    let error = builder.build().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("but this build of kurier has none: enable one of the features tls-ring"));
+}
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
 async fn encrypted_endpoint_needs_tls() {
     let broker = cluster().await;
     let error = builder(&broker, "https://h/token").build().await.unwrap_err();
@@ -269,19 +285,214 @@ async fn encrypted_endpoint_needs_tls() {
 }
 
 #[cfg(feature = "tls")]
-mod encrypted {
-    use std::path::{Path, PathBuf};
+fn path(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tls").join(name)
+}
 
+#[cfg(feature = "tls")]
+mod signed {
+    use std::fs;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use kurier_security::tls::{PemSource, TlsConfig, rustls};
+    use rustls::SignatureScheme;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::server::ParsedCertificate;
+
+    use super::*;
+
+    const ASSERTION: &str = "sasl.oauthbearer.assertion.";
+    const TEMPLATE: &str = r#"{"header": {"kid": "one"}, "payload": {"resource": ["kafka", 7]}}"#;
+
+    fn length(length: usize) -> u8 {
+        u8::try_from(length).unwrap()
+    }
+
+    /// Verifies an assertion by the public key of a certificate. Returns its header and claims.
+    fn verified(assertion: &str, certificate: &str) -> Option<(String, String)> {
+        let (message, signature) = assertion.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let text = |part| String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+        let (header, claims) = (text(header)?, text(claims)?);
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        // The bytes before the key in a structure of 2,048 bits, and of P-256. Webpki wants DER in place of two numbers.
+        let (scheme, prefix, signature) = if header.contains(r#""alg":"RS256""#) {
+            (SignatureScheme::RSA_PKCS1_SHA256, 24, signature)
+        } else {
+            let number = |digits: &[u8]| {
+                let digits = &digits[digits.iter().position(|digit| *digit != 0).unwrap()..];
+                let sign = if digits[0] >= 0x80 { vec![0] } else { vec![] };
+                [&[2, length(sign.len() + digits.len())], &sign[..], digits].concat()
+            };
+            let (r, s) = signature.split_at_checked(32).filter(|(_, s)| s.len() == 32)?;
+            let numbers = [number(r), number(s)].concat();
+            let der = [&[0x30, length(numbers.len())], &numbers[..]].concat();
+            (SignatureScheme::ECDSA_NISTP256_SHA256, 26, der)
+        };
+        let certificate = CertificateDer::from_pem_file(path(certificate)).unwrap();
+        let key = ParsedCertificate::try_from(&certificate).unwrap().subject_public_key_info();
+        let client = TlsConfig::builder().root_certificates(PemSource::path(path("ca.pem"))).build().unwrap().client();
+        let known = client.crypto_provider().signature_verification_algorithms.mapping;
+        let (_, verifiers) = known.iter().find(|(known, _)| *known == scheme).unwrap();
+        let is_right = |it: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
+            it.verify_signature(&key[prefix..], message.as_bytes(), &signature).is_ok()
+        };
+        verifiers.iter().any(is_right).then_some((header, claims))
+    }
+
+    /// Returns the assertion in the form of a request.
+    fn assertion(request: &str) -> &str {
+        let fields = request.rsplit("\r\n\r\n").next().unwrap().split('&');
+        let pairs = fields.filter_map(|field| field.split_once('='));
+        pairs.into_iter().find(|(name, _)| ["assertion", "client_assertion"].contains(name)).unwrap().1
+    }
+
+    /// An endpoint that gives tokens for a second, to those whose assertion one of the certificates verifies.
+    async fn endpoint(certificates: &'static [&'static str]) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let endpoint = Endpoint { address, requests: Arc::default(), asked: Arc::default() };
+        let (seen, notify) = (Arc::clone(&endpoint.requests), Arc::clone(&endpoint.asked));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let is_known = |request: &str| certificates.iter().any(|it| verified(assertion(request), it).is_some());
+                let answered = |request: &str| match is_known(request) {
+                    true => answer("200 OK", &format!(r#"{{"access_token":"{}","expires_in":1}}"#, token())),
+                    false => answer("401 Unauthorized", r#"{"error":"invalid_client"}"#),
+                };
+                serve(stream, answered, &seen).await;
+                notify.notify_one();
+            }
+        });
+        endpoint
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "assertions end by the wall clock")]
+    fn seconds() -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    #[tokio::test]
+    async fn endpoint_accepts_an_assertion_that_the_client_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = folder.path().join("template.json");
+        fs::write(&template, TEMPLATE).unwrap();
+        let bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+        for (algorithm, key, certificate) in
+            [("RS256", "rsa-key.pem", &["rsa.pem"]), ("ES256", "client-key.pem", &["client.pem"])]
+        {
+            for (grant, form) in [
+                ("client_credentials", "grant_type=client_credentials&client_id=kurier&client_assertion_type="),
+                (bearer, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="),
+            ] {
+                let (broker, endpoint) = (cluster().await, endpoint(certificate).await);
+                let mut builder = builder(&broker, &format!("http://{}/token", endpoint.address))
+                    .set("sasl.oauthbearer.grant.type", grant);
+                for (name, value) in [
+                    ("algorithm", algorithm),
+                    ("private.key.file", path(key).to_str().unwrap()),
+                    ("template.file", template.to_str().unwrap()),
+                    ("claim.aud", "https://login"),
+                    ("claim.iss", "kurier"),
+                    ("claim.sub", "alice"),
+                    ("claim.exp.seconds", "100"),
+                    ("claim.nbf.seconds", "10"),
+                    ("claim.jti.include", "true"),
+                ] {
+                    builder = builder.set(&format!("{ASSERTION}{name}"), value);
+                }
+                let began = seconds();
+                deliver(builder).await;
+                let requests = endpoint.requests();
+                let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
+                assert!(body.starts_with(form) && !head.contains("authorization"), "{head} {body}");
+                let (header, claims) = verified(assertion(&requests[0]), certificate[0]).unwrap();
+                assert_eq!(header, format!(r#"{{"alg":"{algorithm}","kid":"one","typ":"JWT"}}"#));
+                let issued =
+                    (began..=seconds()).find(|second| claims.contains(&format!(r#""iat":{second},"#))).unwrap();
+                let (before, rest) = claims.split_once(r#""jti":""#).unwrap();
+                let (id, after) = rest.split_once('"').unwrap();
+                assert_eq!((id.len(), &id[14..15]), (36, "4"), "a UUID of random bytes");
+                let expected = format!(
+                    r#"{{"aud":"https://login","exp":{},"iat":{issued},"iss":"kurier",|,"nbf":{},"resource":["kafka", 7],"sub":"alice"}}"#,
+                    issued + 100,
+                    issued - 10,
+                );
+                assert_eq!(format!("{before}|{after}"), expected);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn key_is_read_again_for_each_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key.pem");
+        fs::copy(path("client-key.pem"), &key).unwrap();
+        let (broker, endpoint) = (cluster().await, endpoint(&["client.pem", "broker.pem"]).await);
+        let builder = builder(&broker, &format!("http://{}/token", endpoint.address))
+            .set(&format!("{ASSERTION}algorithm"), "ES256")
+            .set(&format!("{ASSERTION}private.key.file"), key.to_str().unwrap());
+        let producer = timeout(LONG, builder.build()).await.unwrap().unwrap();
+        fs::write(folder.path().join("next"), fs::read(path("broker-key.pem")).unwrap()).unwrap();
+        fs::rename(folder.path().join("next"), &key).unwrap();
+        // The token lasts for a second.
+        while !endpoint.requests().iter().any(|request| verified(assertion(request), "broker.pem").is_some()) {
+            timeout(LONG, endpoint.asked.notified()).await.unwrap();
+        }
+        timeout(LONG, producer.deliver(Record::to("t").value("v"))).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn key_or_template_that_cannot_be_used_fails_the_build() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).unwrap();
+            file.to_str().unwrap().to_owned()
+        };
+        let large = template("large.json", &" ".repeat(70_000));
+        let (not_json, other) = (template("a.json", "hunter2"), template("b.json", r#"{"payload":{"iss":"hunter2"}}"#));
+        let key = path("client-key.pem");
+        let cases: [(&[(&str, &str)], &str); 7] = [
+            (&[("private.key.file", "/nowhere/key.pem")], "cannot read /nowhere/key.pem"),
+            (&[("private.key.file", key.to_str().unwrap())], "RS256 needs an RSA key"),
+            (&[("private.key.pem", "hunter2!")], "sasl.oauthbearer.assertion.private.key.pem has no private key"),
+            (&[("template.file", "/nowhere/t.json")], "cannot read sasl.oauthbearer.assertion.template.file /nowhere"),
+            (&[("template.file", &not_json)], "a.json is not a JSON object"),
+            (&[("template.file", &large)], "large.json: it has more than 65536 bytes"),
+            (
+                &[("template.file", &other), ("claim.iss", "kurier")],
+                "b.json has another claim iss than sasl.oauthbearer.assertion.claim.iss: remove one of the two",
+            ),
+        ];
+        for (settings, text) in cases {
+            let broker = cluster().await;
+            let mut builder = builder(&broker, "http://127.0.0.1:1/token");
+            if !settings.iter().any(|(name, _)| name.starts_with("private.key.")) {
+                builder = builder.set(&format!("{ASSERTION}private.key.file"), path("rsa-key.pem").to_str().unwrap());
+            }
+            for (name, value) in settings {
+                builder = builder.set(&format!("{ASSERTION}{name}"), value);
+            }
+            let error = timeout(LONG, builder.build()).await.unwrap().unwrap_err();
+            let shown = format!("{error:#} {error:?}");
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{shown}");
+            assert!(shown.contains(text) && !shown.contains("hunter2"), "{text} is not in {shown}");
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+mod encrypted {
     use kurier_security::tls::{PemSource, TlsConfig, rustls};
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-
-    fn path(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/tls").join(name)
-    }
 
     /// The server's side of TLS with this certificate, and the same cryptography as the client.
     fn acceptor(certificate: &str) -> TlsAcceptor {
@@ -319,7 +530,7 @@ mod encrypted {
                     let (stream, _) = listener.accept().await.unwrap();
                     let Some(acceptor) = &acceptor else { continue };
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, &granted(), &Mutex::default()).await;
+                        serve(stream, |_| granted(), &Mutex::default()).await;
                     }
                 }
             });

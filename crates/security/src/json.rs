@@ -2,7 +2,6 @@
 //! no JSON library.
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
 use std::str::Chars;
 
 /// Maximum depth of nested values. Claims have two or three levels.
@@ -50,29 +49,53 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// Reads the members of an object. Returns `None` if the bytes are not exactly one object, or name a member twice.
 pub(crate) fn object(bytes: &[u8]) -> Option<BTreeMap<String, Value>> {
-    let mut reader = Reader { rest: str::from_utf8(bytes).ok()?.chars().peekable() };
-    reader.skip_spaces();
-    let members = reader.object(0)?;
-    reader.skip_spaces();
-    reader.rest.next().is_none().then_some(members)
+    let members = Reader::read(str::from_utf8(bytes).ok()?)?;
+    Some(members.into_iter().map(|(name, member)| (name, member.value)).collect())
+}
+
+/// Reads the members of an object, each with the text of its value. Returns `None` where [`object`] does.
+pub(crate) fn texts(object: &str) -> Option<BTreeMap<String, &str>> {
+    Some(Reader::read(object)?.into_iter().map(|(name, member)| (name, member.text)).collect())
+}
+
+struct Member<'a> {
+    value: Value,
+    text: &'a str,
 }
 
 struct Reader<'a> {
-    rest: Peekable<Chars<'a>>,
+    rest: Chars<'a>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Reads a text that is one object.
+    fn read(text: &'a str) -> Option<BTreeMap<String, Member<'a>>> {
+        let mut reader = Self { rest: text.chars() };
+        reader.skip_spaces();
+        let members = reader.object(0)?;
+        reader.skip_spaces();
+        reader.rest.next().is_none().then_some(members)
+    }
+
     fn skip_spaces(&mut self) {
-        while self.rest.next_if(|letter| matches!(letter, ' ' | '\t' | '\n' | '\r')).is_some() {}
+        while self.next_if(|letter| matches!(letter, ' ' | '\t' | '\n' | '\r')).is_some() {}
+    }
+
+    /// Takes the next character if it is so.
+    fn next_if(&mut self, is_so: impl FnOnce(char) -> bool) -> Option<char> {
+        let mut ahead = self.rest.clone();
+        let letter = ahead.next().filter(|letter| is_so(*letter))?;
+        self.rest = ahead;
+        Some(letter)
     }
 
     /// Takes the next character if it is this one.
     fn take(&mut self, letter: char) -> Option<()> {
-        self.rest.next_if_eq(&letter).map(drop)
+        self.next_if(|next| next == letter).map(drop)
     }
 
     fn value(&mut self, depth: usize) -> Option<Value> {
-        match self.rest.peek()? {
+        match self.rest.clone().next()? {
             '"' => self.string().map(Value::Text),
             '{' => self.object(depth + 1).map(|_| Value::Other),
             '[' => self.array(depth + 1),
@@ -83,15 +106,17 @@ impl Reader<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<BTreeMap<String, Value>> {
+    fn object(&mut self, depth: usize) -> Option<BTreeMap<String, Member<'a>>> {
         let mut members = BTreeMap::new();
         self.list('{', '}', depth, |reader| {
             let name = reader.string()?;
             reader.skip_spaces();
             reader.take(':')?;
             reader.skip_spaces();
+            let text = reader.rest.as_str();
             let value = reader.value(depth)?;
-            members.insert(name, value).is_none().then_some(())
+            let text = text.get(..text.len().checked_sub(reader.rest.as_str().len())?)?;
+            members.insert(name, Member { value, text }).is_none().then_some(())
         })?;
         Some(members)
     }
@@ -175,7 +200,7 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Option<Value> {
         let mut text = String::new();
-        while let Some(letter) = self.rest.next_if(|letter| matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')) {
+        while let Some(letter) = self.next_if(|letter| matches!(letter, '0'..='9' | '-' | '+' | '.' | 'e' | 'E')) {
             text.push(letter);
         }
         let whole = text.strip_prefix('-').unwrap_or(&text);
@@ -207,6 +232,19 @@ mod tests {
             [("", Value::Other), ("a", text), ("b", Value::Number(-150.0)), ("c", Value::Other), ("e", Value::Other)];
         assert_eq!(members.into_iter().collect::<Vec<_>>(), expected.map(|(name, value)| (name.to_owned(), value)));
         assert_eq!(object(b"{}"), Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn texts_of_values_are_as_written() {
+        let members = texts(r#" {"a":"x\u00e9", "b" : -1.50E+2 ,"c":[1, {"d":null}],"e":{ "f":9007199254740993 } } "#);
+        let expected = [
+            ("a", r#""x\u00e9""#),
+            ("b", "-1.50E+2"),
+            ("c", r#"[1, {"d":null}]"#),
+            ("e", r#"{ "f":9007199254740993 }"#),
+        ];
+        assert_eq!(members, Some(expected.map(|(name, text)| (name.to_owned(), text)).into()));
+        assert_eq!(texts("[]"), None);
     }
 
     #[test]

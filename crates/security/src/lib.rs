@@ -22,6 +22,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "sasl")]
+pub mod assertion;
 pub mod credentials;
 #[cfg(feature = "sasl")]
 pub mod jaas;
@@ -44,6 +46,8 @@ pub mod tls;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "sasl")]
+pub use assertion::{Assertion, AssertionAlgorithm, AssertionTemplate, TemplateError, UnknownAlgorithm};
 pub use credentials::{Credentials, Token};
 #[cfg(feature = "sasl")]
 pub use jaas::{JaasEntry, JaasError, JaasErrorKind, JaasLogin, OauthLogin};

@@ -1,6 +1,6 @@
 //! System clock: the only code that reads the time.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kurier_engine::accumulator::Clock;
 
@@ -19,4 +19,9 @@ impl Clock for SystemClock {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Returns the time of the wall clock, in whole milliseconds.
+pub(super) fn wall_time() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
 }

@@ -6,27 +6,23 @@
 //!   core ◀───── Credentials ──── └──────┘ ◀── time: a token expires, a file may have changed
 //! ```
 
-use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kurier_engine::accumulator::Clock;
 use kurier_engine::config::{Config, LocalCredentials, LoginSettings, SaslCredentials, SaslSettings};
 use kurier_engine::core::{CredentialError, FetchReason, Grant, Input};
 use kurier_engine::error::{Error, ErrorKind, panic_text};
-use kurier_security::{Claims, Credentials, Secret, Token};
+use kurier_security::{Claims, Credentials, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
-use zeroize::Zeroizing;
 
-use super::blocking::on_a_thread;
-use super::clock::SystemClock;
+use super::clock::{SystemClock, wall_time};
+use super::files::read_secret;
 #[cfg(feature = "oauth-oidc")]
 use super::oidc::Endpoint;
 use crate::credentials::{CredentialSource, TokenError, TokenProvider, TokenRequest};
@@ -89,8 +85,6 @@ pub(crate) const COMMANDS_MAX: usize = 16;
 const FILE_POLL: Duration = Duration::from_secs(10);
 /// The shortest time between two requests to a source that keeps returning the same token.
 const RENEWAL_MIN: Duration = Duration::from_secs(1);
-/// How long the read of a file may take.
-const FILE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Largest password file.
 const PASSWORD_BYTES_MAX: u64 = 8 * 1024;
 /// Largest token file.
@@ -301,10 +295,6 @@ impl Task {
     }
 }
 
-pub(super) fn wall_time() -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.wall_ms()).unwrap_or_default())
-}
-
 /// Polls the user's source of credentials, and turns a panic into an error.
 async fn unwinding<T>(source: impl Future<Output = Result<T, TokenError>>) -> Result<T, TokenError> {
     let mut source = pin!(source);
@@ -369,35 +359,6 @@ fn of_source(error: TokenError) -> Failure {
 
 fn refusal(why: impl Into<String>) -> Failure {
     Failure::refused(Error::new(ErrorKind::Authentication, why.into()))
-}
-
-/// Reads the file of a setting, without its final newline.
-pub(super) async fn read_secret(key: &str, path: &Path, bytes_max: u64) -> Result<Secret, CredentialError> {
-    let path = path.to_owned();
-    let shown = path.display().to_string();
-    let read = on_a_thread("kurier-files", move || {
-        let mut content = Zeroizing::new(Vec::new());
-        File::open(&path)?.take(bytes_max + 1).read_to_end(&mut content)?;
-        Ok(content)
-    });
-    let failed = |why: String| {
-        let text = format!("cannot read {key} {shown}: {why}");
-        CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }
-    };
-    let read = timeout(FILE_TIME_MAX, read).await;
-    let content = match read {
-        Ok(content) => content.map_err(|error| failed(error.to_string()))?,
-        Err(_) => return Err(failed(format!("it took longer than {FILE_TIME_MAX:?}"))),
-    };
-    if u64::try_from(content.len()).is_ok_and(|length| length > bytes_max) {
-        return Err(failed(format!("it has more than {bytes_max} bytes")));
-    }
-    let secret = content.strip_suffix(b"\n").unwrap_or(&content);
-    match secret.strip_suffix(b"\r").unwrap_or(secret) {
-        // Another process may be writing the file.
-        [] => Err(failed("it is empty".to_owned())),
-        secret => Ok(Secret::from(secret)),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //!
 //! Only this module uses sockets, host names, clocks and tasks.
 
+#[cfg(feature = "oauth-oidc")]
+mod assertion;
 mod blocking;
 mod callbacks;
 mod clock;
@@ -16,6 +18,7 @@ mod clock;
 mod connection;
 pub(crate) mod credentials;
 mod entropy;
+mod files;
 mod names;
 #[cfg(feature = "oauth-oidc")]
 mod oidc;

@@ -21,8 +21,10 @@ use kurier_security::{Secret, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::assertion;
+use super::clock::wall_time;
 use super::connection;
-use super::credentials::{Failure, read_secret, wall_time};
+use super::credentials::Failure;
 use super::names::SystemNames;
 #[cfg(feature = "tls")]
 use super::tls::{self, Tls};
@@ -30,9 +32,6 @@ use super::transport::{Security, Target, Transport};
 
 /// Largest answer, and largest head of one.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// Largest file with an assertion.
-const ASSERTION_BYTES_MAX: u64 = 64 * 1024;
 
 /// A token endpoint.
 pub(crate) struct Endpoint {
@@ -56,12 +55,13 @@ struct Answer {
 }
 
 impl Endpoint {
-    /// Checks the certificates that the settings name, and may block for a moment.
+    /// Checks the certificates and the key for assertions that the settings name, and may block for a moment.
     ///
     /// # Errors
     /// If they cannot be used, or if the build has no TLS.
     pub(crate) fn new(config: &Arc<Config>, sasl: &SaslSettings, settings: &OidcSettings) -> Result<Self, Error> {
         security(settings)?;
+        assertion::check(settings)?;
         Ok(Self {
             settings: settings.clone(),
             login: sasl.login,
@@ -72,10 +72,7 @@ impl Endpoint {
 
     /// Asks for a token.
     pub(super) async fn token(&self) -> Result<Token, Failure> {
-        let assertion = match &self.settings.assertion {
-            Some(path) => read_secret("sasl.oauthbearer.assertion.file", path, ASSERTION_BYTES_MAX).await?,
-            None => Secret::default(),
-        };
+        let assertion = assertion::make(&self.settings).await?;
         let asked_at = wall_time();
         let transport = self.connect().await?;
         if !transport.is_private() && !self.allow_cleartext {

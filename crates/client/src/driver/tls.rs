@@ -73,7 +73,7 @@ fn ending(error: TlsError) -> Ending {
 }
 
 /// Converts an error of TLS, with its text and its cause.
-fn with_kind(kind: ErrorKind, error: TlsError) -> Error {
+pub(super) fn with_kind(kind: ErrorKind, error: TlsError) -> Error {
     let text = error.to_string();
     match std::error::Error::source(&error) {
         Some(cause) => Error::new(kind, text).caused_by(cause.to_string()),
@@ -86,22 +86,29 @@ pub(crate) fn load(settings: &TlsSettings) -> Result<TlsConfig, Error> {
     builder(settings).build().map_err(|error| with_kind(ErrorKind::Configuration, error))
 }
 
-fn builder(settings: &TlsSettings) -> TlsConfigBuilder {
-    let TlsSettings { trust, identity, versions, cipher_suites, server_name, provider, reload: _ } = settings;
-    let source = |source: &Source| match source {
+pub(super) fn source(source: &Source) -> PemSource {
+    match source {
         Source::Path(path) => PemSource::path(path),
         Source::Text { setting, text } => PemSource::text(*setting, text.clone()),
-    };
+    }
+}
+
+pub(super) fn provider(choice: TlsProvider) -> Provider {
+    match choice {
+        TlsProvider::Auto => Provider::Auto,
+        TlsProvider::AwsLc => Provider::AwsLc,
+        TlsProvider::Ring => Provider::Ring,
+        TlsProvider::Graviola => Provider::Graviola,
+    }
+}
+
+fn builder(settings: &TlsSettings) -> TlsConfigBuilder {
+    let TlsSettings { trust, identity, versions, cipher_suites, server_name, provider, reload: _ } = settings;
     let offered = [(versions.tls_1_2, TlsVersion::Tls12), (versions.tls_1_3, TlsVersion::Tls13)];
     let mut builder = TlsConfig::builder()
         .versions(offered.into_iter().filter(|(is_on, _)| *is_on).map(|(_, version)| version))
         .cipher_suites(cipher_suites.iter().cloned())
-        .provider(match provider {
-            TlsProvider::Auto => Provider::Auto,
-            TlsProvider::AwsLc => Provider::AwsLc,
-            TlsProvider::Ring => Provider::Ring,
-            TlsProvider::Graviola => Provider::Graviola,
-        });
+        .provider(self::provider(*provider));
     builder = match trust {
         Trust::Roots(RootsChoice::Auto) => builder.roots(Roots::Auto),
         Trust::Roots(RootsChoice::System) => builder.roots(Roots::System),

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use kurier_compression::CompressionType;
 use kurier_partitioner::{Explicit, Keyed, Partitioner, RoundRobin, Unkeyed};
+use kurier_security::AssertionAlgorithm;
 
 pub use choices::{Acks, DnsLookup, PartitionerChoice, Recovery};
 pub use explain::Explained;
@@ -45,8 +46,8 @@ pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
 pub use security::values::{Extensions, ServerName};
 pub use security::{
-    Identity, LocalCredentials, LoginSettings, OidcSettings, PemSource, SaslCredentials, SaslSettings, SecurityConfig,
-    TlsSettings, Trust,
+    AssertionSettings, AssertionSource, Identity, LocalCredentials, LoginSettings, OidcSettings, PemSource,
+    SaslCredentials, SaslSettings, SecurityConfig, TlsSettings, Trust,
 };
 #[doc(hidden)]
 pub use servers::Servers;
@@ -350,11 +351,37 @@ settings! {
     /// `oidc`: tokens come from a token endpoint, as in librdkafka. Without it the URL decides.
     "sasl.oauthbearer.method" => oauth_method: OauthMethod = OauthMethod::Default;
     /// The grant that the client shows the token endpoint: `client_credentials`, or
-    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, which needs `sasl.oauthbearer.assertion.file`.
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, which needs an assertion.
     "sasl.oauthbearer.grant.type" => oauth_grant_type: GrantType = GrantType::ClientCredentials;
     /// A file with a signed JWT that proves the client's identity to the token endpoint, instead of a secret (KIP-1139,
-    /// KIP-1258). Another program must renew the file.
+    /// KIP-1258). Another program must renew the file. The other settings `sasl.oauthbearer.assertion.*` then have no
+    /// effect.
     "sasl.oauthbearer.assertion.file" => oauth_assertion_file: Option<PathBuf> = None;
+    /// A file with the private key with which the client signs such a JWT itself, a new one for each token: PEM, or
+    /// PKCS#8 in base64 without PEM's lines, as in Java. The file is read for each token. Needs a feature of TLS, such as
+    /// `tls-ring`.
+    "sasl.oauthbearer.assertion.private.key.file" => oauth_assertion_key_file: Option<PathBuf> = None;
+    /// The same private key as PEM text, as in librdkafka.
+    "sasl.oauthbearer.assertion.private.key.pem" => oauth_assertion_key: Secret = Secret::default();
+    /// The passphrase of the private key, if it is encrypted (PKCS#8; feature `tls-encrypted-keys`).
+    "sasl.oauthbearer.assertion.private.key.passphrase" => oauth_assertion_passphrase: Secret = Secret::default();
+    /// The algorithm of the signature: `RS256` for an RSA key, `ES256` for a P-256 key.
+    "sasl.oauthbearer.assertion.algorithm" => oauth_assertion_algorithm: AssertionAlgorithm = AssertionAlgorithm::Rs256;
+    /// A file with further members of the JWT: a JSON object with the objects `header` and `payload`. It is read for each
+    /// token.
+    "sasl.oauthbearer.assertion.template.file" | "sasl.oauthbearer.assertion.jwt.template.file" => oauth_assertion_template: Option<PathBuf> = None;
+    /// The claim `aud` of the JWT: its recipient, often the URL of the token endpoint.
+    "sasl.oauthbearer.assertion.claim.aud" => oauth_assertion_audience: String = String::new();
+    /// The claim `iss` of the JWT: the id of the client.
+    "sasl.oauthbearer.assertion.claim.iss" => oauth_assertion_issuer: String = String::new();
+    /// The claim `sub` of the JWT: the id of the client, or with the grant `jwt-bearer` the user that it acts for.
+    "sasl.oauthbearer.assertion.claim.sub" => oauth_assertion_subject: String = String::new();
+    /// How long the JWT is valid, in seconds: 1 or more.
+    "sasl.oauthbearer.assertion.claim.exp.seconds" => oauth_assertion_exp_seconds: u32 = 300, at least 1;
+    /// How long before its issue the JWT is valid, in seconds, for a token endpoint whose clock is slow.
+    "sasl.oauthbearer.assertion.claim.nbf.seconds" => oauth_assertion_nbf_seconds: u32 = 60;
+    /// Whether each JWT has an id of its own, the claim `jti`.
+    "sasl.oauthbearer.assertion.claim.jti.include" => oauth_assertion_has_id: bool = false;
     /// Java's class that gets tokens (KIP-1139): `DefaultJwtRetriever`, `ClientCredentialsJwtRetriever`,
     /// `JwtBearerJwtRetriever` or `FileJwtRetriever`, with their package. It must agree with the URL.
     "sasl.oauthbearer.jwt.retriever.class" => token_retriever: TokenRetriever = TokenRetriever::Default;

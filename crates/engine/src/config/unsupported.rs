@@ -181,7 +181,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet::new("sasl.login.class", &[JAVA_LOGIN], OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.jwt.validator.class", &JAVA_VALIDATORS, OWN_TOKENS),
     NotYet::new("sasl.oauthbearer.metadata.authentication.type", &["none"], OWN_TOKENS),
-    NotYet::new("sasl.oauthbearer.assertion.", &[], NO_ASSERTIONS),
     NotYet::new("sasl.oauthbearer.", &[], OWN_TOKENS),
     NotYet::new("config.providers", &[], "write the values instead of ${...}, because no provider expands them here"),
 ];
@@ -189,8 +188,6 @@ const NOT_YET: &[NotYet] = &[
 const NO_STORE_PASSWORD: &str = "remove it: a PEM store has no password, and ssl.key.password protects a key in it; a JKS or \
                                  PKCS12 store must be converted to PEM, see ssl.truststore.type";
 const OWN_TLS: &str = "leave it out, or give the builder a rustls configuration";
-const NO_ASSERTIONS: &str = "the client signs no assertions yet: set sasl.oauthbearer.assertion.file to a file with one that \
-                             something else renews, or give the client a secret, or implement TokenProvider";
 const OWN_TOKENS: &str = "leave it out, or implement TokenProvider";
 const JAVA_CLIENT_HANDLER: &str = "org.apache.kafka.common.security.authenticator.SaslClientCallbackHandler";
 const JAVA_LOGIN: &str = "org.apache.kafka.common.security.authenticator.DefaultLogin";

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
-use zeroize::Zeroizing;
 
 use super::error::TlsError;
-use super::pem::{Document, Label, PemSource, Section};
+use super::key::private_key;
+use super::pem::{Document, Label, PemSource};
 use crate::secret::Secret;
 
 /// Maximum number of certificates in a chain. Java's reader has no limit, its handshake allows 10 by default.
@@ -51,7 +51,8 @@ impl Identity {
         };
         let certificates = certificates(chain_at)?;
         let (chain_name, key_name) = (&chain_at.name, &key_at.name);
-        let key = provider.key_provider.load_private_key(private_key(key_at, password)?).map_err(|error| {
+        let key = private_key(key_at, "ssl.key.password", password)?;
+        let key = provider.key_provider.load_private_key(key).map_err(|error| {
             TlsError::configuration(format!(
                 "the TLS provider {provider_name} cannot use the private key in {key_name}: use RSA of 2,048 bits or more, \
                  P-256, P-384 or Ed25519, or for P-521 the feature tls-aws-lc"
@@ -109,50 +110,4 @@ fn in_order(mut certificates: Vec<CertificateDer<'static>>, leaf: usize) -> Vec<
 fn names(certificate: &CertificateDer<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     let parsed = EndEntityCert::try_from(certificate).ok()?;
     Some((parsed.subject().to_vec(), parsed.issuer().to_vec()))
-}
-
-/// Returns a document's only private key.
-fn private_key(document: &Document, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let name = &document.name;
-    let mut keys = document.sections()?.into_iter().filter(|section| section.label != Label::Certificate);
-    let Some(Section { label, der }) = keys.next() else {
-        return Err(TlsError::configuration(format!(
-            "{name} has no private key: it needs a section that starts with -----BEGIN PRIVATE KEY-----"
-        )));
-    };
-    if keys.next().is_some() {
-        return Err(TlsError::configuration(format!("{name} has several private keys: leave one")));
-    }
-    Ok(match label {
-        Label::RsaPrivateKey => PrivatePkcs1KeyDer::from(der.to_vec()).into(),
-        Label::EcPrivateKey => PrivateSec1KeyDer::from(der.to_vec()).into(),
-        Label::EncryptedPrivateKey => PrivatePkcs8KeyDer::from(decrypt(name, &der, password)?.to_vec()).into(),
-        Label::PrivateKey | Label::Certificate => PrivatePkcs8KeyDer::from(der.to_vec()).into(),
-    })
-}
-
-#[cfg(feature = "tls-encrypted-keys")]
-fn decrypt(name: &str, der: &[u8], password: Option<&Secret>) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    use pkcs8::EncryptedPrivateKeyInfoRef;
-    let Some(password) = password else {
-        return Err(TlsError::configuration(format!("the private key in {name} is encrypted: set ssl.key.password")));
-    };
-    let info = EncryptedPrivateKeyInfoRef::try_from(der).map_err(|error| {
-        TlsError::configuration(format!(
-            "the private key in {name} is encrypted in a way that Kurier does not know: convert it with openssl pkcs8 \
-             -topk8 -v2 aes256"
-        ))
-        .because(error)
-    })?;
-    let document = info.decrypt(password.expose()).map_err(|error| {
-        TlsError::configuration(format!("ssl.key.password does not decrypt the private key in {name}")).because(error)
-    })?;
-    Ok(document.to_bytes())
-}
-
-#[cfg(not(feature = "tls-encrypted-keys"))]
-fn decrypt(name: &str, _der: &[u8], _password: Option<&Secret>) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    Err(TlsError::configuration(format!(
-        "the private key in {name} is encrypted: enable the feature tls-encrypted-keys, or decrypt it with openssl pkey"
-    )))
 }

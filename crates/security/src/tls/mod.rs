@@ -18,6 +18,8 @@
 //! Whatever the settings: sessions resume only within one `TlsConfig`, no data travels before the handshake ends (0-RTT),
 //! and no file gets the keys of a session (`SSLKEYLOGFILE`).
 
+#[cfg(feature = "sasl")]
+pub mod assertion;
 pub mod config;
 pub mod error;
 pub mod pem;
@@ -26,8 +28,11 @@ pub mod version;
 
 mod explain;
 mod identity;
+mod key;
 mod roots;
 
+#[cfg(feature = "sasl")]
+pub use assertion::AssertionKey;
 pub use config::{TlsConfig, TlsConfigBuilder};
 pub use error::{TlsError, TlsErrorKind};
 pub use pem::PemSource;

@@ -141,6 +141,11 @@ impl Document {
         Ok(Self { name, bytes })
     }
 
+    /// Decodes a text that is base64 as a whole, without sections.
+    pub(super) fn base64(&self) -> Option<Zeroizing<Vec<u8>>> {
+        decode(Label::PrivateKey, &self.bytes)
+    }
+
     /// Returns the sections that hold a certificate or a private key.
     pub(super) fn sections(&self) -> Result<Vec<Section>, TlsError> {
         let sections = sections(&self.bytes).map_err(|damage| {

@@ -3,6 +3,8 @@
 //! `make features` runs them with each provider. testdata/ORIGIN.md describes the certificates.
 #![cfg(any(feature = "tls-ring", feature = "tls-aws-lc", feature = "tls-graviola"))]
 
+#[cfg(feature = "sasl")]
+mod assertions;
 mod handshakes;
 mod settings;
 

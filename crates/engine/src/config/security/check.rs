@@ -30,6 +30,8 @@ pub(super) const CREDENTIALS: &[&str] = &[
     "sasl.oauthbearer.token.endpoint.url",
     "sasl.oauthbearer.client.credentials.client.secret",
     "sasl.oauthbearer.assertion.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.assertion.private.key.pem",
     "sasl.oauthbearer.config",
 ];
 

@@ -16,7 +16,7 @@ pub(super) mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Credentials, Mechanism, ScramMechanism, Secret, TokenClient, UnsecuredToken};
+use kurier_security::{Assertion, Credentials, Mechanism, ScramMechanism, Secret, TokenClient, UnsecuredToken};
 
 use self::choices::{Roots, TlsProvider, TlsVersions};
 use self::endpoint::EndpointUrl;
@@ -194,13 +194,38 @@ pub struct OidcSettings {
     pub endpoint: EndpointUrl,
     /// Id, proof and scope of the client.
     pub client: TokenClient,
-    /// The file with the client's assertion, which is read for each request; `None` if the client has a secret
-    /// (`sasl.oauthbearer.assertion.file`).
-    pub assertion: Option<PathBuf>,
+    /// The source of the client's assertions; `None` if the client has a secret.
+    pub assertion: Option<AssertionSource>,
     /// The SASL extensions of the tokens.
     pub extensions: Vec<(String, String)>,
     /// TLS for the endpoint (`https.ca.location`, `https.ca.pem`, `kurier.tls.roots`, `kurier.tls.provider`).
     pub tls: TlsSettings,
+}
+
+/// The source of a client's assertions. Each request to the token endpoint has one.
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AssertionSource {
+    /// A file that something else renews (`sasl.oauthbearer.assertion.file`).
+    File(PathBuf),
+    /// The client signs them itself.
+    Key(Box<AssertionSettings>),
+}
+
+/// Settings of the assertions that the client signs itself (`sasl.oauthbearer.assertion.*`).
+///
+/// See [`SecurityConfig`] for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssertionSettings {
+    /// Algorithm and claims.
+    pub assertion: Assertion,
+    /// The private key.
+    pub key: PemSource,
+    /// The passphrase of the key.
+    pub passphrase: Option<Secret>,
+    /// The file with further members of header and claims.
+    pub template: Option<PathBuf>,
 }
 
 impl OidcSettings {

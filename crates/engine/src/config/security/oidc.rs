@@ -1,8 +1,9 @@
 //! Validates the settings of a token endpoint against each other.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use kurier_security::{ClientProof, OauthLogin, TokenClient};
+use kurier_security::{Assertion, ClientProof, OauthLogin, TokenClient};
 
 use super::super::Config;
 use super::super::origin::{Made, Origin};
@@ -10,7 +11,7 @@ use super::super::values::refused;
 use super::choices::{GrantType, OauthMethod, TlsVersions, TokenRetriever};
 use super::endpoint::{EndpointUrl, TokenUrl};
 use super::sasl::{JAAS, check_text};
-use super::{OidcSettings, TlsSettings, Trust, endpoint_in_the_clear};
+use super::{AssertionSettings, AssertionSource, OidcSettings, TlsSettings, Trust, endpoint_in_the_clear};
 use crate::error::Error;
 
 const URL: &str = "sasl.oauthbearer.token.endpoint.url";
@@ -86,13 +87,13 @@ impl Config {
         }
         let is_bearer =
             self.oauth_grant_type == GrantType::JwtBearer || self.token_retriever == TokenRetriever::JwtBearer;
-        let assertion = self.oauth_assertion_file.clone();
+        let assertion = self.assertion()?;
         let proof = match &assertion {
             Some(_) if is_bearer => ClientProof::Bearer,
             Some(_) => ClientProof::Assertion,
             None if is_bearer => {
-                let text =
-                    "the grant jwt-bearer needs a signed JWT: set sasl.oauthbearer.assertion.file to a file with one";
+                let text = "the grant jwt-bearer needs a signed JWT: set sasl.oauthbearer.assertion.private.key.file to \
+                            the key that signs it, or sasl.oauthbearer.assertion.file to a file with one";
                 return Err(refused(text.to_owned()));
             }
             None => {
@@ -142,5 +143,46 @@ impl Config {
                 reload: None,
             },
         })
+    }
+
+    /// Returns the source of the client's assertions. As in Java, a file with one counts more than a key.
+    fn assertion(&mut self) -> Result<Option<AssertionSource>, Error> {
+        const OF_KEY: [&str; 4] = ["algorithm", "claim.", "private.key.", "template.file"];
+        let beginnings = OF_KEY.map(|name| format!("sasl.oauthbearer.assertion.{name}"));
+        let beginnings = beginnings.each_ref().map(String::as_str);
+        if let Some(path) = &self.oauth_assertion_file {
+            let source = AssertionSource::File(path.clone());
+            self.note_unused(&beginnings, "sasl.oauthbearer.assertion.file has the assertion");
+            return Ok(Some(source));
+        }
+        let key = self.pem(
+            ("sasl.oauthbearer.assertion.private.key.file", self.oauth_assertion_key_file.as_ref()),
+            ("sasl.oauthbearer.assertion.private.key.pem", &self.oauth_assertion_key),
+        )?;
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let Some((_, key)) = key else {
+            if !self.oauth_assertion_issuer.is_empty() {
+                let text = "sasl.oauthbearer.assertion.claim.iss is set without sasl.oauthbearer.assertion.private.key.file: \
+                            set the key that signs the assertions, or remove the claim";
+                return Err(refused(text.to_owned()));
+            }
+            self.note_unused(&beginnings, "there is no private key for assertions");
+            return Ok(None);
+        };
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Ok(Some(AssertionSource::Key(Box::new(AssertionSettings {
+            assertion: Assertion {
+                algorithm: self.oauth_assertion_algorithm,
+                audience: text(&self.oauth_assertion_audience),
+                issuer: text(&self.oauth_assertion_issuer),
+                subject: text(&self.oauth_assertion_subject),
+                lifetime: seconds(self.oauth_assertion_exp_seconds),
+                tolerance: seconds(self.oauth_assertion_nbf_seconds),
+                has_id: self.oauth_assertion_has_id,
+            },
+            key,
+            passphrase: Some(self.oauth_assertion_passphrase.clone()).filter(|passphrase| !passphrase.is_empty()),
+            template: self.oauth_assertion_template.clone(),
+        }))))
     }
 }

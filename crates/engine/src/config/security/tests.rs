@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kurier_security::{Claim, ClientProof, Credentials, ScramMechanism, UnsecuredToken};
+use kurier_security::{Assertion, AssertionAlgorithm, Claim, ClientProof, Credentials, ScramMechanism, UnsecuredToken};
 
 use super::choices::{Roots, TlsProvider, TlsVersions};
-use super::{Identity, LocalCredentials, PemSource, SaslCredentials, SecurityConfig, SecurityProtocol, Trust};
+use super::{
+    AssertionSettings, AssertionSource, Identity, LocalCredentials, PemSource, SaslCredentials, SecurityConfig,
+    SecurityProtocol, Trust,
+};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 
@@ -29,6 +32,9 @@ const CLIENT_RETRIEVER: &str =
 const BEARER_RETRIEVER: &str =
     "sasl.oauthbearer.jwt.retriever.class=org.apache.kafka.common.security.oauthbearer.JwtBearerJwtRetriever";
 const ASSERTION: &str = "sasl.oauthbearer.assertion.file=/a";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const CLIENT_SECRET_KEY: &str = "sasl.oauthbearer.client.credentials.client.secret";
+const KEY_FILE: &str = "sasl.oauthbearer.assertion.private.key.file=/k";
 const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt=true";
 const JAAS_PLAIN: &str = "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
                           username=\"alice\" password=\"hunter2\";";
@@ -243,6 +249,16 @@ fn conflict_is_an_error_that_says_what_to_do() {
             &[SASL_SSL, SCRAM, "sasl.login.retry.backoff.ms=20000"],
             "must be at most sasl.login.retry.backoff.max.ms, which is 10000",
         ),
+        (&[SASL_SSL, OAUTHBEARER, "sasl.oauthbearer.assertion.claim.exp.seconds=0"], "must be at least 1, and is 0"),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, KEY_FILE, "sasl.oauthbearer.assertion.private.key.pem=hunter2"],
+            "sasl.oauthbearer.assertion.private.key.file and sasl.oauthbearer.assertion.private.key.pem are both set",
+        ),
+        (
+            &[SASL_SSL, OAUTHBEARER, ENDPOINT, CLIENT_ID, CLIENT_SECRET, "sasl.oauthbearer.assertion.claim.iss=a"],
+            "claim.iss is set without sasl.oauthbearer.assertion.private.key.file: set the key",
+        ),
+        (&[SSL, KEY_FILE], "sasl.oauthbearer.assertion.private.key.file is set, but security.protocol is SSL: set"),
     ];
     for (settings, expected) in cases {
         for is_strict in [true, false] {
@@ -298,7 +314,10 @@ fn wrong_value_is_an_error_that_says_what_to_do() {
             "it is client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer",
         ),
         ("sasl.oauthbearer.jwt.retriever.class=com.example.Mine", "for another way implement TokenProvider"),
-        ("sasl.oauthbearer.assertion.private.key.pem=hunter2", "the client signs no assertions yet: set"),
+        ("sasl.oauthbearer.assertion.algorithm=HS256", "unknown algorithm HS256 for assertions: use RS256 or ES256"),
+        ("sasl.oauthbearer.assertion.private.key.file=-----BEGIN PRIVATE KEY-----hunter2", "has the content of one"),
+        ("sasl.oauthbearer.assertion.claim.nbf.seconds=-1", "it takes a number from 0 to"),
+        ("sasl.oauthbearer.assertion.claim.foo=hunter2", "implement TokenProvider"),
         ("sasl.oauthbearer.header.urlencode=yes", "it is true or false"),
         ("sasl.oauthbearer.token.endpoint.url=file:token", "it is as file:///run/secrets/token"),
         ("sasl.oauthbearer.extensions=a=b,c", "it takes NAME=VALUE,NAME=VALUE"),
@@ -499,7 +518,8 @@ fn settings_give_a_token_endpoint() {
     ] {
         let settings = [&[SASL_SSL, OAUTHBEARER, ENDPOINT, ASSERTION], settings].concat();
         let SaslCredentials::Oidc(oidc) = security(&settings).sasl.unwrap().credentials else { panic!() };
-        assert_eq!((oidc.client.proof, oidc.assertion), (proof, Some("/a".into())), "{settings:?}");
+        let file = AssertionSource::File("/a".into());
+        assert_eq!((oidc.client.proof, oidc.assertion), (proof, Some(file)), "{settings:?}");
     }
     for settings in [&[BEARER, CLIENT_ID, CLIENT_SECRET], &[BEARER_RETRIEVER, CLIENT_ID, CLIENT_SECRET]] {
         let error = checked(&[&[SASL_SSL, OAUTHBEARER, ENDPOINT], &settings[..]].concat()).unwrap_err();
@@ -519,6 +539,79 @@ fn settings_give_a_token_endpoint() {
         };
         let SaslCredentials::Oidc(oidc) = sasl.credentials else { panic!() };
         assert_eq!(oidc.tls.trust, Trust::Certificates(PemSource::Path("/ca.pem".into())));
+    }
+}
+
+#[test]
+fn settings_give_assertions_that_the_client_signs() {
+    let defaults = AssertionSettings {
+        assertion: Assertion {
+            algorithm: AssertionAlgorithm::Rs256,
+            audience: None,
+            issuer: None,
+            subject: None,
+            lifetime: Duration::from_secs(300),
+            tolerance: Duration::from_secs(60),
+            has_id: false,
+        },
+        key: PemSource::Path("/k".into()),
+        passphrase: None,
+        template: None,
+    };
+    const PEM: &str = "sasl.oauthbearer.assertion.private.key.pem";
+    let all = [
+        "sasl.oauthbearer.assertion.private.key.pem=hunter2",
+        "sasl.oauthbearer.assertion.private.key.passphrase= hunter2 ",
+        "sasl.oauthbearer.assertion.algorithm=es256",
+        "sasl.oauthbearer.assertion.jwt.template.file=/t",
+        "sasl.oauthbearer.assertion.claim.aud=https://login",
+        "sasl.oauthbearer.assertion.claim.iss=orders",
+        "sasl.oauthbearer.assertion.claim.sub=alice",
+        "sasl.oauthbearer.assertion.claim.exp.seconds=30",
+        "sasl.oauthbearer.assertion.claim.nbf.seconds=0",
+        "sasl.oauthbearer.assertion.claim.jti.include=true",
+    ];
+    let given = AssertionSettings {
+        assertion: Assertion {
+            algorithm: AssertionAlgorithm::Es256,
+            audience: Some("https://login".to_owned()),
+            issuer: Some("orders".to_owned()),
+            subject: Some("alice".to_owned()),
+            lifetime: Duration::from_secs(30),
+            tolerance: Duration::ZERO,
+            has_id: true,
+        },
+        key: PemSource::Text { setting: PEM, text: "hunter2".into() },
+        passphrase: Some(" hunter2 ".into()),
+        template: Some("/t".into()),
+    };
+    for (settings, expected) in [(&[KEY_FILE][..], &defaults), (&all, &given)] {
+        for (grant, proof) in [("client_credentials", ClientProof::Assertion), (JWT_BEARER, ClientProof::Bearer)] {
+            let grant = format!("sasl.oauthbearer.grant.type={grant}");
+            // The key counts more than a secret.
+            let settings = [&[SASL_SSL, OAUTHBEARER, ENDPOINT, CLIENT_SECRET, &*grant], settings].concat();
+            let config = checked(&settings).unwrap_or_else(|error| panic!("{settings:?}: {error:#}"));
+            let explained = config.explain();
+            assert!(!format!("{config:?}{explained:?}").contains("hunter2"));
+            let secret = explained.iter().find(|line| line.key == CLIENT_SECRET_KEY).unwrap();
+            assert_eq!(secret.note.as_deref(), Some("without effect: the client has an assertion"));
+            let SaslCredentials::Oidc(oidc) = config.security().sasl.clone().unwrap().credentials else { panic!() };
+            assert_eq!(oidc.client.proof, proof);
+            assert_eq!(oidc.assertion, Some(AssertionSource::Key(Box::new(expected.clone()))));
+        }
+    }
+    // A file with an assertion counts more than a key; a claim without a key has no effect.
+    const AUDIENCE: &str = "sasl.oauthbearer.assertion.claim.aud=a";
+    for (settings, why) in [
+        (&[ASSERTION, KEY_FILE, AUDIENCE][..], "without effect: sasl.oauthbearer.assertion.file has the assertion"),
+        (&[CLIENT_ID, CLIENT_SECRET, AUDIENCE], "without effect: there is no private key for assertions"),
+    ] {
+        let config = checked(&[&[SASL_SSL, OAUTHBEARER, ENDPOINT], settings].concat()).unwrap();
+        let lines = config.explain().into_iter();
+        let unused: Vec<_> = lines.filter_map(|line| line.note.map(|note| (line.key, note))).collect();
+        let expected = settings.iter().filter(|setting| [KEY_FILE, AUDIENCE].contains(setting));
+        let expected = expected.map(|setting| (setting.split('=').next().unwrap().to_owned(), why.to_owned()));
+        assert_eq!(unused, expected.collect::<Vec<_>>());
     }
 }
 

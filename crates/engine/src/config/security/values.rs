@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kurier_security::Mechanism;
+use kurier_security::{AssertionAlgorithm, Mechanism};
 
 use super::super::host_port::HostPort;
 use super::super::values::{Value, cannot_be, refused};
@@ -41,6 +41,16 @@ impl Value for Mechanism {
             return Err(cannot_be(key, text, "it is exactly one mechanism, such as SCRAM-SHA-512"));
         }
         text.parse().map_err(|error| refused(format!("{key} names no mechanism of this producer")).caused_by(error))
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for AssertionAlgorithm {
+    fn read(key: &str, text: &str) -> Result<Self, Error> {
+        text.parse().map_err(|error| refused(format!("{key} cannot be used")).caused_by(error))
     }
 
     fn shown(&self) -> String {

@@ -72,6 +72,8 @@ pub struct TestDriver {
     awaited: HashMap<Arc<str>, usize>,
     /// Whether jobs get lost, as on a machine that starts no more threads.
     pub drops_jobs: bool,
+    /// Whether the source of credentials does not answer.
+    pub drops_fetches: bool,
     /// The credentials that the core gets when it asks for some.
     grant: Option<Arc<Grant>>,
 }
@@ -110,6 +112,7 @@ impl TestDriver {
             held_takes: None,
             awaited: HashMap::new(),
             drops_jobs: false,
+            drops_fetches: false,
             grant,
         })
     }
@@ -155,6 +158,7 @@ impl TestDriver {
     pub fn act(&mut self, action: Action) -> Option<Action> {
         let action = match (action, &self.grant) {
             (Action::Local(action), _) => action,
+            (Action::FetchCredentials { .. }, _) if self.drops_fetches => return None,
             (Action::FetchCredentials { .. }, Some(grant)) => {
                 let grant = Arc::clone(grant);
                 self.handle(Input::Credentials(Ok(grant)));

@@ -238,6 +238,11 @@ impl<Q> Link<Q> {
         }
     }
 
+    /// Returns whether the session is being renewed.
+    fn is_renewing(&self) -> bool {
+        self.session.is_some() && self.authentication.is_some()
+    }
+
     /// Returns the deadline for renewing the session. It also holds while no request is in flight.
     fn renewal_deadline(&self, patience: Duration) -> Option<Instant> {
         let is_ready = matches!(self.state, State::Ready { .. });
@@ -715,6 +720,7 @@ impl<Q: fmt::Debug> Connections<Q> {
         tracing::debug!(%link.host, ?peer, why = format_args!("{why:#}"), unanswered = unanswered.len(), "connection lost");
         self.schedule(peer);
         self.start_queued(now);
+        self.renew_next(now);
         Some(unanswered)
     }
 

@@ -10,6 +10,8 @@
 //!
 //! At 85 to 95 % of the lifetime the core authenticates again on the same connection. SaslHandshake then follows the
 //! requests in flight, and no request follows it until the exchange has ended: the broker would close the connection.
+//! One session is renewed at a time, so that not every connection stalls at once when all waited for the same token.
+//!
 //! A session of less than three seconds is too short for that. The connection takes no more requests, and the core
 //! replaces it when all are answered. It does the same when the credentials change to another user.
 
@@ -22,7 +24,7 @@ use kurier_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kurier_protocol::{ErrorCode, Secret, read_response};
 use kurier_security::{Exchange, Message, SaslError, ScramProof, Step as Next};
 
-use super::session::{Authentication, Session, Step};
+use super::session::{Authentication, Renewal, Session, Step};
 use super::{Asked, Connections, Event, Link, Peer, State};
 use crate::config::in_the_clear;
 use crate::core::access::{CredentialError, FetchReason, Grant, Job};
@@ -221,9 +223,8 @@ impl<Q: fmt::Debug> Connections<Q> {
                     self.resume_renewals(now);
                 }
                 self.retire_sessions_of_others(&grant);
-                let awaits = |link: &Link<Q>| link.session.as_ref().is_some_and(|session| session.awaits_grant);
-                for peer in self.peers_with(awaits) {
-                    self.renew(peer, now);
+                for peer in self.peers_that_renew(Renewal::WithNewCredentials) {
+                    self.renew_in_turn(peer, now);
                 }
             }
             Err(error) => {
@@ -262,46 +263,86 @@ impl<Q: fmt::Debug> Connections<Q> {
         if session.has_ended(now) {
             return self.lose(peer, "its session has ended".into(), now);
         }
-        if session.renew_at.is_none_or(|at| now < at) {
-            return;
-        }
-        session.renew_at = None;
+        let has_waited = match session.renewal {
+            Renewal::At(at) if at <= now => false,
+            Renewal::InTurn { latest } if latest <= now => true,
+            _ => return,
+        };
         if session.is_short {
+            session.renewal = Renewal::Never;
             link.is_retiring = true;
             return;
         }
-        let (ends_at, is_open) = (session.ends_at, self.access.is_open());
-        let is_short = |grant: &Arc<Grant>| grant.expires_at.is_some_and(|end| ends_at.is_none_or(|ends| end <= ends));
+        let ends_at = session.ends_at;
+        // The next session would be too short. The one under way seems to end before its token, by the time of an answer.
+        let is_short = |grant: &Arc<Grant>| {
+            grant.expires_at.is_some_and(|end| ends_at.is_none_or(|ends| end <= ends + LIFETIME_MIN))
+        };
         match self.access.grant() {
             // Keep the session until a broker accepts the credentials, or until it ends.
-            _ if !is_open => session.is_overdue = true,
+            _ if !self.access.is_open() => session.renewal = Renewal::WithoutDoubt,
+            _ if has_waited => self.renew(peer, now),
             Some(grant) if is_short(grant) => {
-                session.awaits_grant = true;
+                session.renewal = Renewal::WithNewCredentials;
                 let reason = FetchReason::SessionEnds;
                 if self.access.fetch(reason) {
                     self.actions.push_back(Action::FetchCredentials { reason });
                 }
             }
-            _ => self.renew(peer, now),
+            _ => self.renew_in_turn(peer, now),
         }
+    }
+
+    fn peers_that_renew(&self, renewal: Renewal) -> Vec<Peer> {
+        self.peers_with(|link| link.session.as_ref().is_some_and(|session| session.renewal == renewal))
+    }
+
+    fn set_renewal(&mut self, peer: Peer, renewal: Renewal) {
+        if let Some(session) = self.links.get_mut(&peer).and_then(|link| link.session.as_mut()) {
+            session.renewal = renewal;
+        }
+        self.schedule(peer);
     }
 
     /// Renews the sessions that became due while the credentials were in doubt.
     fn resume_renewals(&mut self, now: Instant) {
-        for peer in self.peers_with(|link| link.session.as_ref().is_some_and(|session| session.is_overdue)) {
-            if let Some(session) = self.links.get_mut(&peer).and_then(|link| link.session.as_mut()) {
-                (session.is_overdue, session.renew_at) = (false, Some(now));
-            }
-            self.schedule(peer);
+        for peer in self.peers_that_renew(Renewal::WithoutDoubt) {
+            self.set_renewal(peer, Renewal::At(now));
+        }
+    }
+
+    /// Authenticates again on the same connection, once no other connection does.
+    fn renew_in_turn(&mut self, peer: Peer, now: Instant) {
+        if !self.access.is_open() {
+            return self.set_renewal(peer, Renewal::WithoutDoubt);
+        }
+        if !self.links.values().any(Link::is_renewing) {
+            return self.renew(peer, now);
+        }
+        let ends_at = self.links.get(&peer).and_then(|link| link.session.as_ref()?.ends_at);
+        // A broker that does not answer must not use up the time of the other sessions.
+        let latest = ends_at.map_or(now, |end| now + end.saturating_duration_since(now) / 2);
+        self.set_renewal(peer, Renewal::InTurn { latest });
+    }
+
+    /// Authenticates again on the connection whose turn it is, unless another one does.
+    pub(super) fn renew_next(&mut self, now: Instant) {
+        if self.links.values().any(Link::is_renewing) || !self.access.is_open() {
+            return;
+        }
+        let waits = |(peer, link): (&Peer, &Link<Q>)| match link.session.as_ref()?.renewal {
+            Renewal::InTurn { latest } if !link.is_retiring => Some((latest, *peer)),
+            _ => None,
+        };
+        if let Some((_, peer)) = self.links.iter().filter_map(waits).min() {
+            self.renew(peer, now);
         }
     }
 
     /// Renews a session: authenticates again on the same connection.
     fn renew(&mut self, peer: Peer, now: Instant) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        if let Some(session) = &mut link.session {
-            session.awaits_grant = false;
-        }
+        self.set_renewal(peer, Renewal::Never);
+        let Some(link) = self.links.get(&peer) else { return };
         if matches!(link.state, State::Ready { .. }) && link.authentication.is_none() && !link.is_retiring {
             self.propose(peer, now);
         }
@@ -318,10 +359,8 @@ impl<Q: fmt::Debug> Connections<Q> {
             mechanism: grant.credentials.mechanism(),
             username: grant.credentials.username().map(str::to_owned),
             is_short: lifetime.is_some_and(|lifetime| lifetime < LIFETIME_MIN),
-            renew_at: lifetime.map(|lifetime| since + lifetime.mul_f64(share)),
+            renewal: lifetime.map_or(Renewal::Never, |lifetime| Renewal::At(since + lifetime.mul_f64(share))),
             ends_at: lifetime.map(|lifetime| since + lifetime),
-            is_overdue: false,
-            awaits_grant: false,
         });
         tracing::debug!(%link.host, ?peer, mechanism = %grant.credentials.mechanism(), ?lifetime, "authenticated");
         if self.access.is_newest(grant) {
@@ -341,6 +380,7 @@ impl<Q: fmt::Debug> Connections<Q> {
             self.events.push_back(Event::Unmuted(peer));
         }
         self.start_queued(now);
+        self.renew_next(now);
     }
 
     /// Handles a refusal of the credentials.

@@ -34,13 +34,24 @@ pub(super) struct Session {
     pub(super) username: Option<String>,
     /// Whether the session is too short to authenticate again in it.
     pub(super) is_short: bool,
-    /// When to authenticate again.
-    pub(super) renew_at: Option<Instant>,
+    pub(super) renewal: Renewal,
     pub(super) ends_at: Option<Instant>,
-    /// Whether the session became due for renewal while the credentials were in doubt.
-    pub(super) is_overdue: bool,
-    /// Whether new credentials must come first.
-    pub(super) awaits_grant: bool,
+}
+
+/// When to authenticate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// The session has no end, or the renewal has begun, or the connection will be replaced.
+    Never,
+    At(Instant),
+    /// When there are new credentials.
+    WithNewCredentials,
+    /// When the credentials are no longer in doubt.
+    WithoutDoubt,
+    /// When no other session is being renewed; at this time also beside another.
+    InTurn {
+        latest: Instant,
+    },
 }
 
 impl Session {
@@ -51,6 +62,10 @@ impl Session {
 
     /// Returns when the core must look at the session again.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.renew_at, self.ends_at].into_iter().flatten().min()
+        let renewal = match self.renewal {
+            Renewal::At(at) | Renewal::InTurn { latest: at } => Some(at),
+            Renewal::Never | Renewal::WithNewCredentials | Renewal::WithoutDoubt => None,
+        };
+        [renewal, self.ends_at].into_iter().flatten().min()
     }
 }

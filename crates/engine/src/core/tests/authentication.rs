@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind, Reply, SaslSettings, Session, TopicSettings};
 use kurier_protocol::NodeId;
-use kurier_protocol::messages::SaslAuthenticateRequest;
+use kurier_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kurier_security::{Credentials, Token};
 
 use super::*;
@@ -27,6 +27,8 @@ struct Secured {
     /// Requests that a node answered by closing the connection.
     unanswerable: usize,
     connects: usize,
+    /// SaslHandshake requests that nodes saw.
+    proposals: usize,
     refused: Vec<Error>,
 }
 
@@ -67,8 +69,29 @@ impl Secured {
             closes: 0,
             unanswerable: 0,
             connects: 0,
+            proposals: 0,
             refused: Vec::new(),
         }
+    }
+
+    /// The core without a token, and a cluster that takes tokens.
+    fn with_tokens() -> Self {
+        let mut offered = sasl();
+        offered.mechanisms.push("OAUTHBEARER".to_owned());
+        let mut config = settings("OAUTHBEARER", "");
+        config.truncate(3);
+        Self::new(&config, Some(offered))
+    }
+
+    /// Gives the core a new token of alice, which lasts for this long.
+    fn set_token(&mut self, seconds: u64) {
+        let ends_ms = self.driver.clock.wall_ms() + i64::try_from(seconds * 1000).unwrap();
+        let claims = format!(r#"{{"sub":"alice","exp":{}}}"#, ends_ms as f64 / 1000.0);
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let value = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(&claims));
+        let expires_at = self.driver.now() + Duration::from_secs(seconds);
+        let token = Token { value: value.as_str().into(), expires_at: std::time::UNIX_EPOCH, extensions: Vec::new() };
+        self.driver.set_credentials(Credentials::Bearer(token), Some(expires_at));
     }
 
     /// Lets time pass.
@@ -124,6 +147,7 @@ impl Secured {
         let Some((node, session)) = self.connections.get_mut(&connection) else { return };
         let now_ms = self.driver.clock.wall_ms();
         let at = self.driver.now() + self.latency;
+        self.proposals += usize::from(frame.first_chunk() == Some(&SaslHandshakeRequest::KEY.to_be_bytes()));
         match self.cluster.handle_on(*node, session, frame, now_ms, false) {
             Reply::Send { frame: answer, after, cut } => {
                 let mut answer = answer.slice(4..);
@@ -140,6 +164,7 @@ impl Secured {
                 self.unanswerable += 1;
                 self.coming.push((at, connection, None));
             }
+            Reply::CloseAfter(time) => self.coming.push((at + time, connection, None)),
             _ => {}
         }
     }
@@ -197,33 +222,73 @@ fn every_mechanism_delivers() {
 
 #[test]
 fn tokens_deliver_and_are_renewed_before_their_session_ends() {
-    let mut offered = sasl();
-    offered.mechanisms.push("OAUTHBEARER".to_owned());
-    let mut config = settings("OAUTHBEARER", "");
-    config.truncate(3);
-    let mut rig = Secured::new(&config, Some(offered));
-    let token = |rig: &Secured, seconds: u64| {
-        let ends_ms = rig.driver.clock.wall_ms() + i64::try_from(seconds * 1000).unwrap();
-        let claims = format!(r#"{{"sub":"alice","exp":{}}}"#, ends_ms as f64 / 1000.0);
-        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        let value = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(&claims));
-        let expires_at = rig.driver.now() + Duration::from_secs(seconds);
-        let token = Token { value: value.as_str().into(), expires_at: std::time::UNIX_EPOCH, extensions: Vec::new() };
-        (Credentials::Bearer(token), Some(expires_at))
-    };
+    let mut rig = Secured::with_tokens();
     rig.pass(ms(100));
     assert!(!rig.is_known(), "nothing connects without a token");
     assert_eq!(rig.connects, 0);
-    let (credentials, expires_at) = token(&rig, 20);
-    rig.driver.set_credentials(credentials, expires_at);
+    rig.set_token(20);
     rig.pass(ms(100));
     for _ in 0..5 {
         rig.send_for(Duration::from_secs(10));
-        let (credentials, expires_at) = token(&rig, 20);
-        rig.driver.set_credentials(credentials, expires_at);
+        rig.set_token(20);
     }
     assert_eq!(rig.closes, 0, "no session ended");
     assert!(rig.logins().iter().any(|(_, is_again)| *is_again));
+}
+
+#[test]
+fn session_that_ends_with_its_token_is_renewed_with_the_next_one() {
+    let mut rig = Secured::with_tokens();
+    rig.latency = ms(20);
+    rig.set_token(40);
+    rig.pass(ms(500));
+    rig.send_for(ms(100));
+    let count = rig.proposals;
+    rig.driver.drops_fetches = true;
+    rig.pass(ms(38_000));
+    assert_eq!(rig.proposals, count);
+    rig.set_token(40);
+    rig.pass(ms(1000));
+    assert_eq!((rig.proposals, rig.closes), (2 * count, 0));
+}
+
+/// The sessions of four connections wait for the same token, which comes 1.5 s before they end.
+#[test]
+fn sessions_that_waited_for_a_token_are_renewed_one_after_another() {
+    for is_one_silent in [false, true] {
+        let mut rig = Secured::with_tokens();
+        rig.latency = ms(20);
+        rig.driver.drops_fetches = true;
+        rig.set_token(40);
+        rig.pass(ms(500));
+        for leader in 1..=3 {
+            rig.cluster.move_leader("t", 0, leader).unwrap();
+            rig.send_for(ms(100));
+        }
+        let start = rig.logins().len();
+        assert_eq!((rig.connections.len(), start), (4, 4), "one to a bootstrap server, three to leaders");
+        let begun_ms = rig.cluster.logins().next().unwrap().at_ms;
+        let age = rig.driver.clock.wall_ms() - begun_ms;
+        rig.pass(ms(38_500 - u64::try_from(age).unwrap()));
+        assert_eq!(rig.proposals, 4, "nothing is renewed without a new token");
+        if is_one_silent {
+            rig.cluster.add_fault(Fault::new("SaslHandshake", FaultKind::Silence));
+        }
+        let asked_ms = rig.driver.clock.wall_ms();
+        rig.set_token(40);
+        rig.pass(ms(1400));
+        let renewed: Vec<i64> = rig.cluster.logins().skip(start).map(|login| login.at_ms - asked_ms).collect();
+        assert!(rig.logins()[start..].iter().all(|login| *login == (Some("alice".to_owned()), true)));
+        match is_one_silent {
+            // Two answers of the broker lie between them.
+            false => {
+                assert!(renewed.len() == 4 && renewed.windows(2).all(|pair| pair[1] - pair[0] >= 40), "{renewed:?}")
+            }
+            // The others wait for half of the time that they have left.
+            true => assert!(renewed.len() == 3 && renewed.iter().all(|at| (700..900).contains(at)), "{renewed:?}"),
+        }
+        assert_eq!((rig.closes, rig.connections.len()), (0, 4));
+    }
 }
 
 #[test]

@@ -648,17 +648,23 @@ impl<Q: fmt::Debug> Connections<Q> {
         }
     }
 
-    /// Like [`lose`](Self::lose), when one side does not accept the certificate of the other. The backoff is longer,
-    /// because only an operator can fix that.
-    fn lose_untrusted(&mut self, peer: Peer, error: Error, now: Instant) {
+    /// Like [`lose`](Self::lose), when only an operator can fix the cause. The backoff is longer.
+    fn lose_for_long(&mut self, peer: Peer, why: Cause, now: Instant) {
         const FIRST: Duration = Duration::from_secs(1);
         const LONGEST: Duration = Duration::from_secs(30);
-        self.lose(peer, error.clone().into(), now);
+        self.lose(peer, why, now);
         let Some(link) = self.links.get_mut(&peer) else { return };
         let wait = Backoff { first: FIRST, longest: LONGEST }.after(link.failures, &mut self.random);
         link.state = State::Backoff { until: now + wait };
-        link.untrusted = Some(error);
         self.schedule(peer);
+    }
+
+    /// Like [`lose_for_long`](Self::lose_for_long), when one side does not accept the certificate of the other.
+    fn lose_untrusted(&mut self, peer: Peer, error: Error, now: Instant) {
+        self.lose_for_long(peer, error.clone().into(), now);
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.untrusted = Some(error);
+        }
     }
 
     /// Ends the backoff of nodes that seemed to belong to another cluster: new metadata has arrived.

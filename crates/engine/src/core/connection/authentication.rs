@@ -412,7 +412,7 @@ impl<Q: fmt::Debug> Connections<Q> {
     /// Handles a configuration that does not match the broker's. Calls that wait fail at once.
     fn mismatch(&mut self, peer: Peer, error: Error, now: Instant) {
         self.access.handle_mismatch(error.clone());
-        self.lose(peer, error.into(), now);
+        self.lose_for_long(peer, error.into(), now);
     }
 
     /// Notes that a connection has ended during its exchange because the peer closed it. Returns whether that counts as

@@ -530,6 +530,10 @@ fn configuration_that_the_broker_does_not_share_fails_calls_at_once() {
         let (kind, said) = rig.verdict();
         assert_eq!(kind, ErrorKind::Authentication);
         assert!(said.starts_with(text), "{said}");
+        assert!((1..=3).contains(&rig.proposals), "{} attempts at three servers", rig.proposals);
+        // Each server waits for 1 s, then for twice as long, up to 30 s, and for up to a fifth less.
+        rig.pass(Duration::from_secs(15 * 60));
+        assert!((60..=3 * 45).contains(&rig.proposals), "{} attempts", rig.proposals);
     }
 }
 

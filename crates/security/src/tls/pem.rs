@@ -142,6 +142,7 @@ impl Document {
     }
 
     /// Decodes a text that is base64 as a whole, without sections.
+    #[cfg(feature = "sasl")]
     pub(super) fn base64(&self) -> Option<Zeroizing<Vec<u8>>> {
         decode(Label::PrivateKey, &self.bytes)
     }

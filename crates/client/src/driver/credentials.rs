@@ -90,10 +90,16 @@ const PASSWORD_BYTES_MAX: u64 = 8 * 1024;
 /// Largest token file.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
-/// The task.
-pub(super) struct Task {
+/// A source with the settings that it needs.
+#[derive(Debug)]
+pub(super) struct Fetcher {
     pub(super) source: Source,
     pub(super) settings: SaslSettings,
+}
+
+/// The task.
+pub(super) struct Task {
+    pub(super) fetcher: Fetcher,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) inputs: mpsc::Sender<Input>,
 }
@@ -107,7 +113,7 @@ impl Task {
         let mut hold: Option<Instant> = None;
         let mut demand: Option<FetchReason> = None;
         loop {
-            let due = hold.or_else(|| self.due(current.as_deref(), failures));
+            let due = hold.or_else(|| self.fetcher.due(current.as_deref(), failures));
             let command = match due {
                 Some(due) => timeout_at(due.into(), self.commands.recv()).await,
                 None => Ok(self.commands.recv().await),
@@ -121,7 +127,7 @@ impl Task {
                 }
                 Ok(Some(Command::Fetch(reason))) => (reason, true),
                 Ok(Some(Command::Replace(credentials))) => {
-                    self.source = Source::Local(LocalCredentials::Known(credentials));
+                    self.fetcher.source = Source::Local(LocalCredentials::Known(credentials));
                     (FetchReason::First, true)
                 }
                 Ok(Some(Command::Refresh(reply))) => {
@@ -131,7 +137,7 @@ impl Task {
                 Err(_) => (demand.unwrap_or(FetchReason::SessionEnds), demand.is_some()),
             };
             (hold, demand) = (None, None);
-            let fetched = self.fetch(reason).await;
+            let fetched = self.fetcher.fetch(reason).await;
             if let Some(reply) = refreshed {
                 let _ = reply.send(fetched.as_ref().map(drop).map_err(|failure| failure.error.why.clone()));
             }
@@ -145,7 +151,7 @@ impl Task {
                     };
                     // Report unchanged credentials only if the core asked for them.
                     let is_same = current.as_ref().is_some_and(|old| old.generation == generation);
-                    let expires_at = self.expires_at(&credentials);
+                    let expires_at = expires_at(&credentials);
                     let grant = Arc::new(Grant { credentials, generation, expires_at });
                     current = Some(Arc::clone(&grant));
                     if is_same && !is_asked {
@@ -155,7 +161,7 @@ impl Task {
                 }
                 Err(failure) => {
                     failures += 1;
-                    hold = self.hold(&failure, failures, is_asked && current.is_none());
+                    hold = self.fetcher.hold(&failure, failures, is_asked && current.is_none());
                     let Failure { error, .. } = failure;
                     if !is_asked {
                         let why = format_args!("{:#}", error.why);
@@ -174,7 +180,9 @@ impl Task {
             }
         }
     }
+}
 
+impl Fetcher {
     /// Returns when to fetch without being asked.
     fn due(&self, current: Option<&Grant>, failures: u32) -> Option<Instant> {
         let now = SystemClock.now();
@@ -191,6 +199,13 @@ impl Task {
                 Some(now + renewal(login, left, fastrand::f64()).max(RENEWAL_MIN))
             }
         }
+    }
+
+    /// Returns until when connections may share a token, before another one is fetched; `None` for passwords.
+    pub(super) fn reusable_until(&self, credentials: &Credentials) -> Option<Instant> {
+        let now = SystemClock.now();
+        let left = expires_at(credentials)?.saturating_duration_since(now);
+        Some(now + renewal(&self.settings.login, left, fastrand::f64()))
     }
 
     /// Returns the earliest time to ask a token endpoint again after a failure. With `is_paced` the core itself waits
@@ -215,7 +230,7 @@ impl Task {
     }
 
     /// Fetches credentials that can be used now.
-    async fn fetch(&self, reason: FetchReason) -> Result<Credentials, Failure> {
+    pub(super) async fn fetch(&self, reason: FetchReason) -> Result<Credentials, Failure> {
         let credentials = self.ask(reason).await?;
         if credentials.mechanism() != self.settings.mechanism {
             let text = format!(
@@ -285,14 +300,15 @@ impl Task {
             LocalCredentials::Unsecured(token) => Ok(Credentials::Bearer(token.issue(wall_time()))),
         }
     }
+}
 
-    fn expires_at(&self, credentials: &Credentials) -> Option<Instant> {
-        let Credentials::Bearer(token) = credentials else { return None };
-        let left = token.expires_at.duration_since(wall_time()).unwrap_or_default();
-        /// Cap that avoids an overflow of `Instant`.
-        const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-        Some(SystemClock.now() + left.min(FAR))
-    }
+/// Returns when a token expires.
+fn expires_at(credentials: &Credentials) -> Option<Instant> {
+    let Credentials::Bearer(token) = credentials else { return None };
+    let left = token.expires_at.duration_since(wall_time()).unwrap_or_default();
+    /// Cap that avoids an overflow of `Instant`.
+    const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    Some(SystemClock.now() + left.min(FAR))
 }
 
 /// Polls the user's source of credentials, and turns a panic into an error.

@@ -23,6 +23,7 @@ mod names;
 #[cfg(feature = "oauth-oidc")]
 mod oidc;
 mod protection;
+pub(crate) mod security;
 mod shared;
 #[cfg(feature = "tls")]
 mod tls;

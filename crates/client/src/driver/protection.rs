@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use kurier_engine::config::{Config, SaslSettings, SecurityConfig};
+use kurier_engine::config::{Config, SecurityConfig};
 use kurier_engine::core::{CredentialError, FetchReason, Input};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_security::Credentials;
 use tokio::sync::{mpsc, oneshot};
 
-use super::credentials::{self, Source};
+use super::credentials::{self, Fetcher, Source};
 #[cfg(feature = "tls")]
 use super::tls::{self, Reload, Tls};
 use super::transport::Security;
@@ -34,7 +34,7 @@ pub(crate) struct Given {
 /// TLS and SASL as the settings and the program ask for them.
 pub(crate) struct Protection {
     pub(super) security: Security,
-    sasl: Option<(SaslSettings, Source)>,
+    pub(super) sasl: Option<Fetcher>,
     /// Settings whose files may change.
     #[cfg(feature = "tls")]
     files: Option<TlsSettings>,
@@ -66,7 +66,7 @@ impl Protection {
                     );
                     Error::new(ErrorKind::Configuration, text)
                 })?;
-                Some((settings.clone(), source))
+                Some(Fetcher { source, settings: settings.clone() })
             }
             None if given.credentials.is_some() => {
                 let text = format!(
@@ -108,9 +108,9 @@ impl Protection {
 
     /// Starts the tasks, on the current runtime.
     pub(super) fn start(self, inputs: &mpsc::Sender<Input>) -> Keepers {
-        let credentials = self.sasl.map(|(settings, source)| {
+        let credentials = self.sasl.map(|fetcher| {
             let (sender, commands) = mpsc::channel(credentials::COMMANDS_MAX);
-            let task = credentials::Task { source, settings, commands, inputs: inputs.clone() };
+            let task = credentials::Task { fetcher, commands, inputs: inputs.clone() };
             drop(tokio::spawn(task.run()));
             sender
         });

@@ -73,18 +73,26 @@ impl Security {
     /// Describes the end of an established connection after an error.
     pub(super) fn ending(&self, what: &str, error: io::Error, host: &HostPort) -> Ending {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-        #[cfg(feature = "tls")]
-        if let Self::Tls(tls) = self
-            && let Some(ending) = tls.explain(&error, host)
-        {
+        if let Some(ending) = self.explain(&error, host) {
             return ending;
         }
-        let _ = host;
         match error.kind() {
             ConnectionReset | ConnectionAborted | BrokenPipe => Ending::Closed("it reset the connection"),
             // The peer closed TCP without closing TLS. That is no truncation, because frames have a length.
             UnexpectedEof => Ending::Closed("it closed the connection"),
             _ => Ending::Failed(Cause::from(error).context(what)),
+        }
+    }
+
+    /// Explains an error of an established connection; `None` if TLS is not to blame.
+    pub(super) fn explain(&self, error: &io::Error, host: &HostPort) -> Option<Ending> {
+        match self {
+            Self::Plain => {
+                let _ = (error, host);
+                None
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.explain(error, host),
         }
     }
 }

@@ -41,7 +41,8 @@ pub use security::choices::{Roots, TlsProvider, TlsVersions};
 pub use security::endpoint::EndpointUrl;
 #[doc(hidden)]
 pub use security::endpoint::TokenUrl;
-pub(crate) use security::in_the_clear;
+#[doc(hidden)]
+pub use security::in_the_clear;
 pub use security::protocol::SecurityProtocol;
 #[doc(hidden)]
 pub use security::values::{Extensions, ServerName};

@@ -59,7 +59,8 @@ pub struct SecurityConfig {
 }
 
 /// Returns the error for a mechanism that would reveal a password or a token on the way to this broker.
-pub(crate) fn in_the_clear(mechanism: Mechanism, broker: &HostPort) -> Error {
+#[must_use]
+pub fn in_the_clear(mechanism: Mechanism, broker: &HostPort) -> Error {
     let secret = if mechanism == Mechanism::Plain { "password" } else { "token" };
     refused(format!(
         "{mechanism} would send the {secret} unencrypted to {broker}: use SASL_SSL, or set kurier.sasl.allow.cleartext=true"

@@ -212,5 +212,5 @@ pub use server::{Broker, BrokerBuilder};
 pub use session::{Login, Session};
 pub use settings::{ClusterSettings, SaslSettings, TopicSettings};
 #[cfg(feature = "tls")]
-pub use tls::ServerTls;
+pub use tls::{ServerTls, TlsAcceptor};
 pub use version::{KafkaVersion, UnknownVersion};

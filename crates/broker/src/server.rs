@@ -24,7 +24,7 @@ use crate::fault::Fault;
 use crate::session::Session;
 use crate::settings::{ClusterSettings, SaslSettings, TopicSettings};
 #[cfg(feature = "tls")]
-use crate::tls::{Acceptor, ServerTls};
+use crate::tls::{ServerTls, TlsAcceptor};
 use crate::version::KafkaVersion;
 
 /// A running cluster with listeners. Dropping it stops the cluster.
@@ -56,7 +56,7 @@ struct Shared {
     changed: watch::Sender<()>,
     /// For new connections; `None` for listeners without TLS.
     #[cfg(feature = "tls")]
-    tls: Mutex<Option<Acceptor>>,
+    tls: Mutex<Option<TlsAcceptor>>,
 }
 
 impl Shared {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use kurier_protocol::NodeId;
+use kurier_protocol::{CorrelationId, NodeId};
 
 use crate::api::Api;
 use crate::sasl::{Admission, Authentication};
@@ -27,6 +27,8 @@ pub struct Session {
     reached: Option<IpAddr>,
     /// The state of SASL, which never changes on a cluster without SASL.
     pub(crate) authentication: Authentication,
+    /// The request that waits for its answer. It was admitted when it came, and stays so if the session ends meanwhile.
+    pub(crate) waiting: Option<CorrelationId>,
 }
 
 impl Session {

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// Maximum time of a handshake. Kafka waits ten minutes, which is too long for a test.
@@ -65,11 +64,20 @@ impl ServerTls {
         self
     }
 
-    pub(crate) fn acceptor(&self) -> io::Result<Acceptor> {
+    /// Reads the certificates, for a server of your own, such as a relay.
+    ///
+    /// # Errors
+    /// As described above.
+    pub fn acceptor(&self) -> io::Result<TlsAcceptor> {
         let provider = Arc::new(provider()?);
-        let chain = certificates("the broker's chain", &self.chain)?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
-            .map_err(|error| refused("the broker's private key cannot be read", error))?;
+        let chain = certificates("the certificate", &self.chain)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|error| {
+            let what = match self.key.contains("ENCRYPTED") {
+                true => "the private key is encrypted: decrypt it with openssl pkey -in KEY -out PLAIN_KEY",
+                false => "the private key cannot be read: it must be PEM with PKCS#8, PKCS#1 or SEC1",
+            };
+            refused(what, error)
+        })?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| refused("the provider of cryptography has no cipher suite", error))?;
@@ -77,7 +85,7 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(authorities) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates("the authorities of clients", authorities)? {
+                for certificate in certificates("the authority of clients", authorities)? {
                     roots.add(certificate).map_err(|error| refused("an authority of clients cannot be used", error))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -86,10 +94,13 @@ impl ServerTls {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let config = builder
-            .with_single_cert(chain, key)
-            .map_err(|error| refused("the broker's certificate and private key cannot be used", error))?;
-        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+        let config = builder.with_single_cert(chain, key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                refused("the private key does not belong to the certificate", error)
+            }
+            error => refused("the certificate and the private key cannot be used", error),
+        })?;
+        Ok(TlsAcceptor(tokio_rustls::TlsAcceptor::from(Arc::new(config))))
     }
 }
 
@@ -99,26 +110,68 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// Accepts the handshakes of clients.
+/// Accepts the handshakes of clients, for servers of your own. [`ServerTls::acceptor`] returns one.
+///
+/// ```no_run
+/// use kurier_broker::ServerTls;
+/// use tokio::net::TcpListener;
+///
+/// # async fn serve() -> std::io::Result<()> {
+/// let read = |name| std::fs::read_to_string(name);
+/// let acceptor = ServerTls::from_pem(read("chain.pem")?, read("key.pem")?).acceptor()?;
+/// let (socket, _) = TcpListener::bind("127.0.0.1:9093").await?.accept().await?;
+/// let stream = acceptor.accept(socket).await?;
+/// # drop(stream);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
-pub(crate) struct Acceptor(TlsAcceptor);
+pub struct TlsAcceptor(tokio_rustls::TlsAcceptor);
 
-impl Acceptor {
-    /// Accepts a client's handshake.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+impl TlsAcceptor {
+    /// Accepts a client's handshake, within ten seconds.
+    ///
+    /// # Errors
+    /// If the client does not speak TLS, does not trust the certificate, or closes the connection.
+    pub async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let accept = async {
             match self.0.accept(socket).into_fallible().await {
                 Ok(stream) => Ok(stream),
                 Err((error, mut socket)) => {
                     // Closing with unread bytes would reset the connection, and the client would not read the alert.
-                    socket.shutdown().await?;
-                    while socket.read(&mut [0; 1024]).await? > 0 {}
-                    Err(error)
+                    let _ = socket.shutdown().await;
+                    while socket.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+                    Err(explained(error))
                 }
             }
         };
-        timeout(HANDSHAKE_TIME_MAX, accept).await?
+        timeout(HANDSHAKE_TIME_MAX, accept).await.unwrap_or_else(|_| {
+            let why = format!("it has not ended the TLS handshake within {HANDSHAKE_TIME_MAX:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        })
     }
+}
+
+impl fmt::Debug for TlsAcceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsAcceptor").finish_non_exhaustive()
+    }
+}
+
+/// Says why a handshake failed, and what to do.
+fn explained(error: io::Error) -> io::Error {
+    let what = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "it does not speak TLS: set its security.protocol to SSL, or SASL_SSL with SASL"
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            "it refused the certificate: does it trust the issuer, and does the certificate name the address that it \
+             dialled?"
+        }
+        Some(rustls::Error::NoCertificatesPresented) => "it shows no certificate: set its ssl.keystore settings",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), Refused { what: what.to_owned(), source: error.into() })
 }
 
 fn certificates(name: &str, pem: &str) -> io::Result<Vec<CertificateDer<'static>>> {
@@ -126,7 +179,7 @@ fn certificates(name: &str, pem: &str) -> io::Result<Vec<CertificateDer<'static>
         .collect::<Result<_, _>>()
         .map_err(|error| refused(&format!("{name} cannot be read"), error))?;
     if certificates.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} has no certificate in PEM")));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not PEM with a certificate")));
     }
     Ok(certificates)
 }

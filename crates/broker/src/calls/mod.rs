@@ -126,7 +126,9 @@ impl Cluster {
         }
         let mut reader = reader.flexible(api.is_flexible(version)).strict(self.settings().is_strict);
         reader.tags()?;
+        let is_admitted = call.session.waiting.take() == Some(correlation_id);
         match call.session.admit(self.settings(), api, now_ms) {
+            _ if is_admitted => {}
             Admission::Execute => {}
             Admission::Refuse => {
                 call.refuse = Some(ErrorCode::ILLEGAL_SASL_STATE);
@@ -153,6 +155,7 @@ impl Cluster {
             _ => self.execute(api, &mut call, reader.clone())?,
         };
         if let Outcome::Wait(time) = outcome {
+            call.session.waiting = Some(correlation_id);
             return Ok(Reply::Wait(time));
         }
         self.faults.strike_off(api, node);

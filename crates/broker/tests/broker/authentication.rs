@@ -8,9 +8,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use kurier_broker::{Cluster, ClusterSettings, Fault, FaultKind, Reply, SaslSettings, Session};
+use kurier_protocol::messages::fetch::{FetchPartition, FetchTopic};
 use kurier_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
 use kurier_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
+    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest, MetadataResponse, SaslAuthenticateRequest,
     SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use kurier_protocol::{ErrorCode, Request, Secret};
@@ -320,6 +321,29 @@ fn an_unknown_mechanism_is_answered_with_the_list() {
             seen => panic!("{mechanism}: {seen:?}"),
         }
     }
+}
+
+/// Kafka looks at the session when a request comes, and not again when it answers.
+#[test]
+fn request_that_waits_is_answered_after_the_session_has_ended() {
+    let mut client = Client::new(SaslSettings { max_reauth: Some(Duration::from_secs(5)), ..alice() });
+    client.propose("PLAIN");
+    client.accepted(b"\0alice\0alice-secret");
+    let asked = MetadataRequestTopic { name: Some("t".to_owned()), ..Default::default() };
+    client.send(
+        12,
+        &MetadataRequest { topics: Some(vec![asked]), allow_auto_topic_creation: true, ..Default::default() },
+    );
+    let topics = vec![FetchTopic { topic: "t".to_owned(), partitions: vec![FetchPartition::default()] }];
+    let request = FetchRequest { max_wait_ms: 500, min_bytes: 1, topics, ..Default::default() };
+    client.now_ms += 4999;
+    let fetch = frame(4, &request);
+    let reply = client.cluster.handle_on(1, &mut client.session, &fetch, client.now_ms, false);
+    assert_eq!(reply, Reply::Wait(Duration::from_millis(500)));
+    client.now_ms += 500;
+    let reply = client.cluster.handle_on(1, &mut client.session, &fetch, client.now_ms, true);
+    assert!(matches!(reply, Reply::Send { .. }), "{reply:?}");
+    assert!(!client.metadata(), "the session has ended");
 }
 
 #[test]

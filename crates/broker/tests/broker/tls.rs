@@ -137,19 +137,56 @@ async fn handshake_that_does_not_end_is_closed_after_ten_seconds() {
 #[tokio::test]
 async fn wrong_certificates_are_refused_at_the_start() {
     let cases = [
-        (ServerTls::from_pem("", read("broker-key.pem")), "the broker's chain has no certificate in PEM"),
-        (ServerTls::from_pem(read("broker.pem"), ""), "the broker's private key cannot be read"),
+        (ServerTls::from_pem("", read("broker-key.pem")), "the certificate is not PEM with a certificate"),
+        (ServerTls::from_pem(read("broker.pem"), ""), "the private key cannot be read: it must be PEM"),
+        (ServerTls::from_pem(read("broker.pem"), read("client-key-pbkdf2.pem")), "the private key is encrypted"),
+        (
+            ServerTls::from_pem(read("broker.pem"), read("client-key-old-encryption.pem")),
+            "the private key is encrypted",
+        ),
         (
             ServerTls::from_pem(read("broker.pem"), read("rsa-key.pem")),
-            "the broker's certificate and private key cannot",
+            "the private key does not belong to the certificate",
         ),
-        (server().client_ca("junk"), "the authorities of clients has no certificate"),
+        (server().client_ca("junk"), "the authority of clients is not PEM with a certificate"),
     ];
     for (tls, why) in cases {
         let error = Broker::builder().tls(tls).start().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().starts_with(why), "{error}");
     }
+}
+
+/// A server of the test's own accepts a client, and says why it cannot accept others.
+#[tokio::test]
+async fn acceptor_says_why_a_handshake_fails() {
+    let acceptor = server().acceptor().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = async || acceptor.accept(listener.accept().await.unwrap().0).await;
+    let trusting = client(&version::TLS13, false);
+    let connect = async |connector: &TlsConnector| {
+        let socket = TcpStream::connect(address).await.unwrap();
+        connector.connect(ServerName::try_from("localhost").unwrap(), socket).await
+    };
+    let (accepted, connected) = tokio::join!(accept(), connect(&trusting));
+    connected.unwrap().get_mut().0.write_all(b"").await.unwrap();
+    accepted.unwrap();
+
+    let config = ClientConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[&version::TLS13]);
+    let distrusting = config.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let distrusting = TlsConnector::from(Arc::new(distrusting));
+    let (accepted, refused) = tokio::join!(accept(), connect(&distrusting));
+    refused.unwrap_err();
+    assert!(accepted.unwrap_err().to_string().starts_with("it refused the certificate: does it trust the issuer"));
+
+    let plain = async {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"\0\0\0\x0a\0\x12\0\0\0\0\0\x07\xff\xff").await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    };
+    let (accepted, ()) = tokio::join!(accept(), plain);
+    assert!(accepted.unwrap_err().to_string().starts_with("it does not speak TLS: set its security.protocol to SSL"));
 }
 
 #[test]

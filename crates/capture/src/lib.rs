@@ -55,7 +55,7 @@
 //! # Secrets
 //!
 //! The JSON masks SASL tokens, and the bytes of messages that may contain passwords or tokens but cannot be read, unless
-//! you ask for them. The file contains them all the same.
+//! you ask for them. The file contains them all the same, unless its writer calls [`zeroed`] for each frame.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 
@@ -78,6 +78,6 @@ mod readme {}
 pub use error::CaptureError;
 pub use frame::{Content, Frame, Head, Side, Unread};
 pub use reader::Reader;
-pub use secrets::body;
+pub use secrets::{body, is_confidential};
 pub use writer::{Recorded, Writer};
 pub use zeroed::zeroed;

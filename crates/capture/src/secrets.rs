@@ -20,8 +20,9 @@ const CONFIDENTIAL: [i16; 10] = [
     58, // Envelope, which carries another request
 ];
 
-/// Returns whether messages of this API may contain passwords or tokens.
-pub(crate) fn is_confidential(api_key: i16) -> bool {
+/// Returns whether messages of the API with this key may contain passwords or tokens.
+#[must_use]
+pub fn is_confidential(api_key: i16) -> bool {
     CONFIDENTIAL.contains(&api_key)
 }
 

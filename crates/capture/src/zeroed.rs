@@ -1,13 +1,17 @@
-//! Frames without their SASL tokens, for capture files.
+//! Frames without their secrets, for capture files.
 
 use bytes::Bytes;
 use kurier_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use kurier_protocol::{Api, Message, RequestHeader, ResponseHeader, Secret};
 
 use crate::frame::{Head, Side};
+use crate::secrets::is_confidential;
 
-/// Returns a frame whose SASL token is zeroed, at the same size; `None` if the frame has no token. `head` is the frame's
+/// Returns a frame whose secrets are zeroed, at the same size; `None` if the frame has none. `head` is the frame's
 /// request.
+///
+/// Of SaslAuthenticate, only the token is zeroed. Of messages about configurations, delegation tokens, SCRAM credentials
+/// and of envelopes, only the head stays: they may have passwords and tokens, and this crate does not read them.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -22,8 +26,16 @@ use crate::frame::{Head, Side};
 /// ```
 #[must_use]
 pub fn zeroed(head: Head, side: Side, frame: &Bytes) -> Option<Bytes> {
-    if head.api_key != SaslAuthenticateRequest::KEY {
+    if !is_confidential(head.api_key) {
         return None;
+    }
+    // Of a frame that cannot be read, only its correlation id stays, or its head.
+    let kept = match side {
+        Side::Client => 8,
+        Side::Server => 4,
+    };
+    if head.api_key != SaslAuthenticateRequest::KEY || head.api().is_none() {
+        return Some(cleared(frame, kept));
     }
     let version = head.api_version;
     let body = match side {
@@ -32,11 +44,6 @@ pub fn zeroed(head: Head, side: Side, frame: &Bytes) -> Option<Bytes> {
             let header = Api::of(head.api_key).map(|api| ResponseHeader::read(frame, api, version));
             header.and_then(Result::ok).map(|(_, body)| body)
         }
-    };
-    // Of a frame that cannot be read, only its correlation id stays, or its head.
-    let kept = match side {
-        Side::Client => 8,
-        Side::Server => 4,
     };
     let Some(body) = body else { return Some(cleared(frame, kept)) };
     let zeros = |token: &Secret| Secret::from(Bytes::from(vec![0; token.reveal().len()]));
@@ -108,5 +115,20 @@ mod tests {
         assert!(zeroed.starts_with(&frame[..8]) && !zeroed.ends_with(b"t"));
         let other = Head { api_key: 3, ..head(0) };
         assert_eq!(super::zeroed(other, Side::Client, &frame), None);
+    }
+
+    #[test]
+    fn messages_that_may_have_secrets_keep_their_head_only() {
+        // A version of SaslAuthenticate that this crate does not know, and the APIs of delegation tokens.
+        for (api_key, api_version) in [(36, 99), (38, 3), (39, 2), (40, 2), (41, 3), (51, 0)] {
+            let head = Head { api_key, ..head(api_version) };
+            for (side, kept) in [(Side::Client, 8), (Side::Server, 4)] {
+                let frame = Bytes::from_static(b"12345678 and an HMAC");
+                let zeroed = zeroed(head, side, &frame).unwrap();
+                assert_eq!(zeroed.len(), frame.len());
+                let (head, rest) = zeroed.split_at(kept);
+                assert!(head == &frame[..kept] && rest.iter().all(|byte| *byte == 0), "{api_key}: {zeroed:?}");
+            }
+        }
     }
 }

@@ -109,9 +109,11 @@ const KEYS: &[&str] = &[
     "worker.unsync.backoff.ms",
 ];
 
-/// Prefixes of the settings that a Connect worker passes to its converters, stores, listeners and plug-ins.
+/// Prefixes of the settings that a Connect worker passes to its converters, stores, listeners and plug-ins, and of those
+/// for a schema registry, which clouds put into the files that they offer.
 const PREFIXES: &[&str] = &[
     "admin.listeners.https.",
+    "basic.auth.",
     "config.providers.",
     "config.storage.",
     "header.converter.",
@@ -119,6 +121,7 @@ const PREFIXES: &[&str] = &[
     "listeners.https.",
     "metrics.context.",
     "offset.storage.",
+    "schema.registry.",
     "status.storage.",
     "value.converter.",
 ];
@@ -156,6 +159,8 @@ mod tests {
     #[test]
     fn connect_workers_write_keys_with_prefixes() {
         for (key, is_expected) in [
+            ("basic.auth.user.info", true),
+            ("schema.registry.url", true),
             ("producer.linger.ms", true),
             ("producer.queue.buffering.max.ms", true),
             ("producer.ssl.key.password", true),

@@ -3,6 +3,8 @@
 
 #![warn(clippy::print_stderr)]
 
+#[cfg(feature = "tls")]
+mod certificates;
 mod commands;
 mod exit;
 mod gaps;

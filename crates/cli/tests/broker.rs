@@ -159,10 +159,16 @@ fn invalid_arguments_are_refused_with_allowed_values() {
         (["-t", "t"], "a name, a colon and a number of partitions"),
         (["--listen", "9092"], "it takes a host of this machine and a port"),
         (["--advertised-listeners", "h"], "the port is missing"),
-        (["--advertised-listeners", "SSL://h:9092"], "this broker speaks only PLAINTEXT, not SSL"),
+        (
+            ["--advertised-listeners", "SSL://h:9092"],
+            "leave SSL:// out, as in h:9092: each node has one listener, and --tls-cert and --user decide",
+        ),
         (["--advertised-listeners", "0.0.0.0:9092"], "clients cannot connect to 0.0.0.0:9092"),
         (["--advertised-listeners", "h:1,h:2"], "2 addresses for 1 nodes"),
-        (["-X", "advertised.listeners=SSL://h:9092"], "this broker speaks only PLAINTEXT, not SSL"),
+        (
+            ["-X", "advertised.listeners=SSL://h:9092"],
+            "leave SSL:// out, as in h:9092: each node has one listener, and --tls-cert and --user decide",
+        ),
         (["-X", "num.partition=3"], "unknown broker setting num.partition: did you mean num.partitions?"),
         (["-X", "num.pratition=3"], "unknown broker setting num.pratition: did you mean num.partitions?"),
         (["-X", "foo=1"], "unknown broker setting foo: it has advertised.listeners, auto.create.topics.enable, num"),

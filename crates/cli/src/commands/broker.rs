@@ -4,25 +4,30 @@ use std::fmt::{self, Display};
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 #[cfg(feature = "tls")]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use kurier::HostPort;
-#[cfg(feature = "tls")]
-use kurier_broker::ServerTls;
+use kurier::{HostPort, SecurityProtocol};
 use kurier_broker::{Broker as Cluster, ClusterSettings, KafkaVersion, SaslSettings, TopicSettings};
 use tokio::signal::unix::{SignalKind, signal};
 
+#[cfg(feature = "tls")]
+use crate::certificates::{read, server_tls};
 use crate::exit::{Cause, Misuse};
+use crate::notice;
 use crate::options::{listen_address, property};
 
 /// Run an in-memory Kafka cluster until Ctrl-C or SIGTERM.
 ///
-/// Prints the bootstrap servers on one line of standard output when the cluster is ready. Its records are lost when it
-/// ends.
+/// Prints the bootstrap servers on one line of standard output when the cluster is ready, and with TLS or SASL the
+/// settings that clients need on standard error. Its records are lost when it ends.
+///
+/// Make a certificate for tests, which is its own authority, with: openssl req -x509 -newkey rsa:2048 -noenc -days 30
+/// -keyout key.pem -out chain.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext
+/// basicConstraints=critical,CA:FALSE
 #[derive(Args, Debug)]
 pub(crate) struct Broker {
     /// Address of the first node; the next nodes use the ports after it. Port 0 gives each node a free port.
@@ -159,7 +164,12 @@ fn advertised(text: &str) -> Result<(String, u16), Cause> {
     let address = match text.split_once("://") {
         None => text,
         Some((scheme, address)) if scheme.eq_ignore_ascii_case("plaintext") => address,
-        Some((scheme, _)) => return Err(format!("this broker speaks only PLAINTEXT, not {scheme}").into()),
+        Some((scheme, address)) => {
+            return Err(format!(
+                "leave {scheme}:// out, as in {address}: each node has one listener, and --tls-cert and --user decide its protocol"
+            )
+            .into());
+        }
     };
     let HostPort { host, port } = address.parse()?;
     Ok((host, port))
@@ -181,13 +191,6 @@ fn topic(text: &str) -> Result<(String, i32), String> {
     Ok((name.to_owned(), partitions))
 }
 
-/// Reads the file of an option.
-#[cfg(feature = "tls")]
-fn read(option: &str, path: &Path) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Misuse::because(format_args!("{option}: {} cannot be read", path.display()), error))
-}
-
 impl Broker {
     pub(crate) fn run(&self, out: &mut impl Write) -> Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
@@ -195,6 +198,7 @@ impl Broker {
             let cluster = self.start().await?;
             writeln!(out, "{}", cluster.bootstrap_servers())?;
             out.flush()?;
+            self.say_protocol(&cluster);
             std::future::poll_fn(|cx| {
                 let ended = interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready();
                 if ended { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
@@ -218,7 +222,7 @@ impl Broker {
         }
         #[cfg(feature = "tls")]
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            let mut tls = ServerTls::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?);
+            let mut tls = server_tls(certificate, key)?;
             if let Some(authorities) = &self.tls_client_ca {
                 tls = tls.client_ca(read("--tls-client-ca", authorities)?);
             }
@@ -231,6 +235,26 @@ impl Broker {
             ErrorKind::InvalidInput => Misuse::of(error),
             _ => error.into(),
         })
+    }
+
+    /// Says which settings clients need, unless they need none.
+    fn say_protocol(&self, cluster: &Cluster) {
+        let mechanisms = cluster.with_cluster(|cluster| Some(cluster.settings().sasl.as_ref()?.mechanisms.join(", ")));
+        let protocol = match (self.has_tls(), &mechanisms) {
+            (false, None) => return,
+            (true, None) => SecurityProtocol::Ssl,
+            (false, Some(_)) => SecurityProtocol::SaslPlaintext,
+            (true, Some(_)) => SecurityProtocol::SaslSsl,
+        };
+        let mechanism = mechanisms.map(|names| format!(", and one sasl.mechanism of {names}")).unwrap_or_default();
+        notice::say(format_args!("clients set security.protocol={protocol}{mechanism}"));
+    }
+
+    fn has_tls(&self) -> bool {
+        cfg_select! {
+            feature = "tls" => self.tls_cert.is_some(),
+            _ => false,
+        }
     }
 
     /// Returns the settings of SASL, if clients must authenticate.

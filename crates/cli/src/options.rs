@@ -1,4 +1,4 @@
-//! Options of every subcommand that connects to a cluster: its address and Kafka settings.
+//! Options of the subcommands that connect to a cluster: its address and Kafka settings.
 
 use std::env;
 use std::fs::File;
@@ -10,6 +10,7 @@ use clap::Args;
 use kurier::{Config, Explained};
 
 use crate::exit::Misuse;
+use crate::notice;
 
 /// The cluster's address and its settings.
 #[derive(Args, Clone, Debug, Default)]
@@ -18,6 +19,13 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "HOSTS")]
     pub(crate) bootstrap_server: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// Kafka settings, from the command line, a file and the environment.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Settings {
     /// Kafka setting, such as client.id=me. Overrides --command-config.
     // Parsed later: the parser of arguments would repeat a wrong one, which may be a password.
     #[arg(short = 'X', long = "command-property", value_name = "KEY=VALUE")]
@@ -59,11 +67,11 @@ impl Options {
     /// # Errors
     /// When a setting is invalid, or no server is given.
     pub(crate) fn config(&self, others: impl IntoIterator<Item = (&'static str, String)>) -> Result<Config> {
-        let mut config = if self.env { Config::from_env().map_err(Misuse::of)? } else { Config::default() };
-        if let Some((name, file)) = self.file()? {
+        let mut config = if self.settings.env { Config::from_env().map_err(Misuse::of)? } else { Config::default() };
+        if let Some((name, file)) = self.settings.file()? {
             config.set_properties_of(&name, file).map_err(Misuse::of)?;
         }
-        for (key, value) in self.overrides()? {
+        for (key, value) in self.settings.properties()?.into_iter().chain(self.servers()) {
             config.set(&key, &value).map_err(Misuse::of)?;
         }
         for (key, value) in others {
@@ -73,22 +81,37 @@ impl Options {
         if config.explain().iter().any(is_nowhere) { Err(nowhere()) } else { Ok(config) }
     }
 
-    /// Returns all settings in ascending precedence: the environment's, the file's, the command line's, the bootstrap
-    /// servers.
+    /// Returns all settings in ascending precedence: those of [`Settings::given`], then the bootstrap servers.
     ///
     /// # Errors
     /// When a variable is not a setting, or the file cannot be read.
-    pub(crate) fn settings(&self) -> Result<Vec<(String, String)>> {
-        let mut settings = Vec::new();
+    pub(crate) fn given(&self) -> Result<Vec<(String, String)>> {
+        let mut given = self.settings.given()?;
+        given.extend(self.servers());
+        Ok(given)
+    }
+
+    fn servers(&self) -> Option<(String, String)> {
+        self.bootstrap_server.as_ref().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()))
+    }
+}
+
+impl Settings {
+    /// Returns the settings in ascending precedence: the environment's, the file's, those of -X.
+    ///
+    /// # Errors
+    /// When a variable is not a setting, or the file cannot be read.
+    pub(crate) fn given(&self) -> Result<Vec<(String, String)>> {
+        let mut given = Vec::new();
         if self.env {
-            settings = Config::read_variables(env::vars_os()).map_err(Misuse::of)?;
+            given = Config::read_variables(env::vars_os()).map_err(Misuse::of)?;
         }
         if let Some((name, file)) = self.file()? {
             let wrong = |error| Misuse::because(name, error);
-            settings.extend(Config::read_properties(file).map_err(wrong)?);
+            given.extend(Config::read_properties(file).map_err(wrong)?);
         }
-        settings.extend(self.overrides()?);
-        Ok(settings)
+        given.extend(self.properties()?);
+        Ok(given)
     }
 
     /// Opens the file of settings, and returns it with its name.
@@ -101,12 +124,23 @@ impl Options {
         }
     }
 
-    /// Returns the settings of the command line: -X, then the bootstrap servers.
-    fn overrides(&self) -> Result<Vec<(String, String)>> {
-        let mut settings = self.properties.iter().map(|text| property(text)).collect::<Result<Vec<_>>>()?;
-        let servers = self.bootstrap_server.iter().map(|servers| ("bootstrap.servers".to_owned(), servers.clone()));
-        settings.extend(servers);
-        Ok(settings)
+    fn properties(&self) -> Result<Vec<(String, String)>> {
+        self.properties.iter().map(|text| property(text)).collect()
+    }
+}
+
+/// Says which settings have no effect on a command.
+pub(crate) fn say_ignored(command: &str, keys: &[String]) {
+    let mut distinct: Vec<&str> = Vec::new();
+    for key in keys {
+        if !distinct.contains(&key.as_str()) {
+            distinct.push(key);
+        }
+    }
+    match distinct[..] {
+        [] => {}
+        [key] => notice::say(format_args!("{key} has no effect on {command}")),
+        _ => notice::say(format_args!("these settings have no effect on {command}: {}", distinct.join(", "))),
     }
 }
 
@@ -124,11 +158,13 @@ mod tests {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/consume.properties");
         let options = Options {
             bootstrap_server: Some("c:9092".to_owned()),
-            properties: vec![" client.id = two words ".to_owned()],
-            command_config: Some(path),
-            env: false,
+            settings: Settings {
+                properties: vec![" client.id = two words ".to_owned()],
+                command_config: Some(path),
+                env: false,
+            },
         };
-        let settings = options.settings().unwrap();
+        let settings = options.given().unwrap();
         let settings: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(
             settings,

@@ -353,7 +353,8 @@ fn offering(versions: Vec<ApiVersion>) -> String {
 fn server_that_closes_after_api_versions_may_want_sasl() {
     let cluster = three_nodes();
     cluster.broker.add_fault(Fault::new("Metadata", FaultKind::Close).times(usize::MAX));
-    let said = "closed the connection instead of answering Metadata: is this a SASL or TLS listener?";
+    let said =
+        "closed the connection instead of answering Metadata: does this listener require SASL? Set security.protocol";
     cluster.consume(&["-e"]).fails(1).says(&[said]);
 }
 
@@ -418,10 +419,7 @@ fn invalid_command_line_is_explained() {
         (&["-b", "a:1", "-X", "client.id"], &["-X takes KEY=VALUE", "the = is missing"]),
         (&["-b", "a:1", "-X", "request.timeout.ms=soon"], &["request.timeout.ms cannot be \"soon\""]),
         (&["-b", "a:1", "--command-config", "no-such-file"], &["no-such-file cannot be read", "No such file"]),
-        (
-            &["--command-config", &file, "-X", "security.protocol=SASL_SSL"],
-            &["SASL_SSL is not supported yet", "PLAINTEXT listener"],
-        ),
+        (&["--command-config", &file, "-X", "security.protocol=SASL_SSL"], &["sasl.mechanism is missing"]),
     ];
     for (arguments, says) in cases {
         consume(&[&["-t", "events"], arguments].concat()).fails(2).says(says);
@@ -443,5 +441,173 @@ fn settings_without_effect_are_ignored_with_a_notice() {
         let settings = settings.iter().flat_map(|setting| ["-X", setting]);
         let arguments: Vec<_> = ["-e"].into_iter().chain(settings).collect();
         assert_eq!(cluster.consume(&arguments).prints("one\n").said, said);
+    }
+}
+
+/// Tests of TLS and SASL.
+#[cfg(feature = "tls")]
+mod secured {
+    use std::time::Duration;
+
+    use command::kurier_reading;
+    use kurier_broker::{SaslSettings, ServerTls};
+
+    use super::*;
+
+    fn file(name: &str) -> String {
+        format!("{}/../../testdata/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    fn server_tls() -> ServerTls {
+        let read = |name| std::fs::read_to_string(file(name)).unwrap();
+        ServerTls::from_pem(read("broker.pem"), read("broker-key.pem"))
+    }
+
+    /// Starts three nodes with TLS and SASL, for alice and bob.
+    fn sasl_ssl(change: impl FnOnce(&mut SaslSettings)) -> Running {
+        let mut sasl = SaslSettings::default().user("alice", "secret").user("bob", "builder");
+        sasl.mechanisms.push("OAUTHBEARER".to_owned());
+        change(&mut sasl);
+        start(Broker::builder().nodes(3).topic("events", 6).tls(server_tls()).sasl(sasl))
+    }
+
+    /// Returns the options of these settings, with trust in the brokers.
+    fn options(settings: &[&str]) -> Vec<String> {
+        let trust = format!("ssl.truststore.location={}", file("ca.pem"));
+        let settings = settings.iter().copied().chain([trust.as_str()]);
+        settings.flat_map(|setting| ["-X".to_owned(), setting.to_owned()]).collect()
+    }
+
+    fn produce(running: &Running, value: &str, settings: &[&str]) -> Ran {
+        let (servers, options) = (running.broker.bootstrap_servers(), options(settings));
+        let mut arguments = vec!["produce", "-b", &servers, "-t", "events"];
+        arguments.extend(options.iter().map(String::as_str));
+        kurier_reading(format!("{value}\n"), &arguments)
+    }
+
+    fn consume_with(running: &Running, settings: &[&str]) -> Ran {
+        let options = options(settings);
+        let arguments: Vec<_> = ["-e"].into_iter().chain(options.iter().map(String::as_str)).collect();
+        running.consume(&arguments)
+    }
+
+    #[test]
+    fn every_mechanism_reads_what_the_producer_wrote() {
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&password, "secret\n").unwrap();
+        let password_file = format!("kurier.sasl.password.file={}", password.path().display());
+        let jaas = r#"sasl.jaas.config=a.b.ScramLoginModule required username="alice" password="secret";"#;
+        let jaas = jaas.replace("a.b.", "org.apache.kafka.common.security.scram.");
+        let cases: [(&str, &[&str]); 4] = [
+            ("PLAIN", &["sasl.username=alice", "sasl.password=secret"]),
+            ("SCRAM-SHA-256", &["sasl.username=alice", &password_file]),
+            ("SCRAM-SHA-512", &[&jaas]),
+            ("OAUTHBEARER", &["enable.sasl.oauthbearer.unsecure.jwt=true", "sasl.oauthbearer.config=principal=alice"]),
+        ];
+        for (mechanism, credentials) in cases {
+            let running = sasl_ssl(|_| {});
+            let mechanism = format!("sasl.mechanism={mechanism}");
+            let settings = [&["security.protocol=SASL_SSL", &mechanism], credentials].concat();
+            produce(&running, "one", &settings).ends(0);
+            let ran = consume_with(&running, &settings).prints("one\n");
+            assert_eq!(ran.said, "", "{mechanism}");
+            let is_alice = |login: &kurier_broker::Login| login.principal.as_deref() == Some("alice");
+            assert!(running.broker.with_cluster(|cluster| cluster.logins().all(is_alice)), "{mechanism}");
+        }
+    }
+
+    #[test]
+    fn client_certificate_is_shown() {
+        let authority = std::fs::read_to_string(file("ca.pem")).unwrap();
+        let running = start(Broker::builder().topic("events", 1).tls(server_tls().client_ca(authority)));
+        let identity = format!("ssl.keystore.location={}", file("client-bundle.pem"));
+        let settings = ["security.protocol=SSL", &identity];
+        produce(&running, "one", &settings).ends(0);
+        consume_with(&running, &settings).prints("one\n");
+        let ran = consume_with(&running, &settings[..1]).fails(1);
+        ran.says(&["the broker requires a client certificate", "set ssl.keystore.location"]);
+    }
+
+    /// A wrong password is shown to one node only, because each attempt counts for the lock of an account.
+    #[test]
+    fn refused_credentials_end_the_command_at_once() {
+        let scram = ["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512"];
+        let cases: [(&[&str], &str, usize); 4] = [
+            (
+                &["sasl.username=alice", "sasl.password=wrong-7Qz"],
+                "SCRAM-SHA-512 for user alice: SASL_AUTHENTICATION_FAILED (58), Authentication failed during authentication \
+                 due to invalid credentials with SASL mechanism SCRAM-SHA-512; correct the user name or the password\n",
+                1,
+            ),
+            (
+                &["sasl.username=nobody", "sasl.password=wrong-7Qz"],
+                "SCRAM-SHA-512 for user nobody: SASL_AUTHENTICATION_FAILED (58), Authentication failed during \
+                 authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512; correct the user name or the \
+                 password\n",
+                1,
+            ),
+            (
+                &["sasl.mechanism=SCRAM-SHA-256", "sasl.username=alice", "sasl.password=wrong-7Qz"],
+                "the broker offers PLAIN, SCRAM-SHA-512, OAUTHBEARER, not SCRAM-SHA-256: set sasl.mechanism\n",
+                0,
+            ),
+            (
+                &["sasl.username=alice", "kurier.sasl.password.file=none"],
+                "cannot read kurier.sasl.password.file none: No such file or directory (os error 2)\n",
+                0,
+            ),
+        ];
+        for (settings, says, attempts) in cases {
+            let running = sasl_ssl(|sasl| sasl.mechanisms.retain(|mechanism| mechanism != "SCRAM-SHA-256"));
+            let ran = consume_with(&running, &[&scram[..], settings].concat()).fails(1).says(&[says]);
+            assert!(!ran.said.contains("wrong-7Qz") && ran.said.lines().count() == 1, "{}", ran.said);
+            assert_eq!(running.broker.with_cluster(|cluster| cluster.logins().count()), attempts);
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_in_further_sessions() {
+        let running = sasl_ssl(|sasl| sasl.max_reauth = Some(Duration::from_millis(500)));
+        let as_user = |name: &str, password: &str| {
+            let credentials = [format!("sasl.username={name}"), format!("sasl.password={password}")];
+            ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN"].map(str::to_owned).into_iter().chain(credentials)
+        };
+        let of_reader: Vec<String> = as_user("alice", "secret").collect();
+        let of_reader = options(&of_reader.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut tail = tail(&running, &of_reader.iter().map(String::as_str).collect::<Vec<_>>());
+        let of_writer: Vec<String> = as_user("bob", "builder").collect();
+        let of_writer: Vec<&str> = of_writer.iter().map(String::as_str).collect();
+        let is_alice = |login: &&kurier_broker::Login| login.principal.as_deref() == Some("alice");
+        let logins = || running.broker.with_cluster(|cluster| cluster.logins().filter(is_alice).count());
+        // One for the metadata, one for each of three leaders, and then again.
+        while logins() < 10 {
+            produce(&running, "one", &of_writer).ends(0);
+            assert_eq!(tail.line(), "one");
+        }
+        assert_eq!(tail.ended_by(Signal::SIGINT).1, Some(130));
+    }
+
+    #[test]
+    fn port_and_protocol_that_disagree_are_explained() {
+        let (tls, plain) = (start(Broker::builder().tls(server_tls())), start(Broker::builder()));
+        let sasl = sasl_ssl(|_| {});
+        let credentials = ["sasl.mechanism=PLAIN", "sasl.username=alice", "sasl.password=secret"];
+        let sasl_ssl = [&["security.protocol=SASL_SSL"], &credentials[..]].concat();
+        let cases: [(&Running, &[&str], &str); 5] = [
+            (&tls, &[], "this is a TLS port; set security.protocol=SSL"),
+            (&plain, &["security.protocol=SSL"], "is this a PLAINTEXT port? set security.protocol=PLAINTEXT"),
+            (
+                &sasl,
+                &["security.protocol=SSL"],
+                "does this listener require SASL? Set security.protocol and sasl.mechanism",
+            ),
+            (&tls, &sasl_ssl, "this listener does not use SASL: set security.protocol to PLAINTEXT or SSL"),
+            (&tls, &["security.protocol=SSL", "kurier.tls.server.name=b2.example"], "not b2.example: check"),
+        ];
+        for (running, settings, says) in cases {
+            // Without TLS, a truststore is an error of the settings.
+            let settings = if settings.is_empty() { &["security.protocol=PLAINTEXT"] } else { settings };
+            consume_with(running, settings).fails(1).says(&[says]);
+        }
     }
 }

@@ -1,28 +1,42 @@
 //! Broker connection for the tools: one request at a time, in the newest version that both sides support.
 //!
 //! This client is independent of the producer, so that neither hides the other's mistakes. Both share the rules for
-//! valid hosts. It has no TLS and no SASL.
+//! valid hosts, the settings of TLS and SASL, and the sources of credentials.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use kurier::{Config, HostPort, SecurityProtocol};
+use bytes::Bytes;
+use kurier::{Config, ConnectionSecurity, HostPort, Login, SecureStream, SecurityProtocol};
 use kurier_protocol::messages::api_versions::ApiVersion;
-use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest};
-use kurier_protocol::{Api, CorrelationId, ErrorCode, FrameBuffer, Message, Request, read_response, write_request};
+use kurier_protocol::messages::{ApiVersionsRequest, MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest};
+use kurier_protocol::{
+    Api, CorrelationId, ErrorCode, FrameBuffer, Message, Request, Secret, read_response, write_request,
+};
+use kurier_security::{Mechanism, SaslError, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
 
 use crate::exit::Misuse;
 use crate::options::nowhere;
 
+/// The part of a session after which a new connection takes over.
+const SESSION_SHARE: f64 = 0.85;
+
+/// Beginnings of the keys that concern the security of a connection.
+const SECURITY: [&str; 8] =
+    ["security.", "ssl.", "sasl.", "https.ca.", "enable.ssl.", "enable.sasl.", "kurier.tls.", "kurier.sasl."];
+
 /// Kafka settings of a connection and of the reader that uses it, with the producer's keys and defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     /// `bootstrap.servers`, librdkafka's `metadata.broker.list`.
     pub(crate) bootstrap_servers: Vec<HostPort>,
@@ -36,13 +50,17 @@ pub(crate) struct Settings {
     pub(crate) retry_backoff: Duration,
     /// `retry.backoff.max.ms`.
     pub(crate) retry_backoff_max: Duration,
+    /// TLS and SASL.
+    security: ConnectionSecurity,
+    /// `security.protocol`, for texts.
+    pub(crate) protocol: SecurityProtocol,
 }
 
 impl Settings {
     /// Builds the settings; a later entry overrides an earlier one. Also returns the keys that have no effect here.
     ///
     /// # Errors
-    /// When a value is invalid, no server is given, or the security protocol is not supported.
+    /// When a value is invalid, no server is given, or settings contradict each other.
     pub(crate) fn new(given: &[(String, String)]) -> Result<(Self, Vec<String>)> {
         let mut config = Config::default();
         let mut ignored = Vec::new();
@@ -54,22 +72,20 @@ impl Settings {
                 | "request.timeout.ms"
                 | "socket.connection.setup.timeout.ms"
                 | "retry.backoff.ms"
-                | "retry.backoff.max.ms"
-                | "security.protocol" => config.set(key, value).map_err(Misuse::of)?,
+                | "retry.backoff.max.ms" => config.set(key, value).map_err(Misuse::of)?,
+                _ if SECURITY.iter().any(|beginning| key.starts_with(beginning)) => {
+                    config.set(key, value).map_err(Misuse::of)?;
+                }
                 _ => ignored.push(key.clone()),
             }
         }
         if config.bootstrap_servers.is_empty() {
             return Err(nowhere());
         }
-        let protocol = config.security_protocol;
-        if protocol != SecurityProtocol::Plaintext {
-            return Err(Misuse::error(format!(
-                "security.protocol={protocol} is not supported yet: use a PLAINTEXT listener of the brokers"
-            )));
-        }
         let config = config.check().map_err(Misuse::of)?;
         let settings = Self {
+            security: ConnectionSecurity::new(config.clone()).map_err(Misuse::of)?,
+            protocol: config.security_protocol,
             bootstrap_servers: config.bootstrap_servers.to_vec(),
             client_id: config.client_id,
             request_timeout: config.request_timeout,
@@ -106,19 +122,38 @@ impl Broken {
     }
 }
 
-/// An open connection that has negotiated its API versions.
+/// A failure that other servers of the cluster would only repeat: refused credentials, or none. Each further attempt could
+/// lock the account.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refused(String);
+
+impl Refused {
+    /// Returns whether the error's chain contains this type.
+    pub(crate) fn is_in(error: &Error) -> bool {
+        error.chain().any(<dyn std::error::Error>::is::<Self>)
+    }
+
+    fn error(text: impl fmt::Display) -> Error {
+        Error::new(Self(text.to_string()))
+    }
+}
+
+/// An open connection that has negotiated its API versions and has authenticated.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The broker's name in errors.
     peer: String,
-    socket: TcpStream,
+    server: HostPort,
+    settings: Arc<Settings>,
+    stream: SecureStream,
     buffer: FrameBuffer,
     versions: Vec<ApiVersion>,
     /// Whether the server has answered a request other than ApiVersions.
     has_answered: bool,
     next_correlation_id: CorrelationId,
-    client_id: String,
-    request_timeout: Duration,
+    /// When to replace the connection, because its session ends soon after (KIP-368).
+    stale_at: Option<Instant>,
 }
 
 impl Connection {
@@ -126,7 +161,7 @@ impl Connection {
     ///
     /// # Errors
     /// When no address works. The error lists each address with its cause, separated by line breaks.
-    pub(crate) async fn open(server: &HostPort, settings: &Settings) -> Result<Self> {
+    pub(crate) async fn open(server: &HostPort, settings: &Arc<Settings>) -> Result<Self> {
         let resolve = timeout(settings.setup_timeout, lookup_host((server.host.as_str(), server.port)));
         let addresses: Vec<SocketAddr> = match resolve.await {
             Ok(Ok(addresses)) => addresses.collect(),
@@ -139,8 +174,9 @@ impl Connection {
             let shown = address.to_string();
             let peer = server.to_string();
             let peer = if peer == shown { peer } else { format!("{peer} ({shown})") };
-            match Self::open_address(address, &peer, settings).await {
+            match Self::open_address(server, address, &peer, settings).await {
                 Ok(connection) => return Ok(connection),
+                Err(error) if Refused::is_in(&error) => return Err(error.context(peer)),
                 Err(error) => {
                     is_broken &= Broken::is_in(&error);
                     causes.push(format!("{peer}: {error:#}"));
@@ -154,29 +190,108 @@ impl Connection {
         Err(if is_broken { Broken::error(causes) } else { anyhow!(causes) })
     }
 
-    async fn open_address(address: SocketAddr, peer: &str, settings: &Settings) -> Result<Self> {
+    async fn open_address(
+        server: &HostPort,
+        address: SocketAddr,
+        peer: &str,
+        settings: &Arc<Settings>,
+    ) -> Result<Self> {
+        const KEY: &str = "socket.connection.setup.timeout.ms";
         let millis = settings.setup_timeout.as_millis();
         let socket = timeout(settings.setup_timeout, TcpStream::connect(address))
             .await
-            .map_err(|_| {
-                Broken::error(format!("no connection within {millis} ms (socket.connection.setup.timeout.ms)"))
-            })?
+            .map_err(|_| Broken::error(format!("no connection within {millis} ms ({KEY})")))?
             .map_err(Broken::error)?;
         socket.set_nodelay(true).map_err(Broken::error)?;
+        let stream = timeout(settings.setup_timeout, settings.security.secure(socket, server))
+            .await
+            .map_err(|_| Broken::error(format!("the TLS handshake did not end within {millis} ms ({KEY})")))?
+            .map_err(of_security)?;
         let mut connection = Self {
             peer: peer.to_owned(),
-            socket,
+            server: server.clone(),
+            settings: Arc::clone(settings),
+            stream,
             // Until the server has proved to be a broker, limit its responses.
             buffer: FrameBuffer::new(FrameBuffer::UNAUTHENTICATED_LIMIT_BYTES),
             versions: Vec::new(),
             has_answered: false,
             next_correlation_id: CorrelationId(0),
-            client_id: settings.client_id.clone(),
-            request_timeout: settings.request_timeout,
+            stale_at: None,
         };
         connection.learn_versions().await?;
+        connection.authenticate().await?;
         connection.buffer.set_limit(FrameBuffer::DEFAULT_LIMIT_BYTES);
         Ok(connection)
+    }
+
+    /// Authenticates by SASL, if the settings ask for it.
+    async fn authenticate(&mut self) -> Result<()> {
+        let started = self.settings.security.start_login(&self.stream, &self.server).await;
+        let started = started.map_err(|error| match error.kind() {
+            kurier::ErrorKind::Network => Broken::error(format_args!("{error:#}")),
+            _ => Refused::error(format_args!("{error:#}")),
+        })?;
+        let Some(Login { mut exchange, first: mut message, username, .. }) = started else { return Ok(()) };
+        let mechanism = exchange.mechanism();
+        // Version 0 has no errors and no sessions.
+        if self.version::<SaslHandshakeRequest>()? < 1 {
+            bail!("it offers only the SASL of Kafka 0.10, and Kurier needs Kafka 1.0 or later");
+        }
+        let answer = self.call_in(&SaslHandshakeRequest { mechanism: mechanism.name().to_owned() }, 1).await?;
+        match answer.error_code {
+            ErrorCode::NONE => {}
+            ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
+                let offered = answer.mechanisms.join(", ");
+                return Err(Refused::error(format_args!(
+                    "the broker offers {offered}, not {mechanism}: set sasl.mechanism"
+                )));
+            }
+            ErrorCode::ILLEGAL_SASL_STATE => bail!(
+                "this listener does not use SASL: set security.protocol to PLAINTEXT or SSL, or use another listener of the \
+                 broker"
+            ),
+            code => return Err(Broken::error(format_args!("SaslHandshake was refused: {code}, {}", code.meaning()))),
+        }
+        let version = self.version::<SaslAuthenticateRequest>()?;
+        loop {
+            let started_at = Instant::now();
+            let request = SaslAuthenticateRequest { auth_bytes: Secret::from(Bytes::from_owner(message)) };
+            let answer = self.call_in(&request, version).await?;
+            match answer.error_code {
+                ErrorCode::NONE => {}
+                code @ ErrorCode::SASL_AUTHENTICATION_FAILED => {
+                    let words = answer.error_message.unwrap_or_else(|| code.meaning().to_owned());
+                    let why = exchange.refusal().map_or_else(|| shortened(&words), ToString::to_string);
+                    return Err(refused(mechanism, username.as_deref(), format_args!("{code}, {why}")));
+                }
+                code => {
+                    return Err(Broken::error(format_args!(
+                        "SaslAuthenticate was refused: {code}, {}",
+                        code.meaning()
+                    )));
+                }
+            }
+            message = match exchange.handle(answer.auth_bytes.reveal()) {
+                Ok(Step::Send(message)) => message,
+                Ok(Step::Compute(job)) => exchange.prove(spawn_blocking(|| job.run()).await?)?,
+                Ok(Step::Done) => {
+                    // Later, the broker would close the connection at the next request.
+                    let lifetime = u64::try_from(answer.session_lifetime_ms).ok().filter(|millis| *millis > 0);
+                    self.stale_at = lifetime.and_then(|millis| {
+                        started_at.checked_add(Duration::from_millis(millis).mul_f64(SESSION_SHARE))
+                    });
+                    return Ok(());
+                }
+                Err(SaslError::Refused { detail, .. }) => return Err(refused(mechanism, username.as_deref(), detail)),
+                Err(error) => return Err(error.into()),
+            };
+        }
+    }
+
+    /// Returns whether the session ends too soon for another request.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale_at.is_some_and(|at| at <= Instant::now())
     }
 
     async fn learn_versions(&mut self) -> Result<()> {
@@ -239,7 +354,7 @@ impl Connection {
     }
 
     async fn call_in<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
-        let limit = self.request_timeout;
+        let limit = self.settings.request_timeout;
         timeout(limit, self.exchange(request, version)).await.unwrap_or_else(|_| {
             let (name, millis) = (name_of::<R>(), limit.as_millis());
             Err(Broken::error(format!("no response to {name} within {millis} ms (request.timeout.ms)")))
@@ -249,14 +364,21 @@ impl Connection {
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
         let correlation_id = self.next_correlation_id;
         self.next_correlation_id = CorrelationId(correlation_id.0.wrapping_add(1));
-        let mut frame = Vec::new();
-        write_request(request, version, correlation_id, Some(&self.client_id), &mut frame)?;
-        self.socket.write_all(&frame).await.map_err(|error| self.ended::<R>(error))?;
+        // The request may carry a password.
+        let mut frame = Zeroizing::new(Vec::new());
+        write_request(request, version, correlation_id, Some(&self.settings.client_id), &mut *frame)?;
+        let written = async {
+            self.stream.write_all(&frame).await?;
+            self.stream.flush().await
+        };
+        if let Err(error) = written.await {
+            return Err(self.ended::<R>(error));
+        }
         let frame = loop {
             if let Some(frame) = self.buffer.next_frame()? {
                 break frame;
             }
-            match self.socket.read_buf(self.buffer.room()).await {
+            match self.stream.read_buf(self.buffer.room()).await {
                 Ok(0) => return Err(self.ended::<R>(ErrorKind::ConnectionReset.into())),
                 Ok(_) => {}
                 Err(error) => return Err(self.ended::<R>(error)),
@@ -275,9 +397,15 @@ impl Connection {
 
     /// Returns the error for a connection that ended before the response.
     fn ended<R: Request>(&self, error: io::Error) -> Error {
+        if let Some(error) = self.settings.security.explain(&error, &self.server) {
+            return of_security(error);
+        }
         match error.kind() {
-            // A server that closes with unread bytes resets the connection.
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            // A server that closes with unread bytes resets the connection; TLS reports a missing farewell.
+            ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof => {
                 let (name, suspicion) = (name_of::<R>(), self.suspicion());
                 Broken::error(format!("it closed the connection instead of answering {name}{suspicion}"))
             }
@@ -286,15 +414,38 @@ impl Connection {
     }
 
     /// Returns a guess at why the server closed the connection; empty if the server is known to be a broker.
-    fn suspicion(&self) -> &'static str {
+    fn suspicion(&self) -> String {
+        let protocol = self.settings.protocol;
         if self.versions.is_empty() {
-            ": is it a Kafka broker, and is this its PLAINTEXT listener, not a SASL or TLS listener?"
-        } else if !self.has_answered {
+            format!(": is it a Kafka broker, and is this its {protocol} listener (security.protocol)?")
+        } else if !self.has_answered && !protocol.has_sasl() {
             // A SASL listener answers only ApiVersions before the client has authenticated.
-            ": is this a SASL or TLS listener? Kurier speaks neither yet; use a PLAINTEXT listener of the broker"
+            ": does this listener require SASL? Set security.protocol and sasl.mechanism".to_owned()
         } else {
-            ""
+            String::new()
         }
+    }
+}
+
+/// Returns the error for credentials that the broker refused.
+fn refused(mechanism: Mechanism, username: Option<&str>, why: impl fmt::Display) -> Error {
+    Refused::error(match username {
+        Some(name) => format!("{mechanism} for user {name}: {why}; correct the user name or the password"),
+        None => format!("{mechanism}: {why}; correct the token or its source"),
+    })
+}
+
+/// Cuts a broker's words to a length that suits an error.
+fn shortened(words: &str) -> String {
+    const CHARACTERS_MAX: usize = 300;
+    words.chars().take(CHARACTERS_MAX).collect()
+}
+
+/// Returns the error of TLS. Another server, or another attempt, may help only if the network failed.
+fn of_security(error: kurier::Error) -> Error {
+    match error.kind() {
+        kurier::ErrorKind::Network => Broken::error(format_args!("{error:#}")),
+        _ => error.into(),
     }
 }
 
@@ -334,7 +485,11 @@ mod tests {
             (vec![], "-b HOST:PORT"),
             (vec![("bootstrap.servers", "a")], "port is missing"),
             (vec![("bootstrap.servers", "a:1"), ("request.timeout.ms", "1s")], "request.timeout.ms cannot be \"1s\""),
-            (vec![("bootstrap.servers", "a:1"), ("security.protocol", "SSL")], "security.protocol=SSL"),
+            (
+                vec![("bootstrap.servers", "a:1"), ("sasl.username", "me")],
+                "sasl.username is set, but security.protocol",
+            ),
+            (vec![("bootstrap.servers", "a:1"), ("security.protocol", "SASL_SSL")], "sasl.mechanism is missing"),
         ] {
             let error = Settings::new(&given(&wrong)).unwrap_err();
             assert!(format!("{error:#}").contains(says), "{error:#}");

@@ -22,8 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::interrupt::unless_interrupted;
-use crate::notice;
-use crate::options::Options;
+use crate::options::{Options, say_ignored};
 use crate::output::Output;
 use connection::Settings;
 use reader::{Reader, Start, Wanted};
@@ -108,8 +107,8 @@ fn entry<'a>(topic: &'a str, partition: PartitionIndex, record: &Record<'a>) -> 
 impl Consume {
     /// Reads on another thread: a full pipe blocks that thread, and signals still end the command.
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let (settings, ignored) = Settings::new(&self.options.settings()?)?;
-        say_ignored(&ignored);
+        let (settings, ignored) = Settings::new(&self.options.given()?)?;
+        say_ignored("kurier consume", &ignored);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let (done, mut ended) = oneshot::channel();
@@ -171,20 +170,5 @@ impl Consume {
             }
         }
         Ok(())
-    }
-}
-
-/// Says which settings have no effect.
-fn say_ignored(keys: &[String]) {
-    let mut distinct: Vec<&str> = Vec::new();
-    for key in keys {
-        if !distinct.contains(&key.as_str()) {
-            distinct.push(key);
-        }
-    }
-    match distinct[..] {
-        [] => {}
-        [key] => notice::say(format_args!("{key} has no effect on kurier consume")),
-        _ => notice::say(format_args!("these settings have no effect on kurier consume: {}", distinct.join(", "))),
     }
 }

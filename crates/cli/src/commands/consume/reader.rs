@@ -29,7 +29,7 @@ use kurier_protocol::{ErrorCode, NodeId, ParseErrorKind, PartitionIndex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::connection::{Broken, Connection, Settings};
+use super::connection::{Broken, Connection, Refused, Settings};
 use crate::notice;
 
 /// Failures in a row before a partition fails. With the default backoff they take half a minute. In that time a cluster
@@ -432,15 +432,16 @@ impl Errand {
 }
 
 impl Leader {
-    async fn run(&mut self, errand: &Errand, topic: &str, settings: &Settings) -> Result<Answer> {
+    async fn run(&mut self, errand: &Errand, topic: &str, settings: &Arc<Settings>) -> Result<Answer> {
         let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
+            Some(connection) if !connection.is_stale() => connection,
+            other => {
                 let opened = Connection::open(&self.server, settings).await;
                 let node = self.node;
-                none.insert(
-                    opened.with_context(|| format!("node {node} is not at the address that the cluster advertises"))?,
-                )
+                other.insert(opened.map_err(|error| match Refused::is_in(&error) {
+                    true => error,
+                    false => error.context(format!("node {node} is not at the address that the cluster advertises")),
+                })?)
             }
         };
         match errand {
@@ -577,7 +578,7 @@ impl Cluster {
         let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
         let request =
             MetadataRequest { topics: Some(vec![asked]), allow_auto_topic_creation: false, ..Default::default() };
-        if let Some(mut connection) = self.connection.take()
+        if let Some(mut connection) = self.connection.take().filter(|connection| !connection.is_stale())
             && let Ok(response) = connection.call(&request).await
         {
             return self.learn(name, connection, response);
@@ -594,6 +595,7 @@ impl Cluster {
             };
             match answer {
                 Ok((connection, response)) => return self.learn(name, connection, response),
+                Err(error) if Refused::is_in(&error) => return Err(error),
                 Err(error) => {
                     is_broken |= Broken::is_in(&error);
                     causes.push(format!("{error:#}").replace('\n', "\n  "));
@@ -602,8 +604,9 @@ impl Cluster {
         }
         let none = if self.nodes.is_empty() { "bootstrap server" } else { "broker" };
         let text = format!(
-            "cannot use any {none}:\n  {}\nname brokers that are up, by host and port of a PLAINTEXT listener (-b)",
-            causes.join("\n  ")
+            "cannot use any {none}:\n  {}\nname brokers that are up, by host and port of a {} listener (-b)",
+            causes.join("\n  "),
+            self.settings.protocol
         );
         // A server that is not Kafka will stay so, but another one may come up.
         Err(if is_broken { Broken::error(text) } else { anyhow!(text) })

@@ -289,3 +289,213 @@ fn passwords_are_zeroed_in_the_file() {
         assert!(decoded.printed.contains("SaslAuthenticate"), "{}", decoded.printed);
     }
 }
+
+/// Tests of a relay that ends TLS, or lets it pass.
+#[cfg(feature = "tls")]
+mod tls {
+    use kurier_broker::{BrokerBuilder, SaslSettings, ServerTls};
+
+    use super::*;
+    use command::{Ran, kurier_reading};
+
+    fn file(name: &str) -> String {
+        format!("{}/../../testdata/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    fn secured(nodes: u16) -> BrokerBuilder {
+        let read = |name| std::fs::read_to_string(file(name)).unwrap();
+        let tls = ServerTls::from_pem(read("broker.pem"), read("broker-key.pem"));
+        Broker::builder().nodes(nodes).topic("events", 6).tls(tls)
+    }
+
+    /// A relay that ends TLS, with these settings for the cluster.
+    fn ending(upstream: &str, settings: &[&str]) -> Capturing {
+        let (certificate, key) = (file("broker.pem"), file("broker-key.pem"));
+        let settings = settings.iter().flat_map(|setting| ["-X", setting]);
+        let extra: Vec<_> = ["--tls-cert", &certificate, "--tls-key", &key].into_iter().chain(settings).collect();
+        Capturing::start_with(upstream, &extra)
+    }
+
+    fn first(servers: &str) -> &str {
+        servers.split(',').next().unwrap()
+    }
+
+    #[test]
+    fn ended_tls_is_decoded_without_secrets_and_replayed() {
+        const CANARY: &str = "canary-7Qz";
+        let cluster = start(secured(3).sasl(SaslSettings::default().user("alice", CANARY)));
+        let copies = start(Broker::builder().auto_create_topics(true, 6));
+        let upstream = cluster.broker.bootstrap_servers();
+        let folder = TempDir::new().unwrap();
+        for (mechanism, count) in [("PLAIN", "1"), ("SCRAM-SHA-256", "2"), ("SCRAM-SHA-512", "3")] {
+            // Client and relay share the file.
+            let shared = folder.path().join("client.properties");
+            let text = format!(
+                "security.protocol=SASL_SSL\nssl.truststore.location={}\nsasl.mechanism={mechanism}\n\
+                 sasl.username=alice\nsasl.password={CANARY}\n",
+                file("ca.pem")
+            );
+            std::fs::write(&shared, text).unwrap();
+            let shared = ["--command-config", shared.to_str().unwrap()];
+            let (certificate, key) = (file("broker.pem"), file("broker-key.pem"));
+            let certificate = ["--tls-cert", &certificate, "--tls-key", &key];
+            let relay = Capturing::start_with(first(&upstream), &[&certificate[..], &shared].concat());
+            let server = relay.bootstrap_server.clone();
+            let produce = ["produce", "-b", &server, "-t", "events", "-K", r"\t"];
+            kurier_reading("k\tone\nl\ttwo\nm\tthree\n", &[&produce[..], &shared].concat()).ends(0);
+            let consume = ["consume", "-b", &server, "-t", "events", "-e", "-f", r"%p %k %s\n"];
+            let read = kurier(&[&consume[..], &shared].concat()).ends(0);
+            assert_eq!(read.printed.lines().count(), 3 * count.parse::<usize>().unwrap());
+
+            let (folder, said) = relay.end();
+            let ignored =
+                "these settings have no effect on kurier capture: sasl.mechanism, sasl.password, sasl.username";
+            assert!(said.contains(ignored), "{said}");
+            let capture = folder.path().join("captured.pcap");
+            let bytes = std::fs::read(&capture).unwrap();
+            let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+            assert!(has(mechanism.as_bytes()) && has(b"three"), "{mechanism}: the messages are in plaintext");
+            for secret in [CANARY.as_bytes(), b",s=", b",p=", b"v="] {
+                assert!(!has(secret), "{mechanism}: {}", String::from_utf8_lossy(secret));
+            }
+            let capture = capture.to_str().unwrap();
+            let decoded = kurier(&["decode", "--secrets", capture]).ends(0).printed;
+            let frames: Vec<Value> = decoded.lines().map(|line| line.parse().unwrap()).collect();
+            assert!(frames.iter().all(|frame| frame["body"].is_object()), "all can be read");
+            assert!(frames.iter().any(|frame| frame["api"] == "SaslAuthenticate"));
+            let servers = copies.broker.bootstrap_servers();
+            kurier(&["replay", capture, "-b", &servers, "-t", mechanism]).ends(0).says(&["3 records written"]);
+        }
+    }
+
+    /// The client authenticates the broker itself, so the relay has changed no byte.
+    #[test]
+    fn tls_passes_without_a_certificate() {
+        let cluster = start(secured(1));
+        let relay = Capturing::start(&cluster.broker.bootstrap_servers());
+        let trust = format!("ssl.truststore.location={}", file("ca.pem"));
+        let settings = ["-X", "security.protocol=SSL", "-X", &trust];
+        let produce = ["produce", "-b", &relay.bootstrap_server, "-t", "events"];
+        kurier_reading("plaintext-7Qz\n", &[&produce[..], &settings].concat()).ends(0);
+        let (folder, said) = relay.end();
+        assert!(said.contains("got TLS, which is recorded but not decoded"), "{said}");
+        let captured = std::fs::read(folder.path().join("captured.pcap")).unwrap();
+        // The client's and the broker's first bytes: a handshake.
+        assert!(captured.windows(2).filter(|bytes| bytes == b"\x16\x03").count() >= 2);
+        assert!(!captured.windows(6).any(|bytes| bytes == b"events"));
+    }
+
+    #[test]
+    fn relay_shows_the_cluster_its_certificate() {
+        let read = |name| std::fs::read_to_string(file(name)).unwrap();
+        let tls = ServerTls::from_pem(read("broker.pem"), read("broker-key.pem")).client_ca(read("ca.pem"));
+        let cluster = start(Broker::builder().topic("events", 1).tls(tls));
+        let trust = format!("ssl.truststore.location={}", file("ca.pem"));
+        let identity = format!("ssl.keystore.location={}", file("client-bundle.pem"));
+        let relay = ending(&cluster.broker.bootstrap_servers(), &[&trust, &identity]);
+        let produce = ["produce", "-b", &relay.bootstrap_server, "-t", "events"];
+        let settings = ["-X", "security.protocol=SSL", "-X", &trust];
+        kurier_reading("v\n", &[&produce[..], &settings].concat()).ends(0);
+        relay.end();
+    }
+
+    #[test]
+    fn unusable_certificates_and_settings_are_explained() {
+        let (certificate, key, authority) = (&*file("broker.pem"), &*file("broker-key.pem"), &*file("ca.pem"));
+        let (other, encrypted) = (&*file("rsa-key.pem"), &*file("client-key-pbkdf2.pem"));
+        let trust = &*format!("ssl.truststore.location={authority}");
+        let cases: [(&[&str], &[&str]); 11] = [
+            (
+                &["--tls-cert", certificate, "--tls-key", other],
+                &["--tls-cert", "broker.pem, --tls-key", "the private key does not belong to the certificate"],
+            ),
+            (&["--tls-cert", certificate, "--tls-key", encrypted], &["the private key is encrypted: decrypt it with"]),
+            (&["--tls-cert", key, "--tls-key", key], &["the certificate is not PEM with a certificate"]),
+            (&["--tls-cert", certificate, "--tls-key", authority], &["the private key cannot be read: it must be PEM"]),
+            (&["--tls-cert", "none.pem", "--tls-key", key], &["--tls-cert: none.pem cannot be read: No such file"]),
+            (&["--tls-cert", certificate], &["--tls-key <FILE>"]),
+            (&["--tls-key", key], &["--tls-cert <FILE>"]),
+            (
+                &["-X", trust],
+                &["ssl.truststore.location is set, but without --tls-cert the relay forwards TLS", "give --tls-cert"],
+            ),
+            (
+                &["--tls-cert", certificate, "--tls-key", key, "-X", "security.protocol=PLAINTEXT"],
+                &["security.protocol is PLAINTEXT, but a relay with --tls-cert uses TLS", "set SSL or SASL_SSL"],
+            ),
+            (
+                &["--tls-cert", certificate, "--tls-key", key, "-X", "ssl.truststore.location=none.pem"],
+                &["cannot read none.pem: No such file"],
+            ),
+            (
+                &["--tls-cert", certificate, "--tls-key", key, "-X", "enable.ssl.certificate.verification=false"],
+                &["enable.ssl.certificate.verification"],
+            ),
+        ];
+        for (arguments, says) in cases {
+            let capture = ["capture", "--listen", "127.0.0.1:0", "--upstream", "h:1", "--out", "never.pcap"];
+            kurier(&[&capture[..], arguments].concat()).fails(2).says(says);
+        }
+        assert!(!std::path::Path::new("never.pcap").exists());
+    }
+
+    /// The cluster, the relay's settings, the client's, and what each of them says.
+    type Failure<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str, &'a str);
+
+    /// Runs a client against a relay; both fail, and say why.
+    #[test]
+    fn failed_handshakes_are_explained_on_both_sides() {
+        let (secure, plain) = (start(secured(1)), start(Broker::builder()));
+        let (secure, plain) = (secure.broker.bootstrap_servers(), plain.broker.bootstrap_servers());
+        let trust = &*format!("ssl.truststore.location={}", file("ca.pem"));
+        let distrust = &*format!("ssl.truststore.location={}", file("other.pem"));
+        let ssl = "security.protocol=SSL";
+        let cases: [Failure<'_>; 5] = [
+            (
+                &secure,
+                &[trust],
+                &[],
+                "it does not speak TLS: set its security.protocol to SSL, or SASL_SSL with SASL",
+                "the peer answered with TLS: this is a TLS port; set security.protocol=SSL",
+            ),
+            (
+                &secure,
+                &[trust],
+                &[ssl, distrust],
+                "it refused the certificate: does it trust the issuer, and does the certificate name the address",
+                "signed by no trusted authority",
+            ),
+            (
+                &secure,
+                &[distrust],
+                &[ssl, trust],
+                "the broker's certificate is signed by no trusted authority",
+                "it closed the connection instead of answering ApiVersions",
+            ),
+            (
+                &secure,
+                &[trust, "kurier.tls.server.name=b2.example"],
+                &[ssl, trust],
+                "not b2.example",
+                "it closed the connection instead of answering ApiVersions",
+            ),
+            (
+                &plain,
+                &[trust],
+                &[ssl, trust],
+                "is this a PLAINTEXT port?",
+                "it closed the connection instead of answering ApiVersions",
+            ),
+        ];
+        for (upstream, settings, of_client, relay_says, client_says) in cases {
+            let relay = ending(upstream, settings);
+            let consume = ["consume", "-b", &relay.bootstrap_server, "-t", "events", "-e"];
+            let of_client: Vec<_> = of_client.iter().flat_map(|setting| ["-X", setting]).collect();
+            let ran: Ran = kurier(&[&consume[..], &of_client].concat()).fails(1);
+            ran.says(&[client_says]);
+            let (_, said) = relay.end();
+            let line = said.lines().find(|line| line.starts_with("kurier: client 127.0.0.1:"));
+            assert!(line.is_some_and(|line| line.contains(relay_says)), "{relay_says}: {said}");
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 mod addresses;
 mod relay;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::io::{BufWriter, Write};
 use std::net::SocketAddr;
@@ -19,6 +21,8 @@ use crate::notice;
 use crate::options::listen_address;
 use crate::target::Target;
 use relay::{Recording, Relay, bind};
+#[cfg(feature = "tls")]
+use tls::TlsOptions;
 
 /// Relay clients to a cluster and record their traffic in a capture file, until Ctrl-C.
 ///
@@ -27,8 +31,13 @@ use relay::{Recording, Relay, bind};
 /// to Metadata and FindCoordinator and in the leader hints of Produce; the file holds the responses as the clients
 /// received them. Wireshark opens the file, kurier decode prints it, kurier replay produces its records again.
 ///
-/// The file has zeros in place of SASL passwords and tokens. A connection with TLS is forwarded and recorded as it is, but
-/// not decoded, and its client learns the cluster's own addresses.
+/// The file has zeros in place of SASL passwords and tokens, and of messages that may have secrets: those about
+/// delegation tokens, SCRAM users and configurations. A connection with TLS is forwarded and recorded as it is, but not
+/// decoded, and its client learns the cluster's own addresses.
+///
+/// With --tls-cert and --tls-key, clients speak TLS to the relay, the relay speaks TLS to the cluster, and the file has
+/// the messages in plaintext. -X, --command-config and --env have the ssl.* settings for the cluster. SASL passes through.
+/// If the cluster requires client certificates, the relay shows its own (ssl.keystore.*).
 #[derive(Args, Debug)]
 pub(crate) struct Capture {
     /// Address to listen on for clients. Port 0 gives the relay and each node a free port.
@@ -44,9 +53,13 @@ pub(crate) struct Capture {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
-    /// Record SASL passwords and tokens as they are.
+    /// Record passwords and tokens as they are.
     #[arg(long)]
     keep_secrets: bool,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 impl Capture {
@@ -61,12 +74,17 @@ impl Capture {
         if matches!(target, Target::Stdout | Target::Stderr) || is_output(&self.out) {
             return Err(wrong("the command prints its own lines to standard output: name a file"));
         }
+        #[cfg(feature = "tls")]
+        let tls = self.tls.load(upstream)?;
         // Opened only once the address is free, because it replaces an older capture.
         let listener = bind(self.listen)?;
         let file = target.open_private().with_context(|| format!("{name} cannot be written"))?;
         let recording = Recording::new(BufWriter::new(file)).with_context(|| name.to_string())?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let relay = Relay::new(self.listen, upstream.clone(), recording, self.keep_secrets);
+        #[cfg(feature = "tls")]
+        let relay = relay.ending(tls);
+        let relay = Arc::new(relay);
         let ended = runtime.block_on(async {
             // Taken over before the address is printed, because a script may end the capture as soon as it reads it.
             let mut signals = Signals::new()?;

@@ -12,25 +12,28 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use bytes::Bytes;
 use kurier::HostPort;
-use kurier_capture::{CaptureError, Head, Recorded, Side, Writer, zeroed};
-use kurier_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+use kurier_capture::{CaptureError, Head, Recorded, Side, Writer, is_confidential, zeroed};
+use kurier_protocol::messages::SaslHandshakeRequest;
 use kurier_protocol::{CorrelationId, FrameBuffer, FrameError, Message, NodeId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+#[cfg(feature = "tls")]
+use tokio::io::split;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::addresses::{Place, changed};
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::notice;
 use crate::sync::lock;
 
@@ -44,9 +47,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first bytes of a TLS handshake: its record type and major version (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 0x03];
 
-/// The key of SaslAuthenticate, as requests have it.
-const SASL_AUTHENTICATE: [u8; 2] = SaslAuthenticateRequest::KEY.to_be_bytes();
-
 /// Size of one read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -59,8 +59,11 @@ pub(crate) struct Relay {
     upstream: HostPort,
     nodes: Mutex<BTreeMap<NodeId, Node>>,
     recording: Mutex<Recording>,
-    /// Whether the file gets SASL tokens as they are.
+    /// Whether the file gets secrets as they are.
     keeps_secrets: bool,
+    /// TLS that the relay ends; `None` lets it pass.
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     failed: mpsc::Sender<Error>,
     failure: Mutex<Option<mpsc::Receiver<Error>>>,
 }
@@ -129,18 +132,26 @@ pub(crate) fn bind(at: SocketAddr) -> Result<StdListener> {
 }
 
 impl Relay {
-    pub(crate) fn new(listen: SocketAddr, upstream: HostPort, recording: Recording, keeps_secrets: bool) -> Arc<Self> {
+    pub(crate) fn new(listen: SocketAddr, upstream: HostPort, recording: Recording, keeps_secrets: bool) -> Self {
         let (failed, failure) = mpsc::channel(1);
-        Arc::new(Self {
+        Self {
             listen,
             first_port: listen.port(),
             upstream,
             nodes: Mutex::default(),
             recording: Mutex::new(recording),
             keeps_secrets,
+            #[cfg(feature = "tls")]
+            tls: None,
             failed,
             failure: Mutex::new(Some(failure)),
-        })
+        }
+    }
+
+    /// Ends TLS, or lets it pass.
+    #[cfg(feature = "tls")]
+    pub(crate) fn ending(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Starts to serve clients. Returns the address and a future that resolves to the first fatal error.
@@ -193,22 +204,38 @@ impl Relay {
     }
 
     async fn relay(self: Arc<Self>, client: TcpStream, upstream: HostPort) {
-        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((upstream.host.as_str(), upstream.port))).await;
-        let broker = match connected {
-            Ok(Ok(broker)) => broker,
+        let (Ok(from), Ok(at)) = (client.peer_addr(), client.local_addr()) else { return };
+        match self.open(client, &upstream).await {
+            Ok((client, broker)) => {
+                if let Err(error) = self.both_ways(from, at, client, broker).await {
+                    self.fail(error);
+                }
+            }
             // The client sees what an unreachable broker would show: its connection ends.
-            Ok(Err(error)) => return notice::say(format_args!("cannot reach {upstream}: {error}")),
-            Err(_) => return notice::say(format_args!("cannot reach {upstream} within {CONNECT_TIMEOUT:?}")),
-        };
-        if let Err(error) = self.both_ways(client, broker).await {
-            self.fail(error);
+            Err(error) => notice::say(format_args!("client {from} at {at}: {error:#}")),
         }
     }
 
-    async fn both_ways(self: &Arc<Self>, client: TcpStream, broker: TcpStream) -> Result<()> {
+    /// Connects to the broker, and starts TLS on both sides if the relay ends it.
+    async fn open(&self, client: TcpStream, upstream: &HostPort) -> Result<(Halves, Halves)> {
         client.set_nodelay(true)?;
-        broker.set_nodelay(true)?;
-        let (Ok(from), Ok(at)) = (client.peer_addr(), client.local_addr()) else { return Ok(()) };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let client = tls.accept(client).await?;
+            let broker = within(upstream, async { tls.connect(connect(upstream).await?, upstream).await }).await?;
+            return Ok((halves(split(client)), halves(split(broker))));
+        }
+        let broker = within(upstream, connect(upstream)).await?;
+        Ok((halves(client.into_split()), halves(broker.into_split())))
+    }
+
+    async fn both_ways(
+        self: &Arc<Self>,
+        from: SocketAddr,
+        at: SocketAddr,
+        (from_client, to_client): Halves,
+        (from_broker, to_broker): Halves,
+    ) -> Result<()> {
         let recorded = lock(&self.recording).open(from, at)?;
         let conversation = Arc::new(Conversation {
             relay: Arc::clone(self),
@@ -217,7 +244,6 @@ impl Relay {
             asked: Mutex::default(),
             has_raw_tokens: AtomicBool::new(false),
         });
-        let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
         let requests = tokio::spawn(Arc::clone(&conversation).requests(from_client, to_broker));
         let responses = Arc::clone(&conversation).responses(from_broker, to_client).await;
         // The broker has closed the connection, so the client's further bytes are dropped.
@@ -252,6 +278,41 @@ impl Relay {
     }
 }
 
+/// The half of a connection that reads.
+type Reads = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The half of a connection that writes.
+type Writes = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Both halves of a connection.
+type Halves = (Reads, Writes);
+
+fn halves(
+    (reads, writes): (impl AsyncRead + Send + Unpin + 'static, impl AsyncWrite + Send + Unpin + 'static),
+) -> Halves {
+    (Box::new(reads), Box::new(writes))
+}
+
+async fn connect(upstream: &HostPort) -> Result<TcpStream> {
+    let broker = TcpStream::connect((upstream.host.as_str(), upstream.port)).await?;
+    broker.set_nodelay(true)?;
+    Ok(broker)
+}
+
+/// Limits the time until a broker is connected, and names it in the error.
+async fn within<T>(upstream: &HostPort, connected: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout(CONNECT_TIMEOUT, connected).await {
+        Ok(connected) => connected.with_context(|| format!("cannot reach {upstream}")),
+        Err(_) => bail!("cannot reach {upstream} within {CONNECT_TIMEOUT:?}"),
+    }
+}
+
+/// Writes bytes at once; TLS would hold them back.
+async fn write(to: &mut Writes, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
+    to.flush().await
+}
+
 /// A client's connection, forwarded to its broker.
 #[derive(Debug)]
 struct Conversation {
@@ -266,7 +327,7 @@ struct Conversation {
 
 impl Conversation {
     /// Forwards the client's bytes as they arrive, until the client closes its side.
-    async fn requests(self: Arc<Self>, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
+    async fn requests(self: Arc<Self>, mut from: Reads, mut to: Writes) -> Result<()> {
         let mut frames = Some(FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES));
         let mut chunk = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
@@ -292,21 +353,19 @@ impl Conversation {
                 }
             }
             self.record(Side::Client, &shown)?;
-            if to.write_all(bytes).await.is_err() {
+            if write(&mut to, bytes).await.is_err() {
                 break;
             }
         }
-        // An incomplete request at the end may be a token.
         if let Some(rest) = frames.map(FrameBuffer::into_rest) {
-            let is_safe = self.relay.keeps_secrets || rest.get(4..6).is_none_or(|key| key != SASL_AUTHENTICATE);
-            self.record(Side::Client, if is_safe { &rest } else { rest.get(..4).unwrap_or_default() })?;
+            self.record_cut(Side::Client, Head::read(rest.get(4..).unwrap_or_default()), &rest)?;
         }
         let _ = to.shutdown().await;
         Ok(())
     }
 
     /// Forwards the broker's bytes, response by response.
-    async fn responses(self: Arc<Self>, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
+    async fn responses(self: Arc<Self>, mut from: Reads, mut to: Writes) -> Result<()> {
         let mut frames = Some(FrameBuffer::new(FrameBuffer::DEFAULT_LIMIT_BYTES));
         let mut chunk = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = from.read(&mut chunk).await {
@@ -336,14 +395,14 @@ impl Conversation {
                 }
             }
             self.record(Side::Server, &shown)?;
-            if to.write_all(&heard).await.is_err() {
+            if write(&mut to, &heard).await.is_err() {
                 break;
             }
         }
         // Forward an incomplete response at the end as it is.
         if let Some(rest) = frames.map(FrameBuffer::into_rest) {
-            self.record(Side::Server, &rest)?;
-            let _ = to.write_all(&rest).await;
+            self.record_cut(Side::Server, self.asked(rest.get(4..).unwrap_or_default()), &rest)?;
+            let _ = write(&mut to, &rest).await;
         }
         let _ = to.shutdown().await;
         Ok(())
@@ -372,17 +431,16 @@ impl Conversation {
         }
     }
 
-    /// Returns the frame as the file gets it: without tokens, unless it keeps them.
+    /// Returns the frame as the file gets it: without secrets, unless it keeps them.
     fn shown(&self, head: Option<Head>, side: Side, frame: Bytes) -> Bytes {
         if self.relay.keeps_secrets {
             return frame;
         }
-        match head {
-            Some(head) if head.api().is_some() => zeroed(head, side, &frame).unwrap_or(frame),
-            // A token without a message around it, in either direction.
-            _ if self.has_raw_tokens.load(Ordering::Relaxed) => vec![0; frame.len()].into(),
-            _ => frame,
+        // A token without a message around it, in either direction.
+        if self.has_raw_tokens.load(Ordering::Relaxed) && head.and_then(|head| head.api()).is_none() {
+            return vec![0; frame.len()].into();
         }
+        head.and_then(|head| zeroed(head, side, &frame)).unwrap_or(frame)
     }
 
     /// Appends the complete responses to `heard`, with addresses replaced, and to `shown` as the file gets them. Returns
@@ -409,12 +467,7 @@ impl Conversation {
     /// Returns the head of a response's request, and the response with its length, with addresses replaced.
     fn answer(&self, response: &Bytes) -> Result<(Option<Head>, Bytes)> {
         lock(&self.relay.recording).counts.responses += 1;
-        let correlation_id = response.first_chunk().copied().map(i32::from_be_bytes).map(CorrelationId);
-        let head = {
-            let mut asked = lock(&self.asked);
-            let at = asked.iter().position(|head| Some(head.correlation_id) == correlation_id);
-            at.and_then(|at| asked.drain(..=at).next_back())
-        };
+        let head = self.asked(response);
         let ours = |place: Place<'_>| {
             // An invalid address needs no relay.
             let Some(upstream) = HostPort::of_node(place.host, *place.port) else { return Ok(()) };
@@ -425,6 +478,22 @@ impl Conversation {
         };
         let changed = head.map_or(Ok(None), |head| changed(head, response, ours))?;
         Ok((head, changed.map_or_else(|| framed(response), Bytes::from)))
+    }
+
+    /// Returns the head of a response's request, and forgets the requests before it.
+    fn asked(&self, response: &[u8]) -> Option<Head> {
+        let correlation_id = CorrelationId(i32::from_be_bytes(*response.first_chunk()?));
+        let mut asked = lock(&self.asked);
+        let at = asked.iter().position(|head| head.correlation_id == correlation_id)?;
+        asked.drain(..=at).next_back()
+    }
+
+    /// Records an incomplete frame at the end of a connection. Of one that may have secrets, only its length stays.
+    fn record_cut(&self, side: Side, head: Option<Head>, rest: &[u8]) -> Result<()> {
+        let may_have_secrets =
+            self.has_raw_tokens.load(Ordering::Relaxed) || head.is_some_and(|head| is_confidential(head.api_key));
+        let is_safe = self.relay.keeps_secrets || !may_have_secrets;
+        self.record(side, if is_safe { rest } else { rest.get(..4).unwrap_or_default() })
     }
 
     fn record(&self, side: Side, bytes: &[u8]) -> Result<()> {

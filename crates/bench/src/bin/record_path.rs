@@ -1,20 +1,18 @@
-//! Sends records to a broker on loopback, so that a tool can count the producer's instructions per record.
+//! Sends records to the sink, so that a tool can count the producer's instructions per record.
 //!
 //! `record_path RECORDS` sends that many records of 100 bytes, rounded up to whole batches. `make bench-instructions`
 //! runs it twice, with different numbers, so that start and end cancel out.
 //!
 //! The work is the same in every run: no batch becomes full or old, so each `flush` closes exactly one batch, of
 //! [`BATCH`] records, in a request of its own. A record passes the partitioner, the accumulator, the core, the driver
-//! and its `Delivery`. The broker runs in a process of its own, which the tool does not count: this program again, with
-//! the argument `broker`. Time in the kernel does not count either.
+//! and its `Delivery`. The sink runs in a process of its own, which the tool does not count. Time in the kernel does not
+//! count either.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kurier::{Producer, TopicProducer};
-use kurier_broker::Broker;
+use kurier_bench::SinkProcess;
 
 /// Size of each value.
 const VALUE_BYTES: usize = 100;
@@ -23,42 +21,12 @@ const VALUE_BYTES: usize = 100;
 const BATCH: u64 = 150;
 
 const TOPIC: &str = "records";
-const PARTITIONS: i32 = 6;
 
 fn main() -> Result<()> {
-    let argument = std::env::args().nth(1).context("usage: record_path RECORDS")?;
+    let records: u64 = std::env::args().nth(1).context("usage: record_path RECORDS")?.parse()?;
+    let sink = SinkProcess::start(&[])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match argument.as_str() {
-        "broker" => runtime.block_on(serve()),
-        records => {
-            let records: u64 = records.parse().context("RECORDS is a number")?;
-            runtime.block_on(measure(records.div_ceil(BATCH)))
-        }
-    }
-}
-
-/// Runs a broker until standard input ends.
-async fn serve() -> Result<()> {
-    let broker = Broker::builder().topic(TOPIC, PARTITIONS).start().await?;
-    let mut output = std::io::stdout();
-    writeln!(output, "{}", broker.bootstrap_servers())?;
-    output.flush()?;
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    Ok(())
-}
-
-/// Starts a broker in another process, and sends it the batches.
-async fn measure(batches: u64) -> Result<()> {
-    let program = std::env::current_exe()?;
-    let mut broker = Command::new(program).arg("broker").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut servers = String::new();
-    let output = broker.stdout.take().context("the broker has no output")?;
-    BufReader::new(output).read_line(&mut servers)?;
-    let result = send(batches, servers.trim()).await;
-    // The broker ends with its standard input.
-    drop(broker.stdin.take());
-    broker.wait()?;
-    result
+    runtime.block_on(send(records.div_ceil(BATCH), &sink.address))
 }
 
 async fn send(batches: u64, servers: &str) -> Result<()> {

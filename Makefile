@@ -11,7 +11,7 @@ WITHOUT_TLS := --no-default-features --features kurier/default,kurier-engine/def
 
 # Targets that are not files.
 .PHONY: help run check format lint doc features no-c msrv deny advisories minimal-versions package semver test sim sim-mutants \
-  sim-ledger models many-topics bench-instructions golden e2e java schema oracle \
+  sim-ledger models many-topics bench bench-gate bench-instructions bench-peers golden e2e java schema oracle \
   captures captures-read broker-judges broker-judges-python test-kafka test-kafka-tls conformance chaos rotation endurance fuzz fuzz-minimise mutants
 
 help:
@@ -142,10 +142,36 @@ TOPICS ?= 100000
 many-topics:
 	cargo run --quiet --locked -p kurier --features internal --example many_topics -- $(TOPICS)
 
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+
 ## make bench-instructions  count instructions per record from send() to its outcome, three times; needs valgrind
 bench-instructions:
 	cargo build --quiet --locked --release -p kurier-bench
 	crates/bench/instructions
+
+## make bench-gate     compare the instructions per send with committed counts, within 3 %; ACCEPT=1 writes new counts; needs valgrind
+bench-gate:
+	cargo build --quiet --locked --release -p kurier-bench --no-default-features --bin gate --bin sink
+	$(RELEASE)/gate $(if $(ACCEPT),--accept)
+
+## make bench          benchmark the parts of the producer: encoding, CRC, codecs, partitioners; BENCH=beginning of a name
+bench:
+	cargo bench --quiet --locked -p kurier-bench --bench parts -- $(BENCH)
+
+## make bench-peers    measure Kurier beside other producers; ROUNDS=5, ONLY=part of a workload's name, PEERS=names; needs CMake
+# librdkafka needs CMake and a C++ compiler. franz-go is measured where Go is installed, the Java client where Maven is.
+# ARGS=--help explains more.
+PEERS_FOLDER := crates/bench/peers
+PEERS_TARGET = $(abspath $(dir $(RELEASE)))/peers
+bench-peers:
+	cargo build --quiet --locked --release -p kurier-bench --bins
+	cargo build --quiet --locked --release -p kurier-cli --no-default-features --features zstd-pure
+	-cargo build --quiet --locked --release --manifest-path $(PEERS_FOLDER)/Cargo.toml --target-dir $(PEERS_TARGET)
+	-if command -v go >/dev/null; then cd $(PEERS_FOLDER)/go && go build -o $(PEERS_TARGET)/franz-go .; fi
+	-if command -v mvn >/dev/null && command -v javac >/dev/null; then \
+	  mvn -q -f $(PEERS_FOLDER)/java dependency:copy-dependencies -DoutputDirectory=$(PEERS_TARGET)/java && \
+	  javac -cp "$(PEERS_TARGET)/java/*" -d $(PEERS_TARGET)/java $(PEERS_FOLDER)/java/Peer.java; fi
+	$(RELEASE)/peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only "$(ONLY)") $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
 
 ## make golden         read and write the Java client's golden bytes, and print the counts
 golden:

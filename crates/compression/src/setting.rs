@@ -38,8 +38,7 @@ impl Compression {
     /// Returns the same codec at another level (`compression.gzip.level`, `compression.lz4.level`,
     /// `compression.zstd.level`).
     ///
-    /// gzip has the levels 1 to 9, and -1, which is 4 here and 6 in Java: see [the levels of
-    /// gzip](crate#the-levels-of-gzip). zstd has -131072 to 22. Java has the lz4 levels 1 to 17: 9 is the fast
+    /// gzip has the levels 1 to 9, and -1, which is 4 here and 6 in Java. zstd has -131072 to 22. Java has the lz4 levels 1 to 17: 9 is the fast
     /// compressor, the others are LZ4-HC, which this crate lacks.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Kurier's manual: its [architecture], its [guarantees], its [settings], how to reach a [secured Kafka](security), and the meaning of its [errors].
+//! Kurier's manual: its [architecture], its [guarantees], its [settings], how to reach a [secured Kafka](security), its
+//! [performance], and the meaning of its [errors].
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
@@ -14,6 +15,9 @@ pub mod settings {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
 
 #[cfg(test)]
 mod tests {

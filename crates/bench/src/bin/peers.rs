@@ -118,10 +118,10 @@ fn programs() -> Vec<Program> {
     let jars = format!("{0}/java/*:{0}/java", peers.display());
     let candidates: [(&'static str, Kind, PathBuf, &[&str]); 10] = [
         ("ceiling", Kind::Ceiling, ours.join("ceiling"), &[]),
-        ("kurier, library", Kind::Kurier, ours.join("library"), &["--api", "send"]),
-        ("kurier, awaited", Kind::Kurier, ours.join("library"), &["--api", "await"]),
+        ("kurier library", Kind::Kurier, ours.join("library"), &["--api", "send"]),
+        ("kurier awaited", Kind::Kurier, ours.join("library"), &["--api", "await"]),
         ("kurier perf", Kind::Kurier, ours.join("kurier"), &["perf", "--json"]),
-        ("kurier perf, each latency", Kind::Kurier, ours.join("kurier"), &["perf", "--json", "--latency-every", "1"]),
+        ("kurier perf (each latency)", Kind::Kurier, ours.join("kurier"), &["perf", "--json", "--latency-every", "1"]),
         ("librdkafka", Kind::Peer, rust("rdkafka"), &[]),
         ("krafka", Kind::Peer, rust("krafka"), &[]),
         ("confluent-kafka", Kind::Peer, rust("confluent"), &[]),

@@ -67,8 +67,9 @@ pub(crate) fn varlong_len(value: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
+/// Maps small negative and positive values to small unsigned ones.
 #[inline]
-fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 

@@ -59,6 +59,27 @@ struct OwnedRecord {
     headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
+impl OwnedRecord {
+    fn headers(&self) -> Vec<Header<'_>> {
+        self.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect()
+    }
+
+    fn as_new<'a>(&'a self, headers: &'a [Header<'a>]) -> NewRecord<'a> {
+        NewRecord { timestamp: self.timestamp, key: self.key.as_deref(), value: self.value.as_deref(), headers }
+    }
+}
+
+/// Records as a producer sends them one after the other. Lengths and timestamps are around the sizes of varints.
+fn successive_records() -> impl Strategy<Value = Vec<OwnedRecord>> {
+    let bytes = || prop_oneof![4 => vec(any::<u8>(), 0..100), 2 => vec(any::<u8>(), 60..70), 1 => vec(any::<u8>(), 8_100..8_300)];
+    let after = prop_oneof![8 => 0..100i64, 2 => 8_100..8_300i64, 2 => 1_048_500..1_048_700i64, 1 => -5..0i64, 1 => any::<i64>()];
+    let header = (vec(any::<u8>(), 0..70), proptest::option::of(bytes()));
+    let headers = prop_oneof![2 => Just(Vec::new()), 1 => vec(header, 0..4)];
+    let record = (after, proptest::option::of(bytes()), proptest::option::of(bytes()), headers);
+    let record = record.prop_map(|(timestamp, key, value, headers)| OwnedRecord { timestamp, key, value, headers });
+    (vec(record, 1..20), 1usize..20).prop_map(|(some, times)| std::iter::repeat_n(some, times).flatten().collect())
+}
+
 fn records() -> impl Strategy<Value = Vec<OwnedRecord>> {
     let bytes = |max| vec(any::<u8>(), 0..max);
     let timestamp = prop_oneof![8 => 1_700_000_000_000i64..1_800_000_000_000, 1 => Just(-1), 1 => 0..=i64::MAX];
@@ -94,14 +115,8 @@ proptest! {
         let mut builder = RecordBatchBuilder::default();
         let mut capacity = 0;
         for (index, record) in records.iter().enumerate() {
-            let headers: Vec<Header<'_>> =
-                record.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect();
-            let record = NewRecord {
-                timestamp: record.timestamp,
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-                headers: &headers,
-            };
+            let headers = record.headers();
+            let record = record.as_new(&headers);
             let before = builder.body_bytes();
             let slot = builder.slot(&record).unwrap();
             let (record_bytes, growth) = (slot.record_bytes(), slot.growth());
@@ -141,6 +156,41 @@ proptest! {
             let headers: Vec<_> = read.headers.map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec))).collect();
             prop_assert_eq!(&headers, &record.headers);
         }
+    }
+
+    #[test]
+    fn short_way_writes_the_same_bytes(records in successive_records()) {
+        /// Above the upper bound of a record's size without its bytes, beside six for each header.
+        const FIELDS: usize = 40;
+        let (mut short, mut long) = (RecordBatchBuilder::new(), RecordBatchBuilder::new());
+        for record in &records {
+            let headers = record.headers();
+            let record = record.as_new(&headers);
+            let Ok(slot) = long.slot(&record) else {
+                prop_assert_eq!(short.append_within(&record), None);
+                continue;
+            };
+            let (record_bytes, growth) = (slot.record_bytes(), slot.growth());
+            slot.fill(Vec::with_capacity);
+            // A slot for a larger record shows whether the short way has to succeed.
+            let padding = vec![0; record.value.map_or(0, <[u8]>::len) + FIELDS + 6 * headers.len()];
+            let larger = NewRecord { value: Some(&padding), ..record };
+            let base = records[0].timestamp;
+            let is_near = record.timestamp.checked_sub(base).is_some_and(|delta| (0..1 << 20).contains(&delta));
+            let is_sure = !short.is_empty() && is_near && short.slot(&larger).is_ok_and(|slot| slot.growth() == 0);
+            match short.append_within(&record) {
+                Some(bytes) => prop_assert_eq!((bytes, 0), (record_bytes, growth)),
+                None => {
+                    prop_assert!(!is_sure, "{:?} fits", record);
+                    short.append(&record).unwrap();
+                }
+            }
+            prop_assert_eq!(short.body_bytes(), long.body_bytes());
+            prop_assert_eq!(short.max_timestamp(), long.max_timestamp());
+        }
+        let [short, long] = [short, long].map(|builder| builder.seal().unwrap());
+        prop_assert_eq!(short.body(), long.body());
+        prop_assert_eq!(short.stamp(&Stamp::NONE).unwrap(), long.stamp(&Stamp::NONE).unwrap());
     }
 
     #[test]

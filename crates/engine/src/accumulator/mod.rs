@@ -473,6 +473,28 @@ impl Accumulator {
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
         let index = batch.builder.record_count().cast_unsigned();
+        let record_bytes = match batch.builder.append_within(record) {
+            Some(record_bytes) => record_bytes,
+            None => self.grow(batch, partition, record, permit)?,
+        };
+        let mut signal = None;
+        if !batch.is_full && self.is_ready(batch, topic) {
+            batch.is_full = true;
+            signal = Some(Signal::Full { partition: partition.id });
+        }
+        // With a `batch.size` of 0, each record gets its own batch.
+        batch.is_closed = self.config.batch_size == 0;
+        Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
+    }
+
+    /// Adds a record that may need more memory, and returns its size.
+    fn grow(
+        &self,
+        batch: &mut OpenBatch,
+        partition: &Arc<Partition>,
+        record: &NewRecord<'_>,
+        permit: &mut Option<Permit>,
+    ) -> Result<usize, AppendError> {
         let refuse = |error: kurier_protocol::EncodeError| {
             AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "cannot encode the record").caused_by(error))
         };
@@ -495,14 +517,7 @@ impl Accumulator {
             // The caller frees the rest without the lock, because that may wake a task.
             *permit = pieces;
         }
-        let mut signal = None;
-        if !batch.is_full && self.is_ready(batch, topic) {
-            batch.is_full = true;
-            signal = Some(Signal::Full { partition: partition.id });
-        }
-        // With a `batch.size` of 0, each record gets its own batch.
-        batch.is_closed = self.config.batch_size == 0;
-        Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
+        Ok(record_bytes)
     }
 
     /// Returns memory for a batch to grow: the permit, plus what it lacks.

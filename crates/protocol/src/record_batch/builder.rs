@@ -15,10 +15,13 @@ use crate::compression_type::CompressionType;
 use crate::error::{EncodeError, EncodeErrorKind};
 use crate::put::Put;
 use crate::records::Records;
-use crate::varint::{put_varlong, varlong_len};
+use crate::varint::{put_varlong, varlong_len, zigzag};
 
 /// Size of the first segment; the next ones double.
 const FIRST_SEGMENT_BYTES: usize = 1024;
+
+/// A record's attributes, of which Kafka uses none.
+const ATTRIBUTES: u8 = 0;
 
 /// Maximum size of a segment.
 const LARGEST_SEGMENT_BYTES: usize = 64 * 1024;
@@ -222,6 +225,73 @@ impl<S: Segment> RecordBatchBuilder<S> {
         Ok(Slot { builder: self, record: *record, timestamp_delta, content_len, record_bytes })
     }
 
+    /// Appends a record if it is sure to fit into the last segment, and returns its size in bytes. The bytes are those of
+    /// [`slot`](Self::slot), at a fraction of its cost.
+    ///
+    /// Returns `None` and changes nothing for all other records: the first of a batch, one that may need another
+    /// segment, and one whose offset or timestamp differs by 1,048,576 or more from the first record's. They need a
+    /// slot.
+    ///
+    /// ```
+    /// use kurier_protocol::record_batch::{NewRecord, RecordBatchBuilder};
+    ///
+    /// let mut builder = RecordBatchBuilder::new();
+    /// let record = NewRecord { value: Some(b"v"), ..Default::default() };
+    /// assert_eq!(builder.append_within(&record), None, "the first record needs a segment");
+    /// builder.append(&record)?;
+    /// assert_eq!(builder.append_within(&record), Some(8));
+    /// assert_eq!(builder.record_count(), 2);
+    /// # Ok::<(), kurier_protocol::EncodeError>(())
+    /// ```
+    #[inline]
+    pub fn append_within(&mut self, record: &NewRecord<'_>) -> Option<usize> {
+        let NewRecord { timestamp, key, value, headers } = *record;
+        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
+        let is_short = (0..Varints::BELOW).contains(&timestamp_delta)
+            && (1..Varints::BELOW).contains(&i64::from(self.record_count))
+            && self.body_bytes < WITHIN_BODY_BYTES;
+        if !is_short || bytes_within(record) > self.room {
+            return None;
+        }
+        let out = self.segments.last_mut()?.buffer();
+        let before = out.len();
+        let start = Varints::of(ATTRIBUTES.into()).and(timestamp_delta);
+        let key_len = Varints::of(self.record_count.into()).and(nullable_length(key));
+        let value_len = Varints::of(nullable_length(value));
+        let header_count = Varints::of(fitting_length(headers.len()));
+        let header_bytes = match headers {
+            [] => 0,
+            _ => headers.iter().map(header_bytes_within).sum(),
+        };
+        let varint_bytes = start.len() + key_len.len() + value_len.len() + header_count.len();
+        let payload_bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes;
+        Varints::of(fitting_length(varint_bytes + payload_bytes)).before(start).put(out);
+        match key {
+            None => key_len.before(value_len).put(out),
+            Some(key) => {
+                key_len.put(out);
+                out.extend_from_slice(key);
+                value_len.put(out);
+            }
+        }
+        out.extend_from_slice(value.unwrap_or_default());
+        match headers {
+            [] => out.push(0),
+            _ => {
+                header_count.put(out);
+                for header in headers {
+                    put_header_within(header, out);
+                }
+            }
+        }
+        let record_bytes = out.len() - before;
+        self.room -= record_bytes;
+        self.body_bytes += record_bytes;
+        self.record_count += 1;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        Some(record_bytes)
+    }
+
     /// Closes the batch. Returns `None` without records: a producer cannot send an empty batch.
     #[must_use]
     pub fn seal(self) -> Option<SealedBatch> {
@@ -302,6 +372,100 @@ impl<S: Segment> Slot<'_, '_, S> {
     }
 }
 
+/// The body size from which on only a [`Slot`] is used, which checks that a batch's length fits into 31 bits.
+const WITHIN_BODY_BYTES: usize = 1 << 30;
+
+/// Returns the free bytes that [`RecordBatchBuilder::append_within`] needs for a record: its longest form, and the zeros
+/// that follow its last varint for a moment.
+#[inline]
+fn bytes_within(record: &NewRecord<'_>) -> usize {
+    /// Length, attributes, two deltas, the lengths of key and value, and the number of headers.
+    const FIELDS_BYTES: usize = 3 + 1 + 3 + 3 + 3 + 3 + 3;
+    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let fields = FIELDS_BYTES + Varints::WIDTH;
+    let mut bytes = len(record.key).saturating_add(len(record.value)).saturating_add(fields);
+    for header in record.headers {
+        bytes = bytes.saturating_add(header.key.len()).saturating_add(len(header.value)).saturating_add(3 + 3);
+    }
+    bytes
+}
+
+/// Returns the size of a header whose lengths are short.
+fn header_bytes_within(header: &Header<'_>) -> usize {
+    let lengths = Varints::of(fitting_length(header.key.len())).and(nullable_length(header.value));
+    lengths.len() + header.key.len() + header.value.map_or(0, <[u8]>::len)
+}
+
+fn put_header_within(header: &Header<'_>, out: &mut Vec<u8>) {
+    Varints::of(fitting_length(header.key.len())).put(out);
+    out.extend_from_slice(header.key);
+    Varints::of(nullable_length(header.value)).put(out);
+    out.extend_from_slice(header.value.unwrap_or_default());
+}
+
+/// Returns the length of a nullable value, as a record has it.
+#[inline(always)]
+fn nullable_length(bytes: Option<&[u8]>) -> i64 {
+    bytes.map_or(-1, |bytes| fitting_length(bytes.len()))
+}
+
+/// Two or three short varints in a row, in a register. They are written at once: bytes that are stored one by one stall a
+/// wide load that follows.
+#[derive(Clone, Copy)]
+struct Varints {
+    /// The bytes, the first one lowest. All others are zero.
+    bytes: u64,
+    bits: u32,
+}
+
+impl Varints {
+    /// Non-negative values below this have at most three bytes.
+    const BELOW: i64 = 1 << 20;
+
+    /// The number of bytes in the register: more than two values and the attributes have.
+    const WIDTH: usize = 8;
+
+    /// Encodes a value from -1 to `BELOW`, exclusive.
+    #[inline(always)]
+    fn of(value: i64) -> Self {
+        let value = zigzag(value);
+        let (bytes, bits) = if value < 0x80 {
+            (value, 8)
+        } else if value < 0x4000 {
+            (value & 0x7f | 0x80 | value >> 7 << 8, 16)
+        } else {
+            (value & 0x7f | 0x80 | (value >> 7 & 0x7f | 0x80) << 8 | value >> 14 << 16, 24)
+        };
+        Self { bytes, bits }
+    }
+
+    /// Adds a value at the end.
+    #[inline(always)]
+    fn and(self, value: i64) -> Self {
+        self.before(Self::of(value))
+    }
+
+    /// Adds values at the end.
+    #[inline(always)]
+    fn before(self, later: Self) -> Self {
+        Self { bytes: self.bytes | later.bytes << self.bits, bits: self.bits + later.bits }
+    }
+
+    #[inline(always)]
+    fn len(self) -> usize {
+        // At most 8, so the cast is safe.
+        (self.bits / 8) as usize
+    }
+
+    /// Writes the register, and cuts the zeros off.
+    #[inline(always)]
+    fn put(self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len();
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+    }
+}
+
 /// Returns the size of the segment of this index.
 fn segment_bytes(index: usize) -> usize {
     match index {
@@ -337,7 +501,6 @@ impl<S: Segment, F: FnMut(usize) -> S> Put for Straddle<'_, S, F> {
 
 #[inline]
 fn put_record(record: &NewRecord<'_>, timestamp_delta: i64, offset_delta: i32, content_len: i64, out: &mut impl Put) {
-    const ATTRIBUTES: u8 = 0;
     put_varlong(content_len, out);
     out.put_slice(&[ATTRIBUTES]);
     put_varlong(timestamp_delta, out);

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use kurier_partitioner::{Choice, Partitioner, RecordView};
 use kurier_protocol::PartitionIndex;
-use kurier_protocol::record_batch::NewRecord;
 use tokio::sync::oneshot;
 
 use crate::builder::ProducerBuilder;
@@ -504,10 +503,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Ok(choice) => choice,
             Err(error) => return Err((AppendError::Refused(error), callback)),
         };
-        let sent_ms = accumulator.clock().wall_ms();
-        let timestamp = record.timestamp.unwrap_or(sent_ms);
-        let record = NewRecord { timestamp, key, value, headers: &record.headers };
-        accumulator.append(topic, &Placed { record, choice, sent_ms }, permit, callback)
+        let placed = Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers };
+        accumulator.append(topic, &placed, permit, callback)
     }
 
     /// Appends a record to its topic, waiting for room up to the deadline. `deadline` is set if the record has waited

@@ -159,7 +159,7 @@ mod tests {
         let topic = accumulator.topic("t").unwrap();
         for _ in 0..100 {
             let record = NewRecord { value: Some(&[7; 10]), ..Default::default() };
-            let placed = Placed { record, choice: Choice::Partition(0), sent_ms: 0 };
+            let placed = Placed::new(Choice::Partition(0), record);
             assert!(accumulator.append(&topic, &placed, None, None).is_ok());
         }
         let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
@@ -191,7 +191,7 @@ mod tests {
         codecs.idle.lock().unwrap().push(Box::new(Panics));
         for expected in [CompressionType::None, CompressionType::Gzip] {
             let record = NewRecord { value: Some(&[7; 1_000]), ..Default::default() };
-            let placed = Placed { record, choice: Choice::Partition(0), sent_ms: 0 };
+            let placed = Placed::new(Choice::Partition(0), record);
             let _delivery = accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap();
             let mut taken = accumulator.take(PartitionId(0), usize::MAX, true).0.unwrap();
             codecs.compress_batch(&mut taken);

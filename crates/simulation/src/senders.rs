@@ -106,11 +106,10 @@ impl World<'_> {
         };
         let number = self.ledger.next();
         let value = value(number, bytes);
-        let sent_ms = self.driver.clock.wall_ms();
-        let record = NewRecord { timestamp: sent_ms, value: Some(&value), ..Default::default() };
+        let placed = Placed { choice, timestamp: None, key: None, value: Some(&value), headers: &[] };
         let told = Arc::clone(&self.told);
         let callback = Box::new(move |result| lock(&told).push((number, result)));
-        match self.driver.accumulator.append(&known, &Placed { record, choice, sent_ms }, permit, Some(callback)) {
+        match self.driver.accumulator.append(&known, &placed, permit, Some(callback)) {
             Ok(delivery) => {
                 delivery.forget();
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));

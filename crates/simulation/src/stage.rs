@@ -41,7 +41,7 @@ impl<'a> Stage<'a> {
         let Some(topic) = accumulator.topic(TOPIC) else { return };
         let record = NewRecord { timestamp: 1, value: Some(value), ..Default::default() };
         let choice = Choice::Partition(partition(&mut self.script));
-        let placed = Placed { record, choice, sent_ms: accumulator.clock().wall_ms() };
+        let placed = Placed::new(choice, record);
         self.deliveries.extend(accumulator.append(&topic, &placed, None, None).ok());
     }
 }

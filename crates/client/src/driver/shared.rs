@@ -11,7 +11,7 @@ use kurier_security::Credentials;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::callbacks::Callbacks;
-use super::clock::SystemClock;
+use super::clock::SenderClock;
 use kurier_engine::accumulator::batch::Taken;
 use kurier_engine::accumulator::{Accumulator, Clock, Topic};
 use kurier_engine::closing::{Summary, Undelivered, Unfinished};
@@ -64,7 +64,7 @@ pub(crate) enum Command {
 
 impl Shared {
     pub(crate) fn new(config: Arc<Config>, seed: u64) -> Arc<Self> {
-        Self::with_clock(config, seed, Arc::new(SystemClock))
+        Self::with_clock(config, seed, Arc::new(SenderClock::new()))
     }
 
     pub(super) fn with_clock(config: Arc<Config>, seed: u64, clock: Arc<dyn Clock>) -> Arc<Self> {

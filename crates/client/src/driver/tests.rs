@@ -25,7 +25,7 @@ fn shared() -> Arc<Shared> {
 /// A taken batch, and the delivery of its record.
 fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let topic = shared.accumulator.topic("t").unwrap();
-    let placed = Placed { record: NewRecord::default(), choice: Choice::Partition(0), sent_ms: 0 };
+    let placed = Placed::new(Choice::Partition(0), NewRecord::default());
     let appended = shared.accumulator.append(&topic, &placed, None, None);
     let delivery = appended.map_err(|(error, _)| error).unwrap();
     let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);

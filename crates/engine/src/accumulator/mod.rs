@@ -13,6 +13,7 @@
 //! memory, which come last in the lock order.
 
 pub mod batch;
+mod clock;
 mod directory;
 pub mod memory;
 pub mod outcomes;
@@ -26,7 +27,7 @@ use std::time::Instant;
 
 use kurier_partitioner::{Choice, Weights};
 use kurier_protocol::PartitionIndex;
-use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
+use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Header, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
 use crate::delivery::{Callback, Cell, Delivery, Outcome, Runner};
@@ -35,6 +36,9 @@ use crate::fault_injection::{FaultInjection, Mutant};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use batch::{BatchId, OpenBatch, Piece, Taken};
+#[cfg(any(test, feature = "internal"))]
+pub use clock::Still;
+pub use clock::{Clock, WallReading};
 use directory::Directory;
 use memory::{Memory, Permit};
 use outcomes::Outcomes;
@@ -42,30 +46,6 @@ pub use partition::{Partition, PartitionId};
 use partition::{Queue, lock};
 pub use topic::Topic;
 use topic::{Places, RETIRED, stripe};
-
-/// Clock source for code that must not read the system clock.
-pub trait Clock: Send + Sync {
-    fn now(&self) -> Instant;
-
-    /// Milliseconds since 1970.
-    fn wall_ms(&self) -> i64;
-}
-
-/// A clock that stands still, for tests.
-#[cfg(any(test, feature = "internal"))]
-#[derive(Debug)]
-pub struct Still(pub Instant);
-
-#[cfg(any(test, feature = "internal"))]
-impl Clock for Still {
-    fn now(&self) -> Instant {
-        self.0
-    }
-
-    fn wall_ms(&self) -> i64 {
-        0
-    }
-}
 
 /// A message from senders to the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,12 +131,35 @@ pub struct Left {
 type OfEach<T> = Vec<(PartitionId, T)>;
 
 /// A record and its destination.
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 pub struct Placed<'a> {
-    pub record: NewRecord<'a>,
     pub choice: Choice,
-    /// Wall-clock time of the send, to compare with the age of a batch.
-    pub sent_ms: i64,
+    /// Milliseconds since 1970; `None` is the time of the append.
+    pub timestamp: Option<i64>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: &'a [Header<'a>],
+}
+
+impl<'a> Placed<'a> {
+    /// A record with its own timestamp.
+    pub fn new(choice: Choice, record: NewRecord<'a>) -> Self {
+        let NewRecord { timestamp, key, value, headers } = record;
+        Self { choice, timestamp: Some(timestamp), key, value, headers }
+    }
+
+    /// Returns the record, as one that is appended at this time.
+    fn record(&self, now_ms: i64) -> NewRecord<'a> {
+        let Self { timestamp, key, value, headers, .. } = *self;
+        NewRecord { timestamp: timestamp.unwrap_or(now_ms), key, value, headers }
+    }
+}
+
+impl fmt::Debug for Placed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The record prints sizes only.
+        f.debug_struct("Placed").field("choice", &self.choice).field("record", &self.record(0)).finish()
+    }
 }
 
 impl Accumulator {
@@ -329,7 +332,7 @@ impl Accumulator {
                 Ok(appended) => appended,
                 Err(error) => return Err((error, callback)),
             };
-            let delivery = Delivery::new(appended.cell, appended.index, placed.record.timestamp);
+            let delivery = Delivery::new(appended.cell, appended.index, appended.timestamp);
             if let Some(callback) = callback {
                 delivery.call_back(callback);
             }
@@ -404,24 +407,25 @@ impl Accumulator {
         placed: &Placed<'_>,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
-        let Placed { record, sent_ms, .. } = placed;
+        // Reading the clock under the lock makes the timestamps of a partition rise.
+        let now_ms = self.clock.wall_ms_after(&mut queue.last_reading);
+        let record = &placed.record(now_ms);
         let cap = partition.cap.load(Ordering::Relaxed);
         // An upper bound of the record's size: lengths and deltas are varints of few bytes.
         let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
         // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
-        // blocked. The difference is absolute, because another thread may have read the clock later and the wall clock
-        // may have been set.
+        // blocked. The difference is absolute, because the wall clock may have been set.
         let is_young = |batch: &OpenBatch| {
-            sent_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins)
+            now_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins)
         };
         let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
         match queue.batches.back_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, topic, record, permit) {
                 // A delta or count that does not fit into this batch may fit into a new one.
-                Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, placed, permit),
+                Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, record, now_ms, permit),
                 filled => filled,
             },
-            None => self.append_to_new(queue, partition, topic, placed, permit),
+            None => self.append_to_new(queue, partition, topic, record, now_ms, permit),
         }
     }
 
@@ -431,7 +435,8 @@ impl Accumulator {
         queue: &mut Queue,
         partition: &Arc<Partition>,
         topic: &Topic,
-        placed: &Placed<'_>,
+        record: &NewRecord<'_>,
+        now_ms: i64,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
         if let Some(error) = lock(&self.closed).clone() {
@@ -443,11 +448,11 @@ impl Accumulator {
             builder: RecordBatchBuilder::default(),
             cell: Arc::new(Cell::new(Arc::clone(&partition.topic), partition.index, Arc::clone(&self.runner))),
             created,
-            opened_ms: placed.sent_ms,
+            opened_ms: now_ms,
             is_full: false,
             is_closed: false,
         };
-        let mut appended = self.fill(&mut batch, partition, topic, &placed.record, permit)?;
+        let mut appended = self.fill(&mut batch, partition, topic, record, permit)?;
         self.outcomes.open(batch.id);
         // Senders may already be blocked on memory that this batch holds, so mark it ready at once.
         batch.is_full |= self.memory.is_contended();
@@ -484,7 +489,7 @@ impl Accumulator {
         }
         // With a `batch.size` of 0, each record gets its own batch.
         batch.is_closed = self.config.batch_size == 0;
-        Ok(Appended { cell: Arc::clone(&batch.cell), index, record_bytes, signal })
+        Ok(Appended { cell: Arc::clone(&batch.cell), index, timestamp: record.timestamp, record_bytes, signal })
     }
 
     /// Adds a record that may need more memory, and returns its size.
@@ -733,15 +738,14 @@ pub enum AppendError {
 struct Appended {
     cell: Arc<Cell>,
     index: u32,
+    timestamp: i64,
     record_bytes: usize,
     signal: Option<Signal>,
 }
 
 /// Returns an upper bound of a record's size.
 fn bytes_of(record: &NewRecord<'_>) -> usize {
-    let header = |header: &kurier_protocol::record_batch::Header<'_>| {
-        header.key.len() + header.value.map_or(0, <[u8]>::len) + 10
-    };
+    let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
     let headers: usize = record.headers.iter().map(header).sum();
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 36
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use kurier_protocol::PartitionIndex;
 
 use super::batch::OpenBatch;
+use super::clock::WallReading;
 use super::memory::Load;
 use crate::sync::atomic::{AtomicBool, AtomicUsize};
 use crate::sync::{Mutex, MutexGuard};
@@ -37,6 +38,8 @@ impl fmt::Debug for Partition {
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// The wall clock at the last append.
+    pub(super) last_reading: WallReading,
     pub(super) batches: VecDeque<OpenBatch>,
 }
 

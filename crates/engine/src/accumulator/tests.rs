@@ -27,8 +27,8 @@ fn append(
     value: &[u8],
     permit: Option<Permit>,
 ) -> Result<Delivery, AppendError> {
-    let record = NewRecord { value: Some(value), ..Default::default() };
-    accumulator.append(topic, &Placed { record, choice, sent_ms: 0 }, permit, None).map_err(|(error, _)| error)
+    let placed = Placed { choice, timestamp: None, key: None, value: Some(value), headers: &[] };
+    accumulator.append(topic, &placed, permit, None).map_err(|(error, _)| error)
 }
 
 fn loads(topic: &Topic) -> Vec<usize> {
@@ -186,7 +186,7 @@ fn timestamp_delta_that_does_not_fit_opens_another_batch() {
     let topic = publish(&accumulator, 0..1);
     for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
         let record = NewRecord { timestamp, ..Default::default() };
-        let placed = Placed { record, choice: Choice::Partition(0), sent_ms: 0 };
+        let placed = Placed::new(Choice::Partition(0), record);
         accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap().forget();
     }
     let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);

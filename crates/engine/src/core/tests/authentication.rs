@@ -175,8 +175,7 @@ impl Secured {
 
     fn send(&self) -> Delivery {
         let record = NewRecord { timestamp: 1, value: Some(b"v"), ..Default::default() };
-        let sent_ms = self.driver.accumulator.clock().wall_ms();
-        let placed = Placed { record, choice: Choice::Partition(0), sent_ms };
+        let placed = Placed::new(Choice::Partition(0), record);
         let topic = self.driver.accumulator.topic("t").expect("the topic is known");
         self.driver.accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap()
     }

@@ -179,7 +179,7 @@ fn no_batch_lingers_while_a_sender_waits_for_memory() {
     let topic = rig.driver.accumulator.topic("t").unwrap();
     let value = [7; 900];
     let record = NewRecord { value: Some(&value), ..Default::default() };
-    let placed = Placed { record, choice: Choice::Partition(0), sent_ms: rig.driver.accumulator.clock().wall_ms() };
+    let placed = Placed::new(Choice::Partition(0), record);
     let mut deliveries = Vec::new();
     let missing = loop {
         match rig.driver.accumulator.append(&topic, &placed, None, None) {

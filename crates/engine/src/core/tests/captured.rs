@@ -235,11 +235,7 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
         .iter()
         .map(|answer| {
             let record = NewRecord { timestamp: 1, value: Some(b"theirs"), ..Default::default() };
-            let placed = Placed {
-                record,
-                choice: Choice::Partition(answer.index),
-                sent_ms: play.driver.accumulator.clock().wall_ms(),
-            };
+            let placed = Placed::new(Choice::Partition(answer.index), record);
             play.driver.accumulator.append(&topic, &placed, None, None).unwrap_or_else(|_| panic!("there is room"))
         })
         .collect();

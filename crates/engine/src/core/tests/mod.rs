@@ -448,8 +448,7 @@ impl Rig {
     fn send(&self, partition: i32, bytes: usize) -> Delivery {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
-        let placed =
-            Placed { record, choice: Choice::Partition(partition), sent_ms: self.driver.accumulator.clock().wall_ms() };
+        let placed = Placed::new(Choice::Partition(partition), record);
         let topic = self.driver.accumulator.topic("t").unwrap();
         match self.driver.accumulator.append(&topic, &placed, None, None) {
             Ok(delivery) => delivery,

@@ -135,10 +135,7 @@ mod tests {
     use super::*;
 
     fn topic(name: &str) -> Arc<Topic> {
-        Arc::new(Topic::new(
-            name.into(),
-            Places { partitions: Box::default(), available: Box::default(), in_rack: Box::default() },
-        ))
+        Arc::new(Topic::new(name.into(), &[], Places::new(0, Box::default(), Box::default())))
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod directory;
 pub mod memory;
 pub mod outcomes;
 mod partition;
+mod table;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kurier_partitioner::{Choice, Weights};
+use kurier_partitioner::{Choice, Sticky, Weights};
 use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Header, NewRecord, RecordBatchBuilder};
 
@@ -45,7 +46,7 @@ use outcomes::Outcomes;
 pub use partition::{Partition, PartitionId};
 use partition::{Queue, lock};
 pub use topic::Topic;
-use topic::{Places, RETIRED, stripe};
+use topic::{Places, stripe};
 
 /// A message from senders to the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,10 +242,10 @@ impl Accumulator {
         let available = led().map(|(_, index)| index).collect();
         let in_rack =
             led().filter(|((_, leader), _)| *leader == Leadership::SameRack).map(|(_, index)| index).collect();
-        let places = Places { partitions: partitions.into(), available, in_rack };
+        let places = Places::new(partitions.len(), available, in_rack);
         match known {
-            Some(topic) => topic.set_places(places),
-            None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), places))),
+            Some(topic) => topic.set_places(&partitions, places),
+            None => self.topics.insert(Arc::new(Topic::new(Arc::clone(&layout.topic), &partitions, places))),
         }
     }
 
@@ -297,34 +298,36 @@ impl Accumulator {
         mut permit: Option<Permit>,
         callback: Option<Callback>,
     ) -> Result<Delivery, (AppendError, Option<Callback>)> {
-        let stripe = stripe();
         loop {
-            let generation = topic.generation();
-            if generation == RETIRED {
+            if topic.is_retired() {
                 return Err((AppendError::Retired, callback));
             }
-            let places = topic.places();
-            let place = match self.place(topic, &places, placed.choice, stripe) {
+            // With a single partition there is no choice and nothing to count.
+            let is_chosen = placed.choice == Choice::Anywhere && topic.count() > 1;
+            let sticky = is_chosen.then(|| topic.sticky(stripe()));
+            let place = match self.place(topic, sticky, placed.choice) {
                 Ok(place) => place,
                 Err(error) => return Err((AppendError::Refused(error), callback)),
             };
-            let Some(partition) = usize::try_from(place).ok().and_then(|place| places.partitions.get(place)) else {
-                // A re-created topic may have fewer partitions than before.
-                if placed.choice == Choice::Anywhere
-                    && let Some(next) = self.weights(&places).pick(lock(&self.random).u64(..))
-                {
-                    topic.sticky(stripe).switch(place, next);
-                    continue;
-                }
+            let Some(partition) = topic.partition(place) else {
                 return Err((AppendError::Refused(topic.no_partition(place)), callback));
             };
             let mut queue = lock(&partition.queue);
-            // With a single partition there is no choice and nothing to count.
-            let is_chosen = placed.choice == Choice::Anywhere && places.partitions.len() > 1;
-            // Both may have changed since the choice was made.
-            let is_current = topic.generation() == generation;
-            let still_sticks = !is_chosen || topic.sticky(stripe).current() == Some(place);
-            if !is_current || !still_sticks {
+            if !topic.accepts(place) {
+                if topic.is_retired() {
+                    continue;
+                }
+                // A re-created topic may have fewer partitions.
+                if let Some(sticky) = sticky
+                    && let Some(next) = self.choose(topic)
+                {
+                    sticky.switch(place, next);
+                    continue;
+                }
+                return Err((AppendError::Refused(topic.no_partition(place)), callback));
+            }
+            // Another thread of this stripe may have switched.
+            if sticky.is_some_and(|sticky| sticky.current() != Some(place)) {
                 continue;
             }
             let appended = self.append_to(&mut queue, partition, topic, placed, &mut permit);
@@ -336,10 +339,10 @@ impl Accumulator {
             if let Some(callback) = callback {
                 delivery.call_back(callback);
             }
-            drop(queue);
-            if is_chosen {
-                self.count_sticky(topic, &places, stripe, place, appended.record_bytes);
+            if let Some(sticky) = sticky {
+                self.count_sticky(topic, sticky, place, appended.record_bytes);
             }
+            drop(queue);
             if let Some(signal) = appended.signal {
                 self.signal(signal);
             }
@@ -348,52 +351,55 @@ impl Accumulator {
     }
 
     /// Returns the partition index for a choice.
-    fn place(&self, topic: &Topic, places: &Places, choice: Choice, stripe: usize) -> Result<i32, Error> {
-        match choice {
-            Choice::Partition(index) => Ok(index),
-            Choice::Anywhere if places.partitions.len() == 1 => Ok(0),
-            Choice::Anywhere => {
-                let first = || self.weights(places).pick(lock(&self.random).u64(..));
-                let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
-                topic.sticky(stripe).current_or(first).ok_or_else(nowhere)
-            }
-        }
+    fn place(&self, topic: &Topic, sticky: Option<&Sticky>, choice: Choice) -> Result<i32, Error> {
+        let place = match (choice, sticky) {
+            (Choice::Partition(index), _) => Some(index),
+            (Choice::Anywhere, None) => topic.accepts(0).then_some(0),
+            (Choice::Anywhere, Some(sticky)) => sticky.current_or(|| self.choose(topic)),
+        };
+        place.ok_or_else(|| Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name)))
+    }
+
+    /// Chooses another partition for records without a key.
+    fn choose(&self, topic: &Topic) -> Option<i32> {
+        self.weights(topic).pick(lock(&self.random).u64(..))
     }
 
     /// Returns the weight of each partition for records without a key: by its queued bytes, if
     /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
     /// Partitions led from `client.rack` go first, unless all of those are stalled.
-    fn weights(&self, places: &Places) -> Weights {
-        let all = || (0i32..).zip(&places.partitions).map(|(index, _)| index);
-        if places.available.is_empty() {
-            return Weights::even(all());
+    fn weights(&self, topic: &Topic) -> Weights {
+        let places = topic.places();
+        // The topic may just have lost partitions.
+        let there = |list: &[i32]| list.iter().copied().filter(|index| topic.accepts(*index)).collect::<Vec<_>>();
+        let (available, in_rack) = (there(&places.available), there(&places.in_rack));
+        if available.is_empty() {
+            return Weights::even(0..topic.count());
         }
-        let in_rack = || places.in_rack.iter().copied();
-        let available = places.available.iter().copied();
         if !self.config.adaptive_partitioning {
-            return if places.in_rack.is_empty() { Weights::even(available) } else { Weights::even(in_rack()) };
+            return Weights::even(if in_rack.is_empty() { available } else { in_rack });
         }
-        let partition = |index: i32| usize::try_from(index).ok().and_then(|index| places.partitions.get(index));
-        let load = |index: i32| (index, partition(index).map_or(0, |partition| partition.load.bytes() as u64));
+        let load = |index: i32| (index, topic.partition(index).map_or(0, |partition| partition.load.bytes() as u64));
         let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
-        let is_stalled = |index: i32| partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
-        // `is_stalled` may change at any time, so read it once per list.
-        let mut accepting: Vec<i32> = in_rack().filter(|index| !is_stalled(*index)).collect();
+        let is_stalled = |index: i32| topic.partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
+        // A flag may change between two reads, so each list reads it once.
+        let mut accepting: Vec<i32> = in_rack.into_iter().filter(|index| !is_stalled(*index)).collect();
         if accepting.is_empty() {
-            accepting.extend(available.clone().filter(|index| !is_stalled(*index)));
+            accepting.extend(available.iter().copied().filter(|index| !is_stalled(*index)));
         }
         match accepting.is_empty() {
-            true => Weights::by_load(available.map(load), unit),
+            true => Weights::by_load(available.into_iter().map(load), unit),
             false => Weights::by_load(accepting.into_iter().map(load), unit),
         }
     }
 
-    fn count_sticky(&self, topic: &Topic, places: &Places, stripe: usize, place: i32, record_bytes: usize) {
+    /// Counts a record for a sticky partition, and chooses another one in time. The caller holds the partition's lock,
+    /// so no other thread counts for it or leaves it.
+    fn count_sticky(&self, topic: &Topic, sticky: &Sticky, place: i32, record_bytes: usize) {
         let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
         let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
-        let sticky = topic.sticky(stripe);
         if sticky.appended(place, bytes, switch_after)
-            && let Some(next) = self.weights(places).pick(lock(&self.random).u64(..))
+            && let Some(next) = self.choose(topic)
         {
             sticky.switch(place, next);
         }
@@ -638,7 +644,7 @@ impl Accumulator {
     #[cfg(test)]
     pub fn left_out(&self, topic: &str) -> Vec<i32> {
         let topic = self.topic(topic).expect("it is known");
-        let weights = self.weights(&topic.places());
+        let weights = self.weights(&topic);
         (0i32..).take(topic.partition_count()).filter(|index| weights.share(*index) == 0.0).collect()
     }
 
@@ -664,7 +670,7 @@ impl Accumulator {
         let cap = (plain_bytes / 2).max(self.config.batch_size).max(1);
         let Some(topic) = self.topic(&partition.topic) else { return };
         let cap = topic.learn_cap(cap, self.clock.now());
-        for partition in &topic.places().partitions {
+        for partition in topic.partitions() {
             partition.cap.fetch_min(cap, Ordering::Relaxed);
         }
     }

@@ -32,7 +32,7 @@ fn append(
 }
 
 fn loads(topic: &Topic) -> Vec<usize> {
-    topic.places().partitions.iter().map(|partition| partition.load.bytes()).collect()
+    topic.partitions().map(|partition| partition.load.bytes()).collect()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn awaited_memory_is_charged_to_partition_of_the_record() {
     for (waited_for, value_bytes) in [(1024, 10), (4096, 10), (1024, 2_000)] {
         let accumulator = accumulator(|_| {});
         let topic = publish(&accumulator, 0..2);
-        let other = Arc::clone(&topic.places().partitions[0].load);
+        let other = Arc::clone(&topic.partition(0).unwrap().load);
         let permit = accumulator.memory.try_acquire(&other, waited_for);
         append(&accumulator, &topic, Choice::Partition(1), &vec![0; value_bytes], permit).unwrap().forget();
         let used = accumulator.memory.used();
@@ -75,17 +75,17 @@ fn records_without_a_key_leave_stalled_partitions_out_unless_all_are() {
     ] {
         let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
         let topic = publish(&accumulator, 0..3);
-        let load = |at: usize| Arc::clone(&topic.places().partitions[at].load);
+        let load = |at| Arc::clone(&topic.partition(at).unwrap().load);
         let batch = accumulator.config.batch_size;
         let _held = [(0, batch), (2, 2 * batch)].map(|(at, bytes)| accumulator.memory.try_acquire(&load(at), bytes));
         let all: Vec<_> = (0..3).map(|id| (PartitionId(id), stalled.contains(&id))).collect();
         accumulator.set_stalled(&all);
-        let weights = accumulator.weights(&topic.places());
+        let weights = accumulator.weights(&topic);
         let shares = [0, 1, 2].map(|at| (weights.share(at) * 100.0).round() / 100.0);
         assert_eq!(shares, expected, "{is_adaptive} {stalled:?}");
         // All leaders accept batches again.
         accumulator.set_stalled(&all.iter().map(|(id, _)| (*id, false)).collect::<Vec<_>>());
-        assert!(accumulator.weights(&topic.places()).share(1) > 0.3);
+        assert!(accumulator.weights(&topic).share(1) > 0.3);
     }
 }
 
@@ -100,7 +100,7 @@ fn topic_is_retired_when_its_partitions_are_unused() {
     assert!(!retire(), "a batch that was taken holds memory");
     drop(taken);
     let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
-    let partition = Arc::clone(&topic.places().partitions[0]);
+    let partition = Arc::clone(topic.partition(0).unwrap());
     let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
     let waiting = NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far);
     assert!(!retire(), "a sender waits for memory");
@@ -134,7 +134,7 @@ fn records_without_a_key_prefer_leaders_in_the_rack() {
         accumulator.publish(&Layout { topic: "t".into(), partitions });
         let topic = accumulator.topic("t").unwrap();
         accumulator.set_stalled(&stalled.iter().map(|id| (PartitionId(*id), true)).collect::<Vec<_>>());
-        let weights = accumulator.weights(&topic.places());
+        let weights = accumulator.weights(&topic);
         assert_eq!([0, 1, 2].map(|at| weights.share(at)), expected, "{is_adaptive} {leaders:?} {stalled:?}");
     }
 }
@@ -199,13 +199,13 @@ fn no_task_is_woken_under_a_lock() {
     struct Looks(Arc<Topic>, AtomicBool);
     impl std::task::Wake for Looks {
         fn wake(self: Arc<Self>) {
-            let is_free = self.0.places().partitions[0].queue.try_lock().is_ok();
+            let is_free = self.0.partition(0).unwrap().queue.try_lock().is_ok();
             self.1.store(is_free, Ordering::Relaxed);
         }
     }
     let accumulator = accumulator(|config| config.buffer_memory = 4_096);
     let topic = publish(&accumulator, 0..1);
-    let partition = Arc::clone(&topic.places().partitions[0]);
+    let partition = Arc::clone(topic.partition(0).unwrap());
     let permit = accumulator.memory.try_acquire(&Arc::default(), 4_096);
     let far = accumulator.clock.now() + std::time::Duration::from_secs(1);
     let mut waiting = Box::pin(NoRoom { partition, bytes: 1_024 }.wait(&accumulator, far));

@@ -1,6 +1,6 @@
 //! A topic as senders see it: its partitions, the partition that is being filled, and the compression ratio.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
@@ -8,17 +8,21 @@ use kurier_partitioner::{Sticky, TopicView};
 use kurier_protocol::PartitionIndex;
 
 use super::partition::{Partition, lock};
+use super::table::Table;
 use crate::error::{Error, ErrorKind};
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use crate::sync::{Mutex, OnceLock};
 
 /// A topic that senders append to.
 #[derive(Debug)]
 pub struct Topic {
     pub name: Arc<str>,
+    /// All partitions that the topic has had. Only those below `count` accept records.
+    table: Table,
+    /// The number of partitions, or [`RETIRED`]. Senders read it under a partition's lock, to see a change that was made
+    /// before the partition's last batch was taken.
+    count: AtomicI32,
     places: ArcSwap<Places>,
-    /// Counts changes of `places`, because comparing a number is cheaper. [`RETIRED`] once the topic is removed.
-    generation: AtomicU64,
     /// One sticky partition per few threads, because each record writes to it. Allocated when the first record without
     /// a key must choose between partitions, since it is most of a topic's memory.
     sticky: OnceLock<Box<[Stripe; STRIPES]>>,
@@ -31,10 +35,10 @@ pub struct Topic {
 /// How long a topic's cap is remembered. By then `max.message.bytes` may have been raised.
 const CAP_REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// A snapshot of a topic's partitions.
+/// A snapshot of a topic's partitions, for choices that are not made for every record.
 #[derive(Debug)]
 pub(super) struct Places {
-    pub(super) partitions: Box<[Arc<Partition>]>,
+    count: i32,
     /// The partitions that have a leader.
     pub(super) available: Box<[i32]>,
     /// The partitions whose leader is in `client.rack`; empty if racks do not count.
@@ -43,8 +47,8 @@ pub(super) struct Places {
 
 const STRIPES: usize = 8;
 
-/// The generation of a topic that accepts no more records.
-pub(super) const RETIRED: u64 = u64::MAX;
+/// The count of a topic that accepts no more records.
+const RETIRED: i32 = -1;
 
 /// A sticky partition on its own cache line, to avoid false sharing between threads.
 #[derive(Debug, Default)]
@@ -53,31 +57,41 @@ struct Stripe(Sticky);
 
 const MILLION: u32 = 1_000_000;
 
+impl Places {
+    pub(super) fn new(partition_count: usize, available: Box<[i32]>, in_rack: Box<[i32]>) -> Self {
+        // Kafka counts partitions in 31 bits.
+        Self { count: i32::try_from(partition_count).unwrap_or(i32::MAX), available, in_rack }
+    }
+}
+
 impl Topic {
-    pub(super) fn new(name: Arc<str>, places: Places) -> Self {
+    pub(super) fn new(name: Arc<str>, partitions: &[Arc<Partition>], places: Places) -> Self {
         Self {
             name,
+            table: Table::from(partitions),
+            count: AtomicI32::new(places.count),
             places: ArcSwap::from_pointee(places),
-            generation: AtomicU64::new(0),
-            sticky: OnceLock::new(),
+            sticky: OnceLock::default(),
             ratio: AtomicU32::new(MILLION),
             cap: Mutex::default(),
         }
     }
 
-    pub(super) fn set_places(&self, places: Places) {
+    pub(super) fn set_places(&self, partitions: &[Arc<Partition>], places: Places) {
+        self.table.extend(partitions);
+        let count = places.count;
         self.places.store(Arc::new(places));
-        self.generation.fetch_add(1, Ordering::Release);
+        self.count.store(count, Ordering::Release);
     }
 
     /// Makes every later append fail with `AppendError::Retired`. The caller must hold the locks of all partitions.
     pub(super) fn retire(&self) {
-        self.generation.store(RETIRED, Ordering::Release);
+        self.count.store(RETIRED, Ordering::Release);
     }
 
     /// Returns whether the topic was removed, so that it accepts no more records.
     pub fn is_retired(&self) -> bool {
-        self.generation() == RETIRED
+        self.count.load(Ordering::Acquire) == RETIRED
     }
 
     pub(super) fn places(&self) -> Guard<Arc<Places>> {
@@ -86,7 +100,29 @@ impl Topic {
 
     /// Returns the number of known partitions.
     pub fn partition_count(&self) -> usize {
-        self.places().partitions.len()
+        usize::try_from(self.count()).unwrap_or_default()
+    }
+
+    /// Returns the number of partitions; 0 for a retired topic.
+    pub(super) fn count(&self) -> i32 {
+        self.count.load(Ordering::Acquire).max(0)
+    }
+
+    /// Returns whether the topic has the partition of this index and accepts records.
+    #[inline]
+    pub(super) fn accepts(&self, index: i32) -> bool {
+        (0..self.count.load(Ordering::Acquire)).contains(&index)
+    }
+
+    /// Returns the partition of this index, even if the topic does not have it any more.
+    #[inline]
+    pub(super) fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
+        self.table.get(usize::try_from(index).ok()?)
+    }
+
+    /// Returns the topic's partitions.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        (0..self.count()).filter_map(|index| self.partition(index))
     }
 
     /// Returns the partitions whose leader is in `client.rack`.
@@ -101,16 +137,10 @@ impl Topic {
         (self.partition_count() < wanted).then_some(wanted)
     }
 
-    /// Returns a number that differs after each change of the partitions.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
     /// Shows the topic to a partitioner; `None` while it has no partitions.
     pub fn with_view<T>(&self, see: impl FnOnce(&TopicView<'_>) -> T) -> Option<T> {
         let places = self.places();
-        let count = i32::try_from(places.partitions.len()).ok()?;
-        TopicView::new(&self.name, count, &places.available).map(|view| see(&view))
+        TopicView::new(&self.name, places.count, &places.available).map(|view| see(&view))
     }
 
     /// Returns the sticky partition of this stripe's threads.
@@ -119,7 +149,7 @@ impl Topic {
     }
 
     pub(super) fn no_partition(&self, place: i32) -> Error {
-        let count = self.places().partitions.len();
+        let count = self.count();
         let text = format!("topic {} has no partition {place}: it has {count}, counted from 0", self.name);
         Error::new(ErrorKind::Partitioning, text)
     }

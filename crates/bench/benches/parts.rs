@@ -12,7 +12,7 @@ use criterion::{BatchSize, Throughput, criterion_group, criterion_main};
 use kurier_compression::{Compression, CompressionType};
 use kurier_engine::accumulator::{Accumulator, Layout, Leadership, PartitionId, Placed, Still, Topic};
 use kurier_engine::config::Config;
-use kurier_engine::delivery::NoCallbacks;
+use kurier_engine::delivery::{Delivery, NoCallbacks};
 use kurier_engine::fault_injection::FaultInjection;
 use kurier_partitioner::{Choice, Keyed, Partitioner, RecordView, TopicView, murmur2};
 use kurier_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
@@ -152,8 +152,8 @@ fn accumulating(criterion: &mut Criterion) {
     group.bench_function("append a batch of 150 records", |bencher| {
         let append = |(accumulator, topic): (Accumulator, Arc<Topic>)| {
             for _ in 0..BATCH {
-                let placed = Placed { record: record(), choice: Choice::Partition(0), sent_ms: 0 };
-                accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap().forget();
+                let placed = Placed::new(Choice::Partition(0), record());
+                accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap().forget();
             }
             (accumulator, topic)
         };

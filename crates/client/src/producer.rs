@@ -214,9 +214,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         record.check_timestamp()?;
         let accumulator = &self.shared().accumulator;
         let parts = self.serialize(record)?;
-        match self.append(topic, record, &parts, None, None) {
+        match self.append(topic, record, &parts, None, &mut None) {
             Ok(delivery) => Ok(delivery),
-            Err((AppendError::Refused(error), _)) => match topic.lacks(record.partition.map(PartitionIndex)) {
+            Err(AppendError::Refused(error)) => match topic.lacks(record.partition.map(PartitionIndex)) {
                 Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
                 Some(partitions) => {
                     accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
@@ -224,8 +224,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 }
                 None => Err(error),
             },
-            Err((AppendError::Retired, _)) => Err(self.pending(&topic.name)),
-            Err((AppendError::NoRoom(_), _)) => {
+            Err(AppendError::Retired) => Err(self.pending(&topic.name)),
+            Err(AppendError::NoRoom(_)) => {
                 accumulator.signal(Signal::Pressure);
                 let text = format!("no room under buffer.memory, which is {}", self.shared().config.buffer_memory);
                 Err(Error::new(ErrorKind::BufferFull, text))
@@ -482,8 +482,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         record: &Record<'_, K, V>,
         parts: &Parts<'_>,
         permit: Option<Permit>,
-        callback: Option<Callback>,
-    ) -> Result<Delivery, (AppendError, Option<Callback>)> {
+        callback: &mut Option<Callback>,
+    ) -> Result<Delivery, AppendError> {
         let accumulator = &self.shared().accumulator;
         let (key, value) = (parts.key(), parts.value());
         let choice = match record.partition {
@@ -499,12 +499,16 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 })
             }
         };
-        let choice = match choice {
-            Ok(choice) => choice,
-            Err(error) => return Err((AppendError::Refused(error), callback)),
+        let choice = choice.map_err(AppendError::Refused)?;
+        let mut keep = |cell: &Arc<_>, index, timestamp| {
+            let delivery = Delivery::new(cell, index, timestamp);
+            if let Some(callback) = callback.take() {
+                delivery.call_back(callback);
+            }
+            delivery
         };
         let placed = Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers };
-        accumulator.append(topic, &placed, permit, callback)
+        accumulator.append(topic, &placed, permit, &mut keep)
     }
 
     /// Appends a record to its topic, waiting for room up to the deadline. `deadline` is set if the record has waited
@@ -514,7 +518,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         topic: &Arc<Topic>,
         record: &Record<'_, K, V>,
         deadline: Option<Instant>,
-        callback: Option<Callback>,
+        mut callback: Option<Callback>,
     ) -> Result<Delivery, Error>
     where
         K: Serialize<KS>,
@@ -522,9 +526,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     {
         record.check_timestamp()?;
         let parts = self.serialize(record)?;
-        match self.append(topic, record, &parts, None, callback) {
+        match self.append(topic, record, &parts, None, &mut callback) {
             Ok(delivery) => Ok(delivery),
-            Err((obstacle, callback)) => {
+            Err(obstacle) => {
                 let deadline = deadline.unwrap_or_else(|| self.deadline());
                 let sending = self.send_with_patience(topic, record, &parts, obstacle, deadline, callback);
                 Box::pin(sending).await
@@ -564,9 +568,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
                 AppendError::Retired => topic = self.learn(&topic.name, 0, deadline).await?,
                 AppendError::NoRoom(missing) => permit = Some(missing.wait(&shared.accumulator, deadline).await?),
             }
-            match self.append(&topic, record, parts, permit, callback) {
+            match self.append(&topic, record, parts, permit, &mut callback) {
                 Ok(delivery) => return Ok(delivery),
-                Err(still) => (obstacle, callback) = still,
+                Err(still) => obstacle = still,
             }
         }
     }

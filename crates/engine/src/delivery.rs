@@ -388,8 +388,9 @@ pub struct Delivery {
 
 impl Delivery {
     #[doc(hidden)]
-    pub fn new(cell: Arc<Cell>, index: u32, timestamp: i64) -> Self {
-        Self { cell, index, timestamp }
+    #[inline]
+    pub fn new(cell: &Arc<Cell>, index: u32, timestamp: i64) -> Self {
+        Self { cell: Arc::clone(cell), index, timestamp }
     }
 
     /// Ignores the outcome.
@@ -409,7 +410,7 @@ impl Delivery {
     #[cfg(test)]
     #[doc(hidden)]
     pub fn again(&self) -> Self {
-        Self::new(Arc::clone(&self.cell), self.index, self.timestamp)
+        Self::new(&self.cell, self.index, self.timestamp)
     }
 
     #[doc(hidden)]
@@ -457,7 +458,7 @@ mod tests {
     }
 
     fn poll(cell: &Arc<Cell>, index: u32) -> Poll<Result<RecordMetadata, Error>> {
-        let mut delivery = Delivery::new(Arc::clone(cell), index, 7);
+        let mut delivery = Delivery::new(cell, index, 7);
         Pin::new(&mut delivery).poll(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -551,7 +552,7 @@ mod tests {
     #[test]
     fn wakers_are_woken_and_dropped_outside_the_lock() {
         let (cell, _) = cell();
-        let mut delivery = Delivery::new(Arc::clone(&cell), 1, 7);
+        let mut delivery = Delivery::new(&cell, 1, 7);
         for _ in 0..2 {
             let waker = Waker::from(Arc::new(Looks(Arc::clone(&cell))));
             assert!(Pin::new(&mut delivery).poll(&mut Context::from_waker(&waker)).is_pending());

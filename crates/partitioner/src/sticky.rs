@@ -39,6 +39,7 @@ impl Sticky {
     }
 
     /// Returns the current partition, if there is one.
+    #[inline]
     #[must_use]
     pub fn current(&self) -> Option<i32> {
         partition_of(self.state.load(Ordering::Relaxed))
@@ -59,19 +60,22 @@ impl Sticky {
     /// Counts bytes that were appended to `partition`, and returns whether the partition has had its share of
     /// `switch_after`.
     ///
-    /// Bytes for a partition that is not the current one do not count.
+    /// Bytes for a partition that is not the current one do not count. The caller should hold a lock that every thread
+    /// holds which counts for `partition` or switches from it, such as that of its open batch: this saves an atomic
+    /// exchange for each record. Without one, bytes of other threads may be lost from the count, and a switch undone.
+    #[inline]
     pub fn appended(&self, partition: i32, bytes: u32, switch_after: u32) -> bool {
-        let count = |state| {
-            let so_far = bytes_of(state);
-            (partition_of(state) == Some(partition)).then(|| state_of(partition, so_far.saturating_add(bytes)))
-        };
-        match self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count) {
-            Ok(before) => bytes_of(before).saturating_add(bytes) >= switch_after,
-            Err(_) => false,
+        let state = self.state.load(Ordering::Relaxed);
+        if partition_of(state) != Some(partition) {
+            return false;
         }
+        let bytes = bytes_of(state).saturating_add(bytes);
+        self.state.store(state_of(partition, bytes), Ordering::Relaxed);
+        bytes >= switch_after
     }
 
-    /// Switches to partition `to` if `from` is still the current one. Both may be the same; a new share then begins.
+    /// Switches to partition `to` if `from` is still the current one. Both may be the same; a new share then begins. The
+    /// caller should hold the lock of `from`, as in [`appended`](Self::appended).
     pub fn switch(&self, from: i32, to: i32) {
         let switched = |state| (partition_of(state) == Some(from)).then_some(state_of(to, 0));
         // If this fails, another thread has already switched.

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use kurier_partitioner::Choice;
-use kurier_protocol::record_batch::NewRecord;
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
@@ -17,9 +16,9 @@ use super::wire::Spot;
 use super::world::{World, ms};
 use kurier_engine::accumulator::batch::BatchId;
 use kurier_engine::accumulator::memory::{Acquire, Permit};
-use kurier_engine::accumulator::{AppendError, Clock, Placed, Signal};
+use kurier_engine::accumulator::{AppendError, Placed, Signal};
 use kurier_engine::core::Input;
-use kurier_engine::delivery::{Calls, Runner};
+use kurier_engine::delivery::{Callback, Calls, Cell, Runner};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::record::RecordMetadata;
 
@@ -108,16 +107,20 @@ impl World<'_> {
         let value = value(number, bytes);
         let placed = Placed { choice, timestamp: None, key: None, value: Some(&value), headers: &[] };
         let told = Arc::clone(&self.told);
-        let callback = Box::new(move |result| lock(&told).push((number, result)));
-        match self.driver.accumulator.append(&known, &placed, permit, Some(callback)) {
-            Ok(delivery) => {
-                delivery.forget();
+        let mut callback: Option<Callback> = Some(Box::new(move |result| lock(&told).push((number, result))));
+        let mut keep = |cell: &Arc<Cell>, index, timestamp| {
+            if let Some(callback) = callback.take() {
+                cell.add_callback(index, timestamp, callback);
+            }
+        };
+        match self.driver.accumulator.append(&known, &placed, permit, &mut keep) {
+            Ok(()) => {
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));
                 let partition = if let Choice::Partition(index) = choice { Some(index.into()) } else { None };
                 self.ledger.accept(topic, partition, bytes.max(8), self.driver.clock.elapsed());
                 true
             }
-            Err((AppendError::Refused(error), _)) => {
+            Err(AppendError::Refused(error)) => {
                 trace!(self, "a record of {bytes} bytes is refused: {error}");
                 if error.kind() == ErrorKind::RecordTooLarge {
                     self.hit(FaultRow::MemoryFull, "a record that memory could never hold, refused at once");
@@ -125,8 +128,8 @@ impl World<'_> {
                 true
             }
             // On one thread, nothing can retire the topic between the look-up and the append.
-            Err((AppendError::Retired, _)) => false,
-            Err((AppendError::NoRoom(missing), _)) => {
+            Err(AppendError::Retired) => false,
+            Err(AppendError::NoRoom(missing)) => {
                 let deadline = self.now() + self.plan.config.max_block;
                 let acquire = missing.wait(&self.driver.accumulator, deadline);
                 self.patients.push_back(Patient { acquire, topic, choice, bytes, deadline });

@@ -26,8 +26,7 @@ fn shared() -> Arc<Shared> {
 fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let topic = shared.accumulator.topic("t").unwrap();
     let placed = Placed::new(Choice::Partition(0), NewRecord::default());
-    let appended = shared.accumulator.append(&topic, &placed, None, None);
-    let delivery = appended.map_err(|(error, _)| error).unwrap();
+    let delivery = shared.accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap();
     let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
     let batches = vec![(PartitionId(0), taken.unwrap())];
     (

@@ -53,7 +53,7 @@ fn delivery_wakes_its_last_waker_and_callback_runs_once() {
         || {
             let runner = Arc::new(Now::default());
             let cell = Arc::new(Cell::new("t".into(), PartitionIndex(0), Arc::clone(&runner) as Arc<dyn Runner>));
-            let delivery = |index| Delivery::new(Arc::clone(&cell), index, 0);
+            let delivery = |index| Delivery::new(&cell, index, 0);
             let resolve = |range: std::ops::Range<u32>, offset| {
                 let cell = Arc::clone(&cell);
                 thread::spawn(move || cell.resolve(range, written(offset)))

@@ -12,7 +12,9 @@
 //! No user code runs under a lock. Code that holds a partition's lock may take the lock of a batch's cell and that of
 //! memory, which come last in the lock order.
 
+mod at_once;
 pub mod batch;
+mod choosing;
 mod clock;
 mod directory;
 pub mod memory;
@@ -26,12 +28,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kurier_partitioner::{Choice, Sticky, Weights};
+use kurier_partitioner::{Choice, Sticky};
 use kurier_protocol::PartitionIndex;
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Header, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
-use crate::delivery::{Callback, Cell, Delivery, Outcome, Runner};
+use crate::delivery::{Cell, Outcome, Runner};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::{FaultInjection, Mutant};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -130,6 +132,12 @@ pub struct Left {
 
 /// One value per partition.
 type OfEach<T> = Vec<(PartitionId, T)>;
+
+/// Makes of an appended record what its sender keeps: `(cell, index in the batch, timestamp)`. It is called once, under
+/// the partition's lock, so it must not run the user's code.
+pub trait Keep<T>: FnMut(&Arc<Cell>, u32, i64) -> T {}
+
+impl<T, F: FnMut(&Arc<Cell>, u32, i64) -> T> Keep<T> for F {}
 
 /// A record and its destination.
 #[derive(Clone, Copy)]
@@ -290,28 +298,43 @@ impl Accumulator {
         }
     }
 
-    /// Appends a record, if there is room. `permit` is memory that the sender has waited for; the unused part is freed.
-    pub fn append(
+    /// Appends a record, if there is room, and returns what `keep` returns for it. `permit` is memory that the sender has
+    /// waited for; the unused part is freed.
+    pub fn append<T>(
+        &self,
+        topic: &Topic,
+        placed: &Placed<'_>,
+        permit: Option<Permit>,
+        keep: &mut impl Keep<T>,
+    ) -> Result<T, AppendError> {
+        if permit.is_none()
+            && let Some(kept) = self.append_at_once(topic, placed, keep)
+        {
+            return Ok(kept);
+        }
+        self.append_slowly(topic, placed, permit, keep)
+    }
+
+    /// Appends a record that may need a new batch, memory, or another choice.
+    #[cold]
+    #[inline(never)]
+    fn append_slowly<T>(
         &self,
         topic: &Topic,
         placed: &Placed<'_>,
         mut permit: Option<Permit>,
-        callback: Option<Callback>,
-    ) -> Result<Delivery, (AppendError, Option<Callback>)> {
+        keep: &mut impl Keep<T>,
+    ) -> Result<T, AppendError> {
         loop {
             if topic.is_retired() {
-                return Err((AppendError::Retired, callback));
+                return Err(AppendError::Retired);
             }
             // With a single partition there is no choice and nothing to count.
             let is_chosen = placed.choice == Choice::Anywhere && topic.count() > 1;
             let sticky = is_chosen.then(|| topic.sticky(stripe()));
-            let place = match self.place(topic, sticky, placed.choice) {
-                Ok(place) => place,
-                Err(error) => return Err((AppendError::Refused(error), callback)),
-            };
-            let Some(partition) = topic.partition(place) else {
-                return Err((AppendError::Refused(topic.no_partition(place)), callback));
-            };
+            let place = self.place(topic, sticky, placed.choice).map_err(AppendError::Refused)?;
+            let no_partition = || AppendError::Refused(topic.no_partition(place));
+            let partition = topic.partition(place).ok_or_else(no_partition)?;
             let mut queue = lock(&partition.queue);
             if !topic.accepts(place) {
                 if topic.is_retired() {
@@ -324,21 +347,14 @@ impl Accumulator {
                     sticky.switch(place, next);
                     continue;
                 }
-                return Err((AppendError::Refused(topic.no_partition(place)), callback));
+                return Err(no_partition());
             }
             // Another thread of this stripe may have switched.
             if sticky.is_some_and(|sticky| sticky.current() != Some(place)) {
                 continue;
             }
-            let appended = self.append_to(&mut queue, partition, topic, placed, &mut permit);
-            let appended = match appended {
-                Ok(appended) => appended,
-                Err(error) => return Err((error, callback)),
-            };
-            let delivery = Delivery::new(appended.cell, appended.index, appended.timestamp);
-            if let Some(callback) = callback {
-                delivery.call_back(callback);
-            }
+            let appended = self.append_to(&mut queue, partition, topic, placed, &mut permit)?;
+            let kept = keep(&appended.cell, appended.index, appended.timestamp);
             if let Some(sticky) = sticky {
                 self.count_sticky(topic, sticky, place, appended.record_bytes);
             }
@@ -346,7 +362,7 @@ impl Accumulator {
             if let Some(signal) = appended.signal {
                 self.signal(signal);
             }
-            return Ok(delivery);
+            return Ok(kept);
         }
     }
 
@@ -360,51 +376,6 @@ impl Accumulator {
         place.ok_or_else(|| Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name)))
     }
 
-    /// Chooses another partition for records without a key.
-    fn choose(&self, topic: &Topic) -> Option<i32> {
-        self.weights(topic).pick(lock(&self.random).u64(..))
-    }
-
-    /// Returns the weight of each partition for records without a key: by its queued bytes, if
-    /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
-    /// Partitions led from `client.rack` go first, unless all of those are stalled.
-    fn weights(&self, topic: &Topic) -> Weights {
-        let places = topic.places();
-        // The topic may just have lost partitions.
-        let there = |list: &[i32]| list.iter().copied().filter(|index| topic.accepts(*index)).collect::<Vec<_>>();
-        let (available, in_rack) = (there(&places.available), there(&places.in_rack));
-        if available.is_empty() {
-            return Weights::even(0..topic.count());
-        }
-        if !self.config.adaptive_partitioning {
-            return Weights::even(if in_rack.is_empty() { available } else { in_rack });
-        }
-        let load = |index: i32| (index, topic.partition(index).map_or(0, |partition| partition.load.bytes() as u64));
-        let unit = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
-        let is_stalled = |index: i32| topic.partition(index).is_some_and(|it| it.is_stalled.load(Ordering::Relaxed));
-        // A flag may change between two reads, so each list reads it once.
-        let mut accepting: Vec<i32> = in_rack.into_iter().filter(|index| !is_stalled(*index)).collect();
-        if accepting.is_empty() {
-            accepting.extend(available.iter().copied().filter(|index| !is_stalled(*index)));
-        }
-        match accepting.is_empty() {
-            true => Weights::by_load(available.into_iter().map(load), unit),
-            false => Weights::by_load(accepting.into_iter().map(load), unit),
-        }
-    }
-
-    /// Counts a record for a sticky partition, and chooses another one in time. The caller holds the partition's lock,
-    /// so no other thread counts for it or leaves it.
-    fn count_sticky(&self, topic: &Topic, sticky: &Sticky, place: i32, record_bytes: usize) {
-        let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
-        let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
-        if sticky.appended(place, bytes, switch_after)
-            && let Some(next) = self.choose(topic)
-        {
-            sticky.switch(place, next);
-        }
-    }
-
     fn append_to(
         &self,
         queue: &mut Queue,
@@ -416,15 +387,7 @@ impl Accumulator {
         // Reading the clock under the lock makes the timestamps of a partition rise.
         let now_ms = self.clock.wall_ms_after(&mut queue.last_reading);
         let record = &placed.record(now_ms);
-        let cap = partition.cap.load(Ordering::Relaxed);
-        // An upper bound of the record's size: lengths and deltas are varints of few bytes.
-        let grown = |batch: &OpenBatch| BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes_of(record);
-        // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
-        // blocked. The difference is absolute, because the wall clock may have been set.
-        let is_young = |batch: &OpenBatch| {
-            now_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins)
-        };
-        let takes_more = |batch: &&mut OpenBatch| !batch.is_closed && grown(batch) <= cap && is_young(batch);
+        let takes_more = |batch: &&mut OpenBatch| self.takes_more(partition, batch, bytes_of(record), now_ms);
         match queue.batches.back_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, topic, record, permit) {
                 // A delta or count that does not fit into this batch may fit into a new one.
@@ -488,11 +451,7 @@ impl Accumulator {
             Some(record_bytes) => record_bytes,
             None => self.grow(batch, partition, record, permit)?,
         };
-        let mut signal = None;
-        if !batch.is_full && self.is_ready(batch, topic) {
-            batch.is_full = true;
-            signal = Some(Signal::Full { partition: partition.id });
-        }
+        let signal = self.becomes_full(batch, topic).then_some(Signal::Full { partition: partition.id });
         // With a `batch.size` of 0, each record gets its own batch.
         batch.is_closed = self.config.batch_size == 0;
         Ok(Appended { cell: Arc::clone(&batch.cell), index, timestamp: record.timestamp, record_bytes, signal })
@@ -749,7 +708,8 @@ struct Appended {
     signal: Option<Signal>,
 }
 
-/// Returns an upper bound of a record's size.
+/// Returns an upper bound of a record's size: lengths and deltas are varints of few bytes.
+#[inline]
 fn bytes_of(record: &NewRecord<'_>) -> usize {
     let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
     let headers: usize = record.headers.iter().map(header).sum();

@@ -159,7 +159,7 @@ mod tests {
             assert_eq!((outcomes.incomplete_count(), outcomes.dropped()), (0, 1));
             assert_eq!(outcomes.counts().iter().sum::<u64>(), 6);
             for index in 0..6 {
-                let delivery = pin!(Delivery::new(Arc::clone(&cell), index, 0));
+                let delivery = pin!(Delivery::new(&cell, index, 0));
                 match delivery.poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(Ok(metadata)) => assert_eq!(metadata.offset(), Some(i64::from(index))),
                     Poll::Ready(Err(error)) => assert_eq!((error.kind(), error.written()), (kind, written), "{index}"),

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::*;
-use crate::delivery::NoCallbacks;
+use crate::delivery::{Delivery, NoCallbacks};
 
 fn accumulator(change: impl FnOnce(&mut Config)) -> Accumulator {
     let mut config = Config::default();
@@ -28,7 +28,7 @@ fn append(
     permit: Option<Permit>,
 ) -> Result<Delivery, AppendError> {
     let placed = Placed { choice, timestamp: None, key: None, value: Some(value), headers: &[] };
-    accumulator.append(topic, &placed, permit, None).map_err(|(error, _)| error)
+    accumulator.append(topic, &placed, permit, &mut Delivery::new)
 }
 
 fn loads(topic: &Topic) -> Vec<usize> {
@@ -187,7 +187,7 @@ fn timestamp_delta_that_does_not_fit_opens_another_batch() {
     for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
         let record = NewRecord { timestamp, ..Default::default() };
         let placed = Placed::new(Choice::Partition(0), record);
-        accumulator.append(&topic, &placed, None, None).map_err(|(error, _)| error).unwrap().forget();
+        accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap().forget();
     }
     let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);
     let bases: Vec<_> = taken.map(|taken| (taken.sealed.base_timestamp(), taken.range.end)).collect();
@@ -216,4 +216,71 @@ fn no_task_is_woken_under_a_lock() {
     append(&accumulator, &topic, Choice::Partition(0), b"v", permit).unwrap().forget();
     assert!(looks.1.load(Ordering::Relaxed));
     assert!(waiting.as_mut().poll(&mut context).is_ready());
+}
+
+/// Each share is that of KIP-794 among the partitions of a sample, and each partition has the same chance to be in it.
+#[test]
+fn choice_among_many_partitions_keeps_their_shares() {
+    const COUNT: u32 = 100;
+    let accumulator = accumulator(|_| {});
+    let topic = publish(&accumulator, 0..COUNT);
+    // Three batches wait for every second partition. So the others are four times as likely.
+    let held: Vec<_> = topic.partitions().step_by(2).collect();
+    let bytes = 3 * accumulator.config.batch_size;
+    let _held: Vec<_> = held.iter().map(|partition| accumulator.memory.take(&partition.load, bytes)).collect();
+    let stalled = [(PartitionId(0), true), (PartitionId(1), true), (PartitionId(2), true)];
+    accumulator.set_stalled(&stalled);
+    let mut counts = [0u32; COUNT as usize];
+    for _ in 0..100_000 {
+        counts[usize::try_from(accumulator.choose(&topic).unwrap()).unwrap()] += 1;
+    }
+    assert_eq!(counts[..3], [0; 3], "stalled partitions are left out");
+    // 48 loaded partitions of weight 1, and 49 idle ones of weight 4.
+    let (loaded, idle) = (100_000 / (48 + 4 * 49), 400_000 / (48 + 4 * 49));
+    for (index, count) in counts.iter().enumerate().skip(3) {
+        let expected = if index % 2 == 0 { loaded } else { idle };
+        assert!(count.abs_diff(expected) < expected / 4, "partition {index}: {count}, and {expected} are expected");
+    }
+    let idle_share = counts.iter().skip(3).step_by(2).sum::<u32>();
+    assert!(idle_share.abs_diff(49 * idle) < 1_500, "{idle_share} of 100000, and {} are expected", 49 * idle);
+}
+
+#[test]
+fn sample_has_no_partition_twice_and_prefers_the_rack() {
+    use Leadership::{Anywhere, SameRack};
+    // (partitions, of which in the rack, of which stalled), the partitions that come into question
+    for (count, in_rack, stalled, expected) in [
+        (33, 0, 0, 0..33),
+        (1_000, 0, 995, 995..1_000),
+        (1_000, 0, 1_000, 0..1_000),
+        (1_000, 3, 0, 0..3),
+        (1_000, 3, 3, 3..1_000),
+        (1_000, 500, 0, 0..500),
+        (1_000, 500, 499, 499..500),
+    ] {
+        for is_adaptive in [true, false] {
+            let accumulator = accumulator(|config| config.adaptive_partitioning = is_adaptive);
+            let leader = |index| if index < in_rack { SameRack } else { Anywhere };
+            let partitions = (0..count).map(|index| (PartitionId(index), leader(index))).collect();
+            accumulator.publish(&Layout { topic: "t".into(), partitions });
+            let topic = accumulator.topic("t").unwrap();
+            accumulator.set_stalled(&(0..stalled).map(|id| (PartitionId(id), true)).collect::<Vec<_>>());
+            let expected = match is_adaptive {
+                true => expected.clone(),
+                // Without adaptive partitioning nothing stalls.
+                false => 0..if in_rack == 0 { count } else { in_rack },
+            };
+            for _ in 0..100 {
+                let weights = accumulator.weights(&topic);
+                let shares: Vec<f64> = (0i32..).take(count as usize).map(|index| weights.share(index)).collect();
+                let chosen: Vec<u32> = (0..count).filter(|index| shares[*index as usize] > 0.0).collect();
+                assert!(chosen.iter().all(|index| expected.contains(index)), "{chosen:?} are not in {expected:?}");
+                let size = chosen.len().min(expected.len());
+                assert!(size == expected.len() || size >= 8, "{size} of {expected:?}");
+                // Equal loads have equal shares, unless a partition stands in the sample twice.
+                let each = 1.0 / f64::from(u32::try_from(chosen.len()).unwrap());
+                assert!(chosen.iter().all(|index| (shares[*index as usize] - each).abs() < 1e-9), "{shares:?}");
+            }
+        }
+    }
 }

@@ -236,7 +236,10 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
         .map(|answer| {
             let record = NewRecord { timestamp: 1, value: Some(b"theirs"), ..Default::default() };
             let placed = Placed::new(Choice::Partition(answer.index), record);
-            play.driver.accumulator.append(&topic, &placed, None, None).unwrap_or_else(|_| panic!("there is room"))
+            play.driver
+                .accumulator
+                .append(&topic, &placed, None, &mut Delivery::new)
+                .unwrap_or_else(|_| panic!("there is room"))
         })
         .collect();
     play.pass();

@@ -450,10 +450,7 @@ impl Rig {
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let placed = Placed::new(Choice::Partition(partition), record);
         let topic = self.driver.accumulator.topic("t").unwrap();
-        match self.driver.accumulator.append(&topic, &placed, None, None) {
-            Ok(delivery) => delivery,
-            Err((error, _)) => panic!("{error:?}"),
-        }
+        self.driver.accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap()
     }
 
     /// Sends a record, and waits until it no longer lingers.

@@ -14,7 +14,9 @@ use tokio::runtime;
 use crate::credentials::{CredentialSource, TokenProvider};
 use crate::driver::credentials::Source;
 use crate::driver::{Driver, Given, Protection, Shared};
-use crate::producer::{Handle, Producer};
+use crate::handle::Handle;
+use crate::partitioning::Partitioning;
+use crate::producer::Producer;
 use kurier_engine::config::{Acks, Config, Mechanism, Secret, SecurityProtocol, Servers};
 use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::serializer::BytesSerializer;
@@ -313,7 +315,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             return Err(wrong);
         }
         let config = Arc::new(config.check()?);
-        let partitioner = partitioner.unwrap_or_else(|| config.new_partitioner());
+        let partitioning = partitioner.map_or_else(|| Partitioning::of(&config), Partitioning::Other);
         let seed = fastrand::u64(..);
         if let Some(runtime) = &runtime {
             check_runtime(runtime)?;
@@ -325,7 +327,7 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
             Some(runtime) => drop(runtime.spawn(driver.start())),
             None => start_thread(driver)?,
         }
-        Ok(Producer::new(Handle { shared, key_serializer, value_serializer, partitioner }))
+        Ok(Producer::new(Handle { shared, key_serializer, value_serializer, partitioning }))
     }
 }
 

@@ -21,9 +21,12 @@
 mod builder;
 pub mod credentials;
 mod driver;
+mod handle;
 pub mod manual;
 #[cfg(all(test, shuttle))]
 mod models;
+mod partitioning;
+mod parts;
 mod producer;
 
 #[cfg(doctest)]

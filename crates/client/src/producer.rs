@@ -1,26 +1,23 @@
 //! Producer handles: accept records, and flush and close the producer.
 
-use std::cell::Cell;
 use std::fmt;
+use std::future::Future;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::BytesMut;
-use kurier_partitioner::{Choice, Partitioner, RecordView};
-use kurier_protocol::PartitionIndex;
 use tokio::sync::oneshot;
 
 use crate::builder::ProducerBuilder;
 use crate::driver::{Command, Shared};
-use kurier_engine::accumulator::memory::Permit;
-use kurier_engine::accumulator::{AppendError, Placed, Signal, Topic};
+use crate::handle::{Handle, To};
+use kurier_engine::accumulator::{Keep, Topic};
 use kurier_engine::closing::{Summary, Unfinished};
 use kurier_engine::config::{Config, FOREVER};
-use kurier_engine::delivery::{Callback, Delivery};
+use kurier_engine::delivery::{Callback, Cell, Delivery};
 use kurier_engine::error::{Error, ErrorKind, SendError};
 use kurier_engine::record::{Record, RecordMetadata, check_topic_name};
-use kurier_engine::serializer::{Bytes, BytesSerializer, Serialize};
+use kurier_engine::serializer::{BytesSerializer, Serialize};
 use kurier_security::Credentials;
 #[cfg(feature = "tls")]
 use kurier_security::tls::TlsConfig;
@@ -60,20 +57,6 @@ pub struct Producer<KS = BytesSerializer, VS = BytesSerializer> {
     handle: Arc<Handle<KS, VS>>,
 }
 
-/// State shared by all clones; dropped with the last of them.
-pub(crate) struct Handle<KS, VS> {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) key_serializer: KS,
-    pub(crate) value_serializer: VS,
-    pub(crate) partitioner: Arc<dyn Partitioner>,
-}
-
-impl<KS, VS> Drop for Handle<KS, VS> {
-    fn drop(&mut self) {
-        self.shared.command(Command::Detach);
-    }
-}
-
 impl<KS, VS> Clone for Producer<KS, VS> {
     fn clone(&self) -> Self {
         Self { handle: Arc::clone(&self.handle) }
@@ -106,8 +89,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     /// The producer accepts a record when its topic is known and `buffer.memory` has room for it; the wait can take up
     /// to `max.block.ms`. An accepted record will be delivered or fail, whatever happens to the `Delivery`.
     ///
-    /// In a tokio task, about one send in a hundred yields to other tasks even if nothing blocks it. Code that cannot
-    /// wait calls [`try_send`](Self::try_send).
+    /// In a tokio task, about one send in five hundred yields to other tasks even if nothing blocks it. Code that
+    /// cannot wait calls [`try_send`](Self::try_send).
     ///
     /// # Errors
     /// Of kind [`Metadata`](ErrorKind::Metadata), [`BufferFull`](ErrorKind::BufferFull),
@@ -117,12 +100,13 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// # Cancel safety
     /// If this future is dropped before it is ready, the record is not sent.
-    pub async fn send<K, V>(&self, record: Record<'_, K, V>) -> Result<Delivery, Error>
+    #[inline]
+    pub fn send<K, V>(&self, record: Record<'_, K, V>) -> impl Future<Output = Result<Delivery, Error>> + Send
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        self.submit(&record, None).await
+        self.handle.submit(To::Name(record.topic), record, Delivery::new)
     }
 
     /// Sends a record and waits for its outcome.
@@ -149,16 +133,16 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     ///
     /// # Cancel safety
     /// If this future is dropped before it is ready, the record is not sent and the callback not called.
-    pub async fn send_with<K, V>(
+    pub fn send_with<K, V>(
         &self,
         record: Record<'_, K, V>,
         callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static,
-    ) -> Result<(), Error>
+    ) -> impl Future<Output = Result<(), Error>> + Send
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        self.submit(&record, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.handle.submit(To::Name(record.topic), record, calling(Box::new(callback)))
     }
 
     /// Sends a record if that is possible at once; otherwise returns it in the error.
@@ -172,65 +156,22 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        self.try_send_to(record.topic, record)
+        self.try_send_to(To::Name(record.topic), record)
     }
 
     fn try_send_to<'r, K, V>(
         &self,
-        name: &str,
+        to: To<'_>,
         record: Record<'r, K, V>,
     ) -> Result<Delivery, Box<SendError<Record<'r, K, V>>>>
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        let sent = match self.shared().accumulator.topic(name) {
-            Some(topic) => self.send_now(&topic, &record),
-            None if let Err(error) = check_topic_name(name).and_then(|()| record.check_timestamp()) => Err(error),
-            None => Err(self.pending(name)),
-        };
-        sent.map_err(|error| Box::new(SendError { error, record }))
-    }
-
-    /// Requests metadata for an unknown topic, and returns the error for it.
-    fn pending(&self, name: &str) -> Error {
-        let accumulator = &self.shared().accumulator;
-        if let Some(closed) = accumulator.closed() {
-            return closed;
-        }
-        accumulator.signal(Signal::Wanted { topic: name.into(), partitions: 0 });
-        let topic = kurier_engine::error::printable(name);
-        Error::new(
-            ErrorKind::MetadataPending,
-            format!("topic {topic} is not known yet; the producer has requested it: send again"),
-        )
-    }
-
-    fn send_now<K, V>(&self, topic: &Topic, record: &Record<'_, K, V>) -> Result<Delivery, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        record.check_timestamp()?;
-        let accumulator = &self.shared().accumulator;
-        let parts = self.serialize(record)?;
-        match self.append(topic, record, &parts, None, &mut None) {
-            Ok(delivery) => Ok(delivery),
-            Err(AppendError::Refused(error)) => match topic.lacks(record.partition.map(PartitionIndex)) {
-                Some(_) if let Some(closed) = accumulator.closed() => Err(closed),
-                Some(partitions) => {
-                    accumulator.signal(Signal::Wanted { topic: Arc::clone(&topic.name), partitions });
-                    Err(error.and("the producer has requested the topic's partitions again"))
-                }
-                None => Err(error),
-            },
-            Err(AppendError::Retired) => Err(self.pending(&topic.name)),
-            Err(AppendError::NoRoom(_)) => {
-                accumulator.signal(Signal::Pressure);
-                let text = format!("no room under buffer.memory, which is {}", self.shared().config.buffer_memory);
-                Err(Error::new(ErrorKind::BufferFull, text))
-            }
-        }
+        self.handle.try_submit(to, &record, &mut Delivery::new).map_err(|stop| {
+            let error = self.handle.not_now(to, &record, stop);
+            Box::new(SendError { error, record })
+        })
     }
 
     /// Returns a handle to one topic, which saves the look-up for each record.
@@ -246,7 +187,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
             Some(topic) => topic,
             None => {
                 check_topic_name(name)?;
-                self.learn(name, 0, self.deadline()).await?
+                self.handle.learn(name, 0, self.handle.deadline()).await?
             }
         };
         Ok(TopicProducer { producer: self.clone(), topic })
@@ -360,7 +301,7 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
     pub async fn connected(&self) -> Result<(), Error> {
         let shared = self.shared();
         let (reply, answer) = oneshot::channel();
-        shared.command(Command::Reach { deadline: self.deadline(), reply });
+        shared.command(Command::Reach { deadline: self.handle.deadline(), reply });
         answer.await.map_err(|_| shared.ended())?
     }
 
@@ -403,176 +344,6 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
 
     fn shared(&self) -> &Shared {
         &self.handle.shared
-    }
-
-    /// Deadline of a call that starts to wait now.
-    fn deadline(&self) -> Instant {
-        let shared = self.shared();
-        shared.accumulator.clock().now() + shared.config.max_block
-    }
-
-    /// Finds the record's topic, or waits until it is known, and sends the record.
-    async fn submit<K, V>(&self, record: &Record<'_, K, V>, callback: Option<Callback>) -> Result<Delivery, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        // A send that never blocks would starve other tasks and timers on this runtime: in a loop of sends alone, an
-        // interval never ticked. Each send spends some of tokio's budget, at a cost of 7 ns. Outside of tokio the
-        // budget is unlimited.
-        tokio::task::consume_budget().await;
-        self.submit_to(record.topic, record, callback).await
-    }
-
-    /// Finds a topic, or waits until it is known, and sends the record.
-    async fn submit_to<K, V>(
-        &self,
-        name: &str,
-        record: &Record<'_, K, V>,
-        callback: Option<Callback>,
-    ) -> Result<Delivery, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        let (topic, deadline) = match self.shared().accumulator.topic(name) {
-            Some(topic) => (topic, None),
-            None => {
-                check_topic_name(name)?;
-                record.check_timestamp()?;
-                let deadline = self.deadline();
-                (self.learn(name, 0, deadline).await?, Some(deadline))
-            }
-        };
-        self.send_to(&topic, record, deadline, callback).await
-    }
-
-    /// Waits until a topic is known and has this many partitions.
-    async fn learn(&self, name: &str, partitions: usize, deadline: Instant) -> Result<Arc<Topic>, Error> {
-        let shared = self.shared();
-        let (reply, answer) = oneshot::channel();
-        shared.command(Command::Topic { name: name.into(), partitions, deadline, reply });
-        answer.await.map_err(|_| shared.ended())?
-    }
-
-    fn serialize<'v, K, V>(&self, record: &'v Record<'_, K, V>) -> Result<Parts<'v>, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        let refused = |what: &str, error| {
-            let text = format!(
-                "cannot serialize the {what} of a record for topic {}",
-                kurier_engine::error::printable(record.topic)
-            );
-            Error::new(ErrorKind::Serialization, text).caused_by(error)
-        };
-        let mut scratch = Scratch::take();
-        let key = record.key.serialize(&self.handle.key_serializer, record.topic, &mut scratch.0);
-        let key = key.map_err(|error| refused("key", error))?;
-        let key_end = scratch.0.len();
-        let value = record.value.serialize(&self.handle.value_serializer, record.topic, &mut scratch.0);
-        let value = value.map_err(|error| refused("value", error))?;
-        Ok(Parts { key, value, key_end, scratch })
-    }
-
-    fn append<K, V>(
-        &self,
-        topic: &Topic,
-        record: &Record<'_, K, V>,
-        parts: &Parts<'_>,
-        permit: Option<Permit>,
-        callback: &mut Option<Callback>,
-    ) -> Result<Delivery, AppendError> {
-        let accumulator = &self.shared().accumulator;
-        let (key, value) = (parts.key(), parts.value());
-        let choice = match record.partition {
-            Some(partition) => Ok(Choice::Partition(partition)),
-            None => {
-                let nowhere = || Error::new(ErrorKind::Metadata, format!("topic {} has no partitions", topic.name));
-                let chosen =
-                    topic.with_view(|view| self.handle.partitioner.partition(&RecordView::new(key, value), view));
-                chosen.ok_or_else(nowhere).and_then(|chosen| {
-                    chosen.map_err(|error| {
-                        Error::new(ErrorKind::Partitioning, "the partitioner rejected the record").caused_by(error)
-                    })
-                })
-            }
-        };
-        let choice = choice.map_err(AppendError::Refused)?;
-        let mut keep = |cell: &Arc<_>, index, timestamp| {
-            let delivery = Delivery::new(cell, index, timestamp);
-            if let Some(callback) = callback.take() {
-                delivery.call_back(callback);
-            }
-            delivery
-        };
-        let placed = Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers };
-        accumulator.append(topic, &placed, permit, &mut keep)
-    }
-
-    /// Appends a record to its topic, waiting for room up to the deadline. `deadline` is set if the record has waited
-    /// before.
-    async fn send_to<K, V>(
-        &self,
-        topic: &Arc<Topic>,
-        record: &Record<'_, K, V>,
-        deadline: Option<Instant>,
-        mut callback: Option<Callback>,
-    ) -> Result<Delivery, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        record.check_timestamp()?;
-        let parts = self.serialize(record)?;
-        match self.append(topic, record, &parts, None, &mut callback) {
-            Ok(delivery) => Ok(delivery),
-            Err(obstacle) => {
-                let deadline = deadline.unwrap_or_else(|| self.deadline());
-                let sending = self.send_with_patience(topic, record, &parts, obstacle, deadline, callback);
-                Box::pin(sending).await
-            }
-        }
-    }
-
-    /// Slow path: waits until the obstacle is gone, and tries again.
-    async fn send_with_patience<K, V>(
-        &self,
-        topic: &Arc<Topic>,
-        record: &Record<'_, K, V>,
-        parts: &Parts<'_>,
-        mut obstacle: AppendError,
-        deadline: Instant,
-        mut callback: Option<Callback>,
-    ) -> Result<Delivery, Error>
-    where
-        K: Send + Sync,
-        V: Send + Sync,
-    {
-        let shared = self.shared();
-        let mut topic = Arc::clone(topic);
-        loop {
-            let mut permit = None;
-            match obstacle {
-                AppendError::Refused(error) => match topic.lacks(record.partition.map(PartitionIndex)) {
-                    Some(partitions) => {
-                        let learnt = self.learn(&topic.name, partitions, deadline).await;
-                        topic = learnt.map_err(|why| match why.kind() {
-                            ErrorKind::Closed => why,
-                            _ => error.caused_by(why),
-                        })?;
-                    }
-                    None => return Err(error),
-                },
-                AppendError::Retired => topic = self.learn(&topic.name, 0, deadline).await?,
-                AppendError::NoRoom(missing) => permit = Some(missing.wait(&shared.accumulator, deadline).await?),
-            }
-            match self.append(&topic, record, parts, permit, &mut callback) {
-                Ok(delivery) => return Ok(delivery),
-                Err(still) => obstacle = still,
-            }
-        }
     }
 }
 
@@ -618,12 +389,13 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
     ///
     /// # Cancel safety
     /// If this future is dropped before it is ready, the record is not sent.
-    pub async fn send<K, V>(&self, record: Record<'_, K, V>) -> Result<Delivery, Error>
+    #[inline]
+    pub fn send<K, V>(&self, record: Record<'_, K, V>) -> impl Future<Output = Result<Delivery, Error>> + Send
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        self.submit(&record, None).await
+        self.producer.handle.submit(self.to(), record, Delivery::new)
     }
 
     /// Sends a record to this topic and calls `callback` with its outcome, as [`Producer::send_with`].
@@ -633,16 +405,16 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
     ///
     /// # Cancel safety
     /// If this future is dropped before it is ready, the record is not sent and the callback not called.
-    pub async fn send_with<K, V>(
+    pub fn send_with<K, V>(
         &self,
         record: Record<'_, K, V>,
         callback: impl FnOnce(Result<RecordMetadata, Error>) + Send + 'static,
-    ) -> Result<(), Error>
+    ) -> impl Future<Output = Result<(), Error>> + Send
     where
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        self.submit(&record, Some(Box::new(callback))).await.map(Delivery::forget)
+        self.producer.handle.submit(self.to(), record, calling(Box::new(callback)))
     }
 
     /// Sends a record to this topic and waits for its outcome, as [`Producer::deliver`].
@@ -671,23 +443,14 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         K: Serialize<KS>,
         V: Serialize<VS>,
     {
-        if self.topic.is_retired() {
-            return self.producer.try_send_to(&self.topic.name, record);
-        }
-        let sent = self.producer.send_now(&self.topic, &record);
-        sent.map_err(|error| Box::new(SendError { error, record }))
+        self.producer.try_send_to(self.to(), record)
     }
 
-    async fn submit<K, V>(&self, record: &Record<'_, K, V>, callback: Option<Callback>) -> Result<Delivery, Error>
-    where
-        K: Serialize<KS>,
-        V: Serialize<VS>,
-    {
-        tokio::task::consume_budget().await;
-        // A topic that was forgotten and found again is another object, so look it up.
+    /// A topic that was forgotten and is known again is a new object, which only a look-up finds.
+    fn to(&self) -> To<'_> {
         match self.topic.is_retired() {
-            true => self.producer.submit_to(&self.topic.name, record, callback).await,
-            false => self.producer.send_to(&self.topic, record, None, callback).await,
+            true => To::Name(&self.topic.name),
+            false => To::Topic(&self.topic),
         }
     }
 }
@@ -710,55 +473,12 @@ impl<KS, VS> fmt::Debug for Producer<KS, VS> {
     }
 }
 
-/// A record's serialised key and value.
-struct Parts<'v> {
-    key: Bytes<'v>,
-    value: Bytes<'v>,
-    key_end: usize,
-    scratch: Scratch,
-}
-
-impl Parts<'_> {
-    fn key(&self) -> Option<&[u8]> {
-        match self.key {
-            Bytes::Null => None,
-            Bytes::Borrowed(bytes) => Some(bytes),
-            Bytes::Scratch => self.scratch.0.get(..self.key_end),
+/// Registers a callback for the record that is appended.
+fn calling(callback: Callback) -> impl Keep<()> + Send {
+    let mut callback = Some(callback);
+    move |cell: &Arc<Cell>, index: u32, timestamp: i64| {
+        if let Some(callback) = callback.take() {
+            cell.add_callback(index, timestamp, callback);
         }
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        match self.value {
-            Bytes::Null => None,
-            Bytes::Borrowed(bytes) => Some(bytes),
-            Bytes::Scratch => self.scratch.0.get(self.key_end..),
-        }
-    }
-}
-
-/// Output buffer of serializers, reused by each thread.
-struct Scratch(BytesMut);
-
-std::thread_local! {
-    static SCRATCH: Cell<BytesMut> = Cell::default();
-}
-
-impl Scratch {
-    fn take() -> Self {
-        // A thread that is ending has lost its buffer already.
-        Self(SCRATCH.try_with(Cell::take).unwrap_or_default())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        /// A buffer that grew for a large record is not kept.
-        const KEPT_BYTES_MAX: usize = 64 * 1024;
-        if self.0.capacity() == 0 || self.0.capacity() > KEPT_BYTES_MAX {
-            return;
-        }
-        let mut scratch = std::mem::take(&mut self.0);
-        scratch.clear();
-        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
 }

@@ -33,7 +33,8 @@ pub trait Serializer<T: ?Sized>: Send + Sync + 'static {
     /// If the value cannot be serialised; the record is then not sent.
     fn serialize(&self, topic: &str, value: &T, out: &mut BytesMut) -> Result<(), BoxError>;
 
-    /// Returns the bytes of `value`, if it holds them in this form. This saves one copy.
+    /// Returns the bytes of `value`, if it holds them in this form. This saves one copy. It is called again if the record
+    /// has to wait.
     fn as_bytes<'v>(&self, value: &'v T) -> Option<&'v [u8]> {
         let _ = value;
         None
@@ -53,6 +54,7 @@ impl<T: AsRef<[u8]> + ?Sized> Serializer<T> for BytesSerializer {
         Ok(())
     }
 
+    #[inline]
     fn as_bytes<'v>(&self, value: &'v T) -> Option<&'v [u8]> {
         Some(value.as_ref())
     }
@@ -70,6 +72,7 @@ impl<T: AsRef<str> + ?Sized> Serializer<T> for StringSerializer {
         Ok(())
     }
 
+    #[inline]
     fn as_bytes<'v>(&self, value: &'v T) -> Option<&'v [u8]> {
         Some(value.as_ref().as_bytes())
     }
@@ -123,38 +126,37 @@ pub struct Part<T>(pub Option<T>);
 ///
 /// See [`Record`](crate::Record) for an example.
 pub trait Serialize<S>: sealed::Sealed + Send + Sync {
-    /// Returns the bytes as they are, or appended to `scratch`, or null.
+    /// Returns the bytes, if the part holds them in this form. The inner `None` is null.
     #[doc(hidden)]
-    fn serialize<'v>(&'v self, serializer: &S, topic: &str, scratch: &mut BytesMut) -> Result<Bytes<'v>, BoxError>;
-}
+    fn as_bytes<'v>(&'v self, serializer: &S) -> Option<Option<&'v [u8]>>;
 
-/// Location of a part's bytes.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum Bytes<'v> {
-    /// Null: no bytes.
-    Null,
-    /// In the caller's memory.
-    Borrowed(&'v [u8]),
-    /// In the scratch buffer.
-    Scratch,
+    /// Appends the bytes to `out`.
+    #[doc(hidden)]
+    fn serialize(&self, serializer: &S, topic: &str, out: &mut BytesMut) -> Result<(), BoxError>;
 }
 
 impl<S> Serialize<S> for Unset {
-    fn serialize<'v>(&'v self, _: &S, _: &str, _: &mut BytesMut) -> Result<Bytes<'v>, BoxError> {
-        Ok(Bytes::Null)
+    #[inline]
+    fn as_bytes<'v>(&'v self, _: &S) -> Option<Option<&'v [u8]>> {
+        Some(None)
+    }
+
+    fn serialize(&self, _: &S, _: &str, _: &mut BytesMut) -> Result<(), BoxError> {
+        Ok(())
     }
 }
 
 impl<T: Send + Sync, S: Serializer<T>> Serialize<S> for Part<T> {
     #[inline]
-    fn serialize<'v>(&'v self, serializer: &S, topic: &str, scratch: &mut BytesMut) -> Result<Bytes<'v>, BoxError> {
-        let Some(value) = &self.0 else { return Ok(Bytes::Null) };
-        if let Some(bytes) = serializer.as_bytes(value) {
-            return Ok(Bytes::Borrowed(bytes));
+    fn as_bytes<'v>(&'v self, serializer: &S) -> Option<Option<&'v [u8]>> {
+        match &self.0 {
+            None => Some(None),
+            Some(value) => serializer.as_bytes(value).map(Some),
         }
-        serializer.serialize(topic, value, scratch)?;
-        Ok(Bytes::Scratch)
+    }
+
+    fn serialize(&self, serializer: &S, topic: &str, out: &mut BytesMut) -> Result<(), BoxError> {
+        self.0.as_ref().map_or(Ok(()), |value| serializer.serialize(topic, value, out))
     }
 }
 

@@ -6,7 +6,9 @@ use kurier_protocol::record_batch::NewRecord;
 
 use super::*;
 use crate::driver::names::tests::MadeUp;
-use crate::producer::{Handle, Producer};
+use crate::handle::Handle;
+use crate::partitioning::Partitioning;
+use crate::producer::Producer;
 use crate::{Record, Unfinished};
 use kurier_engine::accumulator::{Layout, Leadership, PartitionId, Placed};
 use kurier_engine::config::Config;
@@ -116,7 +118,7 @@ fn pair(shared: &Arc<Shared>) -> (Producer, Driver) {
         shared: Arc::clone(shared),
         key_serializer: BytesSerializer,
         value_serializer: BytesSerializer,
-        partitioner: Arc::new(kurier_partitioner::Keyed::JAVA),
+        partitioning: Partitioning::Unkeyed,
     });
     (producer, driver)
 }

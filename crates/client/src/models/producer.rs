@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use super::connection::Network;
 use super::explore;
 use crate::driver::{Driver, Shared};
-use crate::producer::Handle;
+use crate::handle::Handle;
+use crate::partitioning::Partitioning;
 use crate::{Delivery, Error, ErrorKind, Producer, Record, Summary, Unfinished, Written};
 use kurier_engine::config::Config;
 use kurier_engine::serializer::{BytesSerializer, Part, Unset};
@@ -54,7 +55,7 @@ impl Rig {
             shared: Arc::clone(&shared),
             key_serializer: BytesSerializer,
             value_serializer: BytesSerializer,
-            partitioner: Arc::new(Keyed::JAVA),
+            partitioning: Partitioning::Keyed(Keyed::JAVA),
         });
         block_on(producer.topic(TOPIC)).unwrap();
         Self { producer, shared, network, driver, shut_down }

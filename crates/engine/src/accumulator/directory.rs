@@ -8,6 +8,7 @@
 //!                                                  └───▶ Leaf [clicks]
 //! ```
 
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -21,6 +22,21 @@ use super::topic::Topic;
 pub(super) struct Directory {
     root: ArcSwap<Node>,
     hasher: RandomState,
+    /// Tells the topics of this directory from those of others. Each topic holds a reference, so no other directory gets
+    /// the same address as long as one of its topics exists.
+    identity: Arc<Identity>,
+}
+
+/// The identity of a directory: its address.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    /// Something that has an address.
+    _byte: u8,
+}
+
+crate::sync::thread_local! {
+    /// The topic that this thread used last by its name. It saves hashing the name again.
+    static LAST: Cell<Option<Arc<Topic>>> = const { Cell::new(None) };
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +63,25 @@ impl Default for Node {
 }
 
 impl Directory {
+    pub(super) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Lets `act` use the topic of this name, if it is known.
+    #[inline]
+    pub(super) fn with<T>(&self, name: &str, act: impl FnOnce(&Arc<Topic>) -> T) -> Option<T> {
+        let is_it = |topic: &Arc<Topic>| *topic.name == *name && topic.is_in(&self.identity) && !topic.is_retired();
+        let last = LAST.try_with(Cell::take).ok().flatten();
+        let topic = match last.filter(is_it) {
+            Some(topic) => topic,
+            None => self.get(name)?,
+        };
+        let result = act(&topic);
+        // A thread that is ending has lost its cell already.
+        let _ = LAST.try_with(|last| last.set(Some(topic)));
+        Some(result)
+    }
+
     /// Returns the topic of this name.
     pub(super) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         let hash = self.hasher.hash_one(name);
@@ -135,7 +170,7 @@ mod tests {
     use super::*;
 
     fn topic(name: &str) -> Arc<Topic> {
-        Arc::new(Topic::new(name.into(), &[], Places::new(0, Box::default(), Box::default())))
+        Arc::new(Topic::new(name.into(), &Arc::default(), &[], Places::new(0, Box::default(), Box::default())))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use kurier_partitioner::{Sticky, TopicView};
 use kurier_protocol::PartitionIndex;
 
+use super::directory::Identity;
 use super::partition::{Partition, lock};
 use super::table::Table;
 use crate::error::{Error, ErrorKind};
@@ -17,10 +18,11 @@ use crate::sync::{Mutex, OnceLock};
 #[derive(Debug)]
 pub struct Topic {
     pub name: Arc<str>,
+    directory: Arc<Identity>,
     /// All partitions that the topic has had. Only those below `count` accept records.
     table: Table,
-    /// The number of partitions, or [`RETIRED`]. Senders read it under a partition's lock, to see a change that was made
-    /// before the partition's last batch was taken.
+    /// The number of partitions; its complement, which is negative, once the topic accepts no more records. Senders read
+    /// it under a partition's lock, to see a change that was made before the partition's last batch was taken.
     count: AtomicI32,
     places: ArcSwap<Places>,
     /// One sticky partition per few threads, because each record writes to it. Allocated when the first record without
@@ -47,9 +49,6 @@ pub(super) struct Places {
 
 const STRIPES: usize = 8;
 
-/// The count of a topic that accepts no more records.
-const RETIRED: i32 = -1;
-
 /// A sticky partition on its own cache line, to avoid false sharing between threads.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -65,9 +64,15 @@ impl Places {
 }
 
 impl Topic {
-    pub(super) fn new(name: Arc<str>, partitions: &[Arc<Partition>], places: Places) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        directory: &Arc<Identity>,
+        partitions: &[Arc<Partition>],
+        places: Places,
+    ) -> Self {
         Self {
             name,
+            directory: Arc::clone(directory),
             table: Table::from(partitions),
             count: AtomicI32::new(places.count),
             places: ArcSwap::from_pointee(places),
@@ -86,12 +91,17 @@ impl Topic {
 
     /// Makes every later append fail with `AppendError::Retired`. The caller must hold the locks of all partitions.
     pub(super) fn retire(&self) {
-        self.count.store(RETIRED, Ordering::Release);
+        self.count.store(!self.count(), Ordering::Release);
+    }
+
+    /// Returns whether the topic belongs to this directory.
+    pub(super) fn is_in(&self, directory: &Arc<Identity>) -> bool {
+        Arc::ptr_eq(&self.directory, directory)
     }
 
     /// Returns whether the topic was removed, so that it accepts no more records.
     pub fn is_retired(&self) -> bool {
-        self.count.load(Ordering::Acquire) == RETIRED
+        self.count.load(Ordering::Acquire) < 0
     }
 
     pub(super) fn places(&self) -> Guard<Arc<Places>> {
@@ -103,9 +113,11 @@ impl Topic {
         usize::try_from(self.count()).unwrap_or_default()
     }
 
-    /// Returns the number of partitions; 0 for a retired topic.
-    pub(super) fn count(&self) -> i32 {
-        self.count.load(Ordering::Acquire).max(0)
+    /// Returns the number of partitions, or what it was when the topic was removed.
+    #[inline]
+    pub fn count(&self) -> i32 {
+        let count = self.count.load(Ordering::Acquire);
+        if count < 0 { !count } else { count }
     }
 
     /// Returns whether the topic has the partition of this index and accepts records.

@@ -17,7 +17,7 @@ use kurier_protocol::PartitionIndex;
 
 use crate::error::{Error, Written};
 use crate::record::RecordMetadata;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, OnceLock};
 
 /// A function that a sender registers for a record's outcome.
 pub type Callback = Box<dyn FnOnce(Result<RecordMetadata, Error>) + Send>;
@@ -200,13 +200,15 @@ pub struct Cell {
     topic: Arc<str>,
     partition: PartitionIndex,
     runner: Arc<dyn Runner>,
+    /// The first outcome, mostly that of the whole batch. It is read without a lock.
+    first: OnceLock<(Range<u32>, Outcome)>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Outcomes in the order of their ranges, which do not overlap.
-    resolved: Vec<(Range<u32>, Outcome)>,
+    /// The outcomes after the first, in the order of their ranges, which do not overlap.
+    others: Vec<(Range<u32>, Outcome)>,
     /// Wakers by a record's index in the batch.
     wakers: Vec<Option<Waker>>,
     callbacks: Vec<Waiting>,
@@ -220,9 +222,23 @@ struct Waiting {
 }
 
 impl State {
-    fn outcome(&self, index: u32) -> Option<(&Range<u32>, &Outcome)> {
-        let at = self.resolved.partition_point(|(range, _)| range.end <= index);
-        self.resolved.get(at).filter(|(range, _)| range.contains(&index)).map(|(range, outcome)| (range, outcome))
+    fn other(&self, index: u32) -> Option<&(Range<u32>, Outcome)> {
+        let at = self.others.partition_point(|(range, _)| range.end <= index);
+        self.others.get(at).filter(|(range, _)| range.contains(&index))
+    }
+
+    /// Takes the wakers of these records.
+    fn take_wakers(&mut self, range: &Range<u32>) -> Vec<Option<Waker>> {
+        let indexes = usize_range(range, self.wakers.len());
+        if indexes == (0..self.wakers.len()) {
+            return std::mem::take(&mut self.wakers);
+        }
+        let taken = self.wakers.get_mut(indexes).into_iter().flatten().map(Option::take).collect();
+        // Deliveries keep the cell, but not the memory of its wakers.
+        if self.wakers.iter().all(Option::is_none) {
+            self.wakers = Vec::new();
+        }
+        taken
     }
 
     /// Returns the slot for a record's waker.
@@ -238,7 +254,7 @@ impl State {
 impl Cell {
     #[doc(hidden)]
     pub fn new(topic: Arc<str>, partition: PartitionIndex, runner: Arc<dyn Runner>) -> Self {
-        Self { topic, partition, runner, state: Mutex::default() }
+        Self { topic, partition, runner, first: OnceLock::default(), state: Mutex::default() }
     }
 
     #[doc(hidden)]
@@ -257,17 +273,28 @@ impl Cell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns a record's outcome, if it is the first one.
+    #[inline]
+    fn first(&self, index: u32) -> Option<&(Range<u32>, Outcome)> {
+        self.first.get().filter(|(range, _)| range.contains(&index))
+    }
+
+    fn outcome<'c>(&'c self, state: &'c State, index: u32) -> Option<&'c (Range<u32>, Outcome)> {
+        self.first(index).or_else(|| state.other(index))
+    }
+
     /// Sets the outcome of records that have none yet.
     #[doc(hidden)]
     pub fn resolve(self: &Arc<Self>, range: Range<u32>, outcome: Outcome) {
         // Do this once, so that all records share one error.
         let outcome = outcome.map_errors(|error| error.at(&self.topic, self.partition));
         let mut state = self.state();
-        debug_assert!(range.clone().all(|index| state.outcome(index).is_none()), "a record is resolved twice");
-        let at = state.resolved.partition_point(|(before, _)| before.end <= range.start);
-        state.resolved.insert(at, (range.clone(), outcome.clone()));
-        let indexes = usize_range(&range, state.wakers.len());
-        let wakers: Vec<Waker> = state.wakers.get_mut(indexes).into_iter().flatten().filter_map(Option::take).collect();
+        debug_assert!(range.clone().all(|index| self.outcome(&state, index).is_none()), "a record is resolved twice");
+        if let Err(other) = self.first.set((range.clone(), outcome.clone())) {
+            let at = state.others.partition_point(|(before, _)| before.end <= range.start);
+            state.others.insert(at, other);
+        }
+        let wakers = state.take_wakers(&range);
         // Callbacks are sorted by record.
         let first = state.callbacks.partition_point(|one| one.index < range.start);
         let end = state.callbacks.partition_point(|one| one.index < range.end);
@@ -276,7 +303,7 @@ impl Cell {
             false => state.callbacks.drain(first..end).collect(),
         };
         drop(state);
-        for waker in wakers {
+        for waker in wakers.into_iter().flatten() {
             waker.wake();
         }
         if !due.is_empty() {
@@ -287,9 +314,14 @@ impl Cell {
     /// Returns the parts of a range whose records have no outcome yet.
     #[doc(hidden)]
     pub fn unresolved(&self, range: Range<u32>) -> Vec<Range<u32>> {
+        let state = self.state();
+        let mut all: Vec<_> =
+            self.first.get().into_iter().chain(&state.others).map(|(range, _)| range.clone()).collect();
+        drop(state);
+        all.sort_unstable_by_key(|resolved| resolved.start);
         let mut start = range.start;
         let mut unresolved = Vec::new();
-        for (resolved, _) in &self.state().resolved {
+        for resolved in all {
             if start < resolved.start.min(range.end) {
                 unresolved.push(start..resolved.start.min(range.end));
             }
@@ -306,8 +338,7 @@ impl Cell {
     pub fn add_callback(self: &Arc<Self>, index: u32, timestamp: i64, callback: Callback) {
         let mut state = self.state();
         let waiting = Waiting { index, timestamp, callback };
-        if let Some((range, outcome)) = state.outcome(index) {
-            let (range, outcome) = (range.clone(), outcome.clone());
+        if let Some((range, outcome)) = self.outcome(&state, index).cloned() {
             drop(state);
             self.runner.run(Calls::new(self, range, outcome, vec![waiting]));
             return;
@@ -321,14 +352,21 @@ impl Cell {
         }
     }
 
+    #[inline]
     fn poll(&self, index: u32, timestamp: i64, cx: &Context<'_>) -> Poll<Result<RecordMetadata, Error>> {
+        match self.first(index) {
+            Some((range, outcome)) => Poll::Ready(self.result(range.start, outcome, index, timestamp)),
+            None => self.poll_locked(index, timestamp, cx),
+        }
+    }
+
+    fn poll_locked(&self, index: u32, timestamp: i64, cx: &Context<'_>) -> Poll<Result<RecordMetadata, Error>> {
         let mut new = None;
         loop {
             let mut state = self.state();
-            if let Some((range, outcome)) = state.outcome(index) {
-                let (start, outcome) = (range.start, outcome.clone());
+            if let Some((range, outcome)) = self.outcome(&state, index).cloned() {
                 drop(state);
-                return Poll::Ready(self.result(start, &outcome, index, timestamp));
+                return Poll::Ready(self.result(range.start, &outcome, index, timestamp));
             }
             let known = state.waker(index);
             if known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -419,9 +457,11 @@ impl Delivery {
     }
 }
 
+/// After it was ready, it returns the same again.
 impl Future for Delivery {
     type Output = Result<RecordMetadata, Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.cell.poll(self.index, self.timestamp, cx)
     }
@@ -547,6 +587,32 @@ mod tests {
         fn drop(&mut self) {
             self.look();
         }
+    }
+
+    #[test]
+    fn wakers_memory_is_freed_with_the_last_outcome() {
+        for pieces in [&[(0, 9)][..], &[(0, 4), (4, 9)], &[(4, 9), (0, 4)]] {
+            let (cell, _) = cell();
+            assert!(poll(&cell, 3).is_pending() && poll(&cell, 8).is_pending());
+            for (start, end) in pieces {
+                assert_ne!(cell.state().wakers.capacity(), 0);
+                cell.resolve(*start..*end, written(0));
+            }
+            assert_eq!(cell.state().wakers.capacity(), 0, "{pieces:?}");
+            assert!(poll(&cell, 3).is_ready() && poll(&cell, 8).is_ready());
+        }
+    }
+
+    #[test]
+    fn outcome_is_the_same_at_every_poll() {
+        let (cell, _) = cell();
+        let mut delivery = Delivery::new(&cell, 1, 7);
+        cell.resolve(0..2, written(5));
+        let mut offset = || match Pin::new(&mut delivery).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result.unwrap().offset(),
+            Poll::Pending => None,
+        };
+        assert_eq!([offset(), offset()], [Some(6), Some(6)]);
     }
 
     #[test]

@@ -9,16 +9,17 @@ use std::time::Instant;
 
 use kurier_partitioner::Choice;
 use kurier_protocol::PartitionIndex;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::driver::{Command, Shared};
 use crate::partitioning::Partitioning;
-use crate::parts::{Output, Parts};
+use crate::parts::{Field, Output, Parts, Scratch};
 use kurier_engine::accumulator::memory::Permit;
 use kurier_engine::accumulator::{AppendError, Keep, Placed, Signal, Topic};
 use kurier_engine::error::{Error, ErrorKind, printable};
 use kurier_engine::record::{Record, check_topic_name};
-use kurier_engine::serializer::Serialize;
+use kurier_engine::serializer::{Serialize, Serialized, Serializer};
 
 /// State shared by all clones of a producer; dropped with the last of them.
 pub(crate) struct Handle<KS, VS> {
@@ -33,6 +34,9 @@ impl<KS, VS> Drop for Handle<KS, VS> {
         self.shared.command(Command::Detach);
     }
 }
+
+/// The number of values that one lock covers at most: about 4 µs.
+const RUN_MAX: usize = 64;
 
 /// The topic of a record.
 #[derive(Clone, Copy)]
@@ -200,6 +204,49 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
                 Err(still) => obstacle = Some(still),
             }
         }
+    }
+
+    /// Sends a run of values without keys, as far as it is possible. `values` keeps those that were not accepted.
+    pub(crate) async fn post_run<'v, V>(&self, topic: &Arc<Topic>, values: &mut &'v [V]) -> Result<(), Error>
+    where
+        V: Sync,
+        VS: Serializer<V>,
+    {
+        let all: &'v [V] = values;
+        // User code runs before the lock is taken.
+        let choice = match topic.is_retired() {
+            true => None,
+            false => self.partitioning.choose_without_key(topic)?,
+        };
+        let mut scratch = Scratch::default();
+        let mut run = SmallVec::<[Field<'v>; RUN_MAX]>::new();
+        let mut refused = None;
+        for value in all.iter().take(RUN_MAX) {
+            match scratch.value(value, &self.value_serializer, &topic.name) {
+                Ok(field) => run.push(field),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        let mut rest = &run[..];
+        while let Some(first) = rest.first() {
+            let bytes = rest.iter().map(|field| field.bytes(&scratch));
+            let mut count = choice.map_or(0, |choice| self.shared.accumulator.append_run(topic, choice, bytes));
+            if count == 0 {
+                // This one needs memory, another batch or a look-up.
+                let Record { topic: name, partition, timestamp, key, headers, .. } = Record::to(&topic.name);
+                let value = Serialized(first.bytes(&scratch));
+                let record = Record { topic: name, partition, timestamp, key, value, headers };
+                let to = if topic.is_retired() { To::Name(&topic.name) } else { To::Topic(topic) };
+                self.submit(to, record, |_: &Arc<_>, _: u32, _: i64| ()).await?;
+                count = 1;
+            }
+            rest = &rest[count..];
+            *values = &values[count..];
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Returns the error for a sender that does not wait, and asks for what the record needs.

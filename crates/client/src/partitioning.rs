@@ -26,6 +26,14 @@ impl Partitioning {
         }
     }
 
+    /// Returns the choice for every record without a key, if the partitioner needs no look at its value.
+    pub(crate) fn choose_without_key(&self, topic: &Topic) -> Result<Option<Choice>, Error> {
+        match self {
+            Self::Other(_) => Ok(None),
+            Self::Keyed(_) | Self::Unkeyed => self.choose(topic, None, None).map(Some),
+        }
+    }
+
     /// Chooses the partition of a record that names none.
     #[inline]
     pub(crate) fn choose(&self, topic: &Topic, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Choice, Error> {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use kurier_engine::error::{BoxError, Error, ErrorKind, printable};
 use kurier_engine::record::Record;
-use kurier_engine::serializer::Serialize;
+use kurier_engine::serializer::{Serialize, Serializer};
 
 /// A serialised key and value.
 pub(crate) struct Parts<'v> {
@@ -107,7 +107,7 @@ impl<'v> Field<'v> {
 
 /// Error for a part that its serializer refused.
 #[cold]
-pub(crate) fn refused(part: &str, topic: &str, error: BoxError) -> Error {
+fn refused(part: &str, topic: &str, error: BoxError) -> Error {
     let text = format!("cannot serialize the {part} of a record for topic {}", printable(topic));
     Error::new(ErrorKind::Serialization, text).caused_by(error)
 }
@@ -135,8 +135,22 @@ impl Scratch {
         }
     }
 
+    /// Returns the bytes of a value.
+    pub(crate) fn value<'v, S: Serializer<V>, V>(
+        &mut self,
+        value: &'v V,
+        serializer: &S,
+        topic: &str,
+    ) -> Result<Field<'v>, Error> {
+        match serializer.as_bytes(value) {
+            Some(bytes) => Ok(Field::Borrowed(Some(bytes))),
+            None => self.write(|out| serializer.serialize(topic, value, out)).map(Field::Scratch),
+        }
+        .map_err(|error| refused("value", topic, error))
+    }
+
     /// Lets a serializer write, and returns where its output is.
-    pub(crate) fn write<E>(&mut self, write: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<Range<usize>, E> {
+    fn write<E>(&mut self, write: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<Range<usize>, E> {
         // A thread that is ending has lost its buffer already.
         let out = self.0.get_or_insert_with(|| SCRATCH.try_with(Cell::take).unwrap_or_default());
         let start = out.len();

@@ -17,7 +17,7 @@ use kurier_engine::config::{Config, FOREVER};
 use kurier_engine::delivery::{Callback, Cell, Delivery};
 use kurier_engine::error::{Error, ErrorKind, SendError};
 use kurier_engine::record::{Record, RecordMetadata, check_topic_name};
-use kurier_engine::serializer::{BytesSerializer, Serialize};
+use kurier_engine::serializer::{BytesSerializer, Serialize, Serializer};
 use kurier_security::Credentials;
 #[cfg(feature = "tls")]
 use kurier_security::tls::TlsConfig;
@@ -143,6 +143,39 @@ impl<KS: Send + Sync, VS: Send + Sync> Producer<KS, VS> {
         V: Serialize<VS>,
     {
         self.handle.submit(To::Name(record.topic), record, calling(Box::new(callback)))
+    }
+
+    /// Sends a record without a [`Delivery`], which costs less than `send` and `forget`. The producer delivers the record
+    /// all the same. If it fails, it is only counted: [`flush`](Self::flush) and [`close`](Self::close) return the counts.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// # let broker = kurier_broker::Broker::start().await?;
+    /// # let producer = kurier::Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+    /// use kurier::Record;
+    ///
+    /// producer.post(Record::to("clicks").value("a page")).await?;
+    /// producer.post(Record::to("clicks").value("another")).await?;
+    /// let summary = producer.flush().await?;
+    /// assert_eq!((summary.written, summary.failed()), (2, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent.
+    #[inline]
+    pub fn post<K, V>(&self, record: Record<'_, K, V>) -> impl Future<Output = Result<(), Error>> + Send
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        self.handle.submit(To::Name(record.topic), record, nothing)
     }
 
     /// Sends a record if that is possible at once; otherwise returns it in the error.
@@ -398,6 +431,71 @@ impl<KS: Send + Sync, VS: Send + Sync> TopicProducer<KS, VS> {
         self.producer.handle.submit(self.to(), record, Delivery::new)
     }
 
+    /// Sends a record to this topic without a [`Delivery`], as [`Producer::post`].
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the record is not sent.
+    #[inline]
+    pub fn post<K, V>(&self, record: Record<'_, K, V>) -> impl Future<Output = Result<(), Error>> + Send
+    where
+        K: Serialize<KS>,
+        V: Serialize<VS>,
+    {
+        self.producer.handle.submit(self.to(), record, nothing)
+    }
+
+    /// Sends values without keys to this topic, in their order, and without a [`Delivery`] for each. This is the cheapest
+    /// way to send: up to 64 values share one lock and one timestamp.
+    ///
+    /// Each value becomes a record of its own, without headers, in a partition that the producer chooses as for other
+    /// records without a key. As with [`post`](Self::post), outcomes are only counted.
+    ///
+    /// `values` shows what was accepted: the call advances it past each accepted value. After an error or a dropped
+    /// future it begins with the first value that was not accepted, so the call can be repeated.
+    ///
+    /// With a [`Partitioner`](crate::partitioner::Partitioner) of your own, values are sent one by one, since it looks at
+    /// each of them.
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// # let broker = kurier_broker::Broker::start().await?;
+    /// # let producer = kurier::Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).build().await?;
+    /// let clicks = producer.topic("clicks").await?;
+    /// let pages = vec!["a page".to_owned(); 1_000];
+    ///
+    /// let mut left = &pages[..];
+    /// if let Err(error) = clicks.post_all(&mut left).await {
+    ///     println!("{} of {} pages were accepted: {error}", pages.len() - left.len(), pages.len());
+    /// }
+    /// assert_eq!(producer.flush().await?.written, 1_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Producer::send`], about the first value in `values`. The values before it were accepted.
+    ///
+    /// # Cancel safety
+    /// If this future is dropped before it is ready, the values in `values` are not sent, and all before them were
+    /// accepted.
+    pub async fn post_all<V>(&self, values: &mut &[V]) -> Result<(), Error>
+    where
+        V: Sync,
+        VS: Serializer<V>,
+    {
+        while !values.is_empty() {
+            // One turn for each run, as `send` spends one for every fourth record.
+            tokio::task::consume_budget().await;
+            self.producer.handle.post_run(&self.topic, values).await?;
+        }
+        Ok(())
+    }
+
     /// Sends a record to this topic and calls `callback` with its outcome, as [`Producer::send_with`].
     ///
     /// # Errors
@@ -472,6 +570,9 @@ impl<KS, VS> fmt::Debug for Producer<KS, VS> {
         f.debug_struct("Producer").field("shared", &self.handle.shared).finish_non_exhaustive()
     }
 }
+
+/// Keeps nothing of the record that is appended.
+fn nothing(_: &Arc<Cell>, _: u32, _: i64) {}
 
 /// Registers a callback for the record that is appended.
 fn calling(callback: Callback) -> impl Keep<()> + Send {

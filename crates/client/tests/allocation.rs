@@ -9,8 +9,10 @@ use std::alloc::System;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::BytesMut;
 use cluster::{cluster_that_stalls, heal, stall};
-use kurier::{ErrorKind, Producer, TopicProducer};
+use kurier::partitioner::{Choice, PartitionError, Partitioner, RecordView, TopicView};
+use kurier::{BoxError, ErrorKind, IntegerSerializer, Producer, Record, Serializer, TopicProducer};
 use kurier_broker::Broker;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -31,9 +33,50 @@ enum Way {
     TrySend,
     ByName,
     SendWith,
+    Post,
+    PostAll,
+    /// By serializers that write to the buffer, and a partitioner of the user's.
+    Own,
 }
 
-async fn send_all(way: Way, producer: &Producer, topic: &TopicProducer, called: &Arc<AtomicU64>) {
+/// Serialises values into the buffer.
+#[derive(Debug)]
+struct Copying;
+
+impl Serializer<[u8; 100]> for Copying {
+    fn serialize(&self, _: &str, value: &[u8; 100], out: &mut BytesMut) -> Result<(), BoxError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+}
+
+/// Sends everything to partition 1.
+#[derive(Debug)]
+struct ToOne;
+
+impl Partitioner for ToOne {
+    fn partition(&self, _: &RecordView<'_>, _: &TopicView<'_>) -> Result<Choice, PartitionError> {
+        Ok(Choice::Partition(1))
+    }
+}
+
+/// The producers, with a handle to their topic.
+struct Rig {
+    producer: Producer,
+    topic: TopicProducer,
+    own: Producer<IntegerSerializer, Copying>,
+    called: Arc<AtomicU64>,
+}
+
+async fn send_all(way: Way, rig: &Rig) {
+    let Rig { producer, topic, own, called } = rig;
+    if let Way::PostAll = way {
+        // murmur2 hashes the missing key like an empty one, which belongs to partition 1.
+        for _ in 0..RECORDS / 1_000 {
+            topic.post_all(&mut &[VALUE; 1_000][..]).await.unwrap();
+        }
+        return;
+    }
     for _ in 0..RECORDS {
         let record = topic.record().partition(1).key(&VALUE[..8]).value(&VALUE[..]).header("h", "v");
         match way {
@@ -46,6 +89,9 @@ async fn send_all(way: Way, producer: &Producer, topic: &TopicProducer, called: 
                 }
             },
             Way::ByName => producer.send(record).await.unwrap().forget(),
+            Way::Post => topic.post(record).await.unwrap(),
+            Way::Own => own.send(Record::to("t").key(7_i64).value(VALUE).header("h", "v")).await.unwrap().forget(),
+            Way::PostAll => {}
             Way::SendWith => {
                 let called = Arc::clone(called);
                 let callback = move |_| {
@@ -66,30 +112,35 @@ fn batch_count(broker: &Broker) -> u64 {
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 async fn sending_allocates_nothing_in_the_long_run() {
     let broker = cluster_that_stalls().await;
-    let builder = Producer::builder().bootstrap_servers([broker.bootstrap_servers()]);
-    let producer = builder.buffer_memory(64 << 20).build().await.unwrap();
+    let builder = || Producer::builder().bootstrap_servers([broker.bootstrap_servers()]).buffer_memory(64 << 20);
+    let producer = builder().set("partitioner", "murmur2").build().await.unwrap();
     let topic = producer.topic("t").await.unwrap();
-    let called = Arc::new(AtomicU64::new(0));
+    let own = builder().partitioner(ToOne).key_serializer(IntegerSerializer).value_serializer(Copying);
+    let rig = Rig { topic, own: own.build().await.unwrap(), called: Arc::default(), producer };
+    let flush = async || {
+        rig.producer.flush().await.unwrap();
+        rig.own.flush().await.unwrap();
+    };
     // One-off allocations: connections, threads, growing tables.
-    for way in [Way::Send, Way::SendWith] {
-        send_all(way, &producer, &topic, &called).await;
-        producer.flush().await.unwrap();
+    for way in [Way::Send, Way::SendWith, Way::Own] {
+        send_all(way, &rig).await;
+        flush().await;
     }
-    for way in [Way::Send, Way::TrySend, Way::ByName, Way::SendWith] {
+    for way in [Way::Send, Way::TrySend, Way::ByName, Way::SendWith, Way::Post, Way::PostAll, Way::Own] {
         for is_stalled in [true, false] {
             if is_stalled {
                 stall(&broker);
             }
             let batches_before = batch_count(&broker);
             let region = Region::new(ALLOCATOR);
-            send_all(way, &producer, &topic, &called).await;
+            send_all(way, &rig).await;
             if !is_stalled {
-                producer.flush().await.unwrap();
+                flush().await;
             }
             let change = region.change();
             if is_stalled {
                 heal(&broker);
-                producer.flush().await.unwrap();
+                flush().await;
             }
             let batches = batch_count(&broker) - batches_before;
             let boxes = if let Way::SendWith = way { RECORDS } else { 0 };
@@ -104,6 +155,6 @@ async fn sending_allocates_nothing_in_the_long_run() {
             );
         }
     }
-    producer.close(cluster::LONG).await.unwrap();
-    assert_eq!(called.load(Ordering::Relaxed), 3 * RECORDS);
+    rig.producer.close(cluster::LONG).await.unwrap();
+    assert_eq!(rig.called.load(Ordering::Relaxed), 3 * RECORDS);
 }

@@ -409,11 +409,12 @@ async fn nonblocking_sends_let_other_tasks_run() {
         let builder = if is_guest { builder.runtime(elsewhere.handle().clone()) } else { builder };
         let producer = builder.build().await.unwrap();
         let topic = producer.topic("t").await.unwrap();
-        for way in 0..3 {
+        for way in 0..4 {
             let other = tokio::spawn(async {});
-            // Tokio allows a task 128 steps in a row.
-            for _ in 0..200 {
+            // Tokio allows a task 128 steps in a row, and every fourth send is one.
+            for _ in 0..600 {
                 match way {
+                    3 => topic.post(topic.record().value("v")).await.unwrap(),
                     0 => topic.send(topic.record().value("v")).await.unwrap().forget(),
                     1 => producer.send(Record::to("t").value("v")).await.unwrap().forget(),
                     _ => topic.send_with(topic.record().value("v"), drop).await.unwrap(),

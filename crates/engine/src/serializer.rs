@@ -160,9 +160,33 @@ impl<T: Send + Sync, S: Serializer<T>> Serialize<S> for Part<T> {
     }
 }
 
+/// A key or value that was serialised before, or null.
+///
+/// See [`Record`](crate::Record) for an example of a record.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Serialized<'v>(pub Option<&'v [u8]>);
+
+impl std::fmt::Debug for Serialized<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Serialized").field(&self.0.map(<[u8]>::len)).finish()
+    }
+}
+
+impl<S> Serialize<S> for Serialized<'_> {
+    fn as_bytes<'v>(&'v self, _: &S) -> Option<Option<&'v [u8]>> {
+        Some(self.0)
+    }
+
+    fn serialize(&self, _: &S, _: &str, _: &mut BytesMut) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "nobody else implements it")]
     pub trait Sealed {}
     impl Sealed for super::Unset {}
+    impl Sealed for super::Serialized<'_> {}
     impl<T> Sealed for super::Part<T> {}
 }

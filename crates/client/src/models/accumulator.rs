@@ -14,6 +14,7 @@ use kurier_engine::accumulator::{
 };
 use kurier_engine::config::Config;
 use kurier_engine::delivery::{Delivery, NoCallbacks, Outcome};
+use kurier_engine::error::{Error, ErrorKind};
 use kurier_engine::fault_injection::FaultInjection;
 use kurier_engine::sync::thread;
 
@@ -193,5 +194,76 @@ fn topic_is_retired_as_a_whole_or_takes_all_records() {
         let count = ids.iter().flat_map(|id| rig.accumulator.drain(*id, now()).0).flat_map(|batch| values_of(&batch));
         assert_eq!(count.count(), accepted, "every accepted record can be taken");
         assert_eq!((rig.accumulator.topic("t").is_none(), rig.accumulator.memory.used()), (is_retired, 0));
+    });
+}
+
+#[test]
+fn closed_accumulator_takes_no_records() {
+    explore("two append while a third closes", 16_000, || {
+        let rig = Rig::new(200);
+        let senders = [Choice::Partition(0), Choice::Anywhere].map(|choice| {
+            let rig = rig.clone();
+            thread::spawn(move || {
+                let appended = [b"1", b"2", b"3"].map(|value| rig.append(value, choice).map(Delivery::forget));
+                assert!(appended.is_sorted_by_key(|appended| appended.is_err()), "closed for good: {appended:?}");
+                appended.iter().filter(|appended| appended.is_ok()).count()
+            })
+        });
+        let closing = rig.clone();
+        let closes = thread::spawn(move || {
+            closing.accumulator.close(Error::new(ErrorKind::Closed, "closed"));
+            // Whatever is accepted from here on would be lost.
+            closing.accumulator.drain(PARTITION, now()).0.iter().flat_map(values_of).count()
+        });
+        let accepted: usize = senders.map(|sender| sender.join().unwrap()).into_iter().sum();
+        assert_eq!(closes.join().unwrap(), accepted);
+    });
+}
+
+#[test]
+fn sticky_partition_gets_exactly_its_share() {
+    explore("two append without a key, and switch after every second record", 16_000, || {
+        let record_bytes = 17;
+        let rig = Rig::new(2 * record_bytes);
+        rig.accumulator.publish(&layout(3));
+        let senders = [b"1 of 10 by", b"2 of 10 by"].map(|value| {
+            let rig = rig.clone();
+            thread::spawn(move || (0..3).for_each(|_| rig.append(value, Choice::Anywhere).unwrap().forget()))
+        });
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        let count = |id| rig.accumulator.drain(PartitionId(id), now()).0.iter().flat_map(values_of).count();
+        let counts = [0, 1, 2].map(count);
+        assert_eq!(counts.iter().sum::<usize>(), 6);
+        assert!(counts.iter().all(|count| count % 2 == 0), "a record was not counted, or a switch undone: {counts:?}");
+    });
+}
+
+#[test]
+fn run_of_values_is_taken_whole() {
+    explore("one appends a run, one single values, while batches are taken", 16_000, || {
+        let rig = Rig::new(200);
+        let other = rig.send([b"b", &[b'B'; 200]]);
+        let runs = rig.clone();
+        let run = thread::spawn(move || {
+            let values: [&[u8]; 3] = [b"a1", b"a2", &[b'A'; 200]];
+            let mut left = &values[..];
+            while let Some(first) = left.first() {
+                let run = left.iter().map(|value| Some(*value));
+                let mut count = runs.accumulator.append_run(&runs.topic, Choice::Anywhere, run);
+                if count == 0 {
+                    runs.append(first, Choice::Anywhere).unwrap().forget();
+                    count = 1;
+                }
+                left = &left[count..];
+            }
+        });
+        let log = rig.take_until(5, |rig| {
+            let (taken, left) = rig.accumulator.take(PARTITION, usize::MAX, true);
+            (taken.into_iter().collect(), left)
+        });
+        run.join().unwrap();
+        other.join().unwrap();
+        let of_run: Vec<_> = log.iter().filter(|value| value.to_ascii_lowercase().starts_with(b"a")).collect();
+        assert_eq!(of_run, [&b"a1"[..], b"a2", &[b'A'; 200]]);
     });
 }

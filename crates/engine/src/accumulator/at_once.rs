@@ -58,6 +58,31 @@ impl Accumulator {
         })
     }
 
+    /// Appends values to the open batch of their partition, in their order, under one lock and with one timestamp.
+    /// Returns how many: fewer if the batch takes no more, or if the sticky partition has had its share.
+    pub fn append_run<'v>(
+        &self,
+        topic: &Topic,
+        choice: Choice,
+        values: impl Iterator<Item = Option<&'v [u8]>>,
+    ) -> usize {
+        let filled = self.fill_at_once(topic, choice, |filling| {
+            let mut count = 0;
+            for value in values {
+                let placed = Placed { choice, timestamp: None, key: None, value, headers: &[] };
+                if filling.push(&placed).is_none() {
+                    break;
+                }
+                count += 1;
+                if filling.is_over {
+                    break;
+                }
+            }
+            Some(count)
+        });
+        filled.unwrap_or(0)
+    }
+
     /// Lets `fill` append to the open batch of a partition, under its lock.
     #[inline]
     fn fill_at_once<T>(

@@ -91,7 +91,8 @@ impl Rig {
                     open = left;
                     taken.into_iter().for_each(|batch| self.complete(&mut log, batch));
                 }
-                _ => block_on(self.notify.notified()),
+                _ if self.accumulator.sleeps_until(None) => block_on(self.notify.notified()),
+                _ => {}
             }
         }
         log

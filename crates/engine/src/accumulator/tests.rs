@@ -284,3 +284,42 @@ fn sample_has_no_partition_twice_and_prefers_the_rack() {
         }
     }
 }
+
+/// A driver that sleeps for at most as long as a batch lingers, or is awake, finds the batch in time.
+#[test]
+fn signal_wakes_driver_only_if_it_would_look_too_late() {
+    const LINGER: std::time::Duration = std::time::Duration::from_millis(5);
+    let woken = Arc::new(AtomicUsize::new(0));
+    let wake = Box::new({
+        let woken = Arc::clone(&woken);
+        move || {
+            woken.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut accumulator = accumulator(|config| config.linger = LINGER);
+    accumulator.wake = wake;
+    let since = accumulator.clock.now();
+    let opened = |is_full| Signal::Opened { partition: PartitionId(0), since, is_full };
+    let full = || Signal::Full { partition: PartitionId(0) };
+    let (in_time, late) = (Some(since + LINGER), Some(since + LINGER * 2));
+    for (until, signal, wakes) in [
+        (in_time, opened(false), false),
+        (late, opened(false), true),
+        (None, opened(false), true),
+        (in_time, opened(true), true),
+        (in_time, full(), true),
+        (in_time, Signal::Pressure, true),
+        (in_time, Signal::Wanted { topic: "t".into(), partitions: 0 }, true),
+    ] {
+        assert!(accumulator.sleeps_until(until), "there is no signal");
+        let before = woken.load(Ordering::Relaxed);
+        accumulator.signal(signal.clone());
+        assert_eq!(woken.load(Ordering::Relaxed) > before, wakes, "{until:?} {signal:?}");
+        assert!(!accumulator.sleeps_until(until), "a signal came");
+        assert_eq!(accumulator.take_signals(), [signal]);
+        let before = woken.load(Ordering::Relaxed);
+        accumulator.signal(full());
+        assert_eq!(woken.load(Ordering::Relaxed), before, "the driver is awake");
+        accumulator.take_signals();
+    }
+}

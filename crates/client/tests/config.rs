@@ -36,7 +36,7 @@ fn unknown_key_is_refused_and_a_near_one_suggested() {
         ("group.ids", "did you mean group.id?"),
         ("linger", ALL),
         ("max.in.flight.requests", ALL),
-        ("schema.registry.url", ALL),
+        ("orders.topic.name", ALL),
         ("sl", ALL),
         ("=", ALL),
         ("producer.linger", ALL),

@@ -72,11 +72,12 @@ impl Assertion {
         header.extend([member("alg", json::quoted(self.algorithm.name())), member("typ", json::quoted("JWT"))]);
         let mut claims = template.claims.clone();
         for (name, value) in [("aud", &self.audience), ("iss", &self.issuer), ("sub", &self.subject)] {
-            let Some(value) = value.as_ref().map(|value| json::quoted(value)) else { continue };
-            if claims.get(name).is_some_and(|other| *other != value) {
+            let Some(value) = value else { continue };
+            // The same text can be escaped in several ways.
+            if claims.get(name).is_some_and(|other| json::string(other).as_ref() != Some(value)) {
                 return Err(TemplateError::Differs(name));
             }
-            claims.insert(name.to_owned(), value);
+            claims.insert(name.to_owned(), json::quoted(value));
         }
         let issued = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let expires = issued.saturating_add(self.lifetime.as_secs());
@@ -285,6 +286,14 @@ mod tests {
                 r#"{"aud":"https://h/\"é","exp":1300,"iat":1000,"iss":"orders","jti":"f0f1f2f3-f4f5-46f7-b8f9-fafbfcfdfeff","n":[ 1e2, {}],"nbf":940,"sub":"alice"}"#
                     .to_owned(),
             ),
+            // The same claims, written with other escapes.
+            (
+                &named,
+                r#"{"payload":{"iss":"\u006frders","aud":"https:\/\/h\/\u0022\u00e9","sub":"alic\u0065"}}"#,
+                r#"{"alg":"ES256","typ":"JWT"}"#,
+                r#"{"aud":"https://h/\"é","exp":1300,"iat":1000,"iss":"orders","jti":"f0f1f2f3-f4f5-46f7-b8f9-fafbfcfdfeff","nbf":940,"sub":"alice"}"#
+                    .to_owned(),
+            ),
             (
                 &PLAIN,
                 r#"{"payload":{"aud":["a","b"],"jti":"own"}}"#,
@@ -302,6 +311,7 @@ mod tests {
 
     #[test]
     fn other_templates_are_refused_and_not_quoted() {
+        const DIFFERS: &str = "has another claim iss than sasl.oauthbearer.assertion.claim.iss: remove one of the two";
         let named = Assertion { issuer: Some("orders".to_owned()), ..PLAIN };
         for (template, expected) in [
             ("", "is not a JSON object"),
@@ -311,10 +321,10 @@ mod tests {
             ("{\"header\":7}", "has a header that is not a JSON object"),
             ("{\"payload\":\"hunter2\"}", "has a payload that is not a JSON object"),
             ("{\"claims\":{\"a\":\"hunter2\"}}", "has the member claims: it takes header and payload"),
-            (
-                "{\"payload\":{\"iss\":\"hunter2\"}}",
-                "has another claim iss than sasl.oauthbearer.assertion.claim.iss: remove one of the two",
-            ),
+            ("{\"payload\":{\"iss\":\"hunter2\"}}", DIFFERS),
+            ("{\"payload\":{\"iss\":\"\\u004frders\"}}", DIFFERS),
+            ("{\"payload\":{\"iss\":[\"orders\"]}}", DIFFERS),
+            ("{\"payload\":{\"iss\":null}}", DIFFERS),
         ] {
             let text = decoded(&named, template, 1000).unwrap_err().to_string();
             assert!(text.contains(expected) && !text.contains("hunter2"), "{template}: {text}");

@@ -58,6 +58,13 @@ pub(crate) fn texts(object: &str) -> Option<BTreeMap<String, &str>> {
     Some(Reader::read(object)?.into_iter().map(|(name, member)| (name, member.text)).collect())
 }
 
+/// Reads one string in quotes. Returns `None` for any other text.
+pub(crate) fn string(text: &str) -> Option<String> {
+    let mut reader = Reader { rest: text.chars() };
+    let string = reader.string()?;
+    reader.rest.next().is_none().then_some(string)
+}
+
 struct Member<'a> {
     value: Value,
     text: &'a str,

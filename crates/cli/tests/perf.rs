@@ -59,6 +59,13 @@ fn output_is_that_of_kafka_producer_perf_test() {
 }
 
 #[test]
+fn huge_throughput_is_no_limit() {
+    let (_running, servers) = running();
+    let ran = perf(&servers, &["--num-records", "9", "--record-size", "1", "--throughput", "1e30"]).ends(0);
+    assert!(ran.printed.starts_with("9 records sent, "), "{}", ran.printed);
+}
+
+#[test]
 fn measured_sample_is_stated_in_text_and_json() {
     let (_running, servers) = running();
     let many = ["--num-records", "1001", "--record-size", "10", "--latency-every", "100"];

@@ -41,7 +41,7 @@ impl Pace {
         match due_at.checked_sub(elapsed) {
             Some(wait) if !wait.is_zero() => Some(wait.max(SLEEP_MIN)),
             _ => {
-                self.due = number.max(self.due_by(elapsed)) + 1;
+                self.due = number.max(self.due_by(elapsed)).saturating_add(1);
                 None
             }
         }
@@ -134,6 +134,16 @@ mod tests {
         let mut pace = Pace::new(now(), f64::MIN_POSITIVE);
         assert_eq!(pace.wait_at(0, micros(1)), None);
         assert_eq!(pace.wait_at(1, Duration::ZERO), Some(Duration::MAX));
+    }
+
+    #[test]
+    fn huge_rate_never_waits() {
+        for rate in [1e30, f64::MAX] {
+            let mut pace = Pace::new(now(), rate);
+            assert_eq!(pace.wait_at(0, micros(1)), None);
+            assert_eq!(pace.due, u64::MAX);
+            assert_eq!(pace.wait(u64::MAX - 1), None);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use kurier::{Delivery, Error, TopicProducer};
+use kurier::{Error, TopicProducer};
 use tokio::sync::oneshot;
 
 use super::pace::{Pace, Stop};
@@ -79,7 +79,7 @@ async fn send(job: &Arc<Job>, thread: u64) -> Result<(), Error> {
             }
             _ => {
                 until_measured -= 1;
-                job.topic.send(record).await.map(Delivery::forget)?;
+                job.topic.post(record).await?;
             }
         }
         counted.add(value.len());

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 use indicatif::ProgressBar;
 use kurier::{Config, Producer, Summary};
@@ -239,15 +239,9 @@ impl Perf {
         lines
     }
 
-    /// Prints the progress at intervals, until all records are sent.
+    /// Prints the progress at intervals, until all records are sent or a thread fails.
     async fn progress(&self, out: &mut impl Write, producer: &Producer, job: &Job, senders: Vec<End>) -> Result<()> {
-        let all = async {
-            for sender in senders {
-                sender.await.map_err(|_| anyhow!("a thread that sends has panicked"))??;
-            }
-            Ok(())
-        };
-        let mut all = pin!(all);
+        let mut all = pin!(sending::ended(senders));
         let mut acknowledged = 0;
         let mut start = now();
         let mut is_steady = false;

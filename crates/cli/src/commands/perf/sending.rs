@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use kurier::{Error, TopicProducer};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::pace::{Pace, Stop};
 use super::payload::{Payload, key_of};
@@ -51,6 +52,15 @@ fn spawn(job: Arc<Job>, thread: u64) -> Result<End> {
     let named = std::thread::Builder::new().name(format!("kurier-perf-{thread}"));
     named.spawn(move || drop(done.send(runtime.block_on(send(&job, thread)))))?;
     Ok(ended)
+}
+
+/// Waits until all threads have ended. Returns at the first error or panic, while other threads may still send.
+pub(super) async fn ended(threads: Vec<End>) -> Result<()> {
+    let mut threads: JoinSet<_> = threads.into_iter().collect();
+    while let Some(thread) = threads.join_next().await {
+        thread?.map_err(|_| anyhow!("a thread that sends has panicked"))??;
+    }
+    Ok(())
 }
 
 /// Sends every record of a thread.
@@ -124,5 +134,30 @@ impl Counted<'_> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.report();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_error_or_panic_ends_the_wait_for_all_threads() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = Error::new(kurier::ErrorKind::RecordTooLarge, "it is too large");
+        for (result, expected) in
+            [(None, "a thread that sends has panicked".to_owned()), (Some(Err(error.clone())), error.to_string())]
+        {
+            // The first thread still sends.
+            let (_sending, first) = oneshot::channel();
+            let (done, second) = oneshot::channel();
+            // A panic drops the channel.
+            match result {
+                Some(result) => done.send(result).unwrap(),
+                None => drop(done),
+            }
+            let why = runtime.block_on(ended(vec![first, second])).unwrap_err();
+            assert_eq!(why.to_string(), expected);
+        }
     }
 }

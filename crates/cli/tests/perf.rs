@@ -59,6 +59,25 @@ fn output_is_that_of_kafka_producer_perf_test() {
 }
 
 #[test]
+fn part_without_a_measured_record_has_no_latencies() {
+    let (_running, servers) = running();
+    // Only the first record is measured, and it warms up.
+    let warmup = ["--num-records", "20", "--record-size", "1", "--latency-every", "100", "--warmup-records", "10"];
+    let ran = perf(&servers, &warmup).ends(0);
+    let latencies = " ms avg latency, - ms max latency, - ms 50th, - ms 95th, - ms 99th, - ms 99.9th.\n";
+    assert!(shape(&ran.printed).contains(TOTAL), "{}", ran.printed);
+    assert!(ran.printed.ends_with(&[" MB/sec), -", latencies].concat()), "{}", ran.printed);
+
+    let ran = perf(&servers, &[&warmup[..], &["--json"]].concat()).ends(0);
+    let report: Value = serde_json::from_str(&ran.printed).unwrap();
+    let steady = &report["steady_state"];
+    assert_eq!((&steady["records"], &steady["latencies"]), (&10.into(), &0.into()), "{report}");
+    for name in ["avg_ms", "max_ms", "p50_ms", "p95_ms", "p99_ms", "p999_ms"] {
+        assert!(report[name].is_number() && steady.get(name) == Some(&Value::Null), "{name}: {report}");
+    }
+}
+
+#[test]
 fn huge_throughput_is_no_limit() {
     let (_running, servers) = running();
     let ran = perf(&servers, &["--num-records", "9", "--record-size", "1", "--throughput", "1e30"]).ends(0);
@@ -152,6 +171,7 @@ fn failures_are_counted_and_the_first_is_printed() {
     let ran = perf(&servers, &["--num-records", "10", "--record-size", "1", "--json"]).ends(1);
     let report: Value = serde_json::from_str(&ran.printed).unwrap();
     assert_eq!((&report["failed"], &report["records"]), (&10.into(), &0.into()), "{report}");
+    assert_eq!(report.get("p50_ms"), Some(&Value::Null), "{report}");
     ran.says(&["first error: ", "INVALID_RECORD"]);
 }
 

@@ -67,27 +67,27 @@ impl Window {
     /// Formats the progress.
     pub(super) fn progress(&self) -> String {
         format!(
-            "{} records sent, {:.1} records/sec ({:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
+            "{} records sent, {:.1} records/sec ({:.2} MB/sec), {} ms avg latency, {} ms max latency.",
             self.acknowledged,
             self.records_per_second(),
             self.mib_per_second(),
-            self.latencies.mean_ms(),
-            self.latencies.max_ms(),
+            shown(self.latencies.mean_ms(), 1),
+            shown(self.latencies.max_ms(), 1),
         )
     }
 
     /// Formats the result of a run, or of the part of it that came after warming up.
     pub(super) fn total(&self, is_steady: bool) -> String {
-        let quantile = |quantile| self.latencies.at_ms(quantile).round();
+        let quantile = |quantile| shown(self.latencies.at_ms(quantile).map(f64::round), 0);
         format!(
-            "{}{} records sent, {:.6} records/sec ({:.2} MB/sec), {:.2} ms avg latency, {:.2} ms max latency, \
+            "{}{} records sent, {:.6} records/sec ({:.2} MB/sec), {} ms avg latency, {} ms max latency, \
              {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
             self.acknowledged,
             if is_steady { " steady state" } else { "" },
             self.records_per_second(),
             self.mib_per_second(),
-            self.latencies.mean_ms(),
-            self.latencies.max_ms(),
+            shown(self.latencies.mean_ms(), 2),
+            shown(self.latencies.max_ms(), 2),
             quantile(0.5),
             quantile(0.95),
             quantile(0.99),
@@ -96,18 +96,19 @@ impl Window {
     }
 
     fn json(&self) -> Map<String, Value> {
+        let milliseconds = |latency: Option<f64>| latency.map_or(Value::Null, |latency| rounded(latency, 3));
         let fields = [
             ("records", json!(self.acknowledged)),
             ("secs", rounded(self.seconds, 3)),
             ("rec_per_s", rounded(self.records_per_second(), 0)),
             ("mb_per_s", rounded(self.records_per_second() * self.bytes_per_record / 1e6, 1)),
             ("latencies", json!(self.latencies.count())),
-            ("avg_ms", rounded(self.latencies.mean_ms(), 3)),
-            ("max_ms", rounded(self.latencies.max_ms(), 3)),
-            ("p50_ms", rounded(self.latencies.at_ms(0.5), 3)),
-            ("p95_ms", rounded(self.latencies.at_ms(0.95), 3)),
-            ("p99_ms", rounded(self.latencies.at_ms(0.99), 3)),
-            ("p999_ms", rounded(self.latencies.at_ms(0.999), 3)),
+            ("avg_ms", milliseconds(self.latencies.mean_ms())),
+            ("max_ms", milliseconds(self.latencies.max_ms())),
+            ("p50_ms", milliseconds(self.latencies.at_ms(0.5))),
+            ("p95_ms", milliseconds(self.latencies.at_ms(0.95))),
+            ("p99_ms", milliseconds(self.latencies.at_ms(0.99))),
+            ("p999_ms", milliseconds(self.latencies.at_ms(0.999))),
         ];
         fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
     }
@@ -168,6 +169,11 @@ pub(super) fn metrics(metrics: &[(String, f64)]) -> String {
     text
 }
 
+/// Formats a latency with this many digits after the point, or `-` if none was measured.
+fn shown(latency: Option<f64>, digits: usize) -> String {
+    latency.map_or_else(|| "-".to_owned(), |latency| format!("{latency:.digits$}"))
+}
+
 /// Returns a number with so many digits after the point; `null` for none or infinitely many.
 fn rounded(number: f64, digits: i32) -> Value {
     let factor = 10f64.powi(digits);
@@ -184,4 +190,50 @@ fn peak_memory_mb() -> f64 {
 #[expect(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 pub(super) fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tally::Tally;
+    use super::*;
+
+    fn window(latencies: &[Duration]) -> Window {
+        let tally = Tally::new().unwrap();
+        for latency in latencies {
+            tally.add(Ok(*latency), false);
+        }
+        Window { seconds: 2.0, acknowledged: 100, bytes_per_record: 10.0, latencies: tally.take_window() }
+    }
+
+    #[test]
+    fn latency_is_shown_only_if_measured() {
+        const RATES: &str = "records sent, 50.0 records/sec (0.00 MB/sec)";
+        const RATES_OF_ALL: &str = "records sent, 50.000000 records/sec (0.00 MB/sec)";
+        let measured = [Duration::from_micros(1_000), Duration::from_micros(2_000)];
+        for (latencies, progress, total, json) in [
+            (
+                &measured[..],
+                "1.5 ms avg latency, 2.0 ms max latency.",
+                "1.50 ms avg latency, 2.00 ms max latency, 1 ms 50th, 2 ms 95th, 2 ms 99th, 2 ms 99.9th.",
+                [json!(1.5), json!(2.0), json!(1.0), json!(2.0), json!(2.0), json!(2.0)],
+            ),
+            (
+                &[],
+                "- ms avg latency, - ms max latency.",
+                "- ms avg latency, - ms max latency, - ms 50th, - ms 95th, - ms 99th, - ms 99.9th.",
+                [const { Value::Null }; 6],
+            ),
+        ] {
+            let window = window(latencies);
+            assert_eq!(window.progress(), format!("100 {RATES}, {progress}"));
+            assert_eq!(window.total(false), format!("100 {RATES_OF_ALL}, {total}"));
+            assert_eq!(window.total(true), format!("100 steady state {RATES_OF_ALL}, {total}"));
+            let object = window.json();
+            assert_eq!(object["latencies"], latencies.len());
+            let fields = ["avg_ms", "max_ms", "p50_ms", "p95_ms", "p99_ms", "p999_ms"];
+            assert_eq!(fields.map(|name| object[name].clone()), json);
+        }
+    }
 }

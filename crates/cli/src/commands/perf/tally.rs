@@ -33,18 +33,20 @@ impl Latencies {
         self.0.len()
     }
 
-    pub(super) fn mean_ms(&self) -> f64 {
-        self.0.mean() / 1e3
+    /// Returns the mean in milliseconds, or `None` if no latency was measured.
+    pub(super) fn mean_ms(&self) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.mean() / 1e3)
     }
 
-    pub(super) fn max_ms(&self) -> f64 {
+    /// Returns the maximum in milliseconds, or `None` if no latency was measured.
+    pub(super) fn max_ms(&self) -> Option<f64> {
         self.at_ms(1.0)
     }
 
-    /// Returns the latency at a quantile, in milliseconds.
+    /// Returns the latency at a quantile in milliseconds, or `None` if no latency was measured.
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    pub(super) fn at_ms(&self, quantile: f64) -> f64 {
-        self.0.value_at_quantile(quantile) as f64 / 1e3
+    pub(super) fn at_ms(&self, quantile: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(quantile) as f64 / 1e3)
     }
 }
 

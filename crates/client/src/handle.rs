@@ -38,6 +38,9 @@ impl<KS, VS> Drop for Handle<KS, VS> {
 /// The number of values that one lock covers at most: about 4 µs.
 const RUN_MAX: usize = 64;
 
+/// The bytes of serialized values after which a run ends.
+const SERIALIZED_MAX: usize = 16 * 1024;
+
 /// The topic of a record.
 #[derive(Clone, Copy)]
 pub(crate) enum To<'a> {
@@ -222,6 +225,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
         let mut run = SmallVec::<[Field<'v>; RUN_MAX]>::new();
         let mut refused = None;
         for value in all.iter().take(RUN_MAX) {
+            // What is serialized here is not under buffer.memory yet.
+            if scratch.bytes() >= SERIALIZED_MAX {
+                break;
+            }
             match scratch.value(value, &self.value_serializer, &topic.name) {
                 Ok(field) => run.push(field),
                 Err(error) => {

@@ -149,6 +149,11 @@ impl Scratch {
         .map_err(|error| refused("value", topic, error))
     }
 
+    /// Returns how many bytes were written here.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, BytesMut::len)
+    }
+
     /// Lets a serializer write, and returns where its output is.
     fn write<E>(&mut self, write: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<Range<usize>, E> {
         // A thread that is ending has lost its buffer already.

@@ -220,6 +220,35 @@ async fn dropped_run_of_values_can_be_continued() {
     }
 }
 
+/// Writes 10 KB for each value, and counts the values.
+struct Large(Arc<AtomicUsize>);
+
+impl Serializer<u8> for Large {
+    fn serialize(&self, _: &str, value: &u8, out: &mut BytesMut) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        out.resize(out.len() + 10_000, *value);
+        Ok(())
+    }
+}
+
+/// Serialized values take memory beside `buffer.memory` until they are appended.
+#[tokio::test]
+async fn run_of_values_serializes_few_of_them_ahead() {
+    let broker = cluster_that_stalls().await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let builder = producer(&broker).buffer_memory(64 << 10).set("partitioner", "murmur2");
+    let producer = builder.value_serializer(Large(Arc::clone(&count))).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    stall(&broker);
+    let mut left = &[b'v'; 60][..];
+    assert!(is_pending(pin!(topic.post_all(&mut left))).await);
+    let ahead = count.load(Ordering::Relaxed) - (60 - left.len());
+    assert!(ahead <= 2, "{ahead} values of 10 KB are serialized and wait");
+    heal(&broker);
+    topic.post_all(&mut left).await.unwrap();
+    assert_eq!(producer.close(LONG).await.unwrap().written, 60);
+}
+
 #[tokio::test]
 async fn timestamps_of_a_partition_rise() {
     let broker = Broker::builder().topic("t", 1).start().await.unwrap();

@@ -8,12 +8,12 @@ use crate::sync::OnceLock;
 /// Partitions by index. The table only grows, because the core keeps an index's partition as long as it knows the topic.
 ///
 /// ```text
-///  slots [0 1 2] ─ next ─▶ slots [3 4 5] ─ next ─▶ slots [6 … 11]
+///  slots [0 1 2] ─ next ─▶ slots [3 … 8] ─ next ─▶ slots [9 … 20]
 /// ```
 #[derive(Debug, Default)]
 pub(super) struct Table {
     slots: Box<[OnceLock<Arc<Partition>>]>,
-    /// The partitions that follow. It has at least as many slots as this one, so there are few.
+    /// The partitions that follow. It has at least twice as many slots as this one, so there are few tables.
     next: OnceLock<Box<Self>>,
 }
 
@@ -43,7 +43,7 @@ impl Table {
             debug_assert!(Arc::ptr_eq(kept, partition), "an index has got another partition");
         }
         if !rest.is_empty() {
-            let size = rest.len().max(self.slots.len());
+            let size = rest.len().max(self.slots.len() * 2);
             self.next.get_or_init(|| Box::new(Self::with_slots(size))).extend(rest);
         }
     }

@@ -2,14 +2,15 @@
 //!
 //! Time depends on the machine and its load; the number of instructions hardly does. For each call of the producer, this
 //! program runs itself under callgrind twice, with different numbers of records, so that start and end cancel out. Only
-//! the thread that sends counts: what the others do depends on timing. The sink is a process of its own.
+//! the thread that sends counts: what the others do depends on timing. The sink is a process of its own. Timing also
+//! decides how often a send opens a batch, so a count that does not pass is taken again.
 //!
 //! One more case does needless work for each record. The gate must see that it is slower, so it is no gate that passes
 //! everything.
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use clap::{Parser, Subcommand};
 use kurier::{Producer, Record, TopicProducer};
 use kurier_bench::SinkProcess;
 
-/// Compare the instructions per record with those in instructions.tsv.
+/// Compare the instructions per record with the committed counts of this architecture.
 #[derive(Parser)]
 struct Gate {
     #[command(subcommand)]
     step: Option<Step>,
-    /// Write the counts to instructions.tsv, instead of comparing.
+    /// Write the counts, instead of comparing.
     #[arg(long)]
     accept: bool,
 }
@@ -34,14 +35,20 @@ enum Step {
     Send { case: String, servers: String, records: u64 },
 }
 
-/// Committed counts: a line for each case.
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.tsv");
+/// Returns the file of committed counts: a line for each case.
+fn file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("instructions.{}.tsv", std::env::consts::ARCH))
+}
+
+/// How often a count that does not pass is taken.
+const TRIES: usize = 3;
 
 /// Largest difference that passes, in percent.
 const TOLERANCE: f64 = 3.0;
 
-/// The calls, by their names in instructions.tsv. All send 100 bytes.
-const CASES: [&str; 5] = ["send", "send keyed", "send with headers", "send by name", "send and await"];
+/// The calls, by their names in the file. All send 100 bytes.
+const CASES: [&str; 7] =
+    ["send", "send keyed", "send with headers", "send by name", "send and await", "post", "post_all"];
 
 /// `send`, with a copy of each value before it.
 const SLOWER: &str = "send slower";
@@ -67,11 +74,15 @@ fn main() -> Result<ExitCode> {
 
 /// Sends the records of a run.
 async fn send(case: &str, servers: &str, records: u64) -> Result<()> {
+    // The first producer of a process calibrates a clock, for as many instructions as fit into a time.
+    let calibrated = std::thread::spawn(|| drop(quanta::Clock::new())).join();
+    ensure!(calibrated.is_ok(), "the clock cannot be calibrated");
     // A request takes whole batches, so the driver, not a timer, decides when they go.
     let producer = Producer::builder().bootstrap_servers([servers]).set("linger.ms", "1000").build().await?;
     let topic = producer.topic(TOPIC).await?;
     for number in 0..records {
         match case {
+            "post" => topic.post(topic.record().value(&VALUE[..])).await?,
             "send" => topic.send(topic.record().value(&VALUE[..])).await?.forget(),
             "send keyed" => {
                 let key = kurier_bench::key(number);
@@ -82,6 +93,10 @@ async fn send(case: &str, servers: &str, records: u64) -> Result<()> {
                 topic.send(record).await?.forget();
             }
             "send by name" => producer.send(Record::to(TOPIC).value(&VALUE[..])).await?.forget(),
+            "post_all" => {
+                topic.post_all(&mut &vec![VALUE; usize::try_from(records)?][..]).await?;
+                break;
+            }
             "send and await" => return send_and_await(&producer, &topic, records).await,
             SLOWER => {
                 let value = std::hint::black_box(VALUE.to_vec());
@@ -127,7 +142,8 @@ fn gate(is_accepting: bool) -> Result<ExitCode> {
 /// Returns what does not pass.
 #[expect(clippy::print_stdout, reason = "the result of the program")]
 fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String>> {
-    let committed = fs::read_to_string(FILE).unwrap_or_default();
+    let file = file();
+    let committed = fs::read_to_string(&file).unwrap_or_default();
     let committed = |case: &str| {
         let line = committed.lines().find_map(|line| line.strip_prefix(case)?.strip_prefix('\t'));
         line.and_then(|count| count.parse::<f64>().ok())
@@ -137,14 +153,22 @@ fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String
     let mut of_send = 0.0;
     println!("{:20} {:>10} {:>10} {:>8}", "instructions", "committed", "now", "change");
     for case in CASES {
-        let count = count_per_record(program, case, servers)?;
+        let mut count = count_per_record(program, case, servers)?;
+        let before = committed(case);
+        for _ in 1..TRIES {
+            let passes = |before: f64| percent(before, count).abs() <= TOLERANCE;
+            if is_accepting || before.is_none_or(passes) {
+                break;
+            }
+            count = count_per_record(program, case, servers)?;
+        }
         if case == "send" {
             of_send = count;
         }
         counts += &format!("{case}\t{count:.0}\n");
-        let Some(before) = committed(case) else {
+        let Some(before) = before else {
             println!("{case:20} {:>10} {count:>10.0}", "");
-            if !is_accepting {
+            if file.exists() && !is_accepting {
                 failures.push(format!("{case}: no count is committed; make bench-gate ACCEPT=1 writes it"));
             }
             continue;
@@ -159,6 +183,9 @@ fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String
             ));
         }
     }
+    if !file.exists() && !is_accepting {
+        println!("No counts are committed for {}: make bench-gate ACCEPT=1 writes them.", std::env::consts::ARCH);
+    }
     let slower = count_per_record(program, SLOWER, servers)?;
     let change = percent(of_send, slower);
     println!("{SLOWER:20} {of_send:>10.0} {slower:>10.0} {change:>+7.1}% (must fail)");
@@ -166,7 +193,7 @@ fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String
         failures.push(format!("{SLOWER}: {change:+.1} %: the gate does not notice a copy of each value"));
     }
     if is_accepting && failures.is_empty() {
-        fs::write(FILE, counts).with_context(|| format!("{FILE} cannot be written"))?;
+        fs::write(&file, counts).with_context(|| format!("{} cannot be written", file.display()))?;
     }
     Ok(failures)
 }

@@ -273,6 +273,8 @@ impl<KS: Send + Sync, VS: Send + Sync> ProducerBuilder<KS, VS> {
     /// If no bootstrap server's name has an address, it fails at once, or retries for `bootstrap.resolve.timeout.ms` if
     /// that is above 0.
     ///
+    /// The first producer of a process also calibrates a clock, on the calling thread, for up to 200 ms.
+    ///
     /// # Errors
     /// Of kind [`Configuration`](ErrorKind::Configuration) if a setting is wrong, two settings contradict each other,
     /// or the runtime lacks timers or I/O. Of kind [`Network`](ErrorKind::Network), with the reason for every server,

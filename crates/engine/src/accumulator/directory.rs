@@ -35,7 +35,8 @@ pub(super) struct Identity {
 }
 
 crate::sync::thread_local! {
-    /// The topic that this thread used last by its name. It saves hashing the name again.
+    /// The topic that this thread used last by its name. It saves hashing the name again. The topic's partitions stay in
+    /// memory until the thread uses another name or ends, even after the producer was closed.
     static LAST: Cell<Option<Arc<Topic>>> = const { Cell::new(None) };
 }
 

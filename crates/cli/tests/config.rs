@@ -104,7 +104,10 @@ fn wrong_settings_are_an_error() {
         ),
         (&["config", "--command-config", "/nowhere"], "--command-config /nowhere cannot be read"),
         (&["config", "--env"], "sasl.username is set, but security.protocol is not set"),
-        (&["consume", "--env", "-t", "t", "-X", "security.protocol=SSL"], "security.protocol=SSL is not supported"),
+        (
+            &["consume", "--env", "-t", "t", "-X", "security.protocol=SSL"],
+            "sasl.username is set, but security.protocol is SSL",
+        ),
     ];
     for (arguments, text) in cases {
         kurier(&VARIABLES, arguments).fails(2).says(&[text]);

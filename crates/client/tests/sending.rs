@@ -165,7 +165,7 @@ async fn run_of_values_spreads_over_partitions_like_single_ones() {
     topic.post_all(&mut &vec![[b'v'; 100]; 10_000][..]).await.unwrap();
     producer.close(LONG).await.unwrap();
     let counts: Vec<usize> = (0..4).map(|partition| records(&broker, "t", partition).len()).collect();
-    // Each share is 39 records or a few more.
+    // The sticky partition changes after 39 records or a few more (batch.size).
     assert!(counts.iter().all(|count| (500..6_000).contains(count)), "{counts:?}");
 }
 

@@ -298,7 +298,7 @@ async fn nodes_give_out_their_advertised_listeners() {
             ["one.example 9092", "two.example 19092"],
             "one.example:9092,two.example:19092",
         ),
-        // Nodes after the last entry use the ports after its port.
+        // Node 2 has no listener in the list: it gives out the last one's host and the next port.
         (&[("one.example", 9092)], ["one.example 9092", "one.example 9093"], "one.example:9092,one.example:9093"),
         (&[("fd00::2", 9092), ("10.0.0.2", 1)], ["fd00::2 9092", "10.0.0.2 1"], "[fd00::2]:9092,10.0.0.2:1"),
     ] {

@@ -28,7 +28,7 @@ pub(crate) struct Decode {
     /// one message without the frame's length; - is standard input.
     file: PathBuf,
 
-    /// Leave out connections to ports other than N. May be repeated.
+    /// Decode only connections to port N. May be repeated.
     #[arg(long, value_name = "N", conflicts_with = "api")]
     port: Vec<u16>,
 

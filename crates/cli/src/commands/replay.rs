@@ -61,7 +61,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "X", value_parser = speed)]
     speed: Option<f64>,
 
-    /// Leave out connections to ports other than N. May be repeated.
+    /// Replay only connections to port N. May be repeated.
     #[arg(long, value_name = "N")]
     port: Vec<u16>,
 }

@@ -322,7 +322,7 @@ fn close_fails_a_send_that_waits_for_memory() {
         send(&rig.producer, "first").unwrap().forget();
         let waits = rig.spawn(|producer| send(&producer, "second").unwrap_err().kind());
         let closes = rig.spawn(|producer| drop(block_on(producer.close(FOREVER))));
-        // Its refusal comes before the first record is abandoned.
+        // `close` fails the second send before anything abandons the first record.
         assert_eq!(waits.join().unwrap(), ErrorKind::Closed);
         let (result, log) = rig.end(Duration::ZERO);
         closes.join().unwrap();

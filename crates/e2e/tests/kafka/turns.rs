@@ -116,7 +116,7 @@ fn cases() -> Vec<(String, Vec<Vec<u8>>)> {
     cases
 }
 
-/// Sends our broker and Kafka each case, and prints the number.
+/// Sends each case to our broker and to Kafka. Prints how many cases differ, and fails if any does.
 pub(crate) fn turns() -> Result<()> {
     let cluster = Cluster::start_as(&Shape { listeners: &[Listener::SaslPlaintext], ..Shape::new(VERSION, 1) })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -408,8 +408,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Notes the complete requests, and appends them to `shown` as the file gets them. Returns the error that ends the
-    /// frames, if any.
+    /// Counts and remembers each complete request, and appends to `shown` what the file records of it. Returns an error
+    /// if the bytes are not a frame.
     fn ask(&self, frames: &mut FrameBuffer, shown: &mut Vec<u8>) -> Option<FrameError> {
         loop {
             let request = match frames.next_frame() {
@@ -443,8 +443,8 @@ impl Conversation {
         head.and_then(|head| zeroed(head, side, &frame)).unwrap_or(frame)
     }
 
-    /// Appends the complete responses to `heard`, with addresses replaced, and to `shown` as the file gets them. Returns
-    /// the error that ends the frames, if any.
+    /// Appends each complete response to `heard`, with addresses replaced, and to `shown` what the file records of it.
+    /// Returns an error if the bytes are not a frame.
     fn answers(
         &self,
         frames: &mut FrameBuffer,

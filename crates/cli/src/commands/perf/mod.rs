@@ -38,7 +38,7 @@ use tally::Tally;
 ///
 /// Time and CPU are measured from the first send to the last acknowledgement, latency from each send to its
 /// acknowledgement. Up to 200,000 records, the latency of each record is measured; with more, that of every 64th, because
-/// measuring it costs about as much as sending. --latency-every changes this. A result without a measured record has `-`
+/// measuring it costs about as much as sending. --latency-every changes this. A result without a measured record has -
 /// for its latencies (null in JSON).
 ///
 /// Ctrl-C (or SIGTERM or SIGHUP) stops sending. Records already sent are still delivered and measured, and the status is

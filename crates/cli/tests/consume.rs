@@ -3,7 +3,7 @@
 mod command;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
 use command::{KURIER, Ran, Running, answering, kill, kurier, nobody, read_frame, server, start};
@@ -200,6 +200,7 @@ fn silent_broker_times_out() {
 struct Tail {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    messages: BufReader<ChildStderr>,
 }
 
 fn tail(cluster: &Running, arguments: &[&str]) -> Tail {
@@ -211,7 +212,8 @@ fn tail(cluster: &Running, arguments: &[&str]) -> Tail {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    Tail { child, lines }
+    let messages = BufReader::new(child.stderr.take().unwrap());
+    Tail { child, lines, messages }
 }
 
 impl Tail {
@@ -219,11 +221,21 @@ impl Tail {
         self.lines.next().unwrap().unwrap()
     }
 
-    /// Ends the command by a signal. Returns its messages and its status.
+    /// Waits for a message with this text.
+    #[cfg(feature = "tls")]
+    fn says(&mut self, text: &str) {
+        let mut message = String::new();
+        while !message.contains(text) {
+            message.clear();
+            assert!(self.messages.read_line(&mut message).unwrap() > 0, "no message with {text}");
+        }
+    }
+
+    /// Ends the command by a signal. Returns its further messages and its status.
     fn ended_by(mut self, signal: Signal) -> (String, Option<i32>) {
         kill(&self.child, signal);
         let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        self.messages.read_to_string(&mut said).unwrap();
         (said, self.child.wait().unwrap().code())
     }
 }
@@ -284,10 +296,10 @@ fn closed_pipe_ends_the_reader() {
     }
     let mut tail = tail(&cluster, &[]);
     tail.line();
-    let Tail { mut child, lines } = tail;
+    let Tail { mut child, lines, mut messages } = tail;
     drop(lines);
     let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    messages.read_to_string(&mut said).unwrap();
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
 }
 
@@ -532,7 +544,7 @@ mod secured {
     #[test]
     fn refused_credentials_end_the_command_at_once() {
         let scram = ["security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512"];
-        let cases: [(&[&str], &str, usize); 4] = [
+        let cases: [(&[&str], &str, usize); 3] = [
             (
                 &["sasl.username=alice", "sasl.password=wrong-7Qz"],
                 "SCRAM-SHA-512 for user alice: SASL_AUTHENTICATION_FAILED (58), Authentication failed during authentication \
@@ -551,11 +563,6 @@ mod secured {
                 "the broker offers PLAIN, SCRAM-SHA-512, OAUTHBEARER, not SCRAM-SHA-256: set sasl.mechanism\n",
                 0,
             ),
-            (
-                &["sasl.username=alice", "kurier.sasl.password.file=none"],
-                "cannot read kurier.sasl.password.file none: No such file or directory (os error 2)\n",
-                0,
-            ),
         ];
         for (settings, says, attempts) in cases {
             let running = sasl_ssl(|sasl| sasl.mechanisms.retain(|mechanism| mechanism != "SCRAM-SHA-256"));
@@ -563,6 +570,38 @@ mod secured {
             assert!(!ran.said.contains("wrong-7Qz") && ran.said.lines().count() == 1, "{}", ran.said);
             assert_eq!(running.broker.with_cluster(|cluster| cluster.logins().count()), attempts);
         }
+    }
+
+    #[test]
+    fn missing_credentials_end_the_command_after_retries() {
+        const WHY: &str = "cannot read kurier.sasl.password.file none: No such file or directory (os error 2)";
+        let running = sasl_ssl(|_| {});
+        let user = ["sasl.mechanism=PLAIN", "sasl.username=alice", "kurier.sasl.password.file=none"];
+        let ran = consume_with(&running, &[&["security.protocol=SASL_SSL"], &user[..]].concat()).fails(1);
+        let ran =
+            ran.says(&[&format!("{WHY}; trying again\n"), "no credentials after 30 retries: ", &format!("{WHY}\n")]);
+        assert_eq!(ran.said.lines().count(), 2, "{}", ran.said);
+        assert_eq!(running.broker.with_cluster(|cluster| cluster.logins().count()), 0);
+    }
+
+    /// Both at the start and when a session ends.
+    #[test]
+    fn empty_password_file_is_read_again() {
+        let running = sasl_ssl(|sasl| sasl.max_reauth = Some(Duration::from_millis(500)));
+        let password = tempfile::NamedTempFile::new().unwrap();
+        let user = ["security.protocol=SASL_SSL", "sasl.mechanism=PLAIN", "sasl.username=alice"];
+        let of_writer = [&user[..], &["sasl.password=secret"]].concat();
+        let file = format!("kurier.sasl.password.file={}", password.path().display());
+        let of_reader = options(&[&user[..], &[&file, "retry.backoff.ms=100"]].concat());
+        let mut tail = tail(&running, &of_reader.iter().map(String::as_str).collect::<Vec<_>>());
+        for _ in 0..2 {
+            tail.says("it is empty; trying again");
+            std::fs::write(&password, "secret\n").unwrap();
+            produce(&running, "one", &of_writer).ends(0);
+            assert_eq!(tail.line(), "one");
+            std::fs::write(&password, "").unwrap();
+        }
+        assert_eq!(tail.ended_by(Signal::SIGINT).1, Some(130));
     }
 
     #[test]

@@ -34,7 +34,7 @@ mod producer;
 mod readme {}
 
 pub use builder::ProducerBuilder;
-pub use driver::security::{ConnectionSecurity, Login, SecureStream};
+pub use driver::security::{ConnectionSecurity, Login, LoginError, SecureStream, Ticket};
 pub use kurier_compression::CompressionType;
 pub use kurier_engine::closing::{Summary, Uncalled, Undelivered, Unfinished};
 pub use kurier_engine::config::{

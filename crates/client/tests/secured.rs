@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use kurier::credentials::{
     BoxFuture, CredentialSource, Credentials, FetchReason, Token, TokenError, TokenProvider, TokenRequest,
 };
-use kurier::{ErrorCode, ErrorKind, Producer, ProducerBuilder, Record};
+use kurier::{Config, ConnectionSecurity, ErrorCode, ErrorKind, HostPort, Login, Producer, ProducerBuilder, Record};
 use kurier_broker::{Broker, BrokerBuilder, SaslSettings};
 use kurier_security::{Claim, UnsecuredToken};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// No call takes longer than this.
@@ -121,9 +122,10 @@ async fn credentials_stand_in_every_form_of_settings() {
 
     std::fs::write(&file, "opaque").unwrap();
     let builder = builder(&broker, "OAUTHBEARER")
+        .set("max.block.ms", "3000")
         .set("sasl.oauthbearer.token.endpoint.url", &format!("file://{}", file.display()));
     let error = timeout(LONG, builder.build()).await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Authentication);
+    assert_eq!(error.kind(), ErrorKind::Network);
     let text = format!("{error:#}");
     assert!(text.contains("token cannot be used: the token has 1 parts") && !text.contains("opaque"), "{text}");
 }
@@ -278,4 +280,52 @@ async fn empty_password_file_changes_nothing() {
     let error = producer.reload_security().await.unwrap_err();
     assert!(error.to_string().contains("it is empty"), "{error}");
     send_to_each_partition(&producer).await;
+}
+
+#[tokio::test]
+async fn login_of_a_connection_uses_a_token_until_it_is_refused() {
+    // {"alg":"none"}.{"sub":NAME,"exp":253402300799}
+    const ALICE: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsImV4cCI6MjUzNDAyMzAwNzk5fQ.";
+    const BOB: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJib2IiLCJleHAiOjI1MzQwMjMwMDc5OX0.";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let write = |content: &str| std::fs::write(&file, content).unwrap();
+    let mut config = Config::default();
+    for (key, value) in [
+        ("bootstrap.servers", "127.0.0.1:9092"),
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.token.endpoint.url", &format!("file://{}", file.display())),
+    ] {
+        config.set(key, value).unwrap();
+    }
+    let security = ConnectionSecurity::new(config).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server: HostPort = address.to_string().parse().unwrap();
+    let stream = security.secure(TcpStream::connect(address).await.unwrap(), &server).await.unwrap();
+    let login = async || security.start_login(&stream, &server).await.map(Option::unwrap);
+    let has = |login: &Login, token: &str| String::from_utf8_lossy(login.first.as_ref()).contains(token);
+
+    for (content, says) in
+        [("", "it is empty"), (&ALICE[..40], "cannot be used"), ("eyJhbGciOiJub25lIn0.e30.", "has no time")]
+    {
+        write(content);
+        let error = login().await.unwrap_err();
+        assert!(!error.is_refusal() && format!("{error:#}").contains(says), "{error:#}");
+    }
+    write(ALICE);
+    let first = login().await.unwrap();
+    write(BOB);
+    let second = login().await.unwrap();
+    assert!(has(&first, ALICE) && has(&second, ALICE));
+    assert!(security.forget(&second.ticket).await, "an earlier token");
+    let third = login().await.unwrap();
+    assert!(has(&third, BOB));
+    // A late refusal of the old token keeps the new one.
+    assert!(!security.forget(&first.ticket).await, "its own token");
+    write("");
+    assert!(has(&login().await.unwrap(), BOB));
+    assert!(!security.forget(&third.ticket).await, "its own token");
+    assert!(!login().await.unwrap_err().is_refusal());
 }

@@ -250,7 +250,7 @@ impl Fetcher {
                 let ago = wall_time().duration_since(token.expires_at).unwrap_or_default().as_secs();
                 let text =
                     format!("the token expired {ago} s ago: renew it at its source, or check this machine's clock");
-                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Authentication, text) }.into())
+                Err(Failure::passing(Error::new(ErrorKind::Authentication, text)))
             }
             _ => Ok(credentials),
         }
@@ -275,7 +275,7 @@ impl Fetcher {
             Ok(Err(error)) => Err(of_source(error)),
             Err(_) => {
                 let text = format!("the source of credentials did not answer within {:.0} s", limit.as_secs_f64());
-                Err(CredentialError { is_refusal: false, why: Error::new(ErrorKind::Network, text) }.into())
+                Err(Failure::passing(Error::new(ErrorKind::Network, text)))
             }
         }
     }
@@ -292,7 +292,11 @@ impl Fetcher {
             LocalCredentials::TokenFile { path, extensions } => {
                 const KEY: &str = "sasl.oauthbearer.token.endpoint.url";
                 let value = read_secret(KEY, path, TOKEN_BYTES_MAX).await?;
-                let wrong = |why: String| refusal(format!("{KEY}: the token in {} {why}", path.display()));
+                // Another process may be writing the file.
+                let wrong = |why: String| {
+                    let text = format!("{KEY}: the token in {} {why}", path.display());
+                    Failure::passing(Error::new(ErrorKind::Authentication, text))
+                };
                 let claims = Claims::read(value.expose()).map_err(|error| wrong(format!("cannot be used: {error}")))?;
                 let expires_at = claims.expires_at.ok_or_else(|| wrong("has no time of expiry (exp)".to_owned()))?;
                 Ok(Credentials::Bearer(Token { value, expires_at, extensions: extensions.clone() }))
@@ -360,6 +364,11 @@ impl From<CredentialError> for Failure {
 }
 
 impl Failure {
+    /// Returns a failure that a retry may mend.
+    fn passing(why: Error) -> Self {
+        CredentialError { is_refusal: false, why }.into()
+    }
+
     /// Returns a failure that a retry would not mend.
     pub(super) fn refused(why: Error) -> Self {
         CredentialError { is_refusal: true, why }.into()

@@ -81,34 +81,89 @@ impl ConnectionSecurity {
     /// SASL. Each connection needs an exchange of its own.
     ///
     /// # Errors
-    /// Of kind [`Configuration`](ErrorKind::Configuration), if the mechanism would reveal a secret or cannot carry the
-    /// credentials; of kind [`Authentication`](ErrorKind::Authentication), if there are no credentials; of kind
-    /// [`Network`](ErrorKind::Network), if their source does not answer.
-    pub async fn start_login(&self, stream: &SecureStream, server: &HostPort) -> Result<Option<Login>, Error> {
+    /// If the mechanism would reveal a secret or cannot carry the credentials, or if there are no credentials. The error
+    /// tells whether they may come: see [`LoginError::is_refusal`].
+    pub async fn start_login(&self, stream: &SecureStream, server: &HostPort) -> Result<Option<Login>, LoginError> {
         let Some(fetcher) = &self.sasl else { return Ok(None) };
         let settings = &fetcher.settings;
         if !stream.is_private && settings.mechanism.reveals_secret() && !settings.allow_cleartext {
-            return Err(in_the_clear(settings.mechanism, server));
+            return Err(refusal(in_the_clear(settings.mechanism, server)));
         }
-        let credentials = self.credentials(fetcher).await?;
+        let (credentials, is_reused) = self.credentials(fetcher).await?;
         let (mut exchange, first) = Exchange::start(&credentials, SystemEntropy.nonce())
-            .map_err(|error| Error::new(ErrorKind::Configuration, error.to_string()))?;
+            .map_err(|error| refusal(Error::new(ErrorKind::Configuration, error.to_string())))?;
         exchange.set_scram_iterations_max(settings.scram_max_iterations);
         let username = credentials.username().map(str::to_owned);
-        Ok(Some(Login { exchange, first, username }))
+        Ok(Some(Login { exchange, first, username, ticket: Ticket { credentials, is_reused } }))
     }
 
-    async fn credentials(&self, fetcher: &Fetcher) -> Result<Credentials, Error> {
+    /// Forgets the token of a login that the broker has refused: the next login fetches another. Returns whether that may
+    /// help, because the token was not fetched for this login. Passwords are fetched for each login.
+    pub async fn forget(&self, refused: &Ticket) -> bool {
+        self.token.lock().await.take_if(|(credentials, _)| *credentials == refused.credentials);
+        refused.is_reused
+    }
+
+    /// Returns credentials, and whether an earlier login fetched them.
+    async fn credentials(&self, fetcher: &Fetcher) -> Result<(Credentials, bool), LoginError> {
         let mut token = self.token.lock().await;
         if let Some((credentials, until)) = &*token
             && SystemClock.now() < *until
         {
-            return Ok(credentials.clone());
+            return Ok((credentials.clone(), true));
         }
         let fetched = fetcher.fetch(FetchReason::First).await;
-        let credentials = fetched.map_err(|Failure { error: CredentialError { why, .. }, .. }| why)?;
+        let credentials = fetched.map_err(|Failure { error, .. }| LoginError(error))?;
         *token = fetcher.reusable_until(&credentials).map(|until| (credentials.clone(), until));
-        Ok(credentials)
+        Ok((credentials, false))
+    }
+}
+
+fn refusal(why: Error) -> LoginError {
+    LoginError(CredentialError { is_refusal: true, why })
+}
+
+/// Why an authentication could not begin.
+///
+/// ```
+/// # async fn connect(
+/// #     security: &kurier::ConnectionSecurity, stream: &kurier::SecureStream, server: &kurier::HostPort,
+/// # ) -> Result<(), kurier::Error> {
+/// match security.start_login(stream, server).await {
+///     Err(error) if !error.is_refusal() => println!("trying again in a second: {error:#}"),
+///     login => drop(login?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LoginError(CredentialError);
+
+impl LoginError {
+    /// Returns whether a retry would not help: the source refused, or the settings are wrong. Otherwise wait, then start
+    /// again: another process may be writing a file, a token may be about to be replaced, or the source cannot be reached.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.0.is_refusal
+    }
+}
+
+impl fmt::Display for LoginError {
+    /// Writes the error; with `{:#}` also its causes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.why.fmt(f)
+    }
+}
+
+impl std::error::Error for LoginError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.why.source()
+    }
+}
+
+impl From<LoginError> for Error {
+    fn from(error: LoginError) -> Self {
+        error.0.why
     }
 }
 
@@ -130,6 +185,15 @@ pub struct Login {
     pub first: Message,
     /// The user name, for errors; `None` for OAUTHBEARER.
     pub username: Option<String>,
+    /// The credentials in use, for [`ConnectionSecurity::forget`].
+    pub ticket: Ticket,
+}
+
+/// The credentials of a [`Login`]. See [`ConnectionSecurity`] for an example of a login.
+#[derive(Debug)]
+pub struct Ticket {
+    credentials: Credentials,
+    is_reused: bool,
 }
 
 /// A connection, with TLS if the settings ask for it. See [`ConnectionSecurity`] for an example.

@@ -103,39 +103,54 @@ impl Settings {
     }
 }
 
-/// A connection that could not be made, or broke. Another connection, perhaps to another broker, may work.
+/// A failure to connect or to authenticate, by the remedy.
 ///
 /// The cause is kept as text: an I/O error in the chain would look like an error of standard output.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Broken(String);
-
-impl Broken {
-    /// Returns whether the error's chain contains this type.
-    pub(crate) fn is_in(error: &Error) -> bool {
-        error.chain().any(<dyn std::error::Error>::is::<Self>)
-    }
-
-    /// Returns an error of this type.
-    pub(crate) fn error(text: impl fmt::Display) -> Error {
-        Error::new(Self(text.to_string()))
-    }
+pub(crate) enum Failure {
+    /// A connection that could not be made, or broke. Another connection, perhaps to another broker, may work.
+    #[error("{0}")]
+    Broken(String),
+    /// There are no credentials yet, such as from a file that is being written. No server is usable before they come.
+    #[error("{0}")]
+    NoCredentials(String),
+    /// Refused credentials. Each further attempt could lock the account.
+    #[error("{0}")]
+    Refused(String),
 }
 
-/// A failure that other servers of the cluster would only repeat: refused credentials, or none. Each further attempt could
-/// lock the account.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refused(String);
-
-impl Refused {
-    /// Returns whether the error's chain contains this type.
-    pub(crate) fn is_in(error: &Error) -> bool {
-        error.chain().any(<dyn std::error::Error>::is::<Self>)
+impl Failure {
+    /// Returns the failure in an error's chain.
+    fn of(error: &Error) -> Option<&Self> {
+        error.chain().find_map(<dyn std::error::Error>::downcast_ref)
     }
 
-    fn error(text: impl fmt::Display) -> Error {
-        Error::new(Self(text.to_string()))
+    /// Returns whether a later attempt may succeed.
+    pub(crate) fn may_pass(error: &Error) -> bool {
+        matches!(Self::of(error), Some(Self::Broken(_) | Self::NoCredentials(_)))
+    }
+
+    /// Returns whether a later attempt with other credentials may succeed.
+    pub(crate) fn lacks_credentials(error: &Error) -> bool {
+        matches!(Self::of(error), Some(Self::NoCredentials(_)))
+    }
+
+    /// Returns whether other servers of the cluster would only repeat the failure.
+    pub(crate) fn is_the_same_everywhere(error: &Error) -> bool {
+        matches!(Self::of(error), Some(Self::NoCredentials(_) | Self::Refused(_)))
+    }
+
+    /// Returns the error for a connection that could not be made, or broke.
+    pub(crate) fn broken(text: impl fmt::Display) -> Error {
+        Error::new(Self::Broken(text.to_string()))
+    }
+
+    fn no_credentials(text: impl fmt::Display) -> Error {
+        Error::new(Self::NoCredentials(text.to_string()))
+    }
+
+    fn refused(text: impl fmt::Display) -> Error {
+        Error::new(Self::Refused(text.to_string()))
     }
 }
 
@@ -165,8 +180,8 @@ impl Connection {
         let resolve = timeout(settings.setup_timeout, lookup_host((server.host.as_str(), server.port)));
         let addresses: Vec<SocketAddr> = match resolve.await {
             Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => return Err(Broken::error(format!("{server}: the name cannot be resolved: {error}"))),
-            Err(_) => return Err(Broken::error(format!("{server}: the name was not resolved in time"))),
+            Ok(Err(error)) => return Err(Failure::broken(format!("{server}: the name cannot be resolved: {error}"))),
+            Err(_) => return Err(Failure::broken(format!("{server}: the name was not resolved in time"))),
         };
         let mut causes = Vec::new();
         let mut is_broken = true;
@@ -176,18 +191,18 @@ impl Connection {
             let peer = if peer == shown { peer } else { format!("{peer} ({shown})") };
             match Self::open_address(server, address, &peer, settings).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if Refused::is_in(&error) => return Err(error.context(peer)),
+                Err(error) if Failure::is_the_same_everywhere(&error) => return Err(error.context(peer)),
                 Err(error) => {
-                    is_broken &= Broken::is_in(&error);
+                    is_broken &= Failure::may_pass(&error);
                     causes.push(format!("{peer}: {error:#}"));
                 }
             }
         }
         if causes.is_empty() {
-            return Err(Broken::error(format!("{server}: the name has no address")));
+            return Err(Failure::broken(format!("{server}: the name has no address")));
         }
         let causes = causes.join("\n");
-        Err(if is_broken { Broken::error(causes) } else { anyhow!(causes) })
+        Err(if is_broken { Failure::broken(causes) } else { anyhow!(causes) })
     }
 
     async fn open_address(
@@ -200,12 +215,12 @@ impl Connection {
         let millis = settings.setup_timeout.as_millis();
         let socket = timeout(settings.setup_timeout, TcpStream::connect(address))
             .await
-            .map_err(|_| Broken::error(format!("no connection within {millis} ms ({KEY})")))?
-            .map_err(Broken::error)?;
-        socket.set_nodelay(true).map_err(Broken::error)?;
+            .map_err(|_| Failure::broken(format!("no connection within {millis} ms ({KEY})")))?
+            .map_err(Failure::broken)?;
+        socket.set_nodelay(true).map_err(Failure::broken)?;
         let stream = timeout(settings.setup_timeout, settings.security.secure(socket, server))
             .await
-            .map_err(|_| Broken::error(format!("the TLS handshake did not end within {millis} ms ({KEY})")))?
+            .map_err(|_| Failure::broken(format!("the TLS handshake did not end within {millis} ms ({KEY})")))?
             .map_err(of_security)?;
         let mut connection = Self {
             peer: peer.to_owned(),
@@ -228,11 +243,11 @@ impl Connection {
     /// Authenticates by SASL, if the settings ask for it.
     async fn authenticate(&mut self) -> Result<()> {
         let started = self.settings.security.start_login(&self.stream, &self.server).await;
-        let started = started.map_err(|error| match error.kind() {
-            kurier::ErrorKind::Network => Broken::error(format_args!("{error:#}")),
-            _ => Refused::error(format_args!("{error:#}")),
+        let started = started.map_err(|error| match error.is_refusal() {
+            false => Failure::no_credentials(format_args!("{error:#}")),
+            true => Failure::refused(format_args!("{error:#}")),
         })?;
-        let Some(Login { mut exchange, first: mut message, username, .. }) = started else { return Ok(()) };
+        let Some(Login { mut exchange, first: mut message, username, ticket, .. }) = started else { return Ok(()) };
         let mechanism = exchange.mechanism();
         // Version 0 has no errors and no sessions.
         if self.version::<SaslHandshakeRequest>()? < 1 {
@@ -243,7 +258,7 @@ impl Connection {
             ErrorCode::NONE => {}
             ErrorCode::UNSUPPORTED_SASL_MECHANISM => {
                 let offered = answer.mechanisms.join(", ");
-                return Err(Refused::error(format_args!(
+                return Err(Failure::refused(format_args!(
                     "the broker offers {offered}, not {mechanism}: set sasl.mechanism"
                 )));
             }
@@ -251,7 +266,7 @@ impl Connection {
                 "this listener does not use SASL: set security.protocol to PLAINTEXT or SSL, or use another listener of the \
                  broker"
             ),
-            code => return Err(Broken::error(format_args!("SaslHandshake was refused: {code}, {}", code.meaning()))),
+            code => return Err(Failure::broken(format_args!("SaslHandshake was refused: {code}, {}", code.meaning()))),
         }
         let version = self.version::<SaslAuthenticateRequest>()?;
         loop {
@@ -263,10 +278,14 @@ impl Connection {
                 code @ ErrorCode::SASL_AUTHENTICATION_FAILED => {
                     let words = answer.error_message.unwrap_or_else(|| code.meaning().to_owned());
                     let why = exchange.refusal().map_or_else(|| shortened(&words), ToString::to_string);
+                    if self.settings.security.forget(&ticket).await {
+                        let text = format!("{mechanism}: {code}, {why}; the token was an earlier one");
+                        return Err(Failure::no_credentials(text));
+                    }
                     return Err(refused(mechanism, username.as_deref(), format_args!("{code}, {why}")));
                 }
                 code => {
-                    return Err(Broken::error(format_args!(
+                    return Err(Failure::broken(format_args!(
                         "SaslAuthenticate was refused: {code}, {}",
                         code.meaning()
                     )));
@@ -357,7 +376,7 @@ impl Connection {
         let limit = self.settings.request_timeout;
         timeout(limit, self.exchange(request, version)).await.unwrap_or_else(|_| {
             let (name, millis) = (name_of::<R>(), limit.as_millis());
-            Err(Broken::error(format!("no response to {name} within {millis} ms (request.timeout.ms)")))
+            Err(Failure::broken(format!("no response to {name} within {millis} ms (request.timeout.ms)")))
         })
     }
 
@@ -407,9 +426,9 @@ impl Connection {
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof => {
                 let (name, suspicion) = (name_of::<R>(), self.suspicion());
-                Broken::error(format!("it closed the connection instead of answering {name}{suspicion}"))
+                Failure::broken(format!("it closed the connection instead of answering {name}{suspicion}"))
             }
-            _ => Broken::error(error),
+            _ => Failure::broken(error),
         }
     }
 
@@ -429,7 +448,7 @@ impl Connection {
 
 /// Returns the error for credentials that the broker refused.
 fn refused(mechanism: Mechanism, username: Option<&str>, why: impl fmt::Display) -> Error {
-    Refused::error(match username {
+    Failure::refused(match username {
         Some(name) => format!("{mechanism} for user {name}: {why}; correct the user name or the password"),
         None => format!("{mechanism}: {why}; correct the token or its source"),
     })
@@ -444,7 +463,7 @@ fn shortened(words: &str) -> String {
 /// Returns the error of TLS. Another server, or another attempt, may help only if the network failed.
 fn of_security(error: kurier::Error) -> Error {
     match error.kind() {
-        kurier::ErrorKind::Network => Broken::error(format_args!("{error:#}")),
+        kurier::ErrorKind::Network => Failure::broken(format_args!("{error:#}")),
         _ => error.into(),
     }
 }

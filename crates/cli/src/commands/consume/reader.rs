@@ -29,10 +29,10 @@ use kurier_protocol::{ErrorCode, NodeId, ParseErrorKind, PartitionIndex};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::connection::{Broken, Connection, Refused, Settings};
+use super::connection::{Connection, Failure, Settings};
 use crate::notice;
 
-/// Failures in a row before a partition fails. With the default backoff they take half a minute. In that time a cluster
+/// Failures in a row before a partition fails, or the command for want of credentials. With the default backoff they take half a minute. In that time a cluster
 /// notices a dead leader and elects another.
 const FAILURES_MAX: u32 = 30;
 
@@ -147,8 +147,21 @@ impl Reader {
     pub(crate) async fn open(wanted: Wanted, settings: Settings) -> Result<Self> {
         let mut cluster = Cluster::new(settings);
         let mut asked = 0;
+        let mut failures = 0;
         let topic = loop {
-            let topic = cluster.topic(&wanted.topic).await?;
+            let topic = match cluster.topic(&wanted.topic).await {
+                Err(error) if Failure::lacks_credentials(&error) => {
+                    failures += 1;
+                    match failures {
+                        1 => warn(format_args!("{error:#}; trying again")),
+                        ..=FAILURES_MAX => {}
+                        _ => return Err(error.context(format!("no credentials after {FAILURES_MAX} retries"))),
+                    }
+                    sleep(cluster.settings.backoff(failures)).await;
+                    continue;
+                }
+                topic => topic?,
+            };
             asked += 1;
             if topic.error_code.is_none() {
                 break topic;
@@ -201,7 +214,7 @@ impl Reader {
         sleep(self.cluster.settings.backoff(failures)).await;
         let topic = match self.cluster.topic(&self.wanted.topic).await {
             Ok(topic) => topic,
-            Err(error) if Broken::is_in(&error) => {
+            Err(error) if Failure::may_pass(&error) => {
                 return self.lost().into_iter().try_for_each(|index| self.fail(index, &error));
             }
             Err(error) => return Err(error),
@@ -324,7 +337,7 @@ impl Reader {
                     }
                 }
             }
-            Err(error) if Broken::is_in(&error) => {
+            Err(error) if Failure::may_pass(&error) => {
                 errand.partitions().try_for_each(|index| self.fail(index, &error))?;
             }
             Err(error) => return Err(error),
@@ -438,7 +451,7 @@ impl Leader {
             other => {
                 let opened = Connection::open(&self.server, settings).await;
                 let node = self.node;
-                other.insert(opened.map_err(|error| match Refused::is_in(&error) {
+                other.insert(opened.map_err(|error| match Failure::is_the_same_everywhere(&error) {
                     true => error,
                     false => error.context(format!("node {node} is not at the address that the cluster advertises")),
                 })?)
@@ -595,9 +608,9 @@ impl Cluster {
             };
             match answer {
                 Ok((connection, response)) => return self.learn(name, connection, response),
-                Err(error) if Refused::is_in(&error) => return Err(error),
+                Err(error) if Failure::is_the_same_everywhere(&error) => return Err(error),
                 Err(error) => {
-                    is_broken |= Broken::is_in(&error);
+                    is_broken |= Failure::may_pass(&error);
                     causes.push(format!("{error:#}").replace('\n', "\n  "));
                 }
             }
@@ -609,7 +622,7 @@ impl Cluster {
             self.settings.protocol
         );
         // A server that is not Kafka will stay so, but another one may come up.
-        Err(if is_broken { Broken::error(text) } else { anyhow!(text) })
+        Err(if is_broken { Failure::broken(text) } else { anyhow!(text) })
     }
 
     fn learn(
@@ -620,7 +633,7 @@ impl Cluster {
     ) -> Result<MetadataResponseTopic> {
         if !response.error_code.is_none() {
             let (code, meaning) = (response.error_code, response.error_code.meaning());
-            return Err(Broken::error(format!("{} returned {code}, {meaning}", connection.peer())));
+            return Err(Failure::broken(format!("{} returned {code}, {meaning}", connection.peer())));
         }
         // Nodes with a negative id or an invalid address are ignored, and so are partitions with a negative index.
         let places = response.brokers.iter().filter(|broker| broker.node_id >= 0);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use kurier::credentials::{BoxFuture, Token, TokenError, TokenProvider, TokenRequest};
-use kurier::{ErrorKind, Producer, ProducerBuilder, Record};
+use kurier::{Config, ConnectionSecurity, ErrorKind, HostPort, Producer, ProducerBuilder, Record};
 use kurier_broker::{Broker, BrokerBuilder, SaslSettings, ServerTls};
 use kurier_security::{Claim, UnsecuredToken};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// No call takes longer than this.
@@ -166,7 +167,7 @@ async fn failures_name_their_cause_and_the_way_out() {
         (
             "plaintext to a TLS port",
             Some(server("broker.pem")),
-            |producer| producer.config(kurier::Config::default()),
+            |producer| producer.config(Config::default()),
             ErrorKind::Network,
             "security.protocol=SSL",
         ),
@@ -245,6 +246,37 @@ async fn certificates_rotate_while_records_flow() {
     }
     let ends = broker.with_cluster(|cluster| (0..3).filter_map(|index| cluster.end_offset("t", index)).sum::<i64>());
     assert_eq!(ends, 6 * 103);
+}
+
+#[tokio::test]
+async fn connection_of_a_program_uses_the_authorities_that_the_file_has_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::copy(path("other.pem"), &file).unwrap();
+    let broker = cluster().tls(server("broker.pem")).start().await.unwrap();
+    let server: HostPort = broker.bootstrap_servers().split(',').next().unwrap().parse().unwrap();
+    let mut config = Config::default();
+    for (key, value) in [
+        ("bootstrap.servers", broker.bootstrap_servers().as_str()),
+        ("security.protocol", "SSL"),
+        ("ssl.truststore.location", file.to_str().unwrap()),
+        ("kurier.tls.reload.ms", "1000"),
+    ] {
+        config.set(key, value).unwrap();
+    }
+    let security = ConnectionSecurity::new(config).unwrap();
+    let secure = async || {
+        let socket = TcpStream::connect((server.host.as_str(), server.port)).await.unwrap();
+        timeout(LONG, security.secure(socket, &server)).await.unwrap()
+    };
+    assert_eq!(secure().await.unwrap_err().kind(), ErrorKind::Authentication);
+    std::fs::copy(path("ca.pem"), &file).unwrap();
+    // After the first second.
+    while let Err(error) = secure().await {
+        assert_eq!(error.kind(), ErrorKind::Authentication, "{error:#}");
+    }
+    std::fs::write(&file, "-----BEGIN CERT").unwrap();
+    secure().await.unwrap();
 }
 
 async fn futures_of(producer: &Producer, count: usize) -> Vec<kurier::Delivery> {

@@ -37,7 +37,7 @@ pub(crate) struct Protection {
     pub(super) sasl: Option<Fetcher>,
     /// Settings whose files may change.
     #[cfg(feature = "tls")]
-    files: Option<TlsSettings>,
+    pub(super) files: Option<TlsSettings>,
 }
 
 impl Protection {

@@ -5,9 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+#[cfg(feature = "tls")]
+use std::time::Duration;
 use std::time::Instant;
 
 use kurier_engine::accumulator::Clock;
+#[cfg(feature = "tls")]
+use kurier_engine::config::TlsSettings;
 use kurier_engine::config::{Config, HostPort, in_the_clear};
 use kurier_engine::core::{CredentialError, Ending, Entropy, FetchReason};
 use kurier_engine::error::{Error, ErrorKind};
@@ -20,12 +24,15 @@ use super::clock::SystemClock;
 use super::credentials::{Failure, Fetcher};
 use super::entropy::SystemEntropy;
 use super::protection::{Given, Protection};
+#[cfg(feature = "tls")]
+use super::tls::{self, Tls};
 use super::transport::{Security, Transport};
 
 /// TLS and SASL as a configuration asks for them, for tools that speak Kafka's protocol beside the producer.
 ///
 /// The tool opens the socket and sends the requests. This type encrypts the connection, fetches the credentials, and
-/// starts the [`Exchange`] that proves them.
+/// starts the [`Exchange`] that proves them. New connections use the certificates that the files then have, if
+/// `kurier.tls.reload.ms` has passed since the last look at them.
 ///
 /// ```no_run
 /// use kurier::{Config, ConnectionSecurity, HostPort};
@@ -46,6 +53,8 @@ use super::transport::{Security, Transport};
 #[derive(Debug)]
 pub struct ConnectionSecurity {
     security: Security,
+    #[cfg(feature = "tls")]
+    files: Option<Mutex<Files>>,
     sasl: Option<Fetcher>,
     /// A token that the next connections may use too, and until when. The lock lets one task at a time ask for another.
     token: Mutex<Option<(Credentials, Instant)>>,
@@ -57,8 +66,14 @@ impl ConnectionSecurity {
     /// # Errors
     /// Of kind [`Configuration`](ErrorKind::Configuration), if settings contradict each other, or a file cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let Protection { security, sasl, .. } = Protection::new(&Arc::new(config.check()?), Given::default())?;
-        Ok(Self { security, sasl, token: Mutex::default() })
+        let protection = Protection::new(&Arc::new(config.check()?), Given::default())?;
+        Ok(Self {
+            security: protection.security,
+            #[cfg(feature = "tls")]
+            files: protection.files.and_then(Files::new).map(Mutex::new),
+            sasl: protection.sasl,
+            token: Mutex::default(),
+        })
     }
 
     /// Performs the handshake of TLS on a new connection to this server, if the settings ask for it.
@@ -67,6 +82,10 @@ impl ConnectionSecurity {
     /// Of kind [`Authentication`](ErrorKind::Authentication) or [`Configuration`](ErrorKind::Configuration), if the server
     /// cannot be trusted, or does not trust us; of kind [`Network`](ErrorKind::Network) otherwise.
     pub async fn secure(&self, socket: TcpStream, server: &HostPort) -> Result<SecureStream, Error> {
+        #[cfg(feature = "tls")]
+        if let (Security::Tls(tls), Some(files)) = (&self.security, &self.files) {
+            files.lock().await.reload(tls).await;
+        }
         self.security.secure(socket, server, false).await.map(SecureStream::from).map_err(error)
     }
 
@@ -116,6 +135,41 @@ impl ConnectionSecurity {
         let credentials = fetched.map_err(|Failure { error, .. }| LoginError(error))?;
         *token = fetcher.reusable_until(&credentials).map(|until| (credentials.clone(), until));
         Ok((credentials, false))
+    }
+}
+
+/// Files of certificates and keys that may change.
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+struct Files {
+    settings: TlsSettings,
+    /// `kurier.tls.reload.ms`.
+    period: Duration,
+    loaded_at: Instant,
+}
+
+#[cfg(feature = "tls")]
+impl Files {
+    /// Notes that the files were just loaded; `None` if they are not to be loaded again.
+    fn new(settings: TlsSettings) -> Option<Self> {
+        let period = settings.reload?;
+        Some(Self { settings, period, loaded_at: SystemClock.now() })
+    }
+
+    /// Loads the files if the period has passed. After a failure the old certificates stay in use, and the next connection
+    /// loads again.
+    async fn reload(&mut self, tls: &Tls) {
+        let now = SystemClock.now();
+        if now.saturating_duration_since(self.loaded_at) < self.period {
+            return;
+        }
+        match tls::load_on_a_thread(&self.settings).await {
+            Ok(config) => {
+                self.loaded_at = now;
+                tls.replace(config);
+            }
+            Err(error) => tls::warn_of_old_certificates(&error),
+        }
     }
 }
 

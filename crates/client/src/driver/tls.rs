@@ -86,6 +86,18 @@ pub(crate) fn load(settings: &TlsSettings) -> Result<TlsConfig, Error> {
     builder(settings).build().map_err(|error| with_kind(ErrorKind::Configuration, error))
 }
 
+/// Loads the same on a thread that may block.
+pub(super) async fn load_on_a_thread(settings: &TlsSettings) -> Result<TlsConfig, Error> {
+    let settings = settings.clone();
+    let loaded = on_a_thread("kurier-files", move || Ok(load(&settings))).await;
+    loaded.unwrap_or_else(|error| Err(Error::new(ErrorKind::Configuration, error.to_string())))
+}
+
+/// Logs that certificates could not be loaded again.
+pub(super) fn warn_of_old_certificates(error: &Error) {
+    tracing::warn!(why = format_args!("{error:#}"), "cannot reload the certificates: the old ones stay in use");
+}
+
 pub(super) fn source(source: &Source) -> PemSource {
     match source {
         Source::Path(path) => PemSource::path(path),
@@ -164,10 +176,7 @@ impl Reload {
                     reply => reply,
                 },
             };
-            let settings = self.settings.clone();
-            let loaded = on_a_thread("kurier-files", move || Ok(load(&settings))).await;
-            let loaded = loaded.unwrap_or_else(|error| Err(Error::new(ErrorKind::Configuration, error.to_string())));
-            let result = match loaded {
+            let result = match load_on_a_thread(&self.settings).await {
                 Ok(config) => {
                     failures = 0;
                     if self.tls.replace(config) {
@@ -181,10 +190,7 @@ impl Reload {
                 Err(error) => {
                     failures += 1;
                     if failures > QUIET {
-                        tracing::warn!(
-                            why = format_args!("{error:#}"),
-                            "cannot reload the certificates: the old ones stay in use"
-                        );
+                        warn_of_old_certificates(&error);
                     }
                     Err(error)
                 }

@@ -55,7 +55,7 @@
 //! # Secrets
 //!
 //! The JSON masks SASL tokens, and the bytes of messages that may contain passwords or tokens but cannot be read, unless
-//! you ask for them. The file contains them all the same, unless its writer calls [`zeroed`] for each frame.
+//! you ask for them. The file contains them all the same, unless its writer calls [`zeroed()`] for each frame.
 
 #![warn(clippy::indexing_slicing, clippy::unwrap_used, reason = "what came off a wire must not end the process")]
 

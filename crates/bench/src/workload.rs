@@ -102,10 +102,21 @@ impl Payload {
 
     /// Returns the next value.
     pub fn next_value(&mut self) -> &[u8] {
+        let at = self.next_place();
+        self.bytes.get(at..at + self.size).unwrap_or_default()
+    }
+
+    /// Returns the next values.
+    pub fn next_values(&mut self, count: usize) -> Vec<&[u8]> {
+        let places: Vec<usize> = (0..count).map(|_| self.next_place()).collect();
+        places.into_iter().map(|at| self.bytes.get(at..at + self.size).unwrap_or_default()).collect()
+    }
+
+    fn next_place(&mut self) -> usize {
         let slices = self.bytes.len() - self.size;
         let at = self.at;
         self.at = if at + self.size < slices { at + self.size } else { (at + self.size) % slices };
-        self.bytes.get(at..at + self.size).unwrap_or_default()
+        at
     }
 }
 

@@ -1,7 +1,8 @@
 //! Kurier as a library, in a loop that does nothing else.
 //!
 //! `--api` names the call: `send` drops each `Delivery`, `name` sends by the topic's name, `headers` adds two headers,
-//! `await` waits for each outcome in the order of the records. No latency is measured.
+//! `await` waits for each outcome in the order of the records, `post` makes no `Delivery`, and `post_all` sends runs of
+//! values without keys. No latency is measured.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +28,9 @@ async fn main() -> Result<()> {
         "name" => run.send_by_name(&producer).await?,
         "headers" => run.send_with_headers(&topic).await?,
         "await" => run.send_and_await(&topic).await?,
-        other => bail!("--api {other} is unknown: use send, name, headers or await"),
+        "post" => run.post(&topic).await?,
+        "post_all" => run.post_all(&topic).await?,
+        other => bail!("--api {other} is unknown: use send, name, headers, await, post or post_all"),
     }
     let summary = producer.close(Duration::from_secs(120)).await?;
     ensure!(summary.written == run.workload.records, "{summary}");
@@ -69,6 +72,29 @@ impl Run {
             let record =
                 topic.record().value(self.payload.next_value()).header("trace", "ab12").header("source", "bench");
             topic.send(record.nullable_key(key.as_ref().map(|key| &key[..]))).await?.forget();
+        }
+        Ok(())
+    }
+
+    async fn post(&mut self, topic: &TopicProducer) -> Result<()> {
+        for number in 0..self.workload.records {
+            self.pace.sleep(number);
+            let key = self.workload.key(number);
+            let record = topic.record().value(self.payload.next_value()).nullable_key(key.as_ref().map(|key| &key[..]));
+            topic.post(record).await?;
+        }
+        Ok(())
+    }
+
+    async fn post_all(&mut self, topic: &TopicProducer) -> Result<()> {
+        /// Values of a call: as many as one lock covers.
+        const RUN: u64 = 64;
+        let mut number = 0;
+        while number < self.workload.records {
+            self.pace.sleep(number);
+            let count = RUN.min(self.workload.records - number);
+            topic.post_all(&mut &self.payload.next_values(usize::try_from(count)?)[..]).await?;
+            number += count;
         }
         Ok(())
     }

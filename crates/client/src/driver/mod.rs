@@ -90,8 +90,6 @@ pub(crate) struct Driver {
     under_way: mpsc::UnboundedSender<UnderWay>,
     connections: HashMap<ConnectionId, Line>,
     waiting: Waiting,
-    /// When this task last learned of an open batch.
-    opened_at: Option<Instant>,
     closing: Option<Closing>,
     is_over: bool,
     /// Why the driver ends before a close: a panic, or no bootstrap server.
@@ -184,7 +182,6 @@ impl Driver {
             under_way,
             connections: HashMap::new(),
             waiting: Waiting::default(),
-            opened_at: None,
             closing: None,
             is_over: false,
             failure: None,
@@ -302,10 +299,6 @@ impl Driver {
         for signal in signals {
             match signal {
                 Signal::Wanted { topic, partitions } => self.want(topic, partitions, None, now),
-                signal @ Signal::Opened { .. } => {
-                    self.opened_at = Some(now);
-                    self.core.handle(Input::Signal(signal), now);
-                }
                 signal => self.core.handle(Input::Signal(signal), now),
             }
         }
@@ -654,13 +647,8 @@ impl Driver {
         let Waiting { reach, topics, .. } = &self.waiting;
         let reach = reach.iter().map(|(deadline, _)| *deadline);
         let closing = self.closing.as_ref().filter(|closing| !closing.is_time_up);
-        let now = self.now();
-        // Where batches were opened, more follow. To look once in a `linger.ms` costs less than a wake-up for each.
-        let linger = self.shared.config.linger;
-        let opens = self.opened_at.is_some_and(|at| now < at + linger * 2).then(|| now + linger);
         let others = [
-            opens,
-            self.core.next_timeout(now),
+            self.core.next_timeout(self.now()),
             topics.next_deadline(),
             self.shared.accumulator.memory.next_deadline(),
             closing.map(|closing| closing.deadline),
@@ -670,9 +658,6 @@ impl Driver {
 
     /// Waits for the next event. Also returns whether this task slept until then.
     async fn wait(&mut self, until: Option<Instant>) -> (Happened, bool) {
-        if !self.shared.accumulator.sleeps_until(until) {
-            return (Happened::Nothing, false);
-        }
         let shared = Arc::clone(&self.shared);
         let mut notified = std::pin::pin!(shared.notify.notified());
         let far = || self.now() + std::time::Duration::from_secs(3600);

@@ -91,8 +91,7 @@ impl Rig {
                     open = left;
                     taken.into_iter().for_each(|batch| self.complete(&mut log, batch));
                 }
-                _ if self.accumulator.sleeps_until(None) => block_on(self.notify.notified()),
-                _ => {}
+                _ => block_on(self.notify.notified()),
             }
         }
         log

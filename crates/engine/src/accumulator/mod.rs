@@ -114,19 +114,6 @@ struct Signals {
     wanted: BTreeMap<Arc<str>, usize>,
     /// Whether a sender waits for memory. One signal serves all waiting senders.
     is_pressed: bool,
-    next_look: NextLook,
-}
-
-/// When the driver takes signals next.
-#[derive(Clone, Copy, Debug, Default)]
-enum NextLook {
-    /// When something wakes it.
-    #[default]
-    Woken,
-    /// At that time, if nothing wakes it before.
-    At(Instant),
-    /// Before it sleeps again.
-    Soon,
 }
 
 /// A record that could not be appended at once.
@@ -226,15 +213,9 @@ impl Accumulator {
         self.topics.with(name, act)
     }
 
-    /// Queues a signal for the core, and wakes the driver unless it looks in time anyway.
+    /// Queues a signal for the core, and wakes the driver.
     pub fn signal(&self, signal: Signal) {
         let mut signals = lock(&self.signals);
-        let is_in_time = match (signals.next_look, &signal) {
-            (NextLook::Soon, _) => true,
-            // Nothing happens to this batch before it has lingered.
-            (NextLook::At(at), Signal::Opened { since, is_full: false, .. }) => at <= *since + self.config.linger,
-            _ => false,
-        };
         match signal {
             Signal::Pressure => signals.is_pressed = true,
             Signal::Wanted { topic, partitions } => {
@@ -249,24 +230,12 @@ impl Accumulator {
             signal => signals.list.push(signal),
         }
         drop(signals);
-        if !is_in_time {
-            (self.wake)();
-        }
+        (self.wake)();
     }
 
-    /// Notes that the driver sleeps until something wakes it, and no longer than `until`. Returns `false` if it must
-    /// take signals before.
-    pub fn sleeps_until(&self, until: Option<Instant>) -> bool {
-        let mut signals = lock(&self.signals);
-        signals.next_look = until.map_or(NextLook::Woken, NextLook::At);
-        signals.list.is_empty() && signals.wanted.is_empty() && !signals.is_pressed
-    }
-
-    /// Takes the signals that the core has not seen. Until the driver calls [`sleeps_until`](Self::sleeps_until), no
-    /// signal wakes it.
+    /// Takes the signals that the core has not seen.
     pub fn take_signals(&self) -> Vec<Signal> {
-        let all = Signals { next_look: NextLook::Soon, ..Signals::default() };
-        let Signals { mut list, wanted, is_pressed, .. } = std::mem::replace(&mut *lock(&self.signals), all);
+        let Signals { mut list, wanted, is_pressed } = std::mem::take(&mut *lock(&self.signals));
         list.extend(wanted.into_iter().map(|(topic, partitions)| Signal::Wanted { topic, partitions }));
         // `Pressure` comes last, so that it also covers the batches that the signals before it opened.
         list.extend(is_pressed.then_some(Signal::Pressure));

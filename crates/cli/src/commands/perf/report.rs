@@ -174,7 +174,7 @@ fn shown(latency: Option<f64>, digits: usize) -> String {
     latency.map_or_else(|| "-".to_owned(), |latency| format!("{latency:.digits$}"))
 }
 
-/// Returns a number with so many digits after the point; `null` for none or infinitely many.
+/// Returns a number with a given count of digits after the point; `null` without a number or for an infinite one.
 fn rounded(number: f64, digits: i32) -> Value {
     let factor = 10f64.powi(digits);
     json!((number * factor).round() / factor)

@@ -2,8 +2,11 @@
 //!
 //! Time depends on the machine and its load; the number of instructions hardly does. For each call of the producer, this
 //! program runs itself under callgrind twice, with different numbers of records, so that start and end cancel out. Only
-//! the thread that sends counts: what the others do depends on timing. The sink is a process of its own. Timing also
-//! decides how often a send opens a batch, so a count that does not pass is taken again.
+//! the thread that sends counts: what the others do depends on timing. The sink is a process of its own.
+//!
+//! Timing also decides how often a send opens a batch, and load adds up to 5 % this way. It never takes anything away. So
+//! the gate takes a count that does not pass again, and compares the lowest. A count that fell passes too: on a busy
+//! machine it would rise again. The gate only says that a new count can be committed.
 //!
 //! One more case does needless work for each record. The gate must see that it is slower, so it is no gate that passes
 //! everything.
@@ -40,10 +43,10 @@ fn file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("instructions.{}.tsv", std::env::consts::ARCH))
 }
 
-/// How often a count that does not pass is taken.
-const TRIES: usize = 3;
+/// How often the gate takes a count that does not pass.
+const TRIES: usize = 5;
 
-/// Largest difference that passes, in percent.
+/// Largest increase that passes, in percent.
 const TOLERANCE: f64 = 3.0;
 
 /// The calls, by their names in the file. All send 100 bytes.
@@ -156,11 +159,11 @@ fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String
         let mut count = count_per_record(program, case, servers)?;
         let before = committed(case);
         for _ in 1..TRIES {
-            let passes = |before: f64| percent(before, count).abs() <= TOLERANCE;
-            if is_accepting || before.is_none_or(passes) {
+            let passes = |before: f64| percent(before, count) <= TOLERANCE;
+            if !is_accepting && before.is_none_or(passes) {
                 break;
             }
-            count = count_per_record(program, case, servers)?;
+            count = count.min(count_per_record(program, case, servers)?);
         }
         if case == "send" {
             of_send = count;
@@ -175,12 +178,16 @@ fn check(program: &Path, servers: &str, is_accepting: bool) -> Result<Vec<String
         };
         let change = percent(before, count);
         println!("{case:20} {before:>10.0} {count:>10.0} {change:>+7.1}%");
-        if change.abs() > TOLERANCE && !is_accepting {
-            let what = if change > 0.0 { "slower" } else { "faster" };
+        if is_accepting {
+            continue;
+        }
+        if change > TOLERANCE {
             failures.push(format!(
-                "{case}: {change:+.1} % instructions, and {TOLERANCE} % pass: the path is {what}; if that is meant, make \
+                "{case}: {change:+.1} % instructions, and {TOLERANCE} % pass: the path is slower; if that is meant, make \
                  bench-gate ACCEPT=1 writes the new count"
             ));
+        } else if change < -TOLERANCE {
+            println!("{case} became faster. On a quiet machine, make bench-gate ACCEPT=1 writes the new count.");
         }
     }
     if !file.exists() && !is_accepting {

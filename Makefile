@@ -149,7 +149,7 @@ bench-instructions:
 	cargo build --quiet --locked --release -p kurier-bench
 	crates/bench/instructions
 
-## make bench-gate     compare the instructions per send with committed counts, within 3 %; ACCEPT=1 writes new counts; needs valgrind
+## make bench-gate     compare the instructions per send with committed counts, at most 3 % more; ACCEPT=1 writes new counts; needs valgrind
 bench-gate:
 	cargo build --quiet --locked --release -p kurier-bench --no-default-features --bin gate --bin sink
 	$(RELEASE)/gate $(if $(ACCEPT),--accept)

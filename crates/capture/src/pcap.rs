@@ -11,8 +11,10 @@ use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError};
 
 use crate::error::CaptureError;
 
-/// Initial and largest size of the reader's buffer. A block must fit; tcpdump writes packets of up to 256 KiB.
+/// Initial size of the reader's buffer.
 const BUFFER_BYTES: usize = 64 << 10;
+
+/// Largest size of the buffer, and so of a block. tcpdump writes packets of up to 256 KiB.
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
 /// A section with more interfaces counts as damaged.

@@ -60,7 +60,7 @@ fn batches_of_every_codec_are_read_by_java() {
 
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines.len(), expected.len(), "Java read another number of batches");
+    assert_eq!(lines.len(), expected.len(), "Java read a different number of batches");
     for (line, (compression, batch)) in lines.iter().zip(&expected) {
         let theirs: Value = line.parse().unwrap();
         let ours = shown(batch, compression.kind());

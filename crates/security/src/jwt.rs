@@ -55,7 +55,7 @@ pub enum JwtError {
     /// The token is longer than 64 KiB.
     #[error("the token is longer than 64 KiB")]
     TooLong,
-    /// The token has another number of parts than three.
+    /// The token does not have three parts, but this many.
     #[error("the token has {0} parts between dots, and a signed JWT has 3")]
     Parts(usize),
     /// The second part is not JSON in base64url.

@@ -179,10 +179,11 @@ pub(super) struct Wire {
     gates: HashMap<(Place, i64), Gate>,
     /// Unanswered requests with batches, and each batch's attempt number.
     requests: BTreeMap<(ConnectionId, CorrelationId), Vec<(Batch, usize)>>,
-    /// Partitions with a reason to start another epoch.
+    /// Partitions whose next batch may have a new producer epoch, because one of their records failed or their sequence
+    /// numbers broke. The first batch with the new epoch uses this up.
     may_bump: HashSet<Place>,
-    /// Partitions with a second reason: their topic was created again. A core that handles inputs late may learn of
-    /// that only after it started another epoch for the first reason.
+    /// Partitions that may have a new producer epoch once more, because their topic was created again. A core that handles
+    /// inputs late may learn of that only after it used up the other permission.
     may_bump_late: HashSet<Place>,
     /// The throttle time of each connection.
     throttled: HashMap<ConnectionId, Duration>,

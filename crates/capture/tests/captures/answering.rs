@@ -17,7 +17,7 @@ use kurier_protocol::{Api, ErrorCode, Message, RequestHeader, ResponseHeader, Uu
 
 use crate::{Capture, captures, shown};
 
-/// Our broker has no transactions yet.
+/// Captures with this ending are left out, because our broker has no transactions yet.
 const WAITS_FOR_TRANSACTIONS: &str = "_transaction";
 
 /// One node leads all partitions and gets every request.

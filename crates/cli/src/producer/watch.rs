@@ -143,7 +143,8 @@ impl<'a> Watch<'a> {
         F: Future<Output = ()> + Send,
     {
         let producer = self.producer;
-        // The block drops the future: when no longer polled, it must not keep its place in a queue.
+        // The block drops `closing` before `sent` is called again. `sent` waits for a fair lock: a future that nobody polls
+        // would keep its turn, and the second call would wait for ever.
         let status = {
             let mut closing = pin!(async {
                 sent().await;

@@ -105,7 +105,7 @@ struct Line {
     task: AbortHandle,
 }
 
-/// Calls that wait for an event.
+/// Calls of users that wait for a server that can be reached, for a topic, or for a flush.
 #[derive(Default)]
 struct Waiting {
     reach: Vec<Patient<()>>,

@@ -225,7 +225,8 @@ impl<'c> Scene<'c> {
         Ok(())
     }
 
-    /// Deletes and recreates a topic of its own beside the load, every other time without a pause.
+    /// Creates another topic, with a load of its own, and deletes and recreates it under that load. Every second time, the
+    /// topic comes back at once, else after three seconds.
     fn recreate_topic(&self, number: usize) -> Result<()> {
         let absence = if number.is_multiple_of(2) { Duration::ZERO } else { Duration::from_secs(3) };
         let name = format!("{TOPIC}-recreated-{number}");
@@ -234,7 +235,7 @@ impl<'c> Scene<'c> {
         self.calm()
     }
 
-    /// Lowers the size limit of a topic of its own, or every other time that of all brokers.
+    /// Creates another topic and lowers its size limit. Every second time, lowers that of all brokers instead.
     fn lower_limit(&self, number: usize) -> Result<()> {
         let whose = if number.is_multiple_of(2) { Whose::Topics } else { Whose::Brokers };
         let name = format!("{TOPIC}-limited-{number}");

@@ -50,7 +50,7 @@ struct Misses {
     against_the_limit: usize,
 }
 
-/// Largest overhead of a batch with one record.
+/// The number of bytes that a batch with one record has at most beside the record's value.
 const BESIDE_THE_VALUE: usize = 100;
 
 impl Misses {

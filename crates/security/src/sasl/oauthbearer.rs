@@ -1,4 +1,5 @@
-//! OAUTHBEARER (RFC 7628, KIP-255): the client sends a token, and the broker answers with nothing or with its reason.
+//! OAUTHBEARER (RFC 7628, KIP-255): the client sends a token. The broker accepts it with
+//! an empty answer, or refuses it with a reason in JSON, which the client acknowledges.
 
 use std::fmt;
 

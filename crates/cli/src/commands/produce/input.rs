@@ -147,7 +147,7 @@ pub(crate) struct Records {
 struct Reading {
     name: String,
     stream: Stream,
-    /// Number of the last record in this input.
+    /// Number of the record that was read last, counted in this input.
     number: u64,
 }
 

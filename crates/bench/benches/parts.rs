@@ -153,7 +153,7 @@ fn accumulating(criterion: &mut Criterion) {
         let append = |(accumulator, topic): (Accumulator, Arc<Topic>)| {
             for _ in 0..BATCH {
                 let placed = Placed::new(Choice::Partition(0), record());
-                accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap().forget();
+                accumulator.append(&topic, &placed, &mut Delivery::new).unwrap().forget();
             }
             (accumulator, topic)
         };

@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 use crate::driver::{Command, Shared};
 use crate::partitioning::Partitioning;
 use crate::parts::{Field, Output, Parts, Scratch};
-use kurier_engine::accumulator::memory::Permit;
 use kurier_engine::accumulator::{AppendError, Keep, Placed, Signal, Topic};
 use kurier_engine::error::{Error, ErrorKind, printable};
 use kurier_engine::record::{Record, check_topic_name};
@@ -133,7 +132,9 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
         record.check_timestamp().map_err(Stop::Refused)?;
         let parts = Parts::of(record, &self.key_serializer, &self.value_serializer);
         let parts = parts.map_err(Stop::Refused)?;
-        match self.append(topic, record, &parts, None, keep) {
+        let appended =
+            self.place(topic, record, &parts).and_then(|placed| self.shared.accumulator.append(topic, &placed, keep));
+        match appended {
             Ok(kept) => Ok(kept),
             Err(AppendError::Refused(error)) if topic.lacks(record.partition.map(PartitionIndex)).is_none() => {
                 Err(Stop::Refused(error))
@@ -142,22 +143,20 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
         }
     }
 
+    /// Chooses a record's partition.
     #[inline]
-    fn append<K, V, T>(
+    fn place<'p, K, V>(
         &self,
         topic: &Topic,
-        record: &Record<'_, K, V>,
-        parts: &Parts<'_>,
-        permit: Option<Permit>,
-        keep: &mut impl Keep<T>,
-    ) -> Result<T, AppendError> {
+        record: &'p Record<'_, K, V>,
+        parts: &'p Parts<'_>,
+    ) -> Result<Placed<'p>, AppendError> {
         let (key, value) = (parts.key(), parts.value());
         let choice = match record.partition {
             Some(partition) => Choice::Partition(partition),
             None => self.partitioning.choose(topic, key, value).map_err(AppendError::Refused)?,
         };
-        let placed = Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers };
-        self.shared.accumulator.append(topic, &placed, permit, keep)
+        Ok(Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers })
     }
 
     /// Waits until the obstacle is gone, and tries again, up to `max.block.ms`.
@@ -202,7 +201,10 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
                 }
                 Some(AppendError::NoRoom(missing)) => Some(missing.wait(&self.shared.accumulator, deadline).await?),
             };
-            match self.append(&topic, &record, &parts, permit, &mut keep) {
+            let appended = self
+                .place(&topic, &record, &parts)
+                .and_then(|placed| self.shared.accumulator.append_with(&topic, &placed, permit, &mut keep));
+            match appended {
                 Ok(kept) => return Ok(kept),
                 Err(still) => obstacle = Some(still),
             }

@@ -37,14 +37,22 @@ impl Partitioning {
     /// Chooses the partition of a record that names none.
     #[inline]
     pub(crate) fn choose(&self, topic: &Topic, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Choice, Error> {
-        let record = RecordView::new(key, value);
+        match self {
+            Self::Unkeyed => Ok(Choice::Anywhere),
+            Self::Keyed(keyed) if keyed.goes_anywhere(key) => Ok(Choice::Anywhere),
+            _ => self.ask(topic, &RecordView::new(key, value)),
+        }
+    }
+
+    /// Asks the partitioner.
+    fn ask(&self, topic: &Topic, record: &RecordView<'_>) -> Result<Choice, Error> {
         let chosen = match self {
             Self::Unkeyed => return Ok(Choice::Anywhere),
             Self::Keyed(keyed) => {
                 let view = TopicView::new(&topic.name, topic.count(), &[]);
-                view.map(|view| keyed.partition(&record, &view))
+                view.map(|view| keyed.partition(record, &view))
             }
-            Self::Other(partitioner) => topic.with_view(|view| partitioner.partition(&record, view)),
+            Self::Other(partitioner) => topic.with_view(|view| partitioner.partition(record, view)),
         };
         match chosen {
             Some(Ok(choice)) => Ok(choice),

@@ -113,19 +113,23 @@ impl<'a, K, V> Record<'a, K, V> {
 
     /// Rejects a negative timestamp, as Java does.
     #[doc(hidden)]
+    #[inline]
     pub fn check_timestamp(&self) -> Result<(), Error> {
         match self.timestamp {
-            Some(timestamp) if timestamp < 0 => {
-                let topic = printable(self.topic);
-                let text = format!(
-                    "the timestamp of a record for topic {topic} is {timestamp}: use milliseconds since 1970, which is 0 or more, \
-                     or leave the timestamp out"
-                );
-                Err(Error::new(ErrorKind::InvalidTimestamp, text))
-            }
+            Some(timestamp) if timestamp < 0 => Err(invalid_timestamp(self.topic, timestamp)),
             _ => Ok(()),
         }
     }
+}
+
+#[cold]
+fn invalid_timestamp(topic: &str, timestamp: i64) -> Error {
+    let topic = printable(topic);
+    let text = format!(
+        "the timestamp of a record for topic {topic} is {timestamp}: use milliseconds since 1970, which is 0 or more, or \
+         leave the timestamp out"
+    );
+    Error::new(ErrorKind::InvalidTimestamp, text)
 }
 
 /// Rejects a topic name that Kafka does not allow (`Topic.validate`), so that no broker is asked about it.

@@ -78,6 +78,24 @@ impl Keyed {
         Self::ALL.into_iter().find(|keyed| keyed.name == name)
     }
 
+    /// Returns whether a record with this key may go to any partition.
+    ///
+    /// ```
+    /// use kurier_partitioner::Keyed;
+    ///
+    /// assert!(Keyed::JAVA.goes_anywhere(None));
+    /// assert!(!Keyed::JAVA.goes_anywhere(Some(b"")));
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn goes_anywhere(&self, key: Option<&[u8]>) -> bool {
+        match (self.anywhere, key) {
+            (Anywhere::Never, _) => false,
+            (Anywhere::Null, key) => key.is_none(),
+            (Anywhere::NullAndEmpty, key) => key.is_none_or(<[u8]>::is_empty),
+        }
+    }
+
     /// The rule's name.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -92,13 +110,9 @@ impl Default for Keyed {
 }
 
 impl Partitioner for Keyed {
+    #[inline]
     fn partition(&self, record: &RecordView<'_>, topic: &TopicView<'_>) -> Result<Choice, PartitionError> {
-        let is_anywhere = match (self.anywhere, record.key()) {
-            (Anywhere::Never, _) => false,
-            (Anywhere::Null, key) => key.is_none(),
-            (Anywhere::NullAndEmpty, key) => key.is_none_or(<[u8]>::is_empty),
-        };
-        if is_anywhere {
+        if self.goes_anywhere(record.key()) {
             return Ok(Choice::Anywhere);
         }
         let key = record.key().unwrap_or_default();

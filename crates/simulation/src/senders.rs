@@ -113,7 +113,12 @@ impl World<'_> {
                 cell.add_callback(index, timestamp, callback);
             }
         };
-        match self.driver.accumulator.append(&known, &placed, permit, &mut keep) {
+        let accumulator = &self.driver.accumulator;
+        let appended = match permit {
+            None => accumulator.append(&known, &placed, &mut keep),
+            permit => accumulator.append_with(&known, &placed, permit, &mut keep),
+        };
+        match appended {
             Ok(()) => {
                 trace!(self, "record {number} of {bytes} bytes is accepted for {} {choice:?}", topic_name(topic));
                 let partition = if let Choice::Partition(index) = choice { Some(index.into()) } else { None };

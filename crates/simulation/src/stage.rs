@@ -42,7 +42,7 @@ impl<'a> Stage<'a> {
         let record = NewRecord { timestamp: 1, value: Some(value), ..Default::default() };
         let choice = Choice::Partition(partition(&mut self.script));
         let placed = Placed::new(choice, record);
-        self.deliveries.extend(accumulator.append(&topic, &placed, None, &mut Delivery::new).ok());
+        self.deliveries.extend(accumulator.append(&topic, &placed, &mut Delivery::new).ok());
     }
 }
 

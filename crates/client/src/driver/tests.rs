@@ -28,7 +28,7 @@ fn shared() -> Arc<Shared> {
 fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let topic = shared.accumulator.topic("t").unwrap();
     let placed = Placed::new(Choice::Partition(0), NewRecord::default());
-    let delivery = shared.accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap();
+    let delivery = shared.accumulator.append(&topic, &placed, &mut Delivery::new).unwrap();
     let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
     let batches = vec![(PartitionId(0), taken.unwrap())];
     (

@@ -9,7 +9,7 @@ use kurier_protocol::record_batch::BATCH_HEADER_BYTES;
 use super::batch::OpenBatch;
 use super::partition::{Partition, Queue, lock};
 use super::topic::{Topic, stripe};
-use super::{Accumulator, Keep, Ordering, Placed, Signal, bytes_of};
+use super::{Accumulator, Keep, Ordering, Placed, Signal};
 use crate::fault_injection::Mutant;
 
 /// An open batch, while its partition's lock is held.
@@ -32,12 +32,12 @@ impl Filling<'_> {
     fn push(&mut self, placed: &Placed<'_>) -> Option<(u32, i64)> {
         let Self { accumulator, topic, partition, batch, sticky, now_ms, signal, is_over } = self;
         let record = placed.record(*now_ms);
-        if !accumulator.takes_more(partition, batch, bytes_of(&record), *now_ms) {
+        if !accumulator.takes_more(partition, batch, record.bytes_max(), *now_ms) {
             return None;
         }
         let index = batch.builder.record_count().cast_unsigned();
         let record_bytes = batch.builder.append_within(&record)?;
-        if accumulator.becomes_full(batch, topic) {
+        if batch.becomes_full() {
             *signal = Some(Signal::Full { partition: partition.id });
         }
         if let Some((sticky, place)) = *sticky {
@@ -128,13 +128,5 @@ impl Accumulator {
         // blocked. The difference is absolute, because the wall clock may have been set.
         let is_young = now_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins);
         !batch.is_closed && grown <= partition.cap.load(Ordering::Relaxed) && is_young
-    }
-
-    /// Returns whether a batch has just become full, and notes that.
-    #[inline]
-    pub(super) fn becomes_full(&self, batch: &mut OpenBatch, topic: &Topic) -> bool {
-        let is_full = !batch.is_full && self.is_ready(batch, topic);
-        batch.is_full |= is_full;
-        is_full
     }
 }

@@ -56,6 +56,8 @@ pub struct OpenBatch {
     pub created: Instant,
     /// The wall-clock time of opening, in milliseconds since 1970.
     pub opened_ms: i64,
+    /// The size of the records from which on the batch is ready before its linger time is over.
+    pub full_bytes: usize,
     /// Whether the core was told that the batch is ready.
     pub is_full: bool,
     /// Whether the batch accepts no more records, even though it has room.
@@ -105,6 +107,14 @@ impl Taken {
 }
 
 impl OpenBatch {
+    /// Returns whether the batch has just become full, and notes that.
+    #[inline]
+    pub fn becomes_full(&mut self) -> bool {
+        let is_new = !self.is_full && self.builder.body_bytes() >= self.full_bytes;
+        self.is_full |= is_new;
+        is_new
+    }
+
     /// Closes the batch; `None` if it is empty.
     pub fn take(self, load: &Arc<Load>, outcomes: &Arc<Outcomes>) -> Option<Taken> {
         let Self { id, builder, cell, created, .. } = self;

@@ -39,7 +39,7 @@ impl Accumulator {
         weights.pick(lock(&self.random).u64(..))
     }
 
-    /// Returns the weight of each partition that comes into question: by its queued bytes, if
+    /// Returns the weight of each partition that can be chosen: by its queued bytes, if
     /// `partitioner.adaptive.partitioning.enable` is true. Stalled partitions are left out, unless all are stalled.
     /// Partitions led from `client.rack` go first, unless all of those are stalled.
     pub(super) fn weights(&self, topic: &Topic) -> Weights {
@@ -68,7 +68,7 @@ impl Accumulator {
         Weights::by_load(candidates.iter().copied().map(load), unit)
     }
 
-    /// Returns the partitions of a list that come into question, or a random sample of them if the list is long.
+    /// Returns the partitions of a list that can be chosen, or a random sample of them if the list is long.
     fn candidates(&self, list: &[i32], is_one: impl Fn(i32) -> bool) -> Candidates {
         if list.len() > SCANNED_MAX {
             let sample = sample(list, &mut lock(&self.random), &is_one);
@@ -81,7 +81,7 @@ impl Accumulator {
     }
 }
 
-/// Draws different partitions of a list that come into question; fewer if most do not.
+/// Draws up to [`SAMPLE`] different partitions of a list, all of which can be chosen. Fewer if most cannot.
 fn sample(list: &[i32], random: &mut fastrand::Rng, is_one: impl Fn(i32) -> bool) -> Candidates {
     let mut sample = Candidates::new();
     for _ in 0..DRAWS_MAX {

@@ -307,27 +307,20 @@ impl Accumulator {
         }
     }
 
-    /// Appends a record, if there is room, and returns what `keep` returns for it. `permit` is memory that the sender has
-    /// waited for; the unused part is freed.
-    pub fn append<T>(
-        &self,
-        topic: &Topic,
-        placed: &Placed<'_>,
-        permit: Option<Permit>,
-        keep: &mut impl Keep<T>,
-    ) -> Result<T, AppendError> {
-        if permit.is_none()
-            && let Some(kept) = self.append_at_once(topic, placed, keep)
-        {
-            return Ok(kept);
+    /// Appends a record, if there is room, and returns what `keep` returns for it.
+    #[inline]
+    pub fn append<T>(&self, topic: &Topic, placed: &Placed<'_>, keep: &mut impl Keep<T>) -> Result<T, AppendError> {
+        match self.append_at_once(topic, placed, keep) {
+            Some(kept) => Ok(kept),
+            None => self.append_with(topic, placed, None, keep),
         }
-        self.append_slowly(topic, placed, permit, keep)
     }
 
-    /// Appends a record that may need a new batch, memory, or another choice.
+    /// Appends a record that may need a new batch, memory, or another choice. `permit` is memory that the sender has
+    /// waited for; the unused part is freed.
     #[cold]
     #[inline(never)]
-    fn append_slowly<T>(
+    pub fn append_with<T>(
         &self,
         topic: &Topic,
         placed: &Placed<'_>,
@@ -396,9 +389,9 @@ impl Accumulator {
         // Reading the clock under the lock makes the timestamps of a partition rise.
         let now_ms = self.clock.wall_ms_after(&mut queue.last_reading);
         let record = &placed.record(now_ms);
-        let takes_more = |batch: &&mut OpenBatch| self.takes_more(partition, batch, bytes_of(record), now_ms);
+        let takes_more = |batch: &&mut OpenBatch| self.takes_more(partition, batch, record.bytes_max(), now_ms);
         match queue.batches.back_mut().filter(takes_more) {
-            Some(batch) => match self.fill(batch, partition, topic, record, permit) {
+            Some(batch) => match self.fill(batch, partition, record, permit) {
                 // A delta or count that does not fit into this batch may fit into a new one.
                 Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, record, now_ms, permit),
                 filled => filled,
@@ -427,10 +420,11 @@ impl Accumulator {
             cell: Arc::new(Cell::new(Arc::clone(&partition.topic), partition.index, Arc::clone(&self.runner))),
             created,
             opened_ms: now_ms,
+            full_bytes: self.full_bytes(topic),
             is_full: false,
             is_closed: false,
         };
-        let mut appended = self.fill(&mut batch, partition, topic, record, permit)?;
+        let mut appended = self.fill(&mut batch, partition, record, permit)?;
         self.outcomes.open(batch.id);
         // Senders may already be blocked on memory that this batch holds, so mark it ready at once.
         batch.is_full |= self.memory.is_contended();
@@ -451,7 +445,6 @@ impl Accumulator {
         &self,
         batch: &mut OpenBatch,
         partition: &Arc<Partition>,
-        topic: &Topic,
         record: &NewRecord<'_>,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
@@ -460,7 +453,7 @@ impl Accumulator {
             Some(record_bytes) => record_bytes,
             None => self.grow(batch, partition, record, permit)?,
         };
-        let signal = self.becomes_full(batch, topic).then_some(Signal::Full { partition: partition.id });
+        let signal = batch.becomes_full().then_some(Signal::Full { partition: partition.id });
         // With a `batch.size` of 0, each record gets its own batch.
         batch.is_closed = self.config.batch_size == 0;
         Ok(Appended { cell: Arc::clone(&batch.cell), index, timestamp: record.timestamp, record_bytes, signal })
@@ -521,14 +514,14 @@ impl Accumulator {
         }
     }
 
-    /// Returns whether a batch is estimated to have `batch.size` bytes after compression.
-    fn is_ready(&self, batch: &OpenBatch, topic: &Topic) -> bool {
-        let plain_bytes = batch.builder.body_bytes();
-        let estimated = match self.config.compression_type {
-            kurier_compression::CompressionType::None => plain_bytes,
-            _ => topic.compressed_bytes(plain_bytes),
-        };
-        estimated.saturating_add(BATCH_HEADER_BYTES) >= self.config.batch_size
+    /// Returns how many bytes the records of a new batch have when it is estimated to have `batch.size` bytes after
+    /// compression.
+    fn full_bytes(&self, topic: &Topic) -> usize {
+        let body_bytes = self.config.batch_size.saturating_sub(BATCH_HEADER_BYTES);
+        match self.config.compression_type {
+            kurier_compression::CompressionType::None => body_bytes,
+            _ => topic.plain_bytes(body_bytes),
+        }
     }
 
     fn too_large(&self, bytes: usize) -> Error {
@@ -715,14 +708,6 @@ struct Appended {
     timestamp: i64,
     record_bytes: usize,
     signal: Option<Signal>,
-}
-
-/// Returns an upper bound of a record's size: lengths and deltas are varints of few bytes.
-#[inline]
-fn bytes_of(record: &NewRecord<'_>) -> usize {
-    let header = |header: &Header<'_>| header.key.len() + header.value.map_or(0, <[u8]>::len) + 10;
-    let headers: usize = record.headers.iter().map(header).sum();
-    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers + 36
 }
 
 impl NoRoom {

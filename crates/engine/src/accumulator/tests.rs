@@ -28,7 +28,10 @@ fn append(
     permit: Option<Permit>,
 ) -> Result<Delivery, AppendError> {
     let placed = Placed { choice, timestamp: None, key: None, value: Some(value), headers: &[] };
-    accumulator.append(topic, &placed, permit, &mut Delivery::new)
+    match permit {
+        None => accumulator.append(topic, &placed, &mut Delivery::new),
+        permit => accumulator.append_with(topic, &placed, permit, &mut Delivery::new),
+    }
 }
 
 fn loads(topic: &Topic) -> Vec<usize> {
@@ -187,7 +190,7 @@ fn timestamp_delta_that_does_not_fit_opens_another_batch() {
     for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
         let record = NewRecord { timestamp, ..Default::default() };
         let placed = Placed::new(Choice::Partition(0), record);
-        accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap().forget();
+        accumulator.append(&topic, &placed, &mut Delivery::new).unwrap().forget();
     }
     let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);
     let bases: Vec<_> = taken.map(|taken| (taken.sealed.base_timestamp(), taken.range.end)).collect();
@@ -248,7 +251,7 @@ fn choice_among_many_partitions_keeps_their_shares() {
 #[test]
 fn sample_has_no_partition_twice_and_prefers_the_rack() {
     use Leadership::{Anywhere, SameRack};
-    // (partitions, of which in the rack, of which stalled), the partitions that come into question
+    // (partitions, of which in the rack, of which stalled), the partitions that can be chosen
     for (count, in_rack, stalled, expected) in [
         (33, 0, 0, 0..33),
         (1_000, 0, 995, 995..1_000),

@@ -166,10 +166,10 @@ impl Topic {
         Error::new(ErrorKind::Partitioning, text)
     }
 
-    /// Estimates the size after compression: 5 % above the learnt ratio, as in Java.
-    pub(super) fn compressed_bytes(&self, plain_bytes: usize) -> usize {
-        let ratio = u64::from(self.ratio.load(Ordering::Relaxed));
-        let estimated = plain_bytes as u64 * ratio / u64::from(MILLION) * 105 / 100;
+    /// Estimates the size before compression: by a ratio that is 5 % above the learnt one, as in Java.
+    pub(super) fn plain_bytes(&self, compressed_bytes: usize) -> usize {
+        let ratio = u128::from(self.ratio.load(Ordering::Relaxed).max(1)) * 105;
+        let estimated = (compressed_bytes as u128 * u128::from(MILLION) * 100).div_ceil(ratio);
         usize::try_from(estimated).unwrap_or(usize::MAX)
     }
 

@@ -47,6 +47,31 @@ pub struct NewRecord<'a> {
     pub headers: &'a [Header<'a>],
 }
 
+impl NewRecord<'_> {
+    /// Returns an upper bound of the record's size in a batch: with the longest form of each varint.
+    ///
+    /// ```
+    /// use kurier_protocol::record_batch::{NewRecord, RecordBatchBuilder};
+    ///
+    /// let record = NewRecord { value: Some(b"v"), ..Default::default() };
+    /// assert_eq!(record.bytes_max(), 37);
+    /// assert_eq!(RecordBatchBuilder::new().append(&record)?, 8);
+    /// # Ok::<(), kurier_protocol::EncodeError>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        /// Length, attributes, timestamp, offset, the lengths of key and value, and the number of headers.
+        const FIELDS_BYTES: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+        let headers = match self.headers {
+            [] => 0,
+            headers => headers_bytes_max(headers),
+        };
+        // Slices are no longer than half of the address space, so only the headers can overflow.
+        (len(self.key) + len(self.value)).saturating_add(FIELDS_BYTES).saturating_add(headers)
+    }
+}
+
 impl fmt::Debug for NewRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRecord")
@@ -250,7 +275,8 @@ impl<S: Segment> RecordBatchBuilder<S> {
         let is_short = (0..Varints::BELOW).contains(&timestamp_delta)
             && (1..Varints::BELOW).contains(&i64::from(self.record_count))
             && self.body_bytes < WITHIN_BODY_BYTES;
-        if !is_short || bytes_within(record) > self.room {
+        // The bound has room for the zeros that follow varints for a moment, because timestamp and offset are short.
+        if !is_short || record.bytes_max() > self.room {
             return None;
         }
         let out = self.segments.last_mut()?.buffer();
@@ -258,13 +284,12 @@ impl<S: Segment> RecordBatchBuilder<S> {
         let start = Varints::of(ATTRIBUTES.into()).and(timestamp_delta);
         let key_len = Varints::of(self.record_count.into()).and(nullable_length(key));
         let value_len = Varints::of(nullable_length(value));
-        let header_count = Varints::of(fitting_length(headers.len()));
-        let header_bytes = match headers {
-            [] => 0,
-            _ => headers.iter().map(header_bytes_within).sum(),
+        let varint_bytes = start.len() + key_len.len() + value_len.len();
+        let headers_bytes = match headers {
+            [] => 1,
+            _ => headers_bytes_within(headers),
         };
-        let varint_bytes = start.len() + key_len.len() + value_len.len() + header_count.len();
-        let payload_bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + header_bytes;
+        let payload_bytes = len(key) + len(value) + headers_bytes;
         Varints::of(fitting_length(varint_bytes + payload_bytes)).before(start).put(out);
         match key {
             None => key_len.before(value_len).put(out),
@@ -277,12 +302,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
         out.extend_from_slice(value.unwrap_or_default());
         match headers {
             [] => out.push(0),
-            _ => {
-                header_count.put(out);
-                for header in headers {
-                    put_header_within(header, out);
-                }
-            }
+            _ => put_headers_within(headers, out),
         }
         let record_bytes = out.len() - before;
         self.room -= record_bytes;
@@ -375,32 +395,41 @@ impl<S: Segment> Slot<'_, '_, S> {
 /// The body size from which on only a [`Slot`] is used, which checks that a batch's length fits into 31 bits.
 const WITHIN_BODY_BYTES: usize = 1 << 30;
 
-/// Returns the free bytes that [`RecordBatchBuilder::append_within`] needs for a record: its longest form, and the zeros
-/// that follow its last varint for a moment.
-#[inline]
-fn bytes_within(record: &NewRecord<'_>) -> usize {
-    /// Length, attributes, two deltas, the lengths of key and value, and the number of headers.
-    const FIELDS_BYTES: usize = 3 + 1 + 3 + 3 + 3 + 3 + 3;
-    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let fields = FIELDS_BYTES + Varints::WIDTH;
-    let mut bytes = len(record.key).saturating_add(len(record.value)).saturating_add(fields);
-    for header in record.headers {
-        bytes = bytes.saturating_add(header.key.len()).saturating_add(len(header.value)).saturating_add(3 + 3);
+/// Returns the length of a key or value, 0 for null.
+#[inline(always)]
+fn len(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(0, <[u8]>::len)
+}
+
+// Most records have no headers. The functions for headers are not inlined, which leaves the others more registers.
+
+/// Returns an upper bound of the size of headers, without their number.
+#[inline(never)]
+fn headers_bytes_max(headers: &[Header<'_>]) -> usize {
+    let one = |header: &Header<'_>| (header.key.len() + len(header.value)).saturating_add(5 + 5);
+    headers.iter().map(one).fold(0, usize::saturating_add)
+}
+
+/// Returns the size of headers whose lengths are short, with their number.
+#[inline(never)]
+fn headers_bytes_within(headers: &[Header<'_>]) -> usize {
+    let one = |header: &Header<'_>| {
+        let lengths = Varints::of(fitting_length(header.key.len())).and(nullable_length(header.value));
+        lengths.len() + header.key.len() + len(header.value)
+    };
+    Varints::of(fitting_length(headers.len())).len() + headers.iter().map(one).sum::<usize>()
+}
+
+/// Writes headers whose lengths are short, with their number.
+#[inline(never)]
+fn put_headers_within(headers: &[Header<'_>], out: &mut Vec<u8>) {
+    Varints::of(fitting_length(headers.len())).put(out);
+    for header in headers {
+        Varints::of(fitting_length(header.key.len())).put(out);
+        out.extend_from_slice(header.key);
+        Varints::of(nullable_length(header.value)).put(out);
+        out.extend_from_slice(header.value.unwrap_or_default());
     }
-    bytes
-}
-
-/// Returns the size of a header whose lengths are short.
-fn header_bytes_within(header: &Header<'_>) -> usize {
-    let lengths = Varints::of(fitting_length(header.key.len())).and(nullable_length(header.value));
-    lengths.len() + header.key.len() + header.value.map_or(0, <[u8]>::len)
-}
-
-fn put_header_within(header: &Header<'_>, out: &mut Vec<u8>) {
-    Varints::of(fitting_length(header.key.len())).put(out);
-    out.extend_from_slice(header.key);
-    Varints::of(nullable_length(header.value)).put(out);
-    out.extend_from_slice(header.value.unwrap_or_default());
 }
 
 /// Returns the length of a nullable value, as a record has it.
@@ -421,9 +450,6 @@ struct Varints {
 impl Varints {
     /// Non-negative values below this have at most three bytes.
     const BELOW: i64 = 1 << 20;
-
-    /// The number of bytes in the register: more than two values and the attributes have.
-    const WIDTH: usize = 8;
 
     /// Encodes a value from -1 to `BELOW`, exclusive.
     #[inline(always)]

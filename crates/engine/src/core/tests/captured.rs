@@ -238,7 +238,7 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
             let placed = Placed::new(Choice::Partition(answer.index), record);
             play.driver
                 .accumulator
-                .append(&topic, &placed, None, &mut Delivery::new)
+                .append(&topic, &placed, &mut Delivery::new)
                 .unwrap_or_else(|_| panic!("there is room"))
         })
         .collect();

@@ -450,7 +450,7 @@ impl Rig {
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
         let placed = Placed::new(Choice::Partition(partition), record);
         let topic = self.driver.accumulator.topic("t").unwrap();
-        self.driver.accumulator.append(&topic, &placed, None, &mut Delivery::new).unwrap()
+        self.driver.accumulator.append(&topic, &placed, &mut Delivery::new).unwrap()
     }
 
     /// Sends a record, and waits until it no longer lingers.

@@ -109,7 +109,6 @@ impl Memory {
     }
 
     /// Returns the memory in use. It exceeds the total only by the rounding of a single record.
-    #[cfg(any(test, feature = "internal"))]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

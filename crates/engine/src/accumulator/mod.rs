@@ -37,7 +37,7 @@ use crate::delivery::{Cell, Outcome, Runner};
 use crate::error::{Error, ErrorKind};
 use crate::fault_injection::{FaultInjection, Mutant};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, thread};
 use batch::{BatchId, OpenBatch, Piece, Taken};
 #[cfg(any(test, feature = "internal"))]
 pub use clock::Still;
@@ -115,6 +115,10 @@ struct Signals {
     /// Whether a sender waits for memory. One signal serves all waiting senders.
     is_pressed: bool,
 }
+
+/// The memory in use from which on a sender gives up its processor once per segment. If the driver shares the processor, it
+/// would otherwise wait for the end of the sender's time slice. By then the records have left the processor's cache.
+const AHEAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// A record that could not be appended at once.
 #[derive(Debug)]
@@ -363,6 +367,9 @@ impl Accumulator {
             drop(queue);
             if let Some(signal) = appended.signal {
                 self.signal(signal);
+            }
+            if self.memory.used() >= AHEAD_BYTES {
+                thread::yield_now();
             }
             return Ok(kept);
         }

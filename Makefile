@@ -159,15 +159,15 @@ bench:
 	cargo bench --quiet --locked -p kurier-bench --bench parts -- $(BENCH)
 
 ## make bench-peers    measure Kurier beside other producers; ROUNDS=5, ONLY=part of a workload's name, PEERS=names
-# librdkafka is measured where CMake and a C++ compiler are installed, franz-go where Go is, the Java client where Maven is.
+# librdkafka is measured where bash, make and a C++ compiler build it, franz-go where Go is, the Java client where Maven is.
 # ARGS=--help explains more.
 PEERS_FOLDER := crates/bench/peers
 PEERS_TARGET = $(abspath $(dir $(RELEASE)))/peers
+BUILD_PEERS = cargo build --quiet --locked --release --manifest-path $(PEERS_FOLDER)/Cargo.toml --target-dir $(PEERS_TARGET)
 bench-peers:
 	cargo build --quiet --locked --release -p kurier-bench --bins
 	cargo build --quiet --locked --release -p kurier-cli --no-default-features --features zstd-pure
-	-cargo build --quiet --locked --release --manifest-path $(PEERS_FOLDER)/Cargo.toml --target-dir $(PEERS_TARGET) \
-	  $(if $(shell command -v cmake),,--no-default-features)
+	-$(BUILD_PEERS) || { echo "bench-peers: librdkafka does not build" >&2; $(BUILD_PEERS) --no-default-features; }
 	-if command -v go >/dev/null; then cd $(PEERS_FOLDER)/go && go build -o $(PEERS_TARGET)/franz-go .; fi
 	-if command -v mvn >/dev/null && command -v javac >/dev/null; then \
 	  mvn -q -f $(PEERS_FOLDER)/java dependency:copy-dependencies -DoutputDirectory=$(PEERS_TARGET)/java && \

@@ -93,8 +93,13 @@ impl Ceiling {
         request.extend_from_slice(&1i32.to_be_bytes());
         request.extend_from_slice(&i16::try_from(self.workload.topic.len())?.to_be_bytes());
         request.extend_from_slice(self.workload.topic.as_bytes());
-        request.extend_from_slice(&BATCHES.to_be_bytes());
-        for partition in 0..BATCHES {
+        let count_at = request.len();
+        request.extend_from_slice(&[0; 4]);
+        let mut batches = 0i32;
+        // The last request has fewer batches: none is empty.
+        while batches < BATCHES && self.sent < self.workload.records {
+            let partition = batches;
+            batches += 1;
             request.extend_from_slice(&partition.to_be_bytes());
             let length_at = request.len();
             request.extend_from_slice(&[0; 4]);
@@ -102,6 +107,7 @@ impl Ceiling {
             let length = i32::try_from(request.len() - length_at - 4)?;
             put(request, length_at, length.to_be_bytes());
         }
+        put(request, count_at, batches.to_be_bytes());
         let length = i32::try_from(request.len() - 4)?;
         put(request, 0, length.to_be_bytes());
         Ok(())

@@ -116,9 +116,14 @@ struct Signals {
     is_pressed: bool,
 }
 
-/// The memory in use from which on a sender gives up its processor once per segment. If the driver shares the processor, it
-/// would otherwise wait for the end of the sender's time slice. By then the records have left the processor's cache.
+/// The memory in use from which on a sender gives up its processor once per large segment. If the driver shares the
+/// processor, it would otherwise wait for the end of the sender's time slice. By then the records have left the processor's
+/// cache.
 const AHEAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// The growth of a batch after which a sender may give up its processor. Smaller batches must grow: with 10,000 partitions,
+/// memory is in use before any batch is worth a request.
+const LARGE_GROWTH_BYTES: usize = 32 * 1024;
 
 /// A record that could not be appended at once.
 #[derive(Debug)]
@@ -368,7 +373,7 @@ impl Accumulator {
             if let Some(signal) = appended.signal {
                 self.signal(signal);
             }
-            if self.memory.used() >= AHEAD_BYTES {
+            if appended.growth_bytes >= LARGE_GROWTH_BYTES && self.memory.used() >= AHEAD_BYTES {
                 thread::yield_now();
             }
             return Ok(kept);
@@ -456,24 +461,31 @@ impl Accumulator {
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
         let index = batch.builder.record_count().cast_unsigned();
-        let record_bytes = match batch.builder.append_within(record) {
-            Some(record_bytes) => record_bytes,
+        let (record_bytes, growth_bytes) = match batch.builder.append_within(record) {
+            Some(record_bytes) => (record_bytes, 0),
             None => self.grow(batch, partition, record, permit)?,
         };
         let signal = batch.becomes_full().then_some(Signal::Full { partition: partition.id });
         // With a `batch.size` of 0, each record gets its own batch.
         batch.is_closed = self.config.batch_size == 0;
-        Ok(Appended { cell: Arc::clone(&batch.cell), index, timestamp: record.timestamp, record_bytes, signal })
+        Ok(Appended {
+            cell: Arc::clone(&batch.cell),
+            index,
+            timestamp: record.timestamp,
+            record_bytes,
+            growth_bytes,
+            signal,
+        })
     }
 
-    /// Adds a record that may need more memory, and returns its size.
+    /// Adds a record that may need more memory. Returns its size, and that of the new segments.
     fn grow(
         &self,
         batch: &mut OpenBatch,
         partition: &Arc<Partition>,
         record: &NewRecord<'_>,
         permit: &mut Option<Permit>,
-    ) -> Result<usize, AppendError> {
+    ) -> Result<(usize, usize), AppendError> {
         let refuse = |error: kurier_protocol::EncodeError| {
             AppendError::Refused(Error::new(ErrorKind::RecordTooLarge, "cannot encode the record").caused_by(error))
         };
@@ -496,7 +508,7 @@ impl Accumulator {
             // The caller frees the rest without the lock, because that may wake a task.
             *permit = pieces;
         }
-        Ok(record_bytes)
+        Ok((record_bytes, growth))
     }
 
     /// Returns memory for a batch to grow: the permit, plus what it lacks.
@@ -714,6 +726,8 @@ struct Appended {
     index: u32,
     timestamp: i64,
     record_bytes: usize,
+    /// Size of the segments that the batch got for the record.
+    growth_bytes: usize,
     signal: Option<Signal>,
 }
 

@@ -30,11 +30,14 @@ pub(crate) struct Snappy {
     encoder: snap::raw::Encoder,
     /// Buffer that joins a block's pieces if it spans several chunks.
     block: Vec<u8>,
+    /// The encoder's output. It keeps its length, because the encoder needs more room than it fills, and clearing that
+    /// room for each block costs more than copying the result.
+    encoded: Vec<u8>,
 }
 
 impl Snappy {
     pub(crate) fn new() -> Self {
-        Self { encoder: snap::raw::Encoder::new(), block: Vec::new() }
+        Self { encoder: snap::raw::Encoder::new(), block: Vec::new(), encoded: Vec::new() }
     }
 }
 
@@ -46,7 +49,8 @@ impl Codec for Snappy {
     fn compress(&mut self, input: &[&[u8]], output: &mut Vec<u8>) -> Result<(), CompressError> {
         output.extend_from_slice(&MAGIC);
         output.extend_from_slice(&VERSIONS);
-        let Self { encoder, block } = self;
+        let Self { encoder, block, encoded } = self;
+        let mut put_block = |block: &[u8]| put_block(encoder, block, encoded, output);
         block.clear();
         for chunk in input {
             let mut rest = *chunk;
@@ -55,17 +59,17 @@ impl Codec for Snappy {
                 block.extend_from_slice(head);
                 rest = tail;
                 if block.len() == BLOCK_BYTES {
-                    put_block(encoder, block, output)?;
+                    put_block(block)?;
                     block.clear();
                 }
             }
             while let Some((whole, tail)) = rest.split_at_checked(BLOCK_BYTES) {
-                put_block(encoder, whole, output)?;
+                put_block(whole)?;
                 rest = tail;
             }
             block.extend_from_slice(rest);
         }
-        if block.is_empty() { Ok(()) } else { put_block(encoder, block, output) }
+        if block.is_empty() { Ok(()) } else { put_block(block) }
     }
 
     fn decompress(&mut self, input: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), DecompressError> {
@@ -76,17 +80,22 @@ impl Codec for Snappy {
     }
 }
 
-fn put_block(encoder: &mut snap::raw::Encoder, block: &[u8], output: &mut Vec<u8>) -> Result<(), CompressError> {
+/// Appends a block and its length. `encoded` is working memory.
+fn put_block(
+    encoder: &mut snap::raw::Encoder,
+    block: &[u8],
+    encoded: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+) -> Result<(), CompressError> {
     let failed = |reason: String| CompressError { codec: CompressionType::Snappy, reason };
-    let length_at = output.len();
-    let block_at = length_at + 4;
-    output.resize(block_at + snap::raw::max_compress_len(block.len()), 0);
-    let (_, place) = output.split_at_mut(block_at);
-    let len = encoder.compress(block, place).map_err(|error| failed(error.to_string()))?;
-    let length = i32::try_from(len).map_err(|error| failed(error.to_string()))?.to_be_bytes();
-    let (_, place) = output.split_at_mut(length_at);
-    place.split_at_mut(4).0.copy_from_slice(&length);
-    output.truncate(block_at + len);
+    let room = snap::raw::max_compress_len(block.len());
+    if encoded.len() < room {
+        encoded.resize(room, 0);
+    }
+    let len = encoder.compress(block, encoded).map_err(|error| failed(error.to_string()))?;
+    let length = i32::try_from(len).map_err(|error| failed(error.to_string()))?;
+    output.extend_from_slice(&length.to_be_bytes());
+    output.extend_from_slice(encoded.get(..len).unwrap_or_default());
     Ok(())
 }
 

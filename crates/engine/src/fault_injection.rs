@@ -83,7 +83,8 @@ pub enum Mutant {
     NoSplitAfterRefusal,
     /// After a batch above max.message.bytes has lowered the cap, the next batch that reaches the cap doubles it.
     CapForgotten,
-    /// The producer stops requesting an idle topic that still has records.
+    /// The producer stops requesting the metadata of a topic that was not used for a while, although records of the topic
+    /// have no outcome yet.
     RetireBusy,
     /// A record joins an open batch of any age.
     LateRecordJoins,

@@ -119,7 +119,7 @@ fn acks_0_under_kill(runtime: &Handle, cluster: &mut Cluster, folder: &Path) -> 
     Ok(files)
 }
 
-/// Checks that the checker exits with 1 and counts at least one of these.
+/// Requires that the checker finds the fault `what`, such as `lost`: it exits with 1, and counts at least one.
 fn expect_miss(files: &Files, what: &str) -> Result<()> {
     let (code, talk) = files.check()?;
     let count = talk.lines().find_map(|line| line.trim().strip_prefix(what)?.trim().parse::<usize>().ok());

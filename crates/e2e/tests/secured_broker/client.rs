@@ -60,7 +60,8 @@ impl Client {
         Ok(Self::ConfluentKafka(python::confluent_kafka()?))
     }
 
-    /// Lets the client write and read in each cell, at the cell's bootstrap servers.
+    /// Lets the client try each combination of protocol and mechanism: it writes records to the given bootstrap servers and
+    /// reads them back. Returns what it says of each, in the same order.
     pub(crate) fn exchange(&self, cells: &[(Cell, String)]) -> Result<Vec<Told>> {
         let folder = tempfile::tempdir()?;
         let dialect = if matches!(self, Self::Java(_)) { Dialect::Java } else { Dialect::Librdkafka };

@@ -16,7 +16,7 @@ use super::report::now;
 use super::tally::Tally;
 use crate::producer::watch::Sent;
 
-/// The records to send, and what the threads find.
+/// A run's settings and its results so far. All threads that send share it.
 pub(super) struct Job {
     pub(super) topic: TopicProducer,
     pub(super) payload: Payload,

@@ -460,7 +460,8 @@ impl Sender {
         if due > cx.now {
             return Stand::Due(due);
         }
-        // A leader that the cluster no longer names cannot be reached either.
+        // If the leader is no longer among the cluster's nodes, the partition counts as leaderless: the node's address is
+        // not known.
         let leader = cx.metadata.place(id).and_then(|place| place.leader);
         let Some(leader) = leader.filter(|leader| cx.connections.knows(Peer::Node(*leader))) else {
             return Stand::Leaderless;

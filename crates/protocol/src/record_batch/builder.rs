@@ -15,7 +15,7 @@ use crate::compression_type::CompressionType;
 use crate::error::{EncodeError, EncodeErrorKind};
 use crate::put::Put;
 use crate::records::Records;
-use crate::varint::{put_varlong, varlong_len, zigzag};
+use crate::varint::{put_varlong, varlong_len};
 
 /// Size of the first segment; the next ones double.
 const FIRST_SEGMENT_BYTES: usize = 1024;
@@ -270,45 +270,70 @@ impl<S: Segment> RecordBatchBuilder<S> {
     /// ```
     #[inline]
     pub fn append_within(&mut self, record: &NewRecord<'_>) -> Option<usize> {
-        let NewRecord { timestamp, key, value, headers } = *record;
-        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
-        let is_short = (0..Varints::BELOW).contains(&timestamp_delta)
-            && (1..Varints::BELOW).contains(&i64::from(self.record_count))
-            && self.body_bytes < WITHIN_BODY_BYTES;
-        // The bound has room for the zeros that follow varints for a moment, because timestamp and offset are short.
+        // Negative values are huge without their sign.
+        let timestamp_delta = record.timestamp.wrapping_sub(self.base_timestamp).cast_unsigned();
+        let offset_delta = u64::from(self.record_count.cast_unsigned());
+        let is_short = (timestamp_delta | offset_delta) < Varints::BELOW && self.body_bytes < WITHIN_BODY_BYTES;
+        // An empty batch has no room. The bound covers the zeros that follow varints for a moment, because timestamp and
+        // offset are short.
         if !is_short || record.bytes_max() > self.room {
             return None;
         }
+        // Attributes are zero.
+        let start = Varints::of_zigzag(timestamp_delta << 1).after_zero();
+        let offset = Varints::of_zigzag(offset_delta << 1);
+        match record.headers {
+            [] => self.put_within(record, start, offset, 1, |out| out.push(0)),
+            _ => self.put_with_headers_within(record, start, offset),
+        }
+    }
+
+    // Most records have no headers. The functions for headers are not inlined, which leaves the others more registers.
+    #[inline(never)]
+    fn put_with_headers_within(&mut self, record: &NewRecord<'_>, start: Varints, offset: Varints) -> Option<usize> {
+        let headers_bytes = headers_bytes_within(record.headers);
+        self.put_within(record, start, offset, headers_bytes, |out| put_headers_within(record.headers, out))
+    }
+
+    /// Appends a record that fits into the last segment. `start` is all that stands between its length and its offset.
+    #[inline(always)]
+    fn put_within(
+        &mut self,
+        record: &NewRecord<'_>,
+        start: Varints,
+        offset: Varints,
+        headers_bytes: usize,
+        put_headers: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<usize> {
+        let NewRecord { timestamp, key, value, headers: _ } = *record;
         let out = self.segments.last_mut()?.buffer();
-        let before = out.len();
-        let start = Varints::of(ATTRIBUTES.into()).and(timestamp_delta);
-        let key_len = Varints::of(self.record_count.into()).and(nullable_length(key));
-        let value_len = Varints::of(nullable_length(value));
-        let varint_bytes = start.len() + key_len.len() + value_len.len();
-        let headers_bytes = match headers {
-            [] => 1,
-            _ => headers_bytes_within(headers),
-        };
-        let payload_bytes = len(key) + len(value) + headers_bytes;
-        Varints::of(fitting_length(varint_bytes + payload_bytes)).before(start).put(out);
+        let value_len = Varints::of_nullable(value);
+        let value = value.unwrap_or_default();
+        let payload_bytes = value.len() + headers_bytes;
+        let record_bytes;
         match key {
-            None => key_len.before(value_len).put(out),
+            None => {
+                let rest = offset.before(Varints::NULL).before(value_len);
+                let start = start.after_len(payload_bytes + rest.len());
+                record_bytes = start.len() + rest.len() + payload_bytes;
+                start.put_with(rest, out);
+            }
             Some(key) => {
-                key_len.put(out);
+                let rest = offset.before(Varints::of_len(key.len()));
+                let payload_bytes = key.len() + value_len.len() + payload_bytes;
+                let start = start.after_len(payload_bytes + rest.len());
+                record_bytes = start.len() + rest.len() + payload_bytes;
+                start.put_with(rest, out);
                 out.extend_from_slice(key);
                 value_len.put(out);
             }
         }
-        out.extend_from_slice(value.unwrap_or_default());
-        match headers {
-            [] => out.push(0),
-            _ => put_headers_within(headers, out),
-        }
-        let record_bytes = out.len() - before;
         self.room -= record_bytes;
         self.body_bytes += record_bytes;
         self.record_count += 1;
         self.max_timestamp = self.max_timestamp.max(timestamp);
+        out.extend_from_slice(value);
+        put_headers(out);
         Some(record_bytes)
     }
 
@@ -401,8 +426,6 @@ fn len(bytes: Option<&[u8]>) -> usize {
     bytes.map_or(0, <[u8]>::len)
 }
 
-// Most records have no headers. The functions for headers are not inlined, which leaves the others more registers.
-
 /// Returns an upper bound of the size of headers, without their number.
 #[inline(never)]
 fn headers_bytes_max(headers: &[Header<'_>]) -> usize {
@@ -414,28 +437,22 @@ fn headers_bytes_max(headers: &[Header<'_>]) -> usize {
 #[inline(never)]
 fn headers_bytes_within(headers: &[Header<'_>]) -> usize {
     let one = |header: &Header<'_>| {
-        let lengths = Varints::of(fitting_length(header.key.len())).and(nullable_length(header.value));
+        let lengths = Varints::of_len(header.key.len()).before(Varints::of_nullable(header.value));
         lengths.len() + header.key.len() + len(header.value)
     };
-    Varints::of(fitting_length(headers.len())).len() + headers.iter().map(one).sum::<usize>()
+    Varints::of_len(headers.len()).len() + headers.iter().map(one).sum::<usize>()
 }
 
 /// Writes headers whose lengths are short, with their number.
 #[inline(never)]
 fn put_headers_within(headers: &[Header<'_>], out: &mut Vec<u8>) {
-    Varints::of(fitting_length(headers.len())).put(out);
+    Varints::of_len(headers.len()).put(out);
     for header in headers {
-        Varints::of(fitting_length(header.key.len())).put(out);
+        Varints::of_len(header.key.len()).put(out);
         out.extend_from_slice(header.key);
-        Varints::of(nullable_length(header.value)).put(out);
+        Varints::of_nullable(header.value).put(out);
         out.extend_from_slice(header.value.unwrap_or_default());
     }
-}
-
-/// Returns the length of a nullable value, as a record has it.
-#[inline(always)]
-fn nullable_length(bytes: Option<&[u8]>) -> i64 {
-    bytes.map_or(-1, |bytes| fitting_length(bytes.len()))
 }
 
 /// Two or three short varints in a row, in a register. They are written at once: bytes that are stored one by one stall a
@@ -449,12 +466,14 @@ struct Varints {
 
 impl Varints {
     /// Non-negative values below this have at most three bytes.
-    const BELOW: i64 = 1 << 20;
+    const BELOW: u64 = 1 << 20;
 
-    /// Encodes a value from -1 to `BELOW`, exclusive.
+    /// The length of null, which is -1.
+    const NULL: Self = Self { bytes: 1, bits: 8 };
+
+    /// Encodes a value whose zigzag form is below twice [`BELOW`](Self::BELOW).
     #[inline(always)]
-    fn of(value: i64) -> Self {
-        let value = zigzag(value);
+    fn of_zigzag(value: u64) -> Self {
         let (bytes, bits) = if value < 0x80 {
             (value, 8)
         } else if value < 0x4000 {
@@ -465,10 +484,28 @@ impl Varints {
         Self { bytes, bits }
     }
 
-    /// Adds a value at the end.
+    /// Encodes a length.
     #[inline(always)]
-    fn and(self, value: i64) -> Self {
-        self.before(Self::of(value))
+    fn of_len(len: usize) -> Self {
+        Self::of_zigzag((len as u64) << 1)
+    }
+
+    /// Encodes the length of a nullable value.
+    #[inline(always)]
+    fn of_nullable(bytes: Option<&[u8]>) -> Self {
+        bytes.map_or(Self::NULL, |bytes| Self::of_len(bytes.len()))
+    }
+
+    /// Adds a zero byte at the start, as a record's attributes are.
+    #[inline(always)]
+    fn after_zero(self) -> Self {
+        Self { bytes: self.bytes << 8, bits: self.bits + 8 }
+    }
+
+    /// Adds the length of a record at the start, of which `bytes` bytes follow.
+    #[inline(always)]
+    fn after_len(self, bytes: usize) -> Self {
+        Self::of_len(self.len() + bytes).before(self)
     }
 
     /// Adds values at the end.
@@ -488,6 +525,16 @@ impl Varints {
     fn put(self, out: &mut Vec<u8>) {
         let end = out.len() + self.len();
         out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+    }
+
+    /// Writes this register and then another one, and cuts the zeros off. Both have at most seven bytes, this one at least one.
+    #[inline(always)]
+    fn put_with(self, later: Self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len() + later.len();
+        let low = self.bytes | later.bytes << self.bits;
+        let high = later.bytes >> (64 - self.bits);
+        out.extend_from_slice(&(u128::from(high) << 64 | u128::from(low)).to_le_bytes());
         out.truncate(end);
     }
 }

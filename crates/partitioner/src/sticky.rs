@@ -66,11 +66,12 @@ impl Sticky {
     #[inline]
     pub fn appended(&self, partition: i32, bytes: u32, switch_after: u32) -> bool {
         let state = self.state.load(Ordering::Relaxed);
-        if partition_of(state) != Some(partition) {
+        let none_appended = state_of(partition, 0);
+        if state & UPPER != none_appended {
             return false;
         }
         let bytes = bytes_of(state).saturating_add(bytes);
-        self.state.store(state_of(partition, bytes), Ordering::Relaxed);
+        self.state.store(none_appended | u64::from(bytes), Ordering::Relaxed);
         bytes >= switch_after
     }
 
@@ -83,16 +84,21 @@ impl Sticky {
     }
 }
 
+/// The half of the state that has the partition.
+const UPPER: u64 = u64::MAX << 32;
+
 fn state_of(partition: i32, bytes: u32) -> u64 {
     (u64::from(partition.cast_unsigned()) + 1) << 32 | u64::from(bytes)
 }
 
 fn partition_of(state: u64) -> Option<i32> {
-    i32::try_from((state >> 32).checked_sub(1)?).ok()
+    // The upper half always fits.
+    let number = u32::try_from(state >> 32).unwrap_or(u32::MAX);
+    number.checked_sub(1).map(u32::cast_signed)
 }
 
 fn bytes_of(state: u64) -> u32 {
-    u32::try_from(state & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    u32::try_from(state & !UPPER).unwrap_or(u32::MAX)
 }
 
 /// Probability of each partition.

@@ -152,8 +152,8 @@ fn accumulating(criterion: &mut Criterion) {
     group.bench_function("append a batch of 150 records", |bencher| {
         let append = |(accumulator, topic): (Accumulator, Arc<Topic>)| {
             for _ in 0..BATCH {
-                let placed = Placed::new(Choice::Partition(0), record());
-                accumulator.append(&topic, &placed, &mut Delivery::new).unwrap().forget();
+                let mut placed = Placed::new(Choice::Partition(0), record());
+                accumulator.append(&topic, &mut placed, &mut Delivery::new).unwrap().forget();
             }
             (accumulator, topic)
         };

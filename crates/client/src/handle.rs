@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use kurier_partitioner::Choice;
 use kurier_protocol::PartitionIndex;
+use kurier_protocol::record_batch::NewRecord;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -130,17 +131,40 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
         V: Serialize<VS>,
     {
         record.check_timestamp().map_err(Stop::Refused)?;
-        let parts = Parts::of(record, &self.key_serializer, &self.value_serializer);
-        let parts = parts.map_err(Stop::Refused)?;
-        let appended =
-            self.place(topic, record, &parts).and_then(|placed| self.shared.accumulator.append(topic, &placed, keep));
-        match appended {
-            Ok(kept) => Ok(kept),
-            Err(AppendError::Refused(error)) if topic.lacks(record.partition.map(PartitionIndex)).is_none() => {
-                Err(Stop::Refused(error))
+        let key = record.key.as_bytes(&self.key_serializer);
+        let value = record.value.as_bytes(&self.value_serializer);
+        let (appended, parts) = match (key, value) {
+            // Most records are bytes already. Their way needs no scratch buffer.
+            (Some(key), Some(value)) => (self.append(topic, record, key, value, keep), None),
+            _ => {
+                let parts = Parts::of(record, &self.key_serializer, &self.value_serializer);
+                let parts = parts.map_err(Stop::Refused)?;
+                (self.append(topic, record, parts.key(), parts.value(), keep), Some(parts))
             }
-            Err(obstacle) => Err(Stop::Obstacle { topic: Arc::clone(topic), obstacle, output: parts.detach() }),
-        }
+        };
+        appended.map_err(|obstacle| match obstacle {
+            AppendError::Refused(error) if topic.lacks(record.partition.map(PartitionIndex)).is_none() => {
+                Stop::Refused(error)
+            }
+            obstacle => {
+                let output = parts.map(Parts::detach).unwrap_or_default();
+                Stop::Obstacle { topic: Arc::clone(topic), obstacle, output }
+            }
+        })
+    }
+
+    /// Appends a record with this key and value.
+    #[inline]
+    fn append<K, V, T>(
+        &self,
+        topic: &Topic,
+        record: &Record<'_, K, V>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        keep: &mut impl Keep<T>,
+    ) -> Result<T, AppendError> {
+        let mut placed = self.place(topic, record, key, value)?;
+        self.shared.accumulator.append(topic, &mut placed, keep)
     }
 
     /// Chooses a record's partition.
@@ -149,14 +173,15 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
         &self,
         topic: &Topic,
         record: &'p Record<'_, K, V>,
-        parts: &'p Parts<'_>,
+        key: Option<&'p [u8]>,
+        value: Option<&'p [u8]>,
     ) -> Result<Placed<'p>, AppendError> {
-        let (key, value) = (parts.key(), parts.value());
         let choice = match record.partition {
             Some(partition) => Choice::Partition(partition),
             None => self.partitioning.choose(topic, key, value).map_err(AppendError::Refused)?,
         };
-        Ok(Placed { choice, timestamp: record.timestamp, key, value, headers: &record.headers })
+        let new = NewRecord { timestamp: 0, key, value, headers: &record.headers };
+        Ok(Placed::timed(choice, record.timestamp, new))
     }
 
     /// Waits until the obstacle is gone, and tries again, up to `max.block.ms`.
@@ -202,8 +227,8 @@ impl<KS: Send + Sync, VS: Send + Sync> Handle<KS, VS> {
                 Some(AppendError::NoRoom(missing)) => Some(missing.wait(&self.shared.accumulator, deadline).await?),
             };
             let appended = self
-                .place(&topic, &record, &parts)
-                .and_then(|placed| self.shared.accumulator.append_with(&topic, &placed, permit, &mut keep));
+                .place(&topic, &record, parts.key(), parts.value())
+                .and_then(|mut placed| self.shared.accumulator.append_with(&topic, &mut placed, permit, &mut keep));
             match appended {
                 Ok(kept) => return Ok(kept),
                 Err(still) => obstacle = Some(still),

@@ -159,8 +159,8 @@ mod tests {
         let topic = accumulator.topic("t").unwrap();
         for _ in 0..100 {
             let record = NewRecord { value: Some(&[7; 10]), ..Default::default() };
-            let placed = Placed::new(Choice::Partition(0), record);
-            accumulator.append(&topic, &placed, &mut |_, _, _| ()).unwrap();
+            let mut placed = Placed::new(Choice::Partition(0), record);
+            accumulator.append(&topic, &mut placed, &mut |_, _, _| ()).unwrap();
         }
         let codecs = Codecs::new(config.compression().unwrap(), Arc::clone(&accumulator.memory));
         let whole = accumulator.take(PartitionId(0), usize::MAX, true).0.unwrap();
@@ -191,8 +191,8 @@ mod tests {
         codecs.idle.lock().unwrap().push(Box::new(Panics));
         for expected in [CompressionType::None, CompressionType::Gzip] {
             let record = NewRecord { value: Some(&[7; 1_000]), ..Default::default() };
-            let placed = Placed::new(Choice::Partition(0), record);
-            accumulator.append(&topic, &placed, &mut |_, _, _| ()).unwrap();
+            let mut placed = Placed::new(Choice::Partition(0), record);
+            accumulator.append(&topic, &mut placed, &mut |_, _, _| ()).unwrap();
             let mut taken = accumulator.take(PartitionId(0), usize::MAX, true).0.unwrap();
             codecs.compress_batch(&mut taken);
             let bytes = taken.sealed.stamp(&Stamp::NONE).unwrap().to_bytes();

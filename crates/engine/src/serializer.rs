@@ -33,8 +33,8 @@ pub trait Serializer<T: ?Sized>: Send + Sync + 'static {
     /// If the value cannot be serialised; the record is then not sent.
     fn serialize(&self, topic: &str, value: &T, out: &mut BytesMut) -> Result<(), BoxError>;
 
-    /// Returns the bytes of `value`, if it holds them in this form. This saves one copy. It is called again if the record
-    /// has to wait.
+    /// Returns the bytes of `value`, if it holds them in this form. This saves one copy. It may be called
+    /// several times for a record.
     fn as_bytes<'v>(&self, value: &'v T) -> Option<&'v [u8]> {
         let _ = value;
         None

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use kurier_partitioner::Choice;
+use kurier_protocol::record_batch::NewRecord;
 
 use super::fault_row::FaultRow;
 use super::invariant::{Invariant, violation};
@@ -105,7 +106,7 @@ impl World<'_> {
         };
         let number = self.ledger.next();
         let value = value(number, bytes);
-        let placed = Placed { choice, timestamp: None, key: None, value: Some(&value), headers: &[] };
+        let mut placed = Placed::timed(choice, None, NewRecord { value: Some(&value), ..NewRecord::default() });
         let told = Arc::clone(&self.told);
         let mut callback: Option<Callback> = Some(Box::new(move |result| lock(&told).push((number, result))));
         let mut keep = |cell: &Arc<Cell>, index, timestamp| {
@@ -115,8 +116,8 @@ impl World<'_> {
         };
         let accumulator = &self.driver.accumulator;
         let appended = match permit {
-            None => accumulator.append(&known, &placed, &mut keep),
-            permit => accumulator.append_with(&known, &placed, permit, &mut keep),
+            None => accumulator.append(&known, &mut placed, &mut keep),
+            permit => accumulator.append_with(&known, &mut placed, permit, &mut keep),
         };
         match appended {
             Ok(()) => {

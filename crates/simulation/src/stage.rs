@@ -41,8 +41,8 @@ impl<'a> Stage<'a> {
         let Some(topic) = accumulator.topic(TOPIC) else { return };
         let record = NewRecord { timestamp: 1, value: Some(value), ..Default::default() };
         let choice = Choice::Partition(partition(&mut self.script));
-        let placed = Placed::new(choice, record);
-        self.deliveries.extend(accumulator.append(&topic, &placed, &mut Delivery::new).ok());
+        let mut placed = Placed::new(choice, record);
+        self.deliveries.extend(accumulator.append(&topic, &mut placed, &mut Delivery::new).ok());
     }
 }
 

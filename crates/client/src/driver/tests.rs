@@ -27,8 +27,8 @@ fn shared() -> Arc<Shared> {
 /// A taken batch, and the delivery of its record.
 fn under_way(shared: &Arc<Shared>) -> (UnderWay, Delivery) {
     let topic = shared.accumulator.topic("t").unwrap();
-    let placed = Placed::new(Choice::Partition(0), NewRecord::default());
-    let delivery = shared.accumulator.append(&topic, &placed, &mut Delivery::new).unwrap();
+    let mut placed = Placed::new(Choice::Partition(0), NewRecord::default());
+    let delivery = shared.accumulator.append(&topic, &mut placed, &mut Delivery::new).unwrap();
     let (taken, left) = shared.accumulator.take(PartitionId(0), usize::MAX, true);
     let batches = vec![(PartitionId(0), taken.unwrap())];
     (

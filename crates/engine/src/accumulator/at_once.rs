@@ -4,7 +4,7 @@
 //! a new batch or a partition that is not known, is left to [`Accumulator::append`].
 
 use kurier_partitioner::{Choice, Sticky};
-use kurier_protocol::record_batch::BATCH_HEADER_BYTES;
+use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord};
 
 use super::batch::OpenBatch;
 use super::partition::{Partition, Queue, lock};
@@ -12,38 +12,31 @@ use super::topic::{Topic, stripe};
 use super::{Accumulator, Keep, Ordering, Placed, Signal};
 use crate::fault_injection::Mutant;
 
-/// An open batch, while its partition's lock is held.
-struct Filling<'a> {
-    accumulator: &'a Accumulator,
-    topic: &'a Topic,
-    partition: &'a Partition,
-    batch: &'a mut OpenBatch,
-    /// The sticky partition that the records count for, with its index.
-    sticky: Option<(&'a Sticky, i32)>,
-    now_ms: i64,
-    signal: Option<Signal>,
-    /// Whether the sticky partition has had its share.
-    is_over: bool,
+/// Where a record goes: a partition by its index, perhaps because it is the sticky one.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    index: i32,
+    sticky: Option<&'a Sticky>,
 }
 
-impl Filling<'_> {
-    /// Appends a record, if the batch surely takes it. Returns its index and timestamp.
+impl<'a> Place<'a> {
+    /// Returns the place of a choice, if there is one already.
     #[inline]
-    fn push(&mut self, placed: &Placed<'_>) -> Option<(u32, i64)> {
-        let Self { accumulator, topic, partition, batch, sticky, now_ms, signal, is_over } = self;
-        let record = placed.record(*now_ms);
-        if !accumulator.takes_more(partition, batch, record.bytes_max(), *now_ms) {
-            return None;
+    fn of(choice: Choice, topic: &'a Topic) -> Option<Self> {
+        match choice {
+            Choice::Partition(index) => Some(Self { index, sticky: None }),
+            Choice::Anywhere if topic.count() == 1 => Some(Self { index: 0, sticky: None }),
+            Choice::Anywhere => {
+                let sticky = topic.sticky(stripe());
+                Some(Self { index: sticky.current()?, sticky: Some(sticky) })
+            }
         }
-        let index = batch.builder.record_count().cast_unsigned();
-        let record_bytes = batch.builder.append_within(&record)?;
-        if batch.becomes_full() {
-            *signal = Some(Signal::Full { partition: partition.id });
-        }
-        if let Some((sticky, place)) = *sticky {
-            *is_over = accumulator.count_sticky(topic, sticky, place, record_bytes);
-        }
-        Some((index, record.timestamp))
+    }
+
+    /// Returns whether records may go here. The answer holds while the partition's lock is held.
+    #[inline]
+    fn is_valid(self, topic: &Topic) -> bool {
+        topic.accepts(self.index) && self.sticky.is_none_or(|sticky| sticky.current() == Some(self.index))
     }
 }
 
@@ -51,11 +44,32 @@ impl Accumulator {
     /// Appends a record to the open batch of its partition. Returns `None` if the record needs more than that; nothing has
     /// then happened.
     #[inline]
-    pub fn append_at_once<T>(&self, topic: &Topic, placed: &Placed<'_>, keep: &mut impl Keep<T>) -> Option<T> {
-        self.fill_at_once(topic, placed.choice, |filling| {
-            let (index, timestamp) = filling.push(placed)?;
-            Some(keep(&filling.batch.cell, index, timestamp))
-        })
+    pub fn append_at_once<T>(&self, topic: &Topic, placed: &mut Placed<'_>, keep: &mut impl Keep<T>) -> Option<T> {
+        let place = Place::of(placed.choice, topic)?;
+        let partition = topic.partition(place.index)?;
+        let mut queue = lock(&partition.queue);
+        if !place.is_valid(topic) {
+            return None;
+        }
+        let Queue { last_reading, batches } = &mut *queue;
+        let batch = batches.last_mut()?;
+        let now_ms = self.clock.wall_ms_after(last_reading);
+        let record = placed.at(now_ms);
+        if !self.takes_more(partition, batch, record.bytes_max(), now_ms) {
+            return None;
+        }
+        let index = batch.builder.record_count().cast_unsigned();
+        let record_bytes = batch.builder.append_within(record)?;
+        if let Some(sticky) = place.sticky {
+            self.count_sticky(topic, sticky, place.index, record_bytes);
+        }
+        let kept = keep(&batch.cell, index, record.timestamp);
+        let becomes_full = batch.becomes_full();
+        drop(queue);
+        if becomes_full {
+            self.signal(Signal::Full { partition: partition.id });
+        }
+        Some(kept)
     }
 
     /// Appends values to the open batch of their partition, in their order, under one lock and with one timestamp.
@@ -66,58 +80,33 @@ impl Accumulator {
         choice: Choice,
         values: impl Iterator<Item = Option<&'v [u8]>>,
     ) -> usize {
-        let filled = self.fill_at_once(topic, choice, |filling| {
-            let mut count = 0;
-            for value in values {
-                let placed = Placed { choice, timestamp: None, key: None, value, headers: &[] };
-                if filling.push(&placed).is_none() {
-                    break;
-                }
-                count += 1;
-                if filling.is_over {
-                    break;
-                }
-            }
-            Some(count)
-        });
-        filled.unwrap_or(0)
-    }
-
-    /// Lets `fill` append to the open batch of a partition, under its lock.
-    #[inline]
-    fn fill_at_once<T>(
-        &self,
-        topic: &Topic,
-        choice: Choice,
-        fill: impl FnOnce(&mut Filling<'_>) -> Option<T>,
-    ) -> Option<T> {
-        let (place, sticky) = match choice {
-            Choice::Partition(place) => (place, None),
-            Choice::Anywhere if topic.count() == 1 => (0, None),
-            Choice::Anywhere => {
-                let sticky = topic.sticky(stripe());
-                let place = sticky.current()?;
-                (place, Some((sticky, place)))
-            }
-        };
-        let partition = topic.partition(place)?;
+        let mut count = 0;
+        let Some(place) = Place::of(choice, topic) else { return count };
+        let Some(partition) = topic.partition(place.index) else { return count };
         let mut queue = lock(&partition.queue);
-        // Both may have changed before the lock was taken.
-        if !topic.accepts(place) || sticky.is_some_and(|(sticky, place)| sticky.current() != Some(place)) {
-            return None;
+        if !place.is_valid(topic) {
+            return count;
         }
         let Queue { last_reading, batches } = &mut *queue;
-        let batch = batches.back_mut()?;
-        let now_ms = self.clock.wall_ms_after(last_reading);
-        let mut filling =
-            Filling { accumulator: self, topic, partition, batch, sticky, now_ms, signal: None, is_over: false };
-        let filled = fill(&mut filling);
-        let signal = filling.signal;
-        drop(queue);
-        if let Some(signal) = signal {
-            self.signal(signal);
+        let Some(batch) = batches.last_mut() else { return count };
+        let timestamp = self.clock.wall_ms_after(last_reading);
+        for value in values {
+            let record = NewRecord { timestamp, key: None, value, headers: &[] };
+            if !self.takes_more(partition, batch, record.bytes_max(), timestamp) {
+                break;
+            }
+            let Some(record_bytes) = batch.builder.append_within(&record) else { break };
+            count += 1;
+            if place.sticky.is_some_and(|sticky| self.count_sticky(topic, sticky, place.index, record_bytes)) {
+                break;
+            }
         }
-        filled
+        let becomes_full = batch.becomes_full();
+        drop(queue);
+        if becomes_full {
+            self.signal(Signal::Full { partition: partition.id });
+        }
+        count
     }
 
     /// Returns whether an open batch takes another record of at most `bytes` bytes.

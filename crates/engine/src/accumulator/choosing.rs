@@ -22,18 +22,26 @@ type Candidates = SmallVec<[i32; SCANNED_MAX]>;
 impl Accumulator {
     /// Counts a record for a sticky partition, and chooses another one in time. Returns whether the partition has had its
     /// share. The caller holds the partition's lock, so no other thread counts for it or leaves it.
+    #[inline(always)]
     pub(super) fn count_sticky(&self, topic: &Topic, sticky: &Sticky, place: i32, record_bytes: usize) -> bool {
         let bytes = u32::try_from(record_bytes).unwrap_or(u32::MAX);
         let switch_after = u32::try_from(self.config.batch_size).unwrap_or(u32::MAX);
         let is_over = sticky.appended(place, bytes, switch_after);
-        if is_over && let Some(next) = self.choose(topic) {
-            sticky.switch(place, next);
+        if is_over {
+            self.leave(topic, sticky, place);
         }
         is_over
     }
 
-    /// Chooses another partition for records without a key.
+    /// Makes another partition the sticky one, if there is one to choose.
     #[cold]
+    pub(super) fn leave(&self, topic: &Topic, sticky: &Sticky, place: i32) {
+        if let Some(next) = self.choose(topic) {
+            sticky.switch(place, next);
+        }
+    }
+
+    /// Chooses another partition for records without a key.
     pub(super) fn choose(&self, topic: &Topic) -> Option<i32> {
         let weights = self.weights(topic);
         weights.pick(lock(&self.random).u64(..))

@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use kurier_partitioner::{Choice, Sticky};
 use kurier_protocol::PartitionIndex;
-use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, Header, NewRecord, RecordBatchBuilder};
+use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord, RecordBatchBuilder};
 
 use crate::config::Config;
 use crate::delivery::{Cell, Outcome, Runner};
@@ -153,30 +153,35 @@ impl<T, F: FnMut(&Arc<Cell>, u32, i64) -> T> Keep<T> for F {}
 pub struct Placed<'a> {
     pub choice: Choice,
     /// Milliseconds since 1970; `None` is the time of the append.
-    pub timestamp: Option<i64>,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [Header<'a>],
+    timestamp: Option<i64>,
+    /// The record, whose timestamp [`at`](Self::at) sets.
+    record: NewRecord<'a>,
 }
 
 impl<'a> Placed<'a> {
     /// A record with its own timestamp.
     pub fn new(choice: Choice, record: NewRecord<'a>) -> Self {
-        let NewRecord { timestamp, key, value, headers } = record;
-        Self { choice, timestamp: Some(timestamp), key, value, headers }
+        Self { choice, timestamp: Some(record.timestamp), record }
+    }
+
+    /// A record with this timestamp, or with the time of its append.
+    #[inline]
+    pub fn timed(choice: Choice, timestamp: Option<i64>, record: NewRecord<'a>) -> Self {
+        Self { choice, timestamp, record }
     }
 
     /// Returns the record, as one that is appended at this time.
-    fn record(&self, now_ms: i64) -> NewRecord<'a> {
-        let Self { timestamp, key, value, headers, .. } = *self;
-        NewRecord { timestamp: timestamp.unwrap_or(now_ms), key, value, headers }
+    #[inline]
+    fn at(&mut self, now_ms: i64) -> &NewRecord<'a> {
+        self.record.timestamp = self.timestamp.unwrap_or(now_ms);
+        &self.record
     }
 }
 
 impl fmt::Debug for Placed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The record prints sizes only.
-        f.debug_struct("Placed").field("choice", &self.choice).field("record", &self.record(0)).finish()
+        f.debug_struct("Placed").field("choice", &self.choice).field("record", &self.record).finish()
     }
 }
 
@@ -318,7 +323,7 @@ impl Accumulator {
 
     /// Appends a record, if there is room, and returns what `keep` returns for it.
     #[inline]
-    pub fn append<T>(&self, topic: &Topic, placed: &Placed<'_>, keep: &mut impl Keep<T>) -> Result<T, AppendError> {
+    pub fn append<T>(&self, topic: &Topic, placed: &mut Placed<'_>, keep: &mut impl Keep<T>) -> Result<T, AppendError> {
         match self.append_at_once(topic, placed, keep) {
             Some(kept) => Ok(kept),
             None => self.append_with(topic, placed, None, keep),
@@ -332,7 +337,7 @@ impl Accumulator {
     pub fn append_with<T>(
         &self,
         topic: &Topic,
-        placed: &Placed<'_>,
+        placed: &mut Placed<'_>,
         mut permit: Option<Permit>,
         keep: &mut impl Keep<T>,
     ) -> Result<T, AppendError> {
@@ -395,14 +400,14 @@ impl Accumulator {
         queue: &mut Queue,
         partition: &Arc<Partition>,
         topic: &Topic,
-        placed: &Placed<'_>,
+        placed: &mut Placed<'_>,
         permit: &mut Option<Permit>,
     ) -> Result<Appended, AppendError> {
         // Reading the clock under the lock makes the timestamps of a partition rise.
         let now_ms = self.clock.wall_ms_after(&mut queue.last_reading);
-        let record = &placed.record(now_ms);
+        let record = placed.at(now_ms);
         let takes_more = |batch: &&mut OpenBatch| self.takes_more(partition, batch, record.bytes_max(), now_ms);
-        match queue.batches.back_mut().filter(takes_more) {
+        match queue.batches.last_mut().filter(takes_more) {
             Some(batch) => match self.fill(batch, partition, record, permit) {
                 // A delta or count that does not fit into this batch may fit into a new one.
                 Err(AppendError::Refused(_)) => self.append_to_new(queue, partition, topic, record, now_ms, permit),
@@ -440,7 +445,7 @@ impl Accumulator {
         self.outcomes.open(batch.id);
         // Senders may already be blocked on memory that this batch holds, so mark it ready at once.
         batch.is_full |= self.memory.is_contended();
-        appended.signal = match queue.batches.back_mut() {
+        appended.signal = match queue.batches.last_mut() {
             None => Some(Signal::Opened { partition: partition.id, since: created, is_full: batch.is_full }),
             // The previous batch will not grow any more.
             Some(before) if !before.is_full => {
@@ -449,7 +454,7 @@ impl Accumulator {
             }
             Some(_) => None,
         };
-        queue.batches.push_back(batch);
+        queue.batches.push(batch);
         Ok(appended)
     }
 
@@ -576,12 +581,8 @@ impl Accumulator {
         let Some(partition) = self.partition(id) else { return (None, None) };
         let mut queue = lock(&partition.queue);
         let fits = |batch: &OpenBatch| is_first || batch.builder.body_bytes() + BATCH_HEADER_BYTES <= room;
-        let taken = queue
-            .batches
-            .pop_front_if(|batch| fits(batch))
-            .and_then(|batch| batch.take(&partition.load, &self.outcomes));
-        queue.release();
-        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        let taken = queue.batches.pop_first_if(fits).and_then(|batch| batch.take(&partition.load, &self.outcomes));
+        let left = queue.batches.first().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
     }
 
@@ -590,18 +591,17 @@ impl Accumulator {
         let Some(partition) = self.partition(id) else { return (Vec::new(), None) };
         let mut queue = lock(&partition.queue);
         let mut taken = Vec::new();
-        while let Some(batch) = queue.batches.pop_front_if(|batch| batch.created <= until) {
+        while let Some(batch) = queue.batches.pop_first_if(|batch| batch.created <= until) {
             taken.extend(batch.take(&partition.load, &self.outcomes));
         }
-        queue.release();
-        let left = queue.batches.front().map(|batch| Left { since: batch.created, is_full: batch.is_full });
+        let left = queue.batches.first().map(|batch| Left { since: batch.created, is_full: batch.is_full });
         (taken, left)
     }
 
     /// Closes a partition's batches that were opened by `created_before` to further records.
     pub fn close_batches(&self, id: PartitionId, created_before: Instant) {
         let Some(partition) = self.partition(id) else { return };
-        for batch in &mut lock(&partition.queue).batches {
+        for batch in lock(&partition.queue).batches.iter_mut() {
             batch.is_closed |= batch.created <= created_before;
         }
     }
@@ -702,7 +702,7 @@ impl Accumulator {
         *lock(&self.closed) = Some(error.clone());
         // Close the open batches, so that no record slips in behind the check.
         for partition in lock(&self.partitions).values() {
-            for batch in &mut lock(&partition.queue).batches {
+            for batch in lock(&partition.queue).batches.iter_mut() {
                 batch.is_closed = true;
             }
         }

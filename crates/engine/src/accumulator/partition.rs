@@ -40,15 +40,48 @@ impl fmt::Debug for Partition {
 pub(super) struct Queue {
     /// The wall clock at the last append.
     pub(super) last_reading: WallReading,
-    pub(super) batches: VecDeque<OpenBatch>,
+    pub(super) batches: Batches,
 }
 
-impl Queue {
-    /// Frees the memory of an empty queue, which is most of an idle partition's memory.
-    pub(super) fn release(&mut self) {
-        if self.batches.is_empty() {
-            self.batches = VecDeque::new();
+/// The batches of a partition, in the order of opening.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    /// All but the last one. Mostly there is none.
+    earlier: VecDeque<OpenBatch>,
+    /// The last one, which may grow. It lies in the partition, where each record finds it.
+    last: Option<OpenBatch>,
+}
+
+impl Batches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    pub(super) fn first(&self) -> Option<&OpenBatch> {
+        self.earlier.front().or(self.last.as_ref())
+    }
+
+    #[inline]
+    pub(super) fn last_mut(&mut self) -> Option<&mut OpenBatch> {
+        self.last.as_mut()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenBatch> {
+        self.earlier.iter_mut().chain(&mut self.last)
+    }
+
+    pub(super) fn push(&mut self, batch: OpenBatch) {
+        self.earlier.extend(self.last.replace(batch));
+    }
+
+    /// Removes the first batch, if it `fits`.
+    pub(super) fn pop_first_if(&mut self, mut fits: impl FnMut(&OpenBatch) -> bool) -> Option<OpenBatch> {
+        if !self.earlier.is_empty() {
+            return self.earlier.pop_front_if(|batch| fits(batch));
         }
+        // An idle partition keeps no memory.
+        self.earlier = VecDeque::new();
+        self.last.take_if(|batch| fits(batch))
     }
 }
 

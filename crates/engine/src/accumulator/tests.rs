@@ -27,10 +27,10 @@ fn append(
     value: &[u8],
     permit: Option<Permit>,
 ) -> Result<Delivery, AppendError> {
-    let placed = Placed { choice, timestamp: None, key: None, value: Some(value), headers: &[] };
+    let mut placed = Placed::timed(choice, None, NewRecord { value: Some(value), ..NewRecord::default() });
     match permit {
-        None => accumulator.append(topic, &placed, &mut Delivery::new),
-        permit => accumulator.append_with(topic, &placed, permit, &mut Delivery::new),
+        None => accumulator.append(topic, &mut placed, &mut Delivery::new),
+        permit => accumulator.append_with(topic, &mut placed, permit, &mut Delivery::new),
     }
 }
 
@@ -189,8 +189,8 @@ fn timestamp_delta_that_does_not_fit_opens_another_batch() {
     let topic = publish(&accumulator, 0..1);
     for timestamp in [i64::MIN, 1, i64::MAX, i64::MIN, -1] {
         let record = NewRecord { timestamp, ..Default::default() };
-        let placed = Placed::new(Choice::Partition(0), record);
-        accumulator.append(&topic, &placed, &mut Delivery::new).unwrap().forget();
+        let mut placed = Placed::new(Choice::Partition(0), record);
+        accumulator.append(&topic, &mut placed, &mut Delivery::new).unwrap().forget();
     }
     let taken = std::iter::from_fn(|| accumulator.take(PartitionId(0), usize::MAX, true).0);
     let bases: Vec<_> = taken.map(|taken| (taken.sealed.base_timestamp(), taken.range.end)).collect();

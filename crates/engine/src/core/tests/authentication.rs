@@ -175,9 +175,9 @@ impl Secured {
 
     fn send(&self) -> Delivery {
         let record = NewRecord { timestamp: 1, value: Some(b"v"), ..Default::default() };
-        let placed = Placed::new(Choice::Partition(0), record);
+        let mut placed = Placed::new(Choice::Partition(0), record);
         let topic = self.driver.accumulator.topic("t").expect("the topic is known");
-        self.driver.accumulator.append(&topic, &placed, &mut Delivery::new).unwrap()
+        self.driver.accumulator.append(&topic, &mut placed, &mut Delivery::new).unwrap()
     }
 
     /// Sends a record every 100 ms for this long. Each must be written, in order, after its first attempt.

@@ -179,10 +179,10 @@ fn no_batch_lingers_while_a_sender_waits_for_memory() {
     let topic = rig.driver.accumulator.topic("t").unwrap();
     let value = [7; 900];
     let record = NewRecord { value: Some(&value), ..Default::default() };
-    let placed = Placed::new(Choice::Partition(0), record);
+    let mut placed = Placed::new(Choice::Partition(0), record);
     let mut deliveries = Vec::new();
     let missing = loop {
-        match rig.driver.accumulator.append(&topic, &placed, &mut Delivery::new) {
+        match rig.driver.accumulator.append(&topic, &mut placed, &mut Delivery::new) {
             Ok(delivery) => deliveries.push(delivery),
             Err(AppendError::NoRoom(missing)) => break missing,
             Err(error) => panic!("{error:?}"),
@@ -198,7 +198,8 @@ fn no_batch_lingers_while_a_sender_waits_for_memory() {
         let Poll::Ready(permit) = Pin::new(&mut first).poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("there is room")
         };
-        let appended = rig.driver.accumulator.append_with(&topic, &placed, Some(permit.unwrap()), &mut Delivery::new);
+        let appended =
+            rig.driver.accumulator.append_with(&topic, &mut placed, Some(permit.unwrap()), &mut Delivery::new);
         deliveries.push(appended.unwrap());
     }
     assert!(deliveries.iter().rev().skip(1).all(|delivery| matches!(fate(delivery), Fate::At(_))));

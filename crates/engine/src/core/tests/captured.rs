@@ -235,10 +235,10 @@ fn check(name: &str, scene: &Scene<'_>) -> [usize; 2] {
         .iter()
         .map(|answer| {
             let record = NewRecord { timestamp: 1, value: Some(b"theirs"), ..Default::default() };
-            let placed = Placed::new(Choice::Partition(answer.index), record);
+            let mut placed = Placed::new(Choice::Partition(answer.index), record);
             play.driver
                 .accumulator
-                .append(&topic, &placed, &mut Delivery::new)
+                .append(&topic, &mut placed, &mut Delivery::new)
                 .unwrap_or_else(|_| panic!("there is room"))
         })
         .collect();

@@ -448,9 +448,9 @@ impl Rig {
     fn send(&self, partition: i32, bytes: usize) -> Delivery {
         let value = vec![7; bytes];
         let record = NewRecord { timestamp: 1, value: Some(&value), ..Default::default() };
-        let placed = Placed::new(Choice::Partition(partition), record);
+        let mut placed = Placed::new(Choice::Partition(partition), record);
         let topic = self.driver.accumulator.topic("t").unwrap();
-        self.driver.accumulator.append(&topic, &placed, &mut Delivery::new).unwrap()
+        self.driver.accumulator.append(&topic, &mut placed, &mut Delivery::new).unwrap()
     }
 
     /// Sends a record, and waits until it no longer lingers.

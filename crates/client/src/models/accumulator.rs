@@ -50,7 +50,7 @@ impl Rig {
 
     fn append(&self, value: &[u8], choice: Choice) -> Result<Delivery, AppendError> {
         let record = NewRecord { value: Some(value), ..Default::default() };
-        self.accumulator.append(&self.topic, &Placed::new(choice, record), &mut Delivery::new)
+        self.accumulator.append(&self.topic, &mut Placed::new(choice, record), &mut Delivery::new)
     }
 
     /// Appends these values, then waits for their outcomes.

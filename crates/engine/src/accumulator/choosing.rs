@@ -35,7 +35,7 @@ impl Accumulator {
 
     /// Makes another partition the sticky one, if there is one to choose.
     #[cold]
-    pub(super) fn leave(&self, topic: &Topic, sticky: &Sticky, place: i32) {
+    fn leave(&self, topic: &Topic, sticky: &Sticky, place: i32) {
         if let Some(next) = self.choose(topic) {
             sticky.switch(place, next);
         }

@@ -66,12 +66,11 @@ impl Sticky {
     #[inline]
     pub fn appended(&self, partition: i32, bytes: u32, switch_after: u32) -> bool {
         let state = self.state.load(Ordering::Relaxed);
-        let none_appended = state_of(partition, 0);
-        if state & UPPER != none_appended {
+        if partition_of(state) != Some(partition) {
             return false;
         }
         let bytes = bytes_of(state).saturating_add(bytes);
-        self.state.store(none_appended | u64::from(bytes), Ordering::Relaxed);
+        self.state.store(state & UPPER | u64::from(bytes), Ordering::Relaxed);
         bytes >= switch_after
     }
 

@@ -99,3 +99,10 @@ fn load_that_rises_between_reads_counts_as_heaviest() {
     // The loads are 10 and 20 when the heaviest is determined, then 30 and 40.
     assert_eq!(Weights::by_load(rising, 1).share(0), 0.5);
 }
+
+#[test]
+fn negative_partition_does_not_count() {
+    let sticky = Sticky::new();
+    assert!(!sticky.appended(-1, 7, 1));
+    assert_eq!(sticky.current_or(|| Some(3)), Some(3));
+}

@@ -69,6 +69,40 @@ impl OwnedRecord {
     }
 }
 
+#[test]
+fn short_way_writes_long_varints() {
+    let many = NewRecord { timestamp: 1_000, value: Some(b"v"), ..Default::default() };
+    let text = [b'x'; 8_192];
+    let header = [Header { key: b"trace", value: Some(&text) }];
+    let value = Some(&text[..]);
+    let late = NewRecord { timestamp: 1_000 + 8_192, key: None, value, headers: &[] };
+    let (mut short, mut long) = (RecordBatchBuilder::new(), RecordBatchBuilder::new());
+    for number in 0..8_193 + 200 {
+        // Timestamp, offset, key and value then have three bytes each.
+        let record = match number {
+            0..8_193 => many,
+            _ => match number % 3 {
+                0 => late,
+                1 => NewRecord { key: value, ..late },
+                _ => NewRecord { headers: &header, ..late },
+            },
+        };
+        if short.append_within(&record).is_none() {
+            short.append(&record).unwrap();
+        }
+        long.append(&record).unwrap();
+    }
+    assert_eq!(short.seal().unwrap().stamp(&Stamp::NONE).unwrap(), long.seal().unwrap().stamp(&Stamp::NONE).unwrap());
+}
+
+#[test]
+fn short_way_refuses_a_difference_of_times_that_overflows() {
+    let first = NewRecord { timestamp: i64::MAX, ..Default::default() };
+    let mut builder = RecordBatchBuilder::new();
+    builder.append(&first).unwrap();
+    assert_eq!(builder.append_within(&NewRecord { timestamp: i64::MIN, ..first }), None);
+}
+
 /// Records as a producer sends them one after the other. Lengths and timestamps are around the sizes of varints.
 fn successive_records() -> impl Strategy<Value = Vec<OwnedRecord>> {
     let bytes = || prop_oneof![4 => vec(any::<u8>(), 0..100), 2 => vec(any::<u8>(), 60..70), 1 => vec(any::<u8>(), 8_100..8_300)];
@@ -160,7 +194,7 @@ proptest! {
 
     #[test]
     fn short_way_writes_the_same_bytes(records in successive_records()) {
-        /// Above the upper bound of a record's size without its bytes, beside six for each header.
+        /// Above the upper bound of a record's size without its bytes, beside ten for each header.
         const FIELDS: usize = 40;
         let (mut short, mut long) = (RecordBatchBuilder::new(), RecordBatchBuilder::new());
         for record in &records {
@@ -173,7 +207,7 @@ proptest! {
             let (record_bytes, growth) = (slot.record_bytes(), slot.growth());
             slot.fill(Vec::with_capacity);
             // A slot for a larger record shows whether the short way has to succeed.
-            let padding = vec![0; record.value.map_or(0, <[u8]>::len) + FIELDS + 6 * headers.len()];
+            let padding = vec![0; record.value.map_or(0, <[u8]>::len) + FIELDS + 10 * headers.len()];
             let larger = NewRecord { value: Some(&padding), ..record };
             let base = records[0].timestamp;
             let is_near = record.timestamp.checked_sub(base).is_some_and(|delta| (0..1 << 20).contains(&delta));

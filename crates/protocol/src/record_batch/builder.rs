@@ -270,12 +270,12 @@ impl<S: Segment> RecordBatchBuilder<S> {
     /// ```
     #[inline]
     pub fn append_within(&mut self, record: &NewRecord<'_>) -> Option<usize> {
-        // Negative values are huge without their sign.
-        let timestamp_delta = record.timestamp.wrapping_sub(self.base_timestamp).cast_unsigned();
+        // A negative difference is huge without its sign.
+        let timestamp_delta = record.timestamp.checked_sub(self.base_timestamp)?.cast_unsigned();
         let offset_delta = u64::from(self.record_count.cast_unsigned());
         let is_short = (timestamp_delta | offset_delta) < Varints::BELOW && self.body_bytes < WITHIN_BODY_BYTES;
-        // An empty batch has no room. The bound covers the zeros that follow varints for a moment, because timestamp and
-        // offset are short.
+        // An empty batch has no room. `put` and `put_with` store up to 16 bytes and cut the surplus off. The bound leaves
+        // room for that: it counts ten bytes for a timestamp and five for an offset, and these have at most three.
         if !is_short || record.bytes_max() > self.room {
             return None;
         }
@@ -455,8 +455,8 @@ fn put_headers_within(headers: &[Header<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// Two or three short varints in a row, in a register. They are written at once: bytes that are stored one by one stall a
-/// wide load that follows.
+/// Up to seven bytes of a record, in a register: short varints, and perhaps the attributes. One store writes them all,
+/// because single stores stall a wide load that follows.
 #[derive(Clone, Copy)]
 struct Varints {
     /// The bytes, the first one lowest. All others are zero.
@@ -471,7 +471,7 @@ impl Varints {
     /// The length of null, which is -1.
     const NULL: Self = Self { bytes: 1, bits: 8 };
 
-    /// Encodes a value whose zigzag form is below twice [`BELOW`](Self::BELOW).
+    /// Encodes a value in its zigzag form, which is below twice [`BELOW`](Self::BELOW).
     #[inline(always)]
     fn of_zigzag(value: u64) -> Self {
         let (bytes, bits) = if value < 0x80 {
@@ -516,7 +516,7 @@ impl Varints {
 
     #[inline(always)]
     fn len(self) -> usize {
-        // At most 8, so the cast is safe.
+        // At most 7, so the cast is safe.
         (self.bits / 8) as usize
     }
 

@@ -1,7 +1,7 @@
 //! Appends records to a batch that is open already, which is what almost every record needs.
 //!
 //! A record takes one lock, and writes to no other memory that threads share. Whatever else it may need, such as memory,
-//! a new batch or a partition that is not known, is left to [`Accumulator::append`].
+//! a new batch or a partition that is not known, is left to [`Accumulator::append_with`].
 
 use kurier_partitioner::{Choice, Sticky};
 use kurier_protocol::record_batch::{BATCH_HEADER_BYTES, NewRecord};
@@ -33,7 +33,8 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Returns whether records may go here. The answer holds while the partition's lock is held.
+    /// Returns whether records may go here. Ask under the partition's lock: retiring the topic and leaving the sticky
+    /// partition need it, too. The number of partitions may still change.
     #[inline]
     fn is_valid(self, topic: &Topic) -> bool {
         topic.accepts(self.index) && self.sticky.is_none_or(|sticky| sticky.current() == Some(self.index))
@@ -112,7 +113,7 @@ impl Accumulator {
     /// Returns whether an open batch takes another record of at most `bytes` bytes.
     #[inline]
     pub(super) fn takes_more(&self, partition: &Partition, batch: &OpenBatch, bytes: usize, now_ms: i64) -> bool {
-        let grown = BATCH_HEADER_BYTES + batch.builder.body_bytes() + bytes;
+        let grown = (BATCH_HEADER_BYTES + batch.builder.body_bytes()).saturating_add(bytes);
         // The driver closes old batches, but it may have been unable to: the process was stopped, or its runtime
         // blocked. The difference is absolute, because the wall clock may have been set.
         let is_young = now_ms.abs_diff(batch.opened_ms) < self.growing_ms || self.faults.has(Mutant::LateRecordJoins);

@@ -378,6 +378,8 @@ impl Accumulator {
             if let Some(signal) = appended.signal {
                 self.signal(signal);
             }
+            // Other senders may wait for memory that this record did not need.
+            drop(permit);
             if appended.growth_bytes >= LARGE_GROWTH_BYTES && self.memory.used() >= AHEAD_BYTES {
                 thread::yield_now();
             }

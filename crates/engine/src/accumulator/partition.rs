@@ -79,7 +79,7 @@ impl Batches {
         if !self.earlier.is_empty() {
             return self.earlier.pop_front_if(|batch| fits(batch));
         }
-        // An idle partition keeps no memory.
+        // An idle partition allocates nothing.
         self.earlier = VecDeque::new();
         self.last.take_if(|batch| fits(batch))
     }

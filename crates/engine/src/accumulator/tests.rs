@@ -287,3 +287,24 @@ fn sample_has_no_partition_twice_and_prefers_the_rack() {
         }
     }
 }
+
+#[test]
+fn batch_is_full_at_the_estimate_of_its_opening() {
+    let accumulator = accumulator(|config| {
+        config.batch_size = 1_000 + BATCH_HEADER_BYTES;
+        config.compression_type = kurier_compression::CompressionType::Lz4;
+    });
+    let topic = publish(&accumulator, 0..1);
+    accumulator.compressed("t", 1_000, 250);
+    let full_bytes = topic.plain_bytes(1_000);
+    let mut is_full = false;
+    while !is_full {
+        append(&accumulator, &topic, Choice::Partition(0), &[7; 50], None).unwrap().forget();
+        // A later batch would be full at more.
+        accumulator.compressed("t", 1_000, 1);
+        is_full = accumulator.take_signals().iter().any(|signal| matches!(signal, Signal::Full { .. }));
+        let bytes = lock(&topic.partition(0).unwrap().queue).batches.last_mut().unwrap().builder.body_bytes();
+        assert_eq!(is_full, bytes >= full_bytes, "{bytes} of {full_bytes}");
+    }
+    assert!(topic.plain_bytes(1_000) > full_bytes);
+}

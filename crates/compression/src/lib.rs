@@ -34,12 +34,12 @@
 //! | | writes | also reads | levels | feature |
 //! |---|---|---|---|---|
 //! | gzip | one member, header as of JDK 16 | more members | 1 to 9, or -1, which is 4 | `gzip` (default) |
-//! | snappy | xerial's framing, blocks of 32 KiB | one bare block, as librdkafka and franz-go write | none | `snappy` (default) |
+//! | snappy | xerial's framing, blocks of 64 KiB | other block sizes; one bare block, as librdkafka and franz-go write | none | `snappy` (default) |
 //! | lz4 | frame `04224d18 60 40 82`: independent blocks of 64 KiB | other block sizes, checksums, content size | 9, the fast one | `lz4` (default) |
 //! | zstd | one frame with its content size | more frames, windows up to 8 MiB | -131072 to 22 | `zstd-pure` (Rust) or `zstd` (C) |
 //!
 //! The compressed bytes may differ from Java's, because the encoders choose different matches. The framing is the same,
-//! and each side reads the other's output.
+//! except that Java's snappy blocks have 32 KiB, which compress worse. Each side reads the other's output.
 //!
 //! No default feature needs a C compiler. Only `zstd` does; it takes precedence if both zstd features are on. Both
 //! libraries write the same sizes. C is a little faster at level 1 and faster by half at level 3.

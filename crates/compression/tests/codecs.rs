@@ -220,20 +220,44 @@ fn gzip_has_javas_header() {
 
 #[test]
 #[cfg(feature = "snappy")]
-fn snappy_is_framed_as_by_xerial() {
+fn snappy_is_framed_as_by_xerial_with_blocks_of_64_kib() {
     let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
-    let text = events(40_000);
+    let text = events(100_000);
     let frame = compress(&mut *codec, &[&text]);
     assert_eq!(
-        compress(&mut *codec, &[&text[..5000], &text[5000..39_000], &text[39_000..]]),
+        compress(&mut *codec, &[&text[..5000], &text[5000..64_000], &text[64_000..]]),
         frame,
         "however it is cut"
     );
     assert_eq!(frame[..16], *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01");
     let first = u32::from_be_bytes(frame[16..20].try_into().unwrap()) as usize;
-    assert_eq!(snap::raw::decompress_len(&frame[20..20 + first]).unwrap(), 32 * 1024);
+    assert_eq!(snap::raw::decompress_len(&frame[20..20 + first]).unwrap(), 64 * 1024);
     let second = u32::from_be_bytes(frame[20 + first..24 + first].try_into().unwrap()) as usize;
+    assert_eq!(snap::raw::decompress_len(&frame[24 + first..]).unwrap(), 100_000 - 64 * 1024);
     assert_eq!(frame.len(), 24 + first + second, "two blocks and nothing else");
+}
+
+#[test]
+#[cfg(feature = "snappy")]
+fn xerial_blocks_of_every_size_are_read() {
+    let mut codec = Compression::new(CompressionType::Snappy).codec().unwrap();
+    let text = events(200_000);
+    // The second is Java's size, the last a block that holds all.
+    for size in [1_000, 32 * 1024, 64 * 1024 - 1, 64 * 1024, 100_000, 200_000] {
+        let mut frame = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+        for block in text.chunks(size) {
+            let block = snap::raw::Encoder::new().compress_vec(block).unwrap();
+            frame.extend(u32::try_from(block.len()).unwrap().to_be_bytes());
+            frame.extend(block);
+        }
+        assert_eq!(decompress(&mut *codec, &frame, LIMIT).unwrap(), text, "{size}");
+        let error = decompress(&mut *codec, &frame, text.len() - 1).unwrap_err();
+        assert_eq!(
+            error,
+            DecompressError::TooLarge { codec: CompressionType::Snappy, limit: text.len() - 1 },
+            "{size}"
+        );
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn compression(criterion: &mut Criterion) {
     let codecs = CompressionType::ALL.into_iter().filter(|kind| *kind != CompressionType::None);
     let codecs = codecs.map(|kind| (kind.name().to_owned(), Compression::new(kind)));
     let gzip = |level| Compression::new(CompressionType::Gzip).with_level(level).unwrap();
-    let levels = [1, 2, 4, 6, 9].map(|level| (format!("gzip at level {level}"), gzip(level)));
+    let levels = [1, 2, 3, 4, 6, 9].map(|level| (format!("gzip at level {level}"), gzip(level)));
     for (name, compression) in codecs.chain(levels) {
         let mut codec = compression.codec().unwrap();
         let mut output = Vec::new();

@@ -11,8 +11,9 @@ use crate::error::{CompressError, DecompressError};
 /// Magic, deflate, no flags, no time, no hint, unknown operating system: the header that Java has written since JDK 16.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// The level that -1 stands for. Java's is 6. With zlib-rs, 4 needs clearly less time for a few more bytes.
-const DEFAULT_LEVEL: u32 = 4;
+/// The level that -1 stands for. Java's is 6. With zlib-rs, 3 takes a quarter fewer instructions for 8 % more bytes. Level
+/// 2 takes half, for 19 % more bytes.
+const DEFAULT_LEVEL: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct Gzip {

@@ -33,7 +33,7 @@
 //!
 //! | | writes | also reads | levels | feature |
 //! |---|---|---|---|---|
-//! | gzip | one member, header as of JDK 16 | more members | 1 to 9, or -1, which is 4 | `gzip` (default) |
+//! | gzip | one member, header as of JDK 16 | more members | 1 to 9, or -1, which is 3 | `gzip` (default) |
 //! | snappy | xerial's framing, blocks of 64 KiB | other block sizes; one bare block, as librdkafka and franz-go write | none | `snappy` (default) |
 //! | lz4 | frame `04224d18 60 40 82`: independent blocks of 64 KiB | other block sizes, checksums, content size | 9, the fast one | `lz4` (default) |
 //! | zstd | one frame with its content size | more frames, windows up to 8 MiB | -131072 to 22 | `zstd-pure` (Rust) or `zstd` (C) |

@@ -38,15 +38,15 @@ impl Compression {
     /// Returns the same codec at another level (`compression.gzip.level`, `compression.lz4.level`,
     /// `compression.zstd.level`).
     ///
-    /// gzip has the levels 1 to 9, and -1, which is 4 here and 6 in Java. zstd has -131072 to 22. Java has the lz4 levels 1 to 17: 9 is the fast
-    /// compressor, the others are LZ4-HC, which this crate lacks.
+    /// gzip has the levels 1 to 9, and -1, which is 3 here and 6 in Java. zstd has -131072 to 22. Java has the lz4 levels
+    /// 1 to 17: 9 is the fast compressor, the others are LZ4-HC, which this crate lacks.
     ///
     /// # Errors
     /// When the codec does not have this level.
     pub fn with_level(self, level: i32) -> Result<Self, InvalidLevel> {
         let (is_there, allowed) = match self.kind {
             CompressionType::None | CompressionType::Snappy => (false, "it has no levels"),
-            CompressionType::Gzip => (level == -1 || (1..=9).contains(&level), "choose 1 to 9, or -1, which is 4"),
+            CompressionType::Gzip => (level == -1 || (1..=9).contains(&level), "choose 1 to 9, or -1, which is 3"),
             CompressionType::Lz4 => (level == 9, "only 9, the fast one, is there; the others are LZ4-HC"),
             CompressionType::Zstd => ((-131_072..=22).contains(&level), "choose -131072 to 22"),
         };

@@ -207,7 +207,7 @@ settings! {
     "max.block.ms" => max_block: Duration = ms(60_000);
     /// The codec of batches.
     "compression.type" | "compression.codec" => compression_type: CompressionType = CompressionType::None;
-    /// The level of gzip: 1 to 9, or -1, which is 4. In Java -1 is 6, which takes more time for slightly fewer bytes.
+    /// The level of gzip: 1 to 9, or -1, which is 3. In Java -1 is 6, which takes more time for fewer bytes.
     "compression.gzip.level" => gzip_level: i32 = -1;
     /// The level of lz4: only 9, the fast one.
     "compression.lz4.level" => lz4_level: i32 = 9;

@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Error;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use commands::Command;
 use output::Output;
 
@@ -36,7 +36,7 @@ struct Cli {
 fn main() -> ExitCode {
     // Not locked: another thread may write the delivery report to standard output.
     let mut out = Output::new(io::stdout());
-    let result = Cli::parse().command.run(&mut out);
+    let result = Cli::parse().command.run(Cli::command, &mut out);
     match result.and_then(|status| out.flush().map(|()| status).map_err(Error::from)) {
         Ok(status) => status,
         // The reader of standard output has closed it.

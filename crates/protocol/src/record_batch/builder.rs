@@ -279,8 +279,7 @@ impl<S: Segment> RecordBatchBuilder<S> {
         if !is_short || record.bytes_max() > self.room {
             return None;
         }
-        // Attributes are zero.
-        let start = Varints::of_zigzag(timestamp_delta << 1).after_zero();
+        let start = Varints::of_zigzag(timestamp_delta << 1).after_attributes();
         let offset = Varints::of_zigzag(offset_delta << 1);
         match record.headers {
             [] => self.put_within(record, start, offset, 1, |out| out.push(0)),
@@ -496,13 +495,13 @@ impl Varints {
         bytes.map_or(Self::NULL, |bytes| Self::of_len(bytes.len()))
     }
 
-    /// Adds a zero byte at the start, as a record's attributes are.
+    /// Adds a record's attributes at the start.
     #[inline(always)]
-    fn after_zero(self) -> Self {
-        Self { bytes: self.bytes << 8, bits: self.bits + 8 }
+    fn after_attributes(self) -> Self {
+        Self { bytes: u64::from(ATTRIBUTES), bits: 8 }.before(self)
     }
 
-    /// Adds the length of a record at the start, of which `bytes` bytes follow.
+    /// Adds a record's length at the start. After these bytes, the record has `bytes` more.
     #[inline(always)]
     fn after_len(self, bytes: usize) -> Self {
         Self::of_len(self.len() + bytes).before(self)

@@ -1,4 +1,4 @@
-//! Tests of what is generated from the declaration of the command line: completions and manual pages.
+//! Tests of completions and manual pages, which clap generates from the declaration of the command line.
 
 mod command;
 

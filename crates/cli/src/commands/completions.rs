@@ -11,7 +11,7 @@ use clap_complete::Shell;
 /// Let the shell read the script at its start:
 ///
 ///   bash   kurier completions bash > ~/.local/share/bash-completion/completions/kurier
-///   zsh    kurier completions zsh > a file _kurier in a folder of $fpath
+///   zsh    kurier completions zsh > "${fpath[1]}/_kurier"
 ///   fish   kurier completions fish > ~/.config/fish/completions/kurier.fish
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
